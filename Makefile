@@ -1,0 +1,43 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test lint bench lock clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.done  ## Build .venv with everything in it, the temporal command too
+
+$(VENV)/.done: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup  ## Three orders through the order graph on a real embedded Temporal server
+	@$(BIN)/anabranch demo
+
+dev: setup  ## Temporal server, Web UI, codec server and worker until Ctrl-C
+	@$(BIN)/anabranch dev
+
+test: setup  ## Every test, on real servers that come in wheels
+	$(BIN)/pytest -n 4 --dist loadgroup
+
+lint: setup  ## Formatting, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: setup  ## The interpreter beside hand-written workflows, and the wire format beside plain libraries
+	$(BIN)/python benchmarks/serialization.py
+	$(BIN)/python benchmarks/overhead.py
+
+lock:  ## Resolve requirements.lock anew (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra test --extra mysql pyproject.toml --output-file requirements.lock --no-emit-package anabranch
+
+clean:  ## Remove what the targets made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache

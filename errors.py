@@ -1,0 +1,162 @@
+"""The error tree. Each error has a stable code, a place, and says what to do; none imports anything of ours.
+
+    AnabranchError                      code                      may be retried
+    ├── InputError (ValueError)         INPUT_INVALID             no
+    │   ├── GraphError                  GRAPH_INVALID             no
+    │   ├── ExpressionError             EXPRESSION_INVALID        no
+    │   ├── InputMissing                INPUT_MISSING             no
+    │   ├── UndeclaredRead (KeyError)   UNDECLARED_READ           no
+    │   ├── WireFormatError             WIRE_FORMAT_INVALID       no
+    │   └── SizeLimitExceeded           SIZE_LIMIT_EXCEEDED       no
+    ├── EvaluationError                 EXPRESSION_FAILED         no
+    ├── ConflictError                   CONFLICT                  no
+    ├── VersionMismatch                 VERSION_MISMATCH          no
+    ├── NodeError                       NODE_FAILED               no
+    ├── ConfigurationError              CONFIGURATION_INVALID     no
+    ├── SchemaViolation                 SCHEMA_VIOLATION          no
+    └── Unavailable                     UNAVAILABLE               yes
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands in a file: the file's name, line and column, both counted from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class AnabranchError(Exception):
+    """Anything that Anabranch refuses or cannot do.
+
+    `place` says where (a file position, a node `'id'`, a context path); `suggestion` says what to do.
+    """
+
+    code: ClassVar[str] = "ANABRANCH_ERROR"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, place: Place | str | None = None, suggestion: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.place = place
+        self.suggestion = suggestion
+
+    def __str__(self) -> str:
+        where = f"{self.place}: " if self.place else ""
+        mend = f" ({self.suggestion})" if self.suggestion else ""
+        return f"{where}{self.message}{mend}"
+
+
+class InputError(AnabranchError, ValueError):
+    """What was given does not fit: a file, a payload, a value."""
+
+    code = "INPUT_INVALID"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding of the graph checks: a stable code, a sentence, where, and what to do about it."""
+
+    code: str
+    message: str
+    place: Place | None = None
+    suggestion: str | None = None
+    warning: bool = False
+
+    def __str__(self) -> str:
+        where = f"{self.place}: " if self.place else ""
+        level = "warning" if self.warning else "error"
+        mend = f"\n  help: {self.suggestion}" if self.suggestion else ""
+        return f"{where}{level}[{self.code}]: {self.message}{mend}"
+
+
+class GraphError(InputError):
+    """A graph that cannot run. `problems` lists everything that was found, not only the first."""
+
+    code = "GRAPH_INVALID"
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+class ExpressionError(InputError):
+    """A CEL expression or template that does not compile."""
+
+    code = "EXPRESSION_INVALID"
+
+
+class InputMissing(InputError):
+    """The run's input lacks keys that the graph reads and nothing writes. All are named at once."""
+
+    code = "INPUT_MISSING"
+
+
+class UndeclaredRead(InputError, KeyError):
+    """A node read a context key that did not cross to it. Declare it under the node's `reads:`."""
+
+    code = "UNDECLARED_READ"
+
+
+class WireFormatError(InputError):
+    """Bytes or values that are not a context: truncated, too deep, not data. Names the path."""
+
+    code = "WIRE_FORMAT_INVALID"
+
+
+class SizeLimitExceeded(InputError):
+    """Something is larger than its limit. Names the size, the limit and the largest path."""
+
+    code = "SIZE_LIMIT_EXCEEDED"
+
+
+class EvaluationError(AnabranchError):
+    """An expression compiled but failed on this data, or ran over its budget."""
+
+    code = "EXPRESSION_FAILED"
+
+
+class ConflictError(AnabranchError):
+    """Two lines of descent disagree and nobody may choose for them. Names path, base and candidates."""
+
+    code = "CONFLICT"
+
+
+class VersionMismatch(AnabranchError):
+    """A compare-and-set found another version than the expected one."""
+
+    code = "VERSION_MISMATCH"
+
+
+class NodeError(AnabranchError):
+    """A node's own work failed in a way that a retry will not mend."""
+
+    code = "NODE_FAILED"
+
+
+class ConfigurationError(AnabranchError):
+    """The worker or the command lacks a setting. Names the variable, never its value."""
+
+    code = "CONFIGURATION_INVALID"
+
+
+class SchemaViolation(AnabranchError):
+    """A value does not fit its JSON Schema. Names the path and the expectation."""
+
+    code = "SCHEMA_VIOLATION"
+
+
+class Unavailable(AnabranchError):
+    """A service did not answer as it should; trying again may help."""
+
+    code = "UNAVAILABLE"
+    retryable = True

@@ -1,0 +1,343 @@
+"""The graph as its author wrote it, typed and immutable. Positions in the file live in `yaml_source`, not here.
+
+A condition field (`Cel`) is a CEL expression. Any other string may hold `{{ CEL }}` holes. The canonical form of a
+graph is `model_dump_json(by_alias=True, exclude_defaults=True)`; its SHA-256 is the digest that a run pins.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainSerializer, WithJsonSchema
+
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
+MAX_SECONDS = 10 * 365 * 86400
+
+
+def parse_duration(value: object) -> timedelta:
+    """`30s`, `1m30s`, `24h`, `2d`, `250ms` or a number of seconds as a timedelta; ValueError for anything else."""
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_SECONDS:
+        return timedelta(seconds=value)
+    if isinstance(value, str) and len(value) <= 32 and value and (match := _DURATION.fullmatch(value)):
+        days, hours, minutes, seconds, millis = (float(part or 0) for part in match.groups())
+        total = days * 86400 + hours * 3600 + minutes * 60 + seconds + millis / 1000
+        if total <= MAX_SECONDS:
+            return timedelta(seconds=total)
+    raise ValueError(f"{value!r} is not a duration of at most ten years; write 30s, 5m, 24h, 2d, 250ms")
+
+
+def _seconds(value: timedelta) -> float | int:
+    seconds = value.total_seconds()
+    return int(seconds) if seconds.is_integer() else seconds
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(_seconds, when_used="always"),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["30s", "5m", "24h"]}),
+]
+Cel = Annotated[str, Field(min_length=1, description="A CEL expression")]
+Key = Annotated[str, Field(min_length=1, max_length=256)]
+NodeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}$")]
+Strategy = Literal["last_write_wins", "higher_version_wins", "fail_on_conflict", "merge_all"]
+MergePolicy = Literal[
+    "last_write_wins", "higher_version_wins", "fail_on_conflict", "merge_all", "sum", "min", "max", "append", "union"
+]
+Outcome = Literal["success", "failure", "timeout", "always"]
+JsonObject = dict[str, JsonValue]
+
+
+class Model(BaseModel):
+    """What all parts of a graph share: immutable, and a field that is not known is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
+
+
+class Retry(Model):
+    """A Temporal retry policy."""
+
+    max_attempts: int = Field(5, ge=0, description="0 is without limit")
+    initial_interval: Duration = timedelta(seconds=1)
+    backoff: float = Field(2.0, ge=1)
+    max_interval: Duration | None = None
+    non_retryable: tuple[str, ...] = ()
+
+
+class Priority(Model):
+    """Temporal's task priority: 1 (first) to 5, and a key whose runs share the queue fairly."""
+
+    key: int | None = Field(None, ge=1, le=5)
+    fairness_key: str | None = None
+    fairness_weight: float | None = Field(None, gt=0)
+
+
+class CircuitBreaker(Model):
+    """Stop calling what keeps failing: `failures` within `window` open it for `reset`."""
+
+    failures: int = Field(5, ge=1)
+    window: Duration = timedelta(minutes=1)
+    reset: Duration = timedelta(seconds=30)
+    probes: int = Field(1, ge=1)
+    name: str | None = None
+
+
+class NodeCache(Model):
+    """Reuse a node's changes for the same key."""
+
+    key: str
+    ttl: Duration = timedelta(hours=1)
+
+
+class BaseNode(Model):
+    """Fields that every node has."""
+
+    description: str = ""
+    when: Cel | None = None
+    join: Literal["any", "all", "first"] = "any"
+    reads: tuple[Key, ...] | None = None
+    output: dict[Key, Cel] | None = None
+    retry: Retry | None = None
+    timeout: Duration | None = None
+    heartbeat: Duration | None = None
+    task_queue: str | None = None
+    priority: Priority | Annotated[int, Field(ge=1, le=5)] | None = None
+    local: bool | None = None
+    compensate: Node | None = None
+    on_failure: Literal["fail", "continue", "pause"] = "fail"
+    pivot: bool = False
+    circuit_breaker: CircuitBreaker | None = None
+    cache: NodeCache | None = None
+
+
+class Rule(Model):
+    """When `when` holds (or is absent) `then` is written, else `otherwise`.
+
+    A rule with `otherwise` alone applies when no conditional rule before it in the node matched.
+    """
+
+    name: str | None = None
+    when: Cel | None = None
+    then: JsonObject | None = None
+    otherwise: JsonObject | None = None
+    salience: int = 0
+
+
+class RuleNode(BaseNode):
+    """Business rules over the context: a list, a decision table (JDM) or GRL text."""
+
+    type: Literal["rule"]
+    rules: tuple[Rule, ...] | None = None
+    hit: Literal["first", "all"] = "all"
+    decision_table: JsonObject | str | None = None
+    grl: str | None = None
+
+
+class Statement(Model):
+    """One SQL statement with named binds."""
+
+    query: str
+    params: dict[Key, JsonValue] = Field(default_factory=dict)
+    result: Literal["first", "all", "scalar", "none"] = "first"
+
+
+class DbNode(BaseNode):
+    """One SQL statement, or several in one transaction. `connection` names an environment variable of the worker."""
+
+    type: Literal["db"]
+    connection: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,127}$")]
+    query: str | None = None
+    params: dict[Key, JsonValue] = Field(default_factory=dict)
+    result: Literal["first", "all", "scalar", "none"] = "first"
+    statements: tuple[Statement, ...] | None = None
+    idempotent: bool = True
+
+
+class AiNode(BaseNode):
+    """A language model call. `model` is `provider:model`; the answer's properties become keys."""
+
+    type: Literal["ai"]
+    model: str
+    prompt: str
+    system: str = ""
+    output_schema: JsonObject | None = None
+    temperature: float | None = Field(None, ge=0)
+    max_tokens: int | None = Field(None, ge=1)
+
+
+class Expect(Model):
+    """Which HTTP statuses are a success, and which failures are worth another try."""
+
+    status: tuple[int, ...] | None = None
+    retry: tuple[int, ...] = (408, 425, 429, 500, 502, 503, 504)
+
+
+class HttpNode(BaseNode):
+    """An HTTP request; sends an `Idempotency-Key`."""
+
+    type: Literal["http"]
+    url: str
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    headers: dict[Key, str] = Field(default_factory=dict)
+    query: dict[Key, JsonValue] = Field(default_factory=dict)
+    body: JsonValue = None
+    expect: Expect = Expect()
+
+
+class ActivityNode(BaseNode):
+    """Any Temporal activity in any language, by its name; `args` travel as plain JSON."""
+
+    type: Literal["activity"]
+    activity: str
+    args: tuple[JsonValue, ...] | JsonObject = ()
+
+
+class PythonNode(BaseNode):
+    """A handler that the worker registered."""
+
+    type: Literal["python"]
+    handler: str
+    args: JsonObject = Field(default_factory=dict)
+
+
+class Body(Model):
+    """A graph inside a graph: inline nodes and edges, or another graph by name."""
+
+    nodes: dict[NodeId, Node] = Field(default_factory=dict)
+    edges: tuple[Edge, ...] = ()
+    graph: str | None = None
+
+
+class GraphNode(BaseNode):
+    """Another graph, interpreted in this run or started as a child workflow."""
+
+    type: Literal["graph"]
+    graph: str
+    input: JsonObject | None = None
+    mode: Literal["inline", "child_workflow"] = "inline"
+
+
+class Collect(Model):
+    """Keep the items' changes local and write one list of `value`s, in item order, to the key `into`."""
+
+    into: Key
+    value: Cel
+
+
+class ForeachNode(BaseNode):
+    """A body for each item, at most `max_concurrency` at once."""
+
+    type: Literal["foreach"]
+    items: Cel
+    as_: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")] = Field("item", alias="as")
+    body: Body
+    max_concurrency: int = Field(50, ge=1, le=500)
+    collect: Collect | None = None
+
+
+class WhileNode(BaseNode):
+    """A body while a condition holds; reaching `max_iterations` is an error."""
+
+    type: Literal["while"]
+    while_: Cel = Field(alias="while")
+    body: Body
+    max_iterations: int = Field(1000, ge=1, le=1_000_000)
+
+
+class WaitNode(BaseNode):
+    """A timer (`for`, a duration or a template that yields one) or a condition over the context (`until`)."""
+
+    type: Literal["wait"]
+    for_: Duration | str | None = Field(None, alias="for")
+    until: Cel | None = None
+
+
+class ApprovalNode(BaseNode):
+    """A person decides, by the update `complete_task`."""
+
+    type: Literal["approval"]
+    prompt: str = ""
+    schema_: JsonObject | None = Field(None, alias="schema")
+
+
+Node = Annotated[
+    RuleNode
+    | DbNode
+    | AiNode
+    | HttpNode
+    | ActivityNode
+    | PythonNode
+    | GraphNode
+    | ForeachNode
+    | WhileNode
+    | WaitNode
+    | ApprovalNode,
+    Field(discriminator="type"),
+]
+NODE_TYPES = ("rule", "db", "ai", "http", "activity", "python", "graph", "foreach", "while", "wait", "approval")
+
+
+class Edge(Model):
+    """From one node to another, taken on an outcome of the first and when the condition holds."""
+
+    source: NodeId = Field(alias="from")
+    target: NodeId = Field(alias="to")
+    when: Cel | None = None
+    outcome: Outcome = "success"
+
+
+class ContextSpec(Model):
+    """How parallel writes to the context are settled, and what the context must look like."""
+
+    conflict_resolution: Strategy | None = None
+    merge: dict[Key, MergePolicy] = Field(default_factory=dict)
+    schema_: JsonObject | None = Field(None, alias="schema")
+    conflict_timeout: Duration | None = None
+
+
+class Defaults(Model):
+    """What nodes take when they do not say it themselves. `local` holds for `rule` nodes."""
+
+    timeout: Duration = timedelta(seconds=30)
+    retry: Retry = Retry()
+    task_queue: str | None = None
+    local: bool = False
+
+
+class Saga(Model):
+    """How completed steps are undone."""
+
+    compensation: Literal["sequential", "parallel"] = "sequential"
+    deadline: Duration | None = None
+    on_compensation_failure: Literal["report", "pause"] = "report"
+
+
+class Share(Model):
+    """Publish the run's context for other services."""
+
+    strategy: Literal["write_through", "write_behind", "read_through", "cache_aside"] = "write_through"
+    ttl: Duration | None = None
+    at: Literal["every_node", "end"] = "end"
+
+
+class Graph(Model):
+    """One YAML file. `name` is also the Temporal workflow type."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.\-]{0,127}$")]
+    version: str = "1.0.0"
+    description: str = ""
+    context: ContextSpec = ContextSpec()
+    defaults: Defaults = Defaults()
+    saga: Saga | None = None
+    share: Share | None = None
+    nodes: dict[NodeId, Node] = Field(min_length=1, max_length=2000)
+    edges: tuple[Edge, ...] = ()
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+for _model in (BaseNode, Body, Graph):
+    _model.model_rebuild()

@@ -1,0 +1,29 @@
+"""All configuration, read from the environment once, in the composition roots (`worker.py`, `cli/`) only.
+
+Temporal's own variables (`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS_*`, profiles) are
+read by `temporalio.envconfig` in `transport/client.py`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What a worker or a command may be told by its environment."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    task_queue: str = Field("anabranch", validation_alias="ANABRANCH_TASK_QUEUE")
+    graphs: Path = Field(Path("examples"), validation_alias="ANABRANCH_GRAPHS")
+    """The folder whose YAML files this worker serves by the graph's name."""
+    context_format: Literal["msgpack", "json"] = Field("msgpack", validation_alias="CONTEXT_FORMAT")
+    max_context_size_bytes: int = Field(1_048_576, gt=0, validation_alias="MAX_CONTEXT_SIZE_BYTES")
+    default_resolution_strategy: str = Field("LastWriteWins", validation_alias="DEFAULT_RESOLUTION_STRATEGY")
+    codec_endpoint: str | None = Field(None, validation_alias="ANABRANCH_CODEC_ENDPOINT")
+    max_cached_workflows: int = Field(1000, ge=0, validation_alias="ANABRANCH_MAX_CACHED_WORKFLOWS")
+    max_concurrent_activities: int = Field(100, gt=0, validation_alias="ANABRANCH_MAX_CONCURRENT_ACTIVITIES")
