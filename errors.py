@@ -90,9 +90,27 @@ class GraphError(InputError):
 
 
 class ExpressionError(InputError):
-    """A CEL expression or template that does not compile."""
+    """A CEL expression or template that does not compile.
+
+    `line` and `column` count from 1 inside the string; `path` leads to the string inside a template's value.
+    """
 
     code = "EXPRESSION_INVALID"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        place: Place | str | None = None,
+        suggestion: str | None = None,
+        line: int = 1,
+        column: int = 1,
+        path: tuple[str | int, ...] = (),
+    ) -> None:
+        super().__init__(message, place=place, suggestion=suggestion)
+        self.line = line
+        self.column = column
+        self.path = path
 
 
 class InputMissing(InputError):
