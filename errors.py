@@ -20,6 +20,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import ClassVar
 
 
@@ -174,7 +175,18 @@ class SchemaViolation(AnabranchError):
 
 
 class Unavailable(AnabranchError):
-    """A service did not answer as it should; trying again may help."""
+    """A service did not answer as it should; trying again may help, after `retry_after` where the service said so."""
 
     code = "UNAVAILABLE"
     retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        place: Place | str | None = None,
+        suggestion: str | None = None,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(message, place=place, suggestion=suggestion)
+        self.retry_after = retry_after

@@ -27,3 +27,5 @@ class Settings(BaseSettings):
     codec_endpoint: str | None = Field(None, validation_alias="ANABRANCH_CODEC_ENDPOINT")
     max_cached_workflows: int = Field(1000, ge=0, validation_alias="ANABRANCH_MAX_CACHED_WORKFLOWS")
     max_concurrent_activities: int = Field(100, gt=0, validation_alias="ANABRANCH_MAX_CONCURRENT_ACTIVITIES")
+    http_allow_private: bool = Field(False, validation_alias="HTTP_ALLOW_PRIVATE")
+    """Whether `http` nodes may call private, loopback and link-local addresses."""
