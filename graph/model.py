@@ -339,5 +339,5 @@ class Graph(Model):
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
-for _model in (BaseNode, Body, Graph):
+for _model in (BaseNode, *BaseNode.__subclasses__(), Body, Graph):
     _model.model_rebuild()

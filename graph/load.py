@@ -1,0 +1,205 @@
+"""A YAML file to a checked, immutable `Graph`, or a `GraphError` that lists everything that is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from pydantic import ValidationError
+
+from errors import GraphError, Problem
+from graph.attachments import Attachments, read_text
+from graph.checks import check_graph
+from graph.dialect import normalise
+from graph.model import ForeachNode, Graph, GraphNode, WhileNode
+from graph.problems import did_you_mean, shape_problems
+from graph.walk import scopes, with_compensations
+from graph.yaml_source import Pointer, Source, read_yaml
+
+MAX_PROBLEMS = 100
+MAX_CANONICAL_BYTES = 1024 * 1024
+_NAME = re.compile(
+    r"^[\"']?name[\"']?[ \t]*:[ \t]*[\"']?([A-Za-z_][A-Za-z0-9_.\-]*)[\"']?[ \t]*(?:#.*)?$", re.MULTILINE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedGraph:
+    """A graph that may run, where its parts stand, what was found odd, and the graphs that it names (transitively)."""
+
+    graph: Graph
+    source: Source
+    warnings: tuple[Problem, ...] = ()
+    graphs: Mapping[str, Graph] = field(default_factory=dict)
+
+
+Resolve: TypeAlias = Callable[[str], LoadedGraph]
+
+
+def load_graph(path: Path) -> LoadedGraph:
+    """The graph of a YAML or JSON file; the graphs that it names are looked for in the same folder."""
+    return _load(read_text(path, str(path)), str(path), path.parent, lambda name: _find(path.parent, name))
+
+
+def load_text(text: str, file: str = "<inline>", *, resolve: Resolve | None = None) -> LoadedGraph:
+    """The graph of a text. Graphs that it names are checked where `resolve` is given, files are not read."""
+    return _load(text, file, None, resolve)
+
+
+def find_graph(folder: Path, name: str) -> LoadedGraph:
+    """The graph of that `name:` among the YAML files of a folder; GraphError names the near ones."""
+    return load_graph(_file_of(folder, name))
+
+
+def load_library(folder: Path) -> dict[str, LoadedGraph]:
+    """All graphs of a folder by name; GraphError with the problems of all files."""
+    found: dict[str, LoadedGraph] = {}
+    problems: list[Problem] = []
+    for path in _files(folder):
+        try:
+            loaded = load_graph(path)
+        except GraphError as error:
+            problems.extend(error.problems)
+            continue
+        if (other := found.get(loaded.graph.name)) is not None:
+            problems.append(_taken(loaded.graph.name, other.source.file, loaded.source))
+        found[loaded.graph.name] = loaded
+    _raise_if_wrong(problems)
+    return found
+
+
+def canonical(graph: Graph) -> str:
+    """The graph as JSON text, the same for every spelling of the same graph."""
+    return graph.model_dump_json(by_alias=True, exclude_defaults=True)
+
+
+def digest(graph: Graph) -> str:
+    """SHA-256 of the canonical text, in hex."""
+    return hashlib.sha256(canonical(graph).encode()).hexdigest()
+
+
+def _load(text: str, file: str, folder: Path | None, resolve: Resolve | None) -> LoadedGraph:
+    source, problems = normalise(read_yaml(text, file))
+    attachments = Attachments(source, folder)
+    source = attachments.inlined()
+    found = [*problems, *attachments.problems]
+    try:
+        graph = Graph.model_validate(source.value)
+    except ValidationError as error:
+        _raise_if_wrong([*found, *shape_problems(error, source)])
+        raise
+    _raise_if_wrong(found)
+    found += check_graph(graph, source)
+    if len(canonical(graph)) > MAX_CANONICAL_BYTES:
+        found.append(Problem("GRAPH_TOO_LARGE", f"with its files the graph is over {MAX_CANONICAL_BYTES} bytes"))
+    graphs = _Named(graph, source, resolve, found).graphs if resolve else {}
+    _raise_if_wrong(found)
+    return LoadedGraph(graph, source, tuple(found), graphs)
+
+
+def _raise_if_wrong(problems: list[Problem]) -> None:
+    problems.sort(key=_order)
+    wrong = [problem for problem in problems if not problem.warning]
+    if len(wrong) > MAX_PROBLEMS:
+        more = f"{len(wrong) - MAX_PROBLEMS} more problems are not shown"
+        raise GraphError((*wrong[:MAX_PROBLEMS], Problem("TOO_MANY_PROBLEMS", more)))
+    if wrong:
+        raise GraphError(tuple(problems))
+
+
+def _order(problem: Problem) -> tuple[str, int, int]:
+    place = problem.place
+    return (place.file, place.line, place.column) if place else ("", 0, 0)
+
+
+class _Named:
+    """The graphs that a graph names, and theirs; unknown ones and recursion become problems."""
+
+    def __init__(self, graph: Graph, source: Source, resolve: Resolve, problems: list[Problem]) -> None:
+        self.resolve = resolve
+        self.problems = problems
+        self.graphs: dict[str, Graph] = {}
+        self._follow(graph, source, (graph.name,))
+
+    def _follow(self, graph: Graph, source: Source, trail: tuple[str, ...]) -> None:
+        for path, name in named_graphs(graph):
+            if name in trail:
+                cycle = " → ".join((*trail[trail.index(name) :], name))
+                message = f"the graph {name!r} contains itself: {cycle}"
+                self.problems.append(Problem("GRAPH_RECURSION", message, source.place(path)))
+            elif name not in self.graphs:
+                self._take(name, source, path, trail)
+
+    def _take(self, name: str, source: Source, path: Pointer, trail: tuple[str, ...]) -> None:
+        try:
+            loaded = self.resolve(name)
+        except GraphError as error:
+            unknown = error.problems[0].code == "GRAPH_UNKNOWN"
+            message = f"there is no graph {name!r}" if unknown else f"the graph {name!r} has problems"
+            code = "GRAPH_UNKNOWN" if unknown else "SUBGRAPH_INVALID"
+            suggestion = error.problems[0].suggestion if unknown else None
+            self.problems.append(Problem(code, message, source.place(path), suggestion))
+            self.problems.extend(() if unknown else error.problems)
+            return
+        self.graphs[name] = loaded.graph
+        self._follow(loaded.graph, loaded.source, (*trail, name))
+
+
+def named_graphs(graph: Graph) -> Iterator[tuple[Pointer, str]]:
+    """The names of other graphs that nodes run, each with the path where it stands."""
+    for scope in scopes(graph):
+        for path, _, outer in scope.nodes():
+            for where, node in with_compensations(path, outer):
+                if isinstance(node, GraphNode):
+                    yield (*where, "graph"), node.graph
+                elif isinstance(node, ForeachNode | WhileNode) and node.body.graph is not None:
+                    yield (*where, "body", "graph"), node.body.graph
+
+
+def _find(folder: Path, name: str) -> LoadedGraph:
+    """As `find_graph`, without the graphs that it names in turn: whoever asks follows them."""
+    path = _file_of(folder, name)
+    return _load(read_text(path, str(path)), str(path), path.parent, None)
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise GraphError((Problem("FILE_UNREADABLE", f"the folder {str(folder)!r} does not exist"),))
+    return sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file())
+
+
+def _file_of(folder: Path, name: str) -> Path:
+    names = {path: _name_in(path) for path in _files(folder)}
+    found = [path for path, other in names.items() if other == name]
+    if len(found) > 1:
+        raise GraphError((_taken(name, str(found[0]), str(found[1])),))
+    if not found:
+        known = sorted(other for other in names.values() if other)
+        suggestion = did_you_mean(name, known) or f"there are {', '.join(known[:20]) or 'none'}"
+        message = f"no file in {str(folder)!r} has the graph {name!r}"
+        raise GraphError((Problem("GRAPH_UNKNOWN", message, suggestion=suggestion),))
+    return found[0]
+
+
+def _name_in(path: Path) -> str | None:
+    """The name of the graph in a file, read cheaply where it stands in the usual way."""
+    try:
+        text = read_text(path, str(path))
+        if match := _NAME.search(text):
+            return match[1]
+        value = normalise(read_yaml(text, str(path)))[0].value
+    except GraphError:
+        return None
+    name = value.get("name") if isinstance(value, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _taken(name: str, first: str, second: Source | str) -> Problem:
+    file = second if isinstance(second, str) else second.file
+    message = f"two files have the graph {name!r}: {first} and {file}"
+    place = None if isinstance(second, str) else second.place(("name",))
+    return Problem("GRAPH_NAME_TAKEN", message, place, "a graph's name is its workflow type: give each its own")
