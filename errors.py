@@ -1,20 +1,20 @@
 """The error tree. Each error has a stable code, a place, and says what to do; none imports anything of ours.
 
-    AnabranchError                      code                      may be retried
-    ├── InputError (ValueError)         INPUT_INVALID             no
-    │   ├── GraphError                  GRAPH_INVALID             no
-    │   ├── ExpressionError             EXPRESSION_INVALID        no
-    │   ├── InputMissing                INPUT_MISSING             no
-    │   ├── UndeclaredRead (KeyError)   UNDECLARED_READ           no
-    │   ├── WireFormatError             WIRE_FORMAT_INVALID       no
-    │   └── SizeLimitExceeded           SIZE_LIMIT_EXCEEDED       no
-    ├── EvaluationError                 EXPRESSION_FAILED         no
-    ├── ConflictError                   CONFLICT                  no
-    ├── VersionMismatch                 VERSION_MISMATCH          no
-    ├── NodeError                       NODE_FAILED               no
-    ├── ConfigurationError              CONFIGURATION_INVALID     no
-    ├── SchemaViolation                 SCHEMA_VIOLATION          no
-    └── Unavailable                     UNAVAILABLE               yes
+AnabranchError                      code                      may be retried
+├── InputError (ValueError)         INPUT_INVALID             no
+│   ├── GraphError                  GRAPH_INVALID             no
+│   ├── ExpressionError             EXPRESSION_INVALID        no
+│   ├── InputMissing                INPUT_MISSING             no
+│   ├── UndeclaredRead (KeyError)   UNDECLARED_READ           no
+│   ├── WireFormatError             WIRE_FORMAT_INVALID       no
+│   └── SizeLimitExceeded           SIZE_LIMIT_EXCEEDED       no
+├── EvaluationError                 EXPRESSION_FAILED         no
+├── ConflictError                   CONFLICT                  no
+├── VersionMismatch                 VERSION_MISMATCH          no
+├── NodeError                       NODE_FAILED               no
+├── ConfigurationError              CONFIGURATION_INVALID     no
+├── SchemaViolation                 SCHEMA_VIOLATION          no
+└── Unavailable                     UNAVAILABLE               yes
 """
 
 from __future__ import annotations
