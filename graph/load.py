@@ -87,18 +87,22 @@ def _load(text: str, file: str, folder: Path | None, resolve: Resolve | None) ->
     attachments = Attachments(source, folder)
     source = attachments.inlined()
     found = [*problems, *attachments.problems]
-    try:
-        graph = Graph.model_validate(source.value)
-    except ValidationError as error:
-        _raise_if_wrong([*found, *shape_problems(error, source)])
-        raise
-    _raise_if_wrong(found)
+    graph = _graph(source, found)
     found += check_graph(graph, source)
     if len(canonical(graph)) > MAX_CANONICAL_BYTES:
         found.append(Problem("GRAPH_TOO_LARGE", f"with its files the graph is over {MAX_CANONICAL_BYTES} bytes"))
     graphs = _Named(graph, source, resolve, found).graphs if resolve else {}
     _raise_if_wrong(found)
     return LoadedGraph(graph, source, tuple(found), graphs)
+
+
+def _graph(source: Source, found: list[Problem]) -> Graph:
+    try:
+        graph = Graph.model_validate(source.value)
+    except ValidationError as error:
+        found += shape_problems(error, source)
+    _raise_if_wrong(found)  # outside of `except`: pydantic's own text shows the values, secrets among them
+    return graph
 
 
 def _raise_if_wrong(problems: list[Problem]) -> None:

@@ -339,5 +339,6 @@ class Graph(Model):
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
-for _model in (BaseNode, *BaseNode.__subclasses__(), Body, Graph):
+_recursive: tuple[type[Model], ...] = (BaseNode, *BaseNode.__subclasses__(), Body, Graph)
+for _model in _recursive:
     _model.model_rebuild()

@@ -50,7 +50,9 @@ def shape_problems(error: ValidationError, source: Source) -> tuple[Problem, ...
         elif earlier.code == "VALUE_INVALID":
             message = f"{earlier.message}, or it {details_message(details)}"
             found[path, problem.code] = Problem(earlier.code, message, earlier.place, earlier.suggestion)
-    return tuple(found.values())
+    parents = {path[:length] for path, _ in found for length in range(len(path))}
+    # Of a union (`priority: 1` or a mapping) pydantic reports each member: the one that got deeper was meant.
+    return tuple(one for (path, code), one in found.items() if code != "VALUE_INVALID" or path not in parents)
 
 
 def details_message(details: ErrorDetails) -> str:
