@@ -38,6 +38,8 @@ _TEXT = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""")
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
 _OVERLOAD = re.compile(r"o matching overloads? (?:found : |for ')(\S+?)'?(?: applied to ')?(\(.*?\))'?$")
 _STATUS = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]$")
+_NOISE = re.compile(r" \(in container ''\)| expecting [{<'].*| \[[A-Z_]+\]$")
+_NO_FUNCTION = re.compile(r"no function '([^']*)'")
 _WORDS = {
     "int64": "number",
     "int": "number",
@@ -48,11 +50,21 @@ _WORDS = {
 }
 
 
+def of_issue(issue: str) -> str:
+    """A compiler's finding without what only its makers understand."""
+    issue = _NOISE.sub("", issue)
+    if "'<EOF>'" in issue:
+        return "Syntax error: the expression ends too early"
+    if match := _UNDECLARED.search(issue):
+        return f"there is no function {match[1]!r}"
+    return issue
+
+
 def of_source(source: str, message: str) -> str | None:
     """What to do about an expression that does not compile."""
-    if match := _UNDECLARED.search(message):
+    if match := _NO_FUNCTION.search(message):
         close = get_close_matches(match[1], _FUNCTIONS, n=1)
-        return f"did you mean {_FUNCTIONS[close[0]]}?" if close else "see the functions that expressions may call"
+        return f"did you mean {_FUNCTIONS[close[0]]}?" if close else None
     if "recursion" in message:
         return "nest less deeply, or split the expression into several rules"
     if "Syntax error" in message:

@@ -19,7 +19,7 @@ from cel_expr_python.ext.ext_math import ExtMath
 
 from context.values import Json
 from errors import ExpressionError
-from graph import cel_functions
+from graph import cel_functions, cel_hints
 from graph.cel_functions import Function
 from graph.cel_syntax import MAX_NAME
 
@@ -116,7 +116,7 @@ def _not_compiled(error: RuntimeError) -> ExpressionError:
         return ExpressionError(str(error).removesuffix("]").rpartition(" [")[0] or str(error))
     line, column, message = issue.groups()
     return ExpressionError(
-        message.replace(" (in container '')", "").removesuffix(" [INVALID_ARGUMENT]"),
+        cel_hints.of_issue(message),
         line=max(1, int(line)),
         column=max(1, int(column)),
     )
