@@ -1,0 +1,155 @@
+"""A `ChangeSet` is what one writer did to one version: paths set and paths removed. `apply` is the inverse of `diff`.
+
+Paths of a diff are leaves: it goes into objects that stand on both sides, and sets a new object leaf by leaf, so that
+two branches which both create `order` with different keys do not meet. Lists are atomic. An empty object is a leaf. A
+value that becomes an object, or an object that becomes a value, is one change at that path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from context.values import MISSING, Json, Missing, Path, format_path, same
+from errors import WireFormatError
+
+_ARITY = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """What `by` did at `at` (Unix milliseconds) to the version `base_version`."""
+
+    base_version: int
+    set: Mapping[Path, Json]
+    removed: tuple[Path, ...] = ()
+    by: str = ""
+    at: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.set) or bool(self.removed)
+
+    def to_wire(self) -> list[Any]:
+        """As a positional array: `[base_version, [path, value, …], [path, …], by, at]`."""
+        flat: list[Any] = []
+        for path, value in self.set.items():
+            flat += (path, value)
+        return [self.base_version, flat, self.removed, self.by, self.at]
+
+    @classmethod
+    def from_wire(cls, wire: object) -> Self:
+        """From the array of `to_wire`. Raises WireFormatError."""
+        if not isinstance(wire, list | tuple) or len(wire) != _ARITY:
+            raise WireFormatError("a change set is an array of five", suggestion="encode it with ChangeSet.to_wire")
+        base, flat, removed, by, at = wire
+        if not (isinstance(base, int) and isinstance(by, str) and isinstance(at, int)):
+            raise WireFormatError("a change set has a version, a writer's name and a time")
+        if not isinstance(flat, list | tuple) or len(flat) % 2 or not isinstance(removed, list | tuple):
+            raise WireFormatError("a change set's paths and values stand in two arrays")
+        return cls(base, dict(zip(map(_path, flat[::2]), flat[1::2], strict=True)), tuple(map(_path, removed)), by, at)
+
+    def to_json_object(self) -> dict[str, Json]:
+        """For people: paths as text."""
+        return {
+            "base_version": self.base_version,
+            "set": {format_path(path): value for path, value in self.set.items()},
+            "removed": [format_path(path) for path in self.removed],
+            "by": self.by,
+            "at": self.at,
+        }
+
+
+def diff(
+    old: Mapping[str, Json], new: Mapping[str, Json], *, base_version: int = 0, by: str = "", at: int = 0
+) -> ChangeSet:
+    """What leads from `old` to `new`. Subtrees that are the same object cost nothing."""
+    changed: dict[Path, Json] = {}
+    removed: list[Path] = []
+    _compare(old, new, (), changed, removed)
+    return ChangeSet(base_version, changed, tuple(removed), by, at)
+
+
+def apply(data: Mapping[str, Json], changes: ChangeSet) -> dict[str, Json]:
+    """The data with the changes: copied along the changed paths, shared everywhere else. Removals come first."""
+    removed: list[tuple[Path, Json | Missing]] = [(path, MISSING) for path in changes.removed]
+    return overlay(data, [*removed, *changes.set.items()])
+
+
+def overlay(data: Mapping[str, Json], values: Iterable[tuple[Path, Json | Missing]]) -> dict[str, Json]:
+    """The data with values put at paths one after the other (MISSING removes), copied only along those paths."""
+    result = dict(data)
+    fresh: set[int] = {id(result)}
+    for path, value in values:
+        parent = _parent(result, path, fresh, create=not isinstance(value, Missing))
+        if isinstance(value, Missing):
+            if parent is not None:
+                parent.pop(path[-1], None)
+        elif parent is not None:
+            parent[path[-1]] = value
+    return result
+
+
+def refine(data: Mapping[str, Json], changes: ChangeSet) -> ChangeSet:
+    """The same changes as the deep diff against `data`: leaves only, and nothing that is already so."""
+    changed: dict[Path, Json] = {}
+    removed = [path for path in changes.removed if _at(data, path) is not MISSING]
+    for path, value in changes.set.items():
+        _compare_value(_at(data, path), value, path, changed, removed)
+    return ChangeSet(changes.base_version, changed, tuple(removed), changes.by, changes.at)
+
+
+def _compare(
+    old: Mapping[str, Json], new: Mapping[str, Json], path: Path, changed: dict[Path, Json], removed: list[Path]
+) -> None:
+    for key, value in new.items():
+        before = old.get(key, MISSING)
+        if before is not value:
+            _compare_value(before, value, (*path, key), changed, removed)
+    if len(old) != len(new) or old.keys() != new.keys():
+        removed.extend((*path, key) for key in old if key not in new)
+
+
+def _compare_value(old: Json | Missing, new: Json, path: Path, changed: dict[Path, Json], removed: list[Path]) -> None:
+    if isinstance(new, dict):
+        if isinstance(old, dict):
+            _compare(old, new, path, changed, removed)
+        elif old is MISSING and new:
+            for key, value in new.items():
+                _compare_value(MISSING, value, (*path, key), changed, removed)
+        else:
+            changed[path] = new
+    elif not same(old, new):
+        changed[path] = new
+
+
+def _at(data: Mapping[str, Json], path: Path) -> Json | Missing:
+    value: Json | Missing = data.get(path[0], MISSING)
+    for key in path[1:]:
+        if not isinstance(value, dict):
+            return MISSING
+        value = value.get(key, MISSING)
+    return value
+
+
+def _parent(data: dict[str, Json], path: Path, fresh: set[int], *, create: bool) -> dict[str, Json] | None:
+    """The object that holds a path's last key, copied on the way down unless this call made it."""
+    parent = data
+    for key in path[:-1]:
+        child = parent.get(key, MISSING)
+        if not isinstance(child, dict):
+            if not create:
+                return None
+            child = {}
+        elif id(child) not in fresh:
+            child = dict(child)
+        fresh.add(id(child))
+        parent[key] = child
+        parent = child
+    return parent
+
+
+def _path(keys: object) -> Path:
+    if not isinstance(keys, list | tuple) or not keys or not all(isinstance(key, str) for key in keys):
+        raise WireFormatError("a path is a non-empty array of keys")
+    return tuple(keys)

@@ -1,0 +1,137 @@
+"""JSON values and the paths that lead to them.
+
+A path is a tuple of keys; lists are atomic, so no path goes into one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final, TypeAlias
+
+from errors import InputError, WireFormatError
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+Path: TypeAlias = tuple[str, ...]
+
+MAX_DEPTH: Final = 64
+_MIN_INT: Final = -(2**63)
+_MAX_INT: Final = 2**64 - 1
+"""MessagePack has signed and unsigned 64-bit integers."""
+
+
+class Missing(Enum):
+    """The type of `MISSING`."""
+
+    MISSING = "missing"
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = Missing.MISSING
+"""There is no value at this path. (JSON's null is a value.)"""
+
+
+def value_at(data: Json, path: Path) -> Json | Missing:
+    """The value at a path, or MISSING."""
+    value = data
+    for key in path:
+        if not isinstance(value, dict) or key not in value:
+            return MISSING
+        value = value[key]
+    return value
+
+
+def format_path(path: Path) -> str:
+    r"""A path as text: keys joined by dots, a dot inside a key as `\.` and a backslash as `\\`."""
+    return ".".join(key.replace("\\", "\\\\").replace(".", "\\.") for key in path)
+
+
+def parse_path(text: str) -> Path:
+    """The inverse of `format_path`. Raises InputError for a lone backslash at the end."""
+    keys: list[str] = []
+    key = ""
+    letters = iter(text)
+    for letter in letters:
+        if letter == ".":
+            keys.append(key)
+            key = ""
+        elif letter == "\\":
+            escaped = next(letters, None)
+            if escaped is None:
+                raise InputError(
+                    f"the path {text!r} ends in a lone backslash", suggestion="write \\\\ for a backslash in a key"
+                )
+            key += escaped
+        else:
+            key += letter
+    return (*keys, key)
+
+
+def same(left: Json | Missing, right: Json | Missing) -> bool:
+    """JSON equality: numbers by value (1 equals 1.0), a bool never equals a number, objects without order."""
+    if left is right:
+        return True
+    if isinstance(left, bool) or isinstance(right, bool):
+        return False
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(same(value, right[key]) for key, value in left.items())
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    return left == right
+
+
+def check_value(value: object, *, path: Path = ()) -> None:
+    """Refuse what is not JSON data: other types, depth over 64, integers beyond 64 bits, NaN, infinities, surrogates.
+
+    Raises WireFormatError naming the path. Never recurses deeper than the limit, whatever it is given.
+    """
+    stack: list[tuple[object, Path]] = [(value, path)]
+    while stack:
+        value, path = stack.pop()
+        if isinstance(value, Mapping | list):
+            if len(path) >= MAX_DEPTH:
+                raise _refused(path, f"is nested deeper than {MAX_DEPTH}")
+            stack.extend(_children(value, path))
+        else:
+            _check_scalar(value, path)
+
+
+def _children(value: Mapping[object, object] | list[object], path: Path) -> list[tuple[object, Path]]:
+    if isinstance(value, list):
+        return [(item, (*path, str(index))) for index, item in enumerate(value)]
+    for key in value:
+        if not isinstance(key, str):
+            raise _refused(path, f"has the key {key!r}, which is not a string")
+        _check_text(key, path)
+    return [(item, (*path, str(key))) for key, item in value.items()]
+
+
+def _check_scalar(value: object, path: Path) -> None:
+    if isinstance(value, str):
+        _check_text(value, path)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise _refused(path, f"is {value}, which JSON cannot say")
+    elif isinstance(value, int):
+        if not _MIN_INT <= value <= _MAX_INT:
+            raise _refused(path, "is an integer beyond 64 bits")
+    elif value is not None:
+        raise _refused(path, f"is of type {type(value).__name__}, which is not JSON data")
+
+
+def _check_text(text: str, path: Path) -> None:
+    if not text.isascii() and not text.isprintable():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise _refused(path, "holds a lone surrogate, which is not text") from None
+
+
+def _refused(path: Path, what: str) -> WireFormatError:
+    return WireFormatError(
+        f"the value at {format_path(path) or 'the top'!r} {what}",
+        suggestion="a context holds null, booleans, numbers, text, lists and objects",
+    )
