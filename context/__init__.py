@@ -1,0 +1,71 @@
+"""The versioned context: values, change sets, versions, three-way merge, wire formats, stores and the cache over them.
+
+The public names are importable from here. Each loads its module at its first use, so that workflow code, which imports
+the submodules that it needs, never loads a store's client.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from context.changes import ChangeSet, apply, diff
+    from context.distributed import ContextMetadata, ContextSnapshot, DistributedContext
+    from context.merge import ThreeWayMerge
+    from context.resolution import ConflictResolution, Policies, Reducer
+    from context.shared import SharedContext
+    from context.values import MISSING, Json, Path, format_path, parse_path
+    from context.versioned import VersionedContext
+    from context.wire import MAX_CONTEXT_SIZE_BYTES
+    from errors import ConflictError, SizeLimitExceeded, UndeclaredRead, VersionMismatch, WireFormatError
+
+__all__ = [
+    "MAX_CONTEXT_SIZE_BYTES",
+    "MISSING",
+    "ChangeSet",
+    "ConflictError",
+    "ConflictResolution",
+    "ContextMetadata",
+    "ContextSnapshot",
+    "DistributedContext",
+    "Json",
+    "Path",
+    "Policies",
+    "Reducer",
+    "SharedContext",
+    "SizeLimitExceeded",
+    "ThreeWayMerge",
+    "UndeclaredRead",
+    "VersionMismatch",
+    "VersionedContext",
+    "WireFormatError",
+    "apply",
+    "diff",
+    "format_path",
+    "parse_path",
+]
+
+_MODULES = {
+    "context.changes": ("ChangeSet", "apply", "diff"),
+    "context.distributed": ("ContextMetadata", "ContextSnapshot", "DistributedContext"),
+    "context.merge": ("ThreeWayMerge",),
+    "context.resolution": ("ConflictResolution", "Policies", "Reducer"),
+    "context.shared": ("SharedContext",),
+    "context.values": ("MISSING", "Json", "Path", "format_path", "parse_path"),
+    "context.versioned": ("VersionedContext",),
+    "context.wire": ("MAX_CONTEXT_SIZE_BYTES",),
+    "errors": ("ConflictError", "SizeLimitExceeded", "UndeclaredRead", "VersionMismatch", "WireFormatError"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
