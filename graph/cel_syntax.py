@@ -109,6 +109,11 @@ class Read:
     path: tuple[str, ...]
     test: bool = False
 
+    @property
+    def asks_for_key(self) -> bool:
+        """Whether it is `has(context.KEY)`."""
+        return self.test and len(self.path) == len(("context", "KEY")) and self.path[0] == "context"
+
 
 @dataclass(frozen=True, slots=True)
 class Syntax:

@@ -76,6 +76,10 @@ class Expression:
     """The context keys that it reads; None when it reads `context` as a whole."""
     names: frozenset[str]
     """The reserved roots that it uses."""
+    required: frozenset[str]
+    """The keys that it reads by their bare name: not by `context.KEY`, and without asking `has(context.KEY)`."""
+    tested: frozenset[str]
+    """The keys of which it asks `has(context.KEY)`."""
     _keyed: tuple[tuple[str, str], ...] = field(repr=False)
     """Variable and context key of each read that goes no deeper."""
     _sources: tuple[_Source, ...] = field(repr=False)
@@ -132,10 +136,13 @@ def compile_expression(source: str, roots: frozenset[str] = frozenset()) -> Expr
     reserved = ROOTS | roots
     keys = {_key(read, reserved) for read in syntax.reads if read.path[0] == "context" or read.path[0] not in reserved}
     sources = [_source(index, read, reserved) for index, read in enumerate(syntax.reads)]
+    tested = frozenset(read.path[1] for read in syntax.reads if read.asks_for_key)
     return Expression(
         source=source,
         keys=None if None in keys else frozenset(key for key in keys if key is not None),
         names=frozenset(read.path[0] for read in syntax.reads) & reserved,
+        required=frozenset(read.path[0] for read in syntax.reads) - reserved - tested,
+        tested=tested,
         _keyed=tuple((source.name, source.steps[0]) for source in sources if source.keyed),
         _sources=tuple(source for source in sources if not source.keyed),
         _program=program,

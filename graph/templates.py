@@ -61,6 +61,8 @@ class Template:
     """The context keys that it reads; None when it reads `context` as a whole."""
     names: frozenset[str]
     """The reserved roots that it uses."""
+    required: frozenset[str]
+    """The keys that it cannot do without: see `Expression.required`."""
     constant: bool
     """It has no holes and always renders to itself."""
     _fill: _Fill
@@ -86,6 +88,7 @@ def compile_template(value: Json, roots: frozenset[str] = frozenset()) -> Templa
     return Template(
         keys=None if keys is None else frozenset(keys),
         names=frozenset().union(*(expression.names for expression in found)),
+        required=frozenset().union(*(expression.required for expression in found)),
         constant=not found,
         _fill=fill or (lambda _data, _roots, _room: value),
     )
