@@ -1,0 +1,69 @@
+"""Fixtures that every test may use: real servers, one of each for a test process, started when first asked for."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from temporalio.client import Client
+
+from settings import Settings
+from tests import servers
+from transport.client import connect
+from transport.devserver import DevServer
+
+_sessions: list[pytest.Session] = []
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    _sessions.append(session)
+
+
+@atexit.register
+def _leave_with_the_session_s_exit_status() -> None:
+    """Leave before the interpreter is torn down, which can crash in a process that used Temporal's client.
+
+    A crash there would replace pytest's exit status by a signal's. Nothing can be hidden: this runs after pytest has
+    reported and has settled its status, and leaves with that status.
+    """
+    if _sessions:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(_sessions[-1].exitstatus))
+
+
+@pytest.fixture(scope="session")
+def dev_server() -> Iterator[DevServer]:
+    """A Temporal dev server of this test process."""
+    with servers.temporal() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The SQLAlchemy URL (asyncpg) of a PostgreSQL of this test process."""
+    with servers.postgres() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    """The URL of a Valkey of this test process."""
+    with servers.valkey() as url:
+        yield url
+
+
+@pytest.fixture
+async def client(dev_server: DevServer) -> Client:
+    """A client of the dev server with our data converter."""
+    return await connect(Settings(), target_host=dev_server.address)
+
+
+@pytest.fixture
+def task_queue(request: pytest.FixtureRequest) -> str:
+    """A task queue that no other test uses."""
+    return f"{request.node.name}-{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,66 @@
+"""The connection to Temporal: its own environment configuration, our data converter."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from temporalio.client import Client, GrpcCompression
+from temporalio.envconfig import ClientConfig
+from temporalio.runtime import Runtime
+
+from errors import ConfigurationError, Unavailable
+from settings import Settings
+from transport.converter import data_converter
+
+DEFAULT_ADDRESS = "localhost:7233"
+
+
+async def connect(settings: Settings, *, runtime: Runtime | None = None, **overrides: Any) -> Client:
+    """Connect as Temporal's variables and profiles (`TEMPORAL_ADDRESS`, `TEMPORAL_PROFILE`, …) say.
+
+    `overrides` are arguments of `Client.connect` and win over the environment. Raises `Unavailable` naming the address
+    when no server answers, `ConfigurationError` when the profile cannot be read.
+    """
+    options: dict[str, Any] = {"target_host": DEFAULT_ADDRESS, **_from_environment(), "runtime": runtime}
+    options["data_converter"] = data_converter(settings.context_format)
+    options.update(overrides)
+    address = options["target_host"]
+    if is_loopback(address):
+        # Between processes of one machine, gzip costs more than the bytes that it saves.
+        options.setdefault("grpc_compression", GrpcCompression.NONE)
+    try:
+        return await Client.connect(**options)
+    except RuntimeError as error:
+        raise Unavailable(
+            f"no Temporal server answers: {error}",
+            place=address,
+            suggestion="start one with `anabranch dev`, or set TEMPORAL_ADDRESS",
+        ) from error
+
+
+def named_address() -> str | None:
+    """The server that Temporal's variables or its profile name; None if they name none. Raises `ConfigurationError`."""
+    address = _from_environment().get("target_host")
+    return None if address is None else str(address)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether `host:port` is on this machine by its own name."""
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _from_environment() -> dict[str, Any]:
+    try:
+        return dict(ClientConfig.load_client_connect_config())
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"Temporal's client configuration cannot be read: {error}",
+            suggestion="look at TEMPORAL_CONFIG_FILE and TEMPORAL_PROFILE",
+        ) from error

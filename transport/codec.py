@@ -1,0 +1,92 @@
+"""Zstandard compression of payloads that are worth it. The inner payload travels whole, its metadata too.
+
+What flows between workflow and activities (`binary/msgpack`) is compressed above 1 KiB. Plain JSON is what people read
+with the bare command line, so it stays plain up to 64 KiB.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from google.protobuf.message import DecodeError
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import PayloadCodec
+
+from errors import SizeLimitExceeded, WireFormatError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+ENCODING = b"binary/zstd"
+LEVEL = 1
+MAX_DECODED_BYTES = 32 * 1024 * 1024
+"""What the payloads of one call may unfold to, together."""
+COMPRESS_ABOVE = {b"binary/msgpack": 1024, b"binary/plain": 1024, b"json/plain": 64 * 1024, b"json/protobuf": 64 * 1024}
+"""Bytes of data above which a payload of this encoding is compressed; others never are."""
+
+_WINDOW_LOG_MAX = 25
+
+
+class ZstdCodec(PayloadCodec):
+    """Compresses large payloads with zstd level 1 and unfolds no more than `max_decoded_bytes` of them in one call."""
+
+    def __init__(self, max_decoded_bytes: int = MAX_DECODED_BYTES) -> None:
+        self._max_decoded_bytes = max_decoded_bytes
+        # Reused, it costs a third of a new one for each payload; each call ends its frame, so nothing is carried over.
+        self._compressor = zstd.ZstdCompressor(level=LEVEL)
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Compress the payloads that are over their threshold and become smaller by it."""
+        return [self._compress(payload) for payload in payloads]
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Restore the payloads; one that this codec did not encode is returned as it is.
+
+        Raises `WireFormatError` for corrupt data and `SizeLimitExceeded` for what unfolds beyond the limit.
+        """
+        budget = self._max_decoded_bytes
+        decoded = []
+        for payload in payloads:
+            if payload.metadata.get("encoding") == ENCODING:
+                inner, size = _decompress(payload.data, budget, self._max_decoded_bytes)
+                budget -= size
+                decoded.append(inner)
+            else:
+                decoded.append(payload)
+        return decoded
+
+    def _compress(self, payload: Payload) -> Payload:
+        threshold = COMPRESS_ABOVE.get(payload.metadata.get("encoding", b""))
+        if threshold is None or len(payload.data) <= threshold:
+            return payload
+        whole = payload.SerializeToString()
+        compressed = self._compressor.compress(whole, mode=zstd.ZstdCompressor.FLUSH_FRAME)
+        if len(compressed) >= len(whole):
+            return payload
+        return Payload(metadata={"encoding": ENCODING}, data=compressed)
+
+
+def _decompress(data: bytes, budget: int, limit: int) -> tuple[Payload, int]:
+    decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX})
+    try:
+        whole = decompressor.decompress(data, max_length=budget + 1)
+    except zstd.ZstdError as error:
+        raise WireFormatError(f"a compressed payload is corrupt: {error}") from error
+    if len(whole) > budget:
+        raise SizeLimitExceeded(f"a compressed payload unfolds to more than the limit of {limit} bytes")
+    if not decompressor.eof or decompressor.unused_data:
+        raise WireFormatError("a compressed payload is truncated, or more follows after its end")
+    return _inner(whole), len(whole)
+
+
+def _inner(whole: bytes) -> Payload:
+    try:
+        payload = Payload.FromString(whole)
+    except DecodeError as error:
+        raise WireFormatError(f"a compressed payload holds no payload: {error}") from error
+    if payload.metadata.get("encoding") == ENCODING:
+        raise WireFormatError("a compressed payload holds another compressed payload")
+    return payload
