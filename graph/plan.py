@@ -1,0 +1,207 @@
+"""A `Plan` is a graph made ready to be interpreted: edges by node, expressions compiled, what each node reads known.
+
+Plans are immutable and shared by every run of the same definition: `plan_of` keeps them by their canonical text, so
+that the second run of a graph on a worker costs nothing here. Expressions compile on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+
+from context.resolution import ConflictResolution, Policies, Reducer
+from context.values import Json, parse_path
+from graph.dataflow import graph_inputs
+from graph.expressions import Expression, compile_expression
+from graph.model import (
+    Body,
+    Edge,
+    ForeachNode,
+    Graph,
+    GraphNode,
+    MergePolicy,
+    Node,
+    WhileNode,
+)
+from graph.reads import node_reads
+
+_SCHEDULING = {
+    *("description", "when", "join", "retry", "timeout", "heartbeat", "task_queue", "priority", "local"),
+    *("compensate", "on_failure", "pivot", "circuit_breaker", "cache"),
+}
+"""Fields that the workflow acts on; a node's activity never sees them."""
+
+
+@dataclass(frozen=True)
+class PlanEdge:
+    """An edge and the place that it has among all edges of its plan."""
+
+    index: int
+    edge: Edge
+    roots: frozenset[str]
+
+    @cached_property
+    def condition(self) -> Expression | None:
+        """The compiled `when`; on a failure edge the root `error` is visible."""
+        return _compiled(self.edge.when, self.roots | {"error"})
+
+
+@dataclass(frozen=True)
+class PlanNode:
+    """A node in its plan: its neighbours, its place in the definition, and what crosses to its activity."""
+
+    id: str
+    index: int
+    node: Node
+    incoming: tuple[PlanEdge, ...]
+    outgoing: tuple[PlanEdge, ...]
+    roots: frozenset[str]
+    """Names beside the context's keys that its expressions may use: a `foreach`'s item, `index`, `error`."""
+
+    @cached_property
+    def condition(self) -> Expression | None:
+        """The compiled `when` of the node."""
+        return _compiled(self.node.when, self.roots)
+
+    @cached_property
+    def reads(self) -> tuple[str, ...] | None:
+        """Context keys that its activity needs, sorted; None is all of them."""
+        keys = node_reads(self.id, self.node, self.roots)
+        return None if keys is None else tuple(sorted(keys))
+
+    @cached_property
+    def wire(self) -> dict[str, Json]:
+        """The node as its activity receives it: canonical, without the fields that only the workflow acts on."""
+        return self.node.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=_SCHEDULING)
+
+    @cached_property
+    def compensation(self) -> PlanNode | None:
+        """The node that undoes this one; it also sees `error`."""
+        if self.node.compensate is None:
+            return None
+        return PlanNode(self.id, self.index, self.node.compensate, (), (), self.roots | {"error"})
+
+    def expression(self, source: str, *extra: str) -> Expression:
+        """A field of the node as a compiled expression, with the node's own roots and `extra` ones."""
+        return compile_expression(source, self.roots | set(extra))
+
+    @property
+    def is_join(self) -> bool:
+        """Whether more than one line of descent can meet here."""
+        return len(self.incoming) > 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A graph, or the body of a composite node, ready to be interpreted. `nodes` stand in definition order."""
+
+    graph: Graph
+    nodes: Mapping[str, PlanNode]
+    library: Mapping[str, Graph] = field(default_factory=dict)
+    roots: frozenset[str] = frozenset()
+
+    @cached_property
+    def has_compensation(self) -> bool:
+        """Whether anything here, or in a body below, can be undone."""
+        return any(node.compensate is not None for node in walk(self.graph.nodes, self.library))
+
+    @cached_property
+    def inputs(self) -> frozenset[str]:
+        """Keys that a run must be started with."""
+        return frozenset(graph_inputs(self.graph))
+
+    def policies(self, default: ConflictResolution) -> Policies:
+        """How conflicts are settled here; `default` holds where the graph does not say."""
+        spec = self.graph.context
+        chosen = ConflictResolution(spec.conflict_resolution) if spec.conflict_resolution else default
+        return Policies(chosen, {parse_path(path): _policy(name) for path, name in spec.merge.items()})
+
+    @cached_property
+    def _bodies(self) -> dict[str, Plan]:
+        return {}
+
+    def body(self, node_id: str) -> Plan:
+        """The plan of a composite node's body, with the settings of the graph around it."""
+        if node_id not in self._bodies:
+            self._bodies[node_id] = _body_plan(self, self.nodes[node_id])
+        return self._bodies[node_id]
+
+
+def plan_graph(graph: Graph, library: Mapping[str, Graph] | None = None) -> Plan:
+    """The plan of `graph`; `library` holds the graphs that it names."""
+    return Plan(graph, _planned(graph.nodes, graph.edges, frozenset()), library or {})
+
+
+@lru_cache(maxsize=256)
+def _graph_of(definition: str) -> Graph:
+    return Graph.model_validate_json(definition)
+
+
+@lru_cache(maxsize=128)
+def _plan_of(definition: str, library: tuple[tuple[str, str], ...]) -> Plan:
+    return plan_graph(_graph_of(definition), {name: _graph_of(text) for name, text in library})
+
+
+def plan_of(definition: str, library: Mapping[str, str]) -> Plan:
+    """The plan of a pinned definition (canonical JSON texts). Cached by the texts themselves."""
+    return _plan_of(definition, tuple(library.items()))
+
+
+def walk(nodes: Mapping[str, Node], library: Mapping[str, Graph]) -> Iterator[Node]:
+    """Every node, those of bodies and inline graphs included. Graphs do not name each other in a circle."""
+    for node in nodes.values():
+        yield node
+        if isinstance(node, ForeachNode | WhileNode):
+            yield from walk(body_graph(node.body, library).nodes, library)
+        elif isinstance(node, GraphNode) and node.mode == "inline" and node.graph in library:
+            yield from walk(library[node.graph].nodes, library)
+
+
+def body_graph(body: Body, library: Mapping[str, Graph]) -> Graph:
+    """The body as a graph: its own nodes, or the graph that it names."""
+    if body.graph is not None:
+        return library[body.graph]
+    return Graph.model_construct(name="body", nodes=body.nodes, edges=body.edges)
+
+
+def _policy(name: MergePolicy) -> ConflictResolution | Reducer:
+    return Reducer(name) if name in set(Reducer) else ConflictResolution(name)
+
+
+def _compiled(source: str | None, roots: frozenset[str]) -> Expression | None:
+    return None if source is None else compile_expression(source, roots)
+
+
+def _planned(nodes: Mapping[str, Node], edges: tuple[Edge, ...], roots: frozenset[str]) -> dict[str, PlanNode]:
+    incoming: dict[str, list[PlanEdge]] = {name: [] for name in nodes}
+    outgoing: dict[str, list[PlanEdge]] = {name: [] for name in nodes}
+    for index, edge in enumerate(edges):
+        planned = PlanEdge(index, edge, roots)
+        incoming[edge.target].append(planned)
+        outgoing[edge.source].append(planned)
+    on_error = {name: any(edge.edge.outcome != "success" for edge in arriving) for name, arriving in incoming.items()}
+    return {
+        name: PlanNode(
+            name,
+            index,
+            node,
+            tuple(incoming[name]),
+            tuple(outgoing[name]),
+            roots | {"error"} if on_error[name] else roots,
+        )
+        for index, (name, node) in enumerate(nodes.items())
+    }
+
+
+def _body_plan(plan: Plan, planned: PlanNode) -> Plan:
+    node = planned.node
+    if isinstance(node, GraphNode):
+        return plan_graph(plan.library[node.graph], plan.library)
+    if not isinstance(node, ForeachNode | WhileNode):
+        raise TypeError(f"node {planned.id!r} of type {node.type!r} has no body")
+    extra = {node.as_, "index"} if isinstance(node, ForeachNode) else {"index"}
+    roots = planned.roots | extra
+    graph = body_graph(node.body, plan.library)
+    settled = graph.model_copy(update={"context": plan.graph.context, "defaults": plan.graph.defaults})
+    return Plan(settled, _planned(graph.nodes, graph.edges, roots), plan.library, roots)

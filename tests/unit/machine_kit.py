@@ -1,0 +1,137 @@
+"""Drives the machine without a server: outcomes by address, in any order of arrival."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from context.changes import ChangeSet
+from graph.model import Graph
+from graph.plan import plan_graph
+from workflows.commands import (
+    AskConflict,
+    AskPerson,
+    CancelWork,
+    Command,
+    Failure,
+    Finish,
+    RunNode,
+    StartChild,
+    StartTimer,
+)
+from workflows.machine import Machine
+
+Outcome = Mapping[str, Any] | Failure
+RUN = {"id": "run-1", "session_id": "order-1", "graph": "g", "attempt": 1}
+
+
+def python(*, reads: tuple[str, ...] = (), **fields: Any) -> dict[str, Any]:
+    """A leaf node whose outcome the test gives."""
+    return {"type": "python", "handler": "h", "reads": reads, **fields}
+
+
+def edge(source: str, target: str, **fields: Any) -> dict[str, Any]:
+    return {"from": source, "to": target, **fields}
+
+
+def machine_of(graph: Mapping[str, Any], data: Mapping[str, Any] | None = None, **library: Any) -> Machine:
+    named = {"name": "g", **graph}
+    parsed = {name: Graph.model_validate(each) for name, each in library.items()}
+    return Machine(plan_graph(Graph.model_validate(named), parsed), data or {}, run=RUN)
+
+
+@dataclass
+class Play:
+    """Plays a run to its end. `script` gives a node's outcome: keys that it sets, or a failure; else it sets nothing."""
+
+    machine: Machine
+    script: Mapping[str, Outcome | Callable[[RunNode], Outcome]] = field(default_factory=dict)
+    times: Mapping[str, int] = field(default_factory=dict)
+    pick: Callable[[list[str]], str] = lambda pending: pending[0]
+    ran: list[str] = field(default_factory=list)
+    seen: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    pending: dict[str, Command] = field(default_factory=dict)
+    cancelled: list[str] = field(default_factory=list)
+    now: int = 1_000
+
+    def start(self) -> Play:
+        self.take(self.machine.start(self.now))
+        return self
+
+    def run(self) -> Finish:
+        self.start()
+        return self.finish()
+
+    def finish(self) -> Finish:
+        while self.machine.finished is None:
+            assert self.pending, "the machine waits for nothing"
+            self.answer(self.pick(list(self.pending)))
+        return self.machine.finished
+
+    def answer(self, address: str) -> None:
+        command = self.pending.pop(address)
+        outcome = self.script.get(address, {})
+        if callable(outcome):
+            assert isinstance(command, RunNode)
+            outcome = outcome(command)
+        self.now += 1
+        at = self.times.get(address, self.now)
+        if isinstance(outcome, Failure):
+            self.take(self.machine.failed(address, outcome, at))
+        elif isinstance(command, RunNode):
+            self.take(self.machine.succeeded(address, changes(**outcome), at))
+        elif isinstance(command, StartTimer):
+            self.take(self.machine.succeeded(address, None, at))
+        elif isinstance(command, AskPerson | StartChild):
+            self.take(self.machine.succeeded(address, dict(outcome), at))
+        else:
+            raise AssertionError(f"answer {address} with machine.choose")
+
+    def take(self, commands: list[Command]) -> None:
+        for command in commands:
+            if isinstance(command, CancelWork):
+                self.cancelled.append(command.address)
+                self.pending.pop(command.address, None)
+                self.now += 1
+                self.take(self.machine.failed(command.address, cancelled(), self.now))
+            elif not isinstance(command, Finish):
+                self.ran.append(command.address)
+                self.pending[command.address] = command
+                if isinstance(command, RunNode):
+                    self.seen[command.address] = command.line.data
+
+
+def changes(**keys: Any) -> ChangeSet:
+    return ChangeSet(base_version=0, set={(key,): value for key, value in keys.items()})
+
+
+def failure(code: str = "NODE_FAILED") -> Failure:
+    return Failure("failure", code, "it broke")
+
+
+def timeout() -> Failure:
+    return Failure("timeout", "TIMEOUT", "no answer")
+
+
+def cancelled() -> Failure:
+    return Failure("cancelled", "CANCELLED", "cancelled")
+
+
+def shuffled(seed: int) -> Callable[[list[str]], str]:
+    return random.Random(seed).choice
+
+
+__all__ = [
+    "AskConflict",
+    "Play",
+    "cancelled",
+    "changes",
+    "edge",
+    "failure",
+    "machine_of",
+    "python",
+    "shuffled",
+    "timeout",
+]

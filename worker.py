@@ -1,0 +1,85 @@
+"""A worker process: settings → client → registry → `Worker`. Run `python worker.py` or `anabranch worker`.
+
+SIGINT and SIGTERM stop it gracefully: nothing new is taken, what runs is finished within the grace period.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.registry import NodeActivities
+from activities.standard import node_activities
+from errors import AnabranchError
+from settings import Settings
+from transport.client import connect
+from transport.converter import SANDBOX_MODULES
+from workflows.graph_workflow import DynamicGraphWorkflow, GraphWorkflow
+
+WORKFLOWS: Sequence[type] = (GraphWorkflow, DynamicGraphWorkflow)
+_GRACE = timedelta(seconds=20)
+
+log = structlog.get_logger("anabranch.worker")
+
+
+def sandbox(*, strict: bool = False) -> WorkflowRunner:
+    """How workflow code is isolated.
+
+    Strict imports `workflows` anew for every run and refuses clocks, files and randomness in it (tests use this);
+    otherwise it is shared, which saves a tenth of the worker's CPU.
+    """
+    if not strict:
+        return UnsandboxedWorkflowRunner()
+    return SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_modules(*SANDBOX_MODULES))
+
+
+def build_worker(
+    client: Client, settings: Settings, activities: NodeActivities, *, runner: WorkflowRunner | None = None
+) -> Worker:
+    """A worker that serves every graph and every node type on the settings' task queue."""
+    return Worker(
+        client,
+        task_queue=settings.task_queue,
+        workflows=WORKFLOWS,
+        activities=activities.activities(),
+        workflow_runner=runner or sandbox(),
+        max_cached_workflows=settings.max_cached_workflows,
+        max_concurrent_activities=settings.max_concurrent_activities,
+        max_eager_activity_reservations_per_workflow_task=10,
+        graceful_shutdown_timeout=_GRACE,
+        workflow_failure_exception_types=[AnabranchError],
+    )
+
+
+async def serve(settings: Settings, client: Client | None = None, stop: asyncio.Event | None = None) -> None:
+    """Work until `stop` is set. Raises Unavailable when no server answers."""
+    client = client or await connect(settings)
+    stop = stop or asyncio.Event()
+    activities = node_activities(settings)
+    try:
+        async with build_worker(client, settings, activities):
+            log.info("worker started", task_queue=settings.task_queue, graphs=str(settings.graphs))
+            await stop.wait()
+            log.info("worker stops")
+    finally:
+        await activities.aclose()
+
+
+async def main() -> None:
+    """Serve until SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await serve(Settings(), stop=stop)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

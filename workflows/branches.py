@@ -1,0 +1,156 @@
+"""Where lines of descent meet: the merge at a join, at the end of a graph, and with writes from outside the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from context.changes import ChangeSet
+from context.lineage import Line
+from context.resolution import ConflictResolution, Policies
+from context.union import Conflict, unite
+from context.values import Json, Missing, Path, format_path
+from errors import ConflictError, VersionMismatch
+from workflows.commands import AskConflict
+from workflows.scope import NodeRun, Scope, Status
+from workflows.trail import describe_conflict, merge_changes
+
+if TYPE_CHECKING:
+    from workflows.machine import Machine
+
+_LAST_WRITE = Policies(ConflictResolution.LAST_WRITE_WINS, {})
+
+
+class Branches:
+    """The merges of one run."""
+
+    def __init__(self, machine: Machine, default: ConflictResolution) -> None:
+        self._machine = machine
+        self._default = default
+        self._policies: dict[int, Policies] = {}
+        self._outside: Line | None = None
+        """What services outside wrote, as one line of descent."""
+        self._outside_versions: tuple[int, ...] = ()
+        self._outside_writes = 0
+        self.open: dict[str, tuple[Conflict, ...]] = {}
+        """Conflicts that wait for somebody, by the address of the join."""
+
+    def policies(self, scope: Scope) -> Policies:
+        """How conflicts are settled in a scope."""
+        key = id(scope.plan)
+        if key not in self._policies:
+            self._policies[key] = scope.plan.policies(self._default)
+        return self._policies[key]
+
+    def join(self, scope: Scope, run: NodeRun, choices: Mapping[Path, Json | Missing]) -> Line | None:
+        """The one line that a node stands on; None while somebody must settle a conflict first."""
+        predecessors = scope.predecessors(run)
+        lines = [each.line for each in predecessors if each.line is not None] or [scope.base]
+        versions = [number for each in predecessors for number in each.versions] or list(scope.versions)
+        if scope.prefix == "" and self._outside is not None:
+            lines.append(self._outside)
+            versions.extend(self._outside_versions)
+        run.versions = tuple(dict.fromkeys(versions))
+        if len(lines) == 1:
+            return lines[0]
+        return self._merge(scope, run, lines, choices)
+
+    def settled(
+        self, scope: Scope, lines: Sequence[Line], *, writer: int, by: str
+    ) -> tuple[Line, tuple[Conflict, ...]]:
+        """The lines united here and now. Raises ConflictError where somebody would have to choose."""
+        united = unite(lines, self.policies(scope), writer=writer, by=by, at=self._machine.at)
+        if united.line is None:
+            raise ConflictError(*_refusal(united.conflicts), place=f"node {by!r}")
+        return united.line, united.conflicts
+
+    def now(self) -> Line:
+        """The context of all lines that are open now; what is not settled yet shows the last write."""
+        scope = self._machine.root
+        lines = [run.line for run in scope.frontier() if run.line is not None] or [scope.base]
+        if self._outside is not None:
+            lines.append(self._outside)
+        return self._by_last_write(lines)
+
+    def write(self, changes: ChangeSet) -> int:
+        """Write from outside: a line that leaves the run at version `base_version` and rejoins at the next joins.
+
+        Returns the number of the version that it made. Raises VersionMismatch, ConflictError.
+        """
+        machine = self._machine
+        base = self._at_version(changes.base_version)
+        writer = machine.root.first_outside_writer + 2 * self._outside_writes
+        line, refined = base.advance(changes, writer=writer, by=changes.by, at=machine.at)
+        if self._outside is not None:
+            line, _ = self.settled(machine.root, [self._outside, line], writer=writer + 1, by=changes.by)
+        self._outside_writes += 1
+        number = machine.trail.record(
+            "external", line, refined, by=changes.by, at=machine.at, parents=(changes.base_version,)
+        )
+        self._outside, self._outside_versions = line, (number,)
+        return number
+
+    def _merge(
+        self, scope: Scope, run: NodeRun, lines: Sequence[Line], choices: Mapping[Path, Json | Missing]
+    ) -> Line | None:
+        machine, address = self._machine, scope.address(run)
+        writer = scope.merge_writer(run)
+        united = unite(lines, self.policies(scope), writer=writer, by=address, at=machine.at, choices=choices)
+        if united.line is None:
+            self._ask(scope, run, united.conflicts)
+            return None
+        if united.conflicts:
+            changes = merge_changes(united.conflicts, base_version=lines[0].version, by=address, at=machine.at)
+            number = machine.trail.record(
+                "merge",
+                united.line,
+                changes,
+                by=address,
+                at=machine.at,
+                parents=run.versions,
+                conflicts=united.conflicts,
+            )
+            run.versions = (number,)
+        return united.line
+
+    def _ask(self, scope: Scope, run: NodeRun, conflicts: tuple[Conflict, ...]) -> None:
+        open_ones = tuple(conflict for conflict in conflicts if not conflict.settled)
+        timeout = scope.plan.graph.context.conflict_timeout
+        seconds = None if timeout is None else timeout.total_seconds()
+        if seconds == 0:
+            raise ConflictError(*_refusal(open_ones), place=f"node {scope.address(run)!r}")
+        address = scope.address(run)
+        self.open[address] = open_ones
+        self._machine.expect(scope, run, AskConflict(address, open_ones, seconds), Status.CONFLICT)
+
+    def _at_version(self, number: int) -> Line:
+        """The context as it stood when version `number` was recorded."""
+        machine = self._machine
+        if not 1 <= number <= machine.trail.count:
+            raise VersionMismatch(
+                f"the run has no version {number}; it has made {machine.trail.count}",
+                suggestion="read the query `context` and use its `number` as base_version",
+            )
+        lines = [
+            run.line
+            for run in machine.root.nodes.values()
+            if run.line is not None and run.status.final and run.versions and max(run.versions) <= number
+        ]
+        if self._outside is not None and max(self._outside_versions) <= number:
+            lines.append(self._outside)
+        return self._by_last_write(lines or [machine.root.base])
+
+    def _by_last_write(self, lines: Sequence[Line]) -> Line:
+        if len(lines) == 1:
+            return lines[0]
+        united = unite(
+            lines, _LAST_WRITE, writer=self._machine.root.first_outside_writer, by="now", at=self._machine.at
+        )
+        if united.line is None:
+            raise AssertionError("last_write_wins settles every conflict")
+        return united.line
+
+
+def _refusal(conflicts: Sequence[Conflict]) -> tuple[str]:
+    told = [f"{format_path(each.path)!r}: {describe_conflict(each)['candidates']}" for each in conflicts]
+    return (f"{len(told)} conflict(s) that nobody has settled: " + "; ".join(told),)

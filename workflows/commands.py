@@ -1,0 +1,106 @@
+"""What crosses between the machine and whoever drives it: commands out, results and failures in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from context.lineage import Line
+from context.union import Conflict
+from context.values import Json
+from graph.plan import PlanNode
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a node did not succeed.
+
+    `failure` is definite (it did nothing); after `timeout` and `cancelled` the outcome is unknown.
+    """
+
+    outcome: Literal["failure", "timeout", "cancelled"]
+    code: str
+    message: str
+    node: str = ""
+    details: tuple[Json, ...] = ()
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the node may have had its effect."""
+        return self.outcome != "failure"
+
+    def root(self) -> dict[str, Json]:
+        """The value of the root `error` in expressions."""
+        return {"node": self.node, "type": self.code, "message": self.message, "outcome": self.outcome}
+
+
+@dataclass(frozen=True, slots=True)
+class RunNode:
+    """Run a leaf node's activity on the context of `line`. `undo` marks a compensation, `key` its effect."""
+
+    address: str
+    planned: PlanNode
+    line: Line
+    roots: Mapping[str, Json]
+    key: str
+    undo: bool = False
+    deadline: float | None = None
+    """For a compensation: seconds that are left of the saga's deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Wait for `seconds`."""
+
+    address: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AskPerson:
+    """Wait for the answer of a person (update `complete_task`), at most `timeout` seconds."""
+
+    address: str
+    prompt: str
+    schema: Mapping[str, Json] | None
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AskConflict:
+    """Wait until every conflict at a join is settled (update `resolve_conflict`), at most `timeout` seconds."""
+
+    address: str
+    conflicts: tuple[Conflict, ...]
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartChild:
+    """Run a graph as a child workflow on `data`."""
+
+    address: str
+    planned: PlanNode
+    graph: str
+    data: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelWork:
+    """Cancel what runs at `address`; its outcome still arrives as an event."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The run is over. `failure` is None when it completed."""
+
+    line: Line
+    failure: Failure | None = None
+    compensated: tuple[str, ...] = ()
+    not_compensated: tuple[str, ...] = field(default=())
+
+
+Command = RunNode | StartTimer | AskPerson | AskConflict | StartChild | CancelWork | Finish

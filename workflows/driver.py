@@ -1,0 +1,199 @@
+"""The Temporal driver around the machine: commands become activities, timers and waits; outcomes become events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from context.changes import ChangeSet
+from context.distributed import ContextMetadata, DistributedContext
+from context.values import Json
+from errors import AnabranchError
+from graph.model import ActivityNode, Retry
+from graph.plan import plan_of
+from graph.templates import compile_template
+from transport.node_io import GraphRequest, NodeTask, PinnedGraph, RunInfo
+from workflows import views
+from workflows.commands import (
+    AskConflict,
+    AskPerson,
+    CancelWork,
+    Command,
+    Finish,
+    RunNode,
+    StartChild,
+    StartTimer,
+)
+from workflows.failures import failure_of, run_error
+from workflows.machine import Machine, iso_time
+from workflows.node_options import local_options, remote_options, retry_policy, runs_locally
+
+_LOAD = Retry(max_attempts=10)
+_LOAD_TIMEOUT = timedelta(seconds=10)
+
+
+class GraphRun:
+    """One workflow run. `machine` is None until the graph is loaded."""
+
+    def __init__(self) -> None:
+        self.machine: Machine | None = None
+        self.pinned: PinnedGraph | None = None
+        self.info = workflow.info()
+        self.created_at = _now()
+        self._run = RunInfo("", "", "", "")
+        self._done: asyncio.Future[Finish] = asyncio.get_event_loop().create_future()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.answers: dict[str, asyncio.Future[Json]] = {}
+        """People's answers that nodes wait for, by address."""
+
+    async def execute(self, request: GraphRequest, data: Mapping[str, Json]) -> dict[str, Json]:
+        """Run a graph on `data`; returns `{session_id, status, version, data}`. Raises ApplicationError."""
+        self.pinned = await self._load(request)
+        plan = plan_of(self.pinned.definition, self.pinned.graphs)
+        self._run = RunInfo(self.info.first_execution_run_id, self.info.workflow_id, plan.graph.name, "")
+        self.machine = Machine(plan, data, run=self._run.root())
+        try:
+            self.obey(self.machine.start(_now()))
+        except AnabranchError as error:
+            raise ApplicationError(str(error), type=error.code, non_retryable=True) from None
+        finish = await self._finished(self.machine)
+        workflow.set_current_details(views.details(self.machine))
+        if finish.failure is None:
+            return views.result(self.machine, finish, self.info.workflow_id)
+        if finish.failure.outcome == "cancelled" and finish.failure.node == "":
+            raise asyncio.CancelledError(finish.failure.message)
+        raise run_error(finish, finish.failure)
+
+    def obey(self, commands: list[Command]) -> None:
+        """Carry out what the machine asks for."""
+        assert self.machine is not None  # noqa: S101 - only the machine commands
+        for command in commands:
+            if isinstance(command, Finish):
+                self._done.set_result(command)
+            elif isinstance(command, CancelWork):
+                if (task := self._tasks.get(command.address)) is not None:
+                    task.cancel()
+            else:
+                self._tasks[command.address] = asyncio.create_task(self._carry_out(self.machine, command))
+        workflow.set_current_details(views.details(self.machine))
+
+    async def _load(self, request: GraphRequest) -> PinnedGraph:
+        pinned: PinnedGraph = await workflow.execute_local_activity(
+            "load_graph",
+            request,
+            result_type=PinnedGraph,
+            start_to_close_timeout=_LOAD_TIMEOUT,
+            retry_policy=retry_policy(_LOAD),
+            summary=request.name,
+        )
+        return pinned
+
+    async def _finished(self, machine: Machine) -> Finish:
+        while True:
+            try:
+                return await asyncio.shield(self._done)
+            except asyncio.CancelledError:
+                if self._done.cancelled():
+                    raise
+                self.obey(machine.cancel("the workflow was cancelled", _now()))
+
+    async def _carry_out(
+        self, machine: Machine, command: RunNode | StartTimer | AskPerson | AskConflict | StartChild
+    ) -> None:
+        try:
+            try:
+                result = await self._effect(command)
+            except (Exception, asyncio.CancelledError) as error:
+                commands = machine.failed(command.address, failure_of(error, command.address), _now())
+            else:
+                answer = machine.choose if isinstance(command, AskConflict) else machine.succeeded
+                commands = answer(command.address, result, _now())
+            self._tasks.pop(command.address, None)
+            self.obey(commands)
+        except BaseException as error:  # a fault of ours must fail the workflow task, not vanish with this asyncio task
+            if not self._done.done():
+                self._done.set_exception(error)
+
+    def _effect(self, command: RunNode | StartTimer | AskPerson | AskConflict | StartChild) -> Coroutine[Any, Any, Any]:
+        if isinstance(command, RunNode):
+            return self._activity(command)
+        if isinstance(command, StartTimer):
+            return workflow.sleep(command.seconds, summary=command.address)
+        if isinstance(command, StartChild):
+            return self._child(command)
+        return self._answer(command)
+
+    async def _activity(self, command: RunNode) -> ChangeSet | Json:
+        planned, node = command.planned, command.planned.node
+        assert self.machine is not None  # noqa: S101 - only the machine commands
+        defaults = self.machine.plan.graph.defaults
+        if isinstance(node, ActivityNode):
+            args = compile_template(_plain(node.args), planned.roots).render(command.line.data, command.roots)
+            options: dict[str, Any] = {"args": args if isinstance(args, list) else [args]}
+            name = node.activity
+        else:
+            options = {"args": [self._task(command)], "result_type": ChangeSet}
+            name = node.type
+        options |= {"activity_id": command.address, "summary": command.address}
+        if runs_locally(node, defaults) and not isinstance(node, ActivityNode):
+            options |= local_options(node, defaults, undo=command.undo, deadline=command.deadline)
+            handle = workflow.start_local_activity(f"{command.address} ({node.type})", **options)
+        else:
+            options |= remote_options(node, defaults, undo=command.undo, deadline=command.deadline)
+            handle = workflow.start_activity(name, **options)
+        result: ChangeSet | Json = await handle
+        return result
+
+    def _task(self, command: RunNode) -> NodeTask:
+        planned, line, now = command.planned, command.line, _now()
+        reads = planned.reads
+        data = line.data if reads is None else {key: line.data[key] for key in reads if key in line.data}
+        metadata = ContextMetadata(created_at=self.created_at, updated_at=now, version=line.version)
+        return NodeTask(
+            address=command.address,
+            node=planned.wire,
+            context=DistributedContext(self.info.workflow_id, data=data, metadata=metadata),
+            run=replace(self._run, time=iso_time(now)),
+            key=command.key,
+            reads=reads,
+            roots={name: value for name, value in command.roots.items() if name != "run"},
+        )
+
+    async def _child(self, command: StartChild) -> Json:
+        assert self.pinned is not None  # noqa: S101 - loaded before anything runs
+        node = command.planned.node
+        result: dict[str, Json] = await workflow.execute_child_workflow(
+            command.graph,
+            args=[dict(command.data), {"graph": self.pinned.graphs[command.graph]}],
+            id=f"{self.info.workflow_id}/{command.address}",
+            task_queue=node.task_queue,
+            static_summary=command.address,
+            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+            cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
+        return result["data"]
+
+    async def _answer(self, command: AskPerson | AskConflict) -> Any:
+        answer: asyncio.Future[Any] = asyncio.get_event_loop().create_future()
+        self.answers[command.address] = answer
+        timeout = None if command.timeout is None else timedelta(seconds=command.timeout)
+        try:
+            await workflow.wait_condition(answer.done, timeout=timeout, timeout_summary=command.address)
+        finally:
+            del self.answers[command.address]
+        return answer.result()
+
+
+def _now() -> int:
+    """The workflow's own time in Unix milliseconds."""
+    return int(workflow.time() * 1000)
+
+
+def _plain(args: tuple[Json, ...] | dict[str, Json]) -> Json:
+    return list(args) if isinstance(args, tuple) else args

@@ -1,0 +1,153 @@
+"""A machine driven without a server, in virtual time: whatever it asks for is answered by a function.
+
+Timers fire without anybody waiting. The dry run and the tests of graphs are this loop with different answers.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from context.changes import ChangeSet
+from context.values import Json, Missing, Path
+from errors import SizeLimitExceeded
+from workflows.commands import (
+    AskConflict,
+    AskPerson,
+    CancelWork,
+    Command,
+    Failure,
+    Finish,
+    RunNode,
+    StartChild,
+    StartTimer,
+)
+from workflows.machine import Machine
+
+MAX_STEPS = 100_000
+Work: TypeAlias = RunNode | StartTimer | AskPerson | AskConflict | StartChild
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The work succeeds after `seconds`: with a node's changes, a person's answer, a child's data."""
+
+    result: ChangeSet | Json = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The work fails after `seconds`."""
+
+    failure: Failure
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Every conflict at a join is settled after `seconds`."""
+
+    choices: Mapping[Path, Json | Missing]
+    seconds: float = 0.0
+
+
+Answer: TypeAlias = Done | Failed | Chosen
+AnswerOf: TypeAlias = Callable[[Work], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One piece of work, when it was asked for and answered (Unix milliseconds), and how it ended."""
+
+    work: Work
+    started: int
+    ended: int
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What happened, in the order of the answers. `finish` is None where paused nodes wait for an operator."""
+
+    steps: tuple[Step, ...]
+    finish: Finish | None
+
+
+def drive(machine: Machine, answer_of: AnswerOf, *, at: int = 0, max_steps: int = MAX_STEPS) -> DryRun:
+    """Run to the end, from the time `at` on. Raises SizeLimitExceeded after `max_steps` pieces of work."""
+    driver = _Driver(machine, answer_of, at)
+    driver.obey(machine.start(at))
+    while driver.finish is None and driver.pending:
+        if len(driver.steps) >= max_steps:
+            raise SizeLimitExceeded(
+                f"the run is not over after {max_steps} steps",
+                place=f"graph {machine.plan.graph.name!r}",
+                suggestion="look for a `while` whose condition never turns false",
+            )
+        driver.answer_next()
+    return DryRun(tuple(driver.steps), driver.finish)
+
+
+@dataclass(slots=True)
+class _Driver:
+    """Work that is under way, ordered by when it ends; what ends at one time ends in the order of its start."""
+
+    machine: Machine
+    answer_of: AnswerOf
+    now: int
+    finish: Finish | None = None
+    steps: list[Step] = field(default_factory=list)
+    pending: list[tuple[int, int, Step]] = field(default_factory=list)
+    count: int = 0
+
+    def obey(self, commands: list[Command]) -> None:
+        for command in commands:
+            if isinstance(command, Finish):
+                self.finish = command
+            elif isinstance(command, CancelWork):
+                self._cancel(command.address)
+            else:
+                self._begin(command)
+
+    def answer_next(self) -> None:
+        ended, _, step = heapq.heappop(self.pending)
+        self.now = max(self.now, ended)
+        self.steps.append(step)
+        self.obey(self._tell(step))
+
+    def _tell(self, step: Step) -> list[Command]:
+        address, answer = step.work.address, step.answer
+        if isinstance(answer, Failed):
+            return self.machine.failed(address, answer.failure, self.now)
+        if isinstance(answer, Chosen):
+            return self.machine.choose(address, answer.choices, self.now)
+        return self.machine.succeeded(address, answer.result, self.now)
+
+    def _begin(self, work: Work) -> None:
+        answer = _in_time(work, self.answer_of(work))
+        self._push(Step(work, self.now, self.now + round(answer.seconds * 1000), answer))
+
+    def _cancel(self, address: str) -> None:
+        for index, (_, _, step) in enumerate(self.pending):
+            if step.work.address == address:
+                del self.pending[index]
+                heapq.heapify(self.pending)
+                failure = Failure("cancelled", "CANCELLED", f"node {address!r} was cancelled", address)
+                self._push(replace(step, ended=self.now, answer=Failed(failure)))
+                return
+
+    def _push(self, step: Step) -> None:
+        self.count += 1
+        heapq.heappush(self.pending, (step.ended, self.count, step))
+
+
+def _in_time(work: Work, answer: Answer) -> Answer:
+    """The answer, or the timeout of a question that is answered too late."""
+    timeout = work.timeout if isinstance(work, AskPerson | AskConflict) else None
+    if timeout is None or answer.seconds <= timeout:
+        return answer
+    failure = Failure("timeout", "NO_ANSWER", f"nobody answered node {work.address!r} in time", work.address)
+    return Failed(failure, timeout)

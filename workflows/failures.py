@@ -1,0 +1,49 @@
+"""What Temporal's exceptions say of a node's outcome, and what a failed run says to Temporal."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    ChildWorkflowError,
+    TimeoutError,  # noqa: A004 - Temporal's own name
+    is_cancelled_exception,
+)
+
+from context.values import Json
+from workflows.commands import Failure, Finish
+
+
+def failure_of(error: BaseException, address: str) -> Failure:
+    """The outcome that an exception of an activity, child workflow or timer stands for."""
+    if is_cancelled_exception(error):
+        return Failure("cancelled", "CANCELLED", f"node {address!r} was cancelled", address)
+    cause = error.cause if isinstance(error, ActivityError | ChildWorkflowError) else error
+    if isinstance(cause, CancelledError):
+        return Failure("cancelled", "CANCELLED", f"node {address!r} was cancelled", address)
+    if isinstance(error, asyncio.TimeoutError):
+        return Failure("timeout", "NO_ANSWER", f"nobody answered node {address!r} in time", address)
+    if isinstance(cause, TimeoutError):
+        kind = cause.type.name.lower().replace("_", " ") if cause.type is not None else ""
+        return Failure("timeout", "TIMEOUT", f"node {address!r} timed out ({kind})", address)
+    if isinstance(cause, ApplicationError):
+        return Failure("failure", cause.type or "NODE_FAILED", cause.message, address, tuple(cause.details))
+    return Failure("failure", "NODE_FAILED", str(cause), address)
+
+
+def run_error(finish: Finish, failure: Failure) -> ApplicationError:
+    """The error that ends a failed run: its type is the error's code, its details name node, cause and saga."""
+    details: dict[str, Json] = {
+        "node": failure.node,
+        "outcome": failure.outcome,
+        "code": failure.code,
+        "message": failure.message,
+        "cause": list(failure.details),
+        "compensated": list(finish.compensated),
+        "not_compensated": [*finish.not_compensated],
+    }
+    where = f"node {failure.node!r}: " if failure.node and repr(failure.node) not in failure.message else ""
+    return ApplicationError(f"{where}{failure.message}", details, type=failure.code, non_retryable=True)

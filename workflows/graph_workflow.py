@@ -1,0 +1,63 @@
+"""The two workflows: `GraphWorkflow`, and the dynamic one whose type is the name of a graph."""
+
+from __future__ import annotations
+
+import collections.abc
+
+from temporalio import workflow
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from context.values import Json
+    from transport.node_io import GraphRequest
+    from workflows.messages import Messages
+
+
+@workflow.defn(name="GraphWorkflow")
+class GraphWorkflow(Messages):
+    """Run a graph that the input names or holds: `{"graph": name or definition, "data": {…}}`."""
+
+    @workflow.run
+    async def run(self, *args: Json) -> dict[str, Json]:
+        """Returns `{session_id, status, version, data}`."""
+        given = args[0] if len(args) == 1 else None
+        if not isinstance(given, dict) or "graph" not in given or given.keys() - {"graph", "data"}:
+            raise _bad_input('GraphWorkflow takes one object {"graph": name or definition, "data": {…}}')
+        return await self.run_of_graph.execute(_request(given["graph"]), _data(given.get("data", {})))
+
+
+@workflow.defn(dynamic=True)
+class DynamicGraphWorkflow(Messages):
+    """Run the graph that the workflow's type names, on the one JSON object of the input.
+
+    A second argument `{"graph": definition}` pins a definition; a parent gives it to its child workflows.
+    """
+
+    @workflow.run
+    async def run(self, args: collections.abc.Sequence[RawValue]) -> dict[str, Json]:
+        """Returns `{session_id, status, version, data}`."""
+        values = [workflow.payload_converter().from_payload(arg.payload) for arg in args]
+        if len(values) > 2:  # noqa: PLR2004 - the data, and a pinned definition
+            raise _bad_input("a graph takes one JSON object: the context's data")
+        name = workflow.info().workflow_type
+        request = GraphRequest(name=name)
+        if len(values) == 2 and isinstance(values[1], dict):  # noqa: PLR2004
+            request = GraphRequest(name=name, inline=values[1].get("graph"))
+        return await self.run_of_graph.execute(request, _data(values[0] if values else {}))
+
+
+def _request(graph: Json) -> GraphRequest:
+    if isinstance(graph, str) and "\n" not in graph and not graph.lstrip().startswith("{"):
+        return GraphRequest(name=graph)
+    return GraphRequest(inline=graph)
+
+
+def _data(value: object) -> dict[str, Json]:
+    if not isinstance(value, dict):
+        raise _bad_input(f"the context's data is one JSON object, not {type(value).__name__}")
+    return value
+
+
+def _bad_input(message: str) -> ApplicationError:
+    return ApplicationError(message, type="INPUT_INVALID", non_retryable=True)

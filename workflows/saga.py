@@ -1,0 +1,115 @@
+"""The saga log of a run: what can be undone, in which order, and what became of it.
+
+A step is registered before its activity is scheduled and counts once its outcome is success or unknown. The order is
+the reverse of causality (Garcia-Molina and Salem, *Sagas*, 1987): sequentially the reverse of completion; in parallel, no
+step before the steps that stand on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from context.lineage import Line
+from context.values import Json
+from graph.plan import PlanNode
+
+
+class StepState(StrEnum):
+    """What is known of a step."""
+
+    SCHEDULED = "scheduled"
+    DONE = "done"
+    UNKNOWN = "unknown"
+    COMPENSATING = "compensating"
+    PAUSED = "paused"
+    COMPENSATED = "compensated"
+    FAILED = "compensation_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestry:
+    """Where a step stands in one scope: its writer there, and the writers it stands on.
+
+    The turns of one `while` share a `scope` and follow each other by `turn`.
+    """
+
+    scope: str
+    turn: int
+    writer: int
+    seen: int
+
+
+@dataclass(slots=True, eq=False)
+class Step:
+    """One execution of a node that has a compensation. `line` is the context as the node left it."""
+
+    address: str
+    planned: PlanNode
+    line: Line
+    roots: Mapping[str, Json]
+    key: str
+    ancestry: tuple[Ancestry, ...]
+    order: int = 0
+    state: StepState = StepState.SCHEDULED
+
+    def stands_on(self, other: Step) -> bool:
+        """Whether this step saw what the other one did."""
+        for mine, theirs in zip(self.ancestry, other.ancestry, strict=False):
+            if mine.scope != theirs.scope:
+                return False
+            if mine.turn != theirs.turn:
+                return mine.turn > theirs.turn
+            if mine.writer != theirs.writer:
+                return bool(mine.seen >> theirs.writer & 1)
+        return False
+
+
+class Saga:
+    """The steps of a run in the order of registration."""
+
+    def __init__(self, *, parallel: bool) -> None:
+        self.parallel = parallel
+        self.steps: dict[str, Step] = {}
+        self._clock = 0
+
+    def register(self, step: Step) -> None:
+        """Note a step before its activity is scheduled."""
+        self.steps[step.address] = step
+
+    def count(self, address: str, state: StepState, line: Line) -> None:
+        """Note that the step succeeded, or that its outcome is unknown."""
+        if (step := self.steps.get(address)) is None:
+            return
+        self._clock += 1
+        step.order, step.state, step.line = self._clock, state, line
+
+    def forget_scheduled(self, address: str) -> None:
+        """A definite failure did nothing: there is nothing to undo, unless the step was done before it failed."""
+        if (step := self.steps.get(address)) is not None and step.state is StepState.SCHEDULED:
+            del self.steps[address]
+
+    def forget_below(self, address: str) -> None:
+        """The steps of a body are undone by the body's own node from now on."""
+        for each in [each for each in self.steps if each.startswith((f"{address}/", f"{address}["))]:
+            del self.steps[each]
+
+    def pivot(self) -> None:
+        """From here the saga only goes forward: what has completed stays."""
+        for address in [each.address for each in self.steps.values() if each.state is not StepState.SCHEDULED]:
+            del self.steps[address]
+
+    def next_steps(self) -> list[Step]:
+        """Steps whose compensation may start now."""
+        waiting = [step for step in self.steps.values() if step.state in {StepState.DONE, StepState.UNKNOWN}]
+        running = [step for step in self.steps.values() if step.state in {StepState.COMPENSATING, StepState.PAUSED}]
+        if not self.parallel:
+            return [] if running or not waiting else [max(waiting, key=lambda step: step.order)]
+        unfinished = waiting + running
+        return [step for step in waiting if not any(other.stands_on(step) for other in unfinished)]
+
+    def in_state(self, *states: StepState) -> tuple[str, ...]:
+        """Addresses of the steps in one of `states`, in reverse order of completion."""
+        chosen = [step for step in self.steps.values() if step.state in states]
+        return tuple(step.address for step in sorted(chosen, key=lambda step: -step.order))

@@ -1,0 +1,173 @@
+"""A `Scope` is one graph, or one turn of a body, being interpreted: the states of its nodes and their joins.
+
+Dead-path elimination: an edge is settled once, taken or dead; a node whose edges are settled so that its join cannot
+hold is skipped, and kills its own edges in turn. (The idea is that of WS-BPEL 2.0, section 11.6.3.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from context.lineage import Line
+from context.union import Conflict
+from context.values import Json
+from graph.model import RuleNode
+from graph.plan import Plan, PlanEdge, PlanNode
+from workflows.commands import Failure
+
+
+class Status(StrEnum):
+    """Where a node stands."""
+
+    PENDING = "pending"
+    READY = "ready"
+    """Its join holds; it starts at the next step, unless the run is paused."""
+    CONFLICT = "conflict"
+    """Its join waits for somebody to settle a conflict."""
+    RUNNING = "running"
+    WAITING = "waiting"
+    """A timer or a person."""
+    PAUSED = "paused"
+    """Failed, and an operator decides."""
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more happens to the node."""
+        return self in _FINAL
+
+
+END = "(end)"
+_NOTHING = RuleNode(type="rule")
+_FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.TIMED_OUT, Status.CANCELLED, Status.SKIPPED})
+
+
+@dataclass(slots=True, eq=False)
+class NodeRun:
+    """One node in one scope."""
+
+    planned: PlanNode
+    unsettled: int
+    status: Status = Status.PENDING
+    taken: list[PlanEdge] = field(default_factory=list)
+    line: Line | None = None
+    """The context that the node sees while it runs; afterwards, as it left it."""
+    versions: tuple[int, ...] = ()
+    """Numbers of the newest versions on its line."""
+    failure: Failure | None = None
+    followed: bool = False
+    """Whether a later node stands on its line."""
+    conflicts: tuple[Conflict, ...] = ()
+    """What a `foreach` had to settle between its items."""
+    started: int | None = None
+    ended: int | None = None
+    """Unix milliseconds."""
+
+
+class Scope:
+    """The nodes of one plan, standing on the line `base`.
+
+    `prefix` is what their addresses start with (`""` for the run's own graph, `pack[3]/` in a body).
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        prefix: str,
+        base: Line,
+        *,
+        versions: tuple[int, ...] = (),
+        roots: Mapping[str, Json] | None = None,
+        turn: int = 0,
+        loop: str | None = None,
+    ) -> None:
+        self.plan = plan
+        self.turn = turn
+        self.name = loop or prefix
+        """What the turns of one `while` share; other scopes have one name each."""
+        self.prefix = prefix
+        self.base = base
+        self.versions = versions
+        self.roots = roots or {}
+        self.nodes = {name: NodeRun(planned, len(planned.incoming)) for name, planned in plan.nodes.items()}
+        self.end = NodeRun(PlanNode(END, len(self.nodes), _NOTHING, (), (), frozenset()), 0)
+        """The join of everything that is left when the last node is done."""
+        self.open = len(self.nodes)
+
+    def address(self, run: NodeRun) -> str:
+        """The node's name in the run."""
+        return self.prefix + run.planned.id
+
+    def entries(self) -> Iterator[NodeRun]:
+        """The nodes that nothing leads to."""
+        return (run for run in self.nodes.values() if not run.planned.incoming)
+
+    def close(self, run: NodeRun, status: Status) -> None:
+        """Record that nothing more happens to the node."""
+        run.status = status
+        self.open -= 1
+
+    def merge_writer(self, run: NodeRun) -> int:
+        """The writer of the merge at a node's join. Writers are bits, unique among the lines that may meet."""
+        return 2 * run.planned.index
+
+    def writer(self, run: NodeRun) -> int:
+        """The writer of what the node itself changes."""
+        return 2 * run.planned.index + 1
+
+    @property
+    def first_outside_writer(self) -> int:
+        """Writers from here on come from outside the graph."""
+        return 2 * len(self.nodes) + 2
+
+    def settle(self, edges: Iterable[tuple[PlanEdge, bool]]) -> list[NodeRun]:
+        """Settle edges, each taken or dead; returns the nodes that may start now, after dead-path elimination."""
+        ready: list[NodeRun] = []
+        queue = list(edges)
+        for edge, taken in queue:  # grows while it is walked: a skipped node's edges are dead
+            target = self.nodes[edge.edge.target]
+            target.unsettled -= 1
+            if taken:
+                target.taken.append(edge)
+            if target.status is not Status.PENDING:
+                continue
+            if _may_start(target):
+                target.status = Status.READY
+                ready.append(target)
+            elif target.unsettled == 0:
+                queue.extend(self.skip(target))
+        return ready
+
+    def skip(self, run: NodeRun) -> list[tuple[PlanEdge, bool]]:
+        """Skip the node; returns its edges, all dead."""
+        self.close(run, Status.SKIPPED)
+        run.line = None
+        return [(edge, False) for edge in run.planned.outgoing]
+
+    def predecessors(self, run: NodeRun) -> list[NodeRun]:
+        """The sources of the edges taken to a node, each once, in the order of the edges' declaration."""
+        if run is self.end:
+            return self.frontier()
+        edges = sorted(run.taken, key=lambda edge: edge.index)
+        if run.planned.node.join == "first":
+            edges = run.taken[:1]
+        return list(dict.fromkeys(self.nodes[edge.edge.source] for edge in edges))
+
+    def frontier(self) -> list[NodeRun]:
+        """Nodes with a line that no later node stands on: together they are the context now."""
+        return [run for run in self.nodes.values() if run.line is not None and not run.followed]
+
+
+def _may_start(run: NodeRun) -> bool:
+    join = run.planned.node.join
+    if join == "first":
+        return bool(run.taken)
+    if run.unsettled:
+        return False
+    return len(run.taken) == len(run.planned.incoming) if join == "all" else bool(run.taken)

@@ -1,0 +1,110 @@
+"""What people see of a run: its status, context, history and drawing. Plain JSON; nothing here changes the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from graph.drawing import mermaid
+
+from context.values import Json
+from workflows.commands import Finish
+from workflows.saga import StepState
+from workflows.scope import NodeRun, Scope, Status
+from workflows.trail import describe_conflict
+
+if TYPE_CHECKING:
+    from workflows.machine import Machine
+
+_SHOWN = 40
+"""Nodes that the Web UI's current details list; the rest is counted."""
+
+
+def result(machine: Machine, finish: Finish, session_id: str) -> dict[str, Json]:
+    """What a completed run returns."""
+    told: dict[str, Json] = {
+        "session_id": session_id,
+        "status": "completed",
+        "version": finish.line.version,
+        "data": finish.line.data,
+    }
+    if conflicts := machine.trail.conflicts():
+        told["conflicts"] = [describe_conflict(conflict) for conflict in conflicts]
+    return told
+
+
+def context(machine: Machine, session_id: str) -> dict[str, Json]:
+    """The data now. `number` is what `write_context` takes as `base_version`."""
+    line = machine.finished.line if machine.finished else machine.branches.now()
+    return {"session_id": session_id, "version": line.version, "number": machine.trail.count, "data": line.data}
+
+
+def status(machine: Machine) -> dict[str, Json]:
+    """The state of the run and of every node, bodies under way included, by address."""
+    return {
+        "graph": machine.plan.graph.name,
+        "status": run_status(machine),
+        "nodes": {scope.address(run): _node(run) for scope, run in _runs(machine)},
+        "failure": None if machine.failure is None else machine.failure.root(),
+        "compensated": list(machine.undo.saga.in_state(StepState.COMPENSATED)),
+        "waiting_for": {
+            address: [describe_conflict(conflict) for conflict in conflicts]
+            for address, conflicts in machine.branches.open.items()
+        },
+    }
+
+
+def run_status(machine: Machine) -> str:
+    """One word for the run."""
+    if machine.finished is not None:
+        failure = machine.finished.failure
+        if failure is None:
+            return "completed"
+        return "cancelled" if failure.code == "CANCELLED" else "failed"
+    if machine.failure is not None:
+        return "compensating"
+    return "paused" if machine.held or machine.paused else "running"
+
+
+def history(machine: Machine) -> list[Json]:
+    """The audit trail, oldest first."""
+    return [version.to_json_object() for version in machine.trail.versions]
+
+
+def diagram(machine: Machine) -> str:
+    """The graph with the states of its nodes, as Mermaid."""
+    return mermaid(machine.plan.graph, {name: str(run.status) for name, run in machine.root.nodes.items()})
+
+
+def details(machine: Machine) -> str:
+    """Markdown for the Web UI's current details."""
+    counts: dict[str, int] = {}
+    for run in machine.root.nodes.values():
+        counts[run.status.value] = counts.get(run.status.value, 0) + 1
+    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    lines = [f"**{machine.plan.graph.name}** {run_status(machine)}: {told}", "", "| node | state |", "| --- | --- |"]
+    shown = [run for run in machine.root.nodes.values() if run.status is not Status.PENDING][-_SHOWN:]
+    lines.extend(f"| {run.planned.id} | {run.status.value} |" for run in shown)
+    for address, conflicts in machine.branches.open.items():
+        paths = ", ".join(f"`{describe_conflict(conflict)['path']}`" for conflict in conflicts)
+        lines.append(f"\nNode `{address}` waits for the update `resolve_conflict`: {paths}")
+    return "\n".join(lines)
+
+
+def _runs(machine: Machine) -> Iterator[tuple[Scope, NodeRun]]:
+    for run in machine.root.nodes.values():
+        yield machine.root, run
+    for scope, run in machine.work.values():
+        if scope.prefix:
+            yield scope, run
+
+
+def _node(run: NodeRun) -> dict[str, Json]:
+    told: dict[str, Json] = {"type": run.planned.node.type, "status": run.status.value}
+    if run.started is not None:
+        told["started"] = run.started
+    if run.ended is not None:
+        told["ended"] = run.ended
+    if run.failure is not None:
+        told["error"] = run.failure.root()
+    return told
