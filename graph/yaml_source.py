@@ -72,7 +72,7 @@ class Source:
         span = self._span(path)
         if not span.scalar:
             return self.place(path)
-        value = _value_at(self.value, path)
+        value = value_at(self.value, path)
         index = _align(self.text, span, value if isinstance(value, str) else "", offset)
         line = self.text.count("\n", 0, index)
         return Place(self.file, line + 1, index - (self.text.rfind("\n", 0, index) + 1) + 1)
@@ -271,7 +271,8 @@ def _joined_surrogates(text: str) -> str | None:
         return None
 
 
-def _value_at(value: Json, path: Pointer) -> Json:
+def value_at(value: Json, path: Pointer) -> Json:
+    """The part of a value that a path leads to; None where it leads nowhere."""
     for step in path:
         if isinstance(value, dict) and isinstance(step, str):
             value = value.get(step)
