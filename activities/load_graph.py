@@ -1,0 +1,86 @@
+"""`load_graph`: the definition that a run pins, by name from the worker's folder, or sent inline by the starter.
+
+A file is read anew when it, or any file that a graph may take in, has changed; runs in flight keep what they pinned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from temporalio import activity
+
+from activities.failures import as_application_errors
+from context.values import Json
+from errors import GraphError, InputError, Problem
+from graph.load import LoadedGraph, canonical, digest, find_graph, load_text
+from graph.model import Graph
+from transport.node_io import GraphRequest, PinnedGraph
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}", re.ASCII)
+_SUFFIXES = frozenset({".yaml", ".yml", ".json", ".grl"})
+_Signature = tuple[tuple[str, int, int], ...]
+
+
+class GraphLoader:
+    """The graphs of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._cache: dict[str, tuple[_Signature, PinnedGraph]] = {}
+
+    @activity.defn
+    async def load_graph(self, request: GraphRequest) -> PinnedGraph:
+        """Find, check and pin a graph; every problem of it is named at once."""
+        with as_application_errors():
+            return await asyncio.to_thread(self.load, request)
+
+    def load(self, request: GraphRequest) -> PinnedGraph:
+        """As `load_graph`, without Temporal. Raises GraphError."""
+        if request.inline is not None:
+            return _pinned(_inline(request.inline, self._folder))
+        if request.name is None:
+            raise InputError("the run names no graph", suggestion="start it with a graph's name as the workflow type")
+        if not _NAME.fullmatch(request.name):
+            raise GraphError((Problem("GRAPH_UNKNOWN", f"{request.name[:128]!r} is not a name that a graph can have"),))
+        return self._by_name(request.name)
+
+    def _by_name(self, name: str) -> PinnedGraph:
+        signature = _signature(self._folder)
+        cached = self._cache.get(name)
+        if cached is not None and cached[0] == signature:
+            return cached[1]
+        pinned = _pinned(find_graph(self._folder, name))
+        self._cache[name] = (signature, pinned)
+        return pinned
+
+
+def _signature(folder: Path) -> _Signature:
+    """Names, times and sizes of the files that a graph of the folder can be made of."""
+    found: list[tuple[str, int, int]] = []
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in _SUFFIXES):
+        # An editor may move a file away in between.
+        with suppress(FileNotFoundError):
+            stat = path.stat()
+            found.append((str(path), stat.st_mtime_ns, stat.st_size))
+    return tuple(found)
+
+
+def _inline(definition: Json, folder: Path) -> LoadedGraph:
+    text = definition if isinstance(definition, str) else json.dumps(definition, ensure_ascii=False)
+    return load_text(text, resolve=lambda name: find_graph(folder, name))
+
+
+def _pinned(loaded: LoadedGraph) -> PinnedGraph:
+    graph: Graph = loaded.graph
+    named: Mapping[str, Graph] = loaded.graphs
+    return PinnedGraph(
+        name=graph.name,
+        digest=digest(graph),
+        definition=canonical(graph),
+        graphs={name: canonical(other) for name, other in named.items()},
+    )

@@ -1,0 +1,38 @@
+"""What a node's handler is and gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from context.values import Json
+from transport.node_io import NodeTask
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A handler's findings. `result` is the root of that name in `output`; `writes` and `removed` hold without one."""
+
+    result: Json
+    writes: dict[str, Json] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
+
+
+class Handler(Protocol):
+    """Does what nodes of one type do. `node` is of the type's own class in `graph.model`."""
+
+    async def __call__(self, task: NodeTask, node: Any) -> Outcome:
+        """Do it once. Raises AnabranchError; only `Unavailable` is tried again, and anything unforeseen."""
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A handler that holds connections."""
+
+    async def aclose(self) -> None:
+        """Close them."""
+
+
+def own_key(task: NodeTask) -> str:
+    """The context key for a result that is one value: the node's id, the last segment of its address."""
+    return task.address.rsplit("/", 1)[-1].rsplit(" ", 1)[-1]

@@ -1,0 +1,114 @@
+"""`python` nodes: functions that the worker registered, by `@node("name")` or an `anabranch.nodes` entry point.
+
+    from activities import node
+
+    @node("weigh")
+    async def weigh(context: DistributedContext, factor: float) -> dict[str, Json]:
+        return {"weight": context.get("mass") * factor}
+
+The node's `args`, rendered, are the keyword arguments. What the function changed in the context is written, and over
+it what it returned: a mapping's keys, or any other value but None under the node's id. A plain `def` runs in a thread.
+Reading a key that did not cross raises, naming the key to declare under `reads`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar, cast
+
+from activities.outcome import Outcome, own_key
+from activities.rendering import render
+from context.changes import diff
+from context.distributed import DistributedContext
+from context.values import Json
+from errors import ConfigurationError, NodeError
+from graph.model import PythonNode
+from transport.node_io import NodeTask
+
+ENTRY_POINTS = "anabranch.nodes"
+Function = Callable[..., Any]
+F = TypeVar("F", bound=Function)
+_registered: dict[str, Function] = {}
+
+
+def node(name: str) -> Callable[[F], F]:
+    """Register the function as the handler `name` of `python` nodes; ConfigurationError where the name is taken."""
+
+    def register(function: F) -> F:
+        known = _registered.setdefault(name, function)
+        if known is not function:
+            raise ConfigurationError(
+                f"two handlers are registered as {name!r}: {_where(known)} and {_where(function)}",
+                suggestion="give one of them another name",
+            )
+        return function
+
+    return register
+
+
+def _where(function: Function) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+class PythonActivity:
+    """Runs `python` nodes by the registered handlers; entry points are loaded when they are first called."""
+
+    def __init__(self) -> None:
+        self._entry_points: dict[str, EntryPoint] = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+
+    async def __call__(self, task: NodeTask, node: PythonNode) -> Outcome:
+        """Call the handler with a context of its own, and collect what it changed and returned."""
+        function = self._function(node.handler)
+        arguments = cast("dict[str, Any]", render(dict(node.args), task))
+        _check_arguments(node.handler, function, arguments)
+        context = task.context.copy()
+        context.reads = None if task.reads is None else frozenset(task.reads)
+        returned = await _call(function, context, arguments)
+        return _outcome(task, context, returned)
+
+    def _function(self, name: str) -> Function:
+        if name not in _registered and (entry := self._entry_points.get(name)) is not None:
+            loaded = entry.load()
+            # Importing its module may have registered it by the decorator already.
+            _registered.setdefault(name, loaded)
+        if name in _registered:
+            return _registered[name]
+        raise self._unknown(name)
+
+    def _unknown(self, name: str) -> ConfigurationError:
+        near = difflib.get_close_matches(name, [*_registered, *self._entry_points], n=3)
+        return ConfigurationError(
+            f"this worker has no handler {name!r}",
+            suggestion=f"did you mean {', '.join(near)}?" if near else f'register it with @node("{name}")',
+        )
+
+
+def _check_arguments(name: str, function: Function, arguments: dict[str, Any]) -> None:
+    try:
+        inspect.signature(function).bind(None, **arguments)
+    except TypeError as error:
+        raise NodeError(f"the handler {name!r} does not take these `args`: {error}") from None
+
+
+async def _call(function: Function, context: DistributedContext, arguments: dict[str, Any]) -> object:
+    if inspect.iscoroutinefunction(function):
+        return await function(context, **arguments)
+    return await asyncio.to_thread(function, context, **arguments)
+
+
+def _outcome(task: NodeTask, context: DistributedContext, returned: object) -> Outcome:
+    data = returned.data if isinstance(returned, DistributedContext) else context.data
+    changes = diff(task.context.data, data)
+    changed = dict.fromkeys(path[0] for path in (*changes.set, *changes.removed))
+    writes = {key: data[key] for key in changed if key in data}
+    removed = tuple(key for key in changed if key not in data)
+    if returned is None or isinstance(returned, DistributedContext):
+        return Outcome({}, writes, removed)
+    result = cast("Json", dict(returned) if isinstance(returned, Mapping) else returned)
+    # What is no JSON value is refused, with its path, where all writes are checked.
+    own: dict[str, Json] = result if isinstance(result, dict) else {own_key(task): result}
+    return Outcome(result, {**writes, **own}, tuple(key for key in removed if key not in own))

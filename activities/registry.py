@@ -1,0 +1,159 @@
+"""One dispatcher for all node types, and the Temporal activities that lead to it.
+
+A node runs as the activity of its type's name (`rule`, `db`, `ai`, `http`, `python`), or, where it is local, as the
+dynamic activity, whose type is the node's address, so that the timeline of the Web UI reads as the graph.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import lru_cache
+from typing import Any
+
+import msgpack
+from pydantic import TypeAdapter, ValidationError
+from temporalio import activity
+from temporalio.common import RawValue
+
+from activities.failures import as_application_errors
+from activities.heartbeat import heartbeats
+from activities.load_graph import GraphLoader
+from activities.outcome import Closing, Handler, Outcome
+from activities.rendering import visible_roots
+from context.changes import ChangeSet
+from context.values import Json, check_value
+from context.wire import MAX_CONTEXT_SIZE_BYTES
+from errors import ConfigurationError, InputError, SizeLimitExceeded
+from graph.expressions import compile_expression
+from graph.model import Node
+from transport.node_io import NodeTask
+
+_NODE: TypeAdapter[Node] = TypeAdapter(Node)
+_RESULT = "result"
+
+
+class NodeActivities:
+    """Runs nodes by handlers, each built at the first node of its type: some libraries take seconds to import."""
+
+    def __init__(
+        self,
+        builders: Mapping[str, Callable[[], Handler]],
+        graphs: GraphLoader,
+        *,
+        max_bytes: int = MAX_CONTEXT_SIZE_BYTES,
+    ) -> None:
+        self._builders = builders
+        self._graphs = graphs
+        self._max_bytes = max_bytes
+        self._handlers: dict[str, Handler] = {}
+        self._building = asyncio.Lock()
+
+    async def execute(self, task: NodeTask) -> ChangeSet:
+        """Run a node and say what it changed. Raises AnabranchError."""
+        node = parse_node(task.node)
+        handler = self._handlers.get(node.type) or await self._build(node.type)
+        outcome = await handler(task, node)
+        return self._change_set(task, node, outcome)
+
+    async def run_node(self, task: NodeTask) -> ChangeSet:
+        """Run a node as Temporal has it: its attempt is visible as `run.attempt`, errors are ApplicationErrors."""
+        info = activity.info()
+        if info.attempt != task.run.attempt:
+            task = dataclasses.replace(task, run=dataclasses.replace(task.run, attempt=info.attempt))
+        async with nullcontext() if info.is_local else heartbeats():
+            with as_application_errors(f"node {task.address!r}"):
+                return await self.execute(task)
+
+    def activities(self) -> list[Callable[..., Any]]:
+        """What a Worker registers: `load_graph`, one for each node type, and the dynamic one for local nodes."""
+        return [self._graphs.load_graph, *map(self._activity_of_type, self._builders), self._local_activity()]
+
+    async def aclose(self) -> None:
+        """Close the handlers' connections."""
+        while self._handlers:
+            _, handler = self._handlers.popitem()
+            if isinstance(handler, Closing):
+                await handler.aclose()
+
+    def _activity_of_type(self, name: str) -> Callable[..., Any]:
+        @activity.defn(name=name)
+        async def node_of_type(task: NodeTask) -> ChangeSet:
+            return await self.run_node(task)
+
+        return node_of_type
+
+    def _local_activity(self) -> Callable[..., Any]:
+        @activity.defn(dynamic=True)
+        async def local_node(arguments: Sequence[RawValue]) -> ChangeSet:
+            with as_application_errors():
+                task = _only_task(arguments)
+            return await self.run_node(task)
+
+        return local_node
+
+    async def _build(self, node_type: str) -> Handler:
+        if (build := self._builders.get(node_type)) is None:
+            raise ConfigurationError(f"a {node_type!r} node does not run as an activity of this worker")
+        async with self._building:
+            if node_type not in self._handlers:
+                self._handlers[node_type] = await asyncio.to_thread(build)
+        return self._handlers[node_type]
+
+    def _change_set(self, task: NodeTask, node: Node, outcome: Outcome) -> ChangeSet:
+        writes, removed = outcome.writes, outcome.removed
+        if node.output is not None:
+            writes, removed = _output(task, node.output, outcome), ()
+        for key, value in writes.items():
+            check_value(value, path=(key,))
+        self._check_size(writes)
+        return ChangeSet(
+            base_version=task.context.metadata.version,
+            set={(key,): value for key, value in writes.items()},
+            removed=tuple((key,) for key in removed),
+            by=task.address,
+            at=task.context.metadata.updated_at,
+        )
+
+    def _check_size(self, writes: dict[str, Json]) -> None:
+        sizes = {key: len(msgpack.packb(value)) for key, value in writes.items()}
+        if (total := sum(sizes.values())) > self._max_bytes:
+            largest = max(sizes, key=sizes.__getitem__)
+            raise SizeLimitExceeded(
+                f"the node writes {total} bytes, over the limit of {self._max_bytes}; the largest key is {largest!r}",
+                suggestion="write less: a reference instead of the content, fewer columns, fewer rows",
+            )
+
+
+def parse_node(body: dict[str, Json]) -> Node:
+    """The typed node of its canonical form; the same body is parsed once. InputError where it is none."""
+    return _parse(msgpack.packb(body))
+
+
+@lru_cache(maxsize=2048)
+def _parse(packed: bytes) -> Node:
+    try:
+        return _NODE.validate_python(msgpack.unpackb(packed))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        path = ".".join(map(str, first["loc"]))
+        raise InputError(f"the body is not that of a node: {path}: {first['msg']}") from None
+
+
+def _output(task: NodeTask, output: Mapping[str, str], outcome: Outcome) -> dict[str, Json]:
+    roots = {**visible_roots(task), _RESULT: outcome.result}
+    names = frozenset(roots)
+    return {key: compile_expression(source, names).evaluate(task.context.data, roots) for key, source in output.items()}
+
+
+def _only_task(arguments: Sequence[RawValue]) -> NodeTask:
+    if len(arguments) == 1:
+        task = activity.payload_converter().from_payload(arguments[0].payload, NodeTask)
+        if isinstance(task, NodeTask):
+            return task
+    name = activity.info().activity_type
+    raise ConfigurationError(
+        f"this worker has no activity {name!r}", suggestion="start a worker that has it on this task queue"
+    )

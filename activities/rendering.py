@@ -1,0 +1,23 @@
+"""Templates of a node's fields, rendered with what the node may see."""
+
+from __future__ import annotations
+
+from context.values import Json
+from graph.templates import compile_template
+from transport.node_io import NodeTask
+
+FORWARD_KEY = "forward_key"
+"""The root by which a compensation is told the key of the node that it undoes (see `db`). No expression sees it."""
+
+
+def visible_roots(task: NodeTask) -> dict[str, Json]:
+    """The names beside the context's keys: `run`, and `item`, `index`, `error` where they hold."""
+    roots = {name: value for name, value in task.roots.items() if name != FORWARD_KEY}
+    roots["run"] = task.run.root()
+    return roots
+
+
+def render(value: Json, task: NodeTask) -> Json:
+    """The value with every `{{ }}` hole filled in, however deep it stands."""
+    roots = visible_roots(task)
+    return compile_template(value, frozenset(roots)).render(task.context.data, roots)

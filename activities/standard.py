@@ -1,0 +1,58 @@
+"""The node types that a worker runs, and how the handler of each is built.
+
+Each builder imports what it needs: the model libraries alone take seconds, and a worker whose graphs ask no model never
+pays for them.
+"""
+
+from __future__ import annotations
+
+from activities.load_graph import GraphLoader
+from activities.outcome import Handler, Outcome
+from activities.registry import NodeActivities
+from activities.rendering import visible_roots
+from activities.rule import evaluate_rules
+from graph.model import RuleNode
+from settings import Settings
+from transport.node_io import NodeTask
+
+
+def node_activities(settings: Settings) -> NodeActivities:
+    """The activities of a worker with these settings; `aclose` them at the end."""
+
+    def http() -> Handler:
+        from activities.http import HttpActivity
+
+        return HttpActivity(allow_private=settings.http_allow_private)
+
+    return NodeActivities(
+        {"rule": RuleActivity, "db": _db, "ai": _ai, "http": http, "python": _python},
+        GraphLoader(settings.graphs),
+        max_bytes=settings.max_context_size_bytes,
+    )
+
+
+class RuleActivity:
+    """Runs `rule` nodes. What `output` sees as `result` is what the rules wrote."""
+
+    async def __call__(self, task: NodeTask, node: RuleNode) -> Outcome:
+        """Evaluate the rules on the context."""
+        writes = evaluate_rules(node, task.context.data, visible_roots(task))
+        return Outcome(dict(writes), dict(writes))
+
+
+def _db() -> Handler:
+    from activities.db import DbActivity
+
+    return DbActivity()
+
+
+def _ai() -> Handler:
+    from activities.ai import AiActivity
+
+    return AiActivity()
+
+
+def _python() -> Handler:
+    from activities.python import PythonActivity
+
+    return PythonActivity()

@@ -1,0 +1,37 @@
+"""Whether a SQL statement writes, as both the `db` activity and the saga must judge it alike.
+
+A heuristic on the text, on the safe side: what is not plainly a read counts as a write. A `select` that calls a
+function with side effects looks like a read; write it as an `insert`, `update` or `with … returning` to be safe.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from graph.model import DbNode
+
+_QUOTED = re.compile(
+    r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$", re.DOTALL
+)
+_READS = frozenset({"select", "values", "table", "show", "explain", "describe", "with"})
+_WRITES = frozenset({"insert", "update", "delete", "merge", "replace", "into", "call", "truncate", "create", "drop"})
+
+
+@lru_cache(maxsize=2048)
+def is_write(query: str) -> bool:
+    """True unless the statement is plainly a read. Quoted text and comments do not count."""
+    words = re.findall(r"\w+", _QUOTED.sub(" ", query).lower())
+    return not words or words[0] not in _READS or not _WRITES.isdisjoint(words)
+
+
+def queries(node: DbNode) -> tuple[str, ...]:
+    """The statements of a node, in order."""
+    if node.statements is not None:
+        return tuple(statement.query for statement in node.statements)
+    return () if node.query is None else (node.query,)
+
+
+def records_effect(node: DbNode) -> bool:
+    """True where the node commits its idempotency key with its effect: it writes, and says nothing against it."""
+    return node.idempotent and any(map(is_write, queries(node)))

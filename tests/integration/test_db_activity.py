@@ -1,0 +1,317 @@
+"""`db` nodes on PostgreSQL and SQLite."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import traceback
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.api.failure.v1 import Failure
+from temporalio.converter import DataConverter
+
+from activities import databases, db
+from activities.databases import Databases
+from activities.db import DbActivity
+from activities.failures import application_error
+from activities.outcome import Outcome
+from errors import AnabranchError, ConfigurationError, NodeError, SizeLimitExceeded, Unavailable
+from graph.model import DbNode
+from tests.node_tasks import task_of
+from transport.devserver import free_port
+
+
+class Bench:
+    """A database with a table `stock` of this test's own, and a way to run nodes on it."""
+
+    def __init__(self, url: str) -> None:
+        self.environ = {"DB": url}
+        self.databases = Databases(self.environ)
+        self.activity = DbActivity(self.databases)
+        self.is_postgres = url.startswith("postgres")
+        self.table = f"stock_{uuid.uuid4().hex[:8]}"
+
+    async def run(self, query: str | None, data: dict[str, Any] | None = None, **fields: Any) -> Outcome:
+        key = fields.pop("key", uuid.uuid4().hex)
+        node = DbNode(type="db", connection="DB", query=query and query.replace("stock", self.table), **fields)
+        return await self.activity(task_of(data=data, key=key), node)
+
+    async def create(self) -> None:
+        price, at, notes = (
+            ("numeric(12,2)", "timestamptz", "jsonb") if self.is_postgres else ("numeric", "text", "text")
+        )
+        await self.run(f"create table stock (id integer primary key, name text, price {price}, at {at}, notes {notes})")
+        await self.run("insert into stock (id, name, price) values (1, 'bolt', 1.5), (2, 'nut', 2)")
+
+
+@pytest.fixture
+async def postgres(postgres_url: str) -> AsyncIterator[Bench]:
+    bench = Bench(postgres_url)
+    await bench.create()
+    yield bench
+    await bench.run("drop table stock")
+    await bench.activity.aclose()
+
+
+@pytest.fixture
+async def sqlite(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(f"sqlite:///{tmp_path / 'test.sqlite'}")
+    await bench.create()
+    yield bench
+    await bench.activity.aclose()
+
+
+@pytest.fixture(params=["postgres", "sqlite"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    chosen: Bench = request.getfixturevalue(request.param)
+    return chosen
+
+
+async def test_first_writes_the_columns_of_the_first_row_as_keys(bench: Bench) -> None:
+    outcome = await bench.run("select id, name from stock order by id", result="first")
+    assert outcome.writes == {"id": 1, "name": "bolt"}
+    assert outcome.result == {"row": {"id": 1, "name": "bolt"}, "rows": [{"id": 1, "name": "bolt"}], "row_count": 1}
+
+
+async def test_first_of_no_row_writes_null_into_every_column(bench: Bench) -> None:
+    outcome = await bench.run("select id, name from stock where id = :id", params={"id": 9})
+    assert outcome.writes == {"id": None, "name": None}
+    assert outcome.result == {"row": {"id": None, "name": None}, "rows": [], "row_count": 0}
+
+
+async def test_all_writes_the_rows_under_the_node_s_id(bench: Bench) -> None:
+    outcome = await bench.run("select id from stock order by id", result="all")
+    assert outcome.writes == {"reserve": [{"id": 1}, {"id": 2}]}
+
+
+async def test_scalar_writes_one_value_under_the_node_s_id_or_null(bench: Bench) -> None:
+    assert (await bench.run("select count(*) from stock", result="scalar")).writes == {"reserve": 2}
+    assert (await bench.run("select name from stock where id = 9", result="scalar")).writes == {"reserve": None}
+
+
+async def test_none_writes_nothing_and_an_update_tells_its_row_count(bench: Bench) -> None:
+    outcome = await bench.run("update stock set name = :name", params={"name": "x"}, result="none")
+    assert outcome.writes == {}
+    assert outcome.result == {"row": {}, "rows": [], "row_count": 2}
+
+
+async def test_context_values_reach_sql_as_binds_and_are_never_parsed(bench: Bench) -> None:
+    evil = "x'; drop table stock; -- {{ 1 + 1 }}"
+    await bench.run("insert into stock (id, name) values (3, :name)", {"who": evil}, params={"name": "{{ who }}"})
+    found = await bench.run("select name from stock where name = :name", {"who": evil}, params={"name": "{{ who }}"})
+    assert found.writes == {"name": evil}
+
+
+async def test_json_numbers_and_text_fit_columns_of_other_types(bench: Bench) -> None:
+    params = {"id": 7.0, "name": 5, "price": "19.90", "at": "2026-01-02T03:04:05Z", "notes": {"tags": ["a"]}}
+    await bench.run("insert into stock values (:id, :name, :price, :at, :notes)", params=params)
+    row = (await bench.run("select * from stock where id = :id", params={"id": "7"})).writes
+    at, notes = (
+        ("2026-01-02T03:04:05+00:00", {"tags": ["a"]}) if bench.is_postgres else (params["at"], '{"tags":["a"]}')
+    )
+    assert row == {"id": 7, "name": "5", "price": 19.9, "at": at, "notes": notes}
+
+
+async def test_postgres_types_become_json(postgres: Bench) -> None:
+    row = await postgres.run(
+        "select 'infinity'::timestamptz as never, interval '90 s' as pause, '{1,2}'::int[] as list, "
+        "date '2026-01-02' as day, 'NaN'::numeric is null as no, '10.0.0.1'::inet as ip, 3::numeric as whole"
+    )
+    assert row.writes == {
+        "never": "infinity",
+        "pause": 90.0,
+        "list": [1, 2],
+        "day": "2026-01-02",
+        "no": False,
+        "ip": "10.0.0.1",
+        "whole": 3,
+    }
+
+
+async def test_statements_run_in_one_transaction_and_each_gives_its_result(bench: Bench) -> None:
+    statements = [
+        {"query": f"update {bench.table} set price = price + 1 where id = 1", "result": "none"},
+        {"query": f"select price from {bench.table} where id = :id", "params": {"id": 1}},
+        {"query": f"select id from {bench.table} order by id", "result": "all"},
+    ]
+    outcome = await bench.run(None, statements=statements)
+    assert outcome.writes == {"price": 2.5, "reserve": [{"id": 1}, {"id": 2}]}
+    assert isinstance(outcome.result, dict)
+    assert outcome.result["statements"] == [
+        {"row": {}, "rows": [], "row_count": 1},
+        {"row": {"price": 2.5}, "rows": [{"price": 2.5}], "row_count": 1},
+        {"row": {"id": 1}, "rows": [{"id": 1}, {"id": 2}], "row_count": 2},
+    ]
+
+
+async def test_a_statement_that_fails_undoes_those_before_it(bench: Bench) -> None:
+    statements = [
+        {"query": f"with x as (select 9 as n) update {bench.table} set price = (select n from x)"},
+        {"query": f"insert into {bench.table} (id) values (1)"},
+    ]
+    with pytest.raises(NodeError, match=r"(?i)unique"):
+        await bench.run(None, statements=statements)
+    assert (await bench.run("select max(price) as most from stock")).writes == {"most": 2}
+
+
+@pytest.mark.parametrize(
+    ("query", "params", "message"),
+    [
+        ("select :a, :b", {"a": 1}, "binds without a value: :b"),
+        ("select 1", {"c": 1, "d": 2}, "does not bind: c, d"),
+        ("select '{{ name }}'", {}, "SQL is static"),
+        ("select 1 as a, 2 as a", {}, "two columns named a"),
+        ("select nothing from nowhere", {}, "the statement failed"),
+        ("selec", {}, "syntax error"),
+    ],
+)
+async def test_a_wrong_statement_is_a_definite_error(bench: Bench, query: str, params: Any, message: str) -> None:
+    with pytest.raises(NodeError, match=message):
+        await bench.run(query, params=params)
+
+
+async def test_a_statement_s_error_carries_its_sqlstate(postgres: Bench) -> None:
+    with pytest.raises(NodeError, match=r"duplicate key.*\(23505\)"):
+        await postgres.run("insert into stock (id) values (1)")
+
+
+async def test_bytes_are_refused_naming_the_column(bench: Bench) -> None:
+    query = "select '\\\\x00'::bytea as photo" if bench.is_postgres else "select x'00' as photo"
+    with pytest.raises(NodeError, match="column 'photo' is of type bytes"):
+        await bench.run(query)
+
+
+async def test_more_rows_than_the_limit_are_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(db, "MAX_ROWS", 1)
+    with pytest.raises(SizeLimitExceeded, match="more than 1 rows"):
+        await bench.run("select id from stock", result="all")
+
+
+async def test_first_of_a_huge_result_fetches_one_row(postgres: Bench) -> None:
+    outcome = await postgres.run("select generate_series(1, 100000000) as n")
+    assert outcome.writes == {"n": 1}
+
+
+async def test_a_deadlock_and_a_lock_timeout_are_tried_again(postgres: Bench) -> None:
+    for state in ("40P01", "40001", "55P03", "57P01"):
+        with pytest.raises(Unavailable, match=state):
+            await postgres.run(f"do $$ begin raise exception 'x' using errcode = '{state}'; end $$")
+
+
+async def test_a_locked_sqlite_is_tried_again(sqlite: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(databases.SQLITE_CONNECT, "timeout", 0.05)
+    await sqlite.activity.aclose()  # the next statement connects anew
+    other = sqlite3.connect(sqlite.environ["DB"].removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("begin immediate")
+    with pytest.raises(Unavailable, match="SQLITE_BUSY"):
+        await sqlite.run("update stock set name = 'x'")
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "DB is not set"),
+        ("", "DB is not set"),
+        ("s3cr3t", "DB is not the URL of a database"),
+        ("s3cr3t://user:s3cr3t@host/x", "DB is not the URL of a database"),
+        ("postgres://user:s3cr3t@host:99999999/x", "DB"),
+        ("postgres://user:s3cr3t@127.0.0.1/x?s3cr3t=1", "its options are not what the driver takes"),
+        ("sqlite:////nowhere/s3cr3t/x.db", "does not open a database"),
+    ],
+)
+async def test_a_wrong_variable_is_named_and_its_value_is_not(value: str | None, message: str) -> None:
+    activity = DbActivity(Databases({} if value is None else {"DB": value}))
+    with pytest.raises((ConfigurationError, Unavailable), match=message) as caught:
+        await activity(task_of(), DbNode(type="db", connection="DB", query="select 1"))
+    assert_silent(caught.value)
+    await activity.aclose()
+    await asyncio.sleep(0.05)  # aiosqlite does not await its thread's end where a file does not open
+
+
+def assert_silent(error: AnabranchError) -> None:
+    """Nothing of the URL in what a person, a log or the history gets of the error."""
+    failure = Failure()
+    converter = DataConverter.default
+    converter.failure_converter.to_failure(application_error(error), converter.payload_converter, failure)
+    told = "".join(traceback.format_exception(error)) + str(failure) + repr(error)
+    assert "s3cr3t" not in told
+    assert failure.HasField("cause") is False
+
+
+@pytest.fixture
+async def guest(postgres: Bench) -> AsyncIterator[str]:
+    """The URL of a user whom PostgreSQL asks for a password, with a wrong one."""
+    await postgres.run("create role guest login password 'right'")
+    rules = str((await postgres.run("show hba_file")).writes["hba_file"])
+    before = await asyncio.to_thread(Path(rules).read_text)
+    await asyncio.to_thread(Path(rules).write_text, f"local all guest scram-sha-256\n{before}")
+    await postgres.run("select pg_reload_conf()")
+    yield postgres.environ["DB"].replace("postgres@", "guest:s3cr3t@")
+    await asyncio.to_thread(Path(rules).write_text, before)
+    await postgres.run("select pg_reload_conf()")
+    await postgres.run("drop role guest")
+
+
+async def test_no_secret_is_told_of_a_refused_password(guest: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    activity = DbActivity(Databases({"DB": guest}))
+    query = DbNode(type="db", connection="DB", query="select 1")
+    await asyncio.sleep(0.3)  # the server reads its rules again
+    with pytest.raises(
+        ConfigurationError, match=r"DB does not open a database: the database refused it \(28P01\)"
+    ) as caught:
+        await activity(task_of(), query)
+    assert_silent(caught.value)
+    assert "s3cr3t" not in caplog.text
+    await activity.aclose()
+
+
+async def test_no_secret_is_told_of_a_host_that_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    activity = DbActivity(Databases({"DB": f"postgres://s3cr3t:s3cr3t@127.0.0.1:{free_port()}/s3cr3t"}))
+    with pytest.raises(Unavailable, match=r"database of DB is not available now \(ConnectionRefusedError\)") as caught:
+        await activity(task_of(), DbNode(type="db", connection="DB", query="select 1"))
+    assert_silent(caught.value)
+    assert "s3cr3t" not in caplog.text
+    await activity.aclose()
+
+
+async def test_a_password_in_a_statement_s_error_is_masked(postgres_url: str) -> None:
+    url = postgres_url.replace("postgres@", "postgres:s3cr3t@")
+    activity = DbActivity(Databases({"DB": url}))
+    query = DbNode(type="db", connection="DB", query="select * from s3cr3t_table")
+    with pytest.raises(NodeError, match=r"relation \"\*\*\*_table\" does not exist") as caught:
+        await activity(task_of(), query)
+    assert_silent(caught.value)
+    await activity.aclose()
+
+
+async def test_a_lost_connection_is_tried_again_and_replaced(postgres: Bench) -> None:
+    async def kill() -> None:
+        await asyncio.sleep(0.2)
+        other = Bench(postgres.environ["DB"])
+        await other.run("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(30)%' "
+                        "and pid <> pg_backend_pid()", result="all")  # fmt: skip
+        await other.activity.aclose()
+
+    killer = asyncio.create_task(kill())
+    with pytest.raises(Unavailable):
+        await postgres.run("select pg_sleep(30)")
+    await killer
+    assert (await postgres.run("select 1 as one")).writes == {"one": 1}
+
+
+async def test_the_variable_is_read_at_each_call(tmp_path: Path) -> None:
+    environ = {"DB": f"sqlite:///{tmp_path / 'one.sqlite'}"}
+    activity = DbActivity(Databases(environ))
+    await activity(task_of(key="1"), DbNode(type="db", connection="DB", query="create table t (a int)"))
+    environ["DB"] = f"sqlite:///{tmp_path / 'two.sqlite'}"
+    with pytest.raises(NodeError, match="no such table"):
+        await activity(task_of(), DbNode(type="db", connection="DB", query="select * from t"))
+    await activity.aclose()

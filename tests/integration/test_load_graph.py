@@ -1,0 +1,111 @@
+"""`load_graph`: by name from a folder, or inline; checked, pinned, read anew when edited."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities.load_graph import GraphLoader
+from errors import GraphError, InputError
+from graph.model import Graph
+from transport.node_io import GraphRequest
+
+GREET = """
+name: greet
+nodes:
+  hello:
+    type: rule
+    rules: [{then: {greeting: "Hello {{ who }}"}}]
+"""
+OUTER = """
+name: outer
+nodes:
+  inner: {type: graph, graph: greet, input: {who: "{{ who }}"}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "greet.yaml").write_text(GREET)
+    (tmp_path / "outer.yaml").write_text(OUTER)
+    return tmp_path
+
+
+def test_a_graph_is_found_by_its_name_and_pinned_with_the_digest_of_its_definition(folder: Path) -> None:
+    pinned = GraphLoader(folder).load(GraphRequest(name="greet"))
+    assert pinned.name == "greet"
+    assert pinned.digest == hashlib.sha256(pinned.definition.encode()).hexdigest()
+    assert list(Graph.model_validate_json(pinned.definition).nodes) == ["hello"]
+
+
+def test_the_graphs_that_it_names_are_pinned_with_it(folder: Path) -> None:
+    loader = GraphLoader(folder)
+    pinned = loader.load(GraphRequest(name="outer"))
+    assert pinned.graphs == {"greet": loader.load(GraphRequest(name="greet")).definition}
+
+
+@pytest.mark.parametrize("as_object", [False, True])
+def test_an_inline_definition_has_the_same_digest_as_its_file(folder: Path, *, as_object: bool) -> None:
+    loader = GraphLoader(folder)
+    by_name = loader.load(GraphRequest(name="outer"))
+    inline = json.loads(by_name.definition) if as_object else OUTER
+    assert loader.load(GraphRequest(inline=inline)) == by_name
+
+
+def test_an_edited_file_is_picked_up_by_the_next_run(folder: Path) -> None:
+    loader = GraphLoader(folder)
+    before = loader.load(GraphRequest(name="outer"))
+    assert loader.load(GraphRequest(name="outer")) is before
+    (folder / "greet.yaml").write_text(GREET.replace("Hello", "Good day"))
+    after = loader.load(GraphRequest(name="outer"))
+    assert "Good day" in after.graphs["greet"]
+    assert after.digest == before.digest
+
+
+def test_a_table_beside_the_graph_that_changed_is_picked_up_too(folder: Path) -> None:
+    (folder / "rules.grl").write_text('rule "A" { when order.total > 1 then order.big = true; }')
+    (folder / "table.yaml").write_text("name: table\nnodes:\n  judge: {type: rule, grl: rules.grl}\n")
+    loader = GraphLoader(folder)
+    before = loader.load(GraphRequest(name="table"))
+    (folder / "rules.grl").write_text('rule "A" { when order.total > 2 then order.big = true; }')
+    os.utime(folder / "rules.grl", ns=(1, 1))
+    assert loader.load(GraphRequest(name="table")).digest != before.digest
+
+
+@pytest.mark.parametrize("name", ["../greet", "/etc/passwd", "greet.yaml/..", "", "a\nb", "x" * 200, "..\\greet"])
+def test_a_name_is_never_a_path(folder: Path, name: str) -> None:
+    with pytest.raises(GraphError, match="GRAPH_UNKNOWN"):
+        GraphLoader(folder / "nothing").load(GraphRequest(name=name))
+
+
+def test_an_unknown_name_is_told_the_near_one(folder: Path) -> None:
+    with pytest.raises(GraphError, match=r"(?s)no file .* has the graph 'gret'.*greet"):
+        GraphLoader(folder).load(GraphRequest(name="gret"))
+
+
+def test_a_request_without_a_graph_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match="names no graph"):
+        GraphLoader(folder).load(GraphRequest())
+
+
+async def test_every_problem_of_a_graph_reaches_the_starter_and_is_not_tried_again(folder: Path) -> None:
+    bad = "name: bad\nnodes:\n  a: {type: rule, rules: [{when: 1 +, then: {x: 1}}]}\n  b: {type: dbb}\n"
+    loader = GraphLoader(folder)
+    with pytest.raises(ApplicationError) as caught:
+        await ActivityEnvironment().run(loader.load_graph, GraphRequest(inline=bad))
+    failure = caught.value
+    assert (failure.type, failure.non_retryable) == ("GRAPH_INVALID", True)
+    assert len(failure.details[0]["problems"]) >= 1
+    assert "dbb" in failure.message
+
+
+async def test_the_activity_answers_as_the_loader_does(folder: Path) -> None:
+    loader = GraphLoader(folder)
+    pinned = await ActivityEnvironment().run(loader.load_graph, GraphRequest(name="greet"))
+    assert pinned == loader.load(GraphRequest(name="greet"))
