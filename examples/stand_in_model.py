@@ -1,0 +1,168 @@
+"""A stand-in for a language model: an OpenAI-compatible server on this machine, for demos without a key or a network.
+
+It is no model and says so in its banner and in every text that it answers. It reads an amount (`$1,499.99`) and a
+number of earlier orders (`3 earlier orders`) from the prompt and decides by two fixed thresholds.
+`python -m examples.stand_in_model` serves it until Ctrl-C; `serve()` does so inside a program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+NAME = "anabranch-stand-in"
+BANNER = (
+    "The AI answers come from a stand-in on this machine, which is no language model: it decides by fixed thresholds. "
+    "Set OPENAI_API_KEY to ask a real one."
+)
+DECLINE_OVER, DECLINE_BELOW_ORDERS = 1000.0, 1
+REVIEW_OVER, REVIEW_BELOW_ORDERS = 500.0, 3
+
+_AMOUNT = re.compile(r"\$\s?([\d,]+(?:\.\d+)?)")
+_ORDERS = re.compile(r"(\d+)\s+(?:earlier|previous|prior|past)\s+orders?", re.IGNORECASE)
+_SCORES = {"APPROVE": 8, "REVIEW": 55, "DECLINE": 92}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the thresholds say of an order, and why."""
+
+    action: str
+    reason: str
+
+    @property
+    def score(self) -> int:
+        """How likely a fraud, 0 to 100."""
+        return _SCORES[self.action]
+
+
+def decide(prompt: str) -> Decision:
+    """Judge the last amount and number of earlier orders that the prompt names; without an amount it approves."""
+    amounts, orders = _AMOUNT.findall(prompt), _ORDERS.findall(prompt)
+    amount = float(amounts[-1].replace(",", "")) if amounts else 0.0
+    earlier = int(orders[-1]) if orders else 0
+    action = "APPROVE"
+    if amount > REVIEW_OVER and earlier < REVIEW_BELOW_ORDERS:
+        action = "REVIEW"
+    if amount > DECLINE_OVER and earlier < DECLINE_BELOW_ORDERS:
+        action = "DECLINE"
+    return Decision(action, f"[stand-in, no language model] {action}: ${amount:,.2f} after {earlier} earlier orders")
+
+
+def fill(schema: dict[str, Any], decision: Decision, name: str = "") -> Any:
+    """Give a value that fits a JSON Schema and says what was decided, where there is a property for it."""
+    if "enum" in schema or "const" in schema:
+        options = schema.get("enum", [schema.get("const")])
+        return next((each for each in options if str(each).upper() == decision.action), options[0])
+    kind = schema.get("type", "object" if "properties" in schema else "string")
+    kind = next(each for each in kind if each != "null") if isinstance(kind, list) else kind
+    if kind == "object":
+        return {key: fill(value, decision, key) for key, value in schema.get("properties", {}).items()}
+    if kind in ("number", "integer"):
+        return _bounded(decision.score if "score" in name or "risk" in name else 0, schema)
+    plain = {"boolean": decision.action != "DECLINE", "array": [], "null": None}
+    return plain.get(kind, decision.reason)
+
+
+def _bounded(value: float, schema: dict[str, Any]) -> Any:
+    return max(schema.get("minimum", value), min(schema.get("maximum", value), value))
+
+
+def answer(body: dict[str, Any]) -> dict[str, Any]:
+    """Answer a chat completion request: by the tool or JSON Schema that it asks for, else in text."""
+    prompt = "\n".join(_text(message.get("content")) for message in body["messages"] if message.get("role") == "user")
+    decision = decide(prompt)
+    message: dict[str, Any] = {"role": "assistant", "content": decision.reason}
+    finish = "stop"
+    if tools := body.get("tools"):
+        function = tools[0]["function"]
+        arguments = json.dumps(fill(function.get("parameters", {}), decision))
+        call = {"name": function["name"], "arguments": arguments}
+        message = {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": f"call_{uuid.uuid4().hex[:12]}", "type": "function", "function": call}],
+        }
+        finish = "tool_calls"
+    elif (wanted := body.get("response_format", {})).get("type") == "json_schema":
+        message["content"] = json.dumps(fill(wanted["json_schema"]["schema"], decision))
+    return _completion(body, prompt, message, finish)
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, list):
+        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return str(content or "")
+
+
+def _completion(body: dict[str, Any], prompt: str, message: dict[str, Any], finish: str) -> dict[str, Any]:
+    asked, answered = len(prompt) // 4 + 1, len(json.dumps(message)) // 4 + 1
+    return {
+        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": f"{NAME} for {body.get('model', '?')}",
+        "system_fingerprint": NAME,
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+        "usage": {"prompt_tokens": asked, "completion_tokens": answered, "total_tokens": asked + answered},
+    }
+
+
+async def _chat(request: Request) -> JSONResponse:
+    try:
+        body = await request.json()
+        return JSONResponse(answer(body))
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        fault = {"message": f"{NAME}: not a chat completion request: {error!r}", "type": "invalid_request_error"}
+        return JSONResponse({"error": fault}, status_code=400)
+
+
+app = Starlette(routes=[Route("/v1/chat/completions", _chat, methods=["POST"])])
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave Ctrl-C to the program that serves."""
+        yield
+
+
+@asynccontextmanager
+async def serve(port: int = 0) -> AsyncIterator[str]:
+    """Serve on the loopback interface, on a free port unless told; gives the base URL for `OPENAI_BASE_URL`."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, access_log=False)
+        server = _Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            # No waiting for it to start: the socket listens, and keeps who comes early.
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        finally:
+            server.should_exit = True
+            await serving
+
+
+async def main() -> None:
+    """Serve until interrupted."""
+    async with serve(port=11435) as url:
+        print(f"{BANNER}\nOPENAI_BASE_URL={url} OPENAI_API_KEY=stand-in", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main())
