@@ -176,24 +176,23 @@ class DistributedContext:
     def from_wire(cls, wire: Any) -> Self:
         """From the arrays of `to_wire`. Raises WireFormatError for another shape; does not look into the values."""
         try:
-            session_id, data, (created_at, updated_at, version, modified_by, tags) = wire
+            session_id, data, metadata = wire
+            created_at, updated_at, version, modified_by, tags = metadata
         except (TypeError, ValueError):
             raise _malformed() from None
-        if (
-            type(session_id) is not str
-            or type(data) is not dict
-            or not type(created_at) is type(updated_at) is type(version) is int
-            or (modified_by is not None and type(modified_by) is not str)
-            or type(tags) is not list
-        ):
+        if not _is_context(session_id, data, metadata):
             raise _malformed()
-        for tag in tags:
-            if type(tag) is not str:
-                raise _malformed()
-        return cls(session_id, data, ContextMetadata(created_at, updated_at, version, modified_by, tuple(tags)))
+        context = cls.__new__(cls)
+        context.session_id = session_id
+        context.data = data
+        context.metadata = _tuple(ContextMetadata, (created_at, updated_at, version, modified_by, tuple(tags)))
+        context.reads = None
+        return context
 
     def serialize(self, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> bytes:
-        """As MessagePack. Raises WireFormatError and SizeLimitExceeded."""
+        """As MessagePack. Raises WireFormatError naming what is not data, and SizeLimitExceeded."""
+        if not _is_context(self.session_id, self.data, self.metadata):
+            raise _malformed()
         return encode(self.to_wire(), max_bytes=max_bytes)
 
     @classmethod
@@ -233,6 +232,9 @@ class DistributedContext:
         )
 
 
+_tuple = tuple.__new__
+
+
 def _now() -> int:
     return time.time_ns() // 1_000_000
 
@@ -246,6 +248,23 @@ def copied(value: Json, depth: int = 0) -> Json:
     if isinstance(value, list):
         return [copied(item, depth + 1) for item in value]
     return value
+
+
+def _is_context(session_id: Any, data: Any, metadata: Any) -> bool:
+    """Whether the types are those of a context. Not whether the data is JSON data: `context/wire.py` tells."""
+    created_at, updated_at, version, modified_by, tags = metadata
+    if (
+        type(session_id) is not str
+        or type(data) is not dict
+        or not type(created_at) is type(updated_at) is type(version) is int
+        or (modified_by is not None and type(modified_by) is not str)
+        or (type(tags) is not list and type(tags) is not tuple)
+    ):
+        return False
+    for tag in tags:  # noqa: SIM110 - a generator would cost more than everything above
+        if type(tag) is not str:
+            return False
+    return True
 
 
 def _malformed() -> WireFormatError:

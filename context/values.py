@@ -6,7 +6,7 @@ A path is a tuple of keys; lists are atomic, so no path goes into one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Final, TypeAlias
 
@@ -88,46 +88,45 @@ def check_value(value: object, *, path: Path = ()) -> None:
 
     Raises WireFormatError naming the path. Never recurses deeper than the limit, whatever it is given.
     """
-    stack: list[tuple[object, Path]] = [(value, path)]
-    while stack:
-        value, path = stack.pop()
-        if isinstance(value, Mapping | list):
-            if len(path) >= MAX_DEPTH:
-                raise _refused(path, f"is nested deeper than {MAX_DEPTH}")
-            stack.extend(_children(value, path))
-        else:
-            _check_scalar(value, path)
+    if not isinstance(value, Mapping | list):
+        wrong = _wrong_scalar(value)
+        if wrong:
+            raise _refused(path, wrong)
+        return
+    if len(path) >= MAX_DEPTH:
+        raise _refused(path, f"is nested deeper than {MAX_DEPTH}")
+    for key, item in enumerate(value) if isinstance(value, list) else _members(value, path):
+        if isinstance(item, Mapping | list):
+            check_value(item, path=(*path, str(key)))
+        elif wrong := _wrong_scalar(item):
+            raise _refused((*path, str(key)), wrong)
 
 
-def _children(value: Mapping[object, object] | list[object], path: Path) -> list[tuple[object, Path]]:
-    if isinstance(value, list):
-        return [(item, (*path, str(index))) for index, item in enumerate(value)]
+def _members(value: Mapping[object, object], path: Path) -> Iterable[tuple[object, object]]:
     for key in value:
         if not isinstance(key, str):
             raise _refused(path, f"has the key {key!r}, which is not a string")
-        _check_text(key, path)
-    return [(item, (*path, str(key))) for key, item in value.items()]
+        if wrong := _wrong_scalar(key):
+            raise _refused(path, f"has a key that {wrong}")
+    return value.items()
 
 
-def _check_scalar(value: object, path: Path) -> None:
+def _wrong_scalar(value: object) -> str | None:
     if isinstance(value, str):
-        _check_text(value, path)
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise _refused(path, f"is {value}, which JSON cannot say")
-    elif isinstance(value, int):
-        if not _MIN_INT <= value <= _MAX_INT:
-            raise _refused(path, "is an integer beyond 64 bits")
-    elif value is not None:
-        raise _refused(path, f"is of type {type(value).__name__}, which is not JSON data")
+        return None if value.isascii() or value.isprintable() or _is_text(value) else "holds a lone surrogate"
+    if isinstance(value, float):
+        return None if math.isfinite(value) else f"is {value}, which JSON cannot say"
+    if isinstance(value, int):
+        return None if _MIN_INT <= value <= _MAX_INT else "is an integer beyond 64 bits"
+    return None if value is None else f"is of type {type(value).__name__}, which is not JSON data"
 
 
-def _check_text(text: str, path: Path) -> None:
-    if not text.isascii() and not text.isprintable():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise _refused(path, "holds a lone surrogate, which is not text") from None
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refused(path: Path, what: str) -> WireFormatError:

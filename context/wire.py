@@ -7,22 +7,47 @@ than `max_bytes`. In the positional formats `wire[1]` is the context's data; err
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 import msgpack
+from msgpack import Packer as _Packer
+from msgpack import unpackb as _unpack
 
-from context.values import Json, check_value
+from context.values import MAX_DEPTH, Json, check_value
 from errors import SizeLimitExceeded, WireFormatError
 
 MAX_CONTEXT_SIZE_BYTES: Final = 1_048_576
 """The default limit of an encoded context: 1 MiB, half of what Temporal accepts as one payload."""
 
+_SAFE_BYTES: Final = bytes(set(range(256)) - {*range(0x80, 0xA0), *range(0xDC, 0xE0), 0x7F, 0xCB, *range(0xF0, 0x100)})
+"""Every byte but those that open an array or a map, or begin a double that is NaN or infinite."""
+
+_find_non_finite: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]").search
+"""A double whose exponent is all ones (or text and digits that look like it)."""
+
+_NO_BINARY: Final = -2
+"""Below every length, so that msgpack refuses an empty binary too (-1 would stand for its default)."""
+
+_ATOMS: Final = frozenset({str, int, bool, type(None)})
+_CONTAINERS: Final = frozenset({dict, list})
+_BROKEN: Final = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
+
 
 def encode(wire: list[Any], *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> bytes:
-    """MessagePack of a positional array. Raises WireFormatError naming the path, and SizeLimitExceeded."""
-    _check(wire)
-    packed: bytes = msgpack.packb(wire)
+    """MessagePack of a positional array, whose scalars the caller has checked; `wire[1]` is checked here.
+
+    Raises WireFormatError naming the path, and SizeLimitExceeded.
+    """
+    packed: bytes | None = None
+    if _is_plain(wire[1], MAX_DEPTH):
+        try:
+            packed = _Packer(strict_types=True).pack(wire)
+        except _BROKEN:  # a surrogate, or an integer beyond 64 bits
+            packed = None
+    if packed is None:
+        packed = _encode_carefully(wire)
     if len(packed) > max_bytes:
         raise _too_large(len(packed), max_bytes, wire[1])
     return packed
@@ -33,13 +58,15 @@ def decode(packed: bytes, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> Any:
     if len(packed) > max_bytes:
         raise _too_large(len(packed), max_bytes)
     try:
-        wire = msgpack.unpackb(packed, object_pairs_hook=_unique, ext_hook=_refuse_extension)
-    except WireFormatError:
-        raise
-    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as broken:
-        raise WireFormatError(f"this is not the MessagePack of a context: {broken or type(broken).__name__}") from None
-    _check(wire)
-    return wire
+        wire = _unpack(packed, max_bin_len=_NO_BINARY, max_ext_len=_NO_BINARY)
+        # A key that stands twice is lost in a dict: the same bytes come back only where every key stands once.
+        if _Packer(strict_types=True).pack(wire) == packed:
+            suspects = packed.translate(None, _SAFE_BYTES)
+            if (len(suspects) <= MAX_DEPTH and not _find_non_finite(suspects)) or _is_plain(wire, MAX_DEPTH + 1):
+                return wire
+    except _BROKEN:  # decoded again with every check, to say what is wrong
+        pass
+    return _decode_carefully(packed)
 
 
 def encode_json(document: dict[str, Any], data: Mapping[str, Json], *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> str:
@@ -67,6 +94,49 @@ def decode_json(text: str | bytes, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -
     return document
 
 
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether a list or an object holds nothing but JSON data in Python's own types, down to a depth."""
+    if not depth:
+        return False
+    if type(value) is dict:
+        for key in value:
+            if type(key) is not str:
+                return False
+        value = value.values()
+    for item in value:
+        kind = type(item)
+        if kind in _ATOMS:
+            continue
+        if kind is float:
+            if item - item:  # only NaN and the infinities differ from themselves
+                return False
+        elif kind not in _CONTAINERS or not _is_plain(item, depth - 1):
+            return False
+    return True
+
+
+def _encode_carefully(wire: list[Any]) -> bytes:
+    _check(wire)
+    try:
+        packed: bytes = msgpack.packb(wire)
+    except _BROKEN as refused:
+        raise WireFormatError(f"the context is not data: {refused}") from None
+    return packed
+
+
+def _decode_carefully(packed: bytes) -> Any:
+    try:
+        wire = _unpack(packed, object_pairs_hook=_unique, ext_hook=_refuse_extension, strict_map_key=False)
+    except WireFormatError:
+        raise
+    except _BROKEN as broken:
+        raise WireFormatError(
+            f"this is not the MessagePack of a context: {str(broken) or type(broken).__name__}"
+        ) from None
+    _check(wire)
+    return wire
+
+
 def _check(wire: Any) -> None:
     if isinstance(wire, list) and len(wire) > 1:
         check_value(wire[1])
@@ -78,9 +148,11 @@ def _check(wire: Any) -> None:
 def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in members if keys.count(key) > 1)
-        raise WireFormatError(f"an object has the key {twice!r} twice")
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise WireFormatError(f"an object has the key {key!r} twice")
+            seen.add(key)
     return members
 
 
