@@ -26,7 +26,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from context.values import MISSING, Json
+from context.values import MISSING, Json, Path
 from errors import EvaluationError, ExpressionError
 from graph import cel_hints, cel_runtime
 from graph.cel_syntax import Read, Syntax, SyntaxRefused, analyse
@@ -38,6 +38,10 @@ MAX_SOURCE = 8192
 
 _VARIABLE = re.compile(r'No value with name "(@\d+)"')
 _SHOWN = 80
+
+
+class ValueMissing(EvaluationError):
+    """An expression needs a value that is not there: a key, a field, a root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ class Expression:
     """The reserved roots that it uses."""
     required: frozenset[str]
     """The keys that it reads by their bare name: not by `context.KEY`, and without asking `has(context.KEY)`."""
+    paths: frozenset[Path]
+    """The paths below context keys that it reads by their bare name: `("order", "total")`."""
     tested: frozenset[str]
     """The keys of which it asks `has(context.KEY)`."""
     _keyed: tuple[tuple[str, str], ...] = field(repr=False)
@@ -86,7 +92,7 @@ class Expression:
     _program: cel_runtime.Program | None = field(repr=False)
 
     def evaluate(self, data: Mapping[str, Json], roots: Mapping[str, Json]) -> Json:
-        """The value on this context and these roots; EvaluationError when there is none.
+        """The value on this context and these roots; EvaluationError when there is none, ValueMissing among them.
 
         Nothing is changed. What the context already holds comes back as the same object, not as a copy.
         """
@@ -100,13 +106,14 @@ class Expression:
                 return self._program.evaluate(variables)
             if "@0" in variables:
                 return variables["@0"]
-            message, suggestion = self._missing("@0", data, roots)
+            missing = "@0"
         except cel_runtime.EvaluationFailed as failure:
-            if match := _VARIABLE.search(str(failure)):
-                message, suggestion = self._missing(match[1], data, roots)
-            else:
+            if (match := _VARIABLE.search(str(failure))) is None:
                 message, suggestion = cel_hints.of_failure(str(failure))
-        raise EvaluationError(f"{_short(self.source)}: {message}", suggestion=suggestion)
+                raise EvaluationError(f"{_short(self.source)}: {message}", suggestion=suggestion) from None
+            missing = match[1]
+        message, suggestion = self._missing(missing, data, roots)
+        raise ValueMissing(f"{_short(self.source)}: {message}", suggestion=suggestion)
 
     def _missing(self, name: str, data: Mapping[str, Json], roots: Mapping[str, Json]) -> tuple[str, str | None]:
         for variable, key in self._keyed:
@@ -142,6 +149,7 @@ def compile_expression(source: str, roots: frozenset[str] = frozenset()) -> Expr
         keys=None if None in keys else frozenset(key for key in keys if key is not None),
         names=frozenset(read.path[0] for read in syntax.reads) & reserved,
         required=frozenset(read.path[0] for read in syntax.reads) - reserved - tested,
+        paths=frozenset(read.path for read in syntax.reads if read.path[0] not in reserved),
         tested=tested,
         _keyed=tuple((source.name, source.steps[0]) for source in sources if source.keyed),
         _sources=tuple(source for source in sources if not source.keyed),

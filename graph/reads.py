@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 from context.values import Json
+from graph.decision_table import read_table
 from graph.expressions import Expression, compile_expression
+from graph.grl import GrlRule, parse_grl
 from graph.model import (
     ActivityNode,
     AiNode,
@@ -106,7 +108,7 @@ def _reads(node_id: str, node: Node, roots: frozenset[str]) -> Reads:
 def _is_opaque(node: Node) -> bool:
     """Whether code, a table or another graph reads what inference cannot see. `reads` says what that is."""
     if isinstance(node, RuleNode):
-        return node.rules is None
+        return node.decision_table is not None
     if isinstance(node, ForeachNode | WhileNode):
         return node.body.graph is not None
     return isinstance(node, PythonNode) or (isinstance(node, GraphNode) and node.input is None)
@@ -141,6 +143,10 @@ def in_order(rules: Iterable[Rule]) -> list[Rule]:
 
 
 def _rule_reads(_id: str, node: RuleNode, roots: frozenset[str]) -> Reads:
+    if node.grl is not None:
+        return _grl_reads(parse_grl(node.grl, roots))
+    if node.decision_table is not None:
+        return Reads(required=frozenset(column.path[0] for column in read_table(node.decision_table).columns))
     found, sure, maybe = _NOTHING, _NO_KEYS, _NO_KEYS
     for rule in in_order(node.rules or ()):
         guarded = _tested(rule.when, roots)
@@ -150,6 +156,14 @@ def _rule_reads(_id: str, node: RuleNode, roots: frozenset[str]) -> Reads:
         maybe |= _rule_writes(rule)
         sure |= _sure_writes(rule)
     return found
+
+
+def _grl_reads(rules: tuple[GrlRule, ...]) -> Reads:
+    # A condition on what is not there yet is false; what no rule assigns never comes, so it must be there.
+    assigned = {path for rule in rules for path in rule.assigned}
+    read = {path for rule in rules for path in rule.paths}
+    outside = (path for path in read if not any(path[: index + 1] in assigned for index in range(len(path))))
+    return Reads(union(*(rule.keys for rule in rules)), frozenset(path[0] for path in outside))
 
 
 def _rule_writes(rule: Rule) -> frozenset[str]:
@@ -163,7 +177,11 @@ def _sure_writes(rule: Rule) -> frozenset[str]:
 
 
 def _rule_node_writes(_id: str, node: RuleNode) -> Keys:
-    return None if node.rules is None else union(*map(_rule_writes, node.rules))
+    if node.grl is not None:
+        return frozenset(path[0] for rule in parse_grl(node.grl) for path in rule.assigned)
+    if node.decision_table is not None:
+        return read_table(node.decision_table).writes
+    return union(_NO_KEYS, *map(_rule_writes, node.rules or ()))
 
 
 def _db_reads(_id: str, node: DbNode, roots: frozenset[str]) -> Reads:
