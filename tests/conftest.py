@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from temporalio.client import Client
 
@@ -16,6 +17,9 @@ from tests import servers
 from transport.client import connect
 from transport.devserver import DevServer
 
+# Processes of other tests share the machine: how long one example takes says nothing.
+hypothesis.settings.register_profile("anabranch", deadline=None)
+hypothesis.settings.load_profile("anabranch")
 _sessions: list[pytest.Session] = []
 
 

@@ -1,0 +1,1 @@
+"""How values cross process borders: wire types, payload converter, codec, client, embedded dev server."""

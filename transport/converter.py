@@ -1,7 +1,8 @@
 """How values become payloads: our wire types as MessagePack, or as readable JSON; everything else as Temporal does it.
 
-Decoding goes by the payload's encoding and the type's name in its metadata, so plain JSON from the command line,
-MessagePack and readable JSON stand side by side in one history.
+Decoding goes by the payload's encoding, so plain JSON from the command line, MessagePack and readable JSON stand side
+by side in one history. MessagePack payloads carry their type's name in the metadata. JSON carries none, since the
+`temporal` command shows JSON as JSON only when its metadata holds nothing else: there the type hint decides.
 """
 
 from __future__ import annotations
@@ -19,17 +20,16 @@ from temporalio.converter import (
     PayloadCodec,
 )
 
-from context.values import check_value
 from errors import WireFormatError
 from transport.codec import ZstdCodec
 from transport.named import to_array, to_named
-from transport.wire_types import NAMES, WireType, build, pack, plain_array, unpack
+from transport.wire_types import NAMES, WireType, build, pack, unpack
 
 ContextFormat = Literal["msgpack", "json"]
 MSGPACK = b"binary/msgpack"
 JSON = b"json/plain"
 TYPE = "anabranch-type"
-"""The metadata key that holds the wire type's name. (Temporal itself uses `type` for search attributes.)"""
+"""The metadata key of a MessagePack payload that holds the wire type's name."""
 
 SANDBOX_MODULES = (
     "context",
@@ -70,17 +70,25 @@ class MessagePackConverter(EncodingPayloadConverter):
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
         """Decode a wire type. Raises `WireFormatError` for other bytes, or another type than the hint asks for."""
-        return unpack(_type_name(payload, type_hint), payload.data)
+        name = payload.metadata.get(TYPE, b"").decode(errors="replace")
+        wanted = NAMES.get(type_hint) if type_hint else None
+        if wanted and name != wanted:
+            raise WireFormatError(f"expected a {wanted}, got a payload of type {name[:64]!r}")
+        return unpack(name, payload.data)
 
 
 class WireJsonConverter(JSONPlainPayloadConverter):
-    """JSON as Temporal does it, and wire types as objects by name when their type's name is in the metadata."""
+    """JSON as Temporal does it, and wire types as objects with named fields where the type hint asks for one."""
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
-        """Decode JSON. Raises `WireFormatError` for a wire type that is not one."""
-        if TYPE not in payload.metadata:
-            return super().from_payload(payload, type_hint)
-        return _from_readable(_type_name(payload, type_hint), payload.data)
+        """Decode JSON. Raises `WireFormatError` for what is not the wire type asked for, or nested too deep."""
+        name = NAMES.get(type_hint) if type_hint else None
+        try:
+            if name is None:
+                return super().from_payload(payload, type_hint)
+            return _from_json(name, payload.data)
+        except RecursionError:
+            raise WireFormatError("the JSON is nested too deep") from None
 
 
 class WritingWireJsonConverter(WireJsonConverter):
@@ -88,8 +96,7 @@ class WritingWireJsonConverter(WireJsonConverter):
 
     def to_payload(self, value: Any) -> Payload | None:
         """Encode any value that JSON can hold."""
-        name = NAMES.get(type(value))
-        return super().to_payload(value) if name is None else _readable(name, value)
+        return _to_json(value) if type(value) in NAMES else super().to_payload(value)
 
 
 _DEFAULTS = DefaultPayloadConverter.default_encoding_payload_converters[:-1]
@@ -122,43 +129,20 @@ def readable(payload: Payload) -> Payload:
     """
     if payload.metadata.get("encoding") != MSGPACK:
         return payload
-    name = _type_name(payload, None)
-    return _readable(name, unpack(name, payload.data))
+    return _to_json(MessagePackConverter().from_payload(payload))
 
 
-def compact(payload: Payload) -> Payload:
-    """Turn JSON with named fields back into MessagePack; any other payload is returned as it is.
-
-    Raises `WireFormatError` for JSON that does not have the fields of its type.
-    """
-    if payload.metadata.get("encoding") != JSON or TYPE not in payload.metadata:
-        return payload
-    name = _type_name(payload, None)
-    value = _from_readable(name, payload.data)
-    return Payload(metadata={"encoding": MSGPACK, TYPE: name.encode()}, data=pack(value))
+def _to_json(value: WireType) -> Payload:
+    pack(value)  # What one format refuses, the other must not let through.
+    text = json.dumps(to_named(value), separators=(",", ":"), ensure_ascii=False).encode()
+    return Payload(metadata={"encoding": JSON}, data=text)
 
 
-def _readable(name: str, value: WireType) -> Payload:
-    plain_array(value)
-    try:
-        text = json.dumps(to_named(value), separators=(",", ":"), ensure_ascii=False).encode()
-    except ValueError as error:
-        check_value(to_named(value))
-        raise WireFormatError(f"a {name} cannot be written as JSON: {error!s:.200}") from error
-    return Payload(metadata={"encoding": JSON, TYPE: name.encode()}, data=text)
-
-
-def _from_readable(name: str, data: bytes) -> WireType:
+def _from_json(name: str, data: bytes) -> WireType:
     try:
         fields = json.loads(data)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise WireFormatError(f"the JSON of a {name} cannot be read: {error!s:.200}") from error
-    return build(name, to_array(name, fields))
-
-
-def _type_name(payload: Payload, type_hint: type | None) -> str:
-    name = payload.metadata.get(TYPE, b"").decode(errors="replace")
-    wanted = NAMES.get(type_hint) if type_hint else None
-    if wanted and name != wanted:
-        raise WireFormatError(f"expected a {wanted}, got a payload of type {name[:64]!r}")
-    return name
+    value = build(name, to_array(name, fields))
+    pack(value)
+    return value

@@ -58,7 +58,7 @@ def _task_from_named(fields: Named) -> list[Any]:
 
 
 def _context_to_named(context: DistributedContext) -> Named:
-    metadata = context.metadata._asdict() | {"tags": list(context.metadata.tags)}
+    metadata: Named = {**context.metadata._asdict(), "tags": list[Json](context.metadata.tags)}
     return {"session_id": context.session_id, "data": context.data, "metadata": metadata}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from types import NoneType
-from typing import Any, NoReturn, Protocol, Self
+from typing import Any, NoReturn, Protocol, Self, cast
 
 import msgpack
 
@@ -20,7 +20,7 @@ from transport.node_io import GraphRequest, NodeTask, PinnedGraph
 
 MAX_DEPTH = 72
 """Levels of nesting: the 64 of a context's data, and the arrays around it."""
-MAX_BYTES = 32 * 1024 * 1024
+MAX_BYTES = 8 * 1024 * 1024
 
 
 class WireType(Protocol):
@@ -28,10 +28,12 @@ class WireType(Protocol):
 
     def to_wire(self) -> list[Any]:
         """Give the positional array."""
+        ...
 
     @classmethod
     def from_wire(cls, wire: list[Any]) -> Self:
         """Build the object from the array of `to_wire`."""
+        ...
 
 
 WIRE_TYPES: dict[str, type[WireType]] = {
@@ -56,19 +58,13 @@ _SHAPES: dict[str, tuple[type | tuple[type, ...], ...]] = {
 
 def pack(value: WireType) -> bytes:
     """Encode a wire type. Raises `WireFormatError`, naming the path of what is not data."""
-    try:
-        packed: bytes = msgpack.packb(plain_array(value))
-    except (TypeError, UnicodeEncodeError, OverflowError) as error:
-        _refuse(value, str(error))
-    return packed
-
-
-def plain_array(value: WireType) -> list[Any]:
-    """Give the array of a wire type. Raises `WireFormatError`, naming the path of what is not data."""
     wire = value.to_wire()
     if not _is_plain(wire, 1):
         _refuse(value, "it is nested too deep")
-    return wire
+    try:
+        return cast("bytes", msgpack.packb(wire))
+    except (TypeError, ValueError, OverflowError) as error:
+        _refuse(value, str(error))
 
 
 def unpack(name: str, data: bytes) -> WireType:

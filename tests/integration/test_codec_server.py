@@ -1,0 +1,194 @@
+import asyncio
+import base64
+import json
+import subprocess
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+from google.protobuf import json_format
+from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.client import Client
+
+from console.app import CODEC_PATH, console, serving
+from context.changes import ChangeSet
+from context.distributed import ContextMetadata, DistributedContext
+from errors import Unavailable
+from transport.codec import zstd
+from transport.converter import data_converter
+from transport.devserver import DevServer, temporal_command
+from transport.node_io import NodeTask, RunInfo
+
+UI = "http://127.0.0.1:8233"
+CONVERTER = data_converter()
+CONTEXT = DistributedContext("order-1", {"note": "x" * 2000, "total": 10}, ContextMetadata(1, 2, 3, "pay", ()))
+TASK = NodeTask("pay", {"type": "http"}, CONTEXT, RunInfo("r", "order-1", "orders", "2026-01-01T00:00:00Z"), "r/pay/0")
+
+
+@pytest.fixture
+async def codec_client() -> AsyncIterator[httpx2.AsyncClient]:
+    async with (
+        serving(console([UI])) as url,
+        httpx2.AsyncClient(base_url=url + CODEC_PATH, trust_env=False) as client,
+    ):
+        yield client
+
+
+async def ask(client: httpx2.AsyncClient, path: str, *payloads: Payload) -> list[Payload]:
+    body = json_format.MessageToJson(Payloads(payloads=payloads))
+    answer = await client.post(
+        path, content=body, headers={"Content-Type": "application/json", "X-Namespace": "default"}
+    )
+    assert answer.status_code == 200, answer.text
+    return list(json_format.Parse(answer.text, Payloads()).payloads)
+
+
+async def test_a_compressed_task_is_decoded_to_json_with_named_fields(codec_client: httpx2.AsyncClient) -> None:
+    [payload] = await CONVERTER.encode([TASK])
+    assert payload.metadata["encoding"] == b"binary/zstd"
+    [decoded] = await ask(codec_client, "/decode?preserveStorageRefs=true", payload)
+    assert decoded.metadata["encoding"] == b"json/plain"
+    shown = json.loads(decoded.data)
+    assert shown["address"] == "pay"
+    assert shown["node"] == {"type": "http"}
+    assert shown["context"]["data"] == {"note": "x" * 2000, "total": 10}
+    assert shown["context"]["metadata"]["modified_by"] == "pay"
+
+
+async def test_changes_are_shown_with_paths_as_text(codec_client: httpx2.AsyncClient) -> None:
+    [payload] = await CONVERTER.encode([ChangeSet(3, {("order", "status"): "paid"}, (("draft",),), "pay", 9)])
+    [decoded] = await ask(codec_client, "/decode", payload)
+    assert json.loads(decoded.data) == {
+        "base_version": 3,
+        "set": {"order.status": "paid"},
+        "removed": ["draft"],
+        "by": "pay",
+        "at": 9,
+    }
+
+
+@pytest.mark.parametrize("value", [{"plain": "json"}, None, ["x" * 100_000]])
+async def test_encoding_is_what_a_client_does_and_decoding_undoes_it(
+    codec_client: httpx2.AsyncClient, value: Any
+) -> None:
+    stored = await CONVERTER.encode([value])
+    plain = [CONVERTER.payload_converter.to_payload(value)]
+    assert await ask(codec_client, "/encode", *plain) == stored
+    assert await ask(codec_client, "/decode", *stored) == plain
+
+
+async def test_plain_json_and_foreign_payloads_pass_unchanged(codec_client: httpx2.AsyncClient) -> None:
+    payloads = [
+        Payload(metadata={"encoding": b"json/plain"}, data=b'{"a": 1}'),
+        Payload(metadata={"encoding": b"binary/encrypted", "key": b"7"}, data=b"\x00\xff"),
+        Payload(),
+    ]
+    for path in ("/decode", "/download", "/encode"):
+        assert await ask(codec_client, path, *payloads) == payloads
+
+
+async def test_a_corrupt_payload_is_handed_back_and_hides_no_other(codec_client: httpx2.AsyncClient) -> None:
+    bomb = zstd.compress(Payload(data=bytes(100 * 2**20)).SerializeToString())
+    corrupt = [
+        Payload(metadata={"encoding": b"binary/zstd"}, data=b"junk"),
+        Payload(metadata={"encoding": b"binary/zstd"}, data=bomb),
+        Payload(metadata={"encoding": b"binary/msgpack", "anabranch-type": b"NodeTask"}, data=b"\x91" * 100_000),
+        Payload(metadata={"encoding": b"binary/msgpack", "anabranch-type": b"Nothing"}, data=b"\x90"),
+    ]
+    good = await CONVERTER.encode([TASK])
+    *handed_back, last = await ask(codec_client, "/decode", *corrupt, *good)
+    assert handed_back == corrupt
+    assert json.loads(last.data)["address"] == "pay"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"not json", b'{"payloads": 5}', b'{"payloads": [{"data": 5}]}', b"[" * 100_000, b"\xff\xfe"],
+)
+async def test_a_request_that_is_not_one_is_answered_with_400_and_a_reason(
+    codec_client: httpx2.AsyncClient, body: bytes
+) -> None:
+    for path in ("/decode", "/encode", "/download"):
+        answer = await codec_client.post(path, content=body)
+        assert answer.status_code == 400
+        assert answer.json()["code"] == "WIRE_FORMAT_INVALID"
+        assert "not a JSON list of payloads" in answer.json()["message"]
+
+
+async def test_a_request_over_the_limit_is_answered_with_413(codec_client: httpx2.AsyncClient) -> None:
+    answer = await codec_client.post("/decode", content=b" " * (16 * 2**20 + 1))
+    assert answer.status_code == 413
+    assert answer.json()["code"] == "SIZE_LIMIT_EXCEEDED"
+
+
+async def test_payloads_that_unfold_to_more_than_the_limit_together_are_answered_with_413(
+    codec_client: httpx2.AsyncClient,
+) -> None:
+    text = Payload(metadata={"encoding": b"json/plain"}, data=b'"' + b"x" * (30 * 2**20) + b'"')
+    payload = Payload(metadata={"encoding": b"binary/zstd"}, data=zstd.compress(text.SerializeToString()))
+    answer = await codec_client.post("/decode", content=json_format.MessageToJson(Payloads(payloads=[payload] * 50)))
+    assert answer.status_code == 413
+
+
+async def test_only_the_web_ui_may_read_the_answers_from_a_page(codec_client: httpx2.AsyncClient) -> None:
+    preflight = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type,x-namespace",
+    }
+    allowed = await codec_client.options("/decode", headers={"Origin": UI, **preflight})
+    assert allowed.status_code == 200
+    assert allowed.headers["access-control-allow-origin"] == UI
+    names = {name.strip().lower() for name in allowed.headers["access-control-allow-headers"].split(",")}
+    assert {"authorization", "content-type", "x-namespace"} <= names
+    refused = await codec_client.options("/decode", headers={"Origin": "http://evil.example", **preflight})
+    assert refused.status_code == 400
+    assert "access-control-allow-origin" not in refused.headers
+    answer = await codec_client.post("/decode", content=b'{"payloads": []}', headers={"Origin": UI})
+    assert answer.headers["access-control-allow-origin"] == UI
+
+
+async def test_other_methods_and_paths_are_not_served(codec_client: httpx2.AsyncClient) -> None:
+    assert (await codec_client.get("/decode")).status_code == 405
+    assert (await codec_client.post("/elsewhere")).status_code == 404
+
+
+async def test_a_taken_port_is_an_error_that_names_it() -> None:
+    async with serving(console()) as url:
+        port = int(url.rpartition(":")[2])
+        with pytest.raises(Unavailable, match=rf"127\.0\.0\.1:{port}: the port is taken"):
+            async with serving(console(), port):
+                pass
+
+
+async def test_the_server_is_gone_after_its_context() -> None:
+    async with serving(console()) as url:
+        pass
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        with pytest.raises(httpx2.ConnectError):
+            await client.post(f"{url}{CODEC_PATH}/decode")
+
+
+async def test_the_temporal_command_shows_a_stored_task_by_its_fields(dev_server: DevServer, task_queue: str) -> None:
+    client = await Client.connect(dev_server.address, data_converter=CONVERTER)
+    await client.start_workflow("anything", TASK, id=task_queue, task_queue=task_queue)
+    show = ["workflow", "show", "--detailed", "--workflow-id", task_queue, "--address", dev_server.address]
+    async with serving(console()) as url:
+        shown = await temporal(*show, "--codec-endpoint", url + CODEC_PATH)
+    assert "input[0].address: pay\n" in shown
+    assert "input[0].context.data.total: 10\n" in shown
+    assert "address: pay" not in await temporal(*show)
+
+
+async def temporal(*arguments: str) -> str:
+    done = await asyncio.to_thread(
+        subprocess.run, [temporal_command(), *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_the_protocols_json_is_what_temporal_documents() -> None:
+    payload = Payload(metadata={"encoding": b"json/plain"}, data=b"1")
+    assert json.loads(json_format.MessageToJson(Payloads(payloads=[payload]))) == {
+        "payloads": [{"metadata": {"encoding": base64.b64encode(b"json/plain").decode()}, "data": "MQ=="}]
+    }
