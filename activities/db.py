@@ -52,10 +52,9 @@ class _Effect:
 class DbActivity:
     """Runs `db` nodes.
 
-    Compensation: `task.roots["forward_key"]` is the key of the node that this one undoes, `None` or absent where there
-    is nothing to look up. It may be given only where `graph.sql.records_effect(forward)` holds and both name the same
-    `connection`. If that key is not in the effect log the forward node never happened: a tombstone is left so that it
-    never will, and this node does nothing.
+    Compensation: `task.roots["forward_key"]: str | None` is the key of the node that this one undoes, given only where
+    `graph.sql.undoes_recorded_effect(forward, compensation)` holds, else None or absent. If that key is not in the
+    effect log the forward node never happened: a tombstone is left so that it never will, and this node does nothing.
     """
 
     def __init__(self, databases: Databases | None = None) -> None:

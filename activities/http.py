@@ -21,7 +21,7 @@ import httpx2
 from temporalio import activity
 
 from activities.idempotency import header_key
-from activities.network import PublicTransport
+from activities.network import PublicTransport, tls_context
 from activities.outcome import Outcome, own_key
 from activities.rendering import render
 from activities.secrets import redact
@@ -43,7 +43,7 @@ class HttpActivity:
     """Runs `http` nodes over one pooled client."""
 
     def __init__(self, *, allow_private: bool = False, environ: Mapping[str, str] | None = None) -> None:
-        transport = httpx2.AsyncHTTPTransport() if allow_private else PublicTransport()
+        transport = httpx2.AsyncHTTPTransport(verify=tls_context()) if allow_private else PublicTransport()
         # No proxy, netrc or cookie of the worker's environment takes part in a graph's request.
         self._client = httpx2.AsyncClient(
             transport=transport, trust_env=False, follow_redirects=False, headers={"user-agent": "anabranch"}

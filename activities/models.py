@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import httpx2
 from pydantic_ai.models import Model
 
+from activities.network import tls_context
 from errors import ConfigurationError
 
 _OLLAMA = "http://127.0.0.1:11434/v1"
@@ -37,7 +38,7 @@ class Models:
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        self._client = httpx2.AsyncClient(timeout=_TIMEOUT)
+        self._client = httpx2.AsyncClient(timeout=_TIMEOUT, verify=tls_context())
         self._environ = os.environ if environ is None else environ
 
     async def get(self, name: str) -> ModelAccess:

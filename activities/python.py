@@ -90,6 +90,8 @@ class PythonActivity:
 def _check_arguments(name: str, function: Function, arguments: dict[str, Any]) -> None:
     try:
         inspect.signature(function).bind(None, **arguments)
+    except ValueError:
+        return  # some functions of C have no signature; the call itself will tell
     except TypeError as error:
         raise NodeError(f"the handler {name!r} does not take these `args`: {error}") from None
 

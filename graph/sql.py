@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from graph.model import DbNode
+from graph.model import BaseNode, DbNode
 
 _QUOTED = re.compile(
     r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$", re.DOTALL
@@ -35,3 +35,16 @@ def queries(node: DbNode) -> tuple[str, ...]:
 def records_effect(node: DbNode) -> bool:
     """True where the node commits its idempotency key with its effect: it writes, and says nothing against it."""
     return node.idempotent and any(map(is_write, queries(node)))
+
+
+def undoes_recorded_effect(forward: BaseNode, compensation: BaseNode) -> bool:
+    """True where the compensation finds the forward node's key in its own database, or knows that it never happened.
+
+    Only then is it told the forward node's key: of any other node the log knows nothing, and absence means nothing.
+    """
+    return (
+        isinstance(forward, DbNode)
+        and isinstance(compensation, DbNode)
+        and forward.connection == compensation.connection
+        and records_effect(forward)
+    )

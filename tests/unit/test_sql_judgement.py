@@ -1,9 +1,11 @@
 """Which SQL statements write."""
 
+from typing import Any
+
 import pytest
 
-from graph.model import DbNode
-from graph.sql import is_write, records_effect
+from graph.model import DbNode, HttpNode
+from graph.sql import is_write, records_effect, undoes_recorded_effect
 
 
 @pytest.mark.parametrize(
@@ -40,12 +42,25 @@ def test_what_is_not_plainly_a_read_counts_as_a_write(query: str) -> None:
     assert is_write(query)
 
 
-def test_an_effect_is_recorded_for_writes_unless_the_node_says_otherwise() -> None:
-    def node(**fields: object) -> DbNode:
-        return DbNode(type="db", connection="DB", **fields)  # type: ignore[arg-type]
+WRITE = "update t set a = 1"
 
-    write = "update t set a = 1"
-    assert records_effect(node(query=write))
-    assert not records_effect(node(query="select 1"))
-    assert not records_effect(node(query=write, idempotent=False))
-    assert records_effect(node(statements=({"query": "select 1"}, {"query": write})))
+
+def db_node(**fields: Any) -> DbNode:
+    return DbNode(**{"type": "db", "connection": "DB", "query": WRITE, **fields})
+
+
+def test_an_effect_is_recorded_for_writes_unless_the_node_says_otherwise() -> None:
+    assert records_effect(db_node())
+    assert not records_effect(db_node(query="select 1"))
+    assert not records_effect(db_node(idempotent=False))
+    assert records_effect(db_node(query=None, statements=({"query": "select 1"}, {"query": WRITE})))
+
+
+def test_a_compensation_looks_a_recorded_effect_up_in_its_own_database_only() -> None:
+    assert undoes_recorded_effect(db_node(), db_node())
+    assert undoes_recorded_effect(db_node(), db_node(idempotent=False))
+    assert not undoes_recorded_effect(db_node(), db_node(connection="OTHER"))
+    assert not undoes_recorded_effect(db_node(query="select 1"), db_node())
+    assert not undoes_recorded_effect(db_node(idempotent=False), db_node())
+    assert not undoes_recorded_effect(HttpNode(type="http", url="https://host"), db_node())
+    assert not undoes_recorded_effect(db_node(), HttpNode(type="http", url="https://host"))

@@ -1,0 +1,285 @@
+"""`http` nodes against a server on this machine."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import traceback
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from activities import http, network
+from activities.http import HttpActivity, retry_after
+from activities.outcome import Outcome
+from errors import AnabranchError, ConfigurationError, NodeError, SizeLimitExceeded, Unavailable
+from graph.model import HttpNode
+from tests.node_tasks import task_of
+
+SECRET = 'tok"s3cr3t'
+
+
+@pytest.fixture
+async def activity() -> AsyncIterator[HttpActivity]:
+    """A worker that may call this machine."""
+    activity = HttpActivity(allow_private=True, environ={"HTTP_SECRET_SHOP": SECRET, "HOME": "/home/s3cr3t"})
+    yield activity
+    await activity.aclose()
+
+
+@pytest.fixture
+def echo(httpserver: HTTPServer) -> str:
+    """A URL that answers with what it was sent."""
+
+    def handler(request: Request) -> Response:
+        seen = {
+            "method": request.method,
+            "query": request.query_string.decode(),
+            "headers": {name.lower(): value for name, value in request.headers},
+            "body": request.get_data(as_text=True),
+        }
+        return Response(json.dumps(seen), content_type="application/json")
+
+    httpserver.expect_request("/echo").respond_with_handler(handler)
+    return httpserver.url_for("/echo")
+
+
+async def call(
+    activity: HttpActivity, data: dict[str, Any] | None = None, key: str = "run-1/n", **fields: Any
+) -> Outcome:
+    return await activity(task_of(data=data, key=key), HttpNode(**{"type": "http", **fields}))
+
+
+async def body_of(activity: HttpActivity, data: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    body = (await call(activity, data, **fields)).writes["reserve"]
+    assert isinstance(body, dict)
+    return body
+
+
+async def test_an_object_is_sent_and_received_as_json(activity: HttpActivity, echo: str) -> None:
+    seen = await body_of(activity, {"id": 7}, url=echo, method="POST", body={"order": "{{ id }}"})
+    assert (seen["method"], seen["body"]) == ("POST", '{"order":7}')
+    assert seen["headers"]["content-type"] == "application/json"
+
+
+async def test_result_has_status_headers_and_body(activity: HttpActivity, httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/").respond_with_data(
+        "made", status=201, headers={"X-Id": "7", "Content-Type": "text/plain"}
+    )
+    outcome = await call(activity, url=httpserver.url_for("/"))
+    assert isinstance(outcome.result, dict)
+    assert outcome.result["status"] == 201
+    assert outcome.result["body"] == "made"
+    assert isinstance(outcome.result["headers"], dict)
+    assert outcome.result["headers"]["x-id"] == "7"
+    assert outcome.writes == {"reserve": "made"}
+
+
+async def test_every_attempt_sends_the_same_idempotency_key(activity: HttpActivity, echo: str) -> None:
+    keys = [(await body_of(activity, url=echo, key="run-1/näh"))["headers"]["idempotency-key"] for _ in range(2)]
+    assert keys == ["run-1/n%C3%A4h"] * 2
+
+
+async def test_query_values_are_encoded_lists_repeat_and_null_is_left_out(activity: HttpActivity, echo: str) -> None:
+    query = {"q": "{{ text }}", "n": [1, 2], "b": True, "none": None}
+    seen = await body_of(activity, {"text": "a&b=c #d"}, url=f"{echo}?x=1", query=query)
+    assert seen["query"] == "x=1&q=a%26b%3Dc+%23d&n=1&n=2&b=true"
+
+
+async def test_an_empty_answer_is_null(activity: HttpActivity, httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/").respond_with_data("", status=204)
+    assert (await call(activity, url=httpserver.url_for("/"))).writes == {"reserve": None}
+
+
+@pytest.mark.parametrize(
+    ("status", "expect", "error"),
+    [
+        (404, {}, NodeError),
+        (302, {}, NodeError),
+        (503, {}, Unavailable),
+        (429, {}, Unavailable),
+        (409, {"retry": [409]}, Unavailable),
+        (503, {"retry": []}, NodeError),
+        (200, {"status": [202]}, NodeError),
+    ],
+)
+async def test_expect_says_which_statuses_fail_and_which_are_tried_again(
+    activity: HttpActivity, httpserver: HTTPServer, status: int, expect: dict[str, Any], error: type[AnabranchError]
+) -> None:
+    httpserver.expect_request("/").respond_with_data("the reason", status=status, headers={"Location": "/elsewhere"})
+    with pytest.raises(error, match=rf"GET http://\S+ answered {status}") as caught:
+        await call(activity, url=httpserver.url_for("/?token=s3cr3t"), expect=expect)
+    assert "s3cr3t" not in str(caught.value)
+    assert len(httpserver.log) == 1
+
+
+async def test_a_status_that_is_expected_is_a_success(activity: HttpActivity, httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/").respond_with_data("", status=404)
+    outcome = await call(activity, url=httpserver.url_for("/"), expect={"status": [200, 404]})
+    assert isinstance(outcome.result, dict)
+    assert outcome.result["status"] == 404
+
+
+async def test_retry_after_is_the_pause_before_the_next_try(activity: HttpActivity, httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/").respond_with_data("", status=503, headers={"Retry-After": "7"})
+    with pytest.raises(Unavailable) as caught:
+        await call(activity, url=httpserver.url_for("/"))
+    assert caught.value.retry_after == timedelta(seconds=7)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("7", 7), ("99999999999", 3600), ("-1", None), ("soon", None), ("", None), ("²", None)]
+)
+def test_retry_after_in_seconds_is_at_most_an_hour(value: str, seconds: int | None) -> None:
+    expected = None if seconds is None else timedelta(seconds=seconds)
+    assert retry_after({"retry-after": value}) == expected
+
+
+def test_retry_after_may_be_a_date() -> None:
+    soon = retry_after({"retry-after": format_datetime(datetime.now(UTC) + timedelta(minutes=5), usegmt=True)})
+    assert soon is not None
+    assert timedelta(minutes=4) < soon <= timedelta(minutes=5)
+    assert retry_after({"retry-after": "Mon, 01 Jan 2001 00:00:00 GMT"}) == timedelta(0)
+
+
+async def test_a_secret_of_the_worker_is_sent_and_masked_where_the_answer_repeats_it(
+    activity: HttpActivity, echo: str, httpserver: HTTPServer
+) -> None:
+    seen = await body_of(activity, url=echo, headers={"Authorization": "env:HTTP_SECRET_SHOP"})
+    assert seen["headers"]["authorization"] == "***"
+    assert httpserver.log[0][0].headers["Authorization"] == SECRET
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("env:HOME", "may not send the environment variable HOME"),
+        ("env:HTTP_SECRET_NONE", "HTTP_SECRET_NONE is not set"),
+    ],
+)
+async def test_only_variables_meant_for_it_can_be_sent(
+    activity: HttpActivity, echo: str, header: str, message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        await call(activity, url=echo, headers={"X-A": header})
+    assert "s3cr3t" not in str(caught.value)
+
+
+async def test_a_context_value_cannot_ask_for_a_secret(activity: HttpActivity, echo: str) -> None:
+    seen = await body_of(activity, {"evil": "env:HTTP_SECRET_SHOP"}, url=echo, headers={"X-A": "{{ evil }}"})
+    assert seen["headers"]["x-a"] == "env:HTTP_SECRET_SHOP"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-A", "a\r\nX-B: c"),
+        ("X-A", "a\x00"),
+        ("X-A", "ä"),
+        ("X A", "a"),
+        ("X-A:", "a"),
+        ("Host", "elsewhere"),
+        ("Transfer-Encoding", "chunked"),
+        ("Content-Length", "3"),
+    ],
+)
+async def test_a_header_cannot_be_injected(activity: HttpActivity, echo: str, name: str, value: str) -> None:
+    with pytest.raises(NodeError, match="header"):
+        await call(activity, {"value": value}, url=echo, headers={name: "{{ value }}"})
+
+
+async def test_an_answer_over_the_limit_is_refused(
+    activity: HttpActivity, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "MAX_RESPONSE_BYTES", 1000)
+    httpserver.expect_request("/").respond_with_data("x" * 1001)
+    with pytest.raises(SizeLimitExceeded, match="larger than 1000 bytes"):
+        await call(activity, url=httpserver.url_for("/"))
+
+
+async def test_a_compressed_answer_is_refused_unseen(activity: HttpActivity, httpserver: HTTPServer) -> None:
+    bomb = gzip.compress(b"x" * 10_000_000)
+    httpserver.expect_request("/").respond_with_data(bomb, headers={"Content-Encoding": "gzip"})
+    with pytest.raises(NodeError, match="compressed"):
+        await call(activity, url=httpserver.url_for("/"))
+
+
+@pytest.mark.parametrize("body", ["{", "NaN", "[" * 100_000])
+async def test_an_answer_that_is_not_the_json_it_says_is_refused(
+    activity: HttpActivity, httpserver: HTTPServer, body: str
+) -> None:
+    httpserver.expect_request("/").respond_with_data(body, content_type="application/problem+json")
+    with pytest.raises(NodeError, match="says that it is JSON, and is not"):
+        await call(activity, url=httpserver.url_for("/"))
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("file:///etc/passwd", "must begin with http"),
+        ("ftp://host/x", "must begin with http"),
+        ("//host/x", "must begin with http"),
+        ("https://", "must begin with http"),
+        ("http://ho\x00st/", "is not a URL"),
+        ("http://user:s3cr3t@host/", "holds credentials"),
+        ("{{ none }}", "the `url` is null"),
+    ],
+)
+async def test_a_url_that_cannot_be_called_is_a_definite_error(activity: HttpActivity, url: str, message: str) -> None:
+    with pytest.raises(NodeError, match=message) as caught:
+        await call(activity, {"none": None}, url=url)
+    assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_server_that_is_not_there_is_tried_again(activity: HttpActivity) -> None:
+    with pytest.raises(Unavailable, match=r"GET http://127\.0\.0\.1:9/ got no answer \(ConnectError\)"):
+        await call(activity, url="http://127.0.0.1:9/")
+
+
+PRIVATE = [
+    *("127.0.0.1", "localhost", "2130706433", "0x7f.1", "0", "[::1]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]"),
+    *("[2002:7f00:1::]", "169.254.169.254", "10.0.0.1", "192.168.1.1", "172.16.0.1", "100.64.0.1", "224.0.0.1"),
+    *("[fe80::1]", "[fd00::1]"),
+]
+
+
+@pytest.mark.parametrize("host", PRIVATE)
+async def test_private_addresses_are_refused_however_they_are_spelt(host: str) -> None:
+    activity = HttpActivity()
+    with pytest.raises(NodeError, match="private, loopback, link-local or reserved address"):
+        await call(activity, url=f"http://{host}/latest/meta-data")
+    await activity.aclose()
+
+
+async def test_exactly_the_address_that_was_checked_is_connected_to(
+    httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that answers otherwise the second time (DNS rebinding) is not asked a second time."""
+    answers = iter(["127.0.0.1"])
+    asked: list[str] = []
+    resolve = socket.getaddrinfo
+
+    def rebinding(host: str, *rest: Any, **more: Any) -> Any:
+        asked.append(host)
+        return resolve(next(answers) if host == "shop.example" else host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    monkeypatch.setattr(network, "is_public", lambda address: address == "127.0.0.1")
+    httpserver.expect_request("/").respond_with_data("reached")
+    activity = HttpActivity()
+    outcome = await call(activity, url=f"http://shop.example:{httpserver.port}/")
+    await activity.aclose()
+    assert outcome.writes == {"reserve": "reached"}
+    assert asked.count("shop.example") == 1
+    assert httpserver.log[0][0].headers["Host"] == f"shop.example:{httpserver.port}"
+
+
+@pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::5db8:d822"])
+def test_addresses_of_the_public_internet_are_public(address: str) -> None:
+    assert network.is_public(address)

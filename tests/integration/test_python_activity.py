@@ -1,0 +1,142 @@
+"""`python` nodes: registered functions, what they get, what they write."""
+
+from __future__ import annotations
+
+import threading
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import pytest
+
+from activities import node, python
+from activities.outcome import Outcome
+from activities.python import PythonActivity
+from context.distributed import DistributedContext
+from errors import ConfigurationError, NodeError, UndeclaredRead
+from graph.model import PythonNode
+from tests.node_tasks import task_of
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Handlers of one test are not those of another."""
+    monkeypatch.setattr(python, "_registered", {})
+
+
+async def call(
+    handler: str, data: dict[str, Any] | None = None, args: dict[str, Any] | None = None, *, reads: Any = None
+) -> Outcome:
+    task = task_of(data=data)
+    object.__setattr__(task, "reads", reads)
+    return await PythonActivity()(task, PythonNode(type="python", handler=handler, args=args or {}))
+
+
+async def test_a_coroutine_gets_rendered_args_and_returns_keys() -> None:
+    @node("weigh")
+    async def weigh(context: DistributedContext, factor: float) -> dict[str, Any]:
+        return {"weight": context["mass"] * factor}  # type: ignore[operator]
+
+    outcome = await call("weigh", {"mass": 4, "f": 2.5}, {"factor": "{{ f }}"})
+    assert outcome == Outcome({"weight": 10.0}, {"weight": 10.0})
+
+
+async def test_a_plain_function_runs_in_a_thread() -> None:
+    @node("where")
+    def where(_: DistributedContext) -> str:
+        return threading.current_thread().name
+
+    outcome = await call("where")
+    assert outcome.writes["reserve"] != threading.main_thread().name
+
+
+async def test_what_the_handler_changed_in_the_context_is_written_however_deep() -> None:
+    @node("change")
+    async def change(context: DistributedContext) -> None:
+        context.set("total", 3)
+        context.remove("draft")
+        order = context["order"]
+        assert isinstance(order, dict)
+        order["status"] = "packed"
+
+    data = {"draft": 1, "order": {"id": 1, "status": "new"}, "same": [1]}
+    outcome = await call("change", data)
+    assert outcome == Outcome({}, {"order": {"id": 1, "status": "packed"}, "total": 3}, ("draft",))
+    assert data["order"] == {"id": 1, "status": "new"}
+
+
+async def test_a_returned_mapping_is_written_over_what_was_changed() -> None:
+    @node("both")
+    async def both(context: DistributedContext) -> dict[str, Any]:
+        context.set("a", 1)
+        context.remove("b")
+        return {"a": 2, "b": 3}
+
+    assert await call("both", {"b": 0}) == Outcome({"a": 2, "b": 3}, {"a": 2, "b": 3})
+
+
+async def test_a_returned_context_is_compared_with_the_one_it_got() -> None:
+    @node("other")
+    async def other(context: DistributedContext) -> DistributedContext:
+        return DistributedContext("x", {**context.data, "new": True})
+
+    assert await call("other", {"old": 1}) == Outcome({}, {"new": True})
+
+
+async def test_any_other_value_is_written_under_the_node_s_id() -> None:
+    @node("count")
+    async def count(context: DistributedContext) -> int:
+        return len(context)
+
+    assert await call("count", {"a": 1}) == Outcome(1, {"reserve": 1})
+
+
+async def test_reading_a_key_that_did_not_cross_names_what_to_declare() -> None:
+    @node("greedy")
+    async def greedy(context: DistributedContext) -> None:
+        context.get("customer")
+
+    with pytest.raises(UndeclaredRead, match=r"declare 'customer' under the node's `reads:`"):
+        await call("greedy", {"order": 1}, reads=("order",))
+
+
+async def test_an_unknown_handler_is_told_the_near_ones() -> None:
+    node("weigh")(print)
+    with pytest.raises(ConfigurationError, match=r"no handler 'wiegh' \(did you mean weigh\?\)"):
+        await call("wiegh")
+    with pytest.raises(ConfigurationError, match=r'register it with @node\("pack"\)'):
+        await call("pack")
+
+
+async def test_args_that_the_handler_does_not_take_are_a_definite_error() -> None:
+    @node("strict")
+    async def strict(context: DistributedContext, *, size: int) -> None: ...
+
+    with pytest.raises(NodeError, match=r"'strict' does not take these `args`: missing a required argument: 'size'"):
+        await call("strict")
+    with pytest.raises(NodeError, match="unexpected keyword argument 'colour'"):
+        await call("strict", args={"size": 1, "colour": 2})
+
+
+def test_a_name_is_registered_once() -> None:
+    @node("weigh")
+    def one(_: DistributedContext) -> None: ...
+
+    assert node("weigh")(one) is one
+    with pytest.raises(ConfigurationError, match=r"two handlers are registered as 'weigh': .*one and .*two"):
+
+        @node("weigh")
+        def two(_: DistributedContext) -> None: ...
+
+
+async def test_an_entry_point_is_loaded_when_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+
+    def load(self: EntryPoint) -> Any:
+        loaded.append(self.name)
+        return lambda _context: {"from": self.value}
+
+    monkeypatch.setattr(EntryPoint, "load", load)
+    points = [EntryPoint("pack", "shop.nodes:pack", "anabranch.nodes"), EntryPoint("ship", "shop.nodes:ship", "x")]
+    monkeypatch.setattr(python, "entry_points", lambda group: [point for point in points if point.group == group])
+    assert (await call("pack")).writes == {"from": "shop.nodes:pack"}
+    assert loaded == ["pack"]
