@@ -31,7 +31,7 @@ _NO_BINARY: Final = -2
 """Below every length, so that msgpack refuses an empty binary too (-1 would stand for its default)."""
 
 _ATOMS: Final = frozenset({str, int, bool, type(None)})
-_CONTAINERS: Final = frozenset({dict, list})
+_CONTAINERS: Final = frozenset({dict, list, tuple})
 _BROKEN: Final = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
 
 
@@ -41,7 +41,7 @@ def encode(wire: list[Any], *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> bytes
     Raises WireFormatError naming the path, and SizeLimitExceeded.
     """
     packed: bytes | None = None
-    if _is_plain(wire[1], MAX_DEPTH):
+    if is_plain(wire[1], MAX_DEPTH):
         try:
             packed = _Packer(strict_types=True).pack(wire)
         except _BROKEN:  # a surrogate, or an integer beyond 64 bits
@@ -53,8 +53,8 @@ def encode(wire: list[Any], *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> bytes
     return packed
 
 
-def decode(packed: bytes, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> Any:
-    """The positional array. Raises WireFormatError and SizeLimitExceeded."""
+def decode(packed: bytes, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES, max_depth: int = MAX_DEPTH + 1) -> Any:
+    """The positional array, nested at most `max_depth` deep. Raises WireFormatError and SizeLimitExceeded."""
     if len(packed) > max_bytes:
         raise _too_large(len(packed), max_bytes)
     try:
@@ -62,7 +62,7 @@ def decode(packed: bytes, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> Any:
         # A key that stands twice is lost in a dict: the same bytes come back only where every key stands once.
         if _Packer(strict_types=True).pack(wire) == packed:
             suspects = packed.translate(None, _SAFE_BYTES)
-            if (len(suspects) <= MAX_DEPTH and not _find_non_finite(suspects)) or _is_plain(wire, MAX_DEPTH + 1):
+            if (len(suspects) <= max_depth and not _find_non_finite(suspects)) or is_plain(wire, max_depth):
                 return wire
     except _BROKEN:  # decoded again with every check, to say what is wrong
         pass
@@ -94,8 +94,8 @@ def decode_json(text: str | bytes, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -
     return document
 
 
-def _is_plain(value: Any, depth: int) -> bool:
-    """Whether a list or an object holds nothing but JSON data in Python's own types, down to a depth."""
+def is_plain(value: Any, depth: int) -> bool:
+    """Whether an array or an object holds nothing but JSON data in Python's own types, down to a depth."""
     if not depth:
         return False
     if type(value) is dict:
@@ -110,7 +110,7 @@ def _is_plain(value: Any, depth: int) -> bool:
         if kind is float:
             if item - item:  # only NaN and the infinities differ from themselves
                 return False
-        elif kind not in _CONTAINERS or not _is_plain(item, depth - 1):
+        elif kind not in _CONTAINERS or not is_plain(item, depth - 1):
             return False
     return True
 

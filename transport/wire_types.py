@@ -5,7 +5,6 @@ Data only: no extension types, no binary, keys are text, numbers are finite, nes
 
 from __future__ import annotations
 
-import math
 from types import NoneType
 from typing import Any, NoReturn, Protocol, Self, cast
 
@@ -14,7 +13,8 @@ import msgpack
 from context.changes import ChangeSet
 from context.distributed import DistributedContext
 from context.values import check_value
-from errors import AnabranchError, SizeLimitExceeded, WireFormatError
+from context.wire import decode, is_plain
+from errors import AnabranchError, WireFormatError
 from transport.named import to_named
 from transport.node_io import GraphRequest, NodeTask, PinnedGraph
 
@@ -45,8 +45,6 @@ WIRE_TYPES: dict[str, type[WireType]] = {
 }
 NAMES: dict[type[Any], str] = {cls: name for name, cls in WIRE_TYPES.items()}
 
-_SCALARS = frozenset((str, int, bool, NoneType))
-_CONTAINERS = frozenset((dict, list, tuple))
 _JSON = (str, int, float, bool, NoneType, list, dict)
 # The types of our own arrays' positions; `context` checks its own.
 _SHAPES: dict[str, tuple[type | tuple[type, ...], ...]] = {
@@ -59,7 +57,7 @@ _SHAPES: dict[str, tuple[type | tuple[type, ...], ...]] = {
 def pack(value: WireType) -> bytes:
     """Encode a wire type. Raises `WireFormatError`, naming the path of what is not data."""
     wire = value.to_wire()
-    if not _is_plain(wire, 1):
+    if not is_plain(wire, MAX_DEPTH):
         _refuse(value, "it is nested too deep")
     try:
         return cast("bytes", msgpack.packb(wire))
@@ -69,27 +67,16 @@ def pack(value: WireType) -> bytes:
 
 def unpack(name: str, data: bytes) -> WireType:
     """Decode the wire type called `name`. Raises `WireFormatError` or `SizeLimitExceeded` for anything else."""
-    if len(data) > MAX_BYTES:
-        raise SizeLimitExceeded(f"a {name} of {len(data)} bytes is over the limit of {MAX_BYTES}")
-    try:
-        wire = msgpack.unpackb(data, ext_hook=_refuse_extension)
-    except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
-        # The exception's class says more than its text, which may quote the data.
-        reason = str(error) or type(error).__name__
-        raise WireFormatError(f"the bytes of a {name} are not MessagePack: {reason[:200]}") from error
-    return build(name, wire)
+    return build(name, decode(data, max_bytes=MAX_BYTES, max_depth=MAX_DEPTH))
 
 
 def build(name: str, wire: Any) -> WireType:
-    """Make the object from its array. Raises `WireFormatError` if it is not data or does not have the type's shape."""
+    """Make the object from its array. Raises `WireFormatError` if the array does not have the type's shape."""
     cls = WIRE_TYPES.get(name)
     if cls is None:
         raise WireFormatError(f"{name[:64]!r} is not a wire type", suggestion=f"known are {', '.join(WIRE_TYPES)}")
     if type(wire) is not list:
         raise WireFormatError(f"a {name} must be an array, not {type(wire).__name__}")
-    if not _is_plain(wire, 1):
-        check_value(wire)
-        raise WireFormatError(f"a {name} is nested deeper than {MAX_DEPTH} levels")
     if shape := _SHAPES.get(name):
         _check_shape(name, wire, shape)
     try:
@@ -98,27 +85,6 @@ def build(name: str, wire: Any) -> WireType:
         raise
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise WireFormatError(f"the array does not have the shape of a {name}: {error}") from error
-
-
-def _is_plain(container: Any, depth: int) -> bool:
-    """Whether all below is data. This runs over every payload; `check_value` finds the path when it says no."""
-    children = container
-    if type(container) is dict:
-        try:
-            "".join(container)  # the fastest question whether every key is text
-        except TypeError:
-            return False
-        children = container.values()
-    for child in children:
-        kind = type(child)
-        if kind in _SCALARS:
-            continue
-        if kind in _CONTAINERS:
-            if depth == MAX_DEPTH or not _is_plain(child, depth + 1):
-                return False
-        elif kind is not float or not math.isfinite(child):
-            return False
-    return True
 
 
 def _refuse(value: WireType, reason: str) -> NoReturn:
@@ -132,7 +98,3 @@ def _check_shape(name: str, wire: list[Any], shape: tuple[type | tuple[type, ...
     for position, (value, kinds) in enumerate(zip(wire, shape, strict=True)):
         if not isinstance(value, kinds):
             raise WireFormatError(f"position {position} of a {name} may not be {type(value).__name__}")
-
-
-def _refuse_extension(code: int, _data: bytes) -> Any:
-    raise ValueError(f"extension type {code} is not allowed")
