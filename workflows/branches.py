@@ -72,6 +72,11 @@ class Branches:
             lines.append(self._outside)
         return self._by_last_write(lines)
 
+    def preview(self, changes: ChangeSet) -> Line:
+        """What the context would be if a service outside wrote this on top of all that is known now."""
+        writer = self._machine.root.first_outside_writer
+        return self.now().advance(changes, writer=writer, by=changes.by, at=self._machine.at)[0]
+
     def write(self, changes: ChangeSet) -> int:
         """Write from outside: a line that leaves the run at version `base_version` and rejoins at the next joins.
 

@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from context.changes import ChangeSet
 from context.distributed import ContextMetadata, DistributedContext
-from context.values import Json
+from context.values import Json, Missing, Path
 from errors import AnabranchError
 from graph.model import ActivityNode, Retry
 from graph.plan import plan_of
@@ -45,12 +45,17 @@ class GraphRun:
         self.machine: Machine | None = None
         self.pinned: PinnedGraph | None = None
         self.info = workflow.info()
-        self.created_at = _now()
+        self.created_at = self.now()
         self._run = RunInfo("", "", "", "")
         self._done: asyncio.Future[Finish] = asyncio.get_event_loop().create_future()
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self.answers: dict[str, asyncio.Future[Json]] = {}
-        """People's answers that nodes wait for, by address."""
+        self._held = False
+        self.answers: dict[str, asyncio.Future[Any]] = {}
+        """What people still have to say, by address."""
+        self.asked: dict[str, AskPerson] = {}
+        """Approvals that wait, by address."""
+        self.choices: dict[str, dict[Path, Json | Missing]] = {}
+        """Conflicts that are settled at joins where others still wait, by address."""
 
     async def execute(self, request: GraphRequest, data: Mapping[str, Json]) -> dict[str, Json]:
         """Run a graph on `data`; returns `{session_id, status, version, data}`. Raises ApplicationError."""
@@ -58,17 +63,29 @@ class GraphRun:
         plan = plan_of(self.pinned.definition, self.pinned.graphs)
         self._run = RunInfo(self.info.first_execution_run_id, self.info.workflow_id, plan.graph.name, "")
         self.machine = Machine(plan, data, run=self._run.root())
+        self.machine.held = self._held
         try:
-            self.obey(self.machine.start(_now()))
+            self.obey(self.machine.start(self.now()))
         except AnabranchError as error:
             raise ApplicationError(str(error), type=error.code, non_retryable=True) from None
         finish = await self._finished(self.machine)
-        workflow.set_current_details(views.details(self.machine))
+        await workflow.wait_condition(workflow.all_handlers_finished)
         if finish.failure is None:
             return views.result(self.machine, finish, self.info.workflow_id)
         if finish.failure.outcome == "cancelled" and finish.failure.node == "":
             raise asyncio.CancelledError(finish.failure.message)
         raise run_error(finish, finish.failure)
+
+    def now(self) -> int:
+        """The workflow's own time in Unix milliseconds."""
+        return int(workflow.time() * 1000)
+
+    def hold(self, *, held: bool) -> None:
+        """Start nothing new while held."""
+        self._held = held
+        if self.machine is not None:
+            self.machine.held = held
+            self.obey(self.machine.resume(self.now()))
 
     def obey(self, commands: list[Command]) -> None:
         """Carry out what the machine asks for."""
@@ -101,7 +118,7 @@ class GraphRun:
             except asyncio.CancelledError:
                 if self._done.cancelled():
                     raise
-                self.obey(machine.cancel("the workflow was cancelled", _now()))
+                self.obey(machine.cancel("the workflow was cancelled", self.now()))
 
     async def _carry_out(
         self, machine: Machine, command: RunNode | StartTimer | AskPerson | AskConflict | StartChild
@@ -110,10 +127,10 @@ class GraphRun:
             try:
                 result = await self._effect(command)
             except (Exception, asyncio.CancelledError) as error:
-                commands = machine.failed(command.address, failure_of(error, command.address), _now())
+                commands = machine.failed(command.address, failure_of(error, command.address), self.now())
             else:
                 answer = machine.choose if isinstance(command, AskConflict) else machine.succeeded
-                commands = answer(command.address, result, _now())
+                commands = answer(command.address, result, self.now())
             self._tasks.pop(command.address, None)
             self.obey(commands)
         except BaseException as error:  # a fault of ours must fail the workflow task, not vanish with this asyncio task
@@ -151,7 +168,7 @@ class GraphRun:
         return result
 
     def _task(self, command: RunNode) -> NodeTask:
-        planned, line, now = command.planned, command.line, _now()
+        planned, line, now = command.planned, command.line, self.now()
         reads = planned.reads
         data = line.data if reads is None else {key: line.data[key] for key in reads if key in line.data}
         metadata = ContextMetadata(created_at=self.created_at, updated_at=now, version=line.version)
@@ -182,17 +199,15 @@ class GraphRun:
     async def _answer(self, command: AskPerson | AskConflict) -> Any:
         answer: asyncio.Future[Any] = asyncio.get_event_loop().create_future()
         self.answers[command.address] = answer
+        if isinstance(command, AskPerson):
+            self.asked[command.address] = command
         timeout = None if command.timeout is None else timedelta(seconds=command.timeout)
         try:
             await workflow.wait_condition(answer.done, timeout=timeout, timeout_summary=command.address)
         finally:
             del self.answers[command.address]
+            self.asked.pop(command.address, None)
         return answer.result()
-
-
-def _now() -> int:
-    """The workflow's own time in Unix milliseconds."""
-    return int(workflow.time() * 1000)
 
 
 def _plain(args: tuple[Json, ...] | dict[str, Json]) -> Json:

@@ -44,7 +44,7 @@ def _seconds(node: WaitNode, run: NodeRun, line: Line, roots: Mapping[str, Json]
         raise EvaluationError(
             str(error),
             place=f"node {run.planned.id!r}",
-            suggestion="`for` takes a duration such as 30s or 24h; `until` yields an ISO 8601 time or Unix milliseconds",
+            suggestion="`for` takes a duration such as 30s; `until` yields an ISO 8601 time or Unix milliseconds",
         ) from None
 
 

@@ -107,7 +107,7 @@ class Machine:
         return self._drain()
 
     def write(self, changes: ChangeSet, at: int) -> int:
-        """A service outside writes into the run. Returns the version's number. Raises VersionMismatch, ConflictError."""
+        """A service outside writes into the run; returns the number of the version. Raises VersionMismatch."""
         self.at = at
         return self.branches.write(changes)
 
@@ -331,11 +331,17 @@ class Machine:
         if run is scope.end:
             self._abort_scope(scope, failure)
             return
-        routes = self._routes(scope, run, failure.outcome)
-        if any(taken for _, taken in routes):
+        try:
+            routes = self._routes(scope, run, failure.outcome)
+            handled = any(taken for _, taken in routes)
+            if not handled and run.planned.node.on_failure == "continue":
+                routes, handled = self._routes(scope, run, "success"), True
+        except AnabranchError as error:  # it may be what failed in the first place
+            told = failure.message if str(error) == failure.message else f"{failure.message}; then: {error}"
+            self._abort_scope(scope, replace(failure, message=told))
+            return
+        if handled:
             self._settle(scope, routes)
-        elif run.planned.node.on_failure == "continue":
-            self._settle(scope, self._routes(scope, run, "success"))
         else:
             self._abort_scope(scope, failure)
 
@@ -374,6 +380,9 @@ class Machine:
         """Everything inside has come to rest."""
         scope, run, failure = self._aborts.pop(prefix)
         if prefix == "":
+            for progress in list(self.composites.under_way.values()):
+                self.composites.close(progress.scope.address(progress.run))
+                progress.scope.close(progress.run, Status.CANCELLED)
             self.undo.proceed()
         else:
             self.fail_node(scope, run, failure)

@@ -1,12 +1,16 @@
-"""The queries that every graph workflow answers: `context`, `status`, `history`, `diagram`. Plain JSON and text."""
+"""The queries, updates and signals that every graph workflow understands. All of them take and give plain JSON."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from temporalio import workflow
 
 from context.values import Json
-from workflows import views
+from workflows import operations, updates, views
 from workflows.driver import GraphRun
+from workflows.machine import Machine
+from workflows.updates import checked
 
 
 class Messages:
@@ -15,26 +19,96 @@ class Messages:
     def __init__(self) -> None:
         self.run_of_graph = GraphRun()
 
+    @property
+    def _machine(self) -> Machine | None:
+        return self.run_of_graph.machine
+
     @workflow.query
     def context(self) -> dict[str, Json]:
-        """The context's data now, and its version."""
-        machine = self.run_of_graph.machine
-        return {} if machine is None else views.context(machine, self.run_of_graph.info.workflow_id)
+        """The context's data now, its version, and the `number` that `write_context` takes as base_version."""
+        return {} if self._machine is None else views.context(self._machine, self.run_of_graph.info.workflow_id)
 
     @workflow.query
     def status(self) -> dict[str, Json]:
         """The state of every node."""
-        machine = self.run_of_graph.machine
-        return {"status": "loading"} if machine is None else views.status(machine)
+        return {"status": "loading"} if self._machine is None else views.status(self._machine)
 
     @workflow.query
     def history(self) -> list[Json]:
         """Versions and merges: who changed what, when, and on top of what."""
-        machine = self.run_of_graph.machine
-        return [] if machine is None else views.history(machine)
+        return [] if self._machine is None else views.history(self._machine)
 
     @workflow.query
     def diagram(self) -> str:
         """Mermaid of the graph with states."""
-        machine = self.run_of_graph.machine
-        return "" if machine is None else views.diagram(machine)
+        return "" if self._machine is None else views.diagram(self._machine)
+
+    @workflow.signal
+    def pause(self) -> None:
+        """Start nothing new; what runs goes on."""
+        self.run_of_graph.hold(held=True)
+
+    @workflow.signal
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self.run_of_graph.hold(held=False)
+
+    @workflow.update
+    async def resolve_conflict(self, request: dict[str, Any]) -> dict[str, Json]:
+        """Settle a conflict: `{node, path, choose: writer or index}`, or `value`, or `remove: true`."""
+        return await operations.resolve_conflict(self.run_of_graph, request)
+
+    @resolve_conflict.validator
+    def _check_resolve_conflict(self, request: dict[str, Any]) -> None:
+        if (machine := self._machine) is not None:
+            checked(lambda: updates.conflict_choice(machine, request))
+
+    @workflow.update
+    async def complete_task(self, request: dict[str, Any]) -> dict[str, Json]:
+        """Answer an `approval`: `{node, answer}`."""
+        return await operations.complete_task(self.run_of_graph, request)
+
+    @complete_task.validator
+    def _check_complete_task(self, request: dict[str, Any]) -> None:
+        if self._machine is not None:
+            checked(lambda: updates.task_answer(self.run_of_graph, request))
+
+    @workflow.update
+    async def write_context(self, request: dict[str, Any]) -> dict[str, Json]:
+        """Write from outside: `{changes: {path: value}, removed: [path], base_version, by}`."""
+        return await operations.write_context(self.run_of_graph, request)
+
+    @write_context.validator
+    def _check_write_context(self, request: dict[str, Any]) -> None:
+        checked(lambda: updates.outside_write(request))
+
+    @workflow.update
+    async def retry_node(self, request: dict[str, Any]) -> dict[str, Json]:
+        """Try a paused node again: `{node, changes, removed, by}`."""
+        return await operations.operate(self.run_of_graph, "retry", request)
+
+    @workflow.update
+    async def skip_node(self, request: dict[str, Any]) -> dict[str, Json]:
+        """Go on as if a paused node had succeeded and written `changes`: `{node, changes, removed, by}`."""
+        return await operations.operate(self.run_of_graph, "skip", request)
+
+    @workflow.update
+    async def fail_node(self, request: dict[str, Any]) -> dict[str, Json]:
+        """Let a paused node's failure stand: `{node}`."""
+        return await operations.operate(self.run_of_graph, "fail", request)
+
+    @retry_node.validator
+    def _check_retry_node(self, request: dict[str, Any]) -> None:
+        self._check_paused(request)
+
+    @skip_node.validator
+    def _check_skip_node(self, request: dict[str, Any]) -> None:
+        self._check_paused(request)
+
+    @fail_node.validator
+    def _check_fail_node(self, request: dict[str, Any]) -> None:
+        self._check_paused(request)
+
+    def _check_paused(self, request: dict[str, Any]) -> None:
+        if (machine := self._machine) is not None:
+            checked(lambda: updates.paused_node(machine, request))

@@ -1,7 +1,7 @@
 """The saga log of a run: what can be undone, in which order, and what became of it.
 
-A step is registered before its activity is scheduled and counts once its outcome is success or unknown. The order is
-the reverse of causality (Garcia-Molina and Salem, *Sagas*, 1987): sequentially the reverse of completion; in parallel, no
+A step is registered before its activity is scheduled and counts once its outcome is success or unknown. The order
+is the reverse of causality (Garcia-Molina and Salem, *Sagas*, 1987): sequentially that of completion; in parallel, no
 step before the steps that stand on it.
 """
 
