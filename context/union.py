@@ -81,8 +81,10 @@ class _Merge:
         if not all(conflict.settled for conflict in conflicts):
             return Union(None, tuple(conflicts))
         for conflict in conflicts:
-            write = Write(conflict.path, conflict.value, writer, by, self._version(writer), at, behind[conflict.path])
-            adopted[conflict.path] = (write,)
+            # What a policy chose is as new as its newest candidate, whenever the lines happened to meet.
+            newest = at if conflict.path in self.choices else max(each.at for each in conflict.candidates)
+            version, before = self._version(writer), behind[conflict.path]
+            adopted[conflict.path] = (Write(conflict.path, conflict.value, writer, by, version, newest, before),)
         return Union(self._line(adopted, 1 << writer if conflicts else 0), tuple(conflicts))
 
     def _version(self, writer: int) -> int:

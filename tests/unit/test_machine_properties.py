@@ -1,0 +1,231 @@
+"""Whatever order completions arrive in, a run ends, ends the same, and loses no write that nobody superseded."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from context.changes import ChangeSet, apply
+from context.values import MISSING, Path, same, value_at
+from graph.model import Graph
+from graph.plan import plan_graph
+from tests.unit.machine_kit import RUN, Play, edge, failure, python, shuffled, timeout
+from workflows.commands import AskConflict, Failure, Finish, RunNode
+from workflows.machine import Machine
+from workflows.scope import Status
+from workflows.trail import describe_conflict
+
+FEW = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+INPUT = {"n": 1, "o": {"a": 1, "b": {"c": 1}}, "l": [1], "t": "x"}
+
+STRATEGIES = ["last_write_wins", "higher_version_wins", "fail_on_conflict", "merge_all"]
+POLICIES = [*STRATEGIES, "sum", "min", "max", "append", "union"]
+PATHS: list[Path] = [("n",), ("l",), ("o",), ("o", "a"), ("o", "b"), ("o", "b", "c"), ("o", "b", "d"), ("new", "k")]
+VALUES: list[Any] = [1, 2, [1], [2, 3], {}, {"a": 2}, {"b": {"d": 1}}, {"a": 1, "b": {"c": 2}}, None]
+CONDITIONS = [None] * 12 + ["n == 1", "has(context.new)", "!has(context.new)", "has(context.o) && n > 0", "size(l) > 0"]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A node's work: put a value at a path, or cut what is there, by rewriting the whole key as nodes do."""
+
+    path: Path
+    value: Any = None
+    cut: bool = False
+
+    def on(self, data: Mapping[str, Any]) -> ChangeSet:
+        key = self.path[0]
+        leaf = ChangeSet(0, {}, (self.path,)) if self.cut else ChangeSet(0, {self.path: self.value})
+        changed = apply({key: data[key]} if key in data else {}, leaf)
+        return ChangeSet(0, {(key,): changed[key]}) if key in changed else ChangeSet(0, {}, ((key,),))
+
+
+Work = tuple[Edit, ...] | Failure
+EDITS = st.builds(Edit, st.sampled_from(PATHS), st.sampled_from(VALUES), st.sampled_from([False, False, True]))
+WORK = st.one_of(
+    *[st.lists(EDITS, min_size=1, max_size=3).map(tuple)] * 5,
+    st.sampled_from([(), failure(), timeout()]),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    graph: dict[str, Any]
+    work: dict[str, Work]
+    """By the id of the leaf node: in a `foreach` the items do the same work."""
+    salt: int
+
+    def machine(self) -> Machine:
+        library = {"sub": Graph.model_validate({"name": "sub", **BODY})}
+        return Machine(plan_graph(Graph.model_validate({"name": "g", **self.graph}), library), INPUT, run=RUN)
+
+    def time_of(self, address: str) -> int:
+        """Fixed for each address, ties included. A composite node writes when its last item ends: there all is a tie."""
+        if any("body" in node or "graph" in node for node in self.graph["nodes"].values()):
+            return 1000
+        return 1000 + zlib.crc32(f"{self.salt} {address}".encode()) % 40
+
+    def work_at(self, address: str) -> Work:
+        return self.work[address.rpartition("/")[2].removeprefix("undo ")]
+
+
+BODY = {"nodes": {"p": python(on_failure="continue"), "q": python(on_failure="continue")}}
+LINE = {**BODY, "edges": [edge("p", "q", when="n == 1")]}
+COMPOSITES: list[dict[str, Any]] = [
+    {"type": "graph", "graph": "sub"},
+    {"type": "foreach", "items": "[1, 2, 3]", "body": BODY},
+    {"type": "foreach", "items": "[1, 2]", "body": LINE, "max_concurrency": 1},
+    {"type": "foreach", "items": "[5, 6]", "body": BODY, "collect": {"into": "l", "value": "item"}},
+    {"type": "while", "while": "index < 2", "body": LINE},
+]
+
+
+@st.composite
+def nodes(draw: st.DrawFn, joins: Sequence[str], fragile: bool) -> dict[str, Any]:
+    leaf = python()
+    body = draw(st.sampled_from([leaf, leaf, leaf, leaf, *COMPOSITES]))
+    undo = {"compensate": python()} if fragile and draw(st.booleans()) else {}
+    return {
+        **body,
+        **undo,
+        "on_failure": draw(st.sampled_from(["fail", "continue"])) if fragile else "continue",
+        "join": draw(st.sampled_from(joins)),
+        "when": draw(st.sampled_from(CONDITIONS)),
+    }
+
+
+@st.composite
+def cases(draw: st.DrawFn, joins: Sequence[str] = ("any", "any", "all"), fragile: bool = False) -> Case:
+    """A graph and what its nodes do. `fragile` ones may fail the run, and undo it."""
+    names = [f"n{index}" for index in range(draw(st.integers(3, 7)))]
+    pairs = [(a, b) for index, a in enumerate(names) for b in names[index + 1 :]]
+    chosen = draw(st.lists(st.sampled_from(pairs), unique=True, max_size=10))
+    outcomes = st.sampled_from(["success", "success", "success", "always", "failure", "timeout"])
+    merge = draw(st.dictionaries(st.sampled_from(["n", "l", "o", "o.a", "o.b"]), st.sampled_from(POLICIES), max_size=3))
+    graph = {
+        "nodes": {name: draw(nodes(joins, fragile)) for name in names},
+        "edges": [edge(a, b, outcome=draw(outcomes), when=draw(st.sampled_from(CONDITIONS))) for a, b in chosen],
+        "context": {"conflict_resolution": draw(st.sampled_from(STRATEGIES)), "merge": merge},
+    }
+    return Case(graph, {name: draw(WORK) for name in [*names, "p", "q"]}, draw(st.integers(0, 1000)))
+
+
+class Run(Play):
+    """Plays a case in the order of `seed`; questions about conflicts are answered by the first candidate."""
+
+    def __init__(self, case: Case, seed: int, cancel_after: int | None = None) -> None:
+        super().__init__(case.machine(), pick=shuffled(seed))
+        self.case = case
+        self.cancel_after = cancel_after
+        self.finished: Finish = self.run()
+
+    def answer(self, address: str) -> None:
+        if self.cancel_after is not None:
+            if self.cancel_after == 0:
+                self.take(self.machine.cancel("enough", self.case.time_of(address)))
+            self.cancel_after -= 1
+            if address not in self.pending:
+                return
+        command = self.pending.pop(address)
+        at = self.case.time_of(address)
+        if isinstance(command, AskConflict):
+            choices = {each.path: each.candidates[0].value for each in command.conflicts if not each.settled}
+            self.take(self.machine.choose(address, choices, at))
+            return
+        assert isinstance(command, RunNode)
+        work = self.case.work_at(address)
+        if isinstance(work, Failure):
+            self.take(self.machine.failed(address, work, at))
+        else:
+            self.take(self.machine.succeeded(address, self.done(work, command), at))
+
+    def done(self, work: Sequence[Edit], command: RunNode) -> ChangeSet:
+        data: Mapping[str, Any] = command.line.data
+        keys = dict.fromkeys(each.path[0] for each in work)
+        for each in work:
+            data = apply(data, each.on(data))
+        removed = tuple((key,) for key in keys if key not in data)
+        return ChangeSet(command.line.version, {(key,): data[key] for key in keys if key in data}, removed)
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        """What must not depend on the order."""
+        if self.finished.failure is not None:
+            return {"failed": True}
+        found = [
+            (entry.by, describe_conflict(each)) for entry in self.machine.trail.versions for each in entry.conflicts
+        ]
+        return {
+            "data": self.finished.line.data,
+            "version": self.finished.line.version,
+            "nodes": {name: run.status.value for name, run in self.machine.root.nodes.items()},
+            "conflicts": sorted(json.dumps(each, sort_keys=True) for each in found),
+        }
+
+
+@FEW
+@given(cases(), st.lists(st.integers(0, 10_000), min_size=2, max_size=3))
+def test_data_version_states_and_conflicts_do_not_depend_on_the_order_of_completion(case: Case, seeds: list[int]):
+    first, *others = [Run(case, seed).outcome for seed in seeds]
+    event(f"conflicts: {len(first.get('conflicts', []))}, failed: {'failed' in first}")
+    for other in others:
+        assert other == first
+
+
+@FEW
+@given(cases(joins=["any", "any", "all", "first"]), st.integers(0, 10_000))
+def test_no_write_is_lost_in_silence(case: Case, seed: int):
+    """It is in the data, or a descendant superseded it, or the audit trail tells of a conflict there."""
+    run = Run(case, seed)
+    if run.finished.failure is None:
+        lost = [(by, path) for by, path, value in writes(run) if not survives(run, by, path, value)]
+        assert lost == []
+
+
+def writes(run: Run) -> Iterator[tuple[str, Path, Any]]:
+    for version in run.machine.trail.versions:
+        if version.kind == "node" and version.by in run.machine.root.nodes:
+            yield from ((version.by, path, value) for path, value in version.changes.set.items())
+            yield from ((version.by, path, MISSING) for path in version.changes.removed)
+
+
+def survives(run: Run, by: str, path: Path, value: Any) -> bool:
+    final = value_at(run.finished.line.data, path)
+    if same(final, value) or (value == {} and isinstance(final, dict)):
+        return True
+    if any(overlap(path, other) and by in ancestors(run, name) for name, other, _ in writes(run)):
+        return True
+    return any(overlap(path, conflict.path) for conflict in run.machine.trail.conflicts())
+
+
+def overlap(one: Path, other: Path) -> bool:
+    short = min(len(one), len(other))
+    return one[:short] == other[:short]
+
+
+def ancestors(run: Run, name: str) -> set[str]:
+    """By the edges that were taken: what the lines of descent must agree with."""
+    node = run.machine.root.nodes[name]
+    taken = node.taken[:1] if node.planned.node.join == "first" else node.taken
+    parents = {each.edge.source for each in taken}
+    return parents.union(*(ancestors(run, parent) for parent in parents))
+
+
+@FEW
+@given(cases(joins=["any", "all", "first"], fragile=True), st.integers(0, 10_000), st.none() | st.integers(0, 12))
+def test_every_run_ends_with_nothing_left_behind(case: Case, seed: int, cancel_after: int | None):
+    run = Run(case, seed, cancel_after)
+    machine = run.machine
+    assert (run.pending, machine.work, machine.paused, machine.composites.under_way) == ({}, {}, {}, {})
+    states = {run.status for run in machine.root.nodes.values()}
+    if run.finished.failure is None:
+        assert states <= {Status.SUCCEEDED, Status.FAILED, Status.TIMED_OUT, Status.SKIPPED}
+    else:
+        undone = [address.removeprefix("undo ") for address in run.ran if address.startswith("undo ")]
+        assert sorted(undone) == sorted({*run.finished.compensated, *run.finished.not_compensated})
