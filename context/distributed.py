@@ -204,7 +204,7 @@ class DistributedContext:
         """As indented JSON with names, for people. Raises WireFormatError and SizeLimitExceeded."""
         metadata = self.metadata._asdict() | {"tags": list(self.metadata.tags)}
         document = {"session_id": self.session_id, "data": self.data, "metadata": metadata}
-        return encode_json(document, self.data, max_bytes=max_bytes)
+        return encode_json(document, max_bytes=max_bytes)
 
     @classmethod
     def from_json(cls, text: str | bytes, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> Self:

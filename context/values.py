@@ -96,9 +96,10 @@ def check_value(value: object, *, path: Path = ()) -> None:
     if len(path) >= MAX_DEPTH:
         raise _refused(path, f"is nested deeper than {MAX_DEPTH}")
     for key, item in enumerate(value) if isinstance(value, list) else _members(value, path):
-        if isinstance(item, Mapping | list):
+        wrong = _wrong_scalar(item)  # first, because most items are scalars and Mapping is slow to ask
+        if wrong and isinstance(item, Mapping | list):
             check_value(item, path=(*path, str(key)))
-        elif wrong := _wrong_scalar(item):
+        elif wrong:
             raise _refused((*path, str(key)), wrong)
 
 

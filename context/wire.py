@@ -69,29 +69,36 @@ def decode(packed: bytes, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES, max_depth:
     return _decode_carefully(packed)
 
 
-def encode_json(document: dict[str, Any], data: Mapping[str, Json], *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> str:
-    """Indented JSON. Raises WireFormatError naming the path in `data`, and SizeLimitExceeded."""
-    check_value(data)
-    check_value(document)
+def encode_json(document: dict[str, Any], *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> str:
+    """Indented JSON of an object with the context's data at `data`. Raises as `encode` does."""
+    _check_document(document)
     text = json.dumps(document, indent=2, ensure_ascii=False)
     size = len(text.encode())
     if size > max_bytes:
-        raise _too_large(size, max_bytes, data)
+        raise _too_large(size, max_bytes, document["data"])
     return text
 
 
 def decode_json(text: str | bytes, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> Any:
-    """The document. Raises WireFormatError and SizeLimitExceeded."""
-    if len(text) > max_bytes:
-        raise _too_large(len(text), max_bytes)
+    """The object. Raises WireFormatError and SizeLimitExceeded."""
+    size = len(text.encode(errors="surrogatepass") if isinstance(text, str) else text)
+    if size > max_bytes:
+        raise _too_large(size, max_bytes)
     try:
         document = json.loads(text, object_pairs_hook=_unique)
     except WireFormatError:
         raise
     except (ValueError, RecursionError) as broken:
         raise WireFormatError(f"this is not the JSON of a context: {broken}") from None
-    check_value(document)
+    if not isinstance(document, dict):
+        raise WireFormatError("this is not a context, but JSON of another kind", suggestion="a context is an object")
+    _check_document(document)
     return document
+
+
+def _check_document(document: dict[str, Any]) -> None:
+    check_value(document.get("data"))
+    check_value({**document, "data": None})
 
 
 def is_plain(value: Any, depth: int) -> bool:

@@ -164,9 +164,12 @@ def test_the_extremes_of_64_bits_pass() -> None:
 def test_depth_64_passes_and_depth_65_is_refused() -> None:
     deepest = DistributedContext("s", nested(64), METADATA)
     assert DistributedContext.deserialize(deepest.serialize()) == deepest
+    assert DistributedContext.from_json(deepest.to_json()) == deepest
     too_deep = DistributedContext("s", nested(65), METADATA)
     with pytest.raises(WireFormatError, match="nested deeper than 64"):
         too_deep.serialize()
+    with pytest.raises(WireFormatError, match="nested deeper than 64"):
+        too_deep.to_json()
     with pytest.raises(WireFormatError, match="nested deeper than 64"):
         DistributedContext.deserialize(msgpack.packb(too_deep.to_wire()))
 
