@@ -1,0 +1,1 @@
+"""The `anabranch` command. Thin: parse, call, print."""

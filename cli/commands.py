@@ -1,0 +1,148 @@
+"""`anabranch dry-run`, `run`, `worker`, `dev`, `demo`: their options. What they do is imported when called."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.arguments import (
+    FileArgument,
+    FileOption,
+    GraphsOption,
+    InputOption,
+    JsonOption,
+    SetOption,
+    TaskQueueOption,
+    the_file,
+)
+from cli.inputs import context_data, settings
+from cli.report import out, show_problems
+
+
+def dry_run(
+    *,
+    file: FileArgument = None,
+    file_option: FileOption = None,
+    source: InputOption = None,
+    assignments: SetOption = None,
+    outcomes: Annotated[
+        Path | None,
+        typer.Option("--outcomes", metavar="FILE", help="YAML: `{node: {set: {…}} | {fail: CODE} | {timeout: true}}`."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a run would do, without a server.
+
+    Rules are evaluated; other nodes end as --outcomes says, or are assumed to succeed with example values.
+    """
+    from cli.dry_run import rehearse
+    from graph.load import load_graph
+
+    loaded = load_graph(the_file(file, file_option))
+    show_problems(loaded.warnings)
+    _leave(rehearse(loaded, context_data(source, assignments or []), outcomes, as_json=as_json))
+
+
+def run(
+    *,
+    file: FileArgument = None,
+    file_option: FileOption = None,
+    source: InputOption = None,
+    assignments: SetOption = None,
+    workflow_id: Annotated[
+        str | None,
+        typer.Option("--id", metavar="ID", help="The workflow's id; else the graph's name and random letters."),
+    ] = None,
+    follow: Annotated[
+        bool | None,
+        typer.Option("--follow/--no-follow", help="Draw the run while it runs; the default on a terminal."),
+    ] = None,
+    as_json: JsonOption = False,
+    worker: Annotated[
+        bool, typer.Option("--worker", help="On a named server: also work on its task queue meanwhile.")
+    ] = False,
+    task_queue: TaskQueueOption = None,
+) -> None:
+    """Run a graph and print its result.
+
+    The server is the one that the environment names (TEMPORAL_ADDRESS or a Temporal profile), and a worker must listen
+    there. Where none is named, a server and a worker are started for this run alone.
+    """
+    from cli.logs import log_to_stderr
+    from cli.run import Order, execute
+    from graph.load import load_graph
+
+    path = the_file(file, file_option)
+    loaded = load_graph(path)
+    show_problems(loaded.warnings)
+    order = Order(
+        loaded.graph,
+        context_data(source, assignments or []),
+        settings(task_queue=task_queue, graphs=path.parent),
+        workflow_id or f"{loaded.graph.name}-{uuid.uuid4().hex[:8]}",
+        follow=(out().is_terminal and not as_json) if follow is None else follow,
+        as_json=as_json,
+        worker=worker,
+    )
+    log_to_stderr(logging.ERROR)
+    _leave(asyncio.run(execute(order)))
+
+
+def worker(task_queue: TaskQueueOption = None, graphs: GraphsOption = None) -> None:
+    """Work until Ctrl-C: serve every graph of a folder on a task queue of the server that the environment names."""
+    from cli.local import work
+    from cli.logs import log_to_stderr
+
+    log_to_stderr(logging.INFO)
+    asyncio.run(work(settings(task_queue=task_queue, graphs=graphs)))
+
+
+def dev(
+    *,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Temporal's port.")] = 7233,
+    ui_port: Annotated[int, typer.Option(min=1, max=65535, help="The Web UI's port.")] = 8233,
+    codec_port: Annotated[int, typer.Option(min=0, max=65535, help="The codec server's port; 0 is any.")] = 0,
+    db: Annotated[
+        Path | None, typer.Option("--db", metavar="FILE", help="Keep runs in this SQLite file; else in memory.")
+    ] = None,
+    task_queue: TaskQueueOption = None,
+    graphs: GraphsOption = None,
+    demo_services: Annotated[
+        bool | None,
+        typer.Option(
+            "--with-demo-services/--without-demo-services",
+            help="The database and model of the examples; the default for the shipped examples without POSTGRES_URL.",
+        ),
+    ] = None,
+) -> None:
+    """Start a Temporal server, its Web UI, a codec server and a worker, until Ctrl-C."""
+    from cli.dev import Ports, develop
+    from cli.logs import log_to_stderr
+
+    log_to_stderr(logging.WARNING)
+    chosen = settings(task_queue=task_queue, graphs=graphs)
+    asyncio.run(develop(chosen, Ports(port, ui_port, codec_port), database=db, demo_services=demo_services))
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the Web UI open until Ctrl-C.")] = False,
+    postgres: Annotated[
+        bool, typer.Option("--postgres/--sqlite", help="Where PostgreSQL does not start: SQLite.")
+    ] = True,
+) -> None:
+    """Run three orders through the order graph: a server, a database, a model and a worker are started and stopped."""
+    from cli.demo import demonstrate
+    from cli.logs import log_to_stderr
+
+    log_to_stderr(logging.ERROR)
+    _leave(asyncio.run(demonstrate(keep=keep, postgres=postgres)))
+
+
+def _leave(code: int) -> None:
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,148 @@
+"""`anabranch dev`: a Temporal server, its Web UI, a codec server and a worker until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+import examples
+from cli.local import check_port, embedded_server, environment, first_of, interruptible, worker_beside
+from cli.report import out, plain, show_problems
+from console.app import CODEC_PATH, console, serving
+from errors import GraphError
+from examples.demo_services import demo_services as start_demo_services
+from graph.load import LoadedGraph, load_library
+from settings import Settings
+from transport.devserver import LOOPBACK, temporal_command
+
+EXAMPLES = Path(examples.__file__).parent
+_TEMPORAL_PORT = 7233
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the servers listen, on the loopback interface."""
+
+    temporal: int
+    web_ui: int
+    codec: int
+
+
+async def develop(settings: Settings, ports: Ports, *, database: Path | None, demo_services: bool | None) -> None:
+    """Start everything, say where it is and what to try, and stop it all at SIGINT or SIGTERM.
+
+    Raises ConfigurationError naming the option of a port that is taken, Unavailable.
+    """
+    began = time.monotonic()
+    settings = _with_graphs(settings)
+    for port, option in ((ports.temporal, "--port"), (ports.web_ui, "--ui-port"), (ports.codec, "--codec-port")):
+        check_port(port, option)
+    stop = asyncio.Event()
+    with interruptible(lambda _: stop.set()):
+        async with AsyncExitStack() as stack:
+            notes = await _demo_services(stack, settings, wanted=demo_services)
+            ui_url = f"http://{LOOPBACK}:{ports.web_ui}"
+            origins = (ui_url, f"http://localhost:{ports.web_ui}")
+            codec_url = await stack.enter_async_context(serving(console(origins), ports.codec)) + CODEC_PATH
+            _, client = await stack.enter_async_context(
+                embedded_server(
+                    settings, port=ports.temporal, ui_port=ports.web_ui, codec_endpoint=codec_url, database=database
+                )
+            )
+            worker = await stack.enter_async_context(worker_beside(settings, client))
+            if not stop.is_set():
+                kept = f"kept in {database}" if database else "in memory"
+                addresses = {
+                    "Web UI": ui_url,
+                    "Temporal": f"{LOOPBACK}:{ports.temporal}  ({kept})",
+                    "Codec server": codec_url,
+                    "Worker": f"task queue {settings.task_queue}, graphs of {settings.graphs}",
+                }
+                _announce(addresses, notes, time.monotonic() - began)
+                _suggest(settings, ports, codec_url)
+            await first_of(asyncio.ensure_future(stop.wait()), worker=worker)
+            out().print("stopping")
+
+
+def _with_graphs(settings: Settings) -> Settings:
+    """The shipped examples, where there is no folder of the default name."""
+    if settings.graphs == Settings.model_fields["graphs"].default and not settings.graphs.is_dir():
+        return settings.model_copy(update={"graphs": EXAMPLES})
+    return settings
+
+
+async def _demo_services(stack: AsyncExitStack, settings: Settings, *, wanted: bool | None) -> tuple[str, ...]:
+    if wanted is None:
+        wanted = settings.graphs.resolve() == EXAMPLES and not os.environ.get("POSTGRES_URL")
+    if not wanted:
+        return ()
+    services = await stack.enter_async_context(start_demo_services(os.environ))
+    stack.enter_context(environment(services.environ))
+    return services.notes
+
+
+def _announce(addresses: Mapping[str, str], notes: tuple[str, ...], seconds: float) -> None:
+    screen = out()
+    screen.print(Text.assemble(("anabranch dev", "bold"), (f"  ready after {seconds:.1f} s", "dim")))
+    table = Table.grid(padding=(0, 3))
+    for name, address in addresses.items():
+        table.add_row(Text(f"  {name}", "bold"), Text(plain(address), "cyan"))
+    screen.print(table)
+    for note in notes:
+        screen.print(Text(f"  {note}", "dim"))
+
+
+def _suggest(settings: Settings, ports: Ports, codec_url: str) -> None:
+    screen = out()
+    try:
+        library = load_library(settings.graphs)
+    except GraphError as error:
+        show_problems(error.problems)
+        return
+    if not library:
+        screen.print(Text(f"  There is no graph in {settings.graphs} yet.", "yellow"))
+        return
+    temporal = "temporal" if shutil.which("temporal") else shlex.quote(os.path.relpath(temporal_command()))
+    server = "" if ports.temporal == _TEMPORAL_PORT else f" --address {LOOPBACK}:{ports.temporal}"
+    name = "order_processing" if "order_processing" in library else next(iter(library))
+    run = f"--workflow-id {_example_id(name)}{server}"
+    commands = {
+        f"The graphs are {', '.join(library)}. Start a run, and see its result:": (
+            f"{temporal} workflow start --type {name} --task-queue {shlex.quote(settings.task_queue)} {run} "
+            + _example_input(library[name], settings.graphs),
+            f"{temporal} workflow result {run}",
+        ),
+        "Look into it; `status`, `context`, `history` and `diagram` are answered:": (
+            f"{temporal} workflow query {run} --type status",
+            f"{temporal} workflow show {run} --detailed --codec-endpoint {codec_url}",
+        ),
+    }
+    for title, lines in commands.items():
+        screen.print(f"\n  {plain(title)}", markup=False)
+        for line in lines:
+            screen.print(Text(f"    {plain(line)}", "green"), soft_wrap=True)  # to be copied
+    screen.print(Text("\n  Ctrl-C stops everything.", "dim"))
+
+
+def _example_id(name: str) -> str:
+    return "order-1" if name.startswith("order") else f"{name}-1"
+
+
+def _example_input(loaded: LoadedGraph, folder: Path) -> str:
+    from graph.dataflow import graph_inputs
+
+    file = folder / "order.json"
+    if loaded.graph.name.startswith("order") and file.is_file():
+        return f"--input-file {shlex.quote(os.path.relpath(file))}"
+    inputs = ", ".join(f'"{key}": …' for key in sorted(graph_inputs(loaded.graph)))
+    return f"--input {shlex.quote('{' + inputs + '}')}"

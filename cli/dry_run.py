@@ -1,0 +1,122 @@
+"""`anabranch dry-run`: what a run would do, without a server: rules are evaluated, other outcomes given or assumed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from activities.standard import node_activities
+from cli.failure import show_failure
+from cli.inputs import settings
+from cli.outcomes import Outcomes, read_outcomes
+from cli.report import out, plain, show_finding
+from cli.versions import conflict_line, short
+from context.changes import ChangeSet
+from context.distributed import ContextMetadata, DistributedContext
+from context.values import Json, Missing, format_path
+from graph.load import LoadedGraph
+from graph.plan import plan_graph
+from transport.node_io import NodeTask, RunInfo
+from workflows.commands import RunNode
+from workflows.dry_run import Chosen, DryRun, Failed, Step, drive
+from workflows.machine import Machine
+from workflows.trail import describe_conflict
+from workflows.views import result
+
+_ORIGINS = {"given": "cyan", "evaluated": "green", "assumed": "yellow", "timer": "dim"}
+
+
+def rehearse(loaded: LoadedGraph, data: dict[str, Json], outcomes: Path | None, *, as_json: bool) -> int:
+    """Run a graph without a server and print what happened; returns the exit code."""
+    plan = plan_graph(loaded.graph, loaded.graphs)
+    given = read_outcomes(outcomes, plan) if outcomes else {}
+    name = f"{loaded.graph.name}-dry-run"
+    run: dict[str, Json] = {"id": str(uuid.uuid4()), "session_id": name, "graph": loaded.graph.name, "attempt": 1}
+    machine = Machine(plan, data, run=run)
+    with asyncio.Runner() as runner:
+        answers = Outcomes(plan, given, lambda work: runner.run(_evaluate(work)))
+        done = drive(machine, answers, at=int(time.time() * 1000))
+    if not as_json:
+        _show(machine, done, answers)
+    return 0 if _end(machine, done, name) else 1
+
+
+async def _evaluate(work: RunNode) -> ChangeSet:
+    """The rule node's change set, by the code that a worker runs."""
+    root = work.roots["run"]
+    assert isinstance(root, dict)  # noqa: S101 - the machine's own root
+    run = RunInfo(**root)  # type: ignore[arg-type]
+    metadata = ContextMetadata(created_at=0, updated_at=0, version=work.line.version)
+    task = NodeTask(
+        address=work.address,
+        node=work.planned.wire,
+        context=DistributedContext(run.session_id, data=work.line.data, metadata=metadata),
+        run=run,
+        key=work.key,
+        roots={name: value for name, value in work.roots.items() if name != "run"},
+    )
+    return await node_activities(settings()).execute(task)
+
+
+def _show(machine: Machine, done: DryRun, outcomes: Outcomes) -> None:
+    screen = out()
+    screen.print(Text.assemble((machine.plan.graph.name, "bold"), "  dry run, without a server"))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for title in ("after", "node", "outcome", "by", "wrote"):
+        table.add_column(title, overflow="fold", no_wrap=title in {"after", "outcome"})
+    start = done.steps[0].started if done.steps else 0
+    for step in done.steps:
+        origin = outcomes.origins[step.work.address]
+        outcome, wrote = _told(step)
+        table.add_row(
+            f"{(step.ended - start) / 1000:g} s", step.work.address, outcome, Text(origin, _ORIGINS[origin]), wrote
+        )
+    screen.print(table, soft_wrap=False)
+    if skipped := [name for name, node in machine.root.nodes.items() if node.status == "skipped"]:
+        screen.print(Text(f"skipped: {', '.join(skipped)}", "dim"))
+    for version in machine.trail.versions:
+        for conflict in version.conflicts:
+            screen.print(conflict_line(describe_conflict(conflict)))
+
+
+def _told(step: Step) -> tuple[Text, Text]:
+    """The outcome of a step, and what it wrote or why it failed."""
+    answer = step.answer
+    if isinstance(answer, Failed):
+        failure = answer.failure
+        return Text(failure.outcome, "red"), Text(plain(f"{failure.code}: {failure.message}"), "red")
+    if isinstance(answer, Chosen):
+        return Text("settled", "green"), _assignments(
+            {format_path(path): value for path, value in answer.choices.items()}
+        )
+    result = answer.result
+    if isinstance(result, ChangeSet):
+        result = {format_path(path): value for path, value in result.set.items()}
+    return Text("success", "green"), _assignments(result if isinstance(result, dict) else {})
+
+
+def _assignments(values: Mapping[str, object]) -> Text:
+    told = (f"{key} = {'(removed)' if isinstance(value, Missing) else short(value)}" for key, value in values.items())
+    return Text(plain("\n".join(told)))
+
+
+def _end(machine: Machine, done: DryRun, name: str) -> bool:
+    """Print the result, or why there is none; returns whether the run completed."""
+    finish = done.finish
+    if finish is None:
+        waiting = ", ".join(map(repr, machine.paused)) or "nothing"
+        show_finding("PAUSED", None, f"the run would wait for an operator, at {waiting}")
+        return False
+    if finish.failure is not None:
+        told = {"compensated": finish.compensated, "not_compensated": finish.not_compensated}
+        show_failure({**finish.failure.root(), "code": finish.failure.code, **told})
+        return False
+    out().file.write(json.dumps(result(machine, finish, name), indent=2, ensure_ascii=False) + "\n")
+    return True

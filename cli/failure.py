@@ -1,0 +1,37 @@
+"""Why a run failed, as data and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError  # noqa: A004
+
+from cli.report import err, plain, show_finding
+from context.values import Json
+
+
+def describe(error: WorkflowFailureError) -> dict[str, Json]:
+    """Why a run failed: code, message and, where the run said so, node, cause and what was compensated."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError):
+        details = cause.details[0] if cause.details and isinstance(cause.details[0], Mapping) else {}
+        return {"code": cause.type or "NODE_FAILED", "message": cause.message, **details}
+    named: dict[type[BaseException], tuple[str, str]] = {
+        CancelledError: ("CANCELLED", "the run was cancelled"),
+        TerminatedError: ("TERMINATED", "the run was terminated"),
+        TimeoutError: ("TIMEOUT", "the run timed out"),
+    }
+    code, message = named.get(type(cause), ("WORKFLOW_FAILED", str(cause or error)))
+    return {"code": code, "message": message}
+
+
+def show_failure(failure: Mapping[str, Any]) -> None:
+    """Print why a run failed, and what its saga undid."""
+    node = failure.get("node")
+    place, message = f"node {node!r}" if node else None, str(failure["message"])
+    show_finding(str(failure["code"]), place, message.removeprefix(f"{place}: "))
+    for title, key in (("compensated", "compensated"), ("not compensated", "not_compensated")):
+        if failure.get(key):
+            err().print(f"  {title}: {plain(', '.join(map(str, failure[key])))}")

@@ -1,0 +1,146 @@
+"""`anabranch validate`, `visualize` and `schema`: look at graphs without running them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from cli.arguments import FileArgument, FileOption, the_file
+from cli.report import err, out, plain, show_problems
+from errors import GraphError, InputError
+
+if TYPE_CHECKING:
+    from graph.load import LoadedGraph
+    from graph.model import Graph
+
+
+class Format(StrEnum):
+    """How a graph can be drawn."""
+
+    TREE = "tree"
+    BOXES = "boxes"
+    MERMAID = "mermaid"
+    SVG = "svg"
+    PNG = "png"
+
+
+def validate(
+    *,
+    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE...", help="YAML files, one graph each.")] = None,
+    file_options: Annotated[list[Path] | None, typer.Option("--file", metavar="FILE", help="The same as FILE.")] = None,
+) -> None:
+    """Find everything that is wrong with graphs, each with file, line, column and what to do about it."""
+    from graph.load import load_graph
+
+    paths = [*(files or []), *(file_options or [])]
+    if not paths:
+        raise typer.BadParameter("which graphs? Give their YAML files", param_hint="FILE")
+    invalid = 0
+    for path in paths:
+        try:
+            loaded = load_graph(path)
+        except GraphError as error:
+            show_problems(error.problems)
+            found = sum(not problem.warning for problem in error.problems)
+            err().print(Text.assemble(f"{plain(path)}: ", (f"{found} error{'s' * (found != 1)}", "bold red")))
+            invalid += 1
+        else:
+            show_problems(loaded.warnings)
+            _summarise(path, loaded)
+    if invalid:
+        raise typer.Exit(1)
+
+
+def visualize(
+    *,
+    file: FileArgument = None,
+    file_option: FileOption = None,
+    boxes: Annotated[bool, typer.Option("--graph", help="The same as --format boxes.")] = False,
+    details: Annotated[bool, typer.Option("--details", help="Conditions, connections, prompts, policies too.")] = False,
+    form: Annotated[
+        Format | None, typer.Option("--format", "-f", help="Else what --output is called like, else a tree.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="PATH", help="A file in place of standard output.")
+    ] = None,
+) -> None:
+    """Draw a graph: as a tree or boxes for a terminal, as Mermaid text, as an SVG or PNG picture."""
+    from graph.load import load_graph
+
+    loaded = load_graph(the_file(file, file_option))
+    chosen = form or (Format.BOXES if boxes else _format_of(output))
+    if boxes and chosen is not Format.BOXES:
+        raise typer.BadParameter(f"it contradicts --format {chosen}", param_hint="--graph")
+    if chosen is Format.PNG and output is None and out().is_terminal:
+        raise typer.BadParameter("a PNG picture needs --output, or a pipe", param_hint="--format png")
+    drawn = _drawn(loaded.graph, chosen, details=details)
+    if output is None:
+        _write_out(drawn)
+        return
+    try:
+        output.write_bytes(drawn)
+    except OSError as error:
+        raise InputError(f"the file cannot be written: {error.strerror}", place=str(output)) from None
+
+
+def schema() -> None:
+    """Print the JSON Schema of graph files, for editors that complete and check while one writes."""
+    from graph.schemas import graph_json_schema
+
+    typer.echo(json.dumps(graph_json_schema(), indent=2))
+
+
+def _summarise(path: Path, loaded: LoadedGraph) -> None:
+    from graph.dataflow import graph_inputs
+
+    graph, screen = loaded.graph, out()
+    kinds = Counter(node.type for node in graph.nodes.values())
+    told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    nodes, edges = _counted(len(graph.nodes), "node"), _counted(len(graph.edges), "edge")
+    screen.print(Text.assemble(("✔ ", "green"), f"{plain(path)}: ", ("graph is valid", "bold green")))
+    screen.print(
+        Text.assemble("  ", (graph.name, "bold"), f" {plain(graph.version)}  ", (plain(graph.description), "dim"))
+    )
+    screen.print(Text(f"  {nodes} ({told}), {edges}"))
+    screen.print(Text(f"  inputs: {plain(', '.join(sorted(graph_inputs(graph))) or 'none')}"))
+    if loaded.graphs:
+        screen.print(Text(f"  graphs: {', '.join(sorted(loaded.graphs))}"))
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def _format_of(output: Path | None) -> Format:
+    suffixes = {".mmd": Format.MERMAID, ".svg": Format.SVG, ".png": Format.PNG}
+    return suffixes.get(output.suffix.lower(), Format.TREE) if output else Format.TREE
+
+
+def _drawn(graph: Graph, form: Format, *, details: bool) -> bytes:
+    from graph import drawing
+    from graph.tree import tree
+
+    draw: dict[Format, Callable[..., str | bytes]] = {
+        Format.TREE: tree,
+        Format.BOXES: drawing.boxes,
+        Format.MERMAID: drawing.mermaid,
+        Format.SVG: drawing.svg,
+        Format.PNG: drawing.png,
+    }
+    drawn = draw[form](graph, details=details)
+    if isinstance(drawn, bytes):
+        return drawn
+    return (drawn if drawn.endswith("\n") else drawn + "\n").encode()
+
+
+def _write_out(drawn: bytes) -> None:
+    stream = typer.get_binary_stream("stdout")
+    stream.write(drawn)
+    stream.flush()

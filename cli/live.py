@@ -1,0 +1,145 @@
+"""The live tree of a run: every node with its state, how long it took and what it wrote, drawn anew as they change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from cli.layout import rows
+from cli.report import err, plain
+from context.values import Json
+from graph.model import Graph
+
+_MARKS = {
+    "pending": ("○", "dim"),
+    "ready": ("◌", "cyan"),
+    "running": ("●", "cyan"),
+    "waiting": ("◔", "yellow"),
+    "conflict": ("≠", "bold magenta"),
+    "paused": ("‖", "bold yellow"),
+    "succeeded": ("✔", "green"),
+    "failed": ("✘", "bold red"),
+    "timed_out": ("✘", "bold red"),
+    "cancelled": ("⊘", "yellow"),
+    "skipped": ("·", "dim"),
+}
+_STATE_TOLD = {"conflict", "paused", "failed", "timed_out", "cancelled", "skipped", "waiting"}
+_WROTE = 4
+
+
+class LiveRun:
+    """Draws on standard error until it is left; where that is no terminal, only the last state."""
+
+    def __init__(self, graph: Graph, workflow_id: str) -> None:
+        self._console = console = err()
+        console.soft_wrap = False  # it counts lines to draw over them
+        self._rows = rows(graph.nodes, [(edge.source, edge.target) for edge in graph.edges])
+        self._title = f"{graph.name} · {plain(workflow_id)}"
+        self._types = {name: node.type for name, node in graph.nodes.items()}
+        self._status: Mapping[str, Any] = {}
+        self._wrote: dict[str, list[str]] = {}
+        self._note = ""
+        self._over = False
+        self._spinner = Spinner("dots", style="cyan")
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=8, vertical_overflow="crop")
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over = True
+        self._live.vertical_overflow = "visible"
+        self._live.stop()
+
+    @property
+    def closed(self) -> int:
+        """How many nodes have come to their end."""
+        return sum("ended" in node for node in self._nodes.values())
+
+    def show(self, status: Mapping[str, Json]) -> None:
+        """Draw what the query `status` answered."""
+        self._status, self._note = status, ""
+
+    def show_history(self, history: list[dict[str, Any]]) -> None:
+        """Draw what nodes wrote, from what the query `history` answered."""
+        for version in history:
+            if version["kind"] == "node":
+                self._wrote[version["by"]] = [*version["set"], *(f"{path} removed" for path in version["removed"])]
+
+    def cannot_see(self, message: str) -> None:
+        """Say that the run's state cannot be read now, and why."""
+        self._note = f"waiting for a worker that answers ({plain(message)})"
+
+    @property
+    def _nodes(self) -> Mapping[str, dict[str, Any]]:
+        nodes: Mapping[str, dict[str, Any]] = self._status.get("nodes", {})
+        return nodes
+
+    def _render(self) -> RenderableType:
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_column(no_wrap=True, style="dim")
+        table.add_column(no_wrap=True, justify="right")
+        table.add_column(no_wrap=True, overflow="ellipsis", style="dim", ratio=1)
+        for row in self._in_sight():
+            node = self._nodes.get(row.node, {})
+            table.add_row(
+                self._name(row.rails, row.node, node), self._types[row.node], _took(node), self._told(row.node)
+            )
+        return Group(self._head(), table, *([Text(self._note, "yellow")] if self._note else []))
+
+    def _in_sight(self) -> list[Any]:
+        """All rows, or while it runs on a small screen those round the last node that has started."""
+        room = max(5, self._console.height - 3)
+        if self._over or len(self._rows) <= room:
+            return self._rows
+        started = [index for index, row in enumerate(self._rows) if "started" in self._nodes.get(row.node, {})]
+        first = max(0, min((started[-1] if started else 0) - room // 2, len(self._rows) - room))
+        return self._rows[first : first + room]
+
+    def _head(self) -> Text:
+        state = str(self._status.get("status", "starting"))
+        colour = {"completed": "green", "failed": "red", "cancelled": "yellow"}.get(state, "cyan")
+        return Text.assemble((self._title, "bold"), "  ", (state, f"bold {colour}"))
+
+    def _name(self, rails: str, name: str, node: Mapping[str, Any]) -> Text:
+        state = node.get("status", "pending")
+        mark, style = _MARKS.get(state, ("?", ""))
+        shown: Any = mark
+        if state == "running" and not self._over:
+            shown = self._spinner.render(self._console.get_time())
+        faint = "dim" if state in {"pending", "skipped"} else ""
+        return Text.assemble((rails, "dim"), (str(shown), style), " ", (name, faint))
+
+    def _told(self, name: str) -> Text:
+        node = self._nodes.get(name, {})
+        wrote = self._wrote.get(name, [])
+        parts: list[str | tuple[str, str]] = []
+        if (state := node.get("status")) in _STATE_TOLD:
+            parts.append((state.replace("_", " ") + "  ", _MARKS[state][1]))
+        if name in self._status.get("compensated", ()):
+            parts.append(("compensated  ", "yellow"))
+        if under_way := sum(address.startswith((f"{name}[", f"{name}/")) for address in self._nodes):
+            parts.append((f"{under_way} under way  ", "cyan"))
+        if (error := node.get("error")) is not None:
+            parts.append((plain(f"{error['type']}: {error['message']}").splitlines()[0], "red"))
+        more = f" +{len(wrote) - _WROTE}" if len(wrote) > _WROTE else ""
+        return Text.assemble(*parts, plain(", ".join(wrote[:_WROTE])) + more)
+
+
+def _took(node: Mapping[str, Any]) -> str:
+    if "started" not in node:
+        return ""
+    seconds: float = (node.get("ended", time.time() * 1000) - node["started"]) / 1000
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

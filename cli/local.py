@@ -1,0 +1,103 @@
+"""What a command starts for as long as it runs, a Temporal server and a worker, and how it is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from temporalio.client import Client
+
+from errors import ConfigurationError
+from settings import Settings
+from transport.client import connect
+from transport.devserver import LOOPBACK, DevServer
+from worker import serve
+
+
+@asynccontextmanager
+async def embedded_server(settings: Settings, **options: Any) -> AsyncIterator[tuple[DevServer, Client]]:
+    """A dev server and a client of it; `options` are those of `DevServer.start`.
+
+    Raises ConfigurationError, Unavailable.
+    """
+    async with await DevServer.start(**options) as server:
+        # Whatever server, namespace and credentials the environment names are not meant for this one.
+        yield (
+            server,
+            await connect(
+                settings, target_host=server.address, namespace="default", api_key=None, tls=False, rpc_metadata={}
+            ),
+        )
+
+
+@asynccontextmanager
+async def worker_beside(settings: Settings, client: Client) -> AsyncIterator[asyncio.Task[None]]:
+    """A worker of this process. Its task ends early only if it fails: wait for it beside what you wait for."""
+    stop = asyncio.Event()
+    serving = asyncio.create_task(serve(settings, client, stop), name="worker")
+    try:
+        yield serving
+    finally:
+        stop.set()
+        await serving
+
+
+async def first_of(*wanted: asyncio.Future[Any], worker: asyncio.Task[None] | None) -> None:
+    """Wait until one of `wanted` is done. Raises what made the worker fail, if it fails before."""
+    await asyncio.wait({*wanted, worker} if worker else wanted, return_when=asyncio.FIRST_COMPLETED)
+    if worker and worker.done() and not any(each.done() for each in wanted):
+        worker.result()
+
+
+@contextmanager
+def environment(given: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a while."""
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def interruptible(on_signal: Callable[[int], None]) -> Iterator[None]:
+    """Have SIGINT and SIGTERM call `on_signal` with their number, in the event loop, in place of ending the process."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def check_port(port: int, option: str) -> None:
+    """Refuse a port that something listens on. Raises ConfigurationError naming the option."""
+    try:
+        with socket.create_server((LOOPBACK, port)):
+            return
+    except OSError as error:
+        raise ConfigurationError(
+            f"port {port} cannot be used: {os.strerror(error.errno)}",
+            place=option,
+            suggestion=f"give another with {option}, or stop what listens on {port}",
+        ) from None
+
+
+async def work(settings: Settings) -> None:
+    """A worker for the server that the environment names, until SIGINT or SIGTERM. Raises Unavailable."""
+    stop = asyncio.Event()
+    with interruptible(lambda _: stop.set()):
+        await serve(settings, stop=stop)

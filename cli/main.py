@@ -1,0 +1,90 @@
+"""The `anabranch` command: parse, call, print. Heavy modules are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from cli import commands, inspect
+from cli.report import show_error
+from errors import AnabranchError
+
+_INTERNAL_ERROR = 70
+
+
+class Commands(TyperGroup):
+    """The commands; an error that Anabranch knows is printed, and ends the command with exit code 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. Raises typer.Exit."""
+        try:
+            return super().invoke(ctx)
+        except AnabranchError as error:
+            show_error(error)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    name="anabranch",
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="YAML graphs on Temporal, with one versioned context that branches and rejoins by three-way merge.",
+)
+app.command()(inspect.validate)
+app.command()(inspect.visualize)
+app.command()(inspect.schema)
+app.command()(commands.dry_run)
+app.command()(commands.run)
+app.command()(commands.worker)
+app.command()(commands.dev)
+app.command()(commands.demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"anabranch {version('anabranch')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """YAML graphs on Temporal, with one versioned context that branches and rejoins by three-way merge."""
+
+
+def main() -> None:
+    """Run the command of this process and leave with its exit code.
+
+    Leaves without tearing the interpreter down: after Temporal's client was used that can crash, and replace the exit
+    code by a signal's.
+    """
+    code = _exit_code()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            code = code or 1
+    os._exit(code)
+
+
+def _exit_code() -> int:
+    try:
+        app()
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return _INTERNAL_ERROR
+    return 0

@@ -1,0 +1,95 @@
+"""What people see. Results go to standard output, everything else to standard error.
+
+Lines are wrapped at words on a terminal, and not at all in a pipe or a file.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from errors import AnabranchError, GraphError, Place, Problem
+
+_EXCERPT_COLUMNS = 160
+_PIPED_WIDTH = 160
+_DIRECTION_MARKS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def out() -> Console:
+    """Standard output as it is now, for results."""
+    return _console(stderr=False)
+
+
+def err() -> Console:
+    """Standard error as it is now, for errors, warnings and progress."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console.soft_wrap, console.width = True, _PIPED_WIDTH
+    return console
+
+
+def plain(text: object) -> str:
+    """`text` without anything that would move the cursor, colour the screen or turn the writing round."""
+    return "".join(map(_visible, str(text)))
+
+
+def show_error(error: AnabranchError) -> None:
+    """Print an error, or every problem of a `GraphError`, to standard error."""
+    if isinstance(error, GraphError):
+        show_problems(error.problems)
+    else:
+        show_finding(error.code, error.place, error.message, error.suggestion)
+
+
+def show_problems(problems: Iterable[Problem]) -> None:
+    """Print findings of the graph checks to standard error, each with the line that it is about."""
+    for problem in problems:
+        show_finding(problem.code, problem.place, problem.message, problem.suggestion, warning=problem.warning)
+
+
+def show_finding(
+    code: str, place: Place | str | None, message: str, suggestion: str | None = None, *, warning: bool = False
+) -> None:
+    """Print one error or warning to standard error."""
+    screen = err()
+    level = Text("warning", "bold yellow") if warning else Text("error", "bold red")
+    where = f"{plain(place)}: " if place else ""
+    screen.print(Text.assemble(level, (f"[{code}]", level.style), ": ", (where, "bold"), plain(message)))
+    if isinstance(place, Place) and screen.is_terminal:
+        # Only for the author's own eyes: a line of the file may hold what must not get into a log.
+        for line in _excerpt(place):
+            screen.print(line)
+    if suggestion:
+        screen.print(Text.assemble(("  help", "bold green"), ": ", plain(suggestion)))
+
+
+def _excerpt(place: Place) -> list[Text]:
+    """The line of the file and a mark under the column; nothing where the file cannot be read."""
+    try:
+        with Path(place.file).open(encoding="utf-8") as file:
+            line = next(islice(file, place.line - 1, None), "").rstrip()
+    except (OSError, ValueError):
+        return []
+    if not line.strip() or len(line) > _EXCERPT_COLUMNS or not 1 <= place.column <= len(line) + 1:
+        return []
+    number = f"{place.line:>5} │ "
+    mark = " " * 5 + " │ " + " " * (place.column - 1)
+    return [
+        Text.assemble((number, "cyan"), plain(line.replace("\t", " "))),
+        Text.assemble((mark, "cyan"), ("▲", "bold red")),
+    ]
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t" or not (character in _DIRECTION_MARKS or unicodedata.category(character) in ("Cc", "Cs")):
+        return character
+    return character.encode("unicode_escape").decode()

@@ -1,0 +1,103 @@
+"""`anabranch run`: one run of a graph file, on the server that the environment names or on an embedded one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client, WorkflowHandle
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from cli.local import embedded_server, worker_beside
+from cli.report import plain, show_finding
+from cli.watch import Watch
+from context.values import Json
+from errors import InputError
+from graph.load import canonical
+from graph.model import Graph
+from settings import Settings
+from transport.client import connect, named_address
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What `anabranch run` was asked for."""
+
+    graph: Graph
+    data: dict[str, Json]
+    settings: Settings
+    workflow_id: str
+    follow: bool
+    as_json: bool
+    worker: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the run happens. `worker` is the one beside it, if there is one."""
+
+    client: Client
+    embedded: bool
+    worker: asyncio.Task[None] | None
+
+
+async def execute(order: Order) -> int:
+    """Start the run, watch it and print its result; returns the exit code."""
+    async with _place(order) as place:
+        handle = await _start(order, place.client)
+        watch = Watch(handle, order.graph, place.worker, follow=order.follow, as_json=order.as_json)
+        return await watch.until_over(cancel_on_interrupt=place.embedded)
+
+
+@asynccontextmanager
+async def _place(order: Order) -> AsyncIterator[Place]:
+    async with AsyncExitStack() as stack:
+        embedded = named_address() is None
+        if embedded:
+            _, client = await stack.enter_async_context(embedded_server(order.settings))
+        else:
+            client = await connect(order.settings)
+        worker = None
+        if embedded or order.worker:
+            worker = await stack.enter_async_context(worker_beside(order.settings, client))
+        else:
+            await _warn_without_worker(client, order.settings.task_queue)
+        yield Place(client, embedded, worker)
+
+
+async def _start(order: Order, client: Client) -> WorkflowHandle[Any, Any]:
+    graph = order.graph
+    definition = json.loads(canonical(graph))
+    try:
+        return await client.start_workflow(
+            "GraphWorkflow",
+            {"graph": definition, "data": order.data},
+            id=order.workflow_id,
+            task_queue=order.settings.task_queue,
+            static_summary=graph.name,
+            static_details=f"**{graph.name}** {graph.version}\n\n{graph.description}".strip(),
+        )
+    except WorkflowAlreadyStartedError:
+        raise InputError(
+            f"a run with the id {order.workflow_id!r} is under way", place="--id", suggestion="give another --id"
+        ) from None
+
+
+async def _warn_without_worker(client: Client, task_queue: str) -> None:
+    described = await client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=client.namespace,
+            task_queue=TaskQueue(name=task_queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+        )
+    )
+    if not described.pollers:
+        text = f"no worker listens on the task queue {plain(task_queue)!r}: the run waits for one"
+        show_finding("NO_WORKER", None, text, "start `anabranch worker`, or give --worker", warning=True)

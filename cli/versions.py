@@ -1,0 +1,48 @@
+"""The versions of a run's context as a table: who wrote what, and what merges settled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from cli.report import plain
+
+_LONGEST = 60
+_SHOWN = 6
+
+
+def versions_table(history: Iterable[Mapping[str, Any]]) -> Table:
+    """What the query `history` answered."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), header_style="dim")
+    table.add_column("version", justify="right", style="bold")
+    table.add_column("by", no_wrap=True)
+    table.add_column("changes", overflow="fold")
+    for entry in history:
+        changes = [*(f"{path} = {short(value)}" for path, value in entry["set"].items())]
+        changes += [f"{path} removed" for path in entry["removed"]]
+        more = f", and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
+        told = Text(plain(", ".join(changes[:_SHOWN])) + more)
+        for conflict in entry.get("conflicts", ()):
+            told.append("\n").append_text(conflict_line(conflict))
+        kind = entry["kind"]
+        by = Text(plain(entry["by"]), "" if kind == "node" else "dim" if kind == "input" else "magenta")
+        table.add_row(str(entry["version"]), by, told)
+    return table
+
+
+def conflict_line(conflict: Mapping[str, Any]) -> Text:
+    """One conflict: its sides, and how it was settled."""
+    sides = " | ".join(f"{each['by']}: {short(each.get('value'), 'removed')}" for each in conflict["candidates"])
+    choice = short(conflict.get("choice"), "removed") if conflict["settled"] else "nobody has settled it"
+    text = f" at {conflict['path']}: {sides} → {choice} ({conflict['strategy']})"
+    return Text.assemble(("conflict", "magenta"), plain(text))
+
+
+def short(value: object, absent: str = "null") -> str:
+    """A value as JSON, cut where it is long."""
+    text = absent if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

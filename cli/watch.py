@@ -1,0 +1,114 @@
+"""Watch a run until it is over: draw it, print its result or why it failed, let Ctrl-C interrupt."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from rich.json import JSON
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.service import RPCError
+
+from cli.failure import describe, show_failure
+from cli.live import LiveRun
+from cli.local import first_of, interruptible
+from cli.report import err, out, plain
+from context.values import Json
+from graph.model import Graph
+
+_POLL_SECONDS = 0.2
+_FAILED, _INTERRUPTED = 1, 130
+
+
+class Watch:
+    """One run that somebody watches. `worker` is the one beside it, if there is one."""
+
+    def __init__(
+        self,
+        handle: WorkflowHandle[Any, Any],
+        graph: Graph,
+        worker: asyncio.Task[None] | None,
+        *,
+        follow: bool,
+        as_json: bool,
+    ) -> None:
+        self._handle = handle
+        self._graph = graph
+        self._worker = worker
+        self._follow = follow
+        self._as_json = as_json
+        self._interrupts = 0
+        self._leave = asyncio.Event()
+        self._cancelling: asyncio.Task[None] | None = None
+
+    async def until_over(self, *, cancel_on_interrupt: bool) -> int:
+        """Wait for the end; returns the exit code.
+
+        An interrupt leaves the run to itself or, where it is to be cancelled, cancels it; a second one leaves then.
+        """
+        result = asyncio.ensure_future(self._handle.result())
+        leave = asyncio.ensure_future(self._leave.wait())
+        with interruptible(lambda _: self._interrupted(cancel=cancel_on_interrupt)):
+            live = asyncio.create_task(draw(self._handle, self._graph, result)) if self._follow else None
+            await first_of(result, leave, worker=self._worker)
+            leave.cancel()
+            if live is not None:
+                if not result.done():
+                    live.cancel()
+                await asyncio.wait({live})
+        if not result.done():
+            result.cancel()
+            return self._left()
+        return self._outcome(result)
+
+    def _interrupted(self, *, cancel: bool) -> None:
+        self._interrupts += 1
+        if not cancel or self._interrupts > 1:
+            self._leave.set()
+        else:
+            err().print("cancelling the run; Ctrl-C again leaves at once")
+            self._cancelling = asyncio.ensure_future(self._handle.cancel())
+
+    def _left(self) -> int:
+        err().print(f"left; see how it goes on with `temporal workflow show --workflow-id {plain(self._handle.id)}`")
+        return _INTERRUPTED
+
+    def _outcome(self, result: asyncio.Future[Any]) -> int:
+        try:
+            value = result.result()
+        except WorkflowFailureError as error:
+            failure = describe(error)
+            if self._as_json:
+                self._print({"session_id": self._handle.id, "status": "failed", "error": failure})
+            show_failure(failure)
+            return _INTERRUPTED if self._interrupts else _FAILED
+        self._print(value)
+        return 0
+
+    def _print(self, value: Json) -> None:
+        screen = out()
+        text = json.dumps(value, indent=2, ensure_ascii=False)
+        if screen.is_terminal and not self._as_json:
+            screen.print(JSON(text))
+        else:
+            screen.file.write(text + "\n")
+
+
+async def draw(handle: WorkflowHandle[Any, Any], graph: Graph, over: asyncio.Future[Any]) -> None:
+    """Draw a run on standard error until it is over."""
+    with LiveRun(graph, handle.id) as live:
+        while not over.done():
+            await _look(handle, live)
+            await asyncio.wait({over}, timeout=_POLL_SECONDS)
+        await _look(handle, live)
+
+
+async def _look(handle: WorkflowHandle[Any, Any], live: LiveRun) -> None:
+    closed = live.closed
+    try:
+        live.show(await handle.query("status"))
+        if live.closed > closed:
+            live.show_history(await handle.query("history"))
+    except RPCError as error:
+        live.cannot_see(error.message)
