@@ -7,13 +7,9 @@ pays for them.
 from __future__ import annotations
 
 from activities.load_graph import GraphLoader
-from activities.outcome import Handler, Outcome
+from activities.outcome import Handler
 from activities.registry import NodeActivities
-from activities.rendering import visible_roots
-from activities.rule import evaluate_rules
-from graph.model import RuleNode
 from settings import Settings
-from transport.node_io import NodeTask
 
 
 def node_activities(settings: Settings) -> NodeActivities:
@@ -25,19 +21,16 @@ def node_activities(settings: Settings) -> NodeActivities:
         return HttpActivity(allow_private=settings.http_allow_private)
 
     return NodeActivities(
-        {"rule": RuleActivity, "db": _db, "ai": _ai, "http": http, "python": _python},
+        {"rule": _rule, "db": _db, "ai": _ai, "http": http, "python": _python},
         GraphLoader(settings.graphs),
         max_bytes=settings.max_context_size_bytes,
     )
 
 
-class RuleActivity:
-    """Runs `rule` nodes. What `output` sees as `result` is what the rules wrote."""
+def _rule() -> Handler:
+    from activities.rule import RuleActivity
 
-    async def __call__(self, task: NodeTask, node: RuleNode) -> Outcome:
-        """Evaluate the rules on the context."""
-        writes = evaluate_rules(node, task.context.data, visible_roots(task))
-        return Outcome(dict(writes), dict(writes))
+    return RuleActivity()
 
 
 def _db() -> Handler:
