@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from context.changes import ChangeSet, diff
 from context.lineage import Line
 from context.values import Json
+from graph.sql import undoes_recorded_effect
 from workflows.commands import Failure, Finish, RunNode
 from workflows.saga import Ancestry, Saga, Step, StepState
 from workflows.scope import NodeRun, Scope
@@ -42,7 +43,8 @@ class Undo:
             return
         address = scope.address(run)
         ancestry = (*self._machine.ancestry(scope), Ancestry(scope.name, scope.turn, scope.writer(run), line.seen))
-        self.saga.register(Step(address, planned, line, roots, key, ancestry))
+        told = key if undoes_recorded_effect(run.planned.node, planned.node) else None
+        self.saga.register(Step(address, planned, line, {**roots, "forward_key": told}, key, ancestry))
 
     def step_succeeded(self, address: str, planned: PlanNode, line: Line) -> None:
         """The step is done: it is undone if the run fails later."""
@@ -114,7 +116,6 @@ class Undo:
         machine = self._machine
         failure = machine.failure
         roots = {**step.roots, **machine.roots(machine.root), "error": failure.root() if failure else None}
-        roots["forward_key"] = step.key
         left = None if self._until is None else max(0.001, self._until - machine.at / 1000)
         address = PREFIX + step.address
         key = f"{step.key}/undo"
