@@ -63,8 +63,10 @@ def valkey_url() -> Iterator[str]:
 
 @pytest.fixture
 async def client(dev_server: DevServer) -> Client:
-    """A client of the dev server with our data converter."""
-    return await connect(Settings(), target_host=dev_server.address)
+    """A client of the dev server with our data converter, whatever server the environment names."""
+    return await connect(
+        Settings(), target_host=dev_server.address, namespace="default", api_key=None, tls=False, rpc_metadata={}
+    )
 
 
 @pytest.fixture
