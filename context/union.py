@@ -141,17 +141,31 @@ class _Merge:
         common = -1
         for line in sides:
             common &= line.seen
-        known: dict[int, Write] = {}
-        queue = [write for line in sides for writes in Overlaps(line.writes).around(top) for write in writes]
-        for write in queue:  # grows while it is walked
-            if common >> write.writer & 1:
-                known[id(write)] = write
-            else:
-                queue.extend(each for each in write.before if id(each) not in known)
-        superseded = {id(each) for write in known.values() for each in _past(write) if _covers(write, each)}
-        newest = [write for key, write in known.items() if key not in superseded]
-        newest.sort(key=lambda write: (len(write.path), write.version))
-        return value_at(_overlay(self.lines[0].root, newest), top)
+        there = [write for line in sides for writes in Overlaps(line.writes).around(top) for write in writes]
+        return value_at(_overlay(self.lines[0].root, _as_known(there, common)), top)
+
+
+def line_as_known(line: Line, known: int) -> Line:
+    """The line as it stood when only the writers in the bit set `known` had written."""
+    newest = _as_known([write for writes in line.writes.values() for write in writes], known)
+    by_path = {write.path: (write,) for write in newest}
+    data = _overlay(line.root, newest)
+    return Line(line.root, line.root_version, data, line.seen & known, line.made & known, by_path)
+
+
+def _as_known(writes: Sequence[Write], known: int) -> list[Write]:
+    """The newest writes by writers in `known` that lead to these, shallow ones first."""
+    found: dict[int, Write] = {}
+    queue, visited = list(writes), set(map(id, writes))
+    for write in queue:  # grows while it is walked
+        if known >> write.writer & 1:
+            found[id(write)] = write
+            continue
+        queue.extend(each for each in write.before if id(each) not in visited)
+        visited.update(map(id, write.before))
+    superseded = {id(each) for write in found.values() for each in _past(write) if _covers(write, each)}
+    newest = [write for key, write in found.items() if key not in superseded]
+    return sorted(newest, key=lambda write: (len(write.path), write.version))
 
 
 def _undominated(lines: Sequence[Line]) -> list[Line]:

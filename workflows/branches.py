@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from context.changes import ChangeSet
 from context.lineage import Line
 from context.resolution import ConflictResolution, Policies
-from context.union import Conflict, unite
+from context.union import Conflict, line_as_known, unite
 from context.values import Json, Missing, Path, format_path
 from errors import ConflictError, VersionMismatch
 from workflows.commands import AskConflict
@@ -32,6 +32,8 @@ class Branches:
         """What services outside wrote, as one line of descent."""
         self._outside_versions: tuple[int, ...] = ()
         self._outside_writes = 0
+        self._numbers: dict[int, int] = {}
+        """The number of the version that each writer of the run's own graph made."""
         self.open: dict[str, tuple[Conflict, ...]] = {}
         """Conflicts that wait for somebody, by the address of the join."""
 
@@ -92,6 +94,7 @@ class Branches:
         number = machine.trail.record(
             "external", line, refined, by=changes.by, at=machine.at, parents=(changes.base_version,)
         )
+        self._numbers |= {writer: number, writer + 1: number}
         self._outside, self._outside_versions = line, (number,)
         return number
 
@@ -116,6 +119,7 @@ class Branches:
                 conflicts=united.conflicts,
             )
             run.versions = (number,)
+            self.note(scope, writer, number)
         return united.line
 
     def _ask(self, scope: Scope, run: NodeRun, conflicts: tuple[Conflict, ...]) -> None:
@@ -128,6 +132,27 @@ class Branches:
         self.open[address] = open_ones
         self._machine.expect(scope, run, AskConflict(address, open_ones, seconds), Status.CONFLICT)
 
+    def dump(self, name: Callable[[Line | None], str | None]) -> dict[str, Any]:
+        """What must go along when the run continues as new; `name` names a line."""
+        return {
+            "outside": name(self._outside),
+            "outside_versions": list(self._outside_versions),
+            "outside_writes": self._outside_writes,
+            "numbers": [list(item) for item in self._numbers.items()],
+        }
+
+    def load(self, dumped: dict[str, Any], line: Callable[[str], Line]) -> None:
+        """The inverse of `dump`."""
+        self._outside = None if dumped["outside"] is None else line(dumped["outside"])
+        self._outside_versions = tuple(dumped["outside_versions"])
+        self._outside_writes = dumped["outside_writes"]
+        self._numbers = dict(dumped["numbers"])
+
+    def note(self, scope: Scope, writer: int, number: int) -> None:
+        """Remember which version a writer of the run's own graph made; bodies are not seen from outside."""
+        if scope.prefix == "":
+            self._numbers[writer] = number
+
     def _at_version(self, number: int) -> Line:
         """The context as it stood when version `number` was recorded."""
         machine = self._machine
@@ -136,14 +161,8 @@ class Branches:
                 f"the run has no version {number}; it has made {machine.trail.count}",
                 suggestion="read the query `context` and use its `number` as base_version",
             )
-        lines = [
-            run.line
-            for run in machine.root.nodes.values()
-            if run.line is not None and run.status.final and run.versions and max(run.versions) <= number
-        ]
-        if self._outside is not None and max(self._outside_versions) <= number:
-            lines.append(self._outside)
-        return self._by_last_write(lines or [machine.root.base])
+        known = sum(1 << writer for writer, made in self._numbers.items() if made <= number)
+        return line_as_known(self.now(), known)
 
     def _by_last_write(self, lines: Sequence[Line]) -> Line:
         if len(lines) == 1:

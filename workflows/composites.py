@@ -45,6 +45,8 @@ class Composites:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self.under_way: dict[str, Progress] = {}
+        self.scopes: dict[str, Scope] = {}
+        """Bodies under way, by prefix."""
         self.owners: dict[str, str] = {}
         """The address of the composite node to which a scope belongs, by the scope's prefix."""
 
@@ -64,6 +66,7 @@ class Composites:
 
     def scope_ended(self, scope: Scope, line: Line) -> None:
         """A turn of a body is done and left this line."""
+        del self.scopes[scope.prefix]
         progress = self.under_way[self.owners.pop(scope.prefix)]
         node = progress.run.planned.node
         if isinstance(node, GraphNode):
@@ -79,11 +82,17 @@ class Composites:
             progress.line, _ = before.advance(changes, writer=0, by=scope.prefix, at=self._machine.at)
             self._advance_while(progress)
 
+    def go_on(self, progress: Progress) -> None:
+        """Start the items that the run before held back."""
+        if isinstance(progress.run.planned.node, ForeachNode):
+            self._advance_foreach(progress, progress.run.planned.node)
+
     def close(self, address: str) -> None:
         """Forget a composite node and its scopes: it is done, or it failed."""
         self.under_way.pop(address, None)
         for prefix in [prefix for prefix, owner in self.owners.items() if inside(owner, address)]:
             del self.owners[prefix]
+            self.scopes.pop(prefix, None)
 
     # graph
 
@@ -184,6 +193,7 @@ class Composites:
 
     def _enter(self, progress: Progress, inner: Scope) -> None:
         inner.versions = progress.run.versions
+        self.scopes[inner.prefix] = inner
         self.owners[inner.prefix] = progress.scope.address(progress.run)
         self._machine.enter(inner)
 

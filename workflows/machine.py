@@ -20,11 +20,13 @@ from errors import AnabranchError
 from graph.expressions import evaluate_condition
 from graph.model import ForeachNode, GraphNode, WaitNode, WhileNode
 from graph.plan import Plan, PlanEdge
+from workflows.aborts import Aborts
 from workflows.branches import Branches
-from workflows.commands import CancelWork, Command, Failure, Finish
-from workflows.composites import Composites, inside, mapped_output
+from workflows.commands import AskPerson, Command, Failure, Finish, StartTimer
+from workflows.composites import Composites, mapped_output
 from workflows.input import check_input, check_schema
 from workflows.leaves import command_of
+from workflows.operator import Operator
 from workflows.saga import Ancestry
 from workflows.scope import END, NodeRun, Scope, Status
 from workflows.trail import Trail
@@ -52,6 +54,8 @@ class Machine:
         self.branches = Branches(self, default)
         self.undo = Undo(self)
         self.composites = Composites(self)
+        self.aborts = Aborts(self)
+        self.operator = Operator(self)
         self.held = False
         """Start nothing new (signals `pause` and `resume`)."""
         self.draining = False
@@ -63,8 +67,7 @@ class Machine:
         """What was commanded and is not answered yet, by address."""
         self.paused: dict[str, tuple[Scope, NodeRun]] = {}
         """Failed nodes that wait for an operator, by address."""
-        self._ready: deque[tuple[Scope, NodeRun]] = deque()
-        self._aborts: dict[str, tuple[Scope, NodeRun, Failure]] = {}
+        self.ready: deque[tuple[Scope, NodeRun]] = deque()
         self._commands: list[Command] = []
 
     # events
@@ -77,7 +80,17 @@ class Machine:
         changes = ChangeSet(base_version=0, set={(key,): value for key, value in base.data.items()}, by="input", at=at)
         self.root.versions = (self.trail.record("input", base, changes, by="input", at=at, parents=()),)
         self.enter(self.root)
-        return self._drain()
+        return self.drain()
+
+    def go_on(self, at: int) -> list[Command]:
+        """Begin where another workflow run left off: ask anew what it waited for (`workflows/carry.py`)."""
+        self.at = at
+        for scope in (self.root, *self.composites.scopes.values()):
+            for run in (*scope.nodes.values(), scope.end):
+                self._ask_anew(scope, run)
+        for progress in list(self.composites.under_way.values()):
+            self.guarded(progress.scope, progress.run, lambda *_, body=progress: self.composites.go_on(body))
+        return self.drain()
 
     def succeeded(self, address: str, result: ChangeSet | Json, at: int) -> list[Command]:
         """What ran at `address` is done: a node's change set, a person's answer, a child's data."""
@@ -85,8 +98,8 @@ class Machine:
         if self.undo.owns(address):
             self.undo.succeeded(address, result)
         elif (found := self.work.pop(address, None)) is not None:
-            self._guarded(*found, lambda scope, run: self._answered(scope, run, result))
-        return self._drain()
+            self.guarded(*found, lambda scope, run: self._answered(scope, run, result))
+        return self.drain()
 
     def failed(self, address: str, failure: Failure, at: int) -> list[Command]:
         """What ran at `address` failed, timed out or was cancelled."""
@@ -96,15 +109,15 @@ class Machine:
         elif (found := self.work.pop(address, None)) is not None:
             self.branches.open.pop(address, None)
             self.fail_node(*found, failure)
-        return self._drain()
+        return self.drain()
 
     def choose(self, address: str, choices: Mapping[Path, Json | Missing], at: int) -> list[Command]:
         """Somebody settled every conflict that the join at `address` waits for."""
         self.at = at
         found = self.work.pop(address)
         del self.branches.open[address]
-        self._guarded(*found, lambda scope, run: self._join(scope, run, choices))
-        return self._drain()
+        self.guarded(*found, lambda scope, run: self._join(scope, run, choices))
+        return self.drain()
 
     def write(self, changes: ChangeSet, at: int) -> int:
         """A service outside writes into the run; returns the number of the version. Raises VersionMismatch."""
@@ -115,46 +128,13 @@ class Machine:
         """Cancel what runs, then compensate."""
         self.at = at
         if self.failure is None and self.finished is None:
-            self._abort("", self.root, self.root.end, Failure("cancelled", "CANCELLED", reason))
-        return self._drain()
+            self.aborts.begin("", self.root, self.root.end, Failure("cancelled", "CANCELLED", reason))
+        return self.drain()
 
     def resume(self, at: int) -> list[Command]:
         """Go on after `held` or `draining` was lifted."""
         self.at = at
-        return self._drain()
-
-    def retry_node(self, address: str, edits: ChangeSet | None, at: int) -> list[Command]:
-        """An operator has a paused node tried again, on an edited context if wished."""
-        self.at = at
-        if (step := self.undo.paused(address)) is not None:
-            self.undo.retry(step)
-            return self._drain()
-        scope, run = self.paused.pop(address)
-        self._edit(scope, run, edits)
-        run.failure = None
-        self._guarded(scope, run, self._launch)
-        return self._drain()
-
-    def skip_node(self, address: str, edits: ChangeSet | None, at: int) -> list[Command]:
-        """An operator has the run go on as if a paused node had succeeded and written `edits`."""
-        self.at = at
-        if (step := self.undo.paused(address)) is not None:
-            self.undo.give_up(step, done=True)
-            return self._drain()
-        scope, run = self.paused.pop(address)
-        changes = edits or ChangeSet(base_version=0, set={})
-        self._guarded(scope, run, lambda scope, run: self.complete(scope, run, changes))
-        return self._drain()
-
-    def give_up_node(self, address: str, at: int) -> list[Command]:
-        """An operator lets a paused node's failure stand (update `fail_node`)."""
-        self.at = at
-        if (step := self.undo.paused(address)) is not None:
-            self.undo.give_up(step, done=False)
-            return self._drain()
-        scope, run = self.paused.pop(address)
-        self._close_failed(scope, run)
-        return self._drain()
+        return self.drain()
 
     # what the parts of the machine call
 
@@ -198,9 +178,11 @@ class Machine:
         if refined:
             check_schema(scope.plan, line.data, address)
             record = self.trail.record
-            run.versions = (
-                record("node", line, refined, by=address, at=self.at, parents=run.versions, conflicts=run.conflicts),
+            number = record(
+                "node", line, refined, by=address, at=self.at, parents=run.versions, conflicts=run.conflicts
             )
+            run.versions = (number,)
+            self.branches.note(scope, scope.writer(run), number)
         run.line, run.ended = line, self.at
         routes = self._routes(scope, run, "success")
         scope.close(run, Status.SUCCEEDED)
@@ -213,11 +195,11 @@ class Machine:
         run.line, run.ended = run.line or scope.base, self.at
         self.composites.close(address)
         self.undo.step_failed(address, failure, run.line)
-        if run.planned.node.on_failure == "pause" and not self._aborting(address):
+        if run.planned.node.on_failure == "pause" and not self.aborts.cover(address):
             run.status = Status.PAUSED
             self.paused[address] = (scope, run)
         else:
-            self._close_failed(scope, run)
+            self.close_failed(scope, run)
 
     def finish(self, finish: Finish) -> None:
         """The run is over."""
@@ -226,26 +208,26 @@ class Machine:
 
     # inside
 
-    def _drain(self) -> list[Command]:
+    def drain(self) -> list[Command]:
+        """Go as far as is possible without an answer; returns the commands of this event."""
         self._start_ready()
-        while ended := [prefix for prefix in self._aborts if not any(inside(each, prefix) for each in self.work)]:
-            self._aborted(ended[0])
+        while self.aborts.end_one():
             self._start_ready()
         commands, self._commands = self._commands, []
         return commands
 
     def _start_ready(self) -> None:
-        while self._ready and not self.held and not self.draining and self.failure is None:
-            scope, run = self._ready.popleft()
-            if not self._aborting(scope.address(run)):
-                self._guarded(scope, run, self._join)
+        while self.ready and not self.held and not self.draining and self.failure is None:
+            scope, run = self.ready.popleft()
+            if not self.aborts.cover(scope.address(run)):
+                self.guarded(scope, run, self._join)
 
     def _queue(self, scope: Scope, runs: Iterable[NodeRun]) -> None:
         for run in runs:
             run.status = Status.READY
-            self._ready.append((scope, run))
+            self.ready.append((scope, run))
 
-    def _guarded(self, scope: Scope, run: NodeRun, act: Callable[[Scope, NodeRun], None]) -> None:
+    def guarded(self, scope: Scope, run: NodeRun, act: Callable[[Scope, NodeRun], None]) -> None:
         """Act on a node; an error of its expressions or its data is the node's failure, not the machine's."""
         try:
             act(scope, run)
@@ -253,9 +235,24 @@ class Machine:
             address = scope.address(run)
             failure = Failure("failure", error.code, str(error), address)
             if address in self.composites.under_way:
-                self._abort(address, scope, run, failure)
+                self.aborts.begin(address, scope, run, failure)
             else:
                 self.fail_node(scope, run, failure)
+
+    def _ask_anew(self, scope: Scope, run: NodeRun) -> None:
+        if run.status is Status.CONFLICT:
+            self._queue(scope, (run,))
+        elif run.status is Status.PAUSED:
+            self.paused[scope.address(run)] = (scope, run)
+        elif run.status is Status.WAITING:
+            began = self.at if run.started is None else run.started
+            key = self._key(scope, run)
+            command, status = command_of(scope, run, self.roots(scope, run), key, began)
+            self.expect(scope, run, _without(command, (self.at - began) / 1000), status)
+
+    def _key(self, scope: Scope, run: NodeRun) -> str:
+        """What names the node's effect: the same for every attempt."""
+        return f"{self.run['id']}/{scope.address(run)}"
 
     def _join(self, scope: Scope, run: NodeRun, choices: Mapping[Path, Json | Missing] | None = None) -> None:
         line = self.branches.join(scope, run, choices or {})
@@ -265,20 +262,20 @@ class Machine:
         if run is scope.end:
             self._end(scope, line)
         else:
-            self._launch(scope, run)
+            self.launch(scope, run)
 
-    def _launch(self, scope: Scope, run: NodeRun) -> None:
+    def launch(self, scope: Scope, run: NodeRun) -> None:
+        """Start a node on the line that it stands on, or skip it if its `when` does not hold."""
         assert run.line is not None  # noqa: S101 - set at the join
         condition = run.planned.condition
         roots = self.roots(scope, run)
         if condition is not None and not evaluate_condition(condition, run.line.data, roots):
             self._settle(scope, scope.skip(run))
             return
-        for predecessor in scope.predecessors(run):
-            predecessor.followed = True
+        scope.follow(run)
         run.started = self.at
-        node, address = run.planned.node, scope.address(run)
-        key = f"{self.run['id']}/{address}"
+        node = run.planned.node
+        key = self._key(scope, run)
         self.undo.register(scope, run, key, roots, run.line)
         if isinstance(node, ForeachNode | WhileNode) or (isinstance(node, GraphNode) and node.mode == "inline"):
             self.composites.start(scope, run)
@@ -299,13 +296,13 @@ class Machine:
         scope.end.status = Status.SUCCEEDED
         if scope.prefix:
             progress = self.composites.under_way[self.composites.owners[scope.prefix]]
-            self._guarded(progress.scope, progress.run, lambda *_: self.composites.scope_ended(scope, line))
+            self.guarded(progress.scope, progress.run, lambda *_: self.composites.scope_ended(scope, line))
         else:
             self.finish(Finish(line))
 
     def _settle(self, scope: Scope, edges: list[tuple[PlanEdge, bool]]) -> None:
         self._queue(scope, scope.settle(edges))
-        if scope.open == 0 and scope.end.status is Status.PENDING and not self._aborting(scope.prefix + END):
+        if scope.open == 0 and scope.end.status is Status.PENDING and not self.aborts.cover(scope.prefix + END):
             self._queue(scope, (scope.end,))
 
     def _routes(self, scope: Scope, run: NodeRun, outcome: str) -> list[tuple[PlanEdge, bool]]:
@@ -322,14 +319,15 @@ class Machine:
             routes.append((edge, taken))
         return routes
 
-    def _close_failed(self, scope: Scope, run: NodeRun) -> None:
+    def close_failed(self, scope: Scope, run: NodeRun) -> None:
+        """Close a failed node: along its failure edges, past it (`on_failure: continue`), or with its scope."""
         failure = run.failure
         assert failure is not None  # noqa: S101 - set where it failed
         scope.close(run, _CLOSED[failure.outcome])
-        if self._aborting(scope.address(run)):
+        if self.aborts.cover(scope.address(run)):
             return
         if run is scope.end:
-            self._abort_scope(scope, failure)
+            self.aborts.scope(scope, failure)
             return
         try:
             routes = self._routes(scope, run, failure.outcome)
@@ -338,54 +336,21 @@ class Machine:
                 routes, handled = self._routes(scope, run, "success"), True
         except AnabranchError as error:  # it may be what failed in the first place
             told = failure.message if str(error) == failure.message else f"{failure.message}; then: {error}"
-            self._abort_scope(scope, replace(failure, message=told))
+            self.aborts.scope(scope, replace(failure, message=told))
             return
         if handled:
             self._settle(scope, routes)
         else:
-            self._abort_scope(scope, failure)
+            self.aborts.scope(scope, failure)
 
-    def _edit(self, scope: Scope, run: NodeRun, edits: ChangeSet | None) -> None:
-        """An operator's changes to the context that a paused node stands on."""
-        if not edits or run.line is None:
-            return
-        line, refined = run.line.advance(edits, writer=scope.merge_writer(run), by=edits.by, at=self.at)
-        number = self.trail.record("external", line, refined, by=edits.by, at=self.at, parents=run.versions)
-        run.line, run.versions = line, (number,)
 
-    # failing
-
-    def _aborting(self, address: str) -> bool:
-        return any(inside(address, prefix) for prefix in self._aborts)
-
-    def _abort_scope(self, scope: Scope, failure: Failure) -> None:
-        """A node failed and nothing handles it: its scope fails, and with it the composite node around."""
-        if scope.prefix == "":
-            self._abort("", scope, scope.end, failure)
-        else:
-            owner = self.composites.owners[scope.prefix]
-            progress = self.composites.under_way[owner]
-            self._abort(owner, progress.scope, progress.run, failure)
-
-    def _abort(self, prefix: str, scope: Scope, run: NodeRun, failure: Failure) -> None:
-        if prefix == "":
-            self.failure = failure
-        self._aborts = {each: abort for each, abort in self._aborts.items() if not inside(each, prefix)}
-        self._aborts[prefix] = (scope, run, failure)
-        self.paused = {each: found for each, found in self.paused.items() if not inside(each, prefix)}
-        for address in [each for each in self.work if inside(each, prefix)]:
-            self.emit(CancelWork(address))
-
-    def _aborted(self, prefix: str) -> None:
-        """Everything inside has come to rest."""
-        scope, run, failure = self._aborts.pop(prefix)
-        if prefix == "":
-            for progress in list(self.composites.under_way.values()):
-                self.composites.close(progress.scope.address(progress.run))
-                progress.scope.close(progress.run, Status.CANCELLED)
-            self.undo.proceed()
-        else:
-            self.fail_node(scope, run, failure)
+def _without(command: Command, elapsed: float) -> Command:
+    """The command with the time that has passed taken off its own."""
+    if isinstance(command, StartTimer):
+        return replace(command, seconds=max(0.0, command.seconds - elapsed))
+    if isinstance(command, AskPerson) and command.timeout is not None:
+        return replace(command, timeout=max(0.001, command.timeout - elapsed))
+    return command
 
 
 def iso_time(at: int) -> str:

@@ -57,11 +57,11 @@ async def operate(run: GraphRun, what: Literal["retry", "skip", "fail"], request
     machine = await _machine(run)
     node, edits = updates.checked(lambda: updates.paused_node(machine, request))
     if what == "retry":
-        run.obey(machine.retry_node(node, edits, run.now()))
+        run.obey(machine.operator.retry(node, edits, run.now()))
     elif what == "skip":
-        run.obey(machine.skip_node(node, edits, run.now()))
+        run.obey(machine.operator.skip(node, edits, run.now()))
     else:
-        run.obey(machine.give_up_node(node, run.now()))
+        run.obey(machine.operator.give_up(node, run.now()))
     return {"node": node}
 
 

@@ -72,7 +72,7 @@ class Saga:
     def __init__(self, *, parallel: bool) -> None:
         self.parallel = parallel
         self.steps: dict[str, Step] = {}
-        self._clock = 0
+        self.clock = 0
 
     def register(self, step: Step) -> None:
         """Note a step before its activity is scheduled."""
@@ -82,8 +82,8 @@ class Saga:
         """Note that the step succeeded, or that its outcome is unknown."""
         if (step := self.steps.get(address)) is None:
             return
-        self._clock += 1
-        step.order, step.state, step.line = self._clock, state, line
+        self.clock += 1
+        step.order, step.state, step.line = self.clock, state, line
 
     def forget_scheduled(self, address: str) -> None:
         """A definite failure did nothing: there is nothing to undo, unless the step was done before it failed."""

@@ -45,6 +45,7 @@ class Status(StrEnum):
 
 END = "(end)"
 _NOTHING = RuleNode(type="rule")
+_NOT_STARTED = frozenset({Status.PENDING, Status.READY, Status.CONFLICT})
 _FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.TIMED_OUT, Status.CANCELLED, Status.SKIPPED})
 
 
@@ -99,6 +100,10 @@ class Scope:
         self.end = NodeRun(PlanNode(END, len(self.nodes), _NOTHING, (), (), frozenset()), 0)
         """The join of everything that is left when the last node is done."""
         self.open = len(self.nodes)
+
+    def node(self, name: str) -> NodeRun:
+        """A node of the scope, or the join at its end."""
+        return self.end if name == END else self.nodes[name]
 
     def address(self, run: NodeRun) -> str:
         """The node's name in the run."""
@@ -158,6 +163,14 @@ class Scope:
         if run.planned.node.join == "first":
             edges = run.taken[:1]
         return list(dict.fromkeys(self.nodes[edge.edge.source] for edge in edges))
+
+    def follow(self, run: NodeRun) -> None:
+        """A node starts: it stands on its predecessors' lines. A line on which nothing can start any more is let go."""
+        for predecessor in self.predecessors(run):
+            predecessor.followed = True
+            targets = (self.nodes[edge.edge.target] for edge in predecessor.planned.outgoing)
+            if all(target is run or target.status not in _NOT_STARTED for target in targets):
+                predecessor.line = None
 
     def frontier(self) -> list[NodeRun]:
         """Nodes with a line that no later node stands on: together they are the context now."""
