@@ -14,6 +14,7 @@ import warnings
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,9 @@ class DemoServices:
 async def demo_services(environ: Mapping[str, str], *, postgres: bool = True) -> AsyncIterator[DemoServices]:
     """Start the database and, where `environ` has no `OPENAI_API_KEY`, the stand-in model; stop them at the end."""
     async with AsyncExitStack() as stack:
+        # The model libraries take seconds to import: they do so while the servers start.
+        importing = asyncio.create_task(asyncio.to_thread(_import_clients))
+        stack.push_async_callback(lambda: importing)
         url, note = await stack.enter_async_context(_database(postgres=postgres))
         given, notes = {"POSTGRES_URL": url}, [note]
         if not environ.get("OPENAI_API_KEY"):
@@ -44,6 +48,11 @@ async def demo_services(environ: Mapping[str, str], *, postgres: bool = True) ->
             given |= {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": "stand-in"}
             notes.append(stand_in_model.BANNER)
         yield DemoServices(given, tuple(notes))
+
+
+def _import_clients() -> None:
+    for module in ("activities.db", "activities.ai", "pydantic_ai.models.openai"):
+        import_module(module)
 
 
 @asynccontextmanager
