@@ -55,15 +55,20 @@ class Line:
         """A line on which nothing has been written yet."""
         return cls(data, version, data)
 
-    def advance(self, changes: ChangeSet, *, writer: int, by: str, at: int) -> tuple[Line, ChangeSet]:
-        """The line after a writer's changes, and the changes as the deep diff that they came down to."""
+    def advance(
+        self, changes: ChangeSet, *, writer: int, by: str, at: int, version: int | None = None
+    ) -> tuple[Line, ChangeSet]:
+        """The line after a writer's changes, and the changes as the deep diff that they came down to.
+
+        The writes carry `version` where the writer counted its versions itself.
+        """
         refined = refine(self.data, changes)
         refined = ChangeSet(self.version, refined.set, refined.removed, by, at)
         bit = 1 << writer
         if not refined:
             return Line(self.root, self.root_version, self.data, self.seen | bit, self.made, self.writes), refined
         made = self.made if self.made & bit else self.made | bit
-        writes = self._written(refined, writer, self.root_version + made.bit_count())
+        writes = self._written(refined, writer, self.root_version + made.bit_count() if version is None else version)
         data = apply(self.data, refined)
         return Line(self.root, self.root_version, data, self.seen | bit, made, writes), refined
 

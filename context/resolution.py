@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Final, Self
 
-from context.values import MISSING, Json, Missing, Path, same
+from context.values import MISSING, Json, Missing, Path, parse_path, same
 from errors import InputError
 
 
@@ -26,9 +26,8 @@ class ConflictResolution(StrEnum):
     @classmethod
     def parse(cls, text: str) -> Self:
         """`LastWriteWins` or `last_write_wins`. Raises InputError listing the strategies."""
-        wanted = text.replace("_", "").lower()
         for member in cls:
-            if member.value.replace("_", "") == wanted:
+            if _plain(member) == _plain(text):
                 return member
         raise InputError(f"{text!r} is not a conflict resolution", suggestion=f"use one of {', '.join(cls)}")
 
@@ -46,12 +45,30 @@ class Reducer(StrEnum):
 Policy = ConflictResolution | Reducer
 
 
+def parse_policy(text: str) -> Policy:
+    """A strategy or a reducer by its name. Raises InputError listing them."""
+    policies: list[Policy] = [*ConflictResolution, *Reducer]
+    for policy in policies:
+        if _plain(policy) == _plain(text):
+            return policy
+    raise InputError(f"{text!r} is not a merge policy", suggestion=f"use one of {', '.join(policies)}")
+
+
 @dataclass(frozen=True, slots=True)
 class Policies:
     """The policy for each path: that of its longest declared prefix, else the default."""
 
     default: ConflictResolution = ConflictResolution.LAST_WRITE_WINS
     by_path: Mapping[Path, Policy] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, default: str, by_path: Mapping[str | Path, str] | None = None) -> Self:
+        """From names and from paths as text (`order.status`). Raises InputError."""
+        paths = {
+            parse_path(path) if isinstance(path, str) else path: parse_policy(name)
+            for path, name in (by_path or {}).items()
+        }
+        return cls(ConflictResolution.parse(default), paths)
 
     def at(self, path: Path) -> Policy:
         """The policy for a path. A policy for `order` covers `order.status`."""
@@ -80,6 +97,10 @@ class Unsettled(Enum):
 
 UNSETTLED: Final = Unsettled.UNSETTLED
 """Nobody but a person may choose."""
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def settle(base: Json | Missing, candidates: Sequence[Candidate], policy: Policy) -> Json | Missing | Unsettled:
