@@ -25,6 +25,8 @@ from workflows.graph_workflow import DynamicGraphWorkflow, GraphWorkflow
 
 WORKFLOWS: Sequence[type] = (GraphWorkflow, DynamicGraphWorkflow)
 _GRACE = timedelta(seconds=20)
+_CANCELLATION = timedelta(seconds=1)
+"""How long heartbeats are held back. A cancellation reaches an activity with the answer to one of them."""
 
 log = structlog.get_logger("anabranch.worker")
 
@@ -41,9 +43,17 @@ def sandbox(*, strict: bool = False) -> WorkflowRunner:
 
 
 def build_worker(
-    client: Client, settings: Settings, activities: NodeActivities, *, runner: WorkflowRunner | None = None
+    client: Client,
+    settings: Settings,
+    activities: NodeActivities,
+    *,
+    runner: WorkflowRunner | None = None,
+    grace: timedelta = _GRACE,
 ) -> Worker:
-    """A worker that serves every graph and every node type on the settings' task queue."""
+    """A worker that serves every graph and every node type on the settings' task queue.
+
+    When it is stopped, activities that run are cancelled after `grace`.
+    """
     return Worker(
         client,
         task_queue=settings.task_queue,
@@ -53,18 +63,25 @@ def build_worker(
         max_cached_workflows=settings.max_cached_workflows,
         max_concurrent_activities=settings.max_concurrent_activities,
         max_eager_activity_reservations_per_workflow_task=10,
-        graceful_shutdown_timeout=_GRACE,
+        graceful_shutdown_timeout=grace,
+        default_heartbeat_throttle_interval=_CANCELLATION,
         workflow_failure_exception_types=[AnabranchError],
     )
 
 
-async def serve(settings: Settings, client: Client | None = None, stop: asyncio.Event | None = None) -> None:
-    """Work until `stop` is set. Raises Unavailable when no server answers."""
+async def serve(
+    settings: Settings,
+    client: Client | None = None,
+    stop: asyncio.Event | None = None,
+    *,
+    grace: timedelta = _GRACE,
+) -> None:
+    """Work until `stop` is set, then `grace` at most. Raises Unavailable when no server answers."""
     client = client or await connect(settings)
     stop = stop or asyncio.Event()
     activities = node_activities(settings)
     try:
-        async with build_worker(client, settings, activities):
+        async with build_worker(client, settings, activities, grace=grace):
             log.info("worker started", task_queue=settings.task_queue, graphs=str(settings.graphs))
             await stop.wait()
             log.info("worker stops")

@@ -76,13 +76,17 @@ def run(
     from cli.logs import log_to_stderr
     from cli.run import Order, execute
     from graph.load import load_graph
+    from graph.plan import plan_graph
+    from workflows.input import check_input
 
     path = the_file(file, file_option)
     loaded = load_graph(path)
     show_problems(loaded.warnings)
+    data = context_data(source, assignments or [])
+    check_input(plan_graph(loaded.graph, loaded.graphs), data)
     order = Order(
         loaded.graph,
-        context_data(source, assignments or []),
+        data,
         settings(task_queue=task_queue, graphs=path.parent),
         workflow_id or f"{loaded.graph.name}-{uuid.uuid4().hex[:8]}",
         follow=(out().is_terminal and not as_json) if follow is None else follow,

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client
@@ -17,6 +18,9 @@ from settings import Settings
 from transport.client import connect
 from transport.devserver import LOOPBACK, DevServer
 from worker import serve
+
+_GRACE = timedelta(seconds=2)
+"""What still runs when a command ends is cancelled: whoever pressed Ctrl-C does not want to wait for it."""
 
 
 @asynccontextmanager
@@ -39,7 +43,7 @@ async def embedded_server(settings: Settings, **options: Any) -> AsyncIterator[t
 async def worker_beside(settings: Settings, client: Client) -> AsyncIterator[asyncio.Task[None]]:
     """A worker of this process. Its task ends early only if it fails: wait for it beside what you wait for."""
     stop = asyncio.Event()
-    serving = asyncio.create_task(serve(settings, client, stop), name="worker")
+    serving = asyncio.create_task(serve(settings, client, stop, grace=_GRACE), name="worker")
     try:
         yield serving
     finally:
@@ -71,9 +75,9 @@ def environment(given: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def interruptible(on_signal: Callable[[int], None]) -> Iterator[None]:
-    """Have SIGINT and SIGTERM call `on_signal` with their number, in the event loop, in place of ending the process."""
+    """Have Ctrl-C, SIGTERM and a closed terminal call `on_signal` with the signal's number, in the event loop."""
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in numbers:
         loop.add_signal_handler(number, on_signal, number)
     try:
@@ -90,14 +94,14 @@ def check_port(port: int, option: str) -> None:
             return
     except OSError as error:
         raise ConfigurationError(
-            f"port {port} cannot be used: {os.strerror(error.errno)}",
+            f"port {port} cannot be used: {os.strerror(error.errno or 0)}",
             place=option,
             suggestion=f"give another with {option}, or stop what listens on {port}",
         ) from None
 
 
 async def work(settings: Settings) -> None:
-    """A worker for the server that the environment names, until SIGINT or SIGTERM. Raises Unavailable."""
+    """A worker for the server that the environment names, until Ctrl-C or SIGTERM. Raises Unavailable."""
     stop = asyncio.Event()
     with interruptible(lambda _: stop.set()):
         await serve(settings, stop=stop)

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -70,6 +71,9 @@ def main() -> None:
     Leaves without tearing the interpreter down: after Temporal's client was used that can crash, and replace the exit
     code by a signal's.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without a character is no reason to fail
     code = _exit_code()
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from rich.json import JSON
-from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.service import RPCError
 
 from cli.failure import describe, show_failure
@@ -48,19 +50,29 @@ class Watch:
         An interrupt leaves the run to itself or, where it is to be cancelled, cancels it; a second one leaves then.
         """
         result = asyncio.ensure_future(self._handle.result())
-        leave = asyncio.ensure_future(self._leave.wait())
         with interruptible(lambda _: self._interrupted(cancel=cancel_on_interrupt)):
-            live = asyncio.create_task(draw(self._handle, self._graph, result)) if self._follow else None
-            await first_of(result, leave, worker=self._worker)
-            leave.cancel()
-            if live is not None:
-                if not result.done():
-                    live.cancel()
-                await asyncio.wait({live})
+            async with self._drawing(result) as drawn:
+                leave = asyncio.ensure_future(self._leave.wait())
+                await first_of(result, leave, worker=self._worker)
+                leave.cancel()
+                if result.done() and drawn is not None:
+                    await drawn
         if not result.done():
             result.cancel()
             return self._left()
         return self._outcome(result)
+
+    @asynccontextmanager
+    async def _drawing(self, result: asyncio.Future[Any]) -> AsyncIterator[asyncio.Task[None] | None]:
+        if not self._follow:
+            yield None
+            return
+        task = asyncio.create_task(draw(self._handle, self._graph, result))
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
 
     def _interrupted(self, *, cancel: bool) -> None:
         self._interrupts += 1
@@ -110,5 +122,5 @@ async def _look(handle: WorkflowHandle[Any, Any], live: LiveRun) -> None:
         live.show(await handle.query("status"))
         if live.closed > closed:
             live.show_history(await handle.query("history"))
-    except RPCError as error:
-        live.cannot_see(error.message)
+    except (RPCError, WorkflowQueryFailedError) as error:
+        live.cannot_see(str(error))
