@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Iterable
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import cast
 
 import httpcore2
 import httpx2
@@ -46,7 +47,7 @@ class PublicNetwork(httpcore2.AsyncNetworkBackend):
     """Connects to the first public address of a host; NodeError where it has none."""
 
     def __init__(self) -> None:
-        self._network = httpcore2.AnyIOBackend()
+        self._network = cast("httpcore2.AsyncNetworkBackend", httpcore2.AnyIOBackend())
 
     async def connect_tcp(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,11 +19,11 @@ class Outcome:
     removed: tuple[str, ...] = ()
 
 
-class Handler(Protocol):
-    """Does what nodes of one type do. `node` is of the type's own class in `graph.model`."""
+Handler = Callable[[NodeTask, Any], Awaitable[Outcome]]
+"""Does once what a node of one type does; the node is of the type's own class in `graph.model`.
 
-    async def __call__(self, task: NodeTask, node: Any) -> Outcome:
-        """Do it once. Raises AnabranchError; only `Unavailable` is tried again, and anything unforeseen."""
+Raises AnabranchError, of which only `Unavailable` is tried again; and so is anything unforeseen.
+"""
 
 
 @runtime_checkable

@@ -118,7 +118,7 @@ class NodeActivities:
         )
 
     def _check_size(self, writes: dict[str, Json]) -> None:
-        sizes = {key: len(msgpack.packb(value)) for key, value in writes.items()}
+        sizes = {key: len(msgpack.packb(value) or b"") for key, value in writes.items()}
         if (total := sum(sizes.values())) > self._max_bytes:
             largest = max(sizes, key=sizes.__getitem__)
             raise SizeLimitExceeded(
