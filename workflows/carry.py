@@ -13,6 +13,7 @@ from context.line_wire import dump_lines, load_lines
 
 from context.changes import ChangeSet
 from context.lineage import Line
+from context.values import MISSING, Json, Missing, Path
 from graph.plan import Plan, PlanNode
 from workflows.commands import Failure
 from workflows.composites import Progress
@@ -60,6 +61,20 @@ def load(machine: Machine, state: State) -> None:
     for prefix, name in state["ready"]:
         scope = scopes[prefix]
         machine.ready.append((scope, scope.node(name)))
+
+
+def dump_choices(choices: Mapping[Path, Json | Missing]) -> list[Any]:
+    """What was settled of the conflicts at a join, while others still wait."""
+    return [[list(path), not isinstance(value, Missing), _json(value)] for path, value in choices.items()]
+
+
+def load_choices(dumped: list[Any]) -> dict[Path, Json | Missing]:
+    """The inverse of `dump_choices`."""
+    return {tuple(path): value if there else MISSING for path, there, value in dumped}
+
+
+def _json(value: Json | Missing) -> Json:
+    return None if isinstance(value, Missing) else value
 
 
 class _Lines:

@@ -9,6 +9,7 @@ from typing import Literal
 from context.lineage import Line
 from context.union import Conflict
 from context.values import Json
+from errors import Unavailable
 from graph.plan import PlanNode
 
 
@@ -27,8 +28,8 @@ class Failure:
 
     @property
     def unknown(self) -> bool:
-        """Whether the node may have had its effect."""
-        return self.outcome != "failure"
+        """Whether the node may have had its effect. A service that stopped answering may have done its work."""
+        return self.outcome != "failure" or self.code == Unavailable.code
 
     def root(self) -> dict[str, Json]:
         """The value of the root `error` in expressions."""

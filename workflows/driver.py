@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
@@ -19,7 +19,8 @@ from graph.model import ActivityNode, Retry
 from graph.plan import plan_of
 from graph.templates import compile_template
 from transport.node_io import GraphRequest, NodeTask, PinnedGraph, RunInfo
-from workflows import views
+from workflows import carry, views
+from workflows.carry import dump_choices, load_choices
 from workflows.commands import (
     AskConflict,
     AskPerson,
@@ -33,6 +34,7 @@ from workflows.commands import (
 from workflows.failures import failure_of, run_error
 from workflows.machine import Machine, iso_time
 from workflows.node_options import local_options, remote_options, retry_policy, runs_locally
+from workflows.scope import Status
 
 _LOAD = Retry(max_attempts=10)
 _LOAD_TIMEOUT = timedelta(seconds=10)
@@ -59,22 +61,64 @@ class GraphRun:
 
     async def execute(self, request: GraphRequest, data: Mapping[str, Json]) -> dict[str, Json]:
         """Run a graph on `data`; returns `{session_id, status, version, data}`. Raises ApplicationError."""
-        self.pinned = await self._load(request)
-        plan = plan_of(self.pinned.definition, self.pinned.graphs)
+        machine = self._prepare(await self._load(request), data)
+        try:
+            self.obey(machine.start(self.now()))
+        except AnabranchError as error:
+            raise ApplicationError(str(error), type=error.code, non_retryable=True) from None
+        return await self._play(machine)
+
+    async def go_on(self, carried: dict[str, Any]) -> dict[str, Json]:
+        """Go on where the workflow run before continued as new."""
+        machine = self._prepare(PinnedGraph.from_wire(carried["pinned"]), {})
+        self.created_at = carried["created_at"]
+        self.choices = {node: dict(load_choices(each)) for node, each in carried["choices"].items()}
+        carry.load(machine, carried["machine"])
+        self.obey(machine.go_on(self.now()))
+        return await self._play(machine)
+
+    def _prepare(self, pinned: PinnedGraph, data: Mapping[str, Json]) -> Machine:
+        self.pinned = pinned
+        plan = plan_of(pinned.definition, pinned.graphs)
         self._run = RunInfo(self.info.first_execution_run_id, self.info.workflow_id, plan.graph.name, "")
         self.machine = Machine(plan, data, run=self._run.root())
         self.machine.held = self._held
-        try:
-            self.obey(self.machine.start(self.now()))
-        except AnabranchError as error:
-            raise ApplicationError(str(error), type=error.code, non_retryable=True) from None
-        finish = await self._finished(self.machine)
-        await workflow.wait_condition(workflow.all_handlers_finished)
+        return self.machine
+
+    async def _play(self, machine: Machine) -> dict[str, Json]:
+        """Until the run is over, or until it should continue as new and nothing is under way."""
+        while not self._at_rest():
+            try:
+                await workflow.wait_condition(self._at_rest)
+            except asyncio.CancelledError:
+                self.obey(machine.cancel("the workflow was cancelled", self.now()))
+        if not self._done.done():
+            self._continue_as_new(machine)
+        finish = self._done.result()
         if finish.failure is None:
-            return views.result(self.machine, finish, self.info.workflow_id)
+            return views.result(machine, finish, self.info.workflow_id)
         if finish.failure.outcome == "cancelled" and finish.failure.node == "":
             raise asyncio.CancelledError(finish.failure.message)
         raise run_error(finish, finish.failure)
+
+    def _at_rest(self) -> bool:
+        if self._done.done():
+            return workflow.all_handlers_finished()
+        machine = self.machine
+        if machine is None or not machine.draining or machine.failure is not None:
+            return False
+        under_way = any(run.status is Status.RUNNING for _, run in machine.work.values())
+        return not under_way and workflow.all_handlers_finished()
+
+    def _continue_as_new(self, machine: Machine) -> NoReturn:
+        assert self.pinned is not None  # noqa: S101 - loaded before anything runs
+        carried = {
+            "pinned": self.pinned.to_wire(),
+            "created_at": self.created_at,
+            "choices": {node: dump_choices(each) for node, each in self.choices.items()},
+            "machine": carry.dump(machine),
+        }
+        workflow.continue_as_new(args=[{}, {"carried": carried}])
 
     def now(self) -> int:
         """The workflow's own time in Unix milliseconds."""
@@ -98,6 +142,8 @@ class GraphRun:
                     task.cancel()
             else:
                 self._tasks[command.address] = asyncio.create_task(self._carry_out(self.machine, command))
+        if workflow.info().is_continue_as_new_suggested():
+            self.machine.draining = True
         workflow.set_current_details(views.details(self.machine))
 
     async def _load(self, request: GraphRequest) -> PinnedGraph:
@@ -110,15 +156,6 @@ class GraphRun:
             summary=request.name,
         )
         return pinned
-
-    async def _finished(self, machine: Machine) -> Finish:
-        while True:
-            try:
-                return await asyncio.shield(self._done)
-            except asyncio.CancelledError:
-                if self._done.cancelled():
-                    raise
-                self.obey(machine.cancel("the workflow was cancelled", self.now()))
 
     async def _carry_out(
         self, machine: Machine, command: RunNode | StartTimer | AskPerson | AskConflict | StartChild

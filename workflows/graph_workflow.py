@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
@@ -21,6 +22,8 @@ class GraphWorkflow(Messages):
     @workflow.run
     async def run(self, *args: Json) -> dict[str, Json]:
         """Returns `{session_id, status, version, data}`."""
+        if (carried := _carried(args)) is not None:
+            return await self.run_of_graph.go_on(carried)
         given = args[0] if len(args) == 1 else None
         if not isinstance(given, dict) or "graph" not in given or given.keys() - {"graph", "data"}:
             raise _bad_input('GraphWorkflow takes one object {"graph": name or definition, "data": {…}}')
@@ -31,7 +34,7 @@ class GraphWorkflow(Messages):
 class DynamicGraphWorkflow(Messages):
     """Run the graph that the workflow's type names, on the one JSON object of the input.
 
-    A second argument `{"graph": definition}` pins a definition; a parent gives it to its child workflows.
+    A second argument `{"graph": definition}` pins a definition: a parent gives it to its child workflows.
     """
 
     @workflow.run
@@ -40,11 +43,21 @@ class DynamicGraphWorkflow(Messages):
         values = [workflow.payload_converter().from_payload(arg.payload) for arg in args]
         if len(values) > 2:  # noqa: PLR2004 - the data, and a pinned definition
             raise _bad_input("a graph takes one JSON object: the context's data")
+        if (carried := _carried(values)) is not None:
+            return await self.run_of_graph.go_on(carried)
         name = workflow.info().workflow_type
         request = GraphRequest(name=name)
         if len(values) == 2 and isinstance(values[1], dict):  # noqa: PLR2004
             request = GraphRequest(name=name, inline=values[1].get("graph"))
         return await self.run_of_graph.execute(request, _data(values[0] if values else {}))
+
+
+def _carried(args: collections.abc.Sequence[Any]) -> dict[str, Any] | None:
+    """The state that the workflow run before handed on, when it continued as new."""
+    if len(args) == 2 and isinstance(args[1], dict):  # noqa: PLR2004 - the input, and what goes with it
+        carried: dict[str, Any] | None = args[1].get("carried")
+        return carried
+    return None
 
 
 def _request(graph: Json) -> GraphRequest:
