@@ -202,6 +202,8 @@ class DistributedContext:
 
     def to_json(self, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> str:
         """As indented JSON with names, for people. Raises WireFormatError and SizeLimitExceeded."""
+        if not _is_context(self.session_id, self.data, self.metadata):
+            raise _malformed()
         metadata = self.metadata._asdict() | {"tags": list(self.metadata.tags)}
         document = {"session_id": self.session_id, "data": self.data, "metadata": metadata}
         return encode_json(document, max_bytes=max_bytes)

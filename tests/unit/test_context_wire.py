@@ -205,6 +205,8 @@ def test_a_mapping_that_is_no_dict_is_refused_with_a_typed_error() -> None:
 def test_what_could_not_be_decoded_is_not_encoded(broken: DistributedContext) -> None:
     with pytest.raises(WireFormatError, match="this is not a context"):
         broken.serialize()
+    with pytest.raises(WireFormatError, match="this is not a context"):
+        broken.to_json()
 
 
 def test_a_context_over_the_limit_names_size_limit_and_the_largest_key() -> None:
