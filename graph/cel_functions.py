@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 MAX_BUILT = 2 * 1024 * 1024
-"""Characters and list elements that one evaluation may build."""
+"""Characters that one evaluation may build; a value that is no text counts as `VALUE_SIZE`."""
+VALUE_SIZE = 8
 
 
 class _Budget(threading.local):
@@ -30,10 +31,15 @@ def reset_budget() -> None:
 
 
 def charge(size: int) -> None:
-    """Count `size` characters or elements as built; OverflowError beyond `MAX_BUILT`."""
+    """Count `size` characters as built; OverflowError beyond `MAX_BUILT`."""
     _budget.spent += size
     if _budget.spent > MAX_BUILT:
-        raise OverflowError(f"the expression builds more than {MAX_BUILT} characters and elements")
+        raise OverflowError(f"the expression builds more than {MAX_BUILT // 1024} KiB")
+
+
+def may_build() -> bool:
+    """Whether the evaluation on this thread is within `MAX_BUILT`."""
+    return _budget.spent <= MAX_BUILT
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +75,22 @@ def _plus_int(a: int, b: int) -> int:
 
 
 def _concat(a: Any, b: Any) -> Any:
-    charge(len(a) + len(b))
+    _count(a)
+    _count(b)
     return a + b
+
+
+def _count(value: object) -> bool:
+    """Charge a value with everything in it; always true."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        charge(len(value) if isinstance(value, str) else VALUE_SIZE)
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            waiting += value.values()
+    return True
 
 
 def _replace(text: str, old: str, new: str) -> str:
@@ -79,7 +99,7 @@ def _replace(text: str, old: str, new: str) -> str:
 
 
 def _split(text: str, separator: str) -> list[str]:
-    charge(len(text))
+    charge(VALUE_SIZE * (text.count(separator) + 1) + len(text))
     return text.split(separator) if separator else list(text)
 
 
@@ -111,7 +131,7 @@ def _substring(text: str, start: int, end: int | None = None) -> str:
 
 
 def _sorted_keys(entries: dict[Any, Any]) -> list[Any]:
-    charge(len(entries))
+    charge(VALUE_SIZE * len(entries))
     return sorted(entries, key=lambda key: (type(key).__name__, key))
 
 
@@ -156,6 +176,8 @@ EVALUATED = (
     Function("@plus", "timestamp", ("duration", "timestamp"), lambda a, b: a + b),
     *_numbers("@divide", _divide),
     Function("@divide", "dyn", ("int", "int"), _divide),
+    Function("@may_build", "bool", (), may_build),
+    Function("@count", "bool", ("dyn",), _count),
     Function("@keys", "list<dyn>", ("map<dyn, dyn>",), _sorted_keys),
 )
 """What the runtime calls; the names with `@` are those that `graph/cel_syntax.py` puts in."""
@@ -163,7 +185,9 @@ EVALUATED = (
 _PAIRS = (("int", "double"), ("double", "int"))
 CHECKED = (
     *TEXT_AND_LISTS,
-    *(Function(name, "double", pair) for name in ("_+_", "_-_", "_*_", "_/_") for pair in _PAIRS),
+    *(Function("_+_", plus.result, plus.parameters) for plus in EVALUATED if plus.name == "@plus"),
+    *(Function("_/_", "dyn", divide.parameters) for divide in EVALUATED if divide.name == "@divide"),
+    *(Function(name, "double", pair) for name in ("_-_", "_*_") for pair in _PAIRS),
     *(Function("_%_", "double", pair) for pair in (("double", "double"), *_PAIRS)),
     *(Function(name, "bool", pair) for name in ("_<_", "_<=_", "_>_", "_>=_") for pair in _PAIRS),
     Function("_==_", "bool", ("dyn", "dyn")),
@@ -173,7 +197,7 @@ CHECKED = (
     Function("_?_:_", "dyn", ("bool", "dyn", "dyn")),
 )
 """What the checker accepts beyond CEL: a number is a number, and a list or a choice may mix types."""
-CHECKER_EXCLUDES = ("_==_", "_!=_", "@in", "_?_:_")
+CHECKER_EXCLUDES = ("_+_", "_/_", "_==_", "_!=_", "@in", "_?_:_")
 """CEL's own declarations that `CHECKED` takes the place of."""
 
 

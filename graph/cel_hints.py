@@ -8,18 +8,6 @@ from difflib import get_close_matches
 from graph import cel_functions
 from graph.cel_syntax import MATH_FUNCTIONS, TYPE_NAMES
 
-LITERALS = {
-    "True": "true",
-    "False": "false",
-    "None": "null",
-    "TRUE": "true",
-    "FALSE": "false",
-    "NULL": "null",
-    "nil": "null",
-    "undefined": "null",
-}
-"""What other languages call CEL's literals; a context key of such a name is reached as `context.NAME`."""
-
 _CEL = ["all", "contains", "endsWith", "exists", "exists_one", "filter", "has", "map", "matches", "size", "startsWith"]
 _CONVERSIONS = ["bool", "double", "duration", "dyn", "int", "string", "timestamp", "type"]
 _FUNCTIONS = {

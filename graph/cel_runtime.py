@@ -24,7 +24,7 @@ from graph.cel_functions import Function
 from graph.cel_syntax import MAX_NAME
 
 MAX_RESULT = 2 * 1024 * 1024
-"""Characters and elements of one result."""
+"""Characters of one result; a value that is no text counts as `cel_functions.VALUE_SIZE`."""
 
 _ISSUE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
 _CONFIG = "name: checker\nstdlib:\n  exclude_functions:\n" + "".join(
@@ -45,8 +45,9 @@ class Program:
     def __init__(self, tree: bytes) -> None:
         try:
             self._expression = _evaluator().deserialize(tree)
-        except RuntimeError as error:
-            raise _not_compiled(error) from None
+        except RuntimeError:
+            # What may go wrong with a tree that was parsed and checked is that protobuf refuses its depth.
+            raise ExpressionError("the expression nests too deeply", suggestion="split it into several rules") from None
 
     def evaluate(self, variables: Mapping[str, Json]) -> Json:
         """The value as plain JSON; EvaluationFailed when there is none."""
@@ -66,7 +67,10 @@ class Program:
 def parse(source: str) -> bytes:
     """The serialized tree of `source`; ExpressionError where it is no CEL."""
     try:
+        source.encode()
         tree: bytes = _evaluator().compile(source, disable_check=True).serialize()
+    except UnicodeEncodeError as error:
+        raise ExpressionError("a lone surrogate is no character", column=error.start + 1) from None
     except RuntimeError as error:
         raise _not_compiled(error) from None
     return tree
@@ -130,7 +134,7 @@ class _Conversion:
 
     def json(self, value: Any) -> Json:
         """`value` as JSON: keys sorted, instants as text."""
-        self._spend(len(value) if isinstance(value, str) else 1)
+        self._spend(len(value) if isinstance(value, str) else cel_functions.VALUE_SIZE)
         if value is None or isinstance(value, bool | int | str):
             return value
         if isinstance(value, float):
@@ -153,7 +157,7 @@ class _Conversion:
     def _spend(self, size: int) -> None:
         self.left -= size
         if self.left < 0:
-            raise EvaluationFailed(f"the result holds more than {MAX_RESULT} characters and elements")
+            raise EvaluationFailed(f"the result holds more than {MAX_RESULT // 1024} KiB")
 
 
 def _finite(number: float) -> float:

@@ -1,102 +1,42 @@
-"""The syntax tree of a CEL expression: what it reads, how far its values may grow, and the tree that is evaluated.
+"""The syntax tree of a CEL expression: what it reads, and the tree that is evaluated.
 
-The runtime's parser hands its tree out as a serialized `cel.expr.ParsedExpr`
-(https://github.com/google/cel-spec/blob/master/proto/cel/expr/syntax.proto). Before it is evaluated
+Before a tree is evaluated
 
 - each read (`order.total`, `has(context.coupon)`) becomes one variable, so that only what is read is converted;
 - `+` and `/` become those of `graph/cel_functions.py`: one bounds what it builds, the other knows one number type;
-- `map` and `filter` over an object go by its sorted keys: the runtime's own order changes with the process.
+- `map` and `filter` over an object go by its sorted keys: the runtime's own order changes with the process;
+- what a loop builds is counted as it is built: `[x].map(a, [a, a]).map(b, [b, b])…` doubles at each step, and the
+  runtime counts iterations, not sizes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory
+from graph.cel_tree import Expr, SyntaxRefused, Tree
 
 TYPE_NAMES = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "uint", "google"})
 """Identifiers that CEL keeps for its types; a context key of such a name is reached as `context.NAME`."""
 MATH_FUNCTIONS = frozenset({"abs", "ceil", "floor", "isFinite", "isInf", "isNaN", "round", "sign", "sqrt", "trunc"})
 REPLACED = {"_+_": "@plus", "_/_": "@divide"}
+LITERALS = {
+    "True": "true",
+    "False": "false",
+    "None": "null",
+    "TRUE": "true",
+    "FALSE": "false",
+    "NULL": "null",
+    "nil": "null",
+    "undefined": "null",
+}
+"""What other languages call CEL's literals; a context key of such a name is reached as `context.NAME`."""
+CHUNK = 100
+"""Elements that a list-building loop collects before it begins another list."""
+MAX_ENTRIES = 256
+"""Elements of lists and values of objects that an expression spells out, constants apart."""
 MAX_NAME = 256
 """Characters of a free name."""
-LOOP_GROWTH = 32
-MAX_GROWTH = 100_000
-MAX_ARGUMENT_GROWTH = 4_096
-
-_Field = descriptor_pb2.FieldDescriptorProto
-_SCALARS = {
-    "bool": _Field.TYPE_BOOL,
-    "int32": _Field.TYPE_INT32,
-    "int64": _Field.TYPE_INT64,
-    "string": _Field.TYPE_STRING,
-}
-# The part of syntax.proto that is looked at: message, field, (number, type); a star repeats. Protobuf keeps the rest.
-_MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
-    "ParsedExpr": {"expr": (2, "Expr"), "source_info": (3, "SourceInfo")},
-    "SourceInfo": {"positions": (4, "Position*")},
-    "Position": {"key": (1, "int64"), "value": (2, "int32")},
-    "Expr": {
-        "id": (2, "int64"),
-        "constant": (3, "Constant"),
-        "ident": (4, "Ident"),
-        "select": (5, "Select"),
-        "call": (6, "Call"),
-        "list": (7, "List"),
-        "struct": (8, "Struct"),
-        "loop": (9, "Comprehension"),
-    },
-    "Constant": {"bool_value": (2, "bool"), "string_value": (6, "string")},
-    "Ident": {"name": (1, "string")},
-    "Select": {"operand": (1, "Expr"), "field": (2, "string"), "test_only": (3, "bool")},
-    "Call": {"target": (1, "Expr"), "function": (2, "string"), "args": (3, "Expr*")},
-    "List": {"elements": (1, "Expr*")},
-    "Struct": {"name": (1, "string"), "entries": (2, "Entry*")},
-    "Entry": {"map_key": (3, "Expr"), "value": (4, "Expr")},
-    "Comprehension": {
-        "iter_var": (1, "string"),
-        "iter_range": (2, "Expr"),
-        "accu_var": (3, "string"),
-        "accu_init": (4, "Expr"),
-        "loop_condition": (5, "Expr"),
-        "loop_step": (6, "Expr"),
-        "result": (7, "Expr"),
-    },
-}
-
-
-def _schema() -> Any:
-    file = descriptor_pb2.FileDescriptorProto(name="cel_syntax.proto", package="cel", syntax="proto2")
-    for message, fields in _MESSAGES.items():
-        described = file.message_type.add(name=message)
-        for name, (number, kind) in fields.items():
-            label = _Field.LABEL_REPEATED if kind.endswith("*") else _Field.LABEL_OPTIONAL
-            added = described.field.add(name=name, number=number, label=label)
-            if scalar := _SCALARS.get(kind):
-                added.type = scalar
-            else:
-                added.type, added.type_name = _Field.TYPE_MESSAGE, f".cel.{kind.rstrip('*')}"
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return pool
-
-
-# Declared as proto2, where a constant `false` or `""` that was read is written again.
-_POOL = _schema()
-_ParsedExpr: Any = message_factory.GetMessageClass(_POOL.FindMessageTypeByName("cel.ParsedExpr"))
-_Expr: Any = message_factory.GetMessageClass(_POOL.FindMessageTypeByName("cel.Expr"))
-
-
-class SyntaxRefused(ValueError):
-    """The tree holds what Anabranch does not evaluate. `offset` counts the source's characters."""
-
-    def __init__(self, message: str, offset: int, suggestion: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.offset = offset
-        self.suggestion = suggestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +69,12 @@ class Syntax:
 
 
 def analyse(source: str, serialized: bytes) -> Syntax:
-    """The syntax of a serialized `ParsedExpr`; SyntaxRefused when a value in it may grow without bound."""
-    envelope = any_pb2.Any.FromString(serialized)
-    parsed = _ParsedExpr.FromString(envelope.value)
-    offsets = {position.key: position.value for position in parsed.source_info.positions}
-    _Growth(offsets).of(parsed.expr, {})
-    rewriter = _Rewriter(offsets, list(source))
-    rewriter.visit(parsed.expr, frozenset())
-    envelope.value = parsed.SerializeToString(deterministic=True)
-    direct = parsed.expr.ident.name == "@0"
-    program = envelope.SerializeToString(deterministic=True)
-    return Syntax(tuple(rewriter.reads), program, direct, "".join(rewriter.anonymous))
+    """The syntax of a serialized `ParsedExpr`; SyntaxRefused for what Anabranch does not evaluate."""
+    tree = Tree(serialized)
+    rewriter = _Rewriter(tree.offsets, list(source))
+    rewriter.visit(tree.root, frozenset())
+    direct = tree.root.ident.name == "@0"
+    return Syntax(tuple(rewriter.reads), tree.serialized(), direct, "".join(rewriter.anonymous))
 
 
 @dataclass(slots=True)
@@ -149,19 +84,20 @@ class _Rewriter:
     offsets: dict[int, int]
     anonymous: list[str]
     reads: dict[Read, str] = field(default_factory=dict)
+    entries: int = 0
 
     def visit(self, expr: Any, bound: frozenset[str]) -> None:
+        """Rewrite `expr`; `bound` are the variables of the loops around it."""
         if read := _read(expr, bound):
             self._hide(expr)
             name = self.reads.setdefault(read, f"@{len(self.reads)}")
-            expr.CopyFrom(_Expr(id=expr.id, ident={"name": name}))
+            expr.CopyFrom(Expr(id=expr.id, ident={"name": name}))
         elif expr.HasField("select"):
             self.visit(expr.select.operand, bound)
         elif expr.HasField("call"):
             self._call(expr, bound)
         elif expr.HasField("list"):
-            for element in expr.list.elements:
-                self.visit(element, bound)
+            self._entries(expr, list(expr.list.elements), bound)
         elif expr.HasField("struct"):
             self._struct(expr, bound)
         elif expr.HasField("loop"):
@@ -173,6 +109,8 @@ class _Rewriter:
         name, offset = expr.ident.name.removeprefix("."), self.offsets[expr.id]
         if len(name) > MAX_NAME:
             raise SyntaxRefused(f"a name has at most {MAX_NAME} characters", offset, 'write context["…"]')
+        if instead := LITERALS.get(name):
+            raise SyntaxRefused(f"{name!r} is no CEL literal", offset, f"write {instead}")
         self.anonymous[offset : offset + len(name)] = "_" * len(name)
 
     def _call(self, expr: Any, bound: frozenset[str]) -> None:
@@ -181,7 +119,7 @@ class _Rewriter:
             raise SyntaxRefused("JSON has no bytes", self.offsets.get(expr.id, 0), "keep them as Base64 text")
         if call.HasField("target") and not _is_math(call):
             self.visit(call.target, bound)
-        accumulates = call.function == "_+_" and call.args[0].ident.name.startswith("@")
+        accumulates = _accumulates(call)
         for argument in call.args:
             self.visit(argument, bound)
         if not accumulates:
@@ -194,20 +132,38 @@ class _Rewriter:
                 self.offsets.get(expr.id, 0),
                 "write an object: {'key': value}",
             )
-        for entry in expr.struct.entries:
-            self.visit(entry.map_key, bound)
-            self.visit(entry.value, bound)
+        self._entries(expr, [part for entry in expr.struct.entries for part in (entry.map_key, entry.value)], bound)
+
+    def _entries(self, expr: Any, entries: list[Any], bound: frozenset[str]) -> None:
+        self.entries += sum(not entry.HasField("constant") for entry in entries)
+        if self.entries > MAX_ENTRIES:
+            raise SyntaxRefused(
+                f"the expression spells out more than {MAX_ENTRIES} elements and values",
+                self.offsets.get(expr.id, 0),
+                "write the list or object in the YAML, with a hole for each value",
+            )
+        for entry in entries:
+            self.visit(entry, bound)
+            if bound and _copies(entry):
+                entry.CopyFrom(_counted(entry))
 
     def _loop(self, loop: Any, bound: frozenset[str]) -> None:
-        builds_list = loop.accu_init.HasField("list")
+        is_list = loop.iter_range.loop.accu_init.HasField("list")
         self.visit(loop.iter_range, bound)
-        self.visit(loop.accu_init, bound)
         inner = bound | {loop.iter_var, loop.accu_var}
-        self.visit(loop.loop_condition, inner)
-        self.visit(loop.loop_step, inner)
-        self.visit(loop.result, inner)
-        if builds_list and not loop.iter_range.HasField("list"):
+        if not loop.accu_init.HasField("list"):
+            for part in (loop.loop_condition, loop.loop_step, loop.result):
+                self.visit(part, inner)
+            return
+        condition, built = _parts(loop.loop_step)
+        if condition is not None:
+            self.visit(condition, inner)
+        self.visit(built, inner)
+        if _copies(built) and built.ident.name != loop.iter_var:
+            built.CopyFrom(_counted(built))
+        if not (loop.iter_range.HasField("list") or is_list):
             loop.iter_range.CopyFrom(_in_order(loop.iter_range))
+        _chunk(loop, condition, built)
 
 
 def _read(expr: Any, bound: frozenset[str]) -> Read | None:
@@ -241,112 +197,87 @@ def _is_math(call: Any) -> bool:
     return call.target.ident.name == "math" and call.function in MATH_FUNCTIONS
 
 
-def _call(function: str, *args: Any) -> Any:
-    return _Expr(call={"function": function, "args": args})
+def _accumulates(call: Any) -> bool:
+    """Whether this is the `accumulator + [element]` or `accumulator + 1` of a macro. Authors cannot write `@`."""
+    return bool(call.function == "_+_" and call.args[0].ident.name.startswith("@"))
 
 
-def _name(name: str) -> Any:
-    return _Expr(ident={"name": name})
+def _parts(step: Any) -> tuple[Any | None, Any]:
+    """The condition, if any, and the element of a step `condition ? accumulator + [element] : accumulator`."""
+    if step.call.function == "_?_:_":
+        condition, then, _ = step.call.args
+        return condition, then.call.args[1].list.elements[0]
+    return None, step.call.args[1].list.elements[0]
+
+
+def _chunk(loop: Any, condition: Any | None, built: Any) -> None:
+    """Make the loop collect in chunks: the runtime copies a list to append to it, so that one list costs n² copies.
+
+    The accumulator is `[full chunks, chunk]`. The loop ends where too much has been built; CEL goes on after an error.
+    """
+    name = loop.accu_var
+    full, chunk = (_call("_[_]", _name(name), Expr(constant={"int64_value": index})) for index in (0, 1))
+    has_room = _call("_<_", _call("size", chunk), Expr(constant={"int64_value": CHUNK}))
+    chunks = _call("_?_:_", has_room, full, _call("_+_", full, _list(chunk)))
+    step = _list(chunks, _call("_+_", _call("_?_:_", has_room, chunk, _list()), _list(built)))
+    if condition is not None:
+        step = _call("_?_:_", condition, step, _name(name))
+    joined = _loop("@chunk", full, "@joined", _list(), _call("_+_", _name("@joined"), _name("@chunk")))
+    joined.loop.loop_condition.constant.bool_value = True
+    joined.loop.result.CopyFrom(_call("_+_", _name("@joined"), chunk))
+    loop.accu_init.CopyFrom(_list(_list(), _list()))
+    loop.loop_condition.CopyFrom(_call("@may_build"))
+    loop.loop_step.CopyFrom(step)
+    loop.result.CopyFrom(joined)
+
+
+def _copies(expr: Any) -> bool:
+    """Whether the value is another one's, of any size. Lists and objects count their entries, functions themselves."""
+    if expr.HasField("call"):
+        return expr.call.function in ("_?_:_", "_[_]", "dyn", "string")
+    return not (expr.HasField("list") or expr.HasField("struct"))
+
+
+def _counted(value: Any) -> Any:
+    """`let built = value in @count(built) ? built : built`; `@count` fails where too much has been built."""
+    built = _name("@built")
+    return _let("@built", value, _call("_?_:_", _call("@count", built), built, built))
 
 
 def _in_order(objects: Any) -> Any:
-    """`let range = objects in type(range) == map ? @keys(range) : range`, where a loop over nothing is the `let`."""
+    """`let range = objects in type(range) == map ? @keys(range) : range`."""
     held = _name("@range")
     is_map = _call("_==_", _call("type", held), _name("map"))
-    return _Expr(
+    return _let("@range", objects, _call("_?_:_", is_map, _call("@keys", held), held))
+
+
+def _let(name: str, value: Any, result: Any) -> Any:
+    """A variable, evaluated once: as CEL's `cel.bind` has it, a loop over nothing."""
+    let = _loop("@unused", _list(), name, value, _name(name))
+    let.loop.loop_condition.constant.bool_value = False
+    let.loop.result.CopyFrom(result)
+    return let
+
+
+def _loop(variable: str, objects: Any, accumulator: str, start: Any, step: Any) -> Any:
+    return Expr(
         loop={
-            "iter_var": "@unused",
-            "iter_range": _Expr(list={}),
-            "accu_var": "@range",
-            "accu_init": objects,
-            "loop_condition": _Expr(constant={"bool_value": False}),
-            "loop_step": held,
-            "result": _call("_?_:_", is_map, _call("@keys", held), held),
+            "iter_var": variable,
+            "iter_range": objects,
+            "accu_var": accumulator,
+            "accu_init": start,
+            "loop_step": step,
         }
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Size:
-    """How many copies of one input a value may hold: in all, and in one element of it."""
-
-    whole: int = 1
-    element: int = 1
+def _call(function: str, *args: Any) -> Any:
+    return Expr(call={"function": function, "args": args})
 
 
-_ONE = _Size()
+def _name(name: str) -> Any:
+    return Expr(ident={"name": name})
 
 
-@dataclass(frozen=True, slots=True)
-class _Growth:
-    """Bounds what an expression may build out of copies: `[x].map(a, [a, a]).map(b, [b, b])…` doubles at each step.
-
-    The runtime counts iterations, not sizes. A loop counts as `LOOP_GROWTH` copies, whatever it goes over.
-    """
-
-    offsets: dict[int, int]
-
-    def of(self, expr: Any, scope: Mapping[str, _Size]) -> _Size:
-        size = self._of(expr, scope)
-        self._limit(expr, size, MAX_GROWTH)
-        return size
-
-    def _of(self, expr: Any, scope: Mapping[str, _Size]) -> _Size:
-        if expr.HasField("ident"):
-            return scope.get(expr.ident.name, _ONE)
-        if expr.HasField("select"):
-            element = self.of(expr.select.operand, scope).element
-            return _Size(element, element)
-        if expr.HasField("call"):
-            return self._call(expr, scope)
-        if expr.HasField("list"):
-            return _total([self.of(element, scope) for element in expr.list.elements])
-        if expr.HasField("struct"):
-            return _total([self.of(part, scope) for e in expr.struct.entries for part in (e.map_key, e.value)])
-        return self._loop(expr.loop, scope) if expr.HasField("loop") else _ONE
-
-    def _call(self, expr: Any, scope: Mapping[str, _Size]) -> _Size:
-        call = expr.call
-        sizes = [self.of(arg, scope) for arg in ([call.target] if call.HasField("target") else []) + list(call.args)]
-        if call.function == "_?_:_":
-            return _largest(sizes[1:])
-        for size in sizes:
-            self._limit(expr, size, MAX_ARGUMENT_GROWTH)
-        if call.function == "_[_]":
-            return _Size(sizes[0].element, sizes[0].element)
-        if call.function == "_+_":
-            return _Size(sum(size.whole for size in sizes), max(size.element for size in sizes))
-        return _ONE if call.function.startswith(("_", "@", "!", "size")) else _largest(sizes)
-
-    def _loop(self, loop: Any, scope: Mapping[str, _Size]) -> _Size:
-        range_size = self.of(loop.iter_range, scope)
-        item = _Size(range_size.element, range_size.element)
-        inner = {**scope, loop.iter_var: item, loop.accu_var: _ONE}
-        if not loop.accu_init.HasField("list"):
-            self.of(loop.loop_step, inner)
-            return _ONE
-        step = loop.loop_step
-        if step.call.function == "_?_:_":
-            self.of(step.call.args[0], inner)
-            step = step.call.args[1]
-        (built,) = step.call.args[1].list.elements
-        size = self.of(built, inner)
-        kept = built.ident.name == loop.iter_var
-        return range_size if kept else _Size(LOOP_GROWTH * size.whole, size.whole)
-
-    def _limit(self, expr: Any, size: _Size, limit: int) -> None:
-        if size.whole > limit:
-            raise SyntaxRefused(
-                f"this may build {size.whole} copies of its inputs, over the limit of {limit}",
-                self.offsets.get(expr.id, 0),
-                "loop less deeply, or repeat whole values less often",
-            )
-
-
-def _total(sizes: list[_Size]) -> _Size:
-    return _Size(sum((size.whole for size in sizes), 1), _largest(sizes).whole)
-
-
-def _largest(sizes: list[_Size]) -> _Size:
-    whole = max((size.whole for size in sizes), default=1)
-    return _Size(whole, max((size.element for size in sizes), default=1))
+def _list(*elements: Any) -> Any:
+    return Expr(list={"elements": elements})

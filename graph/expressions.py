@@ -29,7 +29,8 @@ from google.protobuf.message import DecodeError
 from context.values import MISSING, Json, Path
 from errors import EvaluationError, ExpressionError
 from graph import cel_hints, cel_runtime
-from graph.cel_syntax import Read, Syntax, SyntaxRefused, analyse
+from graph.cel_syntax import Read, Syntax, analyse
+from graph.cel_tree import SyntaxRefused
 
 ROOTS = frozenset({"context", "run"})
 """Reserved names of every expression; `item`, `index`, `error`, `result` and the like depend on where it stands."""
@@ -180,17 +181,13 @@ def kind_of(value: object) -> str:
 
 def _syntax(source: str) -> Syntax:
     try:
-        syntax = analyse(source, cel_runtime.parse(source))
+        return analyse(source, cel_runtime.parse(source))
     except SyntaxRefused as refused:
         before = source[: refused.offset]
         line, column = before.count("\n") + 1, refused.offset - before.rfind("\n")
         raise ExpressionError(refused.message, suggestion=refused.suggestion, line=line, column=column) from None
     except (DecodeError, RecursionError):
         raise ExpressionError("the expression nests too deeply", suggestion="split it into several rules") from None
-    for read in syntax.reads:
-        if instead := cel_hints.LITERALS.get(read.path[0]):
-            raise ExpressionError(f"{read.path[0]!r} is no CEL literal", suggestion=f"write {instead}")
-    return syntax
 
 
 def _key(read: Read, reserved: frozenset[str]) -> str | None:

@@ -1,0 +1,334 @@
+"""CEL on plain JSON: what it reads, what it yields, what it refuses and in which words."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from errors import EvaluationError, ExpressionError
+from graph.expressions import ValueMissing, compile_expression, evaluate_condition
+
+DATA: dict[str, Any] = {
+    "a": 5,
+    "b": 2.5,
+    "yes": True,
+    "nothing": None,
+    "name": "Ada",
+    "type": "premium",
+    "items": [{"sku": "x", "price": 1.5, "qty": 2}, {"sku": "y", "price": 3, "qty": 1}],
+    "order": {"total": 120, "customer": {"name": "Ada"}, "in": 1},
+    "stock": {"kiwi": 3, "apple": 0, "fig": 7},
+    "list": [1],
+    "null_type": "data",
+}
+ROOTS: dict[str, Any] = {"run": {"id": "r1", "time": "2026-01-31T12:00:00Z"}}
+
+
+def value(source: str, data: dict[str, Any] = DATA, **roots: Any) -> Any:
+    return compile_expression(source, frozenset(roots)).evaluate(data, {**ROOTS, **roots})
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("4 * 2.5", 10.0),
+        ("a * b", 12.5),
+        ("a + b", 7.5),
+        ("b - a", -2.5),
+        ("size(items) * b", 5.0),
+        ("1 < 1.5", True),
+        ("b >= 2", True),
+        ("1 == 1.0", True),
+        ("a != 5.0", False),
+        ("a in [1, 5.0]", True),
+        ("1.5 in [1, 2]", False),
+        ("5.5 % 2", 1.5),
+        ("-7 % 5", -2),
+        ("yes ? 1 : 2.5", 1),
+        ("[1] + [2.5]", [1, 2.5]),
+        ("math.greatest(1, 2.5)", 2.5),
+        ("math.round(b * 100) / 100", 2.5),
+    ],
+)
+def test_numbers_mix_because_json_has_one_number_type(source: str, expected: object) -> None:
+    assert value(source) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"), [("7 / 2", 3.5), ("6 / 2", 3), ("-7 / 2", -3.5), ("a / 2.5", 2.0), ("7.0 / 2", 3.5)]
+)
+def test_division_is_exact_and_stays_whole_where_it_can(source: str, expected: float) -> None:
+    result = value(source)
+    assert (result, type(result)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(
+    "source", ["1 / 0", "a / 0.0", "5 % 0", "5.5 % 0.0", "9223372036854775807 + 1", "2 * 9223372036854775807"]
+)
+def test_arithmetic_without_a_result_is_an_error(source: str) -> None:
+    with pytest.raises(EvaluationError):
+        value(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "keys", "names"),
+    [
+        ("a > 1 && b < 2", {"a", "b"}, set()),
+        ("context.coupon == 'x'", {"coupon"}, {"context"}),
+        ("has(context.coupon)", {"coupon"}, {"context"}),
+        ("context['coupon code'] == ''", {"coupon code"}, {"context"}),
+        ("order.customer.name", {"order"}, set()),
+        ("items.all(i, i.price > limit)", {"items", "limit"}, set()),
+        ("items.map(a, a.price)", {"items"}, set()),
+        ("items.exists(i, i.sku == sku) && i > 0", {"items", "sku", "i"}, set()),
+        ("{'b': 1}.b", set(), set()),
+        ("{name: 1}", {"name"}, set()),
+        ("'a ' + \"b\" + r'c'", set(), set()),
+        ("run.time == item.x", {"item"}, {"run"}),
+        ("math.floor(math)", {"math"}, set()),
+        ("type(type) == string", {"type"}, set()),
+        ("has(items[0].price)", {"items"}, set()),
+        ("a // b", {"a"}, set()),
+        (".a + . b", {"a", "b"}, set()),
+        ("'ä€😀' + name", {"name"}, set()),
+    ],
+)
+def test_free_names_are_context_keys_and_nothing_else_is(source: str, keys: set[str], names: set[str]) -> None:
+    expression = compile_expression(source)
+    assert (expression.keys, expression.names) == (keys, names)
+
+
+@pytest.mark.parametrize(
+    "source", ["context", "size(context)", "context[name]", "name in context", "context.exists(k, k == 'a')"]
+)
+def test_the_bare_context_reads_every_key(source: str) -> None:
+    assert compile_expression(source).keys is None
+
+
+def test_roots_given_are_not_keys_and_win_over_keys_of_their_name() -> None:
+    expression = compile_expression("item.price * rate + index", frozenset({"item", "index"}))
+    assert expression.keys == {"rate"}
+    assert expression.names == {"item", "index"}
+    assert value("item", {"item": "key"}, item="root") == "root"
+    assert value("context.item", {"item": "key"}, item="root") == "key"
+
+
+def test_keys_asked_for_with_has_are_not_required() -> None:
+    guarded = compile_expression("has(context.coupon) ? coupon : standard")
+    assert guarded.keys == {"coupon", "standard"}
+    assert guarded.required == {"standard"}
+    assert compile_expression("context.coupon == 'x'").required == frozenset()
+
+
+def test_only_what_is_read_of_the_context_is_looked_at() -> None:
+    seen: set[str] = set()
+
+    class Watched(dict[str, Any]):
+        def __getitem__(self, key: str) -> Any:
+            seen.add(key)
+            return super().__getitem__(key)
+
+    assert value("a > 1 && order.total > 100", Watched(DATA)) is True
+    assert seen == {"a", "order"}
+
+
+def test_a_value_of_the_context_comes_back_as_it_is_in_its_order() -> None:
+    assert value("stock") is DATA["stock"]
+    assert list(value("context.order.customer").items()) == [("name", "Ada")]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("type == 'premium'", True),
+        ("context.list", [1]),
+        ("context.null_type", "data"),
+        ("order['in'] + order.`in`", 2),
+        ("items.filter(i, i.qty > 1).map(i, i.sku)", ["x"]),
+        ("items.map(i, i.qty > 1, i.sku)", ["x"]),
+        ("items.map(i, i.price * i.qty).sum()", 6.0),
+        ("items.exists_one(i, i.sku == 'y')", True),
+        ("items.map(i, items.map(j, i.sku + j.sku))", [["xx", "xy"], ["yx", "yy"]]),
+        ("[1, 2].sum()", 3),
+        ("'a,b'.split(',').join('-').upperAscii()", "A-B"),
+        ("' x '.trim().replace('x', 'yz').indexOf('z')", 1),
+        ("'straße'.upperAscii().substring(1, 3)", "TR"),
+        ("name.startsWith('A') && name.matches('^A.a$')", True),
+        ("string(a) + string(b)", "52.5"),
+        ("int('7') + double('1.5')", 8.5),
+        ("nothing == null ? 'none' : nothing", "none"),
+        ("[1.0, 'x', null, true]", [1.0, "x", None, True]),
+        ("m", {"": False, "x": {}}),
+        ("m[''] == false && '' in m", True),
+        ("uint(3)", 3),
+    ],
+)
+def test_expressions_yield_plain_json(source: str, expected: object) -> None:
+    assert value(source, {**DATA, "m": {"": False, "x": {}}}) == expected
+
+
+def test_objects_come_in_one_order_on_every_machine() -> None:
+    assert list(value("{'z': 1, 'a': stock, 'm': 2}")) == ["a", "m", "z"]
+    assert list(value("{'a': stock}")["a"]) == ["apple", "fig", "kiwi"]
+    assert value("stock.map(k, k)") == ["apple", "fig", "kiwi"]
+    assert value("stock.filter(k, stock[k] > 0)") == ["fig", "kiwi"]
+
+
+def test_instants_come_out_as_text_and_time_comes_from_the_run() -> None:
+    assert value("timestamp(run.time) + duration('24h')") == "2026-02-01T12:00:00Z"
+    assert value("timestamp('2026-01-01T00:00:00.5Z')") == "2026-01-01T00:00:00.500000Z"
+    assert value("duration('1m30s')") == "90s"
+    assert value("duration('1.5s')") == "1.5s"
+    assert value("timestamp(run.time).getHours()") == 12
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("b'x'", "bytes"),
+        ("int", "a type"),
+        ("double('NaN')", "nan"),
+        ("1e308 * 10.0", "inf"),
+        ("{1: 2}", "no text"),
+        ("{'a': 1, 'a': 2}", "duplicate key"),
+    ],
+)
+def test_what_json_cannot_say_is_no_result(source: str, said: str) -> None:
+    with pytest.raises(EvaluationError, match=said):
+        value(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("coupon", "the context has no key 'coupon' (where it may be absent, ask has(context.coupon) first)"),
+        ("coupon.code", "the context has no key 'coupon' (where it may be absent, ask has(context.coupon) first)"),
+        ("a > 1 && order.vat > 0", "`order.vat` is not there (where it may be absent, ask has(order.vat) first)"),
+        ("order['v a t']", '`order["v a t"]` is not there (where it may be absent, ask "v a t" in order first)'),
+        ("order.total.net", "`order.total` is a number and has no field 'net' (only objects have fields)"),
+        ("has(order.vat.rate)", "`order.vat` is not there (where it may be absent, ask has(order.vat) first)"),
+        ("run.colour", "`run.colour` is not there (where it may be absent, ask has(run.colour) first)"),
+    ],
+)
+def test_a_missing_value_is_named_with_what_to_do(source: str, message: str) -> None:
+    with pytest.raises(ValueMissing) as caught:
+        value(source)
+    assert str(caught.value) == f"`{source}`: {message}"
+
+
+def test_a_root_without_a_value_here_is_named() -> None:
+    with pytest.raises(ValueMissing, match="'error' is not known here"):
+        compile_expression("error.message", frozenset({"error"})).evaluate(DATA, ROOTS)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"), [("yes || coupon", True), ("coupon || yes", True), ("!yes && coupon", False)]
+)
+def test_a_missing_value_that_decides_nothing_is_no_error(source: str, expected: bool) -> None:
+    assert value(source) is expected
+
+
+def test_has_asks_without_reading() -> None:
+    assert value("has(context.coupon)") is False
+    assert value("has(order.customer.name)") is True
+    assert value("has(context.coupon) ? coupon : 'none'") == "none"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("a + name", "`+` does not take (number, text) (convert with string(x), int(x) or double(x))"),
+        ("nothing > 1", "`>` does not take (null, number) (ask `!= null` first)"),
+        ("a ? 1 : 2", "the condition of ? : is neither true nor false (compare it with something, as in `total > 0`)"),
+        ("a == 1 || b", "`||` takes only true and false (compare with something, as in `total > 0`)"),
+        ("a.map(i, i)", "only lists and objects can be looped over"),
+    ],
+)
+def test_a_failure_is_worded_for_whoever_wrote_the_expression(source: str, message: str) -> None:
+    with pytest.raises(EvaluationError) as caught:
+        value(source)
+    assert str(caught.value) == f"`{source}`: {message}"
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "column", "suggestion"),
+    [
+        ("a = 1", 1, 3, "compare with =="),
+        ("a and b", 1, 3, "write && for and"),
+        ("a == 'x and y' or b", 1, 16, "write || for or"),
+        ("not a", 1, 5, "write ! for not"),
+        ("a &&\n  frobnicate(1)", 2, 13, None),
+        ("sizee(a)", 1, 6, "did you mean size?"),
+        ("name.upper()", 1, 11, "did you mean upperAscii?"),
+        ("math.flor(b)", 1, 10, "did you mean math.floor?"),
+        ("True", 1, 1, "write true"),
+        ("a == None", 1, 6, "write null"),
+        ("'x' + 1", 1, 5, "convert with string(x), int(x) or double(x)"),
+        ("a + ", 1, 5, None),
+        ("", 1, 1, None),
+        ("bytes(name)", 1, 6, "keep them as Base64 text"),
+        ("google.protobuf.Timestamp{seconds: 1}", 1, 1, "write an object: {'key': value}"),
+    ],
+)
+def test_what_does_not_compile_says_where_and_what_to_write(
+    source: str, line: int, column: int, suggestion: str | None
+) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        compile_expression(source)
+    assert (caught.value.line, caught.value.column, caught.value.suggestion) == (line, column, suggestion)
+
+
+def test_a_type_name_used_as_a_key_says_how_to_reach_the_key() -> None:
+    with pytest.raises(ExpressionError, match=r"write context\.NAME for a key of that name"):
+        compile_expression("list.x")
+
+
+@pytest.mark.parametrize(("source", "holds"), [("a > 1", True), ("a > 9", False), ("nothing", False), ("null", False)])
+def test_a_condition_is_true_or_false_and_null_is_false(source: str, holds: bool) -> None:
+    assert evaluate_condition(compile_expression(source), DATA, ROOTS) is holds
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"), [("a", "a number"), ("name", "a text"), ("items", "a list"), ("order", "an object")]
+)
+def test_a_condition_of_another_kind_is_refused(source: str, kind: str) -> None:
+    with pytest.raises(EvaluationError, match=f"must be true or false, this is {kind}"):
+        evaluate_condition(compile_expression(source), DATA, ROOTS)
+
+
+def test_the_same_source_and_roots_are_compiled_once() -> None:
+    assert compile_expression("a + 1") is compile_expression("a + 1")
+    assert compile_expression("a + 1", frozenset({"a"})) is not compile_expression("a + 1")
+
+
+def test_an_expression_is_shared_between_threads() -> None:
+    expression = compile_expression("[n, n].map(i, i * 2.5).sum() + n")
+    wrong: list[object] = []
+
+    def work(n: int) -> None:
+        wrong.extend(r for _ in range(300) if (r := expression.evaluate({"n": n}, {})) != n * 6.0)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_list_longer_than_a_chunk_keeps_its_order() -> None:
+    numbers = list(range(1234))
+    assert value("n.map(i, i + 1)", {"n": numbers}) == [i + 1 for i in numbers]
+    assert value("n.filter(i, i % 2 == 0)", {"n": numbers}) == numbers[::2]
+    assert value("[100, 200].map(k, n.filter(i, i < k).size())", {"n": numbers}) == [100, 200]
+
+
+def test_loops_nest_and_follow_each_other() -> None:
+    chain = "[1]" + ".map(x, x + 1)" * 20
+    nested = "1"
+    for level in range(8):
+        nested = f"[{level}, {level}].map(v{level}, {nested})"
+    assert value(chain) == [21]
+    assert value(f"{nested}.size()") == 2
+    with pytest.raises(ExpressionError, match="nests too deeply"):
+        compile_expression("[0].map(v, " * 12 + "1" + ")" * 12)
