@@ -40,10 +40,11 @@ def dry_run(
 
     Rules are evaluated; other nodes end as --outcomes says, or are assumed to succeed with example values.
     """
+    path = the_file(file, file_option)
     from cli.dry_run import rehearse
     from graph.load import load_graph
 
-    loaded = load_graph(the_file(file, file_option))
+    loaded = load_graph(path)
     show_problems(loaded.warnings)
     _leave(rehearse(loaded, context_data(source, assignments or []), outcomes, as_json=as_json))
 
@@ -73,13 +74,13 @@ def run(
     The server is the one that the environment names (TEMPORAL_ADDRESS or a Temporal profile), and a worker must listen
     there. Where none is named, a server and a worker are started for this run alone.
     """
+    path = the_file(file, file_option)
     from cli.logs import log_to_stderr
     from cli.run import Order, execute
     from graph.load import load_graph
     from graph.plan import plan_graph
     from workflows.input import check_input
 
-    path = the_file(file, file_option)
     loaded = load_graph(path)
     show_problems(loaded.warnings)
     data = context_data(source, assignments or [])

@@ -35,13 +35,16 @@ def settings(**options: Any) -> Settings:
 
 
 def context_data(source: str | None, assignments: list[str]) -> dict[str, Json]:
-    """The context's data: the JSON object of a file (`-` is standard input), then `key=value` pairs over it."""
+    """The context's data: the JSON object of a file (`-` is standard input), then `key=value` pairs over it. Raises InputError."""
+    from context.values import check_value
+
     data = {} if source is None else json_object(source)
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not key or not equals:
             raise InputError(f"{assignment!r} is not `key=value`", place="--set", suggestion="write --set quantity=2")
         data[key] = _value(value)
+    check_value(data)
     return data
 
 

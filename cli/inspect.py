@@ -72,9 +72,10 @@ def visualize(
     ] = None,
 ) -> None:
     """Draw a graph: as a tree or boxes for a terminal, as Mermaid text, as an SVG or PNG picture."""
+    path = the_file(file, file_option)
     from graph.load import load_graph
 
-    loaded = load_graph(the_file(file, file_option))
+    loaded = load_graph(path)
     chosen = form or (Format.BOXES if boxes else _format_of(output))
     if boxes and chosen is not Format.BOXES:
         raise typer.BadParameter(f"it contradicts --format {chosen}", param_hint="--graph")
@@ -105,9 +106,8 @@ def _summarise(path: Path, loaded: LoadedGraph) -> None:
     told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     nodes, edges = _counted(len(graph.nodes), "node"), _counted(len(graph.edges), "edge")
     screen.print(Text.assemble(("✔ ", "green"), f"{plain(path)}: ", ("graph is valid", "bold green")))
-    screen.print(
-        Text.assemble("  ", (graph.name, "bold"), f" {plain(graph.version)}  ", (plain(graph.description), "dim"))
-    )
+    about = f"  {plain(graph.description)}" if graph.description else ""
+    screen.print(Text.assemble("  ", (graph.name, "bold"), f" {plain(graph.version)}", (about, "dim")))
     screen.print(Text(f"  {nodes} ({told}), {edges}"))
     screen.print(Text(f"  inputs: {plain(', '.join(sorted(graph_inputs(graph))) or 'none')}"))
     if loaded.graphs:

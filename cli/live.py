@@ -49,7 +49,9 @@ class LiveRun:
         self._note = ""
         self._over = False
         self._spinner = Spinner("dots", style="cyan")
-        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=8, vertical_overflow="crop")
+        self._live = Live(
+            console=console, get_renderable=self.renderable, refresh_per_second=8, vertical_overflow="crop"
+        )
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -86,7 +88,8 @@ class LiveRun:
         nodes: Mapping[str, dict[str, Any]] = self._status.get("nodes", {})
         return nodes
 
-    def _render(self) -> RenderableType:
+    def renderable(self) -> RenderableType:
+        """The run as it was last shown."""
         table = Table.grid(padding=(0, 2))
         table.add_column(no_wrap=True, overflow="ellipsis")
         table.add_column(no_wrap=True, style="dim")

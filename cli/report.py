@@ -61,6 +61,7 @@ def show_finding(
 ) -> None:
     """Print one error or warning to standard error."""
     screen = err()
+    screen.soft_wrap = True  # places stay whole, to be clicked on
     level = Text("warning", "bold yellow") if warning else Text("error", "bold red")
     where = f"{plain(place)}: " if place else ""
     screen.print(Text.assemble(level, (f"[{code}]", level.style), ": ", (where, "bold"), plain(message)))

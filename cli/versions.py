@@ -17,7 +17,7 @@ _SHOWN = 6
 
 def versions_table(history: Iterable[Mapping[str, Any]]) -> Table:
     """What the query `history` answered."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), header_style="dim")
+    table = Table(box=None, padding=(0, 0, 0, 2), header_style="dim")
     table.add_column("version", justify="right", style="bold")
     table.add_column("by", no_wrap=True)
     table.add_column("changes", overflow="fold")

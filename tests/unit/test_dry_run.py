@@ -1,0 +1,112 @@
+"""The loop that drives a machine without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from errors import SizeLimitExceeded
+from graph.model import Graph
+from graph.plan import plan_graph
+from workflows.commands import AskConflict, Failure, RunNode, StartTimer
+from workflows.dry_run import Answer, AnswerOf, Chosen, Done, DryRun, Failed, Work, drive
+from workflows.machine import Machine
+
+RUN = {"id": "r", "session_id": "s", "graph": "g", "attempt": 1}
+NODE = {"type": "python", "handler": "h", "reads": []}
+START = 1_000_000
+
+
+def driven(nodes: Mapping[str, Any], edges: list[tuple[str, str]], answers: AnswerOf, **more: Any) -> DryRun:
+    arrows = [{"from": source, "to": target} for source, target in edges]
+    fields = {key: value for key, value in more.items() if key != "max_steps"}
+    graph = Graph.model_validate({"name": "g", "nodes": nodes, "edges": arrows, **fields})
+    limits = {"max_steps": more["max_steps"]} if "max_steps" in more else {}
+    return drive(Machine(plan_graph(graph), {}, run=RUN), answers, at=START, **limits)
+
+
+def by_address(given: Mapping[str, Answer]) -> AnswerOf:
+    def answer(work: Work) -> Answer:
+        if isinstance(work, StartTimer):
+            return Done(seconds=work.seconds)
+        return given.get(work.address, Done({}))
+
+    return answer
+
+
+def told(run: DryRun) -> list[tuple[str, float]]:
+    return [(step.work.address, (step.ended - START) / 1000) for step in run.steps]
+
+
+def failure(code: str = "BROKEN") -> Failed:
+    return Failed(Failure("failure", code, "it broke"))
+
+
+def test_what_takes_longer_ends_later_and_ties_end_in_the_order_of_their_start() -> None:
+    nodes = {"slow": NODE, "quick": NODE, "also_slow": NODE}
+    run = driven(nodes, [], by_address({"slow": Done({}, 5), "quick": Done({}, 1), "also_slow": Done({}, 5)}))
+    assert told(run) == [("quick", 1), ("slow", 5), ("also_slow", 5)]
+
+
+def test_timers_fire_in_virtual_time() -> None:
+    nodes = {"night": {"type": "wait", "for": "8h"}, "day": NODE}
+    assert told(driven(nodes, [("night", "day")], by_address({}))) == [("night", 28_800), ("day", 28_800)]
+
+
+def test_a_failure_cancels_what_runs_at_once_and_then_compensates() -> None:
+    undoable = {**NODE, "compensate": NODE}
+    nodes = {"booked": undoable, "long": undoable, "bad": NODE}
+    answers = by_address({"long": Done({}, 60), "bad": Failed(failure().failure, 2)})
+    run = driven(nodes, [("booked", "long"), ("booked", "bad")], answers, saga={})
+    assert told(run) == [("booked", 0), ("bad", 2), ("long", 2), ("undo long", 2), ("undo booked", 2)]
+    assert run.finish is not None
+    assert run.finish.failure is not None
+    assert (run.finish.failure.code, run.finish.compensated) == ("BROKEN", ("long", "booked"))
+
+
+def test_an_answer_after_the_timeout_of_its_question_is_none() -> None:
+    nodes = {"ask": {"type": "approval", "prompt": "?", "timeout": "10s"}}
+    run = driven(nodes, [], by_address({"ask": Done({"yes": True}, 11)}))
+    assert told(run) == [("ask", 10)]
+    assert run.finish is not None
+    assert run.finish.failure is not None
+    assert run.finish.failure.code == "NO_ANSWER"
+
+
+def test_a_conflict_is_settled_by_the_answer() -> None:
+    rule = {
+        "left": {"type": "rule", "rules": [{"then": {"x": 1}}]},
+        "right": {"type": "rule", "rules": [{"then": {"x": 2}}]},
+    }
+    values = {"left": {"x": 1}, "right": {"x": 2}}
+
+    def answer(work: Work) -> Answer:
+        if isinstance(work, AskConflict):
+            return Chosen({work.conflicts[0].path: 12})
+        assert isinstance(work, RunNode)
+        return Done(_changes(values.get(work.address, {})))
+
+    context = {"conflict_resolution": "fail_on_conflict"}
+    run = driven({**rule, "join": NODE}, [("left", "join"), ("right", "join")], answer, context=context)
+    assert run.finish is not None
+    assert run.finish.line.data == {"x": 12}
+
+
+def test_a_paused_node_ends_the_drive_without_an_end_of_the_run() -> None:
+    run = driven({"a": {**NODE, "on_failure": "pause"}}, [], by_address({"a": failure()}))
+    assert run.finish is None
+    assert told(run) == [("a", 0)]
+
+
+def test_a_run_without_end_is_stopped_after_so_many_steps() -> None:
+    loop = {"type": "while", "while": "true", "max_iterations": 1_000_000, "body": {"nodes": {"turn": NODE}}}
+    with pytest.raises(SizeLimitExceeded, match="not over after 50 steps"):
+        driven({"loop": loop}, [], by_address({}), max_steps=50)
+
+
+def _changes(values: Mapping[str, Any]) -> Any:
+    from context.changes import ChangeSet
+
+    return ChangeSet(base_version=0, set={(key,): value for key, value in values.items()})
