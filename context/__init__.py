@@ -13,17 +13,21 @@ if TYPE_CHECKING:
     from context.changes import ChangeSet, apply, diff
     from context.distributed import ContextMetadata, ContextSnapshot, DistributedContext
     from context.merge import ThreeWayMerge
-    from context.resolution import ConflictResolution, Policies, Reducer
+    from context.resolution import Candidate, ConflictResolution, Policies, Reducer
     from context.shared import SharedContext
+    from context.union import Conflict
     from context.values import MISSING, Json, Path, format_path, parse_path
-    from context.versioned import VersionedContext
+    from context.versioned import Blame, VersionedContext
     from context.wire import MAX_CONTEXT_SIZE_BYTES
     from errors import ConflictError, SizeLimitExceeded, UndeclaredRead, VersionMismatch, WireFormatError
 
 __all__ = [
     "MAX_CONTEXT_SIZE_BYTES",
     "MISSING",
+    "Blame",
+    "Candidate",
     "ChangeSet",
+    "Conflict",
     "ConflictError",
     "ConflictResolution",
     "ContextMetadata",
@@ -50,10 +54,11 @@ _MODULES = {
     "context.changes": ("ChangeSet", "apply", "diff"),
     "context.distributed": ("ContextMetadata", "ContextSnapshot", "DistributedContext"),
     "context.merge": ("ThreeWayMerge",),
-    "context.resolution": ("ConflictResolution", "Policies", "Reducer"),
+    "context.resolution": ("Candidate", "ConflictResolution", "Policies", "Reducer"),
     "context.shared": ("SharedContext",),
+    "context.union": ("Conflict",),
     "context.values": ("MISSING", "Json", "Path", "format_path", "parse_path"),
-    "context.versioned": ("VersionedContext",),
+    "context.versioned": ("Blame", "VersionedContext"),
     "context.wire": ("MAX_CONTEXT_SIZE_BYTES",),
     "errors": ("ConflictError", "SizeLimitExceeded", "UndeclaredRead", "VersionMismatch", "WireFormatError"),
 }

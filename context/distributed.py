@@ -11,6 +11,8 @@ from context.values import MAX_DEPTH, Json
 from context.wire import MAX_CONTEXT_SIZE_BYTES, decode, decode_json, encode, encode_json
 from errors import UndeclaredRead, WireFormatError
 
+_SNAPSHOT_ARITY = 4
+
 
 class ContextMetadata(NamedTuple):
     """When a context was made and last changed (Unix milliseconds), its version, its last writer, its tags."""
@@ -38,7 +40,7 @@ class ContextSnapshot:
     @classmethod
     def from_wire(cls, wire: object) -> Self:
         """From the array of `to_wire`. Raises WireFormatError for another shape."""
-        if not isinstance(wire, list | tuple) or len(wire) != len(cls.__slots__):
+        if not isinstance(wire, list | tuple) or len(wire) != _SNAPSHOT_ARITY:
             raise WireFormatError("a snapshot is an array of session id, data, version and timestamp")
         session_id, data, version, timestamp = wire
         if type(session_id) is not str or type(data) is not dict or type(version) is not int:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn, cast
 
 import msgpack
 from msgpack import Packer as _Packer
@@ -32,6 +32,7 @@ _NO_BINARY: Final = -2
 
 _ATOMS: Final = frozenset({str, int, bool, type(None)})
 _CONTAINERS: Final = frozenset({dict, list, tuple})
+_pack = cast("Callable[[Any], bytes]", msgpack.packb)
 _BROKEN: Final = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
 
 
@@ -125,10 +126,9 @@ def is_plain(value: Any, depth: int) -> bool:
 def _encode_carefully(wire: list[Any]) -> bytes:
     _check(wire)
     try:
-        packed: bytes = msgpack.packb(wire)
+        return _pack(wire)
     except _BROKEN as refused:
         raise WireFormatError(f"the context is not data: {refused}") from None
-    return packed
 
 
 def _decode_carefully(packed: bytes) -> Any:
@@ -170,7 +170,7 @@ def _refuse_extension(code: int, _content: bytes) -> NoReturn:
 def _too_large(size: int, limit: int, data: Mapping[str, Json] | None = None) -> SizeLimitExceeded:
     largest = ""
     if data:
-        sizes = {key: len(msgpack.packb(value)) for key, value in data.items()}
+        sizes = {key: len(_pack(value)) for key, value in data.items()}
         key = max(sizes, key=sizes.__getitem__)
         largest = f"; its largest key is {key!r} with {sizes[key]} bytes"
     return SizeLimitExceeded(
