@@ -54,6 +54,7 @@ class Aborts:
                 continue
             del self._open[prefix]
             if prefix == "":
+                self._machine.composites.cancel()
                 self._machine.undo.proceed()
             else:
                 self._machine.fail_node(scope, run, failure)

@@ -94,6 +94,12 @@ class Composites:
             del self.owners[prefix]
             self.scopes.pop(prefix, None)
 
+    def cancel(self) -> None:
+        """Close all of them: the run has failed, and nothing inside runs any more."""
+        for address, progress in list(self.under_way.items()):
+            self.close(address)
+            progress.scope.close(progress.run, Status.CANCELLED)
+
     # graph
 
     def _enter_graph(self, progress: Progress, node: GraphNode) -> None:

@@ -9,13 +9,13 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError
 
 from context.changes import ChangeSet
 from context.distributed import ContextMetadata, DistributedContext
 from context.values import Json, Missing, Path
 from errors import AnabranchError
-from graph.model import ActivityNode, Retry
+from graph.model import MAX_SECONDS, ActivityNode, Retry
 from graph.plan import plan_of
 from graph.templates import compile_template
 from transport.node_io import GraphRequest, NodeTask, PinnedGraph, RunInfo
@@ -51,6 +51,7 @@ class GraphRun:
         self._run = RunInfo("", "", "", "")
         self._done: asyncio.Future[Finish] = asyncio.get_event_loop().create_future()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._pauses: dict[str, asyncio.Task[None]] = {}
         self._held = False
         self.answers: dict[str, asyncio.Future[Any]] = {}
         """What people still have to say, by address."""
@@ -139,22 +140,39 @@ class GraphRun:
                 self._done.set_result(command)
             elif isinstance(command, CancelWork):
                 if (task := self._tasks.get(command.address)) is not None:
-                    task.cancel()
+                    # A task that is cancelled before its first step never answers; by then it has taken that step.
+                    asyncio.get_event_loop().call_soon(task.cancel)
             else:
+                if isinstance(command, AskPerson | AskConflict):
+                    self._ask(command)
                 self._tasks[command.address] = asyncio.create_task(self._carry_out(self.machine, command))
         if workflow.info().is_continue_as_new_suggested():
             self.machine.draining = True
+        self._mark_pauses(self.machine)
         workflow.set_current_details(views.details(self.machine))
 
+    def _mark_pauses(self, machine: Machine) -> None:
+        """A timer for each paused node, for the same reasons as those of `_answer`."""
+        for address in [address for address in self._pauses if address not in machine.paused]:
+            self._pauses.pop(address).cancel()
+        for address in machine.paused:
+            if address not in self._pauses:
+                self._pauses[address] = asyncio.create_task(workflow.sleep(MAX_SECONDS, summary=f"{address} is paused"))
+
     async def _load(self, request: GraphRequest) -> PinnedGraph:
-        pinned: PinnedGraph = await workflow.execute_local_activity(
-            "load_graph",
-            request,
-            result_type=PinnedGraph,
-            start_to_close_timeout=_LOAD_TIMEOUT,
-            retry_policy=retry_policy(_LOAD),
-            summary=request.name,
-        )
+        try:
+            pinned: PinnedGraph = await workflow.execute_local_activity(
+                "load_graph",
+                request,
+                result_type=PinnedGraph,
+                start_to_close_timeout=_LOAD_TIMEOUT,
+                retry_policy=retry_policy(_LOAD),
+                summary=request.name,
+            )
+        except ActivityError as error:
+            if isinstance(error.cause, ApplicationError):
+                raise error.cause from None  # the run's error is what is wrong with the graph, not that loading failed
+            raise
         return pinned
 
     async def _carry_out(
@@ -233,12 +251,17 @@ class GraphRun:
         )
         return result["data"]
 
-    async def _answer(self, command: AskPerson | AskConflict) -> Any:
-        answer: asyncio.Future[Any] = asyncio.get_event_loop().create_future()
-        self.answers[command.address] = answer
+    def _ask(self, command: AskPerson | AskConflict) -> None:
+        """From now on, in this very workflow task, updates may answer."""
+        self.answers[command.address] = asyncio.get_event_loop().create_future()
         if isinstance(command, AskPerson):
             self.asked[command.address] = command
-        timeout = None if command.timeout is None else timedelta(seconds=command.timeout)
+
+    async def _answer(self, command: AskPerson | AskConflict) -> Any:
+        answer = self.answers[command.address]
+        # Always a timer: the timeline shows it, and a workflow task without any command would be replayed together with
+        # the update that follows it, which then finds nothing to answer.
+        timeout = timedelta(seconds=MAX_SECONDS if command.timeout is None else command.timeout)
         try:
             await workflow.wait_condition(answer.done, timeout=timeout, timeout_summary=command.address)
         finally:

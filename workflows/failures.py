@@ -14,6 +14,7 @@ from temporalio.exceptions import (
 )
 
 from context.values import Json
+from errors import AnabranchError
 from workflows.commands import Failure, Finish
 
 
@@ -29,6 +30,8 @@ def failure_of(error: BaseException, address: str) -> Failure:
     if isinstance(cause, TimeoutError):
         kind = cause.type.name.lower().replace("_", " ") if cause.type is not None else ""
         return Failure("timeout", "TIMEOUT", f"node {address!r} timed out ({kind})", address)
+    if isinstance(cause, AnabranchError):
+        return Failure("failure", cause.code, str(cause), address)
     if isinstance(cause, ApplicationError):
         return Failure("failure", cause.type or "NODE_FAILED", cause.message, address, tuple(cause.details))
     return Failure("failure", "NODE_FAILED", str(cause), address)

@@ -1,0 +1,219 @@
+"""A worker in this process, handlers for `python` nodes, and what a run's history tells."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from temporalio import activity
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError
+
+from activities import node
+from activities.standard import node_activities
+from context.distributed import DistributedContext
+from errors import NodeError, Unavailable
+from settings import Settings
+from transport.node_io import NodeTask
+from worker import build_worker, sandbox
+
+MODES = ("cached", "replayed in the sandbox")
+"""How workflow code runs: as in production; or from the start of its history at every task, in the strict sandbox."""
+
+Handle = WorkflowHandle[Any, dict[str, Any]]
+attempts: Counter[str] = Counter()
+"""How often a handler was called, by the `name` in its arguments."""
+gates: dict[str, asyncio.Event] = {}
+
+
+@dataclass(frozen=True)
+class Served:
+    """A worker that serves the graphs of a folder."""
+
+    client: Client
+    task_queue: str
+    graphs: Path
+
+    def write(self, name: str, text: str) -> None:
+        (self.graphs / f"{name}.yaml").write_text(text)
+
+    async def start(self, graph: Mapping[str, Any] | str, data: Mapping[str, Any] | None = None) -> Handle:
+        """Start a graph that the input holds or names."""
+        named = graph if isinstance(graph, str) else {"name": "g", **graph}
+        return await self.start_type("GraphWorkflow", {"graph": named, "data": dict(data or {})})
+
+    async def start_type(self, workflow_type: str, *args: Any) -> Handle:
+        workflow_id = f"{self.task_queue}-{len(self.started)}"
+        self.started.append(workflow_id)
+        return await self.client.start_workflow(workflow_type, args=args, id=workflow_id, task_queue=self.task_queue)
+
+    async def run(self, graph: Mapping[str, Any] | str, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        handle = await self.start(graph, data)
+        return await asyncio.wait_for(handle.result(), 30)
+
+    async def error(self, graph: Mapping[str, Any] | str, data: Mapping[str, Any] | None = None) -> ApplicationError:
+        return await error_of(await self.start(graph, data))
+
+    @property
+    def started(self) -> list[str]:
+        return _started.setdefault(self.task_queue, [])
+
+
+_started: dict[str, list[str]] = {}
+
+
+@asynccontextmanager
+async def worker_for(
+    client: Client, task_queue: str, graphs: Path, *, mode: str = MODES[0], **environment: Any
+) -> AsyncIterator[Served]:
+    """Serve `graphs` on `task_queue` while the block runs; `environment` are fields of Settings."""
+    strict = mode != MODES[0]
+    cache = {"max_cached_workflows": 0} if strict else {}
+    settings = Settings(task_queue=task_queue, graphs=graphs, **cache, **environment)
+    activities = node_activities(settings)
+    try:
+        async with build_worker(client, settings, activities, runner=sandbox(strict=strict)):
+            yield Served(client, task_queue, graphs)
+    finally:
+        await activities.aclose()
+
+
+async def error_of(handle: Handle) -> ApplicationError:
+    """The error that a failed run ends with."""
+    try:
+        result = await asyncio.wait_for(handle.result(), 30)
+    except WorkflowFailureError as failed:
+        assert isinstance(failed.cause, ApplicationError), failed.cause
+        return failed.cause
+    raise AssertionError(f"the run did not fail: {result}")
+
+
+async def until_status(handle: Handle, node_id: str, status: str) -> dict[str, Any]:
+    """Wait until a node has this status; the answer of the query `status`."""
+    for _ in range(200):
+        told: dict[str, Any] = await handle.query("status")
+        if told.get("nodes", {}).get(node_id, {}).get("status") == status:
+            return told
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"node {node_id!r} is not {status!r} after 10 s: {told}")
+
+
+@asynccontextmanager
+async def gate(name: str) -> AsyncIterator[asyncio.Event]:
+    """What `pass_gate` nodes of this name wait for; it opens at the end, however the test ends."""
+    gates[name] = asyncio.Event()
+    try:
+        yield gates[name]
+    finally:
+        gates.pop(name).set()
+
+
+def leaf(handler: str = "put", *, reads: tuple[str, ...] = (), **fields: Any) -> dict[str, Any]:
+    """A `python` node; `args` are its handler's."""
+    return {"type": "python", "handler": handler, "reads": reads, **fields}
+
+
+def put(**values: Any) -> dict[str, Any]:
+    """A node that writes constants (and `{{ holes }}`)."""
+    return leaf(args=values)
+
+
+def edge(source: str, target: str, **fields: Any) -> dict[str, Any]:
+    return {"from": source, "to": target, **fields}
+
+
+def chain(**nodes: dict[str, Any]) -> dict[str, Any]:
+    """A graph of the nodes one after the other."""
+    names = list(nodes)
+    return {"nodes": nodes, "edges": [edge(a, b) for a, b in zip(names, names[1:], strict=False)]}
+
+
+def diamond(left: dict[str, Any], right: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Two parallel nodes between `start` and `join`."""
+    pairs = [("start", "left"), ("start", "right"), ("left", "join"), ("right", "join")]
+    nodes = {"start": put(), "left": left, "right": right, "join": put()}
+    return {"nodes": nodes, "edges": [edge(*pair) for pair in pairs], **fields}
+
+
+async def events(handle: Handle) -> list[HistoryEvent]:
+    return [event async for event in handle.fetch_history_events()]
+
+
+async def scheduled(client: Client, handle: Handle) -> dict[str, HistoryEvent]:
+    """The events of scheduled activities, by activity id."""
+    found = [event for event in await events(handle) if event.HasField("activity_task_scheduled_event_attributes")]
+    return {event.activity_task_scheduled_event_attributes.activity_id: event for event in found}
+
+
+async def tasks(client: Client, handle: Handle) -> dict[str, NodeTask]:
+    """What crossed to the activities, by address."""
+    found: dict[str, NodeTask] = {}
+    for address, event in (await scheduled(client, handle)).items():
+        payloads = event.activity_task_scheduled_event_attributes.input.payloads
+        (found[address],) = await client.data_converter.decode(payloads, [NodeTask])
+    return found
+
+
+# handlers
+
+
+@node("put")
+async def put_values(_: DistributedContext, **values: Any) -> dict[str, Any]:
+    return values
+
+
+@node("copy")
+async def copy_context(context: DistributedContext, into: str) -> dict[str, Any]:
+    """Write what crossed under one key."""
+    return {into: dict(context.data)}
+
+
+@node("add")
+async def add(context: DistributedContext, key: str, amount: int) -> None:
+    context.set(key, context.get(key) + amount)
+
+
+@node("pass_gate")
+async def pass_gate(_: DistributedContext, name: str, **values: Any) -> dict[str, Any]:
+    attempts[name] += 1
+    await gates[name].wait()
+    return values
+
+
+@node("place")
+async def place(_: DistributedContext) -> dict[str, Any]:
+    """Write under the node's id where it ran."""
+    info = activity.info()
+    return {info.activity_id.replace("-", "_"): info.task_queue}
+
+
+@node("break")
+async def break_down(_: DistributedContext, name: str, how: str = "definite", until: int = 1000) -> dict[str, Any]:
+    """Fail until the attempt `until`."""
+    attempts[name] += 1
+    attempt = activity.info().attempt
+    if attempt >= until:
+        return {"attempt": attempt}
+    if how == "definite":
+        raise NodeError("it is broken", suggestion="mend it")
+    if how == "unavailable":
+        raise Unavailable("nobody answers")
+    if how == "typed":
+        raise ApplicationError("no stock", {"left": 0}, type="NO_STOCK")
+    raise RuntimeError("something else")
+
+
+@node("dawdle")
+async def dawdle(_: DistributedContext, name: str) -> None:
+    """Never end; note the cancellation."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    attempts[f"{name} cancelled"] += 1
+    raise asyncio.CancelledError

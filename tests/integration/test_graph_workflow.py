@@ -1,0 +1,510 @@
+"""Graphs on a real server: once as in production, and once replayed from the start at every task in the strict sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from temporalio import activity
+from temporalio.api.sdk.v1 import WorkflowMetadata
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.exceptions import CancelledError
+from temporalio.worker import Worker
+
+from tests.integration.graph_kit import (
+    MODES,
+    Served,
+    attempts,
+    chain,
+    diamond,
+    edge,
+    error_of,
+    events,
+    gate,
+    leaf,
+    put,
+    scheduled,
+    tasks,
+    until_status,
+    worker_for,
+)
+
+ONCE = {"retry": {"max_attempts": 1}}
+QUICK = {"retry": {"max_attempts": 3, "initial_interval": "10ms", "backoff": 1}}
+
+
+@pytest.fixture(params=MODES)
+async def served(
+    request: pytest.FixtureRequest, client: Client, task_queue: str, tmp_path: Path
+) -> AsyncIterator[Served]:
+    async with worker_for(client, task_queue, tmp_path, mode=request.param) as running:
+        yield running
+
+
+# results and merges
+
+
+async def test_a_chain_returns_session_status_version_and_data(served: Served):
+    result = await served.run(chain(a=put(x=1), b=leaf("add", reads=["x"], args={"key": "x", "amount": 4})), {"y": 0})
+    assert result == {
+        "session_id": served.started[0],
+        "status": "completed",
+        "version": 3,
+        "data": {"x": 5, "y": 0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("policy", "total"),
+    [
+        ("last_write_wins", 12),
+        ("higher_version_wins", 15),
+        ("merge_all", [12, 15]),
+        ("sum", 17),
+        ("min", 12),
+        ("max", 15),
+    ],
+)
+async def test_a_conflict_at_a_join_is_settled_by_its_policy(served: Served, policy: str, total: Any):
+    """The left branch writes last; the right one from a higher version."""
+    graph = diamond(
+        leaf("pass_gate", args={"name": served.task_queue, "total": 12}),
+        put(total=15),
+        context={"merge": {"total": policy}},
+    )
+    graph["nodes"]["before"] = put(step=1)
+    graph["edges"][1:2] = [edge("start", "before"), edge("before", "right")]
+    async with gate(served.task_queue) as left:
+        handle = await served.start(graph, {"total": 10})
+        await until_status(handle, "right", "succeeded")
+        left.set()
+        result = await handle.result()
+    assert result["data"] == {"total": total, "step": 1}
+    (conflict,) = result["conflicts"]
+    assert (conflict["path"], conflict["base"], conflict["strategy"]) == ("total", 10, policy)
+    assert [(each["by"], each["value"]) for each in conflict["candidates"]] == [("left", 12), ("right", 15)]
+
+
+async def test_a_conflict_that_nobody_may_settle_fails_the_run_naming_the_candidates(served: Served):
+    graph = diamond(
+        put(x=1), put(x=2), context={"conflict_resolution": "fail_on_conflict", "conflict_timeout": 0}
+    )
+    error = await served.error(graph)
+    assert error.type == "CONFLICT"
+    assert "'x'" in error.message
+    assert error.details[0]["node"] == "join"
+
+
+async def test_a_conflict_waits_for_the_update_resolve_conflict(served: Served):
+    graph = diamond(put(x=1), put(x=2), context={"conflict_resolution": "fail_on_conflict"})
+    handle = await served.start(graph)
+    told = await until_status(handle, "join", "conflict")
+    assert [each["path"] for each in told["waiting_for"]["join"]] == ["x"]
+    answer = await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", "choose": "right"})
+    assert answer == {"node": "join", "path": "x", "open": []}
+    assert (await handle.result())["data"] == {"x": 2}
+
+
+async def test_bodies_and_graphs_write_back_into_the_run(served: Served):
+    served.write("twice", yaml.safe_dump({"name": "twice", **chain(d=put(doubled="{{ n * 2 }}"))}))
+    graph = chain(
+        each={
+            "type": "foreach",
+            "items": "[1, 2, 3]",
+            "body": chain(square=put(value="{{ item * item }}")),
+            "collect": {"into": "squares", "value": "value"},
+        },
+        loop={"type": "while", "while": "n < 8", "body": {"nodes": {"up": put(n="{{ n * 2 }}")}}},
+        inline={"type": "graph", "graph": "twice"},
+        child={"type": "graph", "graph": "twice", "mode": "child_workflow", "output": {"from_child": "result.doubled"}},
+    )
+    result = await served.run(graph, {"n": 1})
+    assert result["data"] == {"n": 8, "squares": [1, 4, 9], "doubled": 16, "from_child": 16}
+
+
+async def test_a_hundred_nodes_run_side_by_side(served: Served):
+    names = [f"n{index}" for index in range(100)]
+    graph = {"nodes": {"first": put(), **{name: put(**{name: 1}) for name in names}, "last": put(end=1)}}
+    graph["edges"] = [*(edge("first", name) for name in names), *(edge(name, "last") for name in names)]
+    result = await served.run(graph)
+    assert result["data"] == {**dict.fromkeys(names, 1), "end": 1}
+    assert result["version"] == 102
+
+
+async def test_timers_wait_and_the_run_s_time_is_the_workflow_s(served: Served):
+    graph = chain(before=put(start="{{ run.time }}"), nap={"type": "wait", "for": "200ms"}, after=put(end="{{ run.time }}"))
+    result = await served.run(graph)
+    start, end = result["data"]["start"], result["data"]["end"]
+    assert start < end
+    assert start.endswith("Z")
+
+
+# failures
+
+
+async def test_a_failed_run_s_error_names_the_code_the_node_and_the_cause(served: Served):
+    graph = chain(
+        reserve={**put(reserved=True), "compensate": put(reserved=False)},
+        pay=leaf("break", args={"name": served.task_queue, "how": "typed"}, **ONCE),
+    )
+    handle = await served.start(graph)
+    error = await error_of(handle)
+    assert (error.type, error.non_retryable) == ("NO_STOCK", True)
+    assert error.message == "node 'pay': no stock"
+    assert error.details[0] == {
+        "node": "pay",
+        "outcome": "failure",
+        "code": "NO_STOCK",
+        "message": "no stock",
+        "cause": [{"left": 0}],
+        "compensated": ["reserve"],
+        "not_compensated": [],
+    }
+    assert (await handle.query("status"))["status"] == "failed"
+
+
+async def test_an_error_of_ours_is_not_retried_and_says_what_to_do(served: Served):
+    error = await served.error({"nodes": {"pay": leaf("break", args={"name": served.task_queue}, **QUICK)}})
+    assert error.type == "NODE_FAILED"
+    assert "it is broken (mend it)" in error.message
+    assert error.details[0]["cause"][0]["suggestion"] == "mend it"
+    assert attempts[served.task_queue] == 1
+
+
+@pytest.mark.parametrize("how", ["unavailable", "typed", "other"])
+async def test_a_node_is_tried_as_often_as_its_policy_says(served: Served, how: str):
+    arguments = {"name": served.task_queue, "how": how}
+    graph = {"nodes": {"pay": leaf("break", args=arguments, **QUICK)}}
+    error = await served.error(graph)
+    assert error.type == {"unavailable": "UNAVAILABLE", "typed": "NO_STOCK", "other": "RuntimeError"}[how]
+    assert attempts[served.task_queue] == 3
+
+
+async def test_a_node_that_recovers_goes_on(served: Served):
+    graph = {"nodes": {"pay": leaf("break", args={"name": served.task_queue, "how": "other", "until": 3}, **QUICK)}}
+    assert (await served.run(graph))["data"] == {"attempt": 3}
+
+
+async def test_error_types_that_the_yaml_names_are_not_retried(served: Served):
+    retry = {**QUICK["retry"], "non_retryable": ["NO_STOCK"]}
+    graph = {
+        "defaults": {"retry": retry},
+        "nodes": {"pay": leaf("break", args={"name": served.task_queue, "how": "typed"})},
+    }
+    assert (await served.error(graph)).type == "NO_STOCK"
+    assert attempts[served.task_queue] == 1
+
+
+async def test_a_failure_edge_sees_the_error(served: Served):
+    graph = {
+        "nodes": {
+            "pay": leaf("break", args={"name": served.task_queue, "how": "typed"}, **ONCE),
+            "review": put(why="{{ error.node + ': ' + error.type + ': ' + error.message }}"),
+            "ship": put(shipped=True),
+        },
+        "edges": [edge("pay", "ship"), edge("pay", "review", outcome="failure")],
+    }
+    handle = await served.start(graph)
+    assert (await handle.result())["data"] == {"why": "pay: NO_STOCK: no stock"}
+    states = {name: node["status"] for name, node in (await handle.query("status"))["nodes"].items()}
+    assert states == {"pay": "failed", "review": "succeeded", "ship": "skipped"}
+
+
+async def test_a_timeout_takes_the_timeout_edge_and_cancels_the_activity(served: Served):
+    graph = {
+        "nodes": {
+            "slow": leaf("dawdle", args={"name": served.task_queue}, timeout="300ms", heartbeat="200ms", **ONCE),
+            "late": put(outcome="{{ error.outcome + ' ' + error.type }}"),
+            "failed": put(outcome="failed"),
+        },
+        "edges": [edge("slow", "late", outcome="timeout"), edge("slow", "failed", outcome="failure")],
+    }
+    assert (await served.run(graph))["data"] == {"outcome": "timeout TIMEOUT"}
+    async with asyncio.timeout(10):
+        while attempts[f"{served.task_queue} cancelled"] == 0:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_failing_template_of_an_activity_node_is_that_node_s_failure(served: Served):
+    graph = {
+        "nodes": {"ship": {"type": "activity", "activity": "ship", "args": ["{{ context.nothing.there }}"]}},
+    }
+    error = await served.error(graph)
+    assert error.type == "EXPRESSION_FAILED"
+    assert error.details[0]["node"] == "ship"
+
+
+async def test_work_that_is_cancelled_in_the_moment_it_starts_comes_to_rest(served: Served):
+    """`slow` is scheduled and cancelled by the same completion: the next node's items are no list."""
+    graph = {
+        "nodes": {
+            "first": put(),
+            "slow": leaf("dawdle", args={"name": served.task_queue}, heartbeat="1s"),
+            "wrong": {"type": "foreach", "items": "1", "body": {"nodes": {"w": put()}}},
+        },
+        "edges": [edge("first", "slow"), edge("first", "wrong")],
+    }
+    error = await served.error(graph)
+    assert (error.type, error.details[0]["node"]) == ("EXPRESSION_FAILED", "wrong")
+
+
+# where and how nodes run
+
+
+async def test_a_node_runs_on_its_own_task_queue(served: Served, tmp_path: Path):
+    other = f"{served.task_queue}-other"
+    graph = chain(here=leaf("place"), there=leaf("place", task_queue=other))
+    async with worker_for(served.client, other, tmp_path):
+        result = await served.run(graph)
+    assert result["data"] == {"here": served.task_queue, "there": other}
+
+
+async def test_priority_and_timeouts_reach_the_server(served: Served):
+    graph = chain(
+        a={**put(), "priority": 1, "timeout": "7s", "heartbeat": "2s"},
+        b={**put(), "priority": {"key": 5, "fairness_key": "acme", "fairness_weight": 2.0}},
+    )
+    handle = await served.start(graph)
+    await handle.result()
+    found = await scheduled(served.client, handle)
+    a, b = (found[name].activity_task_scheduled_event_attributes for name in "ab")
+    assert (a.priority.priority_key, b.priority.priority_key, b.priority.fairness_key) == (1, 5, "acme")
+    assert (a.start_to_close_timeout.seconds, a.heartbeat_timeout.seconds, b.start_to_close_timeout.seconds) == (7, 2, 30)
+
+
+async def test_an_activity_node_calls_another_worker_s_activity_with_plain_json(served: Served, dev_server: Any):
+    @activity.defn(name="ship")
+    async def ship(order: str, weight: float) -> dict[str, Any]:
+        return {"label": f"{order}/{weight}", "carrier": {"name": "post"}}
+
+    @activity.defn(name="weigh")
+    async def weigh(order: dict[str, Any]) -> float:
+        return order["mass"] * 2.5
+
+    other = f"{served.task_queue}-other"
+    plain = await Client.connect(dev_server.address)
+    on_other = {"type": "activity", "task_queue": other}
+    graph = chain(
+        weigh={**on_other, "activity": "weigh", "args": {"mass": "{{ mass }}"}},
+        ship={
+            **on_other,
+            "activity": "ship",
+            "args": ["{{ order }}", "{{ weigh }}"],
+            "output": {"label": "result.label", "carrier": "result.carrier.name"},
+        },
+    )
+    async with Worker(plain, task_queue=other, activities=[ship, weigh]):
+        result = await served.run(graph, {"mass": 4, "order": "A1"})
+    assert result["data"] == {"mass": 4, "order": "A1", "weigh": 10.0, "label": "A1/10.0", "carrier": "post"}
+
+
+async def test_local_nodes_are_markers_that_read_as_the_graph(served: Served):
+    graph = {
+        "defaults": {"local": True},
+        **chain(
+            decide={"type": "rule", "rules": [{"when": "n > 1", "then": {"big": True}}]},
+            note={**put(noted="{{ big }}"), "local": True},
+        ),
+    }
+    handle = await served.start(graph, {"n": 2})
+    assert (await handle.result())["data"] == {"n": 2, "big": True, "noted": True}
+    markers = [event.marker_recorded_event_attributes for event in await events(handle)]
+    told = [json.loads(each.details["data"].payloads[0].data)["activity_type"] for each in markers if each.details]
+    assert told == ["load_graph", "decide (rule)", "note (python)"]
+
+
+async def test_what_crosses_to_a_node_is_what_it_reads(served: Served):
+    graph = chain(
+        some=leaf("copy", reads=["b", "nothing"], args={"into": "some"}),
+        all={"type": "python", "handler": "copy", "args": {"into": "every"}},
+        template=put(sum="{{ a + b }}"),
+    )
+    handle = await served.start(graph, {"a": 1, "b": 2, "c": 3})
+    await handle.result()
+    crossed = {address: dict(task.context.data) for address, task in (await tasks(served.client, handle)).items()}
+    assert crossed == {
+        "some": {"b": 2},
+        "all": {"a": 1, "b": 2, "c": 3, "some": {"b": 2}},
+        "template": {"a": 1, "b": 2},
+    }
+
+
+async def test_large_contexts_are_compressed_in_the_history(served: Served):
+    handle = await served.start(chain(a={"type": "python", "handler": "copy", "args": {"into": "b"}}), {"text": "x" * 60_000})
+    result = await handle.result()
+    assert len(result["data"]["b"]["text"]) == 60_000
+    (event,) = (await scheduled(served.client, handle)).values()
+    (payload,) = event.activity_task_scheduled_event_attributes.input.payloads
+    assert payload.metadata["encoding"] == b"binary/zstd"
+    assert len(payload.data) < 2_000
+
+
+# how runs are started
+
+
+ORDER = """
+name: order
+context: {schema: {required: [total], properties: {total: {type: number}, customer: {type: string}}}}
+nodes:
+  check:
+    type: rule
+    rules: [{when: total > 10 && customer != "", then: {checked: true}}]
+  note: {type: python, handler: put, reads: [], args: {noted: "{{ checked }}"}}
+edges: [{from: check, to: note}]
+"""
+
+
+async def test_the_workflow_type_is_the_graph_s_name(served: Served):
+    served.write("order", ORDER)
+    handle = await served.start_type("order", {"total": 11, "customer": "Ada"})
+    assert (await handle.result())["data"] == {"total": 11, "customer": "Ada", "checked": True, "noted": True}
+    assert (await handle.describe()).workflow_type == "order"
+
+
+async def test_graph_workflow_runs_a_graph_by_name_as_an_object_and_as_yaml_text(served: Served):
+    served.write("order", ORDER)
+    for graph in ("order", yaml.safe_load(ORDER), ORDER):
+        result = await served.run(graph, {"total": 11, "customer": "Ada"})
+        assert result["data"]["noted"] is True
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        ([{"total": 1}, {"graph": {}}, {}], "INPUT_INVALID", "one JSON object"),
+        ([{"total": 1, "customer": "Ada"}, {"total": 2}], "INPUT_INVALID", "one JSON object"),
+        ([[1, 2]], "INPUT_INVALID", "one JSON object, not list"),
+        (["{}"], "INPUT_INVALID", "one JSON object, not str"),
+        ([], "INPUT_MISSING", "lacks 'customer', 'total'"),
+        ([{}], "INPUT_MISSING", "lacks 'customer', 'total'"),
+        ([{"customer": "Ada"}], "INPUT_MISSING", "lacks 'total'"),
+        ([{"customer": "Ada", "total": "much"}], "SCHEMA_VIOLATION", "total"),
+    ],
+)
+async def test_an_input_that_does_not_fit_fails_the_run_at_once(served: Served, args: list[Any], code: str, message: str):
+    served.write("order", ORDER)
+    error = await error_of(await served.start_type("order", *args))
+    assert (error.type, error.non_retryable) == (code, True)
+    assert message in error.message
+
+
+@pytest.mark.parametrize(
+    "args",
+    [[], ["order"], [{"graph": "order"}, {}], [{"data": {}}], [{"graph": "order", "dat": {}}]],
+)
+async def test_graph_workflow_says_what_it_takes(served: Served, args: list[Any]):
+    error = await error_of(await served.start_type("GraphWorkflow", *args))
+    assert error.type == "INPUT_INVALID"
+    assert '{"graph": name or definition, "data": {…}}' in error.message
+
+
+@pytest.mark.parametrize("name", ["nowhere", "../secret", "Nowhere Land"])
+async def test_an_unknown_graph_fails_the_run(served: Served, name: str):
+    served.write("order", ORDER)
+    error = await error_of(await served.start_type(name, {}))
+    assert (error.type, error.non_retryable) == ("GRAPH_INVALID", True)
+    assert "GRAPH_UNKNOWN" in error.details[0]["problems"][0]
+
+
+async def test_an_invalid_graph_fails_the_run_with_every_problem(served: Served):
+    graph = {
+        "nodes": {"a": {**put(), "tiemout": "3s"}, "b": {"type": "rule", "rules": [{"when": "x >", "then": {"y": 1}}]}},
+        "edges": [edge("a", "nowhere")],
+    }
+    error = await served.error(graph)
+    assert error.type == "GRAPH_INVALID"
+    problems = "\n".join(error.details[0]["problems"])
+    assert "tiemout" in problems
+    assert "timeout" in problems
+
+
+# what people see
+
+
+async def test_queries_tell_context_status_history_and_diagram_during_a_run_and_after_it(served: Served):
+    graph = chain(
+        a=put(x=1), b=leaf("pass_gate", args={"name": served.task_queue, "y": 2}), c=put(z=3)
+    )
+    async with gate(served.task_queue) as opened:
+        handle = await served.start(graph, {"w": 0})
+        status = await until_status(handle, "b", "running")
+        assert {name: node["status"] for name, node in status["nodes"].items()} == {
+            "a": "succeeded",
+            "b": "running",
+            "c": "pending",
+        }
+        assert (status["graph"], status["status"], status["failure"]) == ("g", "running", None)
+        context = await handle.query("context")
+        assert context == {"session_id": handle.id, "version": 2, "number": 2, "data": {"w": 0, "x": 1}}
+        assert [entry["by"] for entry in await handle.query("history")] == ["input", "a"]
+        assert "running" in await handle.query("diagram")
+        opened.set()
+        await handle.result()
+    assert (await handle.query("status"))["status"] == "completed"
+    assert (await handle.query("context"))["data"] == {"w": 0, "x": 1, "y": 2, "z": 3}
+    history = await handle.query("history")
+    assert [(entry["number"], entry["by"], entry["set"], entry["parents"]) for entry in history] == [
+        (1, "input", {"w": 0}, []),
+        (2, "a", {"x": 1}, [1]),
+        (3, "b", {"y": 2}, [2]),
+        (4, "c", {"z": 3}, [3]),
+    ]
+    assert (await handle.query("diagram")).startswith("flowchart")
+
+
+async def test_the_timeline_reads_as_the_graph(served: Served):
+    graph = chain(first=put(), nap={"type": "wait", "for": "20ms"}, second=put())
+    handle = await served.start(graph)
+    await handle.result()
+    told = []
+    for event in await events(handle):
+        if event.HasField("activity_task_scheduled_event_attributes") or event.HasField("timer_started_event_attributes"):
+            (summary,) = await served.client.data_converter.decode([event.user_metadata.summary])
+            told.append(summary)
+    assert told == ["first", "nap", "second"]
+    assert list(await scheduled(served.client, handle)) == ["first", "second"]
+
+
+async def test_current_details_list_the_nodes_and_their_states(served: Served):
+    async with gate(served.task_queue) as opened:
+        handle = await served.start(chain(a=put(), b=leaf("pass_gate", args={"name": served.task_queue})))
+        await until_status(handle, "b", "running")
+        metadata = await handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+        opened.set()
+        await handle.result()
+    assert metadata.current_details.splitlines() == [
+        "**g** running: 1 succeeded, 1 running",
+        "",
+        "| node | state |",
+        "| --- | --- |",
+        "| a | succeeded |",
+        "| b | running |",
+    ]
+    assert {query.name for query in metadata.definition.query_definitions} >= {"context", "status", "history", "diagram"}
+
+
+async def test_cancelling_a_run_cancels_its_activities_and_compensates(served: Served):
+    graph = chain(
+        reserve={**put(reserved=True), "compensate": put(released=True)},
+        slow=leaf("dawdle", args={"name": served.task_queue}, heartbeat="300ms"),
+    )
+    handle = await served.start(graph)
+    await until_status(handle, "slow", "running")
+    await handle.cancel()
+    with pytest.raises(WorkflowFailureError) as ended:
+        await asyncio.wait_for(handle.result(), 30)
+    assert isinstance(ended.value.cause, CancelledError)
+    assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
+    assert attempts[f"{served.task_queue} cancelled"] == 1
+    status = await handle.query("status")
+    assert (status["status"], status["nodes"]["slow"]["status"], status["compensated"]) == (
+        "cancelled",
+        "cancelled",
+        ["reserve"],
+    )
+    assert (await handle.query("context"))["data"] == {"released": True}
