@@ -24,6 +24,7 @@ class Attachments:
         self.source = source
         self.folder = folder
         self.problems: list[Problem] = []
+        self._attached: dict[Pointer, str] = {}
         self._read: dict[str, tuple[Json, int]] = {}
         self._total = 0
 
@@ -32,7 +33,7 @@ class Attachments:
         value = self.source.value
         if not isinstance(value, dict):
             return self.source
-        return self.source.rebased(self._nodes(value, ()), self.source.moved)
+        return self.source.with_files(self._nodes(value, ()), self._attached)
 
     def _nodes(self, body: Mapping[str, Json], path: Pointer) -> dict[str, Json]:
         nodes = body.get("nodes")
@@ -58,6 +59,7 @@ class Attachments:
         try:
             if name not in self._read:
                 self._read[name] = self._content(name)
+            self._attached[path] = name
             return self._counted(*self._read[name])
         except GraphError as error:
             here = self.source.place(path)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from errors import ExpressionError, Place, Problem
 from graph.expressions import compile_expression
 from graph.fields import Field, node_fields, texts
+from graph.grl import parse_grl
+from graph.model import RuleNode
 from graph.problems import described
 from graph.structure import edge_path
 from graph.templates import compile_template
@@ -24,6 +26,8 @@ def check_expressions(scope: Scope, source: Source) -> Iterator[Problem]:
             roots = scope.roots | _ERROR if key in on_failure or where != path else scope.roots
             for field in node_fields(node):
                 yield from _check(field, where, roots, source)
+            if isinstance(node, RuleNode) and node.grl:
+                yield from _grl(node.grl, (*where, "grl"), roots, source)
     for index, edge in enumerate(scope.body.edges):
         if edge.when is not None:
             field = Field(("when",), edge.when, is_template=False)
@@ -38,8 +42,19 @@ def _check(field: Field, path: Pointer, roots: frozenset[str], source: Source) -
             else:
                 compile_expression(text, roots | field.roots)
         except ExpressionError as error:
-            message = f"{described(where)} does not compile: {error.message}"
-            yield Problem(error.code, message, _place(error, text, where, source), error.suggestion)
+            yield _problem(error, text, where, source)
+
+
+def _grl(text: str, path: Pointer, roots: frozenset[str], source: Source) -> Iterator[Problem]:
+    try:
+        parse_grl(text, roots)
+    except ExpressionError as error:
+        yield _problem(error, text, path, source)
+
+
+def _problem(error: ExpressionError, text: str, path: Pointer, source: Source) -> Problem:
+    message = f"{described(path)} does not compile: {error.message}"
+    return Problem(error.code, message, _place(error, text, path, source), error.suggestion)
 
 
 def _place(error: ExpressionError, text: str, path: Pointer, source: Source) -> Place:

@@ -49,17 +49,25 @@ class _Span:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A value and where each part of it stands. `moved` maps paths of `value` to paths of the text."""
+    """A value and where each part of it stands.
+
+    `moved` maps paths of `value` to paths of the text, `attached` paths of other files' texts to their names.
+    """
 
     file: str
     text: str
     value: Json
     spans: Mapping[Pointer, _Span]
     moved: Mapping[Pointer, Pointer] = field(default_factory=dict)
+    attached: Mapping[Pointer, str] = field(default_factory=dict)
 
     def rebased(self, value: Json, moved: Mapping[Pointer, Pointer]) -> Source:
         """The same text, read as another value whose changed paths `moved` leads back to the text."""
         return replace(self, value=value, moved=moved)
+
+    def with_files(self, value: Json, attached: Mapping[Pointer, str]) -> Source:
+        """The same text, with the content of files where their names stood."""
+        return replace(self, value=value, attached=attached)
 
     def place(self, path: Pointer, *, key: bool = False) -> Place:
         """Where the scalar at `path` stands, or the key of the collection there; else its nearest parent."""
@@ -69,13 +77,12 @@ class Source:
 
     def place_in(self, path: Pointer, offset: int) -> Place:
         """Where the character `offset` (from 0) of the string at `path` stands."""
-        span = self._span(path)
-        if not span.scalar:
+        span, value = self._span(path), value_at(self.value, path)
+        if not isinstance(value, str) or not span.scalar:
             return self.place(path)
-        value = value_at(self.value, path)
-        index = _align(self.text, span, value if isinstance(value, str) else "", offset)
-        line = self.text.count("\n", 0, index)
-        return Place(self.file, line + 1, index - (self.text.rfind("\n", 0, index) + 1) + 1)
+        if path in self.attached:
+            return _place_at(self.attached[path], value, offset)
+        return _place_at(self.file, self.text, _align(self.text, span, value, offset))
 
     def _span(self, path: Pointer) -> _Span:
         origin = path
@@ -210,8 +217,7 @@ class _Reader:
         raise GraphError(tuple(self.problems))
 
     def _unreadable(self, error: yaml.reader.ReaderError) -> NoReturn:
-        before = self.text[: error.position]
-        place = Place(self.file, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
+        place = _place_at(self.file, self.text, error.position)
         message = f"the character U+{ord(self.text[error.position]):04X} may not stand in YAML"
         raise GraphError((*self.problems, Problem("YAML_SYNTAX", message, place)))
 
@@ -226,6 +232,10 @@ def _start(event: yaml.Event) -> Mark:
 
 def _place(file: str, mark: Mark) -> Place:
     return Place(file, mark.line + 1, mark.column + 1)
+
+
+def _place_at(file: str, text: str, index: int) -> Place:
+    return Place(file, text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
 
 
 def _is_json(text: str) -> bool:
@@ -291,15 +301,21 @@ def _align(text: str, span: _Span, value: str, offset: int) -> int:
     elif span.style:
         index += 1
     for position in range(min(offset, len(value))):
-        if value[position].isspace():
-            if index < end and text[index].isspace():
-                index += 1
-            continue
-        while index < end and text[index].isspace():
-            index += 1
-        escape = _ESCAPE.match(text, index, end) if span.style == '"' else None
-        doubled = span.style == "'" and text[index : index + 2] == "''"
-        index += len(escape.group()) if escape else 2 if doubled else 1
+        index = _after(text, index, end, span.style, value[position])
     while index < end and text[index].isspace() and offset < len(value) and not value[offset].isspace():
         index += 1
     return min(index, max(span.start.index, end - 1))
+
+
+def _after(text: str, index: int, end: int, style: str | None, char: str) -> int:
+    """The index behind what stands for one character of a scalar."""
+    if not char.isspace():
+        while index < end and text[index].isspace():
+            index += 1
+    if style == '"' and (escape := _ESCAPE.match(text, index, end)):
+        pair = 2 if len(escape[0]) == len("\\u0000") and char > "\uffff" else 1
+        return index + pair * len(escape[0])
+    if style == "'" and text.startswith("''", index):
+        return index + 2
+    folded_away = char.isspace() and not (index < end and text[index].isspace())
+    return index if folded_away else index + 1

@@ -1,0 +1,332 @@
+"""From a file to a graph: every problem at its place, files and graphs that it names, one canonical form."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from errors import GraphError, Place, Problem
+from graph.load import LoadedGraph, canonical, digest, find_graph, load_graph, load_library, load_text
+from graph.model import Graph, RuleNode
+from graph.schemas import graph_json_schema
+from graph.yaml_source import read_yaml
+
+MINIMAL = "name: {name}\nnodes:\n  a: {{type: rule, rules: [{{then: {{x: 1}}}}]}}\n"
+NAMING = "name: {name}\nnodes:\n  a: {{type: graph, graph: {other}}}\n"
+
+
+def refused(text: str, **options: object) -> list[str]:
+    with pytest.raises(GraphError) as caught:
+        load_text(text, "g.yaml", **options)  # type: ignore[arg-type]
+    return [f"{p.place and str(p.place).removeprefix('g.yaml:')} {p.code}" for p in caught.value.problems]
+
+
+def message(text: str) -> str:
+    with pytest.raises(GraphError) as caught:
+        load_text(text, "g.yaml")
+    return str(caught.value)
+
+
+BROKEN = """\
+name: broken
+versoin: 2
+context: {merge: {a: summ}, conflict_resolution: lww}
+nodes:
+  a: {type: rulez}
+  b: {typ: 1}
+  c:
+    type: db
+    querry: select 1
+    connection: X_URL
+    result: fist
+    params: {"": 1}
+  bad id: {type: ai, model: 1, prompt: x, priority: 9}
+  d:
+    type: foreach
+    items: x
+    body:
+      nodes:
+        q: {type: wait, for: []}
+      edges:
+        - {to: q, frm: z}
+  e: {type: graph, graph: x, mode: foo}
+  f: zzz
+  g: {type: activity, activity: x, args: 3, timeout: 5x, compensate: {type: db, qq: 1}}
+  h: {type: rule, priority: {key: x}, retry: {max_attempts: -1, maxx: 2}, output: {x: 5}}
+edges:
+  - {from: a, to: b, outcome: sucess}
+  - 3
+"""
+
+
+def test_every_problem_of_the_shape_is_reported_at_once_at_its_place() -> None:
+    assert refused(BROKEN) == [
+        "2:1 FIELD_UNKNOWN",
+        "3:22 VALUE_INVALID",
+        "3:50 VALUE_INVALID",
+        "5:13 NODE_TYPE_UNKNOWN",
+        "6:3 NODE_TYPE_MISSING",
+        "9:5 FIELD_UNKNOWN",
+        "11:13 VALUE_INVALID",
+        "12:14 KEY_INVALID",
+        "13:3 KEY_INVALID",
+        "13:29 VALUE_INVALID",
+        "13:53 VALUE_INVALID",
+        "19:25 VALUE_INVALID",
+        "21:11 FIELD_MISSING",
+        "21:19 FIELD_UNKNOWN",
+        "22:36 VALUE_INVALID",
+        "23:6 NODE_TYPE_UNKNOWN",
+        "24:42 VALUE_INVALID",
+        "24:54 VALUE_INVALID",
+        "24:58 FIELD_MISSING",
+        "24:81 FIELD_UNKNOWN",
+        "25:35 VALUE_INVALID",
+        "25:61 VALUE_INVALID",
+        "25:65 FIELD_UNKNOWN",
+        "25:87 VALUE_INVALID",
+        "27:31 VALUE_INVALID",
+        "28:5 VALUE_INVALID",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "nodes: {c: {type: db, connection: X, querry: x}}",
+            "node 'c' has no field `querry`\n  help: did you mean `query`?",
+        ),
+        ("nodes: {c: {type: dbb}}", "node 'c' has the unknown type 'dbb'\n  help: did you mean `db`?"),
+        ("nodes: {c: {type: db}}", "node 'c' needs the field `connection`\n  help: add `connection:`"),
+        ("nodes: {c: {type: http, url: x, method: GETT}}", "not 'GETT'\n  help: did you mean `GET`?"),
+        (
+            "nodes: {c: {type: while, while: x, body: {nodes: {i: {type: ai, model: 1, prompt: p}}}}}",
+            "`model` of node 'c/i' must be a string",
+        ),
+        ("nodes: {c: {type: wait, for: 1s}}\nedges: [{from: c}]", "edge 1 needs the field `to`"),
+        ("nodes: {c: {type: wait, for: 1s, retry: {max_atempts: 1}}}", "did you mean `max_attempts`?"),
+        ("nodes: {c: {type: wait, for: 1s, timeout: soon}}", "'soon' is not a duration of at most ten years"),
+    ],
+)
+def test_a_problem_says_what_is_wrong_and_what_was_meant(text: str, said: str) -> None:
+    assert said in message(f"name: x\n{text}\n")
+
+
+def test_a_graph_needs_a_name_and_nodes() -> None:
+    assert refused("{}") == ["1:1 FIELD_MISSING", "1:1 FIELD_MISSING"]
+    assert refused("name: x\nnodes: {}") == ["2:1 VALUE_INVALID"]
+    assert refused("[1]") == ["1:1 VALUE_INVALID"]
+
+
+def test_an_inline_graph_without_a_name_is_refused() -> None:
+    with pytest.raises(GraphError, match="the graph needs the field `name`"):
+        load_text("nodes: {a: {type: wait, for: 1s}}")
+
+
+def test_of_very_many_problems_the_first_hundred_are_reported() -> None:
+    nodes = "".join(f"  n{index}: {{type: nope}}\n" for index in range(150))
+    found = refused(f"name: x\nnodes:\n{nodes}")
+    assert (len(found), found[0], found[-1]) == (101, "3:14 NODE_TYPE_UNKNOWN", "None TOO_MANY_PROBLEMS")
+
+
+def test_the_canonical_text_is_the_same_for_every_spelling() -> None:
+    first = load_text('name: x\nnodes: {a: {type: wait, for: 90s, join: any}}\nversion: "1.0.0"').graph
+    second = load_text('{"version": "1.0.0", "nodes": {"a": {"for": "1m30s", "type": "wait"}}, "name": "x"}').graph
+    assert canonical(first) == canonical(second) == '{"name":"x","nodes":{"a":{"type":"wait","for":90}}}'
+    assert digest(first) == digest(second) == hashlib.sha256(canonical(first).encode()).hexdigest()
+
+
+def test_the_canonical_text_is_a_graph_of_the_same_digest() -> None:
+    text = Path("examples/distributed_context_graph.yaml").read_text(encoding="utf-8")
+    graph = load_text(text).graph
+    assert Graph.model_validate_json(canonical(graph)) == graph
+    again = load_text(canonical(graph)).graph
+    assert digest(again) == digest(graph)
+
+
+def test_another_order_of_the_nodes_is_another_graph() -> None:
+    one = load_text("name: x\nnodes: {a: {type: wait, for: 1s}, b: {type: wait, for: 1s}}").graph
+    other = load_text("name: x\nnodes: {b: {type: wait, for: 1s}, a: {type: wait, for: 1s}}").graph
+    assert digest(one) != digest(other)
+
+
+def test_files_that_nodes_name_are_read_from_beside_the_graph(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "a.grl").write_text('rule R "r" { when x > 1 then y = 2; }', encoding="utf-8")
+    (tmp_path / "table.json").write_text('{"nodes": [{"type": "inputNode"}], "edges": []}', encoding="utf-8")
+    (tmp_path / "g.yaml").write_text(
+        "name: g\nnodes:\n  a: {type: rule, grl: rules/a.grl}\n"
+        "  b:\n    type: foreach\n    items: xs\n    collect: {into: o, value: '1'}\n"
+        "    body: {nodes: {c: {type: rule, decision_table: table.json}}}\n",
+        encoding="utf-8",
+    )
+    graph = load_graph(tmp_path / "g.yaml").graph
+    node = graph.nodes["a"]
+    assert isinstance(node, RuleNode)
+    assert node.grl == 'rule R "r" { when x > 1 then y = 2; }'
+    assert '"decision_table":{"nodes":[{"type":"inputNode"}],"edges":[]}' in canonical(graph)
+
+
+def test_an_error_in_a_named_file_is_placed_in_that_file(tmp_path: Path) -> None:
+    (tmp_path / "a.grl").write_text("rule R {\n  when x >> 1\n  then y = 2;\n}", encoding="utf-8")
+    (tmp_path / "t.json").write_text('{"nodes": [\n 1,,]}', encoding="utf-8")
+    (tmp_path / "g.yaml").write_text(
+        "name: g\nnodes:\n  a: {type: rule, grl: a.grl}\n  b: {type: rule, decision_table: t.json}\n", encoding="utf-8"
+    )
+    with pytest.raises(GraphError) as caught:
+        load_graph(tmp_path / "g.yaml")
+    assert [(one.code, str(one.place)) for one in caught.value.problems] == [("YAML_SYNTAX", "t.json:2:4")]
+    (tmp_path / "t.json").write_text('{"nodes": [], "edges": []}', encoding="utf-8")
+    with pytest.raises(GraphError) as caught:
+        load_graph(tmp_path / "g.yaml")
+    assert [(one.code, one.place) for one in caught.value.problems] == [
+        ("EXPRESSION_INVALID", Place("a.grl", 2, 8)),
+    ]
+
+
+@pytest.mark.parametrize("name", ["../secret.grl", "/etc/hosts.grl", "link.grl", "folder.grl", "pipe.grl", "none.grl"])
+def test_no_file_outside_of_the_folder_and_nothing_but_files_is_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret.grl").write_text("secret", encoding="utf-8")
+    folder = tmp_path / "graphs"
+    (folder / "folder.grl").mkdir(parents=True)
+    (folder / "link.grl").symlink_to(tmp_path / "secret.grl")
+    os.mkfifo(folder / "pipe.grl")
+    (folder / "g.yaml").write_text(f"name: g\nnodes:\n  a: {{type: rule, grl: {name}}}\n", encoding="utf-8")
+    with pytest.raises(GraphError) as caught:
+        load_graph(folder / "g.yaml")
+    assert [(one.code, one.place and one.place.line) for one in caught.value.problems] == [("FILE_UNREADABLE", 3)]
+    assert "secret" not in str(caught.value).replace("secret.grl", "")
+
+
+def test_an_inline_graph_reads_no_files() -> None:
+    assert refused("name: x\nnodes: {a: {type: rule, grl: rules.grl}}") == ["2:30 FILE_UNREADABLE"]
+
+
+def test_files_are_bounded_together(tmp_path: Path) -> None:
+    (tmp_path / "a.grl").write_text("x" * 200_000, encoding="utf-8")
+    nodes = "".join(f"  n{index}: {{type: rule, grl: a.grl}}\n" for index in range(7))
+    (tmp_path / "g.yaml").write_text(f"name: g\nnodes:\n{nodes}", encoding="utf-8")
+    with pytest.raises(GraphError) as caught:
+        load_graph(tmp_path / "g.yaml")
+    assert "FILES_TOO_LARGE" in {problem.code for problem in caught.value.problems}
+    (tmp_path / "a.grl").write_text("x" * 300_000, encoding="utf-8")
+    with pytest.raises(GraphError, match="larger than 256 KiB"):
+        load_graph(tmp_path / "g.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"\xff\xfe", "is not UTF-8"), (b"x" * 300_000, "larger than 256 KiB"), (None, "No such file")],
+)
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path, content: bytes | None, said: str) -> None:
+    path = tmp_path / "g.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(GraphError, match=said):
+        load_graph(path)
+
+
+def write(folder: Path, **texts: str) -> None:
+    for name, text in texts.items():
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+
+def test_a_graph_is_found_by_its_name_whatever_its_file_is_called(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        first=MINIMAL.format(name="order_flow"),
+        second="# comment\n'name' : \"refund\" # more\n" + MINIMAL.format(name="z").partition("\n")[2],
+        third='{"name": "json_flow", "nodes": {"a": {"type": "wait", "for": 1}}}',
+        dialect="nodes: {a: RuleNode}",
+        broken="name: [",
+    )
+    assert find_graph(tmp_path, "order_flow").source.file.endswith("first.yaml")
+    assert find_graph(tmp_path, "refund").graph.name == "refund"
+    assert find_graph(tmp_path, "json_flow").graph.name == "json_flow"
+    assert find_graph(tmp_path, "dialect").graph.name == "dialect"
+    with pytest.raises(GraphError) as caught:
+        find_graph(tmp_path, "order_flwo")
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.suggestion) == ("GRAPH_UNKNOWN", "did you mean `order_flow`?")
+
+
+def test_two_files_of_one_name_are_both_named(tmp_path: Path) -> None:
+    write(tmp_path, a=MINIMAL.format(name="same"), b=MINIMAL.format(name="same"))
+    with pytest.raises(GraphError, match=r"a\.yaml and .*b\.yaml"):
+        find_graph(tmp_path, "same")
+    with pytest.raises(GraphError, match="GRAPH_NAME_TAKEN"):
+        load_library(tmp_path)
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match="does not exist"):
+        find_graph(tmp_path / "none", "x")
+
+
+def test_a_library_holds_every_graph_or_names_the_problems_of_all(tmp_path: Path) -> None:
+    write(tmp_path, a=MINIMAL.format(name="first"), b=MINIMAL.format(name="second"))
+    assert list(load_library(tmp_path)) == ["first", "second"]
+    write(tmp_path, c="name: x", d="name: 5\nnodes: {}")
+    with pytest.raises(GraphError) as caught:
+        load_library(tmp_path)
+    files = {problem.place.file.rpartition("/")[2] for problem in caught.value.problems if problem.place}
+    assert files == {"c.yaml", "d.yaml"}
+
+
+def test_graphs_that_a_graph_names_come_with_it_however_deep(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        top=NAMING.format(name="top", other="middle"),
+        middle="name: middle\nnodes: {w: {type: while, while: x > 1, body: {graph: low}}}",
+        low=MINIMAL.format(name="low"),
+    )
+    assert list(load_graph(tmp_path / "top.yaml").graphs) == ["middle", "low"]
+
+
+def test_a_graph_that_contains_itself_is_refused_and_the_circle_shown(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        a=NAMING.format(name="a", other="b"),
+        b=NAMING.format(name="b", other="c"),
+        c=NAMING.format(name="c", other="a"),
+        own=NAMING.format(name="own", other="own"),
+    )
+    with pytest.raises(GraphError, match="contains itself: a → b → c → a"):
+        load_graph(tmp_path / "a.yaml")
+    with pytest.raises(GraphError, match="contains itself: own → own"):
+        load_graph(tmp_path / "own.yaml")
+
+
+def test_unknown_and_broken_graphs_are_problems_where_they_are_named() -> None:
+    def resolve(name: str) -> LoadedGraph:
+        if name == "broken":
+            return load_text("name: broken\nnodes: {a: {type: nope}}", "broken.yaml")
+        raise GraphError((unknown,))
+
+    unknown = Problem("GRAPH_UNKNOWN", "nothing", suggestion="did you mean `x`?")
+    text = "name: t\nnodes:\n  a: {type: graph, graph: broken}\n  b: {type: graph, graph: none}\n"
+    assert refused(text, resolve=resolve) == [
+        "broken.yaml:2:19 NODE_TYPE_UNKNOWN",
+        "3:27 SUBGRAPH_INVALID",
+        "4:27 GRAPH_UNKNOWN",
+    ]
+
+
+def test_without_a_resolver_named_graphs_are_left_alone() -> None:
+    assert load_text(NAMING.format(name="a", other="b")).graphs == {}
+
+
+def test_the_language_has_a_json_schema_for_editors() -> None:
+    schema = graph_json_schema()
+    Draft202012Validator.check_schema(schema)
+    example = read_yaml(Path("examples/parallel_order.yaml").read_text(encoding="utf-8"), "x").value
+    assert list(Draft202012Validator(schema).iter_errors(example)) == []
+    assert [error.json_path for error in Draft202012Validator(schema).iter_errors({"name": "x", "nodes": {}})] == [
+        "$.nodes"
+    ]
+    assert set(schema["$defs"]["Edge"]["properties"]) == {"from", "to", "when", "outcome"}
