@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from context.values import Json
+    from errors import AnabranchError
     from transport.node_io import GraphRequest
     from workflows.messages import Messages
 
@@ -40,24 +41,36 @@ class DynamicGraphWorkflow(Messages):
     @workflow.run
     async def run(self, args: collections.abc.Sequence[RawValue]) -> dict[str, Json]:
         """Returns `{session_id, status, version, data}`."""
-        values = [workflow.payload_converter().from_payload(arg.payload) for arg in args]
-        if len(values) > 2:  # noqa: PLR2004 - the data, and a pinned definition
-            raise _bad_input("a graph takes one JSON object: the context's data")
+        values = [_decoded(arg) for arg in args]
         if (carried := _carried(values)) is not None:
             return await self.run_of_graph.go_on(carried)
-        name = workflow.info().workflow_type
-        request = GraphRequest(name=name)
-        if len(values) == 2 and isinstance(values[1], dict):  # noqa: PLR2004
-            request = GraphRequest(name=name, inline=values[1].get("graph"))
+        request = GraphRequest(name=workflow.info().workflow_type, inline=_pinned(values))
         return await self.run_of_graph.execute(request, _data(values[0] if values else {}))
 
 
+def _decoded(argument: RawValue) -> Any:
+    try:
+        return workflow.payload_converter().from_payload(argument.payload)
+    except (AnabranchError, RuntimeError, ValueError) as error:
+        raise _bad_input(f"the input cannot be decoded: {error}") from None
+
+
 def _carried(args: collections.abc.Sequence[Any]) -> dict[str, Any] | None:
-    """The state that the workflow run before handed on, when it continued as new."""
-    if len(args) == 2 and isinstance(args[1], dict):  # noqa: PLR2004 - the input, and what goes with it
-        carried: dict[str, Any] | None = args[1].get("carried")
-        return carried
-    return None
+    """The state that the workflow run before handed on, when it continued as new. Nobody else can hand on any."""
+    if workflow.info().continued_run_id is None or len(args) != 2:  # noqa: PLR2004 - the input, and what goes with it
+        return None
+    carried: dict[str, Any] | None = args[1].get("carried") if isinstance(args[1], dict) else None
+    return carried
+
+
+def _pinned(args: collections.abc.Sequence[Any]) -> Json:
+    """The definition that a parent gives to its child."""
+    if len(args) <= 1:
+        return None
+    if len(args) == 2 and isinstance(args[1], dict) and args[1].keys() == {"graph"}:  # noqa: PLR2004
+        definition: Json = args[1]["graph"]
+        return definition
+    raise _bad_input("a graph takes one JSON object: the context's data")
 
 
 def _request(graph: Json) -> GraphRequest:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 from temporalio import activity
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
@@ -87,22 +89,30 @@ async def worker_for(
 
 async def error_of(handle: Handle) -> ApplicationError:
     """The error that a failed run ends with."""
-    try:
-        result = await asyncio.wait_for(handle.result(), 30)
-    except WorkflowFailureError as failed:
-        assert isinstance(failed.cause, ApplicationError), failed.cause
-        return failed.cause
-    raise AssertionError(f"the run did not fail: {result}")
+    with pytest.raises(WorkflowFailureError) as failed:
+        await asyncio.wait_for(handle.result(), 30)
+    assert isinstance(failed.value.cause, ApplicationError)
+    return failed.value.cause
 
 
 async def until_status(handle: Handle, node_id: str, status: str) -> dict[str, Any]:
     """Wait until a node has this status; the answer of the query `status`."""
+    told: dict[str, Any] = {}
     for _ in range(200):
-        told: dict[str, Any] = await handle.query("status")
+        told = await handle.query("status")
         if told.get("nodes", {}).get(node_id, {}).get("status") == status:
             return told
         await asyncio.sleep(0.05)
     raise AssertionError(f"node {node_id!r} is not {status!r} after 10 s: {told}")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition of this process holds."""
+    for _ in range(200):
+        if condition():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the condition does not hold after 10 s")
 
 
 @asynccontextmanager
@@ -131,8 +141,7 @@ def edge(source: str, target: str, **fields: Any) -> dict[str, Any]:
 
 def chain(**nodes: dict[str, Any]) -> dict[str, Any]:
     """A graph of the nodes one after the other."""
-    names = list(nodes)
-    return {"nodes": nodes, "edges": [edge(a, b) for a, b in zip(names, names[1:], strict=False)]}
+    return {"nodes": nodes, "edges": [edge(*pair) for pair in pairwise(nodes)]}
 
 
 def diamond(left: dict[str, Any], right: dict[str, Any], **fields: Any) -> dict[str, Any]:

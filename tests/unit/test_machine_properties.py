@@ -66,7 +66,7 @@ class Case:
         return Machine(plan_graph(Graph.model_validate({"name": "g", **self.graph}), library), INPUT, run=RUN)
 
     def time_of(self, address: str) -> int:
-        """Fixed for each address, ties included. A composite node writes when its last item ends: there all is a tie."""
+        """Fixed for each address. A composite node writes when its last item ends: with one, all is a tie."""
         if any("body" in node or "graph" in node for node in self.graph["nodes"].values()):
             return 1000
         return 1000 + zlib.crc32(f"{self.salt} {address}".encode()) % 40
