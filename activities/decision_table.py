@@ -1,7 +1,8 @@
 """Decision tables (JDM) evaluated by the ZEN engine, on inputs that fit them.
 
-The engine answers a missing or wrongly typed input with the row that asks for nothing, and a cell that it cannot read
-with no row at all; here both are errors.
+The engine passes over a row with a cell that it cannot read or evaluate, and answers a missing or wrongly typed input
+with the row that asks for nothing; here these are errors. (One it hides: an output cell that fails on the types of what
+it uses. Expression nodes report theirs.)
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ def evaluate_table(jdm: JsonObject | str, data: Mapping[str, Json]) -> dict[str,
     inputs = dict(data)
     for column in table.columns:
         _check_input(column, inputs)
+    for name in table.names:
+        if name not in inputs:
+            raise _absent(name)
     try:
         result = decision.evaluate(inputs)["result"]
     except (RuntimeError, ValueError, TypeError) as error:
@@ -71,16 +75,20 @@ def _check_input(column: Column, inputs: dict[str, Json]) -> None:
     name = ".".join(column.path)
     value = value_at(inputs, column.path)
     if value is MISSING:
-        raise EvaluationError(
-            f"the decision table needs `{name}`, which is not there",
-            suggestion="write it before this node, or give a default",
-        )
+        raise _absent(name)
     fits = (value is None and column.nullable) or column.kind in (None, kind_of(value))
     if not fits:
         raise EvaluationError(
             f"the decision table compares `{name}` with {column.kind}, this is {kind_of(value)}",
             suggestion="convert it before this node",
         )
+
+
+def _absent(name: str) -> EvaluationError:
+    return EvaluationError(
+        f"the decision table needs `{name}`, which is not there",
+        suggestion="write it before this node, or give a default",
+    )
 
 
 def _reason(error: Exception) -> str:

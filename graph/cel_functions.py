@@ -160,10 +160,13 @@ TEXT_AND_LISTS = (
     Function("join", "string", ("list<dyn>", "string"), _join, member=True),
     Function("sum", "dyn", ("list<dyn>",), _sum, member=True),
 )
-"""CEL's string extension where it says the same, and `sum`. Known to checker and runtime alike."""
+"""CEL's string extension where it says the same, and `sum`."""
+ROUNDING = tuple(Function(f"math.{name}", "int", ("int",), int) for name in ("ceil", "floor", "round", "trunc"))
+"""CEL rounds doubles only."""
 
 EVALUATED = (
     *TEXT_AND_LISTS,
+    *ROUNDING,
     *_numbers("_-_", lambda a, b: a - b)[_MIXED_ONLY],
     *_numbers("_*_", lambda a, b: a * b)[_MIXED_ONLY],
     *_numbers("_%_", _modulo),
@@ -185,6 +188,7 @@ EVALUATED = (
 _PAIRS = (("int", "double"), ("double", "int"))
 CHECKED = (
     *TEXT_AND_LISTS,
+    *ROUNDING,
     *(Function("_+_", plus.result, plus.parameters) for plus in EVALUATED if plus.name == "@plus"),
     *(Function("_/_", "dyn", divide.parameters) for divide in EVALUATED if divide.name == "@divide"),
     *(Function(name, "double", pair) for name in ("_-_", "_*_") for pair in _PAIRS),

@@ -89,13 +89,13 @@ def _checker() -> Any:
     return cel.NewEnv(
         config=cel.NewEnvConfigFromYaml(_CONFIG),
         variables={"_" * length: cel.Type.DYN for length in range(1, MAX_NAME + 1)},
-        extensions=[_extension(cel_functions.CHECKED), ExtMath()],
+        extensions=[ExtMath(), _extension(cel_functions.CHECKED)],
     )
 
 
 @cache
 def _evaluator() -> Any:
-    return cel.NewEnv(extensions=[_extension(cel_functions.EVALUATED), ExtMath()])
+    return cel.NewEnv(extensions=[ExtMath(), _extension(cel_functions.EVALUATED)])
 
 
 def _extension(functions: Iterable[Function]) -> Any:

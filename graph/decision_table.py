@@ -21,6 +21,9 @@ NODE_TYPES = frozenset({"inputNode", "outputNode", "decisionTableNode", "express
 _PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 _NUMBER = re.compile(r"\s*(?:[<>]=?\s*-?\d|[\[(]\s*-?[\d.]+\s*\.\.|-?\d)")
 _TEXT = re.compile(r"\s*[\"']")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")
+_NAME = re.compile(r"(?<![\w.$#])[A-Za-z_]\w*(?!\w|\s*[(:])", re.ASCII)
+_WORDS = frozenset({"true", "false", "null", "and", "or", "not", "in"})
 _BOOLEAN = re.compile(r"\s*(?:true|false)\s*$")
 
 
@@ -39,6 +42,8 @@ class DecisionTable:
 
     content: str
     columns: tuple[Column, ...]
+    names: tuple[str, ...]
+    """The top-level names of the context that output cells use."""
     tests: tuple[str, ...]
     """ZEN's tests of a column's value, as they stand in input cells."""
     expressions: tuple[str, ...]
@@ -65,6 +70,7 @@ def read_table(value: JsonObject | str) -> DecisionTable:
     return DecisionTable(
         content=json.dumps(jdm),
         columns=tuple(column for table in tables for column in _columns(table) if column.path[0] not in written),
+        names=tuple(dict.fromkeys(name for table in tables for name in _names(table) if name not in written)),
         tests=tuple(text for table in tables for text in _tests(table)),
         expressions=tuple(text for node in found for text in _expressions(_content(node))),
         writes=None if any(_is_nested(node) for node in found) else frozenset(written),
@@ -138,6 +144,12 @@ def _tests(table: dict[str, Any]) -> Iterator[str]:
             yield from _cells(table, column)
 
 
+def _names(table: dict[str, Any]) -> Iterator[str]:
+    for column in _items(table, "outputs"):
+        for cell in _cells(table, column):
+            yield from (name for name in _NAME.findall(_QUOTED.sub("", cell)) if name not in _WORDS)
+
+
 def _expressions(content: dict[str, Any]) -> Iterator[str]:
     for column in _items(content, "inputs"):
         if isinstance(field := column.get("field"), str) and field.strip():
@@ -156,10 +168,8 @@ def _cells(table: dict[str, Any], column: dict[str, Any]) -> Iterator[str]:
 
 
 def _cell(rule: dict[str, Any], column: dict[str, Any]) -> str:
-    """What a rule says in a column; nothing where it says that anything does."""
     text = rule.get(column.get("id", ""), "")
-    text = text.strip() if isinstance(text, str) else ""
-    return "" if text == "-" else text
+    return text.strip() if isinstance(text, str) else ""
 
 
 def _kind(cells: list[str]) -> str | None:

@@ -146,7 +146,8 @@ def _rule_reads(_id: str, node: RuleNode, roots: frozenset[str]) -> Reads:
     if node.grl is not None:
         return _grl_reads(parse_grl(node.grl, roots))
     if node.decision_table is not None:
-        return Reads(required=frozenset(column.path[0] for column in read_table(node.decision_table).columns))
+        table = read_table(node.decision_table)
+        return Reads(required=frozenset((*(column.path[0] for column in table.columns), *table.names)))
     found, sure, maybe = _NOTHING, _NO_KEYS, _NO_KEYS
     for rule in in_order(node.rules or ()):
         guarded = _tested(rule.when, roots)

@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import text
 
-from errors import Problem
+from errors import InputError, Problem
+from graph.decision_table import read_table
 from graph.model import (
     AiNode,
     BaseNode,
@@ -18,6 +19,7 @@ from graph.model import (
     DbNode,
     ForeachNode,
     HttpNode,
+    JsonObject,
     Rule,
     RuleNode,
     WaitNode,
@@ -95,12 +97,8 @@ def _rule(node: RuleNode, finder: Finder) -> Iterator[Problem]:
         yield finder.problem("RULE_SOURCE", "has no rules", "rules")
     for index, rule in enumerate(node.rules or ()):
         yield from _one_rule(rule, index, finder)
-    table = node.decision_table
-    if isinstance(table, str):
-        message = "has a `decision_table` that is neither a .json file nor a JDM object"
-        yield finder.problem("DECISION_TABLE", message, "decision_table")
-    elif table is not None:
-        yield from _decision_table(table.get("nodes"), finder)
+    if node.decision_table is not None:
+        yield from _decision_table(node.decision_table, finder)
 
 
 def _one_rule(rule: Rule, index: int, finder: Finder) -> Iterator[Problem]:
@@ -111,12 +109,12 @@ def _one_rule(rule: Rule, index: int, finder: Finder) -> Iterator[Problem]:
         yield finder.problem("RULE_OTHERWISE", message, "rules", index, "otherwise", warning=True)
 
 
-def _decision_table(nodes: Any, finder: Finder) -> Iterator[Problem]:
-    if not isinstance(nodes, list) or not all(isinstance(one, dict) for one in nodes) or not nodes:
-        yield finder.problem("DECISION_TABLE", "has a `decision_table` without JDM `nodes`", "decision_table")
-    elif any(one.get("type") == "functionNode" for one in nodes):
-        message = "has a `decision_table` with JavaScript in it (a functionNode), which is not run"
-        yield finder.problem("DECISION_TABLE", message, "decision_table", mend="use expression or decision table nodes")
+def _decision_table(table: JsonObject | str, finder: Finder) -> Iterator[Problem]:
+    try:
+        read_table(table)
+    except InputError as error:
+        message = f"has a `decision_table` that is not evaluated: {error.message}"
+        yield finder.problem("DECISION_TABLE", message, "decision_table", mend=error.suggestion)
 
 
 def _db(node: DbNode, finder: Finder) -> Iterator[Problem]:

@@ -48,6 +48,7 @@ def value(source: str, data: dict[str, Any] = DATA, **roots: Any) -> Any:
         ("[1] + [2.5]", [1, 2.5]),
         ("math.greatest(1, 2.5)", 2.5),
         ("math.round(b * 100) / 100", 2.5),
+        ("math.ceil(5) + math.floor(a) + math.ceil(b)", 13.0),
     ],
 )
 def test_numbers_mix_because_json_has_one_number_type(source: str, expected: object) -> None:

@@ -1,0 +1,176 @@
+"""Decision tables (JDM): what is accepted, which inputs fit, what is written."""
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from activities.decision_table import evaluate_table
+from activities.rule import evaluate_rules
+from errors import EvaluationError, InputError
+from graph.decision_table import read_table
+from graph.model import RuleNode
+
+COLUMNS = [
+    {"id": "total", "name": "Total", "field": "order.total"},
+    {"id": "country", "name": "Country", "field": "country"},
+    {"id": "vip", "name": "VIP", "field": "vip"},
+]
+OUTPUTS = [{"id": "fee", "name": "Fee", "field": "fee"}, {"id": "mode", "name": "Mode", "field": "ship.mode"}]
+ROWS = [
+    {"_id": "1", "total": "> 100", "country": '"US", "DE"', "vip": "true", "fee": "0", "mode": '"air"'},
+    {"_id": "2", "total": "[10..100]", "country": "", "vip": "", "fee": "order.total * 0.1", "mode": '"road"'},
+    {"_id": "3", "total": "", "country": "", "vip": "", "fee": "9", "mode": '"sea"'},
+]
+
+
+def node(node_id: str, kind: str, **content: Any) -> dict[str, Any]:
+    return {"id": node_id, "type": kind, "name": node_id, "content": content}
+
+
+def jdm(*nodes: dict[str, Any]) -> dict[str, Any]:
+    """The nodes in a row, between an input and an output."""
+    found = [node("in", "inputNode"), *nodes, node("out", "outputNode")]
+    edges = [{"id": f"e{i}", "sourceId": a["id"], "targetId": b["id"]} for i, (a, b) in enumerate(pairwise(found))]
+    return {"nodes": found, "edges": edges}
+
+
+def table(rows: list[dict[str, Any]] = ROWS, **content: Any) -> dict[str, Any]:
+    fields = {"hitPolicy": "first", "inputs": COLUMNS, "outputs": OUTPUTS, "rules": rows}
+    return node("fees", "decisionTableNode", **{**fields, **content})
+
+
+def data(total: Any = 200, country: Any = "US", vip: Any = True) -> dict[str, Any]:
+    return {"order": {"total": total}, "country": country, "vip": vip}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        (data(), {"fee": 0, "ship": {"mode": "air"}}),
+        (data(country="FR"), {"fee": 9, "ship": {"mode": "sea"}}),
+        (data(total=50, vip=False), {"fee": 5, "ship": {"mode": "road"}}),
+        (data(total=12.5), {"fee": 1.25, "ship": {"mode": "road"}}),
+        (data(total=1), {"fee": 9, "ship": {"mode": "sea"}}),
+    ],
+)
+def test_the_first_row_that_fits_decides(inputs: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert evaluate_table(jdm(table()), inputs) == expected
+    assert evaluate_table(json.dumps(jdm(table())), inputs) == expected
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({}, "needs `order.total`, which is not there"),
+        ({"order": {}, "country": "US", "vip": True}, "needs `order.total`, which is not there"),
+        ({"order": {"total": 5}, "vip": True}, "needs `country`, which is not there"),
+        (data(total="200"), "compares `order.total` with a number, this is a text"),
+        (data(total=None), "compares `order.total` with a number, this is null"),
+        (data(total=True), "compares `order.total` with a number, this is a boolean"),
+        (data(country=49), "compares `country` with a text, this is a number"),
+        (data(vip="yes"), "compares `vip` with a boolean, this is a text"),
+    ],
+)
+def test_a_missing_or_wrongly_typed_input_is_no_default_row(inputs: dict[str, Any], said: str) -> None:
+    with pytest.raises(EvaluationError, match=said):
+        evaluate_table(jdm(table()), inputs)
+
+
+def test_null_is_an_input_where_a_cell_says_so() -> None:
+    rows = [{"_id": "1", "country": "null", "fee": "1"}, {"_id": "2", "country": '"US"', "fee": "2"}]
+    assert evaluate_table(jdm(table(rows)), data(country=None)) == {"fee": 1}
+
+
+def test_no_row_writes_nothing_and_what_passes_through_is_not_written_again() -> None:
+    assert evaluate_table(jdm(table(ROWS[:1])), data(total=1)) == {}
+    assert evaluate_table(jdm(table(passThrough=True)), data()) == {"fee": 0, "ship": {"mode": "air"}}
+
+
+def test_a_list_of_hits_needs_a_path() -> None:
+    with pytest.raises(EvaluationError, match="gave a list, not an object"):
+        evaluate_table(jdm(table(hitPolicy="collect")), data())
+
+
+def test_what_an_expression_node_makes_is_no_input() -> None:
+    made = node(
+        "made",
+        "expressionNode",
+        expressions=[{"id": "1", "key": "order.total", "value": "lines * 60"}],
+        passThrough=True,
+    )
+    decision = jdm(made, table())
+    assert evaluate_table(decision, {"lines": 2, "country": "US", "vip": True})["fee"] == 0
+    assert read_table(decision).writes == {"order", "fee", "ship"}
+
+
+@pytest.mark.parametrize("kind", ["functionNode", "customNode", "decisionNode"])
+def test_what_needs_code_is_refused(kind: str) -> None:
+    with pytest.raises(InputError, match=f"node 'code' of the decision table is a {kind}; it needs code to run"):
+        read_table(jdm(node("code", kind, source="export const handler = () => ({})")))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{",
+        "[]",
+        "[" * 100_000,
+        {},
+        {"nodes": []},
+        {"nodes": [1], "edges": []},
+        {"nodes": [{"type": 3}], "edges": []},
+        {"nodes": [{"type": "inputNode"}] * 201, "edges": []},
+    ],
+    ids=["no json", "no object", "too deep", "empty", "no edges", "no node", "no type", "too many"],
+)
+def test_what_is_no_jdm_is_refused(value: Any) -> None:
+    with pytest.raises(InputError):
+        read_table(value)
+
+
+def test_what_the_engine_cannot_read_is_refused_without_its_backtrace() -> None:
+    with pytest.raises(InputError, match="no JDM") as caught:
+        evaluate_table({"nodes": [{"type": "inputNode"}], "edges": []}, {})
+    assert "backtrace" not in str(caught.value).lower()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"_id": "1", "total": "> (", "fee": "1"},
+        {"_id": "1", "total": "-", "fee": "1"},
+        {"_id": "1", "total": "> 1", "fee": "1 +"},
+    ],
+)
+def test_a_cell_that_cannot_be_read_is_an_error_and_not_a_row_that_never_fits(row: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="in the decision table cannot be read"):
+        evaluate_table(jdm(table([row])), data())
+
+
+def test_an_output_cell_that_uses_what_is_not_there_is_an_error() -> None:
+    cell = '{rate: rates.us, "a b": len("x y") + order.total}'
+    decision = jdm(table([{"_id": "1", "total": "> 1", "fee": cell}]))
+    with pytest.raises(EvaluationError, match="needs `rates`, which is not there"):
+        evaluate_table(decision, data())
+    assert read_table(decision).names == ("rates", "order")
+
+
+def test_a_failing_expression_is_an_evaluation_error() -> None:
+    failing = node("x", "expressionNode", expressions=[{"id": "1", "key": "a", "value": "len(order.total)"}])
+    with pytest.raises(EvaluationError, match=r"the decision table failed: .*len") as caught:
+        evaluate_table(jdm(failing), data())
+    assert "backtrace" not in str(caught.value).lower()
+
+
+def test_a_circle_of_nodes_is_refused() -> None:
+    circle = jdm(node("a", "expressionNode", expressions=[]), node("b", "expressionNode", expressions=[]))
+    circle["edges"].append({"id": "back", "sourceId": "b", "targetId": "a"})
+    with pytest.raises(InputError, match="cyclic"):
+        evaluate_table(circle, {})
+
+
+def test_a_rule_node_writes_what_its_table_decides() -> None:
+    parsed = RuleNode.model_validate({"type": "rule", "decision_table": jdm(table())})
+    assert evaluate_rules(parsed, data(), {}) == {"fee": 0, "ship": {"mode": "air"}}
