@@ -61,7 +61,7 @@ class Messages:
     @resolve_conflict.validator
     def _check_resolve_conflict(self, request: dict[str, Any]) -> None:
         if (machine := self._machine) is not None:
-            checked(lambda: updates.conflict_choice(machine, request))
+            checked(lambda: updates.conflict_choice(self.run_of_graph, machine, request))
 
     @workflow.update
     async def complete_task(self, request: dict[str, Any]) -> dict[str, Json]:

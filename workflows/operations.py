@@ -21,7 +21,7 @@ Request = Mapping[str, Json]
 async def resolve_conflict(run: GraphRun, request: Request) -> dict[str, Json]:
     """Settle one path; the join goes on when all of its paths are settled. Returns what is still open there."""
     machine = await _machine(run)
-    node, path, value = updates.checked(lambda: updates.conflict_choice(machine, request))
+    node, path, value = updates.checked(lambda: updates.conflict_choice(run, machine, request))
     chosen = run.choices.setdefault(node, {})
     chosen[path] = value
     still_open: list[Json] = [format_path(each.path) for each in machine.branches.open[node] if each.path not in chosen]

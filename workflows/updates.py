@@ -35,12 +35,12 @@ def checked(act: Callable[[], T]) -> T:
         raise ApplicationError(str(error), type=error.code, non_retryable=True) from None
 
 
-def conflict_choice(machine: Machine, request: Request) -> tuple[str, Path, Json | Missing]:
+def conflict_choice(run: GraphRun, machine: Machine, request: Request) -> tuple[str, Path, Json | Missing]:
     """The join, the path and the value that a `resolve_conflict` names. Raises InputError."""
     _known_fields(request, {"node", "path", "choose", "value", "remove"})
     node = _text(request, "node")
     conflicts = machine.branches.open.get(node)
-    if conflicts is None:
+    if conflicts is None or run.answers[node].done():
         raise InputError(f"no conflict waits at node {node!r}", suggestion=_waiting(machine.branches.open))
     path = parse_path(_text(request, "path"))
     conflict = next((each for each in conflicts if each.path == path), None)
@@ -56,7 +56,7 @@ def task_answer(run: GraphRun, request: Request) -> tuple[str, Json]:
     """The node and the answer of a `complete_task`. Raises InputError, SchemaViolation."""
     _known_fields(request, {"node", "answer"})
     node = _text(request, "node")
-    if node not in run.asked:
+    if node not in run.asked or run.answers[node].done():
         raise InputError(f"node {node!r} waits for no answer", suggestion=_waiting(run.asked))
     answer = request.get("answer")
     check_value(answer)

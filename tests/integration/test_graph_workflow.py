@@ -12,7 +12,7 @@ import pytest
 import yaml
 from temporalio import activity
 from temporalio.api.sdk.v1 import WorkflowMetadata
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import CancelledError
 from temporalio.worker import Worker
 
@@ -103,10 +103,28 @@ async def test_a_conflict_waits_for_the_update_resolve_conflict(served: Served):
     graph = diamond(put(x=1), put(x=2), context={"conflict_resolution": "fail_on_conflict"})
     handle = await served.start(graph)
     told = await until_status(handle, "join", "conflict")
-    assert [each["path"] for each in told["waiting_for"]["join"]] == ["x"]
+    assert [each["path"] for each in told["conflicts"]["join"]] == ["x"]
     answer = await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", "choose": "right"})
     assert answer == {"node": "join", "path": "x", "open": []}
     assert (await handle.result())["data"] == {"x": 2}
+
+
+async def test_two_answers_at_once_are_one_answer_and_one_refusal(served: Served):
+    """Both may reach the workflow in one task: neither may break it."""
+    approval = {"type": "approval", "prompt": "Ship {{ n }}?", "schema": {"type": "object", "required": ["ok"]}}
+    handle = await served.start(chain(ask=approval, after=put(done=True)), {"n": 3})
+    await until_status(handle, "ask", "waiting")
+    answers = await asyncio.gather(
+        *(
+            handle.execute_update("complete_task", {"node": "ask", "answer": {"ok": each}}, id=f"answer-{each}")
+            for each in range(4)
+        ),
+        return_exceptions=True,
+    )
+    assert len([each for each in answers if each == {"node": "ask"}]) == 1
+    assert len([each for each in answers if isinstance(each, WorkflowUpdateFailedError)]) == 3
+    result = await asyncio.wait_for(handle.result(), 30)
+    assert result["data"]["done"] is True
 
 
 async def test_bodies_and_graphs_write_back_into_the_run(served: Served):
