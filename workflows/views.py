@@ -41,17 +41,20 @@ def context(machine: Machine, session_id: str) -> dict[str, Json]:
 
 def status(machine: Machine) -> dict[str, Json]:
     """The state of the run and of every node, bodies under way included, by address."""
-    return {
+    told: dict[str, Json] = {
         "graph": machine.plan.graph.name,
         "status": run_status(machine),
         "nodes": {scope.address(run): _node(run) for scope, run in _runs(machine)},
-        "failure": None if machine.failure is None else machine.failure.root(),
-        "compensated": list(machine.undo.saga.in_state(StepState.COMPENSATED)),
-        "waiting_for": {
+    }
+    if machine.failure is not None:
+        told["failure"] = machine.failure.root()
+        told["compensated"] = list(machine.undo.saga.in_state(StepState.COMPENSATED))
+    if machine.branches.open:
+        told["conflicts"] = {
             address: [describe_conflict(conflict) for conflict in conflicts]
             for address, conflicts in machine.branches.open.items()
-        },
-    }
+        }
+    return told
 
 
 def run_status(machine: Machine) -> str:

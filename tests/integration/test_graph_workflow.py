@@ -127,6 +127,18 @@ async def test_two_answers_at_once_are_one_answer_and_one_refusal(served: Served
     assert result["data"]["done"] is True
 
 
+@pytest.mark.parametrize("update", ["complete_task", "resolve_conflict", "write_context", "retry_node", "skip_node"])
+async def test_updates_of_the_wrong_shape_are_refused_and_the_run_goes_on(served: Served, update: str):
+    handle = await served.start(chain(ask={"type": "approval", "prompt": "?"}))
+    await until_status(handle, "ask", "waiting")
+    for args in ([], [1], [None], [[]], [{}], [{"node": []}], [{"node": "ask", "answer": 1}, {}], [{"nodes": "ask"}]):
+        with pytest.raises(WorkflowUpdateFailedError):
+            await asyncio.wait_for(handle.execute_update(update, args=args), 10)
+    await handle.execute_update("complete_task", {"node": "ask", "answer": "yes"})
+    result = await asyncio.wait_for(handle.result(), 30)
+    assert result["data"] == {"ask": "yes"}
+
+
 async def test_bodies_and_graphs_write_back_into_the_run(served: Served):
     served.write("twice", yaml.safe_dump({"name": "twice", **chain(d=put(doubled="{{ n * 2 }}"))}))
     graph = chain(
