@@ -32,6 +32,7 @@ from graph.model import (
     WaitNode,
     WhileNode,
 )
+from graph.sql_columns import returned_columns
 from graph.templates import Template, compile_template
 
 Keys: TypeAlias = "frozenset[str] | None"
@@ -190,9 +191,15 @@ def _db_reads(_id: str, node: DbNode, roots: frozenset[str]) -> Reads:
 
 
 def _db_writes(node_id: str, node: DbNode) -> Keys:
-    results = [statement.result for statement in node.statements] if node.statements else [node.result]
-    written: dict[str, Keys] = {"first": None, "none": _NO_KEYS}
-    return union(*(written.get(result, frozenset({node_id})) for result in results))
+    if node.statements is None:
+        return _statement_writes(node_id, node.query or "", node.result)
+    return union(_NO_KEYS, *(_statement_writes(node_id, one.query, one.result) for one in node.statements))
+
+
+def _statement_writes(node_id: str, query: str, result: str) -> Keys:
+    if result == "first":
+        return returned_columns(query)
+    return _NO_KEYS if result == "none" else frozenset({node_id})
 
 
 def _ai_writes(node_id: str, node: AiNode) -> Keys:

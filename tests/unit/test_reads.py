@@ -56,7 +56,8 @@ PACK = {
         ),
         ({"type": "db", "connection": "PG", "query": "…", "result": "scalar"}, set(), set(), {"me"}),
         ({"type": "db", "connection": "PG", "query": "…", "result": "none"}, set(), set(), set()),
-        ({"type": "db", "connection": "PG", "query": "…"}, set(), set(), None),
+        ({"type": "db", "connection": "PG", "query": "select * from t"}, set(), set(), None),
+        ({"type": "db", "connection": "PG", "query": "select id, a > 1 as b from t"}, set(), set(), {"id", "b"}),
         (
             {"type": "db", "connection": "PG", "query": "…", "output": {"price": "result.row.price * rate"}},
             {"rate"},
