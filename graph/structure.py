@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain
 
 from errors import Problem
 from graph.model import Edge, Node
@@ -19,10 +20,11 @@ _BOTH = {"success": {"failure", "timeout"}, "failure": {"success", "timeout"}, "
 
 def check_structure(scope: Scope, source: Source) -> Iterator[Problem]:
     """Problems of one level's edges."""
-    yield from _ends(scope, source)
-    cycles = list(_cycles(scope, source))
-    yield from cycles
-    if not cycles:
+    broken = False
+    for problem in chain(_ends(scope, source), _cycles(scope, source)):
+        broken = broken or not problem.warning
+        yield problem
+    if not broken:
         yield from _never_run(scope, source)
         yield from _joined_to_nothing(scope, source)
 

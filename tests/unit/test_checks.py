@@ -1,0 +1,456 @@
+"""What `validate` finds in a graph whose shape is right: one wrong graph for each code, at its line and column."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from errors import GraphError, Problem
+from graph.dataflow import graph_inputs
+from graph.load import LoadedGraph, load_text
+
+RULE = "{type: rule, rules: [{then: {k: 1}}]}"
+
+
+def found(text: str) -> tuple[Problem, ...]:
+    """All problems of a graph, or its warnings."""
+    try:
+        return load_text(text, "g").warnings
+    except GraphError as error:
+        return error.problems
+
+
+def codes(text: str) -> list[str]:
+    return [f"{str(problem.place).removeprefix('g:')} {problem.code}" for problem in found(text)]
+
+
+def node(text: str) -> list[str]:
+    """Codes of a graph that has one node; its fields stand in line 2."""
+    return codes(f"name: x\nnodes: {{n: {{{text}}}}}\n")
+
+
+def load(text: str) -> LoadedGraph:
+    return load_text(text, "g")
+
+
+def rules(*words: str) -> str:
+    """Rule nodes: the first letter of a word is a node's id, the others are the keys that it writes."""
+    return "".join(
+        f"  {name[0]}: {{type: rule, rules: [{{then: {{{', '.join(f'{key}: 1' for key in name[1:])}}}}}]}}\n"
+        for name in words
+    )
+
+
+def test_an_edge_to_an_unknown_node_is_an_error_with_the_near_name() -> None:
+    (problem,) = found(f"name: x\nnodes: {{start: {RULE}, stop: {RULE}}}\nedges: [{{from: start, to: stopp}}]")
+    assert (problem.code, str(problem.place), problem.suggestion) == (
+        "EDGE_UNKNOWN_NODE",
+        "g:3:27",
+        "did you mean `stop`?",
+    )
+
+
+def test_an_edge_out_of_a_body_is_unknown_there() -> None:
+    body = f"{{type: while, while: w, body: {{nodes: {{b: {RULE}}}, edges: [{{from: b, to: a}}]}}}}"
+    assert [one.code for one in found(f"name: x\nnodes: {{a: {RULE}, w: {body}}}") if not one.warning] == [
+        "EDGE_UNKNOWN_NODE"
+    ]
+
+
+def test_a_cycle_is_shown_from_its_first_node_at_the_edge_that_closes_it() -> None:
+    text = (
+        "name: x\nnodes:\n"
+        + rules("ax", "by", "cz", "du")
+        + ("edges:\n  - {from: d, to: b}\n  - {from: a, to: b}\n  - {from: b, to: c}\n  - {from: c, to: d}\n")
+    )
+    (problem,) = found(text)
+    assert (problem.code, str(problem.place)) == ("CYCLE", "g:8:5")
+    assert "b → c → d → b" in problem.message
+
+
+def test_each_separate_cycle_is_reported() -> None:
+    text = (
+        "name: x\nnodes:\n"
+        + rules("ax", "by", "cz")
+        + ("edges:\n  - {from: a, to: a}\n  - {from: b, to: c}\n  - {from: c, to: b}\n")
+    )
+    assert codes(text) == ["7:5 CYCLE", "9:5 CYCLE"]
+
+
+def test_a_cycle_in_a_body_is_found() -> None:
+    text = f"""\
+name: x
+nodes:
+  w:
+    type: while
+    while: go
+    body:
+      nodes: {{a: {RULE}}}
+      edges: [{{from: a, to: a}}]
+"""
+    assert codes(text) == ["8:15 CYCLE"]
+
+
+@pytest.mark.parametrize(
+    ("head", "edges", "reason"),
+    [
+        ("", "{from: a, to: b, when: 'false'}", "the edge from 'a' is never taken"),
+        ("when: 'false', ", "{from: a, to: b}", "its `when` is always false"),
+        ("join: all, ", "{from: a, to: b}, {from: a, to: b, outcome: failure}", "waits for two outcomes of 'a'"),
+    ],
+)
+def test_a_node_that_can_never_run_is_a_warning(head: str, edges: str, reason: str) -> None:
+    nodes = f"  a: {RULE}\n  b: {{{head}type: wait, for: 1s}}\n  c: {RULE}\n"
+    text = f"name: x\nnodes:\n{nodes}edges: [{edges}, {{from: b, to: c}}]"
+    (problem,) = found(text)
+    assert (problem.code, str(problem.place), problem.warning) == ("NODE_UNREACHABLE", "g:4:3", True)
+    assert reason in problem.message
+
+
+def test_isolated_nodes_and_double_edges_are_warnings() -> None:
+    text = "name: x\nnodes:\n" + rules("ax", "by", "cz") + "edges:\n  - {from: a, to: b}\n  - {from: a, to: b}\n"
+    assert codes(text) == ["5:3 NODE_ISOLATED", "8:5 EDGE_DUPLICATE"]
+
+
+def test_nodes_without_any_edges_run_side_by_side_without_a_warning() -> None:
+    assert codes("name: x\nnodes:\n" + rules("ax", "by")) == []
+
+
+def test_nodes_are_counted_with_those_of_bodies() -> None:
+    inner = ", ".join(f"n{index}: {{type: wait, for: 1}}" for index in range(1500))
+    outer = ", ".join(f"n{index}: {{type: wait, for: 1}}" for index in range(600))
+    text = f"name: x\nnodes:\n  w: {{type: while, while: go, body: {{nodes: {{{inner}}}}}}}\n  " + outer.replace(
+        ", n", "\n  n"
+    )
+    assert codes(text) == ["2:1 GRAPH_TOO_LARGE"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("type: rule", ["RULE_SOURCE of the node"]),
+        ("type: rule, ¦rules: []", ["RULE_SOURCE"]),
+        ("type: rule, rules: [{then: {a: 1}}], grl: ¦¦x", ["RULE_SOURCE", "EXPRESSION_INVALID"]),
+        ("type: rule, rules: [¦{when: a}]", ["RULE_EMPTY"]),
+        ("type: rule, rules: [{then: {a: 1}, ¦otherwise: {a: 2}}]", ["RULE_OTHERWISE"]),
+        ("type: rule, decision_table: ¦some text", ["DECISION_TABLE"]),
+        ("type: rule, ¦decision_table: {nodes: []}", ["DECISION_TABLE"]),
+        ("type: db, connection: X", ["DB_SOURCE of the node"]),
+        ("type: db, connection: X, ¦statements: []", ["DB_SOURCE"]),
+        ("type: db, connection: X, query: ¦' '", ["DB_SOURCE"]),
+        ("type: db, connection: X, query: select 1, ¦statements: [{query: select 1}]", ["DB_SOURCE"]),
+        ("type: db, connection: X, query: ¦'select :a', params: {}", ["SQL_BIND_MISSING"]),
+        ("type: db, connection: X, query: select 1, params: {a: ¦1}", ["SQL_BIND_EXTRA"]),
+        ("type: db, connection: X, query: ¦'select :a::int', params: {a: 1}", ["SQL_BIND_CAST"]),
+        ("type: db, connection: X, query: ¦'select {{ a }}'", ["SQL_TEMPLATE"]),
+        (
+            "type: db, connection: X, ¦params: {a: 1}, statements: [{query: ¦'select :b'}]",
+            ["SQL_BIND_EXTRA", "SQL_BIND_MISSING"],
+        ),
+        ("type: ai, model: ¦gpt-4, prompt: x", ["AI_MODEL"]),
+        ("type: ai, model: 'openai:x', prompt: ¦' '", ["AI_PROMPT"]),
+        ("type: http, url: ¦'ftp://x'", ["HTTP_URL"]),
+        ("type: while, while: a, ¦body: {}", ["BODY_SOURCE"]),
+        ("type: while, while: a, body: {graph: ¦g, nodes: {b: {type: wait, for: 1}}}", ["BODY_SOURCE"]),
+        ("type: wait", ["WAIT_SOURCE of the node"]),
+        ("type: wait, for: 1s, until: ¦a", ["WAIT_SOURCE"]),
+        ("type: wait, for: ¦soon", ["VALUE_INVALID"]),
+        ("type: wait, for: 1s, timeout: ¦0", ["DURATION_NOT_POSITIVE"]),
+        ("type: wait, for: 1s, retry: {max_interval: ¦0s}", ["DURATION_NOT_POSITIVE"]),
+        ("type: wait, for: 1s, retry: {initial_interval: 5s, max_interval: ¦1s}", ["RETRY_INTERVALS"]),
+        ("type: wait, for: 1s, timeout: 5s, heartbeat: ¦5s", ["HEARTBEAT_TOO_LONG"]),
+        ("type: approval, schema: {type: ¦5}", ["SCHEMA_INVALID"]),
+        ("type: approval, schema: {pattern: ¦'('}", ["SCHEMA_INVALID"]),
+        ("type: approval, schema: {$ref: ¦'https://x/y'}", ["SCHEMA_REFERENCE"]),
+        ("type: approval, schema: {$ref: ¦'#/$defs/none'}", ["SCHEMA_REFERENCE"]),
+        ("type: approval, schema: {$ref: '#/$defs/a', $defs: {a: {type: string}}}", []),
+        ("type: wait, for: '{{ pause }}'", []),
+        ("type: db, connection: X, query: \"select a::int, '12:30' from t where b = :b\", params: {b: 1}", []),
+    ],
+)
+def test_what_a_node_of_a_type_needs(fields: str, expected: list[str]) -> None:
+    """A `¦` marks where a problem is placed."""
+    before = "nodes: {n: {"
+    places, line = [], before + fields
+    for one in expected:
+        if one.endswith(" of the node"):
+            places.append(f"2:9 {one.removesuffix(' of the node')}")
+            continue
+        column = line.index("¦")
+        line = line.replace("¦", "", 1)
+        places.append(f"2:{column + 1} {one}")
+    assert codes(f"name: x\n{line}}}}}\n") == places
+
+
+def test_a_compensation_is_checked_like_a_node() -> None:
+    assert node("type: wait, for: 1s, compensate: {type: db, connection: X}") == ["2:34 DB_SOURCE"]
+
+
+EXPRESSIONS = """\
+name: x
+nodes:
+  a:
+    type: rule
+    when: total >
+    rules:
+      - when: total > 0 &&
+              discount >> 5
+        then: {a: "{{ total }", b: [x, {c: "text {{ 1 + }} text"}]}
+    output: {x: result..y}
+  b:
+    type: foreach
+    items: a b
+    body:
+      nodes:
+        c: {type: http, url: "https://x/{{ item( }}"}
+edges:
+  - {from: a, to: b, when: "a ! b"}
+"""
+
+
+def test_expressions_that_do_not_compile_are_placed_inside_the_yaml() -> None:
+    problems = found(EXPRESSIONS)
+    assert {problem.code for problem in problems} == {"EXPRESSION_INVALID"}
+    assert [problem.place.line for problem in problems if problem.place] == [5, 8, 9, 9, 10, 13, 16, 18]
+
+
+def test_the_column_of_an_expression_is_that_of_the_word() -> None:
+    (problem,) = found("name: x\nnodes:\n  a:\n    type: wait\n    until: |\n      size(x) > 1 &&\n      nope(y)\n")
+    assert str(problem.place) == "g:7:11"
+    assert "nope" in problem.message
+
+
+def test_keys_that_nothing_before_writes_are_the_inputs() -> None:
+    text = """
+name: x
+nodes:
+  a: {type: rule, rules: [{when: total > 0, then: {rate: 2}}, {when: rate > 1, then: {b: "{{ has(context.coupon) }}"}}]}
+  b: {type: http, url: "https://x/{{ rate }}/{{ customer.id }}", output: {c: result.status == wanted}}
+  c: {type: wait, until: later > 0, compensate: {type: http, url: "https://x/{{ error.message }}/{{ undo }}"}}
+edges:
+  - {from: a, to: b, when: gate && rate > 0}
+  - {from: b, to: c, outcome: failure, when: error.type == kind}
+"""
+    assert graph_inputs(load(text).graph) == {
+        "total": ("nodes", "a"),
+        "customer": ("nodes", "b"),
+        "wanted": ("nodes", "b"),
+        "later": ("nodes", "c"),
+        "undo": ("nodes", "c", "compensate"),
+        "gate": ("edges", 0, "when"),
+        "kind": ("edges", 1, "when"),
+    }
+
+
+def test_inputs_of_bodies_count_what_the_graph_around_wrote() -> None:
+    text = """
+name: x
+nodes:
+  a: {type: rule, rules: [{then: {rate: 2}}]}
+  each:
+    type: foreach
+    items: parcels
+    as: parcel
+    collect: {into: kilos, value: kilo}
+    body:
+      nodes:
+        weigh: {type: rule, rules: [{then: {kilo: "{{ parcel.grams / rate / factor }}"}}]}
+        label: {type: http, url: "https://x/{{ kilo }}/{{ index }}"}
+      edges: [{from: weigh, to: label, when: kilo < limit}]
+  sum: {type: wait, until: size(kilos) > 0 && kilo > 0}
+edges: [{from: a, to: each}, {from: each, to: sum}]
+"""
+    assert sorted(graph_inputs(load(text).graph)) == ["factor", "kilo", "limit", "parcels"]
+
+
+def test_what_may_write_anything_is_trusted() -> None:
+    text = (
+        "name: x\nnodes: {a: {type: python, handler: h}, b: {type: wait, until: anything}}\nedges: [{from: a, to: b}]"
+    )
+    assert graph_inputs(load(text).graph) == {}
+
+
+WITH_SCHEMA = """\
+name: x
+context:
+  schema: {required: [total], properties: {customer: {type: string}}}
+nodes:
+  a: {type: rule, rules: [{when: total > 0 && custmer != "", then: {rate: 1}}]}
+  b: {type: wait, until: ratee > 0}
+  c: {type: wait, until: soon}
+  d: {type: rule, rules: [{then: {soon: true}}]}
+edges: [{from: a, to: b}, {from: b, to: c}, {from: c, to: d, when: "customer == 'x' && nobody"}]
+"""
+
+
+def test_with_a_schema_every_key_is_declared_or_written_before() -> None:
+    problems = found(WITH_SCHEMA)
+    assert [(str(one.place), one.code, one.suggestion) for one in problems] == [
+        ("g:5:47", "KEY_UNKNOWN", "did you mean `customer`?"),
+        ("g:6:26", "KEY_UNKNOWN", "did you mean `rate`?"),
+        ("g:7:26", "KEY_UNKNOWN", "the node 'd' writes it, and does not run before"),
+        ("g:9:88", "KEY_UNKNOWN", "declare it under `context.schema.properties`"),
+    ]
+
+
+@pytest.mark.parametrize("more", ["additionalProperties: true", "patternProperties: {'^x': {}}", "allOf: [{}]"])
+def test_a_schema_that_leaves_keys_open_declares_them(more: str) -> None:
+    assert codes(f"name: x\ncontext: {{schema: {{{more}}}}}\nnodes: {{a: {{type: wait, until: anything}}}}") == []
+
+
+def test_names_that_mean_something_elsewhere_only_are_a_warning() -> None:
+    (problem,) = found("name: x\nnodes: {a: {type: wait, until: error.type == 'x'}}")
+    assert (problem.code, str(problem.place)) == ("NAME_NOT_VISIBLE", "g:2:32")
+    assert (
+        problem.suggestion
+        == "the name has another meaning only on edges of a failure, behind them, and in compensations"
+    )
+
+
+def test_reserved_names_are_not_written() -> None:
+    assert node("type: rule, rules: [{then: {run: 1}}]") == ["2:41 NAME_RESERVED"]
+    assert node("type: wait, for: 1s, output: {context: '1'}") == ["2:43 NAME_RESERVED"]
+    assert node("type: foreach, items: x, as: run, collect: {into: o, value: '1'}, body: {graph: g}") == [
+        "2:42 NAME_RESERVED"
+    ]
+
+
+def parallel(first: str, second: str, *, head: str = "", join: str = "any") -> list[str]:
+    """Codes of a graph in which two nodes that write `k` follow `s` by the given edges' conditions."""
+    conditions = [f", when: {one!r}" if one else "" for one in (first, second)]
+    return codes(
+        f"name: x\n{head}nodes:\n  s: {{type: rule, rules: [{{then: {{a: true, b: 1}}}}]}}\n"
+        f"  one: {RULE}\n  two: {RULE}\n  end: {{type: wait, for: 1s, join: {join}}}\nedges:\n"
+        f"  - {{from: s, to: one{conditions[0]}}}\n  - {{from: s, to: two{conditions[1]}}}\n"
+        "  - {from: one, to: end}\n  - {from: two, to: end}\n"
+    )
+
+
+def test_two_parallel_nodes_that_write_one_key_are_both_named() -> None:
+    assert parallel("", "") == ["5:37 PARALLEL_WRITES"]
+    problem = found(f"name: x\nnodes: {{one: {RULE}, two: {RULE}}}")[0]
+    assert "'one' and 'two' run at the same time and both write `k`" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("a", "!a"),
+        ("a", "!(a)"),
+        ("a == true", "a == false"),
+        ("b == 1", "b == 2"),
+        ("b == 1", "b != 1.0"),
+        ('b == "x"', "b == 'y'"),
+        ("b >= 1", "b < 1"),
+        ("b > 1 && a", "b <= 1"),
+        ("(a && b > 0)", "!a && b > 0"),
+        ("size(b) > 0", "!(size(b) > 0)"),
+    ],
+)
+def test_branches_that_exclude_each_other_are_not_parallel(first: str, second: str) -> None:
+    assert parallel(first, second) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("a", "b > 1"),
+        ("a", "a"),
+        ("b > 1", "b < 5"),
+        ("a || b > 1", "!a"),
+        ("b != 1", "b != 2"),
+        ("b == 'x'", 'b == "x"'),
+    ],
+)
+def test_branches_that_may_both_be_taken_are_parallel(first: str, second: str) -> None:
+    assert parallel(first, second) == ["5:37 PARALLEL_WRITES"]
+
+
+def test_success_and_failure_exclude_each_other_and_what_follows_them() -> None:
+    text = f"""
+name: x
+nodes:
+  s: {{type: python, handler: h, output: {{z: '1'}}}}
+  good: {{type: wait, for: 1s}}
+  good2: {RULE}
+  bad: {RULE}
+edges:
+  - {{from: s, to: good}}
+  - {{from: good, to: good2}}
+  - {{from: s, to: bad, outcome: failure}}
+  - {{from: s, to: bad, outcome: timeout}}
+"""
+    assert codes(text) == []
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "context: {merge: {k: sum}}\n",
+        "context: {merge: {k.deep: merge_all}}\n",
+        "context: {conflict_resolution: merge_all}\n",
+    ],
+)
+def test_a_policy_that_the_author_chose_silences_the_warning(head: str) -> None:
+    assert parallel("", "", head=head) == []
+
+
+def test_items_of_a_foreach_write_at_once_unless_they_are_collected() -> None:
+    body = f"body: {{nodes: {{n: {RULE}}}}}"
+    assert codes(f"name: x\nnodes: {{each: {{type: foreach, items: xs, {body}}}}}") == ["2:9 PARALLEL_WRITES"]
+    assert (
+        codes(f"name: x\nnodes: {{each: {{type: foreach, items: xs, collect: {{into: o, value: k}}, {body}}}}}") == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("merge", "expected"),
+    [
+        ("'a\\': sum", ["2:19 MERGE_PATH_INVALID"]),
+        ("'.a': sum", ["2:19 MERGE_PATH_INVALID"]),
+        ("kk: sum", ["2:19 MERGE_UNUSED"]),
+        ("k: fail_on_conflict", ["2:19 CONFLICT_IMPOSSIBLE"]),
+        ("k: sum", []),
+    ],
+)
+def test_merge_policies_are_for_paths_that_are_written(merge: str, expected: list[str]) -> None:
+    assert codes(f"name: x\ncontext: {{merge: {{{merge}}}}}\nnodes: {{a: {RULE}}}") == expected
+
+
+def test_a_conflict_that_may_happen_may_be_failed_on() -> None:
+    assert parallel("", "", head="context: {merge: {k: fail_on_conflict}}\n") == []
+
+
+def test_compensations_that_never_run_are_warnings() -> None:
+    undo = "{type: wait, for: 1s}"
+    text = f"""\
+name: x
+nodes:
+  a: {{type: wait, for: 1s, compensate: {undo}}}
+  b: {{type: wait, for: 1s, pivot: true, compensate: {undo}}}
+  c: {{type: wait, for: 1s, compensate: {undo}}}
+  d: {{type: wait, for: 1s, compensate: {{type: wait, for: 1s, compensate: {undo}}}}}
+edges: [{{from: a, to: b}}, {{from: b, to: c}}, {{from: a, to: d}}]
+"""
+    assert codes(text) == ["5:28 COMPENSATION_UNUSED", "6:62 COMPENSATION_UNUSED"]
+
+
+def test_a_chain_of_2000_nodes_is_checked_in_seconds() -> None:
+    nodes = "".join(
+        f" n{index}: {{type: rule, rules: [{{when: a > {index}, then: {{x{index}: 1}}}}]}}\n" for index in range(2000)
+    )
+    edges = "".join(f" - {{from: n{index}, to: n{index + 1}, when: x{index} == 1}}\n" for index in range(1999))
+    start = time.process_time()
+    loaded = load(f"name: x\nnodes:\n{nodes}edges:\n{edges}")
+    assert time.process_time() - start < 15
+    assert graph_inputs(loaded.graph) == {"a": ("nodes", "n0")}
+
+
+def test_a_fan_of_1999_exclusive_branches_is_checked_in_seconds() -> None:
+    nodes = "".join(f" n{index}: {{type: rule, rules: [{{then: {{k: 1}}}}]}}\n" for index in range(1999))
+    edges = "".join(f" - {{from: s, to: n{index}, when: b == {index}}}\n" for index in range(1999))
+    start = time.process_time()
+    loaded = load(f"name: x\nnodes:\n s: {{type: rule, rules: [{{then: {{b: 1}}}}]}}\n{nodes}edges:\n{edges}")
+    assert time.process_time() - start < 15
+    assert loaded.warnings == ()
