@@ -40,6 +40,7 @@ def dump(machine: Machine) -> State:
         "ready": [[scope.prefix, run.planned.id] for scope, run in machine.ready],
         "steps": [_dump_step(step, lines) for step in machine.undo.saga.steps.values()],
         "clock": machine.undo.saga.clock,
+        "pivoted": machine.undo.saga.pivoted,
         "count": machine.trail.count,
         "versions": [_dump_version(version) for version in machine.trail.versions[-MAX_VERSIONS:]],
     }
@@ -54,6 +55,7 @@ def load(machine: Machine, state: State) -> None:
     machine.trail.count = state["count"]
     machine.trail.versions = [_load_version(version) for version in state["versions"]]
     machine.undo.saga.clock = state["clock"]
+    machine.undo.saga.pivoted = state["pivoted"]
     for step in state["steps"]:
         machine.undo.saga.register(_load_step(machine.plan, step, lines))
     _load_scopes(machine, state, lines)

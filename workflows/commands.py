@@ -47,7 +47,7 @@ class RunNode:
     key: str
     undo: bool = False
     deadline: float | None = None
-    """For a compensation: seconds that are left of the saga's deadline."""
+    """For a compensation: seconds that are left of the saga's deadline. Past it (0) there is one attempt and no retry."""
 
 
 @dataclass(frozen=True, slots=True)

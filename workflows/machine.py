@@ -32,6 +32,7 @@ from workflows.scope import END, NodeRun, Scope, Status
 from workflows.trail import Trail
 from workflows.undo import Undo
 
+_NOTHING = ChangeSet(base_version=0, set={})
 _CLOSED = {"failure": Status.FAILED, "timeout": Status.TIMED_OUT, "cancelled": Status.CANCELLED}
 
 
@@ -192,9 +193,11 @@ class Machine:
         """The node failed for good: take its failure edges, or do what its `on_failure` says."""
         address = scope.address(run)
         run.failure = failure = failure if failure.node else replace(failure, node=address)
-        run.line, run.ended = run.line or scope.base, self.at
+        # What stands behind it, on a failure edge, stands on it: it may have happened.
+        line, _ = (run.line or scope.base).advance(_NOTHING, writer=scope.writer(run), by=address, at=self.at)
+        run.line, run.ended = line, self.at
         self.composites.close(address)
-        self.undo.step_failed(address, failure, run.line)
+        self.undo.step_failed(address, run.planned, failure, run.line)
         if run.planned.node.on_failure == "pause" and not self.aborts.cover(address):
             run.status = Status.PAUSED
             self.paused[address] = (scope, run)
@@ -287,7 +290,7 @@ class Machine:
         line = run.line or scope.base
         self.undo.step_succeeded(scope.address(run), run.planned, line)  # whatever its result is, it has happened
         if isinstance(run.planned.node, WaitNode):
-            result = ChangeSet(base_version=line.version, set={})
+            result = _NOTHING
         elif not isinstance(result, ChangeSet):
             result = mapped_output(run.planned, result, line, self.roots(scope, run))
         self.complete(scope, run, result)

@@ -34,13 +34,15 @@ def runs_locally(node: Node, defaults: Defaults) -> bool:
 
 
 def local_options(node: Node, defaults: Defaults, *, undo: bool, deadline: float | None) -> dict[str, Any]:
-    """Keyword arguments of `workflow.start_local_activity`."""
+    """Keyword arguments of `workflow.start_local_activity`. Past the saga's deadline there is one attempt."""
     own = node.retry or (_UNLIMITED if undo else defaults.retry)
+    if deadline == 0:
+        own = own.model_copy(update={"max_attempts": 1})
     options: dict[str, Any] = {
         "start_to_close_timeout": node.timeout or defaults.timeout,
         "retry_policy": retry_policy(own),
     }
-    if deadline is not None:
+    if deadline:
         options["schedule_to_close_timeout"] = timedelta(seconds=deadline)
     return options
 

@@ -73,10 +73,13 @@ class Saga:
         self.parallel = parallel
         self.steps: dict[str, Step] = {}
         self.clock = 0
+        self.pivoted = False
+        """From here the saga only goes forward: nothing is undone any more."""
 
     def register(self, step: Step) -> None:
-        """Note a step before its activity is scheduled."""
-        self.steps[step.address] = step
+        """Note a step before its activity is scheduled. What an operator has retried may have happened before."""
+        if not self.pivoted:
+            self.steps.setdefault(step.address, step)
 
     def count(self, address: str, state: StepState, line: Line) -> None:
         """Note that the step succeeded, or that its outcome is unknown."""
@@ -90,15 +93,31 @@ class Saga:
         if (step := self.steps.get(address)) is not None and step.state is StepState.SCHEDULED:
             del self.steps[address]
 
+    def happened_inside(self, address: str) -> None:
+        """What has no compensation of its own falls to the nearest node around it that has one."""
+        around = [step for step in self.steps.values() if _below(address, step.address)]
+        if around:
+            nearest = max(around, key=lambda step: len(step.address))
+            self.count(nearest.address, StepState.UNKNOWN, nearest.line)
+
     def forget_below(self, address: str) -> None:
         """The steps of a body are undone by the body's own node from now on."""
-        for each in [each for each in self.steps if each.startswith((f"{address}/", f"{address}["))]:
-            del self.steps[each]
+        if address in self.steps:
+            for each in [each for each in self.steps if _below(each, address)]:
+                del self.steps[each]
 
     def pivot(self) -> None:
-        """From here the saga only goes forward: what has completed stays."""
-        for address in [each.address for each in self.steps.values() if each.state is not StepState.SCHEDULED]:
-            del self.steps[address]
+        """What has completed or runs stays."""
+        self.pivoted = True
+        self.steps.clear()
+
+    def begin(self) -> None:
+        """The run has failed. What is not known to have happened is not undone, nor what a node around it undoes."""
+        for step in list(self.steps.values()):
+            if step.state is StepState.SCHEDULED:
+                del self.steps[step.address]
+        for address in list(self.steps):
+            self.forget_below(address)
 
     def next_steps(self) -> list[Step]:
         """Steps whose compensation may start now."""
@@ -113,3 +132,8 @@ class Saga:
         """Addresses of the steps in one of `states`, in reverse order of completion."""
         chosen = [step for step in self.steps.values() if step.state in states]
         return tuple(step.address for step in sorted(chosen, key=lambda step: -step.order))
+
+
+def _below(address: str, owner: str) -> bool:
+    """Whether the address lies in a body of the owner."""
+    return address.startswith((f"{owner}/", f"{owner}["))

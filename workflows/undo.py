@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from context.changes import ChangeSet, diff
 from context.lineage import Line
 from context.values import Json
+from errors import AnabranchError
+from graph.model import ApprovalNode, ForeachNode, GraphNode, RuleNode, WaitNode, WhileNode
 from graph.sql import undoes_recorded_effect
 from workflows.commands import Failure, Finish, RunNode
+from workflows.composites import mapped_output
 from workflows.saga import Ancestry, Saga, Step, StepState
 from workflows.scope import NodeRun, Scope
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 PREFIX = "undo "
 """Addresses of compensations: `undo reserve`. Node ids have no spaces."""
+_UNFINISHED = (StepState.COMPENSATING, StepState.PAUSED, StepState.DONE, StepState.UNKNOWN)
 
 
 class Undo:
@@ -31,9 +35,12 @@ class Undo:
         self.saga = Saga(parallel=settings is not None and settings.compensation == "parallel")
         self._line: Line = machine.root.base
         """The data of before the saga, and what compensations wrote."""
+        self._versions: tuple[int, ...] = ()
         self._writer = machine.root.first_outside_writer
+        self._begun = False
         self._until: float | None = None
         self.failures: dict[str, Failure] = {}
+        """Why compensations failed for good, by the address of the step."""
 
     # while the run goes forward
 
@@ -48,18 +55,27 @@ class Undo:
 
     def step_succeeded(self, address: str, planned: PlanNode, line: Line) -> None:
         """The step is done: it is undone if the run fails later."""
-        if planned.compensation is not None:
-            self.saga.forget_below(address)
+        self._happened(address, planned)
+        self.saga.forget_below(address)
         self.saga.count(address, StepState.DONE, line)
         if planned.node.pivot:
             self.saga.pivot()
 
-    def step_failed(self, address: str, failure: Failure, line: Line) -> None:
-        """A definite failure did nothing; after any other outcome the step may have happened."""
-        if failure.unknown:
+    def step_failed(self, address: str, planned: PlanNode, failure: Failure, line: Line) -> None:
+        """A definite failure did nothing; after any other outcome the step may have happened.
+
+        What happened inside a body is known step by step, whatever the outcome of the body's own node.
+        """
+        if failure.unknown and not _has_body(planned):
+            self._happened(address, planned)
             self.saga.count(address, StepState.UNKNOWN, line)
         else:
             self.saga.forget_scheduled(address)
+
+    def _happened(self, address: str, planned: PlanNode) -> None:
+        acts = not isinstance(planned.node, RuleNode | WaitNode | ApprovalNode) and not _has_body(planned)
+        if acts and planned.compensation is None:
+            self.saga.happened_inside(address)
 
     # once the run has failed
 
@@ -69,37 +85,38 @@ class Undo:
 
     def proceed(self) -> None:
         """Start the compensations whose turn it is, or end the run when none is left."""
-        if self._until is None and self._settings is not None and self._settings.deadline is not None:
-            self._until = self._machine.at / 1000 + self._settings.deadline.total_seconds()
+        if not self._begun:
+            self._begin()
         for step in self.saga.next_steps():
             step.state = StepState.COMPENSATING
             self._command(step)
-        if not self.saga.in_state(StepState.COMPENSATING, StepState.PAUSED, StepState.DONE, StepState.UNKNOWN):
+        if not self.saga.in_state(*_UNFINISHED):
             self._finish()
 
     def succeeded(self, address: str, result: ChangeSet | Json) -> None:
         """A compensation is done; what it wrote outlives the rollback."""
         step = self.saga.steps[address.removeprefix(PREFIX)]
         step.state = StepState.COMPENSATED
-        if isinstance(result, ChangeSet):
-            self._writer += 1
-            at = self._machine.at
-            self._line, refined = self._line.advance(result, writer=self._writer, by=address, at=at)
-            if refined:
-                self._machine.trail.record("compensation", self._line, refined, by=address, at=at, parents=())
+        try:
+            self._write(step, result)
+        except AnabranchError as error:  # its `output` does not fit its result
+            self._failed(step, Failure("failure", error.code, str(error), address))
         self.proceed()
 
     def failed(self, address: str, failure: Failure) -> None:
         """A compensation finally failed: it is reported and the others go on, or an operator is asked."""
-        step = self.saga.steps[address.removeprefix(PREFIX)]
-        self.failures[step.address] = failure
-        step.state = StepState.PAUSED if self._pause else StepState.FAILED
+        self._failed(self.saga.steps[address.removeprefix(PREFIX)], failure)
         self.proceed()
 
     def paused(self, address: str) -> Step | None:
         """The step whose compensation waits for an operator, if `address` is one."""
         step = self.saga.steps.get(address.removeprefix(PREFIX))
         return step if step is not None and self.owns(address) and step.state is StepState.PAUSED else None
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Addresses of the compensations that wait for an operator."""
+        return tuple(PREFIX + address for address in self.saga.in_state(StepState.PAUSED))
 
     def retry(self, step: Step) -> None:
         """An operator has a compensation tried again."""
@@ -109,26 +126,59 @@ class Undo:
 
     def give_up(self, step: Step, *, done: bool) -> None:
         """An operator says that a step is undone by other means (`done`), or will not be."""
+        if done:
+            self.failures.pop(step.address, None)
         step.state = StepState.COMPENSATED if done else StepState.FAILED
         self.proceed()
 
+    def _begin(self) -> None:
+        self._begun = True
+        self._versions = self._machine.root.versions
+        self.saga.begin()
+        if self._settings is not None and self._settings.deadline is not None:
+            self._until = self._machine.at / 1000 + self._settings.deadline.total_seconds()
+
+    def _failed(self, step: Step, failure: Failure) -> None:
+        self.failures[step.address] = failure
+        step.state = StepState.PAUSED if self._pause else StepState.FAILED
+
     def _command(self, step: Step) -> None:
-        machine = self._machine
-        failure = machine.failure
-        roots = {**step.roots, **machine.roots(machine.root), "error": failure.root() if failure else None}
-        left = None if self._until is None else max(0.001, self._until - machine.at / 1000)
+        left = None if self._until is None else max(0.0, self._until - self._machine.at / 1000)
         address = PREFIX + step.address
-        key = f"{step.key}/undo"
-        machine.emit(RunNode(address, step.planned, step.line, roots, key, undo=True, deadline=left))
+        roots, key = self._roots(step), f"{step.key}/undo"
+        self._machine.emit(RunNode(address, step.planned, step.line, roots, key, undo=True, deadline=left))
+
+    def _roots(self, step: Step) -> dict[str, Json]:
+        failure = self._machine.failure
+        told = failure.root() if failure else None
+        return {**step.roots, **self._machine.roots(self._machine.root), "error": told}
+
+    def _write(self, step: Step, result: ChangeSet | Json) -> None:
+        machine, address = self._machine, PREFIX + step.address
+        if not isinstance(result, ChangeSet):
+            result = mapped_output(step.planned, result, step.line, self._roots(step))
+        self._writer += 1
+        self._line, refined = self._line.advance(result, writer=self._writer, by=address, at=machine.at)
+        if refined:
+            record, parents = machine.trail.record, self._versions
+            self._versions = (
+                record("compensation", self._line, refined, by=address, at=machine.at, parents=parents),
+            )
 
     def _finish(self) -> None:
         machine = self._machine
         line = machine.branches.now()
-        if machine.plan.has_compensation:
+        if machine.plan.has_compensation and not self.saga.pivoted:
             changes = diff(line.data, self._line.data)
             line, refined = line.advance(changes, writer=self._writer + 1, by="rollback", at=machine.at)
             if refined:
-                parents = (machine.trail.count,)
+                heads = [number for run in machine.root.frontier() for number in run.versions]
+                parents = dict.fromkeys((*heads, *self._versions))
                 machine.trail.record("rollback", line, refined, by="rollback", at=machine.at, parents=parents)
-        done = self.saga.in_state(StepState.COMPENSATED)
-        machine.finish(Finish(line, machine.failure, done, self.saga.in_state(StepState.FAILED)))
+        done, failed = self.saga.in_state(StepState.COMPENSATED), self.saga.in_state(StepState.FAILED)
+        machine.finish(Finish(line, machine.failure, done, failed))
+
+
+def _has_body(planned: PlanNode) -> bool:
+    node = planned.node
+    return isinstance(node, ForeachNode | WhileNode) or (isinstance(node, GraphNode) and node.mode == "inline")
