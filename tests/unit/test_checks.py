@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -454,3 +456,14 @@ def test_a_fan_of_1999_exclusive_branches_is_checked_in_seconds() -> None:
     loaded = load(f"name: x\nnodes:\n s: {{type: rule, rules: [{{then: {{b: 1}}}}]}}\n{nodes}edges:\n{edges}")
     assert time.process_time() - start < 15
     assert loaded.warnings == ()
+
+
+def test_every_code_is_documented_and_none_else() -> None:
+    call = re.compile(r"(?:Problem|problem|_report|_stop|exactly_one)\(\s*(?:node, )?\"([A-Z_]+)\"")
+    raised = {code for path in Path("graph").glob("*.py") for code in call.findall(path.read_text(encoding="utf-8"))}
+    raised |= {"SUBGRAPH_INVALID", "EXPRESSION_INVALID"}
+    table = [
+        line for line in Path("docs/problems.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")
+    ]
+    documented = {code for line in table for code in re.findall(r"`([A-Z_]+)`", line.split("|")[1])}
+    assert documented == raised

@@ -1,0 +1,154 @@
+"""Drawings: what they show, and that no name, condition or description breaks out of its label."""
+
+from __future__ import annotations
+
+import re
+import struct
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from errors import InputError
+from graph.drawing import MAX_BOXES, MAX_IMAGE, boxes, escaped, mermaid, png, svg
+from graph.load import load_graph, load_text
+from graph.model import Graph
+from graph.tree import tree
+
+ORDER = load_graph(Path("examples/distributed_context_graph.yaml")).graph
+HOSTILE = load_text(
+    """
+name: hostile
+nodes:
+  end:
+    type: rule
+    description: "\\"]; click n0 href javascript:alert(1) `md` <script>alert(1)</script> %%{init}%% \\u202E| end"
+    rules: [{then: {k: 1}}]
+  b:
+    type: foreach
+    items: xs
+    collect: {into: o, value: item}
+    body:
+      nodes:
+        c: {type: wait, for: 90m}
+        d: {type: approval, prompt: "1. ok? --> n9"}
+      edges: [{from: c, to: d, when: "'\\"|x|' == '--> end;'"}]
+edges: [{from: end, to: b, outcome: failure}]
+"""
+).graph
+
+
+def chain(count: int) -> Graph:
+    nodes = "".join(f" n{index}: {{type: wait, for: 1s}}\n" for index in range(count))
+    edges = "".join(f" - {{from: n{index}, to: n{index + 1}}}\n" for index in range(count - 1))
+    return load_text(f"name: chain\nnodes:\n{nodes}edges:\n{edges}").graph
+
+
+def test_mermaid_shows_types_by_shape_and_conditions_and_outcomes_on_edges() -> None:
+    lines = mermaid(ORDER).splitlines()
+    assert lines[:3] == ["flowchart TD", '  n0{{"validate_order"}}', '  n1[("check_inventory")]']
+    assert '  n0 -->|"validated"| n1' in lines
+    assert '  n4 -.->|"on failure"| n6' in lines
+    assert '  n5 -->|"order_status == #34;declined#34;"| n7' in lines
+
+
+def test_states_are_colors_and_unknown_states_are_none() -> None:
+    drawn = mermaid(ORDER, {"validate_order": "succeeded", "check_inventory": "running", "decide_order": "bewitched"})
+    assert "  class n0 succeeded\n" in drawn
+    assert "  class n1 running\n" in drawn
+    assert "n5 " not in "".join(line for line in drawn.splitlines() if "class " in line)
+    assert "bewitched" not in drawn
+
+
+def test_details_say_what_nodes_do() -> None:
+    assert '  n4(["process_payment<br/>ai: openai:gpt-4<br/>Judges the payment and the risk of fraud"])' in mermaid(
+        ORDER, details=True
+    )
+
+
+def test_a_body_is_drawn_inside_its_node_and_its_states_go_by_address() -> None:
+    assert mermaid(HOSTILE, {"b/c": "waiting"}).splitlines() == [
+        "flowchart TD",
+        '  n0{{"end"}}',
+        '  subgraph n1 ["b: for each item of xs"]',
+        '    n2(("c"))',
+        '    n3[/"d"\\]',
+        '    n2 -->|"#39;#34;#124;x#124;#39; == #39;--#62; end#59;#39;"| n3',
+        "  end",
+        '  n0 -.->|"on failure"| n1',
+        "  classDef waiting fill:#fff3bf,stroke:#f08c00,color:#664d03",
+        "  class n2 waiting",
+    ]
+
+
+@given(st.text(max_size=80))
+def test_an_escaped_text_has_no_character_that_means_something(text: str) -> None:
+    assert re.fullmatch(r"(?:[^\W]|[ ,:!?=.()/-]|#\d+;)*", escaped(text, 60))
+
+
+def test_the_svg_of_a_hostile_graph_has_its_texts_and_no_script_or_link() -> None:
+    root = ET.fromstring(svg(HOSTILE, details=True))
+    names = {element.tag.rpartition("}")[2] for element in root.iter()}
+    assert names.isdisjoint({"script", "a", "iframe", "image"})
+    assert not [
+        key for element in root.iter() for key in element.attrib if key.lower().startswith("on") or "href" in key
+    ]
+    assert "alert(1)" in "".join(root.itertext())
+
+
+def test_png_is_a_picture_of_some_size() -> None:
+    image = png(HOSTILE)
+    width, height = struct.unpack(">II", image[16:24])
+    assert image[:8] == b"\x89PNG\r\n\x1a\n"
+    assert width > 300
+    assert height > 300
+
+
+def test_boxes_show_every_node_and_condition() -> None:
+    drawn = boxes(ORDER)
+    assert all(name in drawn for name in ORDER.nodes)
+    assert "!validated" in drawn
+    assert "<br/>" not in boxes(HOSTILE, details=True)
+    assert boxes(HOSTILE, ascii_only=True).isascii()
+
+
+def test_a_tree_shows_each_node_once_and_points_to_it_elsewhere() -> None:
+    drawn = tree(ORDER)
+    assert drawn.splitlines()[:4] == [
+        "order_processing 1.0.0: An order from validation to notification",
+        "└─ validate_order (rule)",
+        "   ├─ [validated] check_inventory (db)",
+        "   │  ├─ [in_stock] calculate_shipping (rule)",
+    ]
+    assert drawn.count("update_order_status (db)") == 1
+    assert drawn.count("update_order_status (above)") == 4
+
+
+def test_a_tree_with_details_says_what_nodes_do_and_what_undoes_them() -> None:
+    drawn = tree(ORDER, details=True)
+    assert "   │     Reserves the stock, where there is enough of it\n" in drawn
+    assert "undone by db: POSTGRES_URL: update inventory set reserved = reserved - ca…" in drawn
+    assert "⟳ for each item of xs" in tree(HOSTILE)
+    assert "for 90m" in tree(HOSTILE, details=True)
+
+
+def test_a_tree_of_a_long_chain_does_not_walk_off_to_the_right() -> None:
+    lines = tree(chain(2000)).splitlines()
+    assert len(lines) == 2001
+    assert max(map(len, lines)) < 40
+
+
+def test_no_drawing_holds_control_or_direction_characters() -> None:
+    for drawn in (mermaid(HOSTILE, details=True), tree(HOSTILE, details=True), boxes(HOSTILE, details=True)):
+        assert "\u202e" not in drawn
+
+
+def test_a_graph_too_large_for_a_drawing_is_refused_with_another_way() -> None:
+    large = chain(MAX_BOXES + 1)
+    assert mermaid(large).count("-->") == MAX_BOXES
+    with pytest.raises(InputError, match=f"at most {MAX_BOXES}.*tree"):
+        boxes(large)
+    with pytest.raises(InputError, match=f"at most {MAX_IMAGE}"):
+        png(large)
