@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from context.line_wire import dump_lines, load_lines
-
 from context.changes import ChangeSet
+from context.line_wire import dump_lines, load_lines
 from context.lineage import Line
 from context.values import MISSING, Json, Missing, Path
 from graph.plan import Plan, PlanNode

@@ -47,7 +47,7 @@ class RunNode:
     key: str
     undo: bool = False
     deadline: float | None = None
-    """For a compensation: seconds that are left of the saga's deadline. Past it (0) there is one attempt and no retry."""
+    """For a compensation: seconds left of the saga's deadline. Past it (0) there is one attempt and no retry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,9 @@ class Finish:
     line: Line
     failure: Failure | None = None
     compensated: tuple[str, ...] = ()
-    not_compensated: tuple[str, ...] = field(default=())
+    not_compensated: tuple[str, ...] = ()
+    reasons: Mapping[str, Failure] = field(default_factory=dict)
+    """Why, for each of `not_compensated`."""
 
 
 Command = RunNode | StartTimer | AskPerson | AskConflict | StartChild | CancelWork | Finish

@@ -105,7 +105,11 @@ class Composites:
     def _enter_graph(self, progress: Progress, node: GraphNode) -> None:
         scope, run = progress.scope, progress.run
         assert run.line is not None  # noqa: S101 - set at the join
-        data = run.line.data if node.input is None else graph_input(node, run, self._machine.roots(scope, run))
+        data = (
+            run.line.data
+            if node.input is None
+            else graph_input(node, run.planned, run.line, self._machine.roots(scope, run))
+        )
         plan = scope.plan.body(run.planned.id)
         self._enter(progress, Scope(plan, f"{scope.address(run)}/", Line.start(data, run.line.version)))
 
@@ -213,10 +217,9 @@ def inside(address: str, owner: str) -> bool:
     return owner in {"", address} or address.startswith((f"{owner}/", f"{owner}["))
 
 
-def graph_input(node: GraphNode, run: NodeRun, roots: Mapping[str, Json]) -> dict[str, Json]:
+def graph_input(node: GraphNode, planned: PlanNode, line: Line, roots: Mapping[str, Json]) -> dict[str, Json]:
     """What a graph starts with where its node maps the input."""
-    assert run.line is not None  # noqa: S101 - set at the join
-    rendered = compile_template(node.input, run.planned.roots).render(run.line.data, roots)
+    rendered = compile_template(node.input, planned.roots).render(line.data, roots)
     assert isinstance(rendered, dict)  # noqa: S101 - a template keeps the shape of its value
     return rendered
 

@@ -153,9 +153,10 @@ class GraphRun:
 
     def _mark_pauses(self, machine: Machine) -> None:
         """A timer for each paused node, for the same reasons as those of `_answer`."""
-        for address in [address for address in self._pauses if address not in machine.paused]:
+        paused = (*machine.paused, *machine.undo.waiting)
+        for address in [address for address in self._pauses if address not in paused]:
             self._pauses.pop(address).cancel()
-        for address in machine.paused:
+        for address in paused:
             if address not in self._pauses:
                 self._pauses[address] = asyncio.create_task(workflow.sleep(MAX_SECONDS, summary=f"{address} is paused"))
 

@@ -9,6 +9,7 @@ from temporalio.exceptions import (
     ApplicationError,
     CancelledError,
     ChildWorkflowError,
+    TerminatedError,
     TimeoutError,  # noqa: A004 - Temporal's own name
     is_cancelled_exception,
 )
@@ -30,6 +31,8 @@ def failure_of(error: BaseException, address: str) -> Failure:
     if isinstance(cause, TimeoutError):
         kind = cause.type.name.lower().replace("_", " ") if cause.type is not None else ""
         return Failure("timeout", "TIMEOUT", f"node {address!r} timed out ({kind})", address)
+    if isinstance(cause, TerminatedError):
+        return Failure("timeout", "TERMINATED", f"node {address!r} was terminated", address)
     if isinstance(cause, AnabranchError):
         return Failure("failure", cause.code, str(cause), address)
     if isinstance(cause, ApplicationError):
@@ -48,5 +51,7 @@ def run_error(finish: Finish, failure: Failure) -> ApplicationError:
         "compensated": list(finish.compensated),
         "not_compensated": [*finish.not_compensated],
     }
+    if finish.reasons:
+        details["reasons"] = {address: reason.root() for address, reason in finish.reasons.items()}
     where = f"node {failure.node!r}: " if failure.node and repr(failure.node) not in failure.message else ""
     return ApplicationError(f"{where}{failure.message}", details, type=failure.code, non_retryable=True)

@@ -9,41 +9,43 @@ from context.lineage import Line
 from context.values import Json
 from errors import EvaluationError
 from graph.model import MAX_SECONDS, ApprovalNode, GraphNode, WaitNode, parse_duration
+from graph.plan import PlanNode
 from graph.templates import compile_template
 from workflows.commands import AskPerson, Command, RunNode, StartChild, StartTimer
 from workflows.composites import graph_input
-from workflows.scope import NodeRun, Scope, Status
+from workflows.scope import Status
 
 
-def command_of(scope: Scope, run: NodeRun, roots: Mapping[str, Json], key: str, at: int) -> tuple[Command, Status]:
+def command_of(
+    address: str, planned: PlanNode, line: Line, roots: Mapping[str, Json], *, key: str, at: int
+) -> tuple[Command, Status]:
     """The command that starts a node, and the state that it is in then. Raises EvaluationError."""
-    node, address, line = run.planned.node, scope.address(run), run.line
-    assert line is not None  # noqa: S101 - set at the join
+    node = planned.node
     if isinstance(node, WaitNode):
-        return StartTimer(address, _seconds(node, run, line, roots, at)), Status.WAITING
+        return StartTimer(address, _seconds(node, planned, line, roots, at)), Status.WAITING
     if isinstance(node, ApprovalNode):
-        prompt = compile_template(node.prompt, run.planned.roots).render(line.data, roots)
+        prompt = compile_template(node.prompt, planned.roots).render(line.data, roots)
         timeout = None if node.timeout is None else node.timeout.total_seconds()
         return AskPerson(address, str(prompt), node.schema_, timeout), Status.WAITING
     if isinstance(node, GraphNode):
-        data = line.data if node.input is None else graph_input(node, run, roots)
-        return StartChild(address, run.planned, node.graph, data), Status.RUNNING
-    return RunNode(address, run.planned, line, roots, key), Status.RUNNING
+        data = line.data if node.input is None else graph_input(node, planned, line, roots)
+        return StartChild(address, planned, node.graph, data), Status.RUNNING
+    return RunNode(address, planned, line, roots, key), Status.RUNNING
 
 
-def _seconds(node: WaitNode, run: NodeRun, line: Line, roots: Mapping[str, Json], at: int) -> float:
+def _seconds(node: WaitNode, planned: PlanNode, line: Line, roots: Mapping[str, Json], at: int) -> float:
     if isinstance(node.for_, timedelta):
         return node.for_.total_seconds()
     try:
         if node.for_ is not None:
-            value = compile_template(node.for_, run.planned.roots).render(line.data, roots)
+            value = compile_template(node.for_, planned.roots).render(line.data, roots)
             return parse_duration(value).total_seconds()
-        until = run.planned.expression(node.until or "").evaluate(line.data, roots)
+        until = planned.expression(node.until or "").evaluate(line.data, roots)
         return min(MAX_SECONDS, max(0.0, _unix_seconds(until) - at / 1000))
     except ValueError as error:
         raise EvaluationError(
             str(error),
-            place=f"node {run.planned.id!r}",
+            place=f"node {planned.id!r}",
             suggestion="`for` takes a duration such as 30s; `until` yields an ISO 8601 time or Unix milliseconds",
         ) from None
 

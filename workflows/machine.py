@@ -249,8 +249,7 @@ class Machine:
             self.paused[scope.address(run)] = (scope, run)
         elif run.status is Status.WAITING:
             began = self.at if run.started is None else run.started
-            key = self._key(scope, run)
-            command, status = command_of(scope, run, self.roots(scope, run), key, began)
+            command, status = self._command(scope, run, began)
             self.expect(scope, run, _without(command, (self.at - began) / 1000), status)
 
     def _key(self, scope: Scope, run: NodeRun) -> str:
@@ -283,8 +282,11 @@ class Machine:
         if isinstance(node, ForeachNode | WhileNode) or (isinstance(node, GraphNode) and node.mode == "inline"):
             self.composites.start(scope, run)
         else:
-            command, status = command_of(scope, run, roots, key, self.at)
-            self.expect(scope, run, command, status)
+            self.expect(scope, run, *self._command(scope, run, self.at))
+
+    def _command(self, scope: Scope, run: NodeRun, at: int) -> tuple[Command, Status]:
+        line, roots, key = run.line or scope.base, self.roots(scope, run), self._key(scope, run)
+        return command_of(scope.address(run), run.planned, line, roots, key=key, at=at)
 
     def _answered(self, scope: Scope, run: NodeRun, result: ChangeSet | Json) -> None:
         line = run.line or scope.base

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from context.changes import ChangeSet, diff
@@ -12,6 +13,7 @@ from graph.model import ApprovalNode, ForeachNode, GraphNode, RuleNode, WaitNode
 from graph.sql import undoes_recorded_effect
 from workflows.commands import Failure, Finish, RunNode
 from workflows.composites import mapped_output
+from workflows.leaves import command_of
 from workflows.saga import Ancestry, Saga, Step, StepState
 from workflows.scope import NodeRun, Scope
 
@@ -87,9 +89,9 @@ class Undo:
         """Start the compensations whose turn it is, or end the run when none is left."""
         if not self._begun:
             self._begin()
-        for step in self.saga.next_steps():
-            step.state = StepState.COMPENSATING
-            self._command(step)
+        while steps := self.saga.next_steps():
+            for step in steps:
+                self._start(step)
         if not self.saga.in_state(*_UNFINISHED):
             self._finish()
 
@@ -121,8 +123,8 @@ class Undo:
     def retry(self, step: Step) -> None:
         """An operator has a compensation tried again."""
         self.failures.pop(step.address, None)
-        step.state = StepState.COMPENSATING
-        self._command(step)
+        self._start(step)
+        self.proceed()
 
     def give_up(self, step: Step, *, done: bool) -> None:
         """An operator says that a step is undone by other means (`done`), or will not be."""
@@ -142,11 +144,21 @@ class Undo:
         self.failures[step.address] = failure
         step.state = StepState.PAUSED if self._pause else StepState.FAILED
 
+    def _start(self, step: Step) -> None:
+        step.state = StepState.COMPENSATING
+        try:
+            self._command(step)
+        except AnabranchError as error:  # an expression of the compensation
+            self._failed(step, Failure("failure", error.code, str(error), PREFIX + step.address))
+
     def _command(self, step: Step) -> None:
         left = None if self._until is None else max(0.0, self._until - self._machine.at / 1000)
         address = PREFIX + step.address
         roots, key = self._roots(step), f"{step.key}/undo"
-        self._machine.emit(RunNode(address, step.planned, step.line, roots, key, undo=True, deadline=left))
+        command, _ = command_of(address, step.planned, step.line, roots, key=key, at=self._machine.at)
+        if isinstance(command, RunNode):
+            command = replace(command, undo=True, deadline=left)
+        self._machine.emit(command)
 
     def _roots(self, step: Step) -> dict[str, Json]:
         failure = self._machine.failure
@@ -155,15 +167,15 @@ class Undo:
 
     def _write(self, step: Step, result: ChangeSet | Json) -> None:
         machine, address = self._machine, PREFIX + step.address
-        if not isinstance(result, ChangeSet):
+        if isinstance(step.planned.node, WaitNode):
+            result = ChangeSet(base_version=0, set={})
+        elif not isinstance(result, ChangeSet):
             result = mapped_output(step.planned, result, step.line, self._roots(step))
         self._writer += 1
         self._line, refined = self._line.advance(result, writer=self._writer, by=address, at=machine.at)
         if refined:
             record, parents = machine.trail.record, self._versions
-            self._versions = (
-                record("compensation", self._line, refined, by=address, at=machine.at, parents=parents),
-            )
+            self._versions = (record("compensation", self._line, refined, by=address, at=machine.at, parents=parents),)
 
     def _finish(self) -> None:
         machine = self._machine
@@ -176,7 +188,8 @@ class Undo:
                 parents = dict.fromkeys((*heads, *self._versions))
                 machine.trail.record("rollback", line, refined, by="rollback", at=machine.at, parents=parents)
         done, failed = self.saga.in_state(StepState.COMPENSATED), self.saga.in_state(StepState.FAILED)
-        machine.finish(Finish(line, machine.failure, done, failed))
+        reasons = {address: self.failures[address] for address in failed}
+        machine.finish(Finish(line, machine.failure, done, failed, reasons))
 
 
 def _has_body(planned: PlanNode) -> bool:

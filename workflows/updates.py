@@ -82,7 +82,8 @@ def paused_node(machine: Machine, request: Request) -> tuple[str, ChangeSet | No
     _known_fields(request, {"node", "changes", "removed", "by"})
     node = _text(request, "node")
     if node not in machine.paused and machine.undo.paused(node) is None:
-        raise InputError(f"node {node!r} is not paused", suggestion=_waiting(machine.paused))
+        waiting = (*machine.paused, *machine.undo.waiting)
+        raise InputError(f"node {node!r} is not paused", suggestion=_waiting(waiting))
     edits = _changes(request, 0)
     return node, edits or None
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from graph.drawing import mermaid
-
 from context.values import Json
+from graph.drawing import mermaid
 from workflows.commands import Finish
 from workflows.saga import StepState
 from workflows.scope import NodeRun, Scope, Status
@@ -49,6 +48,8 @@ def status(machine: Machine) -> dict[str, Json]:
     if machine.failure is not None:
         told["failure"] = machine.failure.root()
         told["compensated"] = list(machine.undo.saga.in_state(StepState.COMPENSATED))
+    if machine.undo.failures:
+        told["not_compensated"] = {step: reason.root() for step, reason in machine.undo.failures.items()}
     if machine.branches.open:
         told["conflicts"] = {
             address: [describe_conflict(conflict) for conflict in conflicts]
