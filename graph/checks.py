@@ -7,7 +7,6 @@ from itertools import islice
 
 from errors import Problem
 from graph.compilation import check_expressions
-from graph.dataflow import graph_inputs
 from graph.keys import KeyChecks
 from graph.model import Graph
 from graph.problems import described
@@ -16,8 +15,6 @@ from graph.schemas import check_schemas
 from graph.structure import check_structure, ordered
 from graph.walk import Scope, scopes, with_compensations
 from graph.yaml_source import Source
-
-__all__ = ["MAX_NODES", "check_graph", "graph_inputs"]
 
 MAX_NODES = 2000
 MAX_FINDINGS = 500

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from pydantic import ValidationError
 
@@ -97,12 +97,13 @@ def _load(text: str, file: str, folder: Path | None, resolve: Resolve | None) ->
 
 
 def _graph(source: Source, found: list[Problem]) -> Graph:
+    graph: Graph | None = None
     try:
         graph = Graph.model_validate(source.value)
     except ValidationError as error:
         found += shape_problems(error, source)
     _raise_if_wrong(found)  # outside of `except`: pydantic's own text shows the values, secrets among them
-    return graph
+    return cast("Graph", graph)
 
 
 def _raise_if_wrong(problems: list[Problem]) -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, P
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
 MAX_SECONDS = 10 * 365 * 86400
+_LONGEST_DURATION = 32
 
 
 def parse_duration(value: object) -> timedelta:
@@ -22,7 +23,7 @@ def parse_duration(value: object) -> timedelta:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_SECONDS:
         return timedelta(seconds=value)
-    if isinstance(value, str) and len(value) <= 32 and value and (match := _DURATION.fullmatch(value)):
+    if isinstance(value, str) and len(value) <= _LONGEST_DURATION and value and (match := _DURATION.fullmatch(value)):
         days, hours, minutes, seconds, millis = (float(part or 0) for part in match.groups())
         total = days * 86400 + hours * 3600 + minutes * 60 + seconds + millis / 1000
         if total <= MAX_SECONDS:
@@ -61,9 +62,9 @@ class Model(BaseModel):
 class Retry(Model):
     """A Temporal retry policy."""
 
-    max_attempts: int = Field(5, ge=0, description="0 is without limit")
+    max_attempts: int = Field(default=5, ge=0, description="0 is without limit")
     initial_interval: Duration = timedelta(seconds=1)
-    backoff: float = Field(2.0, ge=1)
+    backoff: float = Field(default=2.0, ge=1)
     max_interval: Duration | None = None
     non_retryable: tuple[str, ...] = ()
 
@@ -295,7 +296,7 @@ class ContextSpec(Model):
 
     conflict_resolution: Strategy | None = None
     merge: dict[Key, MergePolicy] = Field(default_factory=dict)
-    schema_: JsonObject | None = Field(None, alias="schema")
+    schema_: JsonObject | None = Field(default=None, alias="schema")
     conflict_timeout: Duration | None = None
 
 

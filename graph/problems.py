@@ -1,4 +1,4 @@
-"""What pydantic found wrong with a graph's shape, as sentences that name the node, the place and the mend.
+"""What pydantic found wrong with a file's shape, as sentences that name the node, the place and the mend.
 
 Pydantic's `loc` mixes the keys of the value with tags of discriminated unions and labels of plain ones. `_walk` follows
 it through the model's annotations, so that each problem gets the path that the author wrote.
@@ -38,12 +38,14 @@ def did_you_mean(word: str, words: Iterable[str]) -> str | None:
     return f"did you mean `{near[0]}`?" if near else None
 
 
-def shape_problems(error: ValidationError, source: Source) -> tuple[Problem, ...]:
-    """One problem for each field that pydantic refused."""
+def shape_problems(
+    error: ValidationError, source: Source, *, model: type[Model] = Graph, whole: str = "the graph"
+) -> tuple[Problem, ...]:
+    """One problem for each field that pydantic refused. `whole` is what the file holds, a `model`."""
     found: dict[tuple[Pointer, str], Problem] = {}
     for details in error.errors(include_url=False):
-        path, owner = _walk(details["loc"])
-        problem = _problem(details, path, owner, source)
+        path, owner = _walk(details["loc"], model)
+        problem = _problem(details, path, owner, source, whole)
         earlier = found.get((path, problem.code))
         if earlier is None:
             found[path, problem.code] = problem
@@ -63,9 +65,9 @@ def details_message(details: ErrorDetails) -> str:
     if kind == "literal_error":
         return f"must be one of {_listed(details)}"
     if kind == "string_pattern_mismatch":
-        return f"must match {details['ctx']['pattern']}"
+        return f"must match {_context(details, 'pattern')}"
     if kind == "value_error":
-        return f"is wrong: {details['ctx']['error']}"[:_LONGEST]
+        return f"is wrong: {_context(details, 'error')}"[:_LONGEST]
     text = details["msg"].removeprefix("Input ").removeprefix("String ")
     return f"{text[:1].lower()}{text[1:_LONGEST]}".replace("should ", "must ", 1)
 
@@ -87,23 +89,23 @@ def described(path: Pointer) -> str:
     )
 
 
-def _problem(details: ErrorDetails, path: Pointer, owner: type[Model] | None, source: Source) -> Problem:
+def _problem(details: ErrorDetails, path: Pointer, owner: type[Model] | None, source: Source, whole: str) -> Problem:
     kind, given = details["type"], details["input"]
     last = str(path[-1]) if path else ""
     if kind == "missing":
-        message = f"{described(path[:-1]) or 'the graph'} needs the field `{last}`"
+        message = f"{described(path[:-1]) or whole} needs the field `{last}`"
         return Problem("FIELD_MISSING", message, source.place(path[:-1], key=True), f"add `{last}:`")
     if kind == "extra_forbidden":
         names = _names(owner)
         suggestion = did_you_mean(last, names) or f"its fields are {', '.join(names)}"
-        message = f"{described(path[:-1]) or 'the graph'} has no field `{last[:128]}`"
+        message = f"{described(path[:-1]) or whole} has no field `{last[:128]}`"
         return Problem("FIELD_UNKNOWN", message, source.place(path, key=True), suggestion)
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         return _type_problem(details, path, source)
     if details["loc"][-1:] == ("[key]",):
         message = f"the key {last[:128]!r} {details_message(details)}"
         return Problem("KEY_INVALID", message, source.place(path, key=True))
-    message = f"{described(path) or 'the graph'} {details_message(details)}"
+    message = f"{described(path) or whole} {details_message(details)}"
     mend: str | None = None
     if kind == "literal_error" and isinstance(given, str):
         message += f", not {given[:64]!r}"
@@ -118,24 +120,28 @@ def _type_problem(details: ErrorDetails, path: Pointer, source: Source) -> Probl
     if details["type"] == "union_tag_not_found":
         message = f"{described(path)} has no `type`"
         return Problem("NODE_TYPE_MISSING", message, source.place(path, key=True), known)
-    tag = str(details["ctx"]["tag"])
+    tag = _context(details, "tag")
     message = f"{described(path)} has the unknown type {tag[:64]!r}"
     suggestion = did_you_mean(tag, NODE_TYPES) or known
     return Problem("NODE_TYPE_UNKNOWN", message, source.place((*path, "type")), suggestion)
 
 
 def _listed(details: ErrorDetails) -> str:
-    return str(details["ctx"]["expected"]).replace("'", "").replace(" or ", ", ")
+    return _context(details, "expected").replace("'", "").replace(" or ", ", ")
+
+
+def _context(details: ErrorDetails, name: str) -> str:
+    return str(details.get("ctx", {}).get(name, ""))
 
 
 def _names(model: type[Model] | None) -> list[str]:
     return [] if model is None else [info.alias or name for name, info in model.model_fields.items()]
 
 
-def _walk(loc: tuple[str | int, ...]) -> tuple[Pointer, type[Model] | None]:
+def _walk(loc: tuple[str | int, ...], model: type[Model]) -> tuple[Pointer, type[Model] | None]:
     """The path in the value that a `loc` means, and the model that its last step is a field of."""
     path: list[str | int] = []
-    current: list[Any] = [Graph]
+    current: list[Any] = [model]
     owner: type[Model] | None = None
     for step in loc:
         if len(current) > 1:
