@@ -1,0 +1,592 @@
+"""What is undone when a run fails, in which order, on which context, and what is left of the data afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from temporalio.exceptions import ApplicationError, ChildWorkflowError, TerminatedError
+
+from graph.model import Defaults, Graph
+from tests.unit.machine_kit import Play, cancelled, changes, edge, failure, machine_of, python, shuffled, timeout
+from workflows import views
+from workflows.commands import AskPerson, CancelWork, Failure, RunNode, StartTimer
+from workflows.failures import failure_of, run_error
+from workflows.node_options import local_options, remote_options
+
+
+def step(**fields: Any) -> dict[str, Any]:
+    """A leaf that can be undone."""
+    return python(compensate=python(), **fields)
+
+
+def chain(*names: str, last: str = "boom", saga: Mapping[str, Any] | None = None, **nodes: Any) -> dict[str, Any]:
+    """Steps one after the other, and a last node for the test to break."""
+    order = [*names, last]
+    pairs = pairwise(order)
+    return {
+        "nodes": {**{name: nodes.get(name, step()) for name in names}, last: nodes.get(last, python())},
+        "edges": [edge(*pair) for pair in pairs],
+        "saga": saga,
+    }
+
+
+DIAMOND = {
+    "nodes": {"s": step(), "a": step(), "b": step(), "c": step(), "j": step(), "boom": python()},
+    "edges": [edge("s", "a"), edge("s", "b"), edge("b", "c"), edge("a", "j"), edge("c", "j"), edge("j", "boom")],
+}
+ANCESTORS = {"s": "", "a": "s", "b": "s", "c": "sb", "j": "sabc"}
+
+
+def undone(play: Play) -> list[str]:
+    """The steps in the order in which their compensations were started."""
+    return [address.removeprefix("undo ") for address in play.ran if address.startswith("undo ")]
+
+
+def failed_run(graph: Mapping[str, Any], script: Mapping[str, Any] | None = None, **library: Any) -> Play:
+    play = Play(machine_of(graph, **library), {"boom": failure("NO_STOCK"), **(script or {})})
+    assert play.run().failure is not None
+    return play
+
+
+def deadline_of(play: Play, address: str) -> float | None:
+    command = play.pending[address]
+    assert isinstance(command, RunNode)
+    return command.deadline
+
+
+# which steps
+
+
+def test_a_successful_run_undoes_nothing():
+    play = Play(machine_of(DIAMOND))
+    finish = play.run()
+    assert (finish.failure, undone(play), finish.compensated) == (None, [], ())
+
+
+def test_steps_are_undone_once_each_in_the_reverse_order_of_their_completion():
+    play = failed_run(chain("a", "b", "c"))
+    assert undone(play) == ["c", "b", "a"]
+    assert play.machine.finished is not None
+    assert play.machine.finished.compensated == ("c", "b", "a")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_parallel_steps_too_are_undone_in_the_reverse_order_of_their_completion(seed: int):
+    play = Play(machine_of(DIAMOND), {"boom": failure()}, pick=shuffled(seed))
+    completed: list[str] = []
+    play.script = {**play.script, **{name: lambda command: completed.append(command.address) or {} for name in "sabcj"}}
+    play.run()
+    assert undone(play) == completed[::-1]
+
+
+def test_a_node_without_a_compensation_is_passed_over():
+    assert undone(failed_run(chain("a", "b", "c", b=python()))) == ["c", "a"]
+
+
+def test_a_definite_failure_did_nothing_and_is_not_undone():
+    assert undone(failed_run(chain("a", boom=step()))) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "outcome", [timeout(), cancelled(), failure("UNAVAILABLE")], ids=["timeout", "cancelled", "UNAVAILABLE"]
+)
+def test_a_step_whose_outcome_is_unknown_is_undone_first(outcome: Failure):
+    assert undone(failed_run(chain("a", boom=step()), {"boom": outcome})) == ["boom", "a"]
+
+
+def test_a_step_that_another_failure_cancels_in_flight_is_undone():
+    play = failed_run({"nodes": {"boom": python(), "a": step()}})
+    assert (play.cancelled, undone(play)) == (["a"], ["a"])
+
+
+def test_a_step_that_completes_in_spite_of_its_cancellation_is_undone_on_what_it_left():
+    machine = machine_of({"nodes": {"a": step(), "boom": python()}})
+    machine.start(1)
+    assert machine.failed("boom", failure(), 2) == [CancelWork("a")]
+    (undo,) = machine.succeeded("a", changes(x=1), 3)
+    assert isinstance(undo, RunNode)
+    assert (undo.address, undo.undo, undo.line.data) == ("undo a", True, {"x": 1})
+
+
+def test_nothing_is_undone_before_everything_that_runs_has_come_to_rest():
+    machine = machine_of({"nodes": {"a": step(), "b": step(), "boom": python()}})
+    machine.start(1)
+    machine.succeeded("a", changes(), 2)
+    assert machine.failed("boom", failure(), 3) == [CancelWork("b")]
+    assert [each.address for each in machine.failed("b", cancelled(), 4) if isinstance(each, RunNode)] == ["undo b"]
+
+
+def test_a_step_whose_result_breaks_the_schema_has_happened():
+    graph = chain("a", boom=step()) | {"context": {"schema": {"properties": {"total": {"type": "number"}}}}}
+    play = failed_run(graph, {"boom": {"total": "much"}})
+    assert undone(play) == ["boom", "a"]
+    assert play.seen["undo boom"] == {"total": "much"}
+
+
+def test_a_step_whose_outgoing_condition_fails_has_happened():
+    graph = {"nodes": {"a": step(), "b": python()}, "edges": [edge("a", "b", when="data.missing > 1")]}
+    play = Play(machine_of(graph, {"data": {}}))
+    assert play.run().failure is not None
+    assert undone(play) == ["a"]
+
+
+def test_a_failure_that_an_edge_handles_leaves_its_step_out():
+    graph = chain("a", "bad", "boom", last="end", boom=python())
+    graph["edges"][1] = edge("bad", "boom", outcome="failure")
+    assert undone(failed_run(graph, {"bad": failure()})) == ["a"]
+
+
+def test_a_timeout_that_an_edge_handles_is_undone_before_what_it_stands_on_and_after_what_stands_on_it():
+    graph = chain("a", "late", "handler", saga={"compensation": "parallel"})
+    graph["edges"][1] = edge("late", "handler", outcome="timeout")
+    play = failed_run(graph, {"late": timeout()})
+    assert undone(play) == ["handler", "late", "a"]
+
+
+def test_on_failure_continue_leaves_out_a_definite_failure_only():
+    for outcome, expected in ((failure(), ["a"]), (timeout(), ["odd", "a"])):
+        assert undone(failed_run(chain("a", "odd", odd=step(on_failure="continue")), {"odd": outcome})) == expected
+
+
+def test_a_step_that_was_skipped_is_not_undone():
+    graph = chain("a", "b", b=step(when="false"))
+    graph["edges"].append(edge("a", "boom"))
+    assert undone(failed_run(graph)) == ["a"]
+
+
+def test_a_child_that_was_terminated_may_have_done_something():
+    error = ChildWorkflowError(
+        "child",
+        namespace="n",
+        workflow_id="w",
+        run_id="r",
+        workflow_type="t",
+        initiated_event_id=1,
+        started_event_id=2,
+        retry_state=None,
+    )
+    error.__cause__ = TerminatedError("stopped")
+    assert failure_of(error, "child").unknown is True
+    error.__cause__ = ApplicationError("no", type="NO_STOCK")
+    assert failure_of(error, "child").unknown is False
+
+
+# the order of parallel compensation
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_in_parallel_no_step_is_undone_before_those_that_stand_on_it(seed: int):
+    graph = {**DIAMOND, "saga": {"compensation": "parallel"}}
+    play = Play(machine_of(graph), {"boom": failure()}, pick=shuffled(seed)).start()
+    over: set[str] = set()
+    while play.machine.finished is None:
+        for address in [each for each in play.pending if each.startswith("undo ")]:
+            descendants = {name for name, behind in ANCESTORS.items() if address[-1] in behind}
+            assert descendants <= over, address
+        chosen = play.pick(list(play.pending))
+        play.answer(chosen)
+        over |= {chosen.removeprefix("undo ")} if chosen.startswith("undo ") else set()
+    assert sorted(undone(play)) == ["a", "b", "c", "j", "s"]
+
+
+def test_in_parallel_independent_steps_are_undone_at_the_same_time():
+    graph = {**DIAMOND, "saga": {"compensation": "parallel"}}
+    play = Play(machine_of(graph), {"boom": failure()}).start()
+    for name in ("s", "a", "b", "c", "j", "boom", "undo j"):
+        play.answer(name)
+    assert set(play.pending) == {"undo a", "undo c"}
+    play.answer("undo c")
+    assert set(play.pending) == {"undo a", "undo b"}
+
+
+# what a compensation sees and writes
+
+
+def test_a_compensation_sees_the_context_as_its_node_left_it_and_the_error():
+    play = Play(machine_of(chain("a", "b"), {"n": 0}), {"a": {"n": 1}, "b": {"n": 2}, "boom": failure("NO_STOCK")})
+    roots: dict[str, Mapping[str, Any]] = {}
+    for name in ("undo a", "undo b"):
+        play.script = {**play.script, name: lambda command: roots.__setitem__(command.address, command.roots) or {}}
+    play.run()
+    assert (play.seen["undo a"], play.seen["undo b"]) == ({"n": 1}, {"n": 2})
+    assert roots["undo a"]["error"] == {
+        "node": "boom",
+        "type": "NO_STOCK",
+        "message": "it broke",
+        "outcome": "failure",
+    }
+
+
+def test_the_key_of_a_compensation_is_its_node_s_own_with_undo_behind_it():
+    keys: dict[str, str] = {}
+    note: Callable[[RunNode], dict[str, Any]] = lambda command: keys.__setitem__(command.address, command.key) or {}  # noqa: E731
+    failed_run(chain("a"), {"a": note, "undo a": note})
+    assert keys == {"a": "run-1/a", "undo a": "run-1/a/undo"}
+
+
+def test_the_data_is_rolled_back_and_keeps_what_compensations_wrote():
+    play = Play(
+        machine_of(chain("a", "b"), {"n": 0, "gone": 1}),
+        {"a": {"n": 1}, "b": {"n": 2, "m": 3}, "undo a": {"refund": 10}, "undo b": {"n": 5}, "boom": failure()},
+    )
+    finish = play.run()
+    assert finish.line.data == {"n": 5, "gone": 1, "refund": 10}
+
+
+def test_the_rollback_is_a_new_version_and_the_history_stays():
+    play = Play(machine_of(chain("a"), {"n": 0}), {"a": {"n": 1}, "undo a": {"refund": 10}, "boom": failure()})
+    finish = play.run()
+    trail = [(each.number, each.kind, each.by, each.parents) for each in play.machine.trail.versions]
+    assert trail == [
+        (1, "input", "input", ()),
+        (2, "node", "a", (1,)),
+        (3, "compensation", "undo a", (1,)),
+        (4, "rollback", "rollback", (2, 3)),
+    ]
+    assert play.machine.trail.versions[-1].changes.set == {("n",): 0, ("refund",): 10}
+    assert finish.line.version == 3
+
+
+def test_a_graph_without_compensations_keeps_its_data_when_it_fails():
+    play = Play(machine_of(chain("a", a=python())), {"a": {"n": 1}, "boom": failure()})
+    assert play.run().line.data == {"n": 1}
+
+
+def test_a_compensation_s_result_that_is_no_change_set_is_written_by_its_output():
+    undo = {"type": "activity", "activity": "refund", "output": {"refunded": "result.amount"}}
+    machine = machine_of(chain("a", a=python(compensate=undo)))
+    machine.start(1)
+    machine.succeeded("a", changes(), 2)
+    machine.failed("boom", failure(), 3)
+    machine.succeeded("undo a", {"amount": 7}, 4)
+    assert machine.finished is not None
+    assert machine.finished.line.data == {"refunded": 7}
+
+
+def test_a_compensation_may_be_a_timer_or_a_person():
+    graph = chain(
+        "a",
+        "b",
+        a=python(compensate={"type": "approval", "prompt": "Refund {{ amount }}?"}),
+        b=python(compensate={"type": "wait", "for": "5s"}),
+    )
+    play = Play(machine_of(graph, {"amount": 3}), {"boom": failure(), "undo a": {"refunded": True}}).start()
+    for name in ("a", "b", "boom"):
+        play.answer(name)
+    assert play.pending == {"undo b": StartTimer("undo b", 5.0)}
+    play.answer("undo b")
+    asked = play.pending["undo a"]
+    assert isinstance(asked, AskPerson)
+    assert asked.prompt == "Refund 3?"
+    assert play.finish().line.data == {"amount": 3, "refunded": True}
+
+
+# compensations that fail
+
+
+def test_a_compensation_that_fails_is_reported_and_the_others_go_on():
+    play = failed_run(chain("a", "b", "c"), {"undo b": failure("REFUSED")})
+    assert undone(play) == ["c", "b", "a"]
+    finish = play.machine.finished
+    assert finish is not None
+    assert (finish.compensated, finish.not_compensated) == (("c", "a"), ("b",))
+    assert finish.reasons["b"].code == "REFUSED"
+
+
+def test_a_compensation_whose_expression_fails_is_reported_and_the_others_go_on():
+    undo = {"type": "approval", "prompt": "{{ nothing.there }}"}
+    play = Play(machine_of(chain("a", "b", b=python(compensate=undo)), {"nothing": {}}), {"boom": failure()})
+    finish = play.run()
+    assert (finish.compensated, finish.not_compensated) == (("a",), ("b",))
+    assert finish.reasons["b"].code == "EXPRESSION_FAILED"
+
+
+def test_the_run_s_error_names_node_cause_and_what_was_compensated_and_what_was_not():
+    play = failed_run(
+        chain("a", "b"), {"undo b": failure("REFUSED"), "boom": Failure("failure", "NO_STOCK", "none left", "", (3,))}
+    )
+    finish = play.machine.finished
+    assert finish is not None
+    assert finish.failure is not None
+    error = run_error(finish, finish.failure)
+    assert (error.type, error.message, error.non_retryable) == ("NO_STOCK", "node 'boom': none left", True)
+    assert error.details[0] == {
+        "node": "boom",
+        "outcome": "failure",
+        "code": "NO_STOCK",
+        "message": "none left",
+        "cause": [3],
+        "compensated": ["a"],
+        "not_compensated": ["b"],
+        "reasons": {"b": {"node": "", "type": "REFUSED", "message": "it broke", "outcome": "failure"}},
+    }
+    status = views.status(play.machine)
+    assert (status["status"], status["compensated"]) == ("failed", ["a"])
+    assert status["not_compensated"] == error.details[0]["reasons"]
+
+
+def paused_play(**fields: Any) -> Play:
+    """`b` has been tried to be undone in vain, and waits; `a` stands before it."""
+    saga = {"on_compensation_failure": "pause", **fields}
+    play = Play(machine_of(chain("a", "b", saga=saga)), {"boom": failure(), "undo b": failure("REFUSED")}).start()
+    for name in ("a", "b", "boom", "undo b"):
+        play.answer(name)
+    return play
+
+
+def test_a_failed_compensation_may_wait_for_an_operator():
+    play = paused_play()
+    assert (play.machine.undo.waiting, play.pending, play.machine.finished) == (("undo b",), {}, None)
+    assert views.status(play.machine)["status"] == "compensating"
+
+
+def test_an_operator_has_a_compensation_tried_again():
+    play = paused_play()
+    play.script = {"boom": failure()}
+    play.take(play.machine.operator.retry("undo b", None, 50))
+    finish = play.finish()
+    assert (undone(play), finish.compensated, finish.reasons) == (["b", "b", "a"], ("b", "a"), {})
+
+
+def test_an_operator_says_that_a_step_is_undone_by_other_means():
+    play = paused_play()
+    play.take(play.machine.operator.skip("undo b", None, 50))
+    finish = play.finish()
+    assert (undone(play), finish.compensated, finish.not_compensated) == (["b", "a"], ("b", "a"), ())
+
+
+def test_an_operator_gives_a_compensation_up():
+    play = paused_play()
+    play.take(play.machine.operator.give_up("undo b", 50))
+    finish = play.finish()
+    assert (finish.compensated, finish.not_compensated, finish.reasons["b"].code) == (("a",), ("b",), "REFUSED")
+
+
+def test_in_parallel_a_paused_compensation_holds_back_only_what_it_stands_on():
+    graph = {**DIAMOND, "saga": {"compensation": "parallel", "on_compensation_failure": "pause"}}
+    play = Play(machine_of(graph), {"boom": failure(), "undo a": failure("REFUSED")}).start()
+    for name in ("s", "a", "b", "c", "j", "boom", "undo j", "undo a", "undo c", "undo b"):
+        play.answer(name)
+    assert (play.machine.undo.waiting, play.pending) == (("undo a",), {})
+    play.take(play.machine.operator.skip("undo a", None, 50))
+    assert list(play.pending) == ["undo s"]
+
+
+# the deadline
+
+
+def test_what_is_left_of_the_deadline_goes_along_with_each_compensation():
+    play = Play(machine_of(chain("a", "b", saga={"deadline": "10s"})), {"boom": failure()}, {"boom": 5_000}).start()
+    for name in ("a", "b", "boom"):
+        play.answer(name)
+    assert deadline_of(play, "undo b") == 10.0
+    play.times = {"undo b": 12_500}
+    play.answer("undo b")
+    assert deadline_of(play, "undo a") == 2.5
+
+
+def test_past_the_deadline_the_others_are_still_tried_once():
+    script = {"boom": failure(), "undo b": timeout()}
+    play = Play(machine_of(chain("a", "b", saga={"deadline": "10s"})), script, {"boom": 5_000, "undo b": 15_001})
+    play.start()
+    for name in ("a", "b", "boom", "undo b"):
+        play.answer(name)
+    assert deadline_of(play, "undo a") == 0.0
+    finish = play.finish()
+    assert (finish.compensated, finish.not_compensated) == (("a",), ("b",))
+
+
+def test_a_compensation_is_tried_without_limit_until_the_deadline_and_once_past_it():
+    node = Graph.model_validate({"name": "g", "nodes": {"a": step()}}).nodes["a"]
+    for deadline, attempts, limit in ((None, 0, None), (8.0, 0, timedelta(seconds=8)), (0.0, 1, None)):
+        for options_of in (local_options, remote_options):
+            options = options_of(node, Defaults(), undo=True, deadline=deadline)
+            assert options["retry_policy"].maximum_attempts == attempts
+            assert options.get("schedule_to_close_timeout") == limit
+    forward = local_options(node, Defaults(), undo=False, deadline=None)
+    assert forward["retry_policy"].maximum_attempts == 5
+
+
+def test_a_compensation_has_its_own_retry_policy():
+    node = Graph.model_validate({"name": "g", "nodes": {"a": python(retry={"max_attempts": 3})}}).nodes["a"]
+    assert local_options(node, Defaults(), undo=True, deadline=9.0)["retry_policy"].maximum_attempts == 3
+
+
+# the pivot
+
+
+def test_past_a_pivot_nothing_is_undone_any_more_and_the_data_stays():
+    graph = chain("a", "pay", "b", pay=step(pivot=True))
+    play = Play(machine_of(graph, {"n": 0}), {"a": {"n": 1}, "pay": {"paid": True}, "boom": failure()})
+    finish = play.run()
+    assert (undone(play), finish.compensated) == ([], ())
+    assert finish.line.data == {"n": 1, "paid": True}
+
+
+def test_a_pivot_that_fails_turns_back():
+    play = failed_run(chain("a", boom=step(pivot=True)))
+    assert undone(play) == ["a"]
+
+
+def test_a_pivot_whose_outcome_is_unknown_turns_back_and_is_undone_too():
+    play = failed_run(chain("a", boom=step(pivot=True)), {"boom": timeout()})
+    assert undone(play) == ["boom", "a"]
+
+
+def test_what_runs_beside_a_pivot_is_not_undone_either_once_the_pivot_has_succeeded():
+    play = Play(machine_of({"nodes": {"side": step(), "pay": python(pivot=True)}}), {"side": timeout()}).start()
+    play.answer("pay")
+    play.answer("side")
+    play.finish()
+    assert undone(play) == []
+
+
+# cancellation
+
+
+def test_cancelling_the_run_undoes_what_is_done_and_what_was_in_flight():
+    play = Play(machine_of(chain("a", "b"), {"n": 0}), {"a": {"n": 1}}).start()
+    play.answer("a")
+    play.take(play.machine.cancel("stop", 50))
+    finish = play.finish()
+    assert (play.cancelled, undone(play)) == (["b"], ["b", "a"])
+    assert (finish.compensated, finish.line.data) == (("b", "a"), {"n": 0})
+    assert finish.failure == Failure("cancelled", "CANCELLED", "stop")
+    assert views.run_status(play.machine) == "cancelled"
+
+
+def test_cancelling_a_run_that_is_being_undone_changes_nothing():
+    play = Play(machine_of(chain("a", "b")), {"boom": failure("NO_STOCK")}).start()
+    for name in ("a", "b", "boom"):
+        play.answer(name)
+    assert play.machine.cancel("stop", 50) == []
+    finish = play.finish()
+    assert undone(play) == ["b", "a"]
+    assert finish.failure is not None
+    assert finish.failure.code == "NO_STOCK"
+
+
+def test_cancelling_while_a_node_is_paused_undoes_the_run():
+    play = Play(machine_of(chain("a", "b", b=step(on_failure="pause"))), {"b": timeout()}).start()
+    play.answer("a")
+    play.answer("b")
+    assert list(play.machine.paused) == ["b"]
+    play.take(play.machine.cancel("stop", 50))
+    play.finish()
+    assert undone(play) == ["b", "a"]
+
+
+# operators and steps
+
+
+def test_a_step_that_may_have_happened_stays_known_when_its_retry_fails_for_good():
+    play = Play(machine_of(chain("a", "b", b=step(on_failure="pause"))), {"b": timeout()}).start()
+    play.answer("a")
+    play.answer("b")
+    play.script = {"b": failure()}
+    play.take(play.machine.operator.retry("b", None, 50))
+    play.answer("b")
+    play.take(play.machine.operator.give_up("b", 60))
+    play.finish()
+    assert undone(play) == ["b", "a"]
+
+
+@pytest.mark.parametrize(("outcome", "expected"), [(failure(), ["a"]), (timeout(), ["b", "a"])])
+def test_a_paused_step_that_an_operator_skips_is_undone_if_it_may_have_happened(outcome: Failure, expected: list[str]):
+    play = Play(machine_of(chain("a", "b", b=step(on_failure="pause"))), {"b": outcome, "boom": failure()}).start()
+    play.answer("a")
+    play.answer("b")
+    play.take(play.machine.operator.skip("b", changes(by_hand=1), 50))
+    play.finish()
+    assert undone(play) == expected
+
+
+# bodies
+
+PACK = {"nodes": {"p": step(), "q": step()}, "edges": [edge("p", "q")]}
+
+
+def foreach(**fields: Any) -> dict[str, Any]:
+    return {"type": "foreach", "items": "[5, 6]", "max_concurrency": 1, "body": PACK, **fields}
+
+
+def test_items_of_a_foreach_are_undone_each_on_its_own_context():
+    play = Play(machine_of(chain("a", "each", each=foreach())), {"boom": failure()})
+    for index, item in enumerate((5, 6)):
+        play.script = {**play.script, f"each[{index}]/p": {"weight": item}}
+    seen: dict[str, Any] = {}
+    note = lambda command: seen.__setitem__(command.address, (command.roots["item"], command.line.data)) or {}  # noqa: E731
+    play.script = {**play.script, "undo each[0]/p": note, "undo each[1]/p": note}
+    play.run()
+    assert undone(play) == ["each[1]/q", "each[1]/p", "each[0]/q", "each[0]/p", "a"]
+    assert seen == {"undo each[0]/p": (5, {"weight": 5}), "undo each[1]/p": (6, {"weight": 6})}
+
+
+def test_in_parallel_items_are_undone_at_the_same_time_and_each_backwards():
+    graph = chain("a", "each", "z", each=foreach(max_concurrency=2), saga={"compensation": "parallel"})
+    play = Play(machine_of(graph), {"boom": failure()}).start()
+    while "undo z" not in play.pending:
+        play.answer(next(iter(play.pending)))
+    assert list(play.pending) == ["undo z"]
+    play.answer("undo z")
+    assert set(play.pending) == {"undo each[1]/q", "undo each[0]/q"}
+    play.answer("undo each[0]/q")
+    assert set(play.pending) == {"undo each[1]/q", "undo each[0]/p"}
+    play.finish()
+    assert undone(play)[-1] == "a"
+
+
+@pytest.mark.parametrize("compensation", ["sequential", "parallel"])
+def test_turns_of_a_while_are_undone_backwards(compensation: str):
+    loop = {"type": "while", "while": "index < 3", "body": {"nodes": {"t": step()}}}
+    play = failed_run(chain("a", "loop", loop=loop, saga={"compensation": compensation}))
+    assert undone(play) == ["loop[2]/t", "loop[1]/t", "loop[0]/t", "a"]
+
+
+def test_steps_of_an_inline_graph_are_undone():
+    play = failed_run(chain("a", "sub", "z", sub={"type": "graph", "graph": "pack"}), pack={"name": "pack", **PACK})
+    assert undone(play) == ["z", "sub/q", "sub/p", "a"]
+
+
+def test_a_composite_s_own_compensation_replaces_those_of_its_body():
+    play = failed_run(chain("a", "each", each=foreach(compensate=python())))
+    assert undone(play) == ["each", "a"]
+
+
+def test_where_a_body_fails_what_it_had_done_is_undone_step_by_step():
+    play = failed_run(chain("a", "each", each=foreach(compensate=python())), {"each[1]/p": failure()})
+    assert undone(play) == ["each[0]/q", "each[0]/p", "a"]
+
+
+@pytest.mark.parametrize("outcome", [timeout(), failure()], ids=["timeout", "failure"])
+def test_an_effect_inside_that_has_no_compensation_of_its_own_falls_to_the_composite(outcome: Failure):
+    body = {"nodes": {"p": step(), "q": python()}, "edges": [edge("p", "q")]}
+    graph = chain("a", "each", each=foreach(body=body, compensate=python()))
+    assert undone(failed_run(graph, {"each[1]/p": outcome})) == ["each", "a"]
+
+
+def test_a_composite_inside_which_nothing_happened_is_not_undone():
+    body = {"nodes": {"r": {"type": "rule", "rules": [{"then": {"x": 1}}]}, "p": python()}, "edges": [edge("r", "p")]}
+    graph = chain("a", "each", each=foreach(body=body, compensate=python()))
+    assert undone(failed_run(graph, {"each[0]/p": failure()})) == ["a"]
+
+
+def test_a_composite_that_the_run_s_failure_cuts_off_is_undone_where_something_happened_inside():
+    graph = {
+        "nodes": {"each": foreach(body={"nodes": {"p": python()}}, compensate=python()), "boom": python()},
+    }
+    play = Play(machine_of(graph), {"boom": failure()}).start()
+    play.answer("each[0]/p")
+    play.answer("boom")
+    play.finish()
+    assert (play.cancelled, undone(play)) == (["each[1]/p"], ["each"])
+
+
+def test_a_body_s_failure_that_an_edge_handles_is_undone_when_the_run_fails_later():
+    graph = chain("a", "each", "boom", last="end", each=foreach(), boom=python())
+    graph["edges"][1] = edge("each", "boom", outcome="failure")
+    assert undone(failed_run(graph, {"each[1]/q": failure()})) == ["each[1]/p", "each[0]/q", "each[0]/p", "a"]
