@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from context.values import MISSING, Json, Missing, Path, format_path, same
+from context.values import MISSING, Json, Missing, Path, format_path, same, value_at
 from errors import WireFormatError
 
 _ARITY = 5
@@ -90,13 +90,29 @@ def overlay(data: Mapping[str, Json], values: Iterable[tuple[Path, Json | Missin
     return result
 
 
-def refine(data: Mapping[str, Json], changes: ChangeSet) -> ChangeSet:
+def refine(data: dict[str, Json], changes: ChangeSet) -> ChangeSet:
     """The same changes as the deep diff against `data`: leaves only, and nothing that is already so."""
     changed: dict[Path, Json] = {}
-    removed = [path for path in changes.removed if _at(data, path) is not MISSING]
-    for path, value in changes.set.items():
-        _compare_value(_at(data, path), value, path, changed, removed)
+    removed: list[Path] = []
+    if _independent(data, changes):
+        removed.extend(path for path in changes.removed if value_at(data, path) is not MISSING)
+        for path, value in changes.set.items():
+            _compare_value(value_at(data, path), value, path, changed, removed)
+    else:
+        _compare(data, apply(data, changes), (), changed, removed)
     return ChangeSet(changes.base_version, changed, tuple(removed), changes.by, changes.at)
+
+
+def _independent(data: dict[str, Json], changes: ChangeSet) -> bool:
+    """Whether no path leads through another one, nor through a value that is not an object."""
+    paths = {*changes.set, *changes.removed}
+    if len(paths) < len(changes.set) + len(changes.removed):
+        return False
+    for path in paths:
+        for length in range(1, len(path)):
+            if path[:length] in paths or not isinstance(value_at(data, path[:length]), dict | Missing):
+                return False
+    return True
 
 
 def _compare(
@@ -121,15 +137,6 @@ def _compare_value(old: Json | Missing, new: Json, path: Path, changed: dict[Pat
             changed[path] = new
     elif not same(old, new):
         changed[path] = new
-
-
-def _at(data: Mapping[str, Json], path: Path) -> Json | Missing:
-    value: Json | Missing = data.get(path[0], MISSING)
-    for key in path[1:]:
-        if not isinstance(value, dict):
-            return MISSING
-        value = value.get(key, MISSING)
-    return value
 
 
 def _parent(data: dict[str, Json], path: Path, fresh: set[int], *, create: bool) -> dict[str, Json] | None:

@@ -5,67 +5,62 @@ Writes are a table in which later ones refer to earlier ones, so that a write th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from context.lineage import Line, Write
-from context.values import MISSING, Missing
+from context.lineage import Line, Write, oldest_first, replay
+from context.values import MISSING, Json, Missing, Path
+from errors import WireFormatError
 
 
 def dump_lines(lines: Mapping[str, Line]) -> list[Any]:
-    """Roots, the table of writes, and each line's name with what it refers to."""
+    """`[roots, writes, lines]`: each root and each write once, bit sets as text."""
     roots = list({id(line.root): line.root for line in lines.values()}.values())
-    root_index = {id(root): index for index, root in enumerate(roots)}
-    writes = _ordered(write for line in lines.values() for found in line.writes.values() for write in found)
-    write_index = {id(write): index for index, write in enumerate(writes)}
-    table = [_dump_write(write, write_index) for write in writes]
+    writes = oldest_first([write for line in lines.values() for found in line.writes.values() for write in found])
+    root_index = {id(root): place for place, root in enumerate(roots)}
+    index = {write: place for place, write in enumerate(writes)}
     told = [
         [
             name,
             root_index[id(line.root)],
             line.root_version,
-            line.data,
-            str(line.seen),
-            str(line.made),
-            [write_index[id(write)] for found in line.writes.values() for write in found],
+            f"{line.seen:x}",
+            f"{line.made:x}",
+            [index[write] for found in line.writes.values() for write in found],
         ]
         for name, line in lines.items()
     ]
-    return [roots, table, told]
+    return [roots, [_dump_write(write, index) for write in writes], told]
 
 
-def load_lines(wire: list[Any]) -> dict[str, Line]:
-    """The inverse of `dump_lines`."""
-    roots, table, told = wire
-    writes: list[Write] = []
-    for path, there, value, writer, by, version, at, before in table:
-        chosen = value if there else MISSING
-        writes.append(Write(tuple(path), chosen, writer, by, version, at, tuple(writes[index] for index in before)))
-    lines: dict[str, Line] = {}
-    for name, root, root_version, data, seen, made, own in told:
-        by_path: dict[tuple[str, ...], tuple[Write, ...]] = {}
-        for index in own:
-            by_path[writes[index].path] = (*by_path.get(writes[index].path, ()), writes[index])
-        lines[name] = Line(roots[root], root_version, data, int(seen), int(made), by_path)
-    return lines
+def load_lines(wire: Any) -> dict[str, Line]:
+    """The inverse of `dump_lines`. Raises WireFormatError for anything else."""
+    try:
+        roots, table, told = wire
+        writes: list[Write] = []
+        for row in table:
+            writes.append(_load_write(row, writes))
+        return {name: _load_line(row, roots, writes) for name, *row in told}
+    except (TypeError, ValueError, IndexError, AttributeError):
+        raise WireFormatError("these are not lines of descent", suggestion="encode them with dump_lines") from None
 
 
-def _dump_write(write: Write, index: Mapping[int, int]) -> list[Any]:
-    there = not isinstance(write.value, Missing)
-    before = [index[id(each)] for each in write.before]
-    return [list(write.path), there, write.value if there else None, write.writer, write.by, write.version, write.at, before]
+def _dump_write(write: Write, index: Mapping[Write, int]) -> list[Any]:
+    value = [] if isinstance(write.value, Missing) else [write.value]
+    before = [index[each] for each in write.before]
+    return [list(write.path), value, write.writer, write.by, write.version, write.at, before, write.settled]
 
 
-def _ordered(writes: Iterable[Write]) -> list[Write]:
-    """The writes and all that stand before them, each after those that it refers to."""
-    ordered: dict[int, Write] = {}
-    stack = list(writes)[::-1]
-    while stack:
-        write = stack[-1]
-        missing = [each for each in write.before if id(each) not in ordered]
-        if id(write) in ordered or not missing:
-            ordered.setdefault(id(write), write)
-            stack.pop()
-        else:
-            stack.extend(missing)
-    return list(ordered.values())
+def _load_write(row: Any, writes: Sequence[Write]) -> Write:
+    path, value, writer, by, version, at, before, settled = row
+    known = tuple(writes[place] for place in before)
+    return Write(tuple(path), value[0] if value else MISSING, writer, by, version, at, known, settled)
+
+
+def _load_line(row: Any, roots: Sequence[dict[str, Json]], writes: Sequence[Write]) -> Line:
+    root, root_version, seen, made, own = row
+    held: dict[Path, tuple[Write, ...]] = {}
+    for write in (writes[place] for place in own):
+        held[write.path] = (*held.get(write.path, ()), write)
+    data = replay(roots[root], (found[0] for found in held.values()))
+    return Line(roots[root], root_version, data, int(seen, 16), int(made, 16), held)

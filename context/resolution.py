@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Final, Self
 
-from context.values import MISSING, Json, Missing, Path, parse_path, same
+from context.values import MISSING, Json, Missing, Path, identity, parse_path, same
 from errors import InputError
 
 
@@ -103,71 +103,39 @@ def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def settle(base: Json | Missing, candidates: Sequence[Candidate], policy: Policy) -> Json | Missing | Unsettled:
-    """The value that a policy gives; candidates stand in declaration order.
+def winner(candidates: Sequence[Candidate], policy: Policy) -> Candidate | None:
+    """The candidate that `last_write_wins` or `higher_version_wins` chooses; None under any other policy.
 
-    UNSETTLED under `fail_on_conflict`, and where a reducer meets a value that it cannot reduce.
+    Candidates stand in declaration order; of equals the last one wins.
     """
-    if isinstance(policy, Reducer):
-        return _reduce(base, [candidate.value for candidate in candidates], policy)
     if policy is ConflictResolution.LAST_WRITE_WINS:
-        return max(enumerate(candidates), key=lambda each: (each[1].at, each[1].version, each[0]))[1].value
+        return max(reversed(candidates), key=lambda each: (each.at, each.version))
     if policy is ConflictResolution.HIGHER_VERSION_WINS:
-        return max(enumerate(candidates), key=lambda each: (each[1].version, each[1].at, each[0]))[1].value
-    if policy is ConflictResolution.MERGE_ALL:
-        return _merge_all([candidate.value for candidate in candidates])
-    return UNSETTLED
+        return max(reversed(candidates), key=lambda each: (each.version, each.at))
+    return None
 
 
-def reduces(policy: Policy) -> bool:
-    """Whether independent writes combine even where they agree."""
-    return isinstance(policy, Reducer)
+def merge_all(values: Sequence[Json | Missing]) -> Json | Missing:
+    """Keep everything: objects by key, lists and scalars in one list without duplicates. A removal yields.
 
-
-def _merge_all(values: Sequence[Json | Missing]) -> Json | Missing:
-    """Keep everything: objects by key, lists and scalars in one list without duplicates. A removal yields."""
+    What all sides agree on stays as it is.
+    """
     kept: list[Json] = [value for value in values if not isinstance(value, Missing)]
     if not kept:
         return MISSING
+    if all(same(value, kept[0]) for value in kept[1:]):
+        return kept[0]
     objects = [value for value in kept if isinstance(value, dict)]
     if len(objects) == len(kept):
         keys = dict.fromkeys(key for value in objects for key in value)
-        merged = {key: _merge_all([value[key] for value in objects if key in value]) for key in keys}
+        merged = {key: merge_all([value.get(key, MISSING) for value in objects]) for key in keys}
         return {key: value for key, value in merged.items() if not isinstance(value, Missing)}
-    union = _union([value if isinstance(value, list) else [value] for value in kept])
-    return union if len(union) > 1 or any(isinstance(value, list) for value in kept) else union[0]
+    return united(value if isinstance(value, list) else [value] for value in kept)
 
 
-def _union(lists: Sequence[list[Json]]) -> list[Json]:
-    union: list[Json] = []
+def united(lists: Iterable[Sequence[Json]]) -> list[Json]:
+    """The lists one after the other, without duplicates."""
+    union: dict[Hashable, Json] = {}
     for item in (item for items in lists for item in items):
-        if not any(same(item, other) for other in union):
-            union.append(item)
-    return union
-
-
-def _reduce(base: Json | Missing, values: Sequence[Json | Missing], reducer: Reducer) -> Json | Missing | Unsettled:
-    if reducer in {Reducer.APPEND, Reducer.UNION}:
-        return _reduce_lists(base, values, reducer)
-    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    if len(numbers) < len(values):
-        return UNSETTLED
-    if reducer is Reducer.SUM:
-        start = base if isinstance(base, int | float) and not isinstance(base, bool) else 0
-        return start + sum(number - start for number in numbers)
-    return min(numbers) if reducer is Reducer.MIN else max(numbers)
-
-
-def _reduce_lists(
-    base: Json | Missing, values: Sequence[Json | Missing], reducer: Reducer
-) -> Json | Missing | Unsettled:
-    lists = [value for value in values if isinstance(value, list)]
-    if len(lists) < len(values):
-        return UNSETTLED
-    if reducer is Reducer.UNION:
-        return _union(lists)
-    start = base if isinstance(base, list) else []
-    result = list(start)
-    for items in lists:
-        result.extend(items[len(start) :] if same(items[: len(start)], start) else items)
-    return result
+        union.setdefault(identity(item), item)
+    return list(union.values())

@@ -8,12 +8,24 @@ conflict is the lines' common ancestor, as in a version control system.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from context.changes import overlay
-from context.lineage import Line, Overlaps, Write
-from context.resolution import Candidate, Policies, Policy, Unsettled, reduces, settle
+from context.lineage import Line, Write, replay
+from context.reduction import accumulated, adds_up, reduce
+from context.resolution import (
+    UNSETTLED,
+    Candidate,
+    ConflictResolution,
+    Policies,
+    Policy,
+    Reducer,
+    Unsettled,
+    merge_all,
+    winner,
+)
+from context.survival import Bases, Group, Side, Survivors, as_known, groups, stands_on, undominated
 from context.values import MISSING, Json, Missing, Path, same, value_at
 
 
@@ -51,225 +63,150 @@ def unite(
 ) -> Union:
     """Merge lines that stand in declaration order; `writer` writes what the policies (or `choices`) settle.
 
-    Linear in the writes that survive on the lines, not in the data.
+    Linear in the writes that survive on the lines, not in the data. What a policy settles is as old as the newest
+    write that it settles, so that it matters neither where nor when lines were joined before; a choice is made now.
     """
-    heads = _undominated(lines)
+    heads = undominated(lines)
     if len(heads) == 1:
         return Union(heads[0])
-    return _Merge(heads, policies, choices or {}).union(writer=writer, by=by, at=at)
-
-
-class _Merge:
-    def __init__(self, lines: Sequence[Line], policies: Policies, choices: Mapping[Path, Json | Missing]) -> None:
-        self.lines = lines
-        self.policies = policies
-        self.choices = choices
-        self.surviving = _surviving(lines)
-
-    def union(self, *, writer: int, by: str, at: int) -> Union:
-        adopted: dict[Path, tuple[Write, ...]] = {}
-        conflicts: list[Conflict] = []
-        behind: dict[Path, tuple[Write, ...]] = {}
-        queue = _groups(self.surviving)
-        for top, group in queue:  # grows while it is walked: a group may fall apart below its top
-            if not self._disputed(top, group):
-                adopted[top] = tuple(group.pop(top)[:1])
-                queue.extend(_groups(group))
-            else:
-                conflicts.append(self._conflict(top, group))
-                behind[top] = tuple(write for writes in group.values() for write in writes)
-        if not all(conflict.settled for conflict in conflicts):
-            return Union(None, tuple(conflicts))
-        for conflict in conflicts:
-            # What a policy chose is as new as its newest candidate, whenever the lines happened to meet.
-            newest = at if conflict.path in self.choices else max(each.at for each in conflict.candidates)
-            version, before = self._version(writer), behind[conflict.path]
-            adopted[conflict.path] = (Write(conflict.path, conflict.value, writer, by, version, newest, before),)
-        return Union(self._line(adopted, 1 << writer if conflicts else 0), tuple(conflicts))
-
-    def _version(self, writer: int) -> int:
-        made = 1 << writer
-        for line in self.lines:
-            made |= line.made
-        return self.lines[0].root_version + made.bit_count()
-
-    def _line(self, writes: dict[Path, tuple[Write, ...]], merge: int) -> Line:
-        first, seen, made = self.lines[0], merge, merge
-        for line in self.lines:
-            seen, made = seen | line.seen, made | line.made
-        return Line(first.root, first.root_version, _replay(first, writes), seen, made, writes)
-
-    def _conflict(self, top: Path, group: Mapping[Path, Sequence[Write]]) -> Conflict:
-        policy = self.policies.at(top)
-        sides = self._sides(group)
-        base = self._base(top, [line for line, _ in sides])
-        candidates = tuple(_candidate(line, own, top) for line, own in sides)
-        if top in self.choices:
-            return Conflict(top, base, candidates, policy, self.choices[top], settled=True)
-        value = settle(base, candidates, policy)
-        if isinstance(value, Unsettled):
-            return Conflict(top, base, candidates, policy, MISSING, settled=False)
-        return Conflict(top, base, candidates, policy, value, settled=True)
-
-    def _disputed(self, top: Path, group: Mapping[Path, Sequence[Write]]) -> bool:
-        """Whether the writes at `top` disagree, or what stands below was not written on top of them."""
-        writes = group[top]
-        if len(writes) > 1:
-            if reduces(self.policies.at(top)):
-                return True
-            if not all(same(write.value, writes[0].value) for write in writes[1:]):
-                return True
-        below = [write for path, found in group.items() if path != top for write in found]
-        return not all(_fits_under(write, shallow) for shallow in writes for write in below)
-
-    def _sides(self, group: Mapping[Path, Sequence[Write]]) -> list[tuple[Line, list[Write]]]:
-        """The lines that take part in a dispute, each with its own writes; lines that say the same count once."""
-        sides: dict[frozenset[int], tuple[Line, list[Write]]] = {}
-        disputed = {id(write) for writes in group.values() for write in writes}
-        for line in self.lines:
-            own = [write for path in group for write in line.writes.get(path, ()) if id(write) in disputed]
-            if own:
-                sides.setdefault(frozenset(map(id, own)), (line, own))
-        holders: dict[int, list[frozenset[int]]] = {}
-        for key in sides:
-            for each in key:
-                holders.setdefault(each, []).append(key)
-        return [side for key, side in sides.items() if not any(key < other for other in holders[next(iter(key))])]
-
-    def _base(self, top: Path, sides: Sequence[Line]) -> Json | Missing:
-        """The value at `top` in the common ancestor: the newest writes that every side has seen, on top of the root."""
-        common = -1
-        for line in sides:
-            common &= line.seen
-        there = [write for line in sides for writes in Overlaps(line.writes).around(top) for write in writes]
-        return value_at(_overlay(self.lines[0].root, _as_known(there, common)), top)
+    return _Merge(heads, policies, choices or {}, Write((), MISSING, writer, by, 0, at)).union()
 
 
 def line_as_known(line: Line, known: int) -> Line:
     """The line as it stood when only the writers in the bit set `known` had written."""
-    newest = _as_known([write for writes in line.writes.values() for write in writes], known)
-    by_path = {write.path: (write,) for write in newest}
-    data = _overlay(line.root, newest)
-    return Line(line.root, line.root_version, data, line.seen & known, line.made & known, by_path)
+    writes: dict[Path, tuple[Write, ...]] = {}
+    for write in as_known((write for found in line.writes.values() for write in found), known):
+        agreeing = [each for each in writes.get(write.path, ()) if same(each.value, write.value)]
+        writes[write.path] = (*agreeing, write)
+    data = replay(line.root, (found[-1] for found in writes.values()))
+    return Line(line.root, line.root_version, data, line.seen & known, line.made & known, writes)
 
 
-def _as_known(writes: Sequence[Write], known: int) -> list[Write]:
-    """The newest writes by writers in `known` that lead to these, shallow ones first."""
-    found: dict[int, Write] = {}
-    queue, visited = list(writes), set(map(id, writes))
-    for write in queue:  # grows while it is walked
-        if known >> write.writer & 1:
-            found[id(write)] = write
-            continue
-        queue.extend(each for each in write.before if id(each) not in visited)
-        visited.update(map(id, write.before))
-    superseded = {id(each) for write in found.values() for each in _past(write) if _covers(write, each)}
-    newest = [write for key, write in found.items() if key not in superseded]
-    return sorted(newest, key=lambda write: (len(write.path), write.version))
+class _Merge:
+    """One merge; `stamp` says who writes, and when."""
 
+    def __init__(
+        self, lines: Sequence[Line], policies: Policies, choices: Mapping[Path, Json | Missing], stamp: Write
+    ) -> None:
+        self.lines = lines
+        self.root = lines[0].root
+        self.policies = policies
+        self.choices = choices
+        self.stamp = stamp
+        self.survivors = Survivors(lines)
+        self.bases = Bases(self.root)
+        self.adopted: dict[Path, tuple[Write, ...]] = {}
+        self.conflicts: list[Conflict] = []
 
-def _undominated(lines: Sequence[Line]) -> list[Line]:
-    """The lines that are not part of another one's past, each once."""
-    _, twice = _seen_bits(lines)
-    heads: list[Line] = []
-    for index, line in enumerate(lines):
-        if line.seen & ~twice or not _covered(line, index, lines):
-            heads.append(line)
-    return heads
+    def union(self) -> Union:
+        queue = groups(self.survivors.writes)
+        for top, found in queue:  # grows while it is walked: a group may fall apart below its top
+            sides = self.survivors.sides(found) if len(found) > 1 or len(found[top]) > 1 else []
+            group = _held(sides) if sides else {top: tuple(found[top])}
+            if len(sides) <= 1:
+                self.adopted.update(group)
+            elif self._undisputed(top, group, sides):
+                self.adopted[top] = group.pop(top)
+                queue.extend(groups(group))
+            elif self._agreed(top, sides):
+                self.adopted.update(group)
+            else:
+                self._settle(top, group, sides)
+        settled = all(conflict.settled for conflict in self.conflicts)
+        return Union(self._line() if settled else None, tuple(self.conflicts))
 
-
-def _covered(line: Line, index: int, lines: Sequence[Line]) -> bool:
-    """Whether another line has seen all that this one has; of lines that have seen the same, the first one stays."""
-    for place, other in enumerate(lines):
-        if place != index and line.seen | other.seen == other.seen and (line.seen != other.seen or place < index):
+    def _undisputed(self, top: Path, group: Group, sides: Sequence[Side]) -> bool:
+        """Whether the writes at `top` agree, and what stands below was written on top of them."""
+        writes = group[top]
+        if not self._same(top, [write.value for write in writes]):
+            return False
+        below = [write for path, found in group.items() if path != top for write in found]
+        loose = [shallow for shallow in writes if not all(stands_on(write, shallow) for write in below)]
+        if not loose:
             return True
-    return False
+        # What made an empty object where none was takes in whatever others put there.
+        return all(write.value == {} for write in loose) and not isinstance(self._base(top, sides), dict)
+
+    def _agreed(self, top: Path, sides: Sequence[Side]) -> bool:
+        return self._same(top, [value_at(side.line.data, top) for side in sides])
+
+    def _same(self, path: Path, values: Sequence[Json | Missing]) -> bool:
+        if len(values) > 1 and adds_up(self.policies.at(path), values[0]):
+            return False
+        return all(same(value, values[0]) for value in values[1:])
+
+    def _settle(self, top: Path, group: Group, sides: Sequence[Side]) -> None:
+        policy, base = self.policies.at(top), self._base(top, sides)
+        candidates = tuple(side.candidate(top) for side in sides)
+        value = self.choices[top] if top in self.choices else self._value(top, group, candidates)
+        if isinstance(value, Unsettled):
+            self.conflicts.append(Conflict(top, base, candidates, policy, MISSING, settled=False))
+            return
+        self.conflicts.append(Conflict(top, base, candidates, policy, value, settled=True))
+        heads = tuple(write for writes in group.values() for write in writes)
+        write = (
+            self._chosen(top, heads) if top in self.choices else self._settled(top, value, policy, candidates, heads)
+        )
+        self.adopted[top] = (write,)
+
+    def _chosen(self, top: Path, heads: Sequence[Write]) -> Write:
+        policy, facts = self.policies.at(top), tuple(self.survivors.facts_of(heads))
+        added_up = accumulated(policy, top, self.root, heads)
+        if not isinstance(added_up, Missing):  # what was chosen differs from what the writes had come to
+            heads = (replace(self.stamp, path=top, value=added_up, before=facts, settled=True),)
+        return replace(self.stamp, path=top, value=self.choices[top], version=self._version, before=tuple(heads))
+
+    def _settled(
+        self, top: Path, value: Json | Missing, policy: Policy, candidates: Sequence[Candidate], heads: Sequence[Write]
+    ) -> Write:
+        chosen = winner(candidates, policy)
+        newest = chosen or max(candidates, key=lambda candidate: (candidate.at, candidate.version))
+        return replace(
+            self.stamp,
+            path=top,
+            value=value,
+            by=chosen.by if chosen else self.stamp.by,
+            version=newest.version,
+            at=newest.at,
+            before=tuple(self.survivors.facts_of(heads)),
+            settled=True,
+        )
+
+    def _value(self, top: Path, group: Group, candidates: Sequence[Candidate]) -> Json | Missing | Unsettled:
+        policy = self.policies.at(top)
+        if (chosen := winner(candidates, policy)) is not None:
+            return chosen.value
+        heads = [write for writes in group.values() for write in writes]
+        facts = self.survivors.facts_of(heads)
+        values = [candidate.value for candidate in candidates]
+        if all(fact.path == top for fact in facts):
+            values = [fact.value for fact in facts]
+        if isinstance(policy, Reducer):
+            return reduce(policy, top, self.root, values, heads)
+        return merge_all(values) if policy is ConflictResolution.MERGE_ALL else UNSETTLED
+
+    def _base(self, top: Path, sides: Sequence[Side]) -> Json | Missing:
+        return self.bases.base(top, [side.line for side in sides])
+
+    @cached_property
+    def _version(self) -> int:
+        made = 1 << self.stamp.writer
+        for line in self.lines:
+            made |= line.made
+        return self.lines[0].root_version + made.bit_count()
+
+    def _line(self) -> Line:
+        merge = 1 << self.stamp.writer if self.conflicts else 0
+        seen, made = merge, merge
+        for line in self.lines:
+            seen, made = seen | line.seen, made | line.made
+        data = replay(self.root, (writes[0] for writes in self.adopted.values()))
+        return Line(self.root, self.lines[0].root_version, data, seen, made, self.adopted)
 
 
-def _seen_bits(lines: Sequence[Line]) -> tuple[int, int]:
-    """Writers that a line has seen, and those that more than one has."""
-    once = twice = 0
-    for line in lines:
-        twice |= once & line.seen
-        once |= line.seen
-    return once, twice
-
-
-def _surviving(lines: Sequence[Line]) -> dict[Path, list[Write]]:
-    """For each path the distinct writes that no other line has seen and superseded, in declaration order."""
-    _, twice = _seen_bits(lines)
-    surviving: dict[Path, list[Write]] = {}
-    judged: set[int] = set()
-    for line in lines:
-        for path, writes in line.writes.items():
-            for write in writes:
-                if twice >> write.writer & 1:
-                    if id(write) in judged:
-                        continue
-                    judged.add(id(write))
-                    if any(_superseded(write, other) for other in lines):
-                        continue
-                surviving.setdefault(path, []).append(write)
-    return surviving
-
-
-def _superseded(write: Write, line: Line) -> bool:
-    return bool(line.seen >> write.writer & 1) and write not in line.writes.get(write.path, ())
-
-
-def _candidate(line: Line, own: Sequence[Write], top: Path) -> Candidate:
-    last = max(own, key=lambda write: (write.at, write.version))
-    return Candidate(value_at(line.data, top), last.version, last.at, last.by)
-
-
-def _fits_under(write: Write, shallow: Write) -> bool:
-    """Whether a deeper write was made on top of a shallow one, or goes into the empty object that it made."""
-    if shallow.value == {} and write.value is not MISSING:
-        return True
-    return any(each is shallow for each in _past(write))
-
-
-def _groups(writes: Mapping[Path, list[Write]]) -> list[tuple[Path, dict[Path, list[Write]]]]:
-    """Writes whose paths overlap, together under their shortest path; in the order of the first write of each."""
-    tops: dict[Path, dict[Path, list[Write]]] = {}
-    for path in sorted(writes, key=len):
-        top = next((path[:length] for length in range(1, len(path)) if path[:length] in tops), path)
-        tops.setdefault(top, {})[path] = writes[path]
-    order = {path: index for index, path in enumerate(writes)}
-    return sorted(tops.items(), key=lambda item: order[item[0]])
-
-
-def _past(write: Write) -> Iterable[Write]:
-    queue = list(write.before)
-    seen: set[int] = set()
-    for each in queue:
-        if id(each) not in seen:
-            seen.add(id(each))
-            queue.extend(each.before)
-            yield each
-
-
-def _covers(write: Write, other: Write) -> bool:
-    return other.path[: len(write.path)] == write.path
-
-
-def _replay(first: Line, writes: Mapping[Path, tuple[Write, ...]]) -> dict[str, Json]:
-    """The data of the surviving writes: the first line's, corrected where it differs."""
-    changed = [
-        write for path, found in writes.items() for write in found[:1] if first.writes.get(path, ())[:1] != (write,)
-    ]
-    gone = [path for path in first.writes if path not in writes]
-    if gone:
-        return _overlay(first.root, sorted((found[0] for found in writes.values()), key=_depth))
-    return _overlay(first.data, sorted(changed, key=_depth))
-
-
-def _depth(write: Write) -> int:
-    return len(write.path)
-
-
-def _overlay(data: dict[str, Json], writes: Sequence[Write]) -> dict[str, Json]:
-    """The data with writes applied, shallow ones first. An empty object never hides what stands below it."""
-    values = [(write.path, write.value) for write in writes]
-    hiding = {path for path, value in values if value == {} and isinstance(value_at(data, path), dict)}
-    return overlay(data, [(path, value) for path, value in values if path not in hiding]) if values else data
+def _held(sides: Sequence[Side]) -> dict[Path, tuple[Write, ...]]:
+    """The writes that the sides hold, each once; settled ones that stand for the same facts are one."""
+    group: dict[Path, dict[frozenset[Write], Write]] = {}
+    for write in (write for side in sides for write in side.writes):
+        group.setdefault(write.path, {}).setdefault(frozenset(write.facts), write)
+    return {path: tuple(writes.values()) for path, writes in group.items()}

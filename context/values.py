@@ -6,7 +6,7 @@ A path is a tuple of keys; lists are atomic, so no path goes into one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from enum import Enum
 from typing import Final, TypeAlias
 
@@ -16,8 +16,8 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 Path: TypeAlias = tuple[str, ...]
 
 MAX_DEPTH: Final = 64
-_MIN_INT: Final = -(2**63)
-_MAX_INT: Final = 2**64 - 1
+MIN_INT: Final = -(2**63)
+MAX_INT: Final = 2**64 - 1
 """MessagePack has signed and unsigned 64-bit integers."""
 
 
@@ -83,6 +83,15 @@ def same(left: Json | Missing, right: Json | Missing) -> bool:
     return left == right
 
 
+def identity(value: Json) -> Hashable:
+    """A hashable key that two values share where they are the same, as `same` has it."""
+    if isinstance(value, dict):
+        return dict, frozenset((key, identity(item)) for key, item in value.items())
+    if isinstance(value, list):
+        return list, tuple(map(identity, value))
+    return (bool, value) if isinstance(value, bool) else value
+
+
 def check_value(value: object, *, path: Path = ()) -> None:
     """Refuse what is not JSON data: other types, depth over 64, integers beyond 64 bits, NaN, infinities, surrogates.
 
@@ -118,7 +127,7 @@ def _wrong_scalar(value: object) -> str | None:
     if isinstance(value, float):
         return None if math.isfinite(value) else f"is {value}, which JSON cannot say"
     if isinstance(value, int):
-        return None if _MIN_INT <= value <= _MAX_INT else "is an integer beyond 64 bits"
+        return None if MIN_INT <= value <= MAX_INT else "is an integer beyond 64 bits"
     return None if value is None else f"is of type {type(value).__name__}, which is not JSON data"
 
 
