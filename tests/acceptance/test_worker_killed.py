@@ -1,0 +1,197 @@
+"""A worker that dies in the middle of a run: another one finishes it, with the same data, and no effect twice."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+import subprocess
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from tests.acceptance.worker_process import Handle, Service, kill, service, until_waiting, worker_process
+from transport.devserver import DevServer
+
+ORDER = """
+name: order
+defaults: {{timeout: 20s, retry: {{max_attempts: 0, initial_interval: 50ms, backoff: 1}}}}
+nodes:
+  check: {{type: rule, rules: [{{when: n > 0, then: {{checked: true}}}}]}}
+  ask: {{type: http, url: "http://127.0.0.1:{port}/reserve", heartbeat: 1s, output: {{answer: result.body.answer}}}}
+  nap: {{type: wait, for: 1s}}
+  note:
+    type: db
+    connection: STEPS_URL
+    query: insert into steps (name) values (:name) returning name as noted
+    params: {{name: "{{{{ answer }}}}"}}
+    heartbeat: 1s
+  last: {{type: rule, rules: [{{when: noted == answer, then: {{done: true, total: "{{{{ n * 2 }}}}"}}}}]}}
+edges:
+  - {{from: check, to: ask}}
+  - {{from: ask, to: nap}}
+  - {{from: nap, to: note}}
+  - {{from: note, to: last}}
+"""
+SECOND = timedelta(seconds=1)
+OUTCOME = {"n": 3, "checked": True, "answer": "/reserve", "noted": "/reserve", "done": True, "total": 6}
+
+
+@dataclass(frozen=True)
+class Site:
+    """What workers share: the server, the graphs, a database."""
+
+    client: Client
+    task_queue: str
+    folder: Path
+    environment: dict[str, str]
+
+    async def start(self, graph: str, data: dict[str, Any]) -> Handle:
+        return await self.client.start_workflow(graph, data, id=self.task_queue, task_queue=self.task_queue)
+
+    def steps(self) -> list[str]:
+        with sqlite3.connect(self.folder / "steps.db") as database:
+            return [name for (name,) in database.execute("select name from steps order by rowid")]
+
+
+@pytest.fixture
+async def site(client: Client, dev_server: DevServer, task_queue: str, tmp_path: Path) -> Site:
+    with sqlite3.connect(tmp_path / "steps.db") as database:
+        database.execute("create table steps (name text)")
+    environment = {
+        "TEMPORAL_ADDRESS": dev_server.address,
+        "ANABRANCH_GRAPHS": str(tmp_path),
+        "ANABRANCH_TASK_QUEUE": task_queue,
+        "STEPS_URL": f"sqlite+aiosqlite:///{tmp_path}/steps.db",
+        "HTTP_ALLOW_PRIVATE": "true",
+        # Without a cache there is no sticky queue, on which the server would wait ten seconds for the dead worker.
+        "ANABRANCH_MAX_CACHED_WORKFLOWS": "0",
+    }
+    return Site(client, task_queue, tmp_path, environment)
+
+
+@pytest.fixture
+async def reserve(site: Site) -> AsyncIterator[Service]:
+    async with service() as reserving:
+        (site.folder / "order.yaml").write_text(ORDER.format(port=reserving.port))
+        yield reserving
+
+
+async def result(handle: Handle) -> dict[str, Any]:
+    ended = await asyncio.wait_for(handle.result(), 60)
+    assert (ended["status"], ended["version"]) == ("completed", 5)
+    data: dict[str, Any] = ended["data"]
+    return data
+
+
+async def test_an_undisturbed_run(site: Site, reserve: Service):
+    reserve.opened.set()
+    with worker_process(site.environment):
+        assert await result(await site.start("order", {"n": 3})) == OUTCOME
+    assert (site.steps(), len(reserve.keys)) == (["/reserve"], 1)
+
+
+async def test_a_worker_killed_while_an_activity_runs(site: Site, reserve: Service):
+    """The request is sent again, under the same idempotency key."""
+    handle = await site.start("order", {"n": 3})
+    with worker_process(site.environment) as first:
+        await reserve.requests(1)
+        kill(first)
+    reserve.opened.set()
+    with worker_process(site.environment):
+        assert await result(handle) == OUTCOME
+    assert site.steps() == ["/reserve"]
+    assert len(reserve.keys) == 2
+    assert len(set(reserve.keys)) == 1
+
+
+async def test_a_worker_killed_between_nodes(site: Site, reserve: Service):
+    """Nothing runs but a timer of the server's."""
+    reserve.opened.set()
+    handle = await site.start("order", {"n": 3})
+    with worker_process(site.environment) as first:
+        await until_waiting(handle, "nap")
+        kill(first)
+    with worker_process(site.environment):
+        assert await result(handle) == OUTCOME
+    assert (site.steps(), len(reserve.keys)) == (["/reserve"], 1)
+
+
+async def test_a_worker_killed_in_a_database_transaction(site: Site, reserve: Service):
+    """The statement waits for a lock when its process dies; it happens once all the same."""
+    reserve.opened.set()
+    handle = await site.start("order", {"n": 3})
+    with sqlite3.connect(site.folder / "steps.db", isolation_level=None) as database:
+        database.execute("begin immediate")
+        with worker_process(site.environment) as first:
+            await until_running(handle, "note")
+            kill(first)
+        database.execute("rollback")
+    with worker_process(site.environment):
+        assert await result(handle) == OUTCOME
+    assert site.steps() == ["/reserve"]
+
+
+async def until_running(handle: Handle, activity_id: str) -> None:
+    for _ in range(600):
+        described = await handle.describe()
+        running = [each for each in described.raw_description.pending_activities if each.activity_id == activity_id]
+        if any(each.HasField("last_started_time") for each in running):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"activity {activity_id!r} did not start within 30 s")
+
+
+async def test_a_worker_killed_again_and_again_writes_every_row_once(site: Site):
+    names = [f"step{index:02}" for index in range(20)]
+    statement = "insert into steps (name) values (:name) returning name as last"
+    nodes = "\n".join(
+        f"  {name}: {{type: db, connection: STEPS_URL, heartbeat: 1s, query: '{statement}', params: {{name: {name}}}}}"
+        for name in names
+    )
+    edges = "\n".join(f"  - {{from: {a}, to: {b}}}" for a, b in pairwise(names))
+    head = "name: steps\ndefaults: {retry: {max_attempts: 0, initial_interval: 50ms, backoff: 1}}"
+    (site.folder / "steps.yaml").write_text(f"{head}\nnodes:\n{nodes}\nedges:\n{edges}\n")
+    handle = await site.client.start_workflow(
+        "steps", {}, id=site.task_queue, task_queue=site.task_queue, task_timeout=SECOND
+    )
+    for rows in (3, 8, 13):
+        with worker_process(site.environment) as process:
+            await until_steps(site, rows)
+            kill(process)
+    with worker_process(site.environment):
+        ended = await asyncio.wait_for(handle.result(), 60)
+    assert ended["data"] == {"last": "step19"}
+    assert site.steps() == names
+
+
+async def until_steps(site: Site, count: int) -> None:
+    for _ in range(3000):
+        if len(site.steps()) >= count:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{site.steps()} after 30 s")
+
+
+async def test_a_worker_that_is_asked_to_stop_finishes_what_it_runs(site: Site, reserve: Service):
+    handle = await site.start("order", {"n": 3})
+    with worker_process(site.environment) as first:
+        await reserve.requests(1)
+        first.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.3)
+        reserve.opened.set()
+        assert await asyncio.to_thread(leave, first) == 0
+    with worker_process(site.environment):
+        assert await result(handle) == OUTCOME
+    assert len(reserve.keys) == 1
+
+
+def leave(process: subprocess.Popen[bytes]) -> int:
+    process.communicate(timeout=20)
+    return process.returncode

@@ -1,0 +1,93 @@
+"""A worker as a process of its own (`python worker.py`), and a service that its graphs call and tests hold back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import WorkflowHandle
+
+ROOT = Path(__file__).parents[2]
+Handle = WorkflowHandle[Any, dict[str, Any]]
+
+
+@contextmanager
+def worker_process(environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """`python worker.py` with this environment, killed at the end where it still runs."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ANABRANCH_", "TEMPORAL_"))}
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "worker.py")], cwd=ROOT, env={**inherited, **environment}, stderr=subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End it as a power cut would."""
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+
+
+@dataclass
+class Service:
+    """Answers `{"answer": <path>}` to every request, while `opened` is set."""
+
+    port: int = 0
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    keys: list[str] = field(default_factory=list)
+    """The `Idempotency-Key` of each request, as they came."""
+
+    async def requests(self, count: int) -> None:
+        """Wait until so many requests have come."""
+        deadline = time.monotonic() + 30
+        while len(self.keys) < count:
+            assert time.monotonic() < deadline, f"{len(self.keys)} requests came, not {count}"
+            await asyncio.sleep(0.02)
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            lines = dict(line.lower().split(": ", 1) for line in head.splitlines()[1:] if line)
+            self.keys.append(lines["idempotency-key"])
+            await self.opened.wait()
+            body = json.dumps({"answer": head.split()[1]}).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n")
+            writer.write(f"content-length: {len(body)}\r\n\r\n".encode() + body)
+            await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def service() -> AsyncIterator[Service]:
+    """A service on a free port of the loopback interface."""
+    held = Service()
+    server = await asyncio.start_server(held.answer, "127.0.0.1", 0)
+    held.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield held
+        held.opened.set()
+
+
+async def until_waiting(handle: Handle, node_id: str) -> None:
+    """Wait until a node waits for its timer."""
+    deadline = time.monotonic() + 30
+    while True:
+        told = await handle.query("status")
+        if told.get("nodes", {}).get(node_id, {}).get("status") == "waiting":
+            return
+        assert time.monotonic() < deadline, told
+        await asyncio.sleep(0.05)
