@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from temporalio import activity
 
 from activities.failures import as_application_errors
+from context.resolution import ConflictResolution
 from context.values import Json
 from errors import GraphError, InputError, Problem
 from graph.load import LoadedGraph, canonical, digest, find_graph, load_text
@@ -27,11 +28,13 @@ _Signature = tuple[tuple[str, int, int], ...]
 
 
 class GraphLoader:
-    """The graphs of one folder."""
+    """The graphs of one folder. `default` settles conflicts where a graph does not say how; it is pinned with it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, default: ConflictResolution = ConflictResolution.LAST_WRITE_WINS) -> None:
         self._folder = folder
+        self._default = default
         self._cache: dict[str, tuple[_Signature, PinnedGraph]] = {}
+        self._inline = lru_cache(maxsize=64)(self._load_inline)
 
     @activity.defn
     async def load_graph(self, request: GraphRequest) -> PinnedGraph:
@@ -42,7 +45,7 @@ class GraphLoader:
     def load(self, request: GraphRequest) -> PinnedGraph:
         """As `load_graph`, without Temporal. Raises GraphError."""
         if request.inline is not None:
-            return _pinned(_inline(request.inline, self._folder))
+            return self._inline(_text(request.inline), _signature(self._folder))
         if request.name is None:
             raise InputError("the run names no graph", suggestion="start it with a graph's name as the workflow type")
         if not _NAME.fullmatch(request.name):
@@ -54,9 +57,27 @@ class GraphLoader:
         cached = self._cache.get(name)
         if cached is not None and cached[0] == signature:
             return cached[1]
-        pinned = _pinned(find_graph(self._folder, name))
+        pinned = self._pinned(find_graph(self._folder, name))
         self._cache[name] = (signature, pinned)
         return pinned
+
+    def _load_inline(self, text: str, _signature: _Signature) -> PinnedGraph:
+        return self._pinned(load_text(text, resolve=lambda name: find_graph(self._folder, name)))
+
+    def _pinned(self, loaded: LoadedGraph) -> PinnedGraph:
+        graph = self._settled(loaded.graph)
+        return PinnedGraph(
+            name=graph.name,
+            digest=digest(graph),
+            definition=canonical(graph),
+            graphs={name: canonical(self._settled(other)) for name, other in loaded.graphs.items()},
+        )
+
+    def _settled(self, graph: Graph) -> Graph:
+        if graph.context.conflict_resolution is not None or self._default is ConflictResolution.LAST_WRITE_WINS:
+            return graph
+        context = graph.context.model_copy(update={"conflict_resolution": self._default.value})
+        return graph.model_copy(update={"context": context})
 
 
 def _signature(folder: Path) -> _Signature:
@@ -70,17 +91,5 @@ def _signature(folder: Path) -> _Signature:
     return tuple(found)
 
 
-def _inline(definition: Json, folder: Path) -> LoadedGraph:
-    text = definition if isinstance(definition, str) else json.dumps(definition, ensure_ascii=False)
-    return load_text(text, resolve=lambda name: find_graph(folder, name))
-
-
-def _pinned(loaded: LoadedGraph) -> PinnedGraph:
-    graph: Graph = loaded.graph
-    named: Mapping[str, Graph] = loaded.graphs
-    return PinnedGraph(
-        name=graph.name,
-        digest=digest(graph),
-        definition=canonical(graph),
-        graphs={name: canonical(other) for name, other in named.items()},
-    )
+def _text(definition: Json) -> str:
+    return definition if isinstance(definition, str) else json.dumps(definition, ensure_ascii=False)

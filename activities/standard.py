@@ -9,6 +9,7 @@ from __future__ import annotations
 from activities.load_graph import GraphLoader
 from activities.outcome import Handler
 from activities.registry import NodeActivities
+from context.resolution import ConflictResolution
 from settings import Settings
 
 
@@ -22,7 +23,7 @@ def node_activities(settings: Settings) -> NodeActivities:
 
     return NodeActivities(
         {"rule": _rule, "db": _db, "ai": _ai, "http": http, "python": _python},
-        GraphLoader(settings.graphs),
+        GraphLoader(settings.graphs, ConflictResolution.parse(settings.default_resolution_strategy)),
         max_bytes=settings.max_context_size_bytes,
     )
 

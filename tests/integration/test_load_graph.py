@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.load_graph import GraphLoader
+from context.resolution import ConflictResolution
 from errors import GraphError, InputError
 from graph.model import Graph
 from transport.node_io import GraphRequest
@@ -109,3 +110,9 @@ async def test_the_activity_answers_as_the_loader_does(folder: Path) -> None:
     loader = GraphLoader(folder)
     pinned = await ActivityEnvironment().run(loader.load_graph, GraphRequest(name="greet"))
     assert pinned == loader.load(GraphRequest(name="greet"))
+
+
+def test_the_worker_s_default_strategy_is_pinned_with_a_graph_that_names_none(tmp_path: Path):
+    (tmp_path / "g.yaml").write_text("name: g\nnodes: {a: {type: rule, rules: [{then: {x: 1}}]}}\n")
+    loader = GraphLoader(tmp_path, ConflictResolution.MERGE_ALL)
+    assert '"conflict_resolution":"merge_all"' in loader.load(GraphRequest(name="g")).definition
