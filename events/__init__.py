@@ -1,0 +1,1 @@
+"""Graphs started by events, and their results published: NATS and Kafka."""

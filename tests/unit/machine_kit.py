@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from context.changes import ChangeSet
 from graph.model import Graph
 from graph.plan import plan_graph
@@ -44,7 +46,7 @@ def machine_of(graph: Mapping[str, Any], data: Mapping[str, Any] | None = None, 
 
 @dataclass
 class Play:
-    """Plays a run to its end. `script` gives a node's outcome: keys that it sets, or a failure; else it sets nothing."""
+    """Plays a run to its end. `script` gives a node's outcome: keys that it sets, or a failure; else nothing."""
 
     machine: Machine
     script: Mapping[str, Outcome | Callable[[RunNode], Outcome]] = field(default_factory=dict)
@@ -87,7 +89,7 @@ class Play:
         elif isinstance(command, AskPerson | StartChild):
             self.take(self.machine.succeeded(address, dict(outcome), at))
         else:
-            raise AssertionError(f"answer {address} with machine.choose")
+            pytest.fail(f"answer {address} with machine.choose")
 
     def take(self, commands: list[Command]) -> None:
         for command in commands:

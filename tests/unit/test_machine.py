@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from context.changes import ChangeSet
@@ -12,7 +14,7 @@ from tests.unit.machine_kit import Play, edge, failure, machine_of, python, time
 def chain(*names: str) -> dict[str, object]:
     return {
         "nodes": {name: python() for name in names},
-        "edges": [edge(*pair) for pair in zip(names, names[1:], strict=False)],
+        "edges": [edge(*pair) for pair in itertools.pairwise(names)],
     }
 
 
