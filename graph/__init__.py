@@ -1,1 +1,1 @@
-"""YAML to a typed, checked, immutable graph, and to the plan that is interpreted. Pure: no clock, no I/O but reading files."""
+"""YAML to a typed, checked, immutable graph, and to its plan. Pure: no clock, no I/O but reading files."""
