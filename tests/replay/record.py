@@ -1,0 +1,190 @@
+"""Records the histories that `test_replay` replays: `python tests/replay/record.py` writes `histories/*.json` anew.
+
+Each run is played on a real server and fetched as `temporal workflow show -o json` gives it. What names this machine is
+taken out (stack traces, the sticky task queue), everything that replay needs stays. Record when a change of the
+workflows is meant to change what they do; until then the old histories prove that runs in flight go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from temporalio.client import Client, WorkflowFailureError
+
+from settings import Settings
+from tests.integration.graph_kit import Handle, Served, chain, diamond, edge, leaf, put, until_status, worker_for
+from transport.client import connect
+from transport.devserver import DevServer, temporal_command
+
+HISTORIES = Path(__file__).parent / "histories"
+IDENTITY = "anabranch-test"
+ONCE = {"retry": {"max_attempts": 1}}
+STRIPPED = {"stackTrace"}
+
+Play = Callable[[Served], Awaitable[Handle]]
+
+
+async def order(served: Served) -> Handle:
+    """A chain, started by the graph's name."""
+    served.write("order", yaml.safe_dump({"name": "order", **chain(a=put(x=1), b=put(y="{{ x + n }}"), c=put(z=3))}))
+    return await served.start_type("order", {"n": 1})
+
+
+async def diamond_with_conflicts(served: Served) -> Handle:
+    policies = {"total": "sum", "tags": "union", "status": "merge_all"}
+    left = put(total=12, tags=["a", "b"], status="left", last="left")
+    right = put(total=15, tags=["b", "c"], status="right", last="right")
+    return await served.start(diamond(left, right, context={"merge": policies}), {"total": 10, "tags": []})
+
+
+async def failure_edge(served: Served) -> Handle:
+    graph = {
+        "nodes": {
+            "pay": leaf("break", args={"name": "pay", "how": "typed"}, **ONCE),
+            "review": put(why="{{ error.type }}"),
+            "ship": put(shipped=True),
+            "report": put(reported=True),
+        },
+        "edges": [edge("pay", "ship"), edge("pay", "review", outcome="failure"), edge("review", "report")],
+    }
+    return await served.start(graph)
+
+
+async def failing_run(served: Served) -> Handle:
+    graph = chain(a=put(x=1), pay=leaf("break", args={"name": "pay"}))
+    graph["nodes"]["beside"] = leaf("dawdle", args={"name": "beside"}, heartbeat="1s")
+    return await served.start(graph)
+
+
+async def local_nodes(served: Served) -> Handle:
+    rules = {"type": "rule", "rules": [{"when": "n > 1", "then": {"big": True}}]}
+    graph = chain(decide=rules, note={**put(noted="{{ big }}"), "local": True}, remote=put(done=True))
+    return await served.start({"defaults": {"local": True}, **graph}, {"n": 2})
+
+
+async def bodies(served: Served) -> Handle:
+    served.write("twice", yaml.safe_dump({"name": "twice", **chain(d=put(doubled="{{ n * 2 }}"))}))
+    graph = chain(
+        each={
+            "type": "foreach",
+            "items": "[1, 2, 3]",
+            "body": chain(square=put(value="{{ item * item }}"), note=put(noted="{{ index }}")),
+            "max_concurrency": 2,
+            "collect": {"into": "squares", "value": "value"},
+        },
+        merge={"type": "foreach", "items": "[4, 5]", "body": {"nodes": {"w": put(last="{{ item }}")}}},
+        loop={"type": "while", "while": "n < 4", "body": {"nodes": {"up": put(n="{{ n * 2 }}")}}},
+        inline={"type": "graph", "graph": "twice"},
+        child={"type": "graph", "graph": "twice", "mode": "child_workflow", "output": {"child": "result.doubled"}},
+    )
+    return await served.start(graph, {"n": 1})
+
+
+async def saga(served: Served) -> Handle:
+    graph = chain(
+        reserve={**put(reserved=True), "compensate": put(released="{{ error.type }}")},
+        charge={**put(charged=True), "compensate": put(refunded=True)},
+        ship=leaf("break", args={"name": "ship", "how": "typed"}, **ONCE),
+    )
+    return await served.start(graph, {"n": 1})
+
+
+async def cancelled(served: Served) -> Handle:
+    graph = chain(
+        reserve={**put(reserved=True), "compensate": put(released=True)},
+        slow=leaf("dawdle", args={"name": "slow"}, heartbeat="300ms"),
+    )
+    handle = await served.start(graph)
+    await until_status(handle, "slow", "running")
+    await handle.cancel()
+    return handle
+
+
+async def people(served: Served) -> Handle:
+    """An approval, a conflict, a paused node, a write from outside, a timer: everything that waits."""
+    graph = diamond(put(x=1), put(x=2), context={"conflict_resolution": "fail_on_conflict"})
+    graph["nodes"] |= {
+        "ask": {"type": "approval", "prompt": "Ship {{ x }}?"},
+        "broken": leaf("break", args={"name": "broken", "how": "typed"}, on_failure="pause", **ONCE),
+        "nap": {"type": "wait", "for": "50ms"},
+    }
+    graph["edges"] += [edge("join", "ask"), edge("ask", "broken"), edge("broken", "nap")]
+    handle = await served.start(graph)
+    await until_status(handle, "join", "conflict")
+    await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", "choose": "right"})
+    await until_status(handle, "ask", "waiting")
+    told = await handle.query("context")
+    await handle.execute_update(
+        "write_context", {"changes": {"note": "hi"}, "base_version": told["number"], "by": "crm"}
+    )
+    await handle.execute_update("complete_task", {"node": "ask", "answer": {"ok": True}})
+    await until_status(handle, "broken", "paused")
+    await handle.execute_update("skip_node", {"node": "broken", "changes": {"mended": True}})
+    return handle
+
+
+PLAYS: dict[str, Play] = {
+    "chain": order,
+    "diamond_with_conflicts": diamond_with_conflicts,
+    "failure_edge": failure_edge,
+    "failing_run": failing_run,
+    "local_nodes": local_nodes,
+    "bodies": bodies,
+    "saga": saga,
+    "cancelled": cancelled,
+    "people": people,
+}
+
+
+async def record(names: list[str]) -> None:
+    """Play and write the named runs, all of them without names."""
+    async with await DevServer.start() as server:
+        client = await connect(Settings(), target_host=server.address, identity=IDENTITY)
+        for name in names or PLAYS:
+            with tempfile.TemporaryDirectory() as graphs:
+                async with worker_for(client, name, Path(graphs)) as served:
+                    history = await _history(client, server, await PLAYS[name](served))
+            path = HISTORIES / f"{name}.json"
+            path.write_text(_one_event_per_line(_nameless(history)))
+            sys.stdout.write(f"{path.name}: {len(history['events'])} events, {path.stat().st_size} bytes\n")
+
+
+async def _history(client: Client, server: DevServer, handle: Handle) -> dict[str, Any]:
+    with contextlib.suppress(WorkflowFailureError):  # some are recorded because they fail
+        await handle.result()
+    arguments = ("workflow", "show", "-o", "json", "--workflow-id", handle.id, "--address", server.address)
+    shown = await asyncio.create_subprocess_exec(temporal_command(), *arguments, stdout=asyncio.subprocess.PIPE)
+    told, _ = await shown.communicate()
+    history: dict[str, Any] = json.loads(told)
+    return history
+
+
+def _nameless(value: Any) -> Any:
+    """The history without what only tells of the machine that recorded it."""
+    if isinstance(value, list):
+        return [_nameless(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("kind") == "TASK_QUEUE_KIND_STICKY":
+        return {**value, "name": "sticky"}
+    return {key: _nameless(each) for key, each in value.items() if key not in STRIPPED}
+
+
+def _one_event_per_line(history: dict[str, Any]) -> str:
+    lines = ",\n".join(json.dumps(event, separators=(",", ":")) for event in history["events"])
+    return f'{{"events":[\n{lines}\n]}}\n'
+
+
+if __name__ == "__main__":
+    asyncio.run(record(sys.argv[1:]))
+    sys.stdout.flush()
+    os._exit(0)  # an interpreter that used Temporal's client may crash while it is torn down
