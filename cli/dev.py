@@ -21,7 +21,7 @@ from cli.report import out, plain, show_problems
 from console.app import CODEC_PATH, console, serving
 from errors import GraphError
 from examples.demo_services import demo_services as start_demo_services
-from graph.load import LoadedGraph, load_library
+from graph.load import LoadedGraph, load_graph
 from settings import Settings
 from transport.devserver import LOOPBACK, temporal_command
 
@@ -103,20 +103,39 @@ def _announce(addresses: Mapping[str, str], notes: tuple[str, ...], seconds: flo
 
 
 def _suggest(settings: Settings, ports: Ports, codec_url: str) -> None:
-    screen = out()
-    try:
-        library = load_library(settings.graphs)
-    except GraphError as error:
-        show_problems(error.problems)
-        return
-    if not library:
-        screen.print(Text(f"  There is no graph in {settings.graphs} yet.", "yellow"))
-        return
+    screen, library = out(), _library(settings.graphs)
+    if library:
+        for title, lines in _commands(settings, ports, codec_url, library).items():
+            screen.print(f"\n  {plain(title)}", markup=False)
+            for line in lines:
+                screen.print(Text(f"    {plain(line)}", "green"), soft_wrap=True)  # to be copied
+    else:
+        screen.print(Text(f"  There is no graph in {plain(settings.graphs)} yet.", "yellow"))
+    screen.print(Text("\n  Ctrl-C stops everything.", "dim"))
+
+
+def _library(folder: Path) -> dict[str, LoadedGraph]:
+    """The graphs of a folder that can run, by name; what is wrong with others is printed."""
+    found: dict[str, LoadedGraph] = {}
+    for path in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
+        try:
+            loaded = load_graph(path)
+        except GraphError as error:
+            show_problems(error.problems)
+        else:
+            found[loaded.graph.name] = loaded
+    return found
+
+
+def _commands(
+    settings: Settings, ports: Ports, codec_url: str, library: Mapping[str, LoadedGraph]
+) -> dict[str, tuple[str, ...]]:
+    """What to try, under titles."""
     temporal = "temporal" if shutil.which("temporal") else shlex.quote(os.path.relpath(temporal_command()))
     server = "" if ports.temporal == _TEMPORAL_PORT else f" --address {LOOPBACK}:{ports.temporal}"
     name = "order_processing" if "order_processing" in library else next(iter(library))
     run = f"--workflow-id {_example_id(name)}{server}"
-    commands = {
+    return {
         f"The graphs are {', '.join(library)}. Start a run, and see its result:": (
             f"{temporal} workflow start --type {name} --task-queue {shlex.quote(settings.task_queue)} {run} "
             + _example_input(library[name], settings.graphs),
@@ -127,11 +146,6 @@ def _suggest(settings: Settings, ports: Ports, codec_url: str) -> None:
             f"{temporal} workflow show {run} --detailed --codec-endpoint {codec_url}",
         ),
     }
-    for title, lines in commands.items():
-        screen.print(f"\n  {plain(title)}", markup=False)
-        for line in lines:
-            screen.print(Text(f"    {plain(line)}", "green"), soft_wrap=True)  # to be copied
-    screen.print(Text("\n  Ctrl-C stops everything.", "dim"))
 
 
 def _example_id(name: str) -> str:

@@ -35,7 +35,10 @@ def settings(**options: Any) -> Settings:
 
 
 def context_data(source: str | None, assignments: list[str]) -> dict[str, Json]:
-    """The context's data: the JSON object of a file (`-` is standard input), then `key=value` pairs over it. Raises InputError."""
+    """The context's data: the JSON object of a file (`-` is standard input), then `key=value` pairs over it.
+
+    Raises InputError.
+    """
     from context.values import check_value
 
     data = {} if source is None else json_object(source)

@@ -16,7 +16,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from cli.local import embedded_server, worker_beside
-from cli.report import plain, show_finding
+from cli.report import err, plain, show_finding
 from cli.watch import Watch
 from context.values import Json
 from errors import InputError
@@ -52,6 +52,9 @@ async def execute(order: Order) -> int:
     """Start the run, watch it and print its result; returns the exit code."""
     async with _place(order) as place:
         handle = await _start(order, place.client)
+        if not order.follow:
+            where = "an embedded server" if place.embedded else place.client.service_client.config.target_host
+            err().print(f"started {plain(order.workflow_id)} on {plain(where)}", markup=False)
         watch = Watch(handle, order.graph, place.worker, follow=order.follow, as_json=order.as_json)
         return await watch.until_over(cancel_on_interrupt=place.embedded)
 

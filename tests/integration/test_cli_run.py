@@ -1,0 +1,163 @@
+"""`anabranch run` and `worker` as processes, on real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client, WorkflowExecutionStatus
+
+from tests.command import anabranch
+from transport.devserver import DevServer
+
+SUM = """
+name: sum
+description: Twice a number
+nodes:
+  double: {type: rule, rules: [{then: {twice: "{{ n * 2 }}"}}]}
+  tell: {type: rule, rules: [{then: {told: "twice {{ n }} is {{ twice }}"}}]}
+edges: [{from: double, to: tell}]
+"""
+BREAKS = """
+name: breaks
+saga: {}
+nodes:
+  book: {type: rule, rules: [{then: {booked: true}}], compensate: {type: rule, rules: [{then: {booked: false}}]}}
+  divide: {type: rule, rules: [{then: {share: "{{ 1 / n }}"}}]}
+edges: [{from: book, to: divide}]
+"""
+WAITS = """
+name: waits
+saga: {}
+nodes:
+  book: {type: rule, rules: [{then: {booked: true}}], compensate: {type: rule, rules: [{then: {booked: false}}]}}
+  night: {type: wait, for: 1h}
+edges: [{from: book, to: night}]
+"""
+
+
+@pytest.fixture
+def graph(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    path = tmp_path / "graph.yaml"
+    path.write_text(getattr(request, "param", SUM), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def named(dev_server: DevServer, task_queue: str) -> Mapping[str, str]:
+    """An environment that names a server and a task queue."""
+    return {"TEMPORAL_ADDRESS": dev_server.address, "ANABRANCH_TASK_QUEUE": task_queue}
+
+
+def test_a_run_on_an_embedded_server_prints_its_result_and_leaves_nothing_behind(graph: Path) -> None:
+    with anabranch("run", graph, "--set", "n=21") as command:
+        assert command.leave() == 0
+        assert json.loads(command.stdout)["data"] == {"n": 21, "twice": 42, "told": "twice 21 is 42"}
+        assert re.fullmatch(r"started sum-[0-9a-f]{8} on an embedded server\n", command.stderr)
+        assert command.processes() == set()
+
+
+def test_following_draws_the_run_beside_a_clean_result(graph: Path) -> None:
+    with anabranch("run", graph, "--set", "n=1", "--follow", "--json", "--id", "my-run") as command:
+        assert command.leave() == 0
+        result = json.loads(command.stdout)
+        assert (result["session_id"], result["status"], result["version"]) == ("my-run", "completed", 3)
+        drawn = [line.split() for line in command.stderr.splitlines()]
+        assert drawn[0] == ["sum", "·", "my-run", "completed"]
+        assert [(line[0], line[1], line[-1]) for line in drawn[1:]] == [("✔", "double", "twice"), ("✔", "tell", "told")]
+
+
+@pytest.mark.parametrize("graph", [BREAKS], indirect=True)
+def test_a_failed_run_says_where_and_why_and_what_was_undone(graph: Path) -> None:
+    with anabranch("run", graph, "--set", "n=0", "--json") as command:
+        assert command.leave() == 1
+        assert command.stderr.splitlines()[1:] == [
+            "error[EXPRESSION_FAILED]: node 'divide': rule 1: `1 / n`: divide by zero",
+            "  compensated: book",
+        ]
+        told = json.loads(command.stdout)
+        assert (told["status"], told["error"]["node"], told["error"]["compensated"]) == ("failed", "divide", ["book"])
+        assert command.processes() == set()
+
+
+@pytest.mark.parametrize("graph", [WAITS], indirect=True)
+def test_an_interrupt_cancels_a_run_on_an_embedded_server(graph: Path) -> None:
+    with anabranch("run", graph, "--id", "night") as command:
+        command.wait_for("started night")
+        command.signal(signal.SIGINT)
+        assert command.leave() == 130
+        assert command.stderr.splitlines()[1:] == [
+            "cancelling the run; Ctrl-C again leaves at once",
+            "error[CANCELLED]: the run was cancelled",
+        ]
+        assert command.processes() == set()
+
+
+@pytest.mark.parametrize("graph", [WAITS], indirect=True)
+async def test_an_interrupt_leaves_a_run_on_a_named_server_alone(
+    graph: Path, named: Mapping[str, str], client: Client
+) -> None:
+    run = f"waits-{uuid.uuid4().hex}"
+    with anabranch("run", graph, "--id", run, environ=named) as command:
+        await asyncio.to_thread(command.wait_for, f"started {run}")
+        command.signal(signal.SIGINT)
+        assert await asyncio.to_thread(command.leave) == 130
+        assert f"temporal workflow show --workflow-id {run}" in command.stderr
+    handle = client.get_workflow_handle(run)
+    assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
+    await handle.terminate()
+
+
+def test_a_run_on_a_named_server_warns_when_no_worker_listens_and_waits_for_one(
+    graph: Path, named: Mapping[str, str]
+) -> None:
+    with anabranch("run", graph, "--set", "n=2", environ=named) as command:
+        command.wait_for("started sum-")
+        assert command.stderr.startswith("warning[NO_WORKER]: no worker listens on the task queue")
+        with anabranch("worker", environ=named) as worker:
+            assert command.leave() == 0
+            assert json.loads(command.stdout)["data"]["twice"] == 4
+            worker.signal(signal.SIGTERM)
+            assert worker.leave() == 0
+            assert "worker stops" in worker.stderr
+
+
+def test_a_run_may_bring_its_own_worker_to_a_named_server(graph: Path, named: Mapping[str, str]) -> None:
+    with anabranch("run", graph, "--set", "n=3", "--worker", environ=named) as command:
+        assert command.leave() == 0
+        assert json.loads(command.stdout)["data"]["twice"] == 6
+        assert "NO_WORKER" not in command.stderr
+
+
+async def test_the_definition_travels_with_the_run_and_its_summary_is_the_graph(
+    graph: Path, named: Mapping[str, str], client: Client
+) -> None:
+    run = f"sum-{uuid.uuid4().hex}"
+    with anabranch("run", graph, "--set", "n=3", "--worker", "--id", run, environ=named) as command:
+        assert await asyncio.to_thread(command.leave) == 0
+    description = await client.get_workflow_handle(run).describe()
+    assert description.workflow_type == "GraphWorkflow"
+    assert await description.static_summary() == "sum"
+    assert await description.static_details() == "**sum** 1.0.0\n\nTwice a number"
+
+
+@pytest.mark.parametrize("graph", [WAITS], indirect=True)
+async def test_an_id_that_is_taken_is_refused(graph: Path, named: Mapping[str, str], client: Client) -> None:
+    run = f"waits-{uuid.uuid4().hex}"
+    await client.start_workflow("GraphWorkflow", {"graph": "x"}, id=run, task_queue="nobody")
+    with anabranch("run", graph, "--id", run, environ=named) as command:
+        assert await asyncio.to_thread(command.leave) == 1
+        assert f"error[INPUT_INVALID]: --id: a run with the id '{run}' is under way" in command.stderr
+    await client.get_workflow_handle(run).terminate()
+
+
+def test_a_named_server_that_does_not_answer_is_an_error(graph: Path) -> None:
+    with anabranch("run", graph, "--set", "n=1", environ={"TEMPORAL_ADDRESS": "127.0.0.1:9"}) as command:
+        assert command.leave() == 1
+        assert command.stderr.startswith("error[UNAVAILABLE]: 127.0.0.1:9: no Temporal server answers")
