@@ -1,0 +1,135 @@
+"""Runs scenarios on real workers that are really killed, and has what is left of each run checked."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+
+from settings import Settings
+from tests.faults.checker import done, undone, violations
+from tests.faults.graphs import DATABASE, LEDGER
+from tests.faults.lane import Lane, Spares
+from tests.faults.record import Record, Row, read_history
+from tests.faults.saboteur import Orders
+from tests.faults.scenarios import Scenario
+from transport.client import connect
+
+LANES = 4
+_RUN_SECONDS = 90
+_GIVEN = {"customer": "c1"}
+
+
+@dataclass(slots=True)
+class Report:
+    """What was done and found, by the scenarios' names."""
+
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    killed: int = 0
+
+    def add(self, scenario: Scenario, record: Record, wrong: list[str]) -> None:
+        """Count a run."""
+        row = self.counts.setdefault(scenario.name, dict.fromkeys(("runs", "effects", "undone", "wrong"), 0))
+        found = {"runs": 1, "effects": len(done(record)), "undone": len(undone(record)), "wrong": bool(wrong)}
+        for name, count in found.items():
+            row[name] += count
+        self.wrong.extend(wrong)
+
+
+class Harness:
+    """The servers, the orders for workers, and the ledger."""
+
+    def __init__(self, client: Client, engine: AsyncEngine, orders: Orders) -> None:
+        self._client = client
+        self._engine = engine
+        self._orders = orders
+
+    async def play(self, scenario: Scenario, task_queue: str) -> tuple[Record, list[str]]:
+        """One run with its faults, what is left of it, and what is wrong with that."""
+        run = f"{scenario.name.partition(' ')[0]}-{uuid.uuid4().hex[:12]}"
+        for address, fault in scenario.orders.items():
+            self._orders.give(run, address, fault)
+        handle = await self._client.start_workflow(
+            "GraphWorkflow",
+            {"graph": dict(scenario.shape.definition), "data": _GIVEN},
+            id=run,
+            task_queue=task_queue,
+        )
+        if scenario.cancel_at:
+            await self._orders.hear(run, scenario.cancel_at, "held")
+            await handle.cancel()
+        await _end(handle)
+        await self._let_the_late_come(run, scenario)
+        record = await self._record(run, scenario, handle)
+        return record, [*violations(record), *self._not_as_ordered(run, scenario, record)]
+
+    async def _let_the_late_come(self, run: str, scenario: Scenario) -> None:
+        for address, fault in scenario.orders.items():
+            if fault == "late":
+                self._orders.tell(run, address, "over")
+                await self._orders.hear(run, address, "late")
+
+    def _not_as_ordered(self, run: str, scenario: Scenario, record: Record) -> Iterator[str]:
+        for address, fault in scenario.orders.items():
+            if not self._orders.struck(run, address):
+                yield f"{run}: the fault {fault!r} at {address!r} did not happen"
+        if record.ends != scenario.ends:
+            yield f"{run}: it {record.ends}, and was to be {scenario.ends}"
+
+    async def _record(self, run: str, scenario: Scenario, handle: WorkflowHandle[Any, Any]) -> Record:
+        ends, events = read_history([event async for event in handle.fetch_history_events()])
+        context: dict[str, Any] = await handle.query("context")
+        shape = scenario.shape
+        rows = await self._rows(run)
+        return Record(run, ends, events, rows, _GIVEN, context["data"], shape.behind, shape.sequential)
+
+    async def _rows(self, run: str) -> tuple[Row, ...]:
+        query = text("select step, kind from ledger where run = :run order by id")
+        async with self._engine.connect() as connection:
+            return tuple(Row(*row) for row in await connection.execute(query, {"run": run}))
+
+
+async def _end(handle: WorkflowHandle[Any, Any]) -> None:
+    try:
+        await handle.result()
+    except WorkflowFailureError:
+        return  # how it ended is read in the history
+
+
+async def prove(address: str, database: str, folder: Path, scenarios: Iterable[Scenario]) -> Report:
+    """Play every scenario, `LANES` at a time, on the Temporal server at `address` and the PostgreSQL at `database`."""
+    report, waiting = Report(), list(scenarios)[::-1]
+    async with AsyncExitStack() as stack:
+        client = await connect(
+            Settings(), target_host=address, namespace="default", api_key=None, tls=False, rpc_metadata={}
+        )
+        engine = create_async_engine(database)
+        stack.push_async_callback(engine.dispose)
+        async with engine.begin() as connection:
+            await connection.execute(text(LEDGER))
+        spares = Spares(address, folder, {DATABASE: database})
+        stack.push_async_callback(spares.aclose)
+        harness = Harness(client, engine, Orders(folder))
+
+        async def work(lane: Lane) -> None:
+            async with lane.served():
+                while waiting:
+                    scenario = waiting.pop()
+                    async with asyncio.timeout(_RUN_SECONDS):
+                        report.add(scenario, *await harness.play(scenario, lane.task_queue))
+
+        lanes = [Lane(f"faults-{uuid.uuid4().hex[:8]}", spares) for _ in range(min(LANES, len(waiting)))]
+        async with asyncio.TaskGroup() as group:
+            for lane in lanes:
+                group.create_task(work(lane))
+        report.killed = sum(lane.killed for lane in lanes)
+    return report
