@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from context.merge import ThreeWayMerge
     from context.resolution import Candidate, ConflictResolution, Policies, Reducer
     from context.shared import SharedContext
+    from context.stores.memcached import MemcachedStore
+    from context.stores.memory import InMemoryStore
+    from context.stores.open import open_store
+    from context.stores.protocol import ContextStore
+    from context.stores.redis import RedisStore
+    from context.stores.sql import SqlStore
     from context.union import Conflict
     from context.values import MISSING, Json, Path, format_path, parse_path
     from context.versioned import Blame, VersionedContext
@@ -32,13 +38,18 @@ __all__ = [
     "ConflictResolution",
     "ContextMetadata",
     "ContextSnapshot",
+    "ContextStore",
     "DistributedContext",
+    "InMemoryStore",
     "Json",
+    "MemcachedStore",
     "Path",
     "Policies",
+    "RedisStore",
     "Reducer",
     "SharedContext",
     "SizeLimitExceeded",
+    "SqlStore",
     "ThreeWayMerge",
     "UndeclaredRead",
     "VersionMismatch",
@@ -47,6 +58,7 @@ __all__ = [
     "apply",
     "diff",
     "format_path",
+    "open_store",
     "parse_path",
 ]
 
@@ -56,6 +68,12 @@ _MODULES = {
     "context.merge": ("ThreeWayMerge",),
     "context.resolution": ("Candidate", "ConflictResolution", "Policies", "Reducer"),
     "context.shared": ("SharedContext",),
+    "context.stores.memcached": ("MemcachedStore",),
+    "context.stores.memory": ("InMemoryStore",),
+    "context.stores.open": ("open_store",),
+    "context.stores.protocol": ("ContextStore",),
+    "context.stores.redis": ("RedisStore",),
+    "context.stores.sql": ("SqlStore",),
     "context.union": ("Conflict",),
     "context.values": ("MISSING", "Json", "Path", "format_path", "parse_path"),
     "context.versioned": ("Blame", "VersionedContext"),

@@ -61,6 +61,13 @@ def valkey_url() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def memcached_url() -> Iterator[str]:
+    """The URL of a Memcached of this test process."""
+    with servers.memcached() as url:
+        yield url
+
+
 @pytest.fixture
 async def client(dev_server: DevServer) -> Client:
     """A client of the dev server with our data converter, whatever server the environment names."""

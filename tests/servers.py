@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
+import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,3 +51,33 @@ def valkey() -> Iterator[str]:
     """Valkey on a free port, without persistence; its URL."""
     with ValkeyServer(port=free_port()) as server:
         yield server.connection_url
+
+
+@contextmanager
+def memcached() -> Iterator[str]:
+    """Debian's memcached on a free port; its URL."""
+    port = free_port()
+    command = shutil.which("memcached")
+    if command is None:
+        raise FileNotFoundError("memcached is not installed: it comes with Debian's package of that name")
+    # As root it gives up its rights to this user; otherwise it ignores the option.
+    process = subprocess.Popen([command, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "nobody", "-m", "64"])
+    try:
+        _wait_for_port(port)
+        yield f"memcached://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_for_port(port: int, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return

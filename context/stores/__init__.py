@@ -1,0 +1,1 @@
+"""Where contexts are kept: one protocol, one file for each kind of store."""

@@ -1,0 +1,84 @@
+"""What the stores have in common: contexts become records, and records become contexts, in one place."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+
+from context.distributed import DistributedContext
+from context.stores.protocol import check_expected, check_session_id, check_ttl, mismatch
+from context.stores.record import Record
+from context.wire import MAX_CONTEXT_SIZE_BYTES
+
+
+class EncodedStore(ABC):
+    """A ContextStore over a place that keeps records. `max_bytes` bounds a context's MessagePack, both ways."""
+
+    def __init__(self, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> None:
+        self.max_bytes = max_bytes
+
+    async def save(
+        self, context: DistributedContext, ttl: float | None = None, expected_version: int | None = None
+    ) -> None:
+        """Keep a context; with `expected_version` by compare-and-set (see ContextStore)."""
+        session_id = check_session_id(context.session_id)
+        record = Record.of(context, max_bytes=self.max_bytes)
+        if expected_version is None:
+            await self._write({session_id: record}, check_ttl(ttl))
+            return
+        expected = check_expected(expected_version)
+        swapped, found = await self._swap(session_id, record, check_ttl(ttl), expected)
+        if not swapped:
+            raise mismatch(session_id, expected, found)
+
+    async def save_many(self, contexts: Iterable[DistributedContext], ttl: float | None = None) -> None:
+        """Keep several contexts in one round trip."""
+        records = {
+            check_session_id(context.session_id): Record.of(context, max_bytes=self.max_bytes) for context in contexts
+        }
+        if records:
+            await self._write(records, check_ttl(ttl))
+
+    async def load(self, session_id: str) -> DistributedContext | None:
+        """The context, or None."""
+        return (await self.load_many([session_id]))[0]
+
+    async def load_many(self, session_ids: Sequence[str]) -> list[DistributedContext | None]:
+        """Several contexts in one round trip."""
+        records = await self.read(session_ids)
+        return [
+            record and record.context(session_id, max_bytes=self.max_bytes)
+            for session_id, record in zip(session_ids, records, strict=True)
+        ]
+
+    async def exists(self, session_id: str) -> bool:
+        """Whether there is a context."""
+        return (await self.digests([session_id]))[0] is not None
+
+    @abstractmethod
+    async def delete(self, session_id: str) -> bool:
+        """Whether there was something to delete."""
+
+    @abstractmethod
+    def list_sessions(self, prefix: str = "") -> AsyncIterator[str]:
+        """The session ids that begin with a prefix."""
+
+    @abstractmethod
+    async def read(self, session_ids: Sequence[str]) -> list[Record | None]:
+        """What is stored, as it is stored."""
+
+    @abstractmethod
+    async def digests(self, session_ids: Sequence[str]) -> list[bytes | None]:
+        """The digests of what is stored."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close the connections."""
+
+    @abstractmethod
+    async def _write(self, records: Mapping[str, Record], ttl: float | None) -> None:
+        """Keep records whatever was there."""
+
+    @abstractmethod
+    async def _swap(self, session_id: str, record: Record, ttl: float | None, expected: int) -> tuple[bool, int | None]:
+        """Keep a record where the expected version (0: nothing) is there: whether it was, and the version found."""

@@ -1,0 +1,41 @@
+"""A store from its URL, as `STORE_URL` and `CACHE_URL` name it."""
+
+from __future__ import annotations
+
+from context.stores.memory import InMemoryStore
+from context.stores.protocol import ContextStore
+from context.wire import MAX_CONTEXT_SIZE_BYTES
+from errors import ConfigurationError
+
+_REDIS = frozenset({"redis", "rediss", "unix", "valkey", "valkeys"})
+_SQL = frozenset({"sqlite", "postgresql", "postgres", "mysql", "mariadb"})
+
+
+def open_store(url: str, *, max_connections: int = 50, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> ContextStore:
+    """The store that a URL names by its scheme; its client is imported here. Connects when it is first used.
+
+    `memory://`, `redis://` (`rediss`, `unix`, `valkey`, `valkeys`), `memcached://`, `sqlite://`, `postgresql://`,
+    `mysql://`. Raises ConfigurationError, which does not repeat the URL.
+    """
+    scheme = url.partition(":")[0].partition("+")[0].lower()
+    if scheme == "memory":
+        return InMemoryStore(max_bytes=max_bytes)
+    if scheme in _REDIS:
+        from context.stores.redis import RedisStore
+
+        plain = url.replace("valkey", "redis", 1) if scheme.startswith("valkey") else url
+        return RedisStore.from_url(plain, max_connections=max_connections, max_bytes=max_bytes)
+    if scheme == "memcached":
+        try:
+            from context.stores.memcached import MemcachedStore
+        except ImportError:
+            raise ConfigurationError("emcache is not installed", suggestion="install the extra memcached") from None
+        return MemcachedStore.from_url(url, max_connections=max_connections, max_bytes=max_bytes)
+    if scheme in _SQL:
+        from context.stores.sql import SqlStore
+
+        return SqlStore.from_url(url, max_bytes=max_bytes)
+    raise ConfigurationError(
+        f"there is no store for URLs that begin with {scheme[:20]!r}",
+        suggestion="use memory://, redis://, memcached://, sqlite://, postgresql:// or mysql://",
+    )

@@ -1,0 +1,78 @@
+"""A context as a store keeps it: its version, the digest of its bytes, and its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, NamedTuple, Self
+
+from context.distributed import DistributedContext
+from context.wire import MAX_CONTEXT_SIZE_BYTES
+from errors import InputError, WireFormatError
+
+DIGEST_BYTES: Final = 16
+VERSION_BYTES: Final = 8
+HEADER_BYTES: Final = VERSION_BYTES + DIGEST_BYTES
+_LARGEST_VERSION: Final = 2**63 - 1
+
+
+class Record(NamedTuple):
+    """What is stored of one context. Not to be believed before `context` has looked at it.
+
+    `digest` is the BLAKE2b-128 of `packed`: two records with one digest hold the same context at the same version.
+    """
+
+    version: int
+    digest: bytes
+    packed: bytes
+
+    @classmethod
+    def of(cls, context: DistributedContext, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> Self:
+        """The record of a context. Raises WireFormatError, SizeLimitExceeded, and InputError for a version below 1."""
+        version = context.metadata.version
+        if not 1 <= version <= _LARGEST_VERSION:
+            raise InputError(
+                f"the context {context.session_id!r} has the version {version}", suggestion="versions count from 1"
+            )
+        packed = context.serialize(max_bytes=max_bytes)
+        return cls(version, digest_of(packed), packed)
+
+    @classmethod
+    def from_bytes(cls, framed: bytes) -> Self:
+        """From the bytes of `to_bytes`, or from any others: `context` finds out."""
+        version = int.from_bytes(framed[:VERSION_BYTES], "big")
+        return cls(version, framed[VERSION_BYTES:HEADER_BYTES], framed[HEADER_BYTES:])
+
+    def to_bytes(self) -> bytes:
+        """Version (8 bytes, big-endian), digest (16 bytes), and the MessagePack of the context."""
+        return version_bytes(self.version) + self.digest + self.packed
+
+    def context(self, session_id: str, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> DistributedContext:
+        """The context, which nobody else holds.
+
+        Raises WireFormatError where the bytes are damaged or are not this session's context, and SizeLimitExceeded.
+        """
+        if digest_of(self.packed) != self.digest:
+            raise WireFormatError(
+                f"what is stored of the context {session_id!r} is damaged: its bytes do not have the stored digest",
+                place=session_id,
+                suggestion="delete the session, or save it anew",
+            )
+        context = DistributedContext.deserialize(self.packed, max_bytes=max_bytes)
+        if context.session_id != session_id or context.metadata.version != self.version:
+            raise WireFormatError(
+                f"what is stored of the context {session_id!r} is of the session {context.session_id!r}, "
+                f"version {context.metadata.version}",
+                place=session_id,
+                suggestion="delete the session, or save it anew",
+            )
+        return context
+
+
+def digest_of(packed: bytes) -> bytes:
+    """The 16 bytes that stand for a context's bytes."""
+    return hashlib.blake2b(packed, digest_size=DIGEST_BYTES).digest()
+
+
+def version_bytes(version: int) -> bytes:
+    """A version as the first 8 bytes of a record."""
+    return version.to_bytes(VERSION_BYTES, "big")

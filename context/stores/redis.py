@@ -1,0 +1,197 @@
+"""Contexts in Redis or Valkey: one string for each session, and one script for what has to be atomic.
+
+A value is a record (`context/stores/record.py`), so a plain `MGET` reads a hundred contexts, `GETRANGE` their digests,
+and a script compares versions byte by byte. Keys carry the session id as their hash tag: in a cluster everything of one
+session is in one slot.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Self
+from urllib.parse import unquote
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+
+from context.stores.encoded import EncodedStore
+from context.stores.protocol import check_session_id
+from context.stores.record import HEADER_BYTES, VERSION_BYTES, Record, version_bytes
+from context.wire import MAX_CONTEXT_SIZE_BYTES
+from errors import AnabranchError, ConfigurationError, Unavailable
+
+_PREFIX: Final = "anabranch:context:{"
+_ESCAPES: Final = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
+_GLOB: Final = re.compile(r"([\\*?\[\]^-])")
+_PAGE: Final = 500
+
+_COMPARE_AND_SET: Final = """
+if redis.call('EXISTS', KEYS[2]) == 1 then return false end
+local found = redis.call('GETRANGE', KEYS[1], 0, 7)
+if found ~= ARGV[1] then return found end
+if ARGV[3] == '' then redis.call('SET', KEYS[1], ARGV[2])
+else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
+redis.call('SET', KEYS[2], '', 'EX', ARGV[4])
+return false
+"""
+"""KEYS: the context, the mark of this attempt. ARGV: the expected version, the record, the ttl, the mark's ttl.
+
+The mark makes an attempt whose answer was lost safe to send again: it has been done, and is not done twice, even where
+another writer came in between. Answers the version found where it was not the expected one.
+"""
+
+_DIGESTS: Final = f"""
+local found = {{}}
+for index, key in ipairs(KEYS) do found[index] = redis.call('GETRANGE', key, {VERSION_BYTES}, {HEADER_BYTES - 1}) end
+return found
+"""
+
+
+class RedisStore(EncodedStore):
+    """Keeps contexts in Redis. The client belongs to the store and is closed with it."""
+
+    def __init__(self, client: Redis, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES, mark_seconds: int = 60) -> None:
+        super().__init__(max_bytes=max_bytes)
+        self._client = client
+        self._mark_seconds = mark_seconds
+        self._compare_and_set = client.register_script(_COMPARE_AND_SET)
+        self._digests = client.register_script(_DIGESTS)
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        *,
+        max_connections: int = 50,
+        timeout: float = 2.0,
+        retries: int = 3,
+        max_bytes: int = MAX_CONTEXT_SIZE_BYTES,
+    ) -> Self:
+        """A store at `redis://[user:password@]host:port/db`. Connects when it is first used.
+
+        A call that finds `max_connections` in use waits for one. `timeout` (seconds) bounds connecting, one answer
+        and that wait. A call that fails is sent again `retries` times with exponential back-off and jitter. Raises
+        ConfigurationError for another kind of URL, without repeating it.
+        """
+        try:
+            pool: Any = BlockingConnectionPool.from_url(
+                url,
+                max_connections=max_connections,
+                timeout=timeout,
+                socket_timeout=timeout,
+                socket_connect_timeout=timeout,
+                retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), retries),
+            )
+        except ValueError:
+            raise ConfigurationError(
+                "this is not the URL of a Redis", suggestion="it looks like redis://host:6379/0"
+            ) from None
+        mark_seconds = int(timeout * (retries + 1)) + 5 * (retries + 1)
+        return cls(Redis.from_pool(pool), max_bytes=max_bytes, mark_seconds=mark_seconds)
+
+    async def read(self, session_ids: Sequence[str]) -> list[Record | None]:
+        """What is stored, by one MGET."""
+        keys = [_key(session_id) for session_id in session_ids]
+        if not keys:
+            return []
+        with _translated():
+            values = await self._client.mget(keys)
+        return [None if value is None else Record.from_bytes(_as_bytes(value)) for value in values]
+
+    async def digests(self, session_ids: Sequence[str]) -> list[bytes | None]:
+        """The digests of what is stored, by one script."""
+        keys = [_key(session_id) for session_id in session_ids]
+        if not keys:
+            return []
+        with _translated():
+            found: list[Any] = await self._digests(keys=keys)
+        return [_as_bytes(digest) or None for digest in found]
+
+    async def exists(self, session_id: str) -> bool:
+        """Whether there is a context."""
+        key = _key(session_id)
+        with _translated():
+            return bool(await self._client.exists(key))
+
+    async def delete(self, session_id: str) -> bool:
+        """Whether there was something to delete."""
+        key = _key(session_id)
+        with _translated():
+            return bool(await self._client.delete(key))
+
+    async def list_sessions(self, prefix: str = "") -> AsyncIterator[str]:
+        """The session ids that begin with a prefix, by SCAN."""
+        pattern = _GLOB.sub(r"\\\1", _PREFIX + prefix.translate(_ESCAPES)) + "*"
+        cursor = 0
+        while True:
+            with _translated():
+                cursor, keys = await self._client.scan(cursor, match=pattern, count=_PAGE)
+            for key in keys:
+                yield unquote(_as_bytes(key).decode()[len(_PREFIX) : -1])
+            if cursor == 0:
+                return
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        with _translated():
+            await self._client.aclose(close_connection_pool=True)
+
+    async def _write(self, records: Mapping[str, Record], ttl: float | None) -> None:
+        milliseconds = _milliseconds(ttl)
+        with _translated():
+            if len(records) == 1:
+                ((session_id, record),) = records.items()
+                await self._client.set(_key(session_id), record.to_bytes(), px=milliseconds)
+                return
+            async with self._client.pipeline(transaction=False) as pipeline:
+                for session_id, record in records.items():
+                    pipeline.set(_key(session_id), record.to_bytes(), px=milliseconds)
+                await pipeline.execute()
+
+    async def _swap(self, session_id: str, record: Record, ttl: float | None, expected: int) -> tuple[bool, int | None]:
+        keys = [_key(session_id), f"anabranch:mark:{{{session_id.translate(_ESCAPES)}}}:{secrets.token_hex(8)}"]
+        wanted = version_bytes(expected) if expected else b""
+        arguments = [wanted, record.to_bytes(), _milliseconds(ttl) or "", self._mark_seconds]
+        with _translated():
+            found = await self._compare_and_set(keys=keys, args=arguments)
+        if found is None:
+            return True, None
+        return False, int.from_bytes(_as_bytes(found), "big") or None
+
+
+def _key(session_id: str) -> str:
+    return f"{_PREFIX}{check_session_id(session_id).translate(_ESCAPES)}}}"
+
+
+def _milliseconds(ttl: float | None) -> int | None:
+    return None if ttl is None else max(1, round(ttl * 1000))
+
+
+def _as_bytes(value: Any) -> bytes:
+    """What should be bytes, and is when the server is a Redis."""
+    if not isinstance(value, bytes):
+        raise Unavailable("Redis answered with something that is no value", suggestion="look at what listens there")
+    return value
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Errors of the client as errors of ours, without the address that they name."""
+    try:
+        yield
+    except AnabranchError:
+        raise
+    except (AuthenticationError, NoPermissionError) as refused:
+        raise ConfigurationError(
+            f"Redis refused the credentials: {type(refused).__name__}",
+            suggestion="set the user and the password in the Redis URL",
+        ) from None
+    except (RedisError, OSError, ValueError, TypeError) as failed:  # the last two: what is no Redis, decoded as one
+        raise Unavailable(
+            f"Redis did not answer as it should: {type(failed).__name__}", suggestion="is the server up and writable?"
+        ) from failed

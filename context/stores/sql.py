@@ -1,0 +1,221 @@
+"""Contexts in a table of SQLite, PostgreSQL or MySQL, by SQLAlchemy.
+
+The table is created at the first use. What has expired is never returned, and is deleted once a minute by whoever
+writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self
+
+from sqlalchemy import ColumnElement, Delete, delete, event, insert, or_, select, update
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from context.stores.encoded import EncodedStore
+from context.stores.protocol import check_session_id
+from context.stores.record import Record
+from context.stores.sql_table import CONTEXTS, METADATA
+from context.wire import MAX_CONTEXT_SIZE_BYTES
+from errors import ConfigurationError, Unavailable
+
+_PAGE: Final = 500
+_PRUNE_EVERY: Final = 60.0
+_DRIVERS: Final = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+    "mysql": "mysql+asyncmy",
+    "mariadb": "mysql+asyncmy",
+}
+_COLUMNS: Final = ("version", "digest", "packed", "expires_at")
+
+
+class SqlStore(EncodedStore):
+    """Keeps contexts in the table `anabranch_contexts`. The engine belongs to the store and is closed with it."""
+
+    def __init__(self, engine: AsyncEngine, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> None:
+        super().__init__(max_bytes=max_bytes)
+        self._engine = engine
+        self._dialect = engine.dialect.name
+        self._ready = False
+        self._creating = asyncio.Lock()
+        self._prune_at = 0.0
+        if self._dialect == "sqlite":
+            event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+
+    @classmethod
+    def from_url(cls, url: str, *, max_connections: int = 10, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> Self:
+        """A store at `sqlite:///file`, `postgresql://…` or `mysql://…`. Connects when it is first used.
+
+        Raises ConfigurationError for another kind of URL, without repeating it.
+        """
+        scheme, separator, rest = url.partition("://")
+        driver = _DRIVERS.get(scheme.partition("+")[0], "") if separator else ""
+        try:
+            options = {} if driver.startswith("sqlite") else {"pool_size": max_connections, "pool_pre_ping": True}
+            engine = create_async_engine(f"{driver}://{rest}", **options)
+        except (ArgumentError, ValueError):
+            raise ConfigurationError(
+                "this is not the URL of a database",
+                suggestion="it looks like sqlite:///contexts.db, postgresql://user@host/name or mysql://user@host/name",
+            ) from None
+        except ImportError as missing:
+            raise ConfigurationError(
+                f"the driver {missing.name!r} is not installed", suggestion="install the extra postgres or mysql"
+            ) from None
+        return cls(engine, max_bytes=max_bytes)
+
+    async def read(self, session_ids: Sequence[str]) -> list[Record | None]:
+        """What is stored, by one SELECT for each 500 sessions."""
+        found = await self._select(session_ids, *(CONTEXTS.c[name] for name in _COLUMNS[:3]))
+        return [None if row is None else Record(*row) for row in found]
+
+    async def digests(self, session_ids: Sequence[str]) -> list[bytes | None]:
+        """The digests of what is stored."""
+        return [None if row is None else row[0] for row in await self._select(session_ids, CONTEXTS.c.digest)]
+
+    async def delete(self, session_id: str) -> bool:
+        """Whether there was something to delete."""
+        async with self._transaction() as connection:
+            statement = delete(CONTEXTS).where(CONTEXTS.c.session_id == check_session_id(session_id), _alive())
+            return (await connection.execute(statement)).rowcount > 0
+
+    async def list_sessions(self, prefix: str = "") -> AsyncIterator[str]:
+        """The session ids that begin with a prefix, in the order of their bytes, in pages of 500."""
+        last = None
+        while True:
+            after = CONTEXTS.c.session_id >= prefix if last is None else CONTEXTS.c.session_id > last
+            page = select(CONTEXTS.c.session_id).where(after, _alive()).order_by(CONTEXTS.c.session_id).limit(_PAGE)
+            async with self._transaction() as connection:
+                names: Sequence[str] = (await connection.execute(page)).scalars().all()
+            for last in names:
+                if not last.startswith(prefix):  # ids with one prefix stand together
+                    return
+                yield last
+            if len(names) < _PAGE:
+                return
+
+    async def prune(self) -> int:
+        """Delete what has expired; how many contexts that were."""
+        async with self._transaction() as connection:
+            return (await connection.execute(_expired())).rowcount
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._engine.dispose()
+
+    async def _write(self, records: Mapping[str, Record], ttl: float | None) -> None:
+        # Sorted, so that two writers of the same rows never wait for each other.
+        rows = [_row(session_id, records[session_id], ttl) for session_id in sorted(records)]
+        async with self._transaction() as connection:
+            await connection.execute(self._upsert(), rows)
+        await self._prune_now_and_then()
+
+    async def _swap(self, session_id: str, record: Record, ttl: float | None, expected: int) -> tuple[bool, int | None]:
+        row = _row(session_id, record, ttl)
+        swapped = await (self._replace(row, expected) if expected else self._add(row))
+        await self._prune_now_and_then()
+        if swapped:
+            return True, None
+        found = (await self._select([session_id], CONTEXTS.c.version))[0]
+        return False, None if found is None else found[0]
+
+    async def _replace(self, row: dict[str, Any], expected: int) -> bool:
+        there = (CONTEXTS.c.session_id == row["session_id"], CONTEXTS.c.version == expected, _alive())
+        async with self._transaction() as connection:
+            return (await connection.execute(update(CONTEXTS).where(*there).values(row))).rowcount == 1
+
+    async def _add(self, row: dict[str, Any]) -> bool:
+        try:
+            async with self._transaction() as connection:
+                await connection.execute(_expired().where(CONTEXTS.c.session_id == row["session_id"]))
+                await connection.execute(insert(CONTEXTS).values(row))
+        except IntegrityError:
+            return False
+        return True
+
+    def _upsert(self) -> Any:
+        if self._dialect == "mysql":
+            into_mysql = mysql.insert(CONTEXTS)
+            return into_mysql.on_duplicate_key_update({name: into_mysql.inserted[name] for name in _COLUMNS})
+        into = postgresql.insert(CONTEXTS) if self._dialect == "postgresql" else sqlite.insert(CONTEXTS)
+        return into.on_conflict_do_update(
+            index_elements=["session_id"], set_={name: into.excluded[name] for name in _COLUMNS}
+        )
+
+    async def _select(self, session_ids: Sequence[str], *columns: ColumnElement[Any]) -> list[tuple[Any, ...] | None]:
+        wanted = [check_session_id(session_id) for session_id in session_ids]
+        rows: dict[str, tuple[Any, ...]] = {}
+        async with self._transaction() as connection:
+            for start in range(0, len(wanted), _PAGE):
+                named = CONTEXTS.c.session_id.in_(wanted[start : start + _PAGE])
+                statement = select(CONTEXTS.c.session_id, *columns).where(named, _alive())
+                rows.update((name, tuple(values)) for name, *values in await connection.execute(statement))
+        return [rows.get(session_id) for session_id in wanted]
+
+    async def _prune_now_and_then(self) -> None:
+        now = time.monotonic()
+        if now >= self._prune_at:
+            self._prune_at = now + _PRUNE_EVERY
+            await self.prune()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction; errors of the driver as errors of ours, which name no connection and no value."""
+        try:
+            if not self._ready:
+                await self._create()
+            async with self._engine.begin() as connection:
+                yield connection
+        except IntegrityError:
+            raise
+        except (SQLAlchemyError, OSError) as failed:
+            cause = failed.orig if isinstance(failed, DBAPIError) and failed.orig is not None else failed
+            raise Unavailable(
+                f"the database did not answer as it should: {type(cause).__name__}",
+                suggestion="is it up, and may this user create and write the table anabranch_contexts?",
+            ) from None
+
+    async def _create(self) -> None:
+        async with self._creating:
+            if self._ready:
+                return
+            try:
+                async with self._engine.begin() as connection:
+                    await connection.run_sync(METADATA.create_all)
+            except DBAPIError:  # another process created it at the same time; if not, this fails again
+                async with self._engine.begin() as connection:
+                    await connection.run_sync(METADATA.create_all)
+            self._ready = True
+
+
+def _row(session_id: str, record: Record, ttl: float | None) -> dict[str, Any]:
+    expires_at = None if ttl is None else _now() + max(1, round(ttl * 1000))
+    return {"session_id": session_id, **record._asdict(), "expires_at": expires_at}
+
+
+def _alive() -> ColumnElement[bool]:
+    return or_(CONTEXTS.c.expires_at.is_(None), CONTEXTS.c.expires_at > _now())
+
+
+def _expired() -> Delete:
+    return delete(CONTEXTS).where(CONTEXTS.c.expires_at <= _now())
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    """Readers and a writer at once, and writers of other processes wait for each other."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout = 10000")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.close()

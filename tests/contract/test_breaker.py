@@ -1,0 +1,149 @@
+"""The circuit breaker's state: the script in a real Valkey, and its in-memory twin, by the same facts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from redis.asyncio import Redis
+
+from activities.breaker import Breakers, BreakerState, InMemoryBreakers, RedisBreakers
+from errors import NodeError, Unavailable
+from graph.model import CircuitBreaker
+
+POLICY = CircuitBreaker(failures=3, window=timedelta(seconds=5), reset=timedelta(milliseconds=200), probes=1)
+
+
+@pytest.fixture(params=["memory", "valkey"])
+async def state(request: pytest.FixtureRequest) -> AsyncIterator[BreakerState]:
+    if request.param == "memory":
+        yield InMemoryBreakers()
+        return
+    redis = Redis.from_url(request.getfixturevalue("valkey_url"))
+    yield RedisBreakers(redis)
+    await redis.aclose()
+
+
+@pytest.fixture
+def name() -> str:
+    return uuid.uuid4().hex
+
+
+async def call(breakers: Breakers, name: str, error: Exception | None = None) -> None:
+    async with breakers.guard(name, POLICY):
+        if error is not None:
+            raise error
+
+
+async def fail(breakers: Breakers, name: str, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(Unavailable, match="down"):
+            await call(breakers, name, Unavailable("down"))
+
+
+async def test_it_opens_after_the_declared_failures_and_says_when_to_come_back(state: BreakerState, name: str):
+    breakers = Breakers(state)
+    await fail(breakers, name, 3)
+    with pytest.raises(Unavailable, match="is open") as caught:
+        await call(breakers, name)
+    assert caught.value.retry_after is not None
+    assert timedelta(0) < caught.value.retry_after <= POLICY.reset
+
+
+async def test_a_refusal_of_our_input_is_no_failure_of_the_service(state: BreakerState, name: str):
+    breakers = Breakers(state)
+    for _ in range(5):
+        with pytest.raises(NodeError):
+            await call(breakers, name, NodeError("bad query"))
+    await call(breakers, name)
+
+
+async def test_a_success_of_the_probe_closes_it(state: BreakerState, name: str):
+    breakers = Breakers(state)
+    await fail(breakers, name, 3)
+    await asyncio.sleep(0.25)
+    await call(breakers, name)
+    await fail(breakers, name, 2)
+    await call(breakers, name)
+
+
+async def test_a_failure_of_the_probe_opens_it_again(state: BreakerState, name: str):
+    breakers = Breakers(state)
+    await fail(breakers, name, 3)
+    await asyncio.sleep(0.25)
+    await fail(breakers, name, 1)
+    with pytest.raises(Unavailable, match="is open"):
+        await call(breakers, name)
+
+
+async def test_half_open_lets_only_the_bounded_number_of_probes_through(state: BreakerState, name: str):
+    breakers, inside, release = Breakers(state), asyncio.Event(), asyncio.Event()
+    await fail(breakers, name, 3)
+    await asyncio.sleep(0.25)
+
+    async def probe() -> None:
+        async with breakers.guard(name, POLICY):
+            inside.set()
+            await release.wait()
+
+    first = asyncio.create_task(probe())
+    await inside.wait()
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="is open"):
+            await call(breakers, name)
+    release.set()
+    await first
+    await call(breakers, name)
+
+
+async def test_a_cancelled_probe_gives_its_place_back(state: BreakerState, name: str):
+    breakers, inside = Breakers(state), asyncio.Event()
+    await fail(breakers, name, 3)
+    await asyncio.sleep(0.25)
+
+    async def probe() -> None:
+        async with breakers.guard(name, POLICY):
+            inside.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(probe())
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await call(breakers, name)
+
+
+async def test_failures_outside_of_the_window_are_forgotten(state: BreakerState, name: str):
+    breakers = Breakers(state)
+    short = POLICY.model_copy(update={"window": timedelta(milliseconds=100)})
+    for _ in range(4):
+        with pytest.raises(Unavailable, match="down"):
+            async with breakers.guard(name, short):
+                raise Unavailable("down")
+        await asyncio.sleep(0.06)
+    await call(breakers, name)
+
+
+async def test_breakers_of_two_workers_share_their_state(valkey_url: str, name: str):
+    one, two = Redis.from_url(valkey_url), Redis.from_url(valkey_url)
+    await fail(Breakers(RedisBreakers(one)), name, 3)
+    with pytest.raises(Unavailable, match="is open"):
+        await call(Breakers(RedisBreakers(two)), name)
+    await one.aclose()
+    await two.aclose()
+
+
+async def test_without_its_redis_a_breaker_still_works_for_its_process(name: str):
+    redis = Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=0.2)
+    breakers = Breakers(RedisBreakers(redis))
+    begun = time.monotonic()
+    await fail(breakers, name, 3)
+    with pytest.raises(Unavailable, match="is open"):
+        await call(breakers, name)
+    assert time.monotonic() - begun < 5
+    await redis.aclose()

@@ -1,0 +1,95 @@
+"""Results of nodes that are reused: in a real Valkey and in memory, by the same facts."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from redis.asyncio import Redis
+
+from activities.node_cache import InMemoryResults, NodeResults, RedisResults, ResultCache
+from context.changes import ChangeSet
+from errors import Unavailable
+
+TTL = timedelta(seconds=5)
+
+
+@pytest.fixture(params=["memory", "valkey"])
+async def cache(request: pytest.FixtureRequest) -> AsyncIterator[ResultCache]:
+    if request.param == "memory":
+        yield InMemoryResults()
+        return
+    redis = Redis.from_url(request.getfixturevalue("valkey_url"))
+    yield RedisResults(redis)
+    await redis.aclose()
+
+
+class Work:
+    """Counts how often it is done."""
+
+    def __init__(self, seconds: float = 0) -> None:
+        self.times = 0
+        self.seconds = seconds
+
+    async def __call__(self) -> ChangeSet:
+        self.times += 1
+        await asyncio.sleep(self.seconds)
+        return ChangeSet(base_version=1, set={("rate",): self.times}, by="fetch")
+
+
+async def test_the_second_call_gets_the_first_one_s_changes(cache: ResultCache):
+    results, work, key = NodeResults(cache), Work(), uuid.uuid4().hex
+    assert await results.through(key, TTL, work) == (ChangeSet(1, {("rate",): 1}, (), "fetch"), False)
+    assert await results.through(key, TTL, work) == (ChangeSet(1, {("rate",): 1}, (), "fetch"), True)
+    assert work.times == 1
+
+
+async def test_another_key_is_another_result(cache: ResultCache):
+    results, work = NodeResults(cache), Work()
+    await results.through(uuid.uuid4().hex, TTL, work)
+    await results.through(uuid.uuid4().hex, TTL, work)
+    assert work.times == 2
+
+
+async def test_an_expired_result_is_computed_anew(cache: ResultCache):
+    results, work, key = NodeResults(cache), Work(), uuid.uuid4().hex
+    await results.through(key, timedelta(milliseconds=50), work)
+    await asyncio.sleep(0.1)
+    assert (await results.through(key, TTL, work))[1] is False
+    assert work.times == 2
+
+
+async def test_many_callers_at_once_compute_one_result(cache: ResultCache):
+    work, key = Work(0.1), uuid.uuid4().hex
+    answers = await asyncio.gather(*(NodeResults(cache).through(key, TTL, work) for _ in range(20)))
+    assert work.times == 1
+    assert sorted(reused for _, reused in answers) == [False] + [True] * 19
+
+
+async def test_a_failure_is_not_kept_and_the_next_caller_computes(cache: ResultCache):
+    results, work, key = NodeResults(cache), Work(), uuid.uuid4().hex
+
+    async def fails() -> ChangeSet:
+        raise Unavailable("down")
+
+    with pytest.raises(Unavailable):
+        await results.through(key, TTL, fails)
+    assert (await results.through(key, TTL, work))[1] is False
+
+
+async def test_garbage_in_the_cache_is_no_answer(cache: ResultCache):
+    results, work, key = NodeResults(cache), Work(), uuid.uuid4().hex
+    await cache.put(key, b"\xc1garbage", TTL)
+    assert (await results.through(key, TTL, work))[1] is False
+    assert (await results.through(key, TTL, work))[1] is True
+
+
+async def test_a_cache_that_is_down_costs_only_the_reuse():
+    redis = Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=0.2)
+    results, work = NodeResults(RedisResults(redis)), Work()
+    assert (await results.through("k", TTL, work))[1] is False
+    assert work.times == 1
+    await redis.aclose()
