@@ -41,7 +41,7 @@ def load_lines(wire: Any) -> dict[str, Line]:
         for row in table:
             writes.append(_load_write(row, writes))
         return {name: _load_line(row, roots, writes) for name, *row in told}
-    except (TypeError, ValueError, IndexError, AttributeError):
+    except (TypeError, ValueError, LookupError, AttributeError):
         raise WireFormatError("these are not lines of descent", suggestion="encode them with dump_lines") from None
 
 
