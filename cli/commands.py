@@ -1,4 +1,4 @@
-"""`anabranch dry-run`, `run`, `worker`, `dev`, `demo`: their options. What they do is imported when called."""
+"""`anabranch dry-run`, `test`, `run`, `worker`, `dev`, `demo`: their options. What they do is imported when called."""
 
 from __future__ import annotations
 
@@ -47,6 +47,27 @@ def dry_run(
     loaded = load_graph(path)
     show_problems(loaded.warnings)
     _leave(rehearse(loaded, context_data(source, assignments or []), outcomes, as_json=as_json))
+
+
+def prove(
+    *,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", help="Test files, or folders with `*.test.yaml` files.")
+    ],
+    each_fails: Annotated[
+        bool,
+        typer.Option("--fail-each-node", help="Also let each node of each test fail once: what would be undone?"),
+    ] = False,
+    min_coverage: Annotated[
+        float | None,
+        typer.Option("--min-coverage", metavar="PCT", min=0, max=100, help="Fail where tests cover less of a graph."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the tests of graphs in virtual time, without a server: which way a run takes, what it writes and undoes."""
+    from cli.test_kit.command import run_tests
+
+    _leave(run_tests(files, fail_each_node=each_fails, min_coverage=min_coverage, as_json=as_json))
 
 
 def run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 import uuid
@@ -12,19 +11,15 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from activities.standard import node_activities
 from cli.failure import show_failure
-from cli.inputs import settings
 from cli.outcomes import Outcomes, read_outcomes
 from cli.report import out, plain, show_finding
+from cli.rules import rule_evaluator
 from cli.versions import conflict_line, short
 from context.changes import ChangeSet
-from context.distributed import ContextMetadata, DistributedContext
 from context.values import Json, Missing, format_path
 from graph.load import LoadedGraph
 from graph.plan import plan_graph
-from transport.node_io import NodeTask, RunInfo
-from workflows.commands import RunNode
 from workflows.dry_run import Chosen, DryRun, Failed, Step, drive
 from workflows.machine import Machine
 from workflows.trail import describe_conflict
@@ -40,29 +35,12 @@ def rehearse(loaded: LoadedGraph, data: dict[str, Json], outcomes: Path | None, 
     name = f"{loaded.graph.name}-dry-run"
     run: dict[str, Json] = {"id": str(uuid.uuid4()), "session_id": name, "graph": loaded.graph.name, "attempt": 1}
     machine = Machine(plan, data, run=run)
-    with asyncio.Runner() as runner:
-        answers = Outcomes(plan, given, lambda work: runner.run(_evaluate(work)))
+    with rule_evaluator() as evaluate:
+        answers = Outcomes(plan, given, evaluate)
         done = drive(machine, answers, at=int(time.time() * 1000))
     if not as_json:
         _show(machine, done, answers)
     return 0 if _end(machine, done, name) else 1
-
-
-async def _evaluate(work: RunNode) -> ChangeSet:
-    """The rule node's change set, by the code that a worker runs."""
-    root = work.roots["run"]
-    assert isinstance(root, dict)  # noqa: S101 - the machine's own root
-    run = RunInfo(**root)  # type: ignore[arg-type]
-    metadata = ContextMetadata(created_at=0, updated_at=0, version=work.line.version)
-    task = NodeTask(
-        address=work.address,
-        node=work.planned.wire,
-        context=DistributedContext(run.session_id, data=work.line.data, metadata=metadata),
-        run=run,
-        key=work.key,
-        roots={name: value for name, value in work.roots.items() if name != "run"},
-    )
-    return await node_activities(settings()).execute(task)
 
 
 def _show(machine: Machine, done: DryRun, outcomes: Outcomes) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from cli.assume import assumed_writes
 from cli.inputs import mapping
@@ -15,28 +15,34 @@ from context.changes import ChangeSet
 from context.values import Json, Missing, check_value, parse_path
 from context.values import Path as ContextPath
 from errors import AnabranchError, InputError
-from graph.model import Duration, RuleNode
+from graph.model import Duration, Model, RuleNode
 from graph.plan import Plan
 from graph.problems import did_you_mean
 from workflows.commands import AskConflict, AskPerson, Failure, RunNode, StartChild, StartTimer
 from workflows.dry_run import Answer, Chosen, Done, Failed, Work
+from workflows.input import check_value_against
 
 Origin: TypeAlias = Literal["given", "evaluated", "assumed", "timer"]
 _INDEX = re.compile(r"\[\d+\]")
 
 
-class Outcome(BaseModel):
-    """How one node ends: exactly one of its fields but `message` and `after`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Outcome(Model):
+    """How one node ends: at most one of its fields but `message` and `after`; none is a success that writes nothing."""
 
     set: dict[str, JsonValue] | None = None
-    fail: str | None = Field(None, description="The code of the failure")
+    result: JsonValue = Field(default=None, description="What the node's `output` sees under this name")
+    fail: str | None = Field(default=None, description="The code of the failure")
     message: str = "as the outcomes say"
     timeout: bool = False
     answer: JsonValue = None
     choose: dict[str, JsonValue] | None = None
     after: Duration | None = None
+
+    @model_validator(mode="after")
+    def _one_outcome(self) -> Self:
+        if len(named := self.model_fields_set - {"message", "after"}) > 1:
+            raise ValueError(f"a node has one outcome, not {' and '.join(sorted(named))}")
+        return self
 
 
 class Outcomes:
@@ -96,15 +102,13 @@ def read_outcomes(path: Path, plan: Plan) -> dict[str, Outcome]:
 
 
 def _outcome(path: Path, address: str, value: Json) -> Outcome:
-    place, mend = f"{path}, node {address!r}", "write one of set, fail, timeout, answer, choose"
+    place, mend = f"{path}, node {address!r}", "write one of set, result, fail, timeout, answer, choose"
     try:
         outcome = Outcome.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"])) or "the outcome"
         raise InputError(f"{field}: {first['msg']}", place=place, suggestion=mend) from None
-    if len(outcome.model_fields_set - {"message", "after"}) > 1:
-        raise InputError("a node has one outcome", place=place, suggestion=mend)
     check_value(dict(outcome.set or {}))
     return outcome
 
@@ -112,16 +116,30 @@ def _outcome(path: Path, address: str, value: Json) -> Outcome:
 def _given_answer(work: Work, given: Outcome) -> Answer:
     seconds = given.after.total_seconds() if given.after is not None else 0.0
     if given.timeout:
-        return Failed(Failure("timeout", "TIMEOUT", f"node {work.address!r} timed out", work.address), seconds)
+        return Failed(_timeout(work), seconds)
     if given.fail is not None:
         return Failed(Failure("failure", given.fail, given.message, work.address), seconds)
     if isinstance(work, AskConflict):
         return Chosen(_choices(work, given.choose or {}), seconds)
     if isinstance(work, StartTimer):
         return Done(seconds=work.seconds if given.after is None else seconds)
-    if "answer" in given.model_fields_set:
-        return Done(given.answer, seconds)
+    for field in ("answer", "result"):
+        if field in given.model_fields_set:
+            return Done(_checked(work, getattr(given, field)), seconds)
     return Done(_changes(work.address, given.set or {}), seconds)
+
+
+def _timeout(work: Work) -> Failure:
+    if isinstance(work, AskPerson | AskConflict):
+        return Failure("timeout", "NO_ANSWER", f"nobody answered node {work.address!r} in time", work.address)
+    return Failure("timeout", "TIMEOUT", f"node {work.address!r} timed out", work.address)
+
+
+def _checked(work: Work, answer: Json) -> Json:
+    """The answer, as far as the run would accept it. Raises SchemaViolation."""
+    if isinstance(work, AskPerson) and work.schema is not None:
+        check_value_against(work.schema, answer, what="the answer", by=work.address)
+    return answer
 
 
 def _choices(work: AskConflict, chosen: Mapping[str, Any]) -> dict[ContextPath, Json | Missing]:

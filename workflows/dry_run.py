@@ -6,13 +6,14 @@ Timers fire without anybody waiting. The dry run and the tests of graphs are thi
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from context.changes import ChangeSet
 from context.values import Json, Missing, Path
-from errors import SizeLimitExceeded
+from errors import InputError, SizeLimitExceeded
 from workflows.commands import (
     AskConflict,
     AskPerson,
@@ -76,9 +77,22 @@ class DryRun:
     finish: Finish | None
 
 
-def drive(machine: Machine, answer_of: AnswerOf, *, at: int = 0, max_steps: int = MAX_STEPS) -> DryRun:
-    """Run to the end, from the time `at` on. Raises SizeLimitExceeded after `max_steps` pieces of work."""
-    driver = _Driver(machine, answer_of, at)
+def drive(
+    machine: Machine,
+    answer_of: AnswerOf,
+    *,
+    at: int = 0,
+    max_steps: int = MAX_STEPS,
+    order: Sequence[str] = (),
+    cancel_after: str | None = None,
+) -> DryRun:
+    """Run to the end, from the time `at` on.
+
+    What stands in `order` ends in this order, each at least a millisecond after the one before. The run is cancelled
+    as soon as the work at `cancel_after` has ended. Raises SizeLimitExceeded after `max_steps` pieces of work,
+    InputError for an order that no run can have.
+    """
+    driver = _Driver(machine, answer_of, at, deque(order), cancel_after)
     driver.obey(machine.start(at))
     while driver.finish is None and driver.pending:
         if len(driver.steps) >= max_steps:
@@ -98,6 +112,8 @@ class _Driver:
     machine: Machine
     answer_of: AnswerOf
     now: int
+    order: deque[str]
+    cancel_after: str | None
     finish: Finish | None = None
     steps: list[Step] = field(default_factory=list)
     pending: list[tuple[int, int, Step]] = field(default_factory=list)
@@ -113,10 +129,34 @@ class _Driver:
                 self._begin(command)
 
     def answer_next(self) -> None:
-        ended, _, step = heapq.heappop(self.pending)
-        self.now = max(self.now, ended)
-        self.steps.append(step)
+        step = self._next()
+        self.now = max(self.now, step.ended)
+        self.steps.append(replace(step, ended=self.now))
         self.obey(self._tell(step))
+        if step.work.address == self.cancel_after and not isinstance(step.work, AskConflict):
+            self.cancel_after = None
+            self.obey(self.machine.cancel("the run was cancelled", self.now))
+
+    def _next(self) -> Step:
+        """What ends next. Work that is to end after other work is held back until that has ended."""
+        if not self.order:
+            return heapq.heappop(self.pending)[2]
+        held, first = set(self.order), self.order[0]
+        free = [entry for entry in self.pending if entry[2].work.address not in held - {first}]
+        if not free:
+            waiting = ", ".join(repr(entry[2].work.address) for entry in sorted(self.pending)[:10])
+            raise InputError(
+                f"{waiting} would have to end after {first!r}, which cannot start before",
+                place="order",
+                suggestion="give an order that a run can have",
+            )
+        entry = min(free)
+        self.pending.remove(entry)
+        heapq.heapify(self.pending)
+        if entry[2].work.address == first and not isinstance(entry[2].work, AskConflict):
+            self.order.popleft()
+            self.now += 1
+        return entry[2]
 
     def _tell(self, step: Step) -> list[Command]:
         address, answer = step.work.address, step.answer
@@ -135,6 +175,7 @@ class _Driver:
             if step.work.address == address:
                 del self.pending[index]
                 heapq.heapify(self.pending)
+                self.order = deque(each for each in self.order if each != address)
                 failure = Failure("cancelled", "CANCELLED", f"node {address!r} was cancelled", address)
                 self._push(replace(step, ended=self.now, answer=Failed(failure)))
                 return
