@@ -29,3 +29,6 @@ class Settings(BaseSettings):
     max_concurrent_activities: int = Field(100, gt=0, validation_alias="ANABRANCH_MAX_CONCURRENT_ACTIVITIES")
     http_allow_private: bool = Field(False, validation_alias="HTTP_ALLOW_PRIVATE")
     """Whether `http` nodes may call private, loopback and link-local addresses."""
+    redis_url: str | None = Field(None, validation_alias="REDIS_URL")
+    """Where workers share circuit breakers and the results of nodes with a `cache`; without it each has its own."""
+    redis_max_connections: int = Field(50, gt=0, validation_alias="REDIS_MAX_CONNECTIONS")

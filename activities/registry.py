@@ -19,6 +19,7 @@ from temporalio import activity
 from temporalio.common import RawValue
 
 from activities.failures import as_application_errors
+from activities.guards import Guards
 from activities.heartbeat import heartbeats
 from activities.load_graph import GraphLoader
 from activities.outcome import Closing, Handler, Outcome
@@ -44,8 +45,10 @@ class NodeActivities:
         graphs: GraphLoader,
         *,
         max_bytes: int = MAX_CONTEXT_SIZE_BYTES,
+        guards: Guards | None = None,
     ) -> None:
         self._builders = builders
+        self._guards = guards or Guards()
         self._graphs = graphs
         self._max_bytes = max_bytes
         self._handlers: dict[str, Handler] = {}
@@ -54,6 +57,11 @@ class NodeActivities:
     async def execute(self, task: NodeTask) -> ChangeSet:
         """Run a node and say what it changed. Raises AnabranchError."""
         node = parse_node(task.node)
+        if node.cache is None and node.circuit_breaker is None:
+            return await self._handle(task, node)
+        return await self._guards.around(task, node, lambda: self._handle(task, node))
+
+    async def _handle(self, task: NodeTask, node: Node) -> ChangeSet:
         handler = self._handlers.get(node.type) or await self._build(node.type)
         outcome = await handler(task, node)
         return self._change_set(task, node, outcome)
@@ -72,7 +80,8 @@ class NodeActivities:
         return [self._graphs.load_graph, *map(self._activity_of_type, self._builders), self._local_activity()]
 
     async def aclose(self) -> None:
-        """Close the handlers' connections."""
+        """Close the handlers' connections, and those of the guards."""
+        await self._guards.aclose()
         while self._handlers:
             _, handler = self._handlers.popitem()
             if isinstance(handler, Closing):

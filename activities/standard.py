@@ -6,6 +6,7 @@ pays for them.
 
 from __future__ import annotations
 
+from activities.guards import Guards
 from activities.load_graph import GraphLoader
 from activities.outcome import Handler
 from activities.registry import NodeActivities
@@ -25,6 +26,7 @@ def node_activities(settings: Settings) -> NodeActivities:
         {"rule": _rule, "db": _db, "ai": _ai, "http": http, "python": _python},
         GraphLoader(settings.graphs, ConflictResolution.parse(settings.default_resolution_strategy)),
         max_bytes=settings.max_context_size_bytes,
+        guards=Guards.from_url(settings.redis_url, settings.redis_max_connections),
     )
 
 

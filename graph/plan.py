@@ -28,7 +28,7 @@ from graph.reads import node_reads
 
 _SCHEDULING = {
     *("description", "when", "join", "retry", "timeout", "heartbeat", "task_queue", "priority", "local"),
-    *("compensate", "on_failure", "pivot", "circuit_breaker", "cache"),
+    *("compensate", "on_failure", "pivot"),
 }
 """Fields that the workflow acts on; a node's activity never sees them."""
 

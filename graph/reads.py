@@ -101,6 +101,8 @@ def _reads(node_id: str, node: Node, roots: frozenset[str]) -> Reads:
     found = _READS[type(node)](node_id, node, roots)
     for source in (node.output or {}).values():
         found |= _of(compile_expression(source, roots | {"result"}))
+    if node.cache is not None:
+        found |= _template(node.cache.key, roots)
     if node.reads is not None:
         return found | Reads(frozenset(node.reads))
     return found | _EVERYTHING if _is_opaque(node) else found

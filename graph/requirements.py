@@ -13,6 +13,7 @@ from sqlalchemy import text
 from errors import InputError, Problem
 from graph.decision_table import read_table
 from graph.model import (
+    ActivityNode,
     AiNode,
     BaseNode,
     Body,
@@ -20,6 +21,7 @@ from graph.model import (
     ForeachNode,
     HttpNode,
     JsonObject,
+    PythonNode,
     Rule,
     RuleNode,
     WaitNode,
@@ -58,12 +60,16 @@ class Finder:
 
 
 _ATTRIBUTES = {"for": "for_"}
+_GUARDED = (RuleNode, DbNode, AiNode, HttpNode, PythonNode)
+"""Nodes whose work a worker of ours does."""
+_GUARDED_NAMES = ("rule", "db", "ai", "http", "python")
 
 
 def check_node(path: Pointer, node: BaseNode, source: Source) -> Iterator[Problem]:
     """Problems of one node by itself."""
     finder = Finder(path, source)
     yield from _times(node, finder)
+    yield from _misplaced(node, finder)
     if (check := _CHECKS.get(type(node))) is not None:
         yield from check(node, finder)
 
@@ -89,6 +95,18 @@ def _times(node: BaseNode, finder: Finder) -> Iterator[Problem]:
     if node.heartbeat is not None and node.timeout is not None and node.heartbeat >= node.timeout:
         message = "has a `heartbeat` that is not shorter than its `timeout`: it never shows that a worker was lost"
         yield finder.problem("HEARTBEAT_TOO_LONG", message, "heartbeat", warning=True)
+
+
+def _misplaced(node: BaseNode, finder: Finder) -> Iterator[Problem]:
+    """Fields that would do nothing on a node of this type, and compensations that cannot be one."""
+    for name in ("cache", "circuit_breaker"):
+        if getattr(node, name) is not None and not isinstance(node, _GUARDED):
+            message = f"has a `{name}`, which holds only for {', '.join(_GUARDED_NAMES)} nodes"
+            yield finder.problem("FIELD_HAS_NO_EFFECT", message, name, mend="remove it")
+    if node.compensate is not None and not isinstance(node.compensate, (*_GUARDED, ActivityNode)):
+        message = f"is undone by a `{node.compensate.type}` node"
+        mend = f"a compensation is one of {', '.join((*_GUARDED_NAMES, 'activity'))}"
+        yield finder.problem("COMPENSATION_TYPE", message, "compensate", "type", mend=mend)
 
 
 def _rule(node: RuleNode, finder: Finder) -> Iterator[Problem]:

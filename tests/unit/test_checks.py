@@ -162,6 +162,9 @@ def test_nodes_are_counted_with_those_of_bodies() -> None:
         ("type: wait, for: 1s, retry: {max_interval: ¦0s}", ["DURATION_NOT_POSITIVE"]),
         ("type: wait, for: 1s, retry: {initial_interval: 5s, max_interval: ¦1s}", ["RETRY_INTERVALS"]),
         ("type: wait, for: 1s, timeout: 5s, heartbeat: ¦5s", ["HEARTBEAT_TOO_LONG"]),
+        ("type: wait, for: 1s, ¦cache: {key: a}", ["FIELD_HAS_NO_EFFECT"]),
+        ("type: activity, activity: a, ¦circuit_breaker: {failures: 3}", ["FIELD_HAS_NO_EFFECT"]),
+        ("type: wait, for: 1s, compensate: {type: ¦wait, for: 1s}", ["COMPENSATION_TYPE"]),
         ("type: approval, schema: {type: ¦5}", ["SCHEMA_INVALID"]),
         ("type: approval, schema: {pattern: ¦'('}", ["SCHEMA_INVALID"]),
         ("type: approval, schema: {$ref: ¦'https://x/y'}", ["SCHEMA_REFERENCE"]),
@@ -425,17 +428,17 @@ def test_a_conflict_that_may_happen_may_be_failed_on() -> None:
 
 
 def test_compensations_that_never_run_are_warnings() -> None:
-    undo = "{type: wait, for: 1s}"
+    undo = "{type: activity, activity: undo}"
     text = f"""\
 name: x
 nodes:
   a: {{type: wait, for: 1s, compensate: {undo}}}
   b: {{type: wait, for: 1s, pivot: true, compensate: {undo}}}
   c: {{type: wait, for: 1s, compensate: {undo}}}
-  d: {{type: wait, for: 1s, compensate: {{type: wait, for: 1s, compensate: {undo}}}}}
+  d: {{type: wait, for: 1s, compensate: {{type: activity, activity: u, compensate: {undo}}}}}
 edges: [{{from: a, to: b}}, {{from: b, to: c}}, {{from: a, to: d}}]
 """
-    assert codes(text) == ["5:28 COMPENSATION_UNUSED", "6:62 COMPENSATION_UNUSED"]
+    assert codes(text) == ["5:28 COMPENSATION_UNUSED", "6:70 COMPENSATION_UNUSED"]
 
 
 def test_a_chain_of_2000_nodes_is_checked_in_seconds() -> None:
