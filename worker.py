@@ -9,10 +9,12 @@ import asyncio
 import signal
 from collections.abc import Sequence
 from datetime import timedelta
+from importlib.metadata import version
 
 import structlog
 from temporalio.client import Client
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.common import WorkerDeploymentVersion
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.registry import NodeActivities
@@ -65,6 +67,10 @@ def build_worker(
         max_eager_activity_reservations_per_workflow_task=10,
         graceful_shutdown_timeout=grace,
         default_heartbeat_throttle_interval=_CANCELLATION,
+        # Without a version of ours the SDK hashes the code of every module first, for half a second and more.
+        deployment_config=WorkerDeploymentConfig(
+            WorkerDeploymentVersion("anabranch", version("anabranch")), use_worker_versioning=False
+        ),
         workflow_failure_exception_types=[AnabranchError],
     )
 

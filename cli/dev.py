@@ -47,6 +47,7 @@ async def develop(settings: Settings, ports: Ports, *, database: Path | None, de
     settings = _with_graphs(settings)
     for port, option in ((ports.temporal, "--port"), (ports.web_ui, "--ui-port"), (ports.codec, "--codec-port")):
         check_port(port, option)
+    library = _library(settings.graphs)
     stop = asyncio.Event()
     with interruptible(lambda _: stop.set()):
         async with AsyncExitStack() as stack:
@@ -69,7 +70,7 @@ async def develop(settings: Settings, ports: Ports, *, database: Path | None, de
                     "Worker": f"task queue {settings.task_queue}, graphs of {settings.graphs}",
                 }
                 _announce(addresses, notes, time.monotonic() - began)
-                _suggest(settings, ports, codec_url)
+                _suggest(settings, ports, codec_url, library)
             await first_of(asyncio.ensure_future(stop.wait()), worker=worker)
             out().print("stopping")
 
@@ -102,8 +103,8 @@ def _announce(addresses: Mapping[str, str], notes: tuple[str, ...], seconds: flo
         screen.print(Text(f"  {note}", "dim"))
 
 
-def _suggest(settings: Settings, ports: Ports, codec_url: str) -> None:
-    screen, library = out(), _library(settings.graphs)
+def _suggest(settings: Settings, ports: Ports, codec_url: str, library: Mapping[str, LoadedGraph]) -> None:
+    screen = out()
     if library:
         for title, lines in _commands(settings, ports, codec_url, library).items():
             screen.print(f"\n  {plain(title)}", markup=False)
