@@ -5,6 +5,7 @@ Both travel as MessagePack positional arrays (`transport/converter.py`). `to_wir
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -99,6 +100,11 @@ class PinnedGraph:
     digest: str
     definition: str
     graphs: dict[str, str] = field(default_factory=dict)
+
+    def child(self, name: str) -> PinnedGraph:
+        """One of the graphs that it names, with those that this one may name in turn."""
+        definition = self.graphs[name]
+        return PinnedGraph(name, hashlib.sha256(definition.encode()).hexdigest(), definition, self.graphs)
 
     def to_wire(self) -> list[Any]:
         """As a positional array."""

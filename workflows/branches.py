@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from context.changes import ChangeSet
 from context.lineage import Line
-from context.resolution import ConflictResolution, Policies
-from context.union import Conflict, line_as_known, unite
+from context.resolution import ConflictResolution, Policies, winner
+from context.union import Conflict, Union, line_as_known, unite
 from context.values import Json, Missing, Path, format_path
 from errors import ConflictError, VersionMismatch
-from workflows.commands import AskConflict
+from workflows.commands import AskConflict, Failure
 from workflows.scope import NodeRun, Scope, Status
 from workflows.trail import describe_conflict, merge_changes
 
@@ -46,16 +46,23 @@ class Branches:
 
     def join(self, scope: Scope, run: NodeRun, choices: Mapping[Path, Json | Missing]) -> Line | None:
         """The one line that a node stands on; None while somebody must settle a conflict first."""
-        predecessors = scope.predecessors(run)
-        lines = [each.line for each in predecessors if each.line is not None] or [scope.base]
-        versions = [number for each in predecessors for number in each.versions] or list(scope.versions)
-        if scope.prefix == "" and self._outside is not None:
-            lines.append(self._outside)
-            versions.extend(self._outside_versions)
-        run.versions = tuple(dict.fromkeys(versions))
+        lines = self._arriving(scope, run)
         if len(lines) == 1:
             return lines[0]
-        return self._merge(scope, run, lines, choices)
+        united = self._united(scope, run, lines, choices)
+        if united.line is None:
+            self._ask(scope, run, united.conflicts)
+        return united.line
+
+    def by_last_write(self, scope: Scope, run: NodeRun) -> Line:
+        """The line of a node whose join failed: conflicts that nobody settled show the last write."""
+        lines = self._arriving(scope, run)
+        choices: dict[Path, Json | Missing] = {}
+        while (united := self._united(scope, run, lines, choices)).line is None:
+            for conflict in united.conflicts:
+                if not conflict.settled and (last := winner(conflict.candidates, _LAST_WRITE.default)) is not None:
+                    choices[conflict.path] = last.value
+        return united.line
 
     def settled(
         self, scope: Scope, lines: Sequence[Line], *, writer: int, by: str
@@ -98,16 +105,29 @@ class Branches:
         self._outside, self._outside_versions = line, (number,)
         return number
 
-    def _merge(
+    def timed_out(self, address: str, conflicts: Sequence[Conflict]) -> Failure:
+        """Why a join fails whose conflicts nobody settled in time: a definite failure, for the node never ran."""
+        error = ConflictError(*_refusal(conflicts), place=f"node {address!r}")
+        return Failure("failure", error.code, str(error), address)
+
+    def _arriving(self, scope: Scope, run: NodeRun) -> list[Line]:
+        """The lines that meet at a node, what came from outside last; notes their versions."""
+        predecessors = scope.predecessors(run)
+        lines = [each.line for each in predecessors if each.line is not None] or [scope.base]
+        versions = [number for each in predecessors for number in each.versions] or list(scope.versions)
+        if scope.prefix == "" and self._outside is not None:
+            lines.append(self._outside)
+            versions.extend(self._outside_versions)
+        run.versions = tuple(dict.fromkeys(versions))
+        return lines
+
+    def _united(
         self, scope: Scope, run: NodeRun, lines: Sequence[Line], choices: Mapping[Path, Json | Missing]
-    ) -> Line | None:
+    ) -> Union:
         machine, address = self._machine, scope.address(run)
         writer = scope.merge_writer(run)
         united = unite(lines, self.policies(scope), writer=writer, by=address, at=machine.at, choices=choices)
-        if united.line is None:
-            self._ask(scope, run, united.conflicts)
-            return None
-        if united.conflicts:
+        if united.line is not None and united.conflicts:
             changes = merge_changes(united.conflicts, base_version=lines[0].version, by=address, at=machine.at)
             number = machine.trail.record(
                 "merge",
@@ -120,7 +140,7 @@ class Branches:
             )
             run.versions = (number,)
             self.note(scope, writer, number)
-        return united.line
+        return united
 
     def _ask(self, scope: Scope, run: NodeRun, conflicts: tuple[Conflict, ...]) -> None:
         open_ones = tuple(conflict for conflict in conflicts if not conflict.settled)
@@ -128,7 +148,11 @@ class Branches:
         seconds = None if timeout is None else timeout.total_seconds()
         if seconds == 0:
             raise ConflictError(*_refusal(open_ones), place=f"node {scope.address(run)!r}")
-        address = scope.address(run)
+        address, at = scope.address(run), self._machine.at
+        if run.started is None:
+            run.started = at
+        if seconds is not None:  # a run that continued as new asks again
+            seconds = max(0.001, seconds - (at - run.started) / 1000)
         self.open[address] = open_ones
         self._machine.expect(scope, run, AskConflict(address, open_ones, seconds), Status.CONFLICT)
 

@@ -12,6 +12,8 @@ from typing import Any
 from context.changes import ChangeSet
 from context.line_wire import dump_lines, load_lines
 from context.lineage import Line
+from context.resolution import Candidate, parse_policy
+from context.union import Conflict
 from context.values import MISSING, Json, Missing, Path
 from graph.plan import Plan, PlanNode
 from workflows.commands import Failure
@@ -41,6 +43,7 @@ def dump(machine: Machine) -> State:
         "clock": machine.undo.saga.clock,
         "pivoted": machine.undo.saga.pivoted,
         "count": machine.trail.count,
+        "conflicts": [_dump_conflict(conflict) for conflict in machine.trail.settled],
         "versions": [_dump_version(version) for version in machine.trail.versions[-MAX_VERSIONS:]],
     }
     return {**state, "lines": dump_lines(lines.by_name)}
@@ -52,6 +55,7 @@ def load(machine: Machine, state: State) -> None:
     machine.held = state["held"]
     machine.branches.load(state["branches"], lines.__getitem__)
     machine.trail.count = state["count"]
+    machine.trail.settled = [_load_conflict(told) for told in state["conflicts"]]
     machine.trail.versions = [_load_version(version) for version in state["versions"]]
     machine.undo.saga.clock = state["clock"]
     machine.undo.saga.pivoted = state["pivoted"]
@@ -66,16 +70,12 @@ def load(machine: Machine, state: State) -> None:
 
 def dump_choices(choices: Mapping[Path, Json | Missing]) -> list[Any]:
     """What was settled of the conflicts at a join, while others still wait."""
-    return [[list(path), not isinstance(value, Missing), _json(value)] for path, value in choices.items()]
+    return [[list(path), _optional(value)] for path, value in choices.items()]
 
 
 def load_choices(dumped: list[Any]) -> dict[Path, Json | Missing]:
     """The inverse of `dump_choices`."""
-    return {tuple(path): value if there else MISSING for path, there, value in dumped}
-
-
-def _json(value: Json | Missing) -> Json:
-    return None if isinstance(value, Missing) else value
+    return {tuple(path): _present(told) for path, told in dumped}
 
 
 class _Lines:
@@ -222,9 +222,31 @@ def _compensation(plan: Plan, address: str) -> PlanNode:
 
 def _dump_version(version: Version) -> list[Any]:
     told = [version.number, version.version, version.kind, version.by, version.at]
-    return [*told, list(version.parents), version.changes.to_wire()]
+    conflicts = [_dump_conflict(conflict) for conflict in version.conflicts]
+    return [*told, list(version.parents), version.changes.to_wire(), conflicts]
 
 
 def _load_version(told: list[Any]) -> Version:
-    number, version, kind, by, at, parents, changes = told
-    return Version(number, version, kind, by, at, tuple(parents), ChangeSet.from_wire(changes))
+    number, version, kind, by, at, parents, changes, conflicts = told
+    settled = tuple(_load_conflict(each) for each in conflicts)
+    return Version(number, version, kind, by, at, tuple(parents), ChangeSet.from_wire(changes), settled)
+
+
+def _dump_conflict(conflict: Conflict) -> list[Any]:
+    candidates = [[_optional(each.value), each.version, each.at, each.by] for each in conflict.candidates]
+    base, value = _optional(conflict.base), _optional(conflict.value)
+    return [list(conflict.path), base, candidates, str(conflict.policy), value, conflict.settled]
+
+
+def _load_conflict(told: list[Any]) -> Conflict:
+    path, base, candidates, policy, value, settled = told
+    sides = tuple(Candidate(_present(each), version, at, by) for each, version, at, by in candidates)
+    return Conflict(tuple(path), _present(base), sides, parse_policy(policy), _present(value), settled)
+
+
+def _optional(value: Json | Missing) -> list[Json]:
+    return [] if isinstance(value, Missing) else [value]
+
+
+def _present(told: list[Json]) -> Json | Missing:
+    return told[0] if told else MISSING

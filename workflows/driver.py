@@ -52,7 +52,8 @@ class GraphRun:
         self._done: asyncio.Future[Finish] = asyncio.get_event_loop().create_future()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._pauses: dict[str, asyncio.Task[None]] = {}
-        self._held = False
+        self._held: bool | None = None
+        """What the last signal said; None where none came."""
         self.answers: dict[str, asyncio.Future[Any]] = {}
         """What people still have to say, by address."""
         self.asked: dict[str, AskPerson] = {}
@@ -60,9 +61,15 @@ class GraphRun:
         self.choices: dict[str, dict[Path, Json | Missing]] = {}
         """Conflicts that are settled at joins where others still wait, by address."""
 
-    async def execute(self, request: GraphRequest, data: Mapping[str, Json]) -> dict[str, Json]:
-        """Run a graph on `data`; returns `{session_id, status, version, data}`. Raises ApplicationError."""
-        machine = self._prepare(await self._load(request), data)
+    async def execute(
+        self, request: GraphRequest, data: Mapping[str, Json], *, pinned: PinnedGraph | None = None
+    ) -> dict[str, Json]:
+        """Run a graph on `data`; returns `{session_id, status, version, data}`. Raises ApplicationError.
+
+        The graph is the one that a parent workflow `pinned`, else it is loaded.
+        """
+        machine = self._prepare(await self._load(request) if pinned is None else pinned, data)
+        machine.held = bool(self._held)
         try:
             self.obey(machine.start(self.now()))
         except AnabranchError as error:
@@ -75,6 +82,8 @@ class GraphRun:
         self.created_at = carried["created_at"]
         self.choices = {node: dict(load_choices(each)) for node, each in carried["choices"].items()}
         carry.load(machine, carried["machine"])
+        if self._held is not None:  # a signal came since
+            machine.held = self._held
         self.obey(machine.go_on(self.now()))
         return await self._play(machine)
 
@@ -83,7 +92,6 @@ class GraphRun:
         plan = plan_of(pinned.definition, pinned.graphs)
         self._run = RunInfo(self.info.first_execution_run_id, self.info.workflow_id, plan.graph.name, "")
         self.machine = Machine(plan, data, run=self._run.root())
-        self.machine.held = self._held
         return self.machine
 
     async def _play(self, machine: Machine) -> dict[str, Json]:
@@ -109,7 +117,8 @@ class GraphRun:
         if machine is None or not machine.draining or machine.failure is not None:
             return False
         under_way = any(run.status is Status.RUNNING for _, run in machine.work.values())
-        return not under_way and workflow.all_handlers_finished()
+        answered = any(answer.done() for answer in self.answers.values())
+        return not under_way and not answered and workflow.all_handlers_finished()
 
     def _continue_as_new(self, machine: Machine) -> NoReturn:
         assert self.pinned is not None  # noqa: S101 - loaded before anything runs
@@ -243,7 +252,7 @@ class GraphRun:
         node = command.planned.node
         result: dict[str, Json] = await workflow.execute_child_workflow(
             command.graph,
-            args=[dict(command.data), {"graph": self.pinned.graphs[command.graph]}],
+            args=[dict(command.data), {"pinned": self.pinned.child(command.graph).to_wire()}],
             id=f"{self.info.workflow_id}/{command.address}",
             task_queue=node.task_queue,
             static_summary=command.address,
@@ -265,9 +274,13 @@ class GraphRun:
         timeout = timedelta(seconds=MAX_SECONDS if command.timeout is None else command.timeout)
         try:
             await workflow.wait_condition(answer.done, timeout=timeout, timeout_summary=command.address)
+        except TimeoutError:
+            if not answer.done():  # in the very task in which the time was up, an answer was accepted
+                raise
         finally:
             del self.answers[command.address]
             self.asked.pop(command.address, None)
+            self.choices.pop(command.address, None)
         return answer.result()
 
 

@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from context.values import Json
     from errors import AnabranchError
-    from transport.node_io import GraphRequest
+    from transport.node_io import GraphRequest, PinnedGraph
     from workflows.messages import Messages
 
 
@@ -35,7 +35,7 @@ class GraphWorkflow(Messages):
 class DynamicGraphWorkflow(Messages):
     """Run the graph that the workflow's type names, on the one JSON object of the input.
 
-    A second argument `{"graph": definition}` pins a definition: a parent gives it to its child workflows.
+    A second argument `{"pinned": …}` is the definition that a parent workflow gives to its child.
     """
 
     @workflow.run
@@ -44,8 +44,8 @@ class DynamicGraphWorkflow(Messages):
         values = [_decoded(arg) for arg in args]
         if (carried := _carried(values)) is not None:
             return await self.run_of_graph.go_on(carried)
-        request = GraphRequest(name=workflow.info().workflow_type, inline=_pinned(values))
-        return await self.run_of_graph.execute(request, _data(values[0] if values else {}))
+        request, pinned = GraphRequest(name=workflow.info().workflow_type), _pinned(values)
+        return await self.run_of_graph.execute(request, _data(values[0] if values else {}), pinned=pinned)
 
 
 def _decoded(argument: RawValue) -> Any:
@@ -63,13 +63,13 @@ def _carried(args: collections.abc.Sequence[Any]) -> dict[str, Any] | None:
     return carried
 
 
-def _pinned(args: collections.abc.Sequence[Any]) -> Json:
-    """The definition that a parent gives to its child."""
+def _pinned(args: collections.abc.Sequence[Any]) -> PinnedGraph | None:
+    """The definition that a parent gives to its child. Nobody else can give any."""
     if len(args) <= 1:
         return None
-    if len(args) == 2 and isinstance(args[1], dict) and args[1].keys() == {"graph"}:  # noqa: PLR2004
-        definition: Json = args[1]["graph"]
-        return definition
+    given = args[1] if len(args) == 2 and workflow.info().parent is not None else None  # noqa: PLR2004
+    if isinstance(given, dict) and given.keys() == {"pinned"}:
+        return PinnedGraph.from_wire(given["pinned"])
     raise _bad_input("a graph takes one JSON object: the context's data")
 
 

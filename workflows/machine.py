@@ -108,8 +108,9 @@ class Machine:
         if self.undo.owns(address):
             self.undo.failed(address, failure)
         elif (found := self.work.pop(address, None)) is not None:
-            self.branches.open.pop(address, None)
-            self.fail_node(*found, failure)
+            conflicts = self.branches.open.pop(address, ())
+            late = bool(conflicts) and failure.outcome == "timeout"
+            self.fail_node(*found, self.branches.timed_out(address, conflicts) if late else failure)
         return self.drain()
 
     def choose(self, address: str, choices: Mapping[Path, Json | Missing], at: int) -> list[Command]:
@@ -193,8 +194,9 @@ class Machine:
         """The node failed for good: take its failure edges, or do what its `on_failure` says."""
         address = scope.address(run)
         run.failure = failure = failure if failure.node else replace(failure, node=address)
+        before = run.line or self.branches.by_last_write(scope, run)
         # What stands behind it, on a failure edge, stands on it: it may have happened.
-        line, _ = (run.line or scope.base).advance(_NOTHING, writer=scope.writer(run), by=address, at=self.at)
+        line, _ = before.advance(_NOTHING, writer=scope.writer(run), by=address, at=self.at)
         run.line, run.ended = line, self.at
         self.composites.close(address)
         self.undo.step_failed(address, run.planned, failure, run.line)

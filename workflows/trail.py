@@ -14,6 +14,8 @@ from context.values import Json, Missing, Path, format_path
 Kind = Literal["input", "node", "merge", "external", "compensation", "rollback"]
 MAX_ENTRIES = 1000
 """Older entries leave the workflow's memory; they stay in the workflow's history."""
+MAX_CONFLICTS = 200
+"""Settled conflicts that the result tells, the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Trail:
     def __init__(self) -> None:
         self.versions: list[Version] = []
         self.count = 0
+        self.settled: list[Conflict] = []
+        """Conflicts that merges had to settle, the newest `MAX_CONFLICTS` of them."""
 
     def record(
         self,
@@ -88,11 +92,12 @@ class Trail:
         self.versions.append(entry)
         if len(self.versions) > MAX_ENTRIES:
             del self.versions[0]
+        self.settled = [*self.settled, *conflicts][-MAX_CONFLICTS:] if conflicts else self.settled
         return self.count
 
     def conflicts(self) -> list[Conflict]:
-        """Every conflict that a merge had to settle."""
-        return [conflict for version in self.versions for conflict in version.conflicts]
+        """The conflicts that merges had to settle."""
+        return self.settled
 
 
 def merge_changes(conflicts: Iterable[Conflict], *, base_version: int, by: str, at: int) -> ChangeSet:
