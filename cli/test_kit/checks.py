@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from cli.outcomes import Outcome
 from cli.test_kit.addresses import END, UNDO, has_body, known, node_at, static
 from cli.test_kit.model import TIMEOUT, Case, Expectation
-from errors import Problem
-from graph.model import ApprovalNode, GraphNode, Node, WaitNode
+from errors import Problem, SchemaViolation
+from graph.model import AiNode, ApprovalNode, GraphNode, Node, WaitNode
 from graph.plan import Plan
 from graph.problems import did_you_mean
 from graph.yaml_source import Pointer, Source
+from workflows.input import check_value_against
 
 
 def case_problems(case: Case, at: Pointer, plan: Plan, source: Source) -> Iterator[Problem]:
@@ -88,6 +89,21 @@ def _refusal(node: Node, address: str, outcome: Outcome, plan: Plan) -> tuple[st
         return f"node {address!r} has no `output` that would read a `result`", "give what it writes: `set`"
     if isinstance(node, ApprovalNode) and not given:
         return f"node {address!r} needs an answer", f"write `answer: …` or `{TIMEOUT}`"
+    return _impossible(node, address, outcome)
+
+
+def _impossible(node: Node, address: str, outcome: Outcome) -> tuple[str, str] | None:
+    """Why a model or a person cannot answer so: the node's own schema refuses it."""
+    if isinstance(node, AiNode) and node.output is None and outcome.set is not None:
+        schema, answer = node.output_schema, dict(outcome.set)
+    elif isinstance(node, ApprovalNode) and "answer" in outcome.model_fields_set:
+        schema, answer = node.schema_, outcome.answer
+    else:
+        return None
+    try:
+        check_value_against(schema or {}, answer, what="the answer", by=address)
+    except SchemaViolation as error:
+        return f"node {address!r} cannot answer so: {error.message}", "the answer must fit the schema of the node"
     return None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from errors import SizeLimitExceeded
+from errors import InputError, SizeLimitExceeded
 from graph.model import Graph
 from graph.plan import plan_graph
 from workflows.commands import AskConflict, Failure, RunNode, StartTimer
@@ -21,10 +21,9 @@ START = 1_000_000
 
 def driven(nodes: Mapping[str, Any], edges: list[tuple[str, str]], answers: AnswerOf, **more: Any) -> DryRun:
     arrows = [{"from": source, "to": target} for source, target in edges]
-    fields = {key: value for key, value in more.items() if key != "max_steps"}
-    graph = Graph.model_validate({"name": "g", "nodes": nodes, "edges": arrows, **fields})
-    limits = {"max_steps": more["max_steps"]} if "max_steps" in more else {}
-    return drive(Machine(plan_graph(graph), {}, run=RUN), answers, at=START, **limits)
+    driving = {key: more.pop(key) for key in ("max_steps", "order", "cancel_after") if key in more}
+    graph = Graph.model_validate({"name": "g", "nodes": nodes, "edges": arrows, **more})
+    return drive(Machine(plan_graph(graph), {}, run=RUN), answers, at=START, **driving)
 
 
 def by_address(given: Mapping[str, Answer]) -> AnswerOf:
@@ -98,6 +97,26 @@ def test_a_paused_node_ends_the_drive_without_an_end_of_the_run() -> None:
     run = driven({"a": {**NODE, "on_failure": "pause"}}, [], by_address({"a": failure()}))
     assert run.finish is None
     assert told(run) == [("a", 0)]
+
+
+def test_work_can_be_made_to_end_in_an_order_and_each_a_millisecond_later() -> None:
+    nodes = {"a": NODE, "b": NODE, "c": NODE, "free": NODE}
+    run = driven(nodes, [], by_address({"a": Done({}, 5)}), order=["c", "a", "b"])
+    assert told(run) == [("c", 0.001), ("free", 0.001), ("a", 5), ("b", 5.001)]
+
+
+def test_an_order_that_no_run_can_have_is_refused() -> None:
+    with pytest.raises(InputError, match="'a' would have to end after 'b', which cannot start before"):
+        driven({"a": NODE, "b": NODE}, [("a", "b")], by_address({}), order=["b", "a"])
+
+
+def test_a_run_can_be_cancelled_as_soon_as_a_node_has_ended() -> None:
+    nodes = {"a": {**NODE, "compensate": NODE}, "b": NODE}
+    run = driven(nodes, [("a", "b")], by_address({"b": Done({}, 60)}), cancel_after="a")
+    assert told(run) == [("a", 0), ("b", 0), ("undo a", 0)]
+    assert run.finish is not None
+    assert run.finish.failure is not None
+    assert run.finish.failure.outcome == "cancelled"
 
 
 def test_a_run_without_end_is_stopped_after_so_many_steps() -> None:

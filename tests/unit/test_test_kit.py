@@ -209,9 +209,21 @@ def test_nobody_answers_in_time(run: Run, outcome: str) -> None:
 
 
 def test_an_answer_that_the_schema_refuses_is_an_error_of_the_test(run: Run) -> None:
-    result = run(ASK, "- {name: t, outcomes: {ask: {answer: {yes: perhaps}}}, expect: {}}")
-    assert result["error"]["code"] == "SCHEMA_VIOLATION"
-    assert "yes: 'perhaps' is not of type 'boolean'" in result["error"]["message"]
+    result = run(ASK, "- {name: t, outcomes: {ask: {answer: {yes: perhaps}}}, expect: {}}", "")
+    assert problems(result) == [
+        ":4:26: node 'ask' cannot answer so: yes: 'perhaps' is not of type 'boolean'",
+        "  help: the answer must fit the schema of the node",
+    ]
+
+
+def test_a_model_answers_by_its_output_schema(run: Run) -> None:
+    judge = graph(
+        "judge: {type: ai, model: 'openai:m', prompt: p, output_schema: {type: object, required: [score],"
+        " properties: {score: {type: number, maximum: 100}}}}"
+    )
+    assert passed(run(judge, "- {name: t, outcomes: {judge: {set: {score: 100}}}, expect: {context: {score: 100}}}"))
+    result = run(judge, "- {name: t, outcomes: {judge: {set: {score: 101}}}, expect: {}}", "")
+    assert problems(result)[0].endswith("node 'judge' cannot answer so: score: 101 is greater than the maximum of 100")
 
 
 # conflicts and order
@@ -252,7 +264,7 @@ def test_a_conflict_that_nobody_settles_is_an_error_of_the_test(run: Run) -> Non
 
 def test_a_conflict_may_find_nobody_in_time(run: Run) -> None:
     shared = OUTCOMES.replace(", join: {}", "")
-    test = "- {name: t, choose: {join: timeout}, expect: {error: {node: join, code: NO_ANSWER}}}"
+    test = "- {name: t, choose: {join: timeout}, expect: {error: {node: join, code: CONFLICT}}}"
     assert passed(run(BRANCHES, test, head=shared))
 
 
