@@ -12,12 +12,16 @@ from context.values import Json
 from errors import Unavailable
 from graph.plan import PlanNode
 
+NOT_STARTED = "NOT_STARTED"
+"""The code of what was cancelled before it started."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a node did not succeed.
 
-    `failure` is definite (it did nothing); after `timeout` and `cancelled` the outcome is unknown.
+    `failure` is definite (it did nothing); after `timeout` and `cancelled` the outcome is unknown, unless the node was
+    cancelled before it started.
     """
 
     outcome: Literal["failure", "timeout", "cancelled"]
@@ -29,7 +33,7 @@ class Failure:
     @property
     def unknown(self) -> bool:
         """Whether the node may have had its effect. A service that stopped answering may have done its work."""
-        return self.outcome != "failure" or self.code == Unavailable.code
+        return self.code == Unavailable.code or (self.outcome != "failure" and self.code != NOT_STARTED)
 
     def root(self) -> dict[str, Json]:
         """The value of the root `error` in expressions."""

@@ -31,7 +31,7 @@ from workflows.commands import (
     StartChild,
     StartTimer,
 )
-from workflows.failures import failure_of, run_error
+from workflows.failures import failure_of, run_error, unless_never_scheduled
 from workflows.machine import Machine, iso_time
 from workflows.node_options import local_options, remote_options, retry_policy, runs_locally
 from workflows.scope import Status
@@ -204,7 +204,7 @@ class GraphRun:
 
     def _effect(self, command: RunNode | StartTimer | AskPerson | AskConflict | StartChild) -> Coroutine[Any, Any, Any]:
         if isinstance(command, RunNode):
-            return self._activity(command)
+            return unless_never_scheduled(self._activity(command))
         if isinstance(command, StartTimer):
             return workflow.sleep(command.seconds, summary=command.address)
         if isinstance(command, StartChild):
