@@ -34,6 +34,7 @@ from workflows.commands import (
 from workflows.failures import failure_of, run_error, unless_never_scheduled
 from workflows.machine import Machine, iso_time
 from workflows.node_options import local_options, remote_options, retry_policy, runs_locally
+from workflows.outflow import Outflow
 from workflows.scope import Status
 
 _LOAD = Retry(max_attempts=10)
@@ -51,6 +52,8 @@ class GraphRun:
         self._run = RunInfo("", "", "", "")
         self._done: asyncio.Future[Finish] = asyncio.get_event_loop().create_future()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._outflow = Outflow()
+        self._telling = False
         self._pauses: dict[str, asyncio.Task[None]] = {}
         self._held: bool | None = None
         """What the last signal said; None where none came."""
@@ -158,7 +161,13 @@ class GraphRun:
         if workflow.info().is_continue_as_new_suggested():
             self.machine.draining = True
         self._mark_pauses(self.machine)
-        workflow.set_current_details(views.details(self.machine))
+        if not self._telling:  # once for all that happens in one workflow task
+            self._telling = True
+            asyncio.get_event_loop().call_soon(self._tell, self.machine)
+
+    def _tell(self, machine: Machine) -> None:
+        self._telling = False
+        workflow.set_current_details(views.details(machine))
 
     def _mark_pauses(self, machine: Machine) -> None:
         """A timer for each paused node, for the same reasons as those of `_answer`."""
@@ -223,13 +232,15 @@ class GraphRun:
             options = {"args": [self._task(command)], "result_type": ChangeSet}
             name = node.type
         options |= {"activity_id": command.address, "summary": command.address}
+        result: ChangeSet | Json
         if runs_locally(node, defaults) and not isinstance(node, ActivityNode):
             options |= local_options(node, defaults, undo=command.undo, deadline=command.deadline)
-            handle = workflow.start_local_activity(f"{command.address} ({node.type})", **options)
-        else:
-            options |= remote_options(node, defaults, undo=command.undo, deadline=command.deadline)
-            handle = workflow.start_activity(name, **options)
-        result: ChangeSet | Json = await handle
+            result = await workflow.execute_local_activity(f"{command.address} ({node.type})", **options)
+            return result
+        options |= remote_options(node, defaults, undo=command.undo, deadline=command.deadline)
+        payloads = workflow.payload_converter().to_payloads(options["args"])
+        async with self._outflow.passage(sum(len(payload.data) for payload in payloads)):
+            result = await workflow.execute_activity(name, **options)
         return result
 
     def _task(self, command: RunNode) -> NodeTask:

@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from context.values import Json
+from context.values import Json, check_value
 from errors import InputMissing, SchemaViolation
 from graph.plan import Plan
 
@@ -16,8 +16,9 @@ from graph.plan import Plan
 def check_input(plan: Plan, data: Mapping[str, Json]) -> None:
     """Refuse an input without the keys that the graph reads and never writes; all missing ones are named.
 
-    Raises InputMissing, SchemaViolation.
+    Raises WireFormatError for what is no JSON data, InputMissing, SchemaViolation.
     """
+    check_value(data)
     missing = sorted(plan.inputs - data.keys())
     if missing:
         raise InputMissing(

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from context.changes import ChangeSet
 from context.lineage import Line
 from context.resolution import ConflictResolution
-from context.values import Json, Missing, Path
+from context.values import Json, Missing, Path, check_value
 from errors import AnabranchError
 from graph.expressions import evaluate_condition
 from graph.model import ForeachNode, GraphNode, WaitNode, WhileNode
@@ -29,6 +29,7 @@ from workflows.leaves import command_of
 from workflows.operator import Operator
 from workflows.saga import Ancestry
 from workflows.scope import END, NodeRun, Scope, Status
+from workflows.size import ContextSize
 from workflows.trail import Trail
 from workflows.undo import Undo
 
@@ -52,6 +53,7 @@ class Machine:
         self.at = 0
         self.root = Scope(plan, "", Line.start(dict(data)))
         self.trail = Trail()
+        self.size = ContextSize()
         self.branches = Branches(self, default)
         self.undo = Undo(self)
         self.composites = Composites(self)
@@ -74,11 +76,13 @@ class Machine:
     # events
 
     def start(self, at: int) -> list[Command]:
-        """Begin with the input. Raises InputMissing, SchemaViolation."""
+        """Begin with the input. Raises InputMissing, SchemaViolation, SizeLimitExceeded, WireFormatError."""
         self.at = at
         base = self.root.base
         check_input(self.plan, base.data)
         changes = ChangeSet(base_version=0, set={(key,): value for key, value in base.data.items()}, by="input", at=at)
+        self.size.add(changes)
+        self.size.check(base.data, "input")
         self.root.versions = (self.trail.record("input", base, changes, by="input", at=at, parents=()),)
         self.enter(self.root)
         return self.drain()
@@ -146,7 +150,7 @@ class Machine:
 
     def expect(self, scope: Scope, run: NodeRun, command: Command, status: Status = Status.RUNNING) -> None:
         """Emit a command whose answer will come for this node."""
-        run.status = status
+        scope.mark(run, status)
         self.work[scope.address(run)] = (scope, run)
         self.emit(command)
 
@@ -179,6 +183,8 @@ class Machine:
         self.undo.step_succeeded(address, run.planned, line)
         if refined:
             check_schema(scope.plan, line.data, address)
+            self.size.add(refined)
+            self.size.check(line.data, address)
             record = self.trail.record
             number = record(
                 "node", line, refined, by=address, at=self.at, parents=run.versions, conflicts=run.conflicts
@@ -201,7 +207,7 @@ class Machine:
         self.composites.close(address)
         self.undo.step_failed(address, run.planned, failure, run.line)
         if run.planned.node.on_failure == "pause" and not self.aborts.cover(address):
-            run.status = Status.PAUSED
+            scope.mark(run, Status.PAUSED)
             self.paused[address] = (scope, run)
         else:
             self.close_failed(scope, run)
@@ -229,7 +235,7 @@ class Machine:
 
     def _queue(self, scope: Scope, runs: Iterable[NodeRun]) -> None:
         for run in runs:
-            run.status = Status.READY
+            scope.mark(run, Status.READY)
             self.ready.append((scope, run))
 
     def guarded(self, scope: Scope, run: NodeRun, act: Callable[[Scope, NodeRun], None]) -> None:
@@ -262,6 +268,7 @@ class Machine:
         line = self.branches.join(scope, run, choices or {})
         if line is None:
             return
+        self.size.check(line.data, scope.address(run))
         run.line = line
         if run is scope.end:
             self._end(scope, line)
@@ -296,6 +303,7 @@ class Machine:
         if isinstance(run.planned.node, WaitNode):
             result = _NOTHING
         elif not isinstance(result, ChangeSet):
+            check_value(result)
             result = mapped_output(run.planned, result, line, self.roots(scope, run))
         self.complete(scope, run, result)
 

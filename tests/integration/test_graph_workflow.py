@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from tests.integration.graph_kit import (
     until_status,
     worker_for,
 )
+from workflows import outflow
 
 ONCE = {"retry": {"max_attempts": 1}}
 QUICK = {"retry": {"max_attempts": 3, "initial_interval": "10ms", "backoff": 1}}
@@ -379,6 +381,33 @@ async def test_large_contexts_are_compressed_in_the_history(served: Served):
     assert len(payload.data) < 2_000
 
 
+async def test_no_more_activities_are_pending_than_the_server_takes(
+    client: Client, task_queue: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(outflow, "MAX_PENDING", 3)
+    names = [f"n{index}" for index in range(8)]
+    graph = {"nodes": {name: leaf("pass_gate", args={"name": task_queue, name: 1}) for name in names}}
+    async with worker_for(client, task_queue, tmp_path) as served, gate(task_queue) as opened:
+        handle = await served.start(graph)
+        await until(lambda: attempts[task_queue] == 3)
+        assert len((await handle.describe()).raw_description.pending_activities) == 3
+        opened.set()
+        assert (await asyncio.wait_for(handle.result(), 30))["data"] == dict.fromkeys(names, 1)
+
+
+async def test_what_is_too_much_for_one_workflow_task_leaves_in_several(
+    client: Client, task_queue: str, tmp_path: Path
+):
+    """Eighty times 70 KB that do not compress: the server would end a workflow that sends them at once."""
+    text = random.Random(1).randbytes(35_000).hex()
+    graph = {"nodes": {f"n{index}": leaf(reads=["text"], args={f"n{index}": 1}) for index in range(80)}}
+    async with worker_for(client, task_queue, tmp_path) as served:
+        handle = await served.start(graph, {"text": text})
+        assert (await asyncio.wait_for(handle.result(), 60))["version"] == 81
+        completed = [event for event in await events(handle) if event.HasField("timer_started_event_attributes")]
+    assert 2 <= len(completed) <= 4
+
+
 # how runs are started
 
 
@@ -420,6 +449,8 @@ async def test_graph_workflow_runs_a_graph_by_name_as_an_object_and_as_yaml_text
         ([{}], "INPUT_MISSING", "lacks 'customer', 'total'"),
         ([{"customer": "Ada"}], "INPUT_MISSING", "lacks 'total'"),
         ([{"customer": "Ada", "total": "much"}], "SCHEMA_VIOLATION", "total"),
+        ([{"customer": "Ada", "total": 2**70}], "WIRE_FORMAT_INVALID", "total"),
+        ([{"customer": "Ada" * 800_000, "total": 1}], "SIZE_LIMIT_EXCEEDED", "largest key is 'customer'"),
     ],
 )
 async def test_an_input_that_does_not_fit_fails_the_run_at_once(

@@ -1,0 +1,64 @@
+"""A context that grows over the limit fails the node that made it grow; what is no JSON data does not get in."""
+
+from __future__ import annotations
+
+import pytest
+
+from context.changes import ChangeSet
+from errors import SizeLimitExceeded, WireFormatError
+from tests.unit.machine_kit import Play, edge, machine_of, python
+from workflows.size import ContextSize
+
+MEGABYTE = "x" * 1_000_000
+
+
+def test_the_write_that_passes_the_limit_fails_its_node_naming_size_limit_and_largest_key():
+    graph = {"nodes": {name: python() for name in "abc"}, "edges": [edge("a", "b"), edge("b", "c")]}
+    finish = Play(machine_of(graph), {"a": {"x": MEGABYTE}, "b": {"y": MEGABYTE + "yy"}, "c": {"z": MEGABYTE}}).run()
+    assert finish.failure is not None
+    assert (finish.failure.code, finish.failure.node) == ("SIZE_LIMIT_EXCEEDED", "c")
+    assert "3000008 bytes, over the limit of 2097152; the largest key is 'y'" in finish.failure.message
+
+
+def test_branches_that_are_too_large_together_fail_their_join():
+    graph = {"nodes": {name: python() for name in "abc"}}
+    finish = Play(machine_of(graph), {name: {name: MEGABYTE} for name in "abc"}).run()
+    assert finish.failure is not None
+    assert (finish.failure.code, finish.failure.node) == ("SIZE_LIMIT_EXCEEDED", "(end)")
+
+
+def test_a_large_value_written_again_and_again_is_not_too_large():
+    names = [f"n{index}" for index in range(5)]
+    edges = [edge(*pair) for pair in zip(names, names[1:], strict=False)]
+    graph = {"nodes": {name: python() for name in names}, "edges": edges}
+    finish = Play(machine_of(graph), {name: {"x": MEGABYTE + name} for name in names}).run()
+    assert finish.failure is None
+    assert finish.line.data == {"x": MEGABYTE + "n4"}
+
+
+def test_an_input_over_the_limit_does_not_start():
+    with pytest.raises(SizeLimitExceeded, match="^input: the context is"):
+        machine_of({"nodes": {"a": python()}}, {"x": MEGABYTE * 3}).start(0)
+
+
+def test_below_the_limit_nothing_is_measured():
+    size = ContextSize(limit=100)
+    size.add(ChangeSet(0, {("x",): "y" * 90}))
+    size.check({"x": object()}, "a")  # type: ignore[dict-item]
+    size.add(ChangeSet(0, {("x",): "y" * 20}))
+    with pytest.raises(TypeError):
+        size.check({"x": object()}, "a")  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("value", [2**70, float("inf"), float("nan"), "\ud800", [[{"deep": 2**64}]]])
+def test_an_input_that_is_no_json_data_does_not_start(value: object):
+    with pytest.raises(WireFormatError, match="'x"):
+        machine_of({"nodes": {"a": python()}}, {"x": value}).start(0)
+
+
+def test_a_foreign_activity_s_result_that_is_no_json_data_fails_its_node():
+    machine = machine_of({"nodes": {"a": {"type": "activity", "activity": "count"}}})
+    machine.start(0)
+    machine.succeeded("a", {"n": 2**70}, 1)
+    assert machine.failure is not None
+    assert (machine.failure.code, machine.failure.node) == ("WIRE_FORMAT_INVALID", "a")

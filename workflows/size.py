@@ -1,0 +1,42 @@
+"""The size of a run's context: over the limit the node that made it so fails, and the workflow never gets stuck."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from context.changes import ChangeSet
+from context.values import Json
+from errors import SizeLimitExceeded
+
+MAX_BYTES = 2 * 1024 * 1024
+"""As JSON. The server takes no larger payload, and the whole context is one in the run's result."""
+
+
+class ContextSize:
+    """Measures a context only once so much was written in all that it may have grown over the limit."""
+
+    def __init__(self, limit: int = MAX_BYTES) -> None:
+        self._limit = limit
+        self._written = 0
+
+    def add(self, changes: ChangeSet) -> None:
+        """Note what was written anywhere in the run."""
+        self._written += sum(map(_size, changes.set.values()))
+
+    def check(self, data: Mapping[str, Json], by: str) -> None:
+        """Raise SizeLimitExceeded, naming size, limit and largest key, where `by` made the context too large."""
+        if self._written <= self._limit:
+            return
+        sizes = {key: _size(value) for key, value in data.items()}
+        if (total := sum(sizes.values())) > self._limit:
+            largest = max(sizes, key=sizes.__getitem__)
+            raise SizeLimitExceeded(
+                f"the context is {total} bytes, over the limit of {self._limit}; the largest key is {largest!r}",
+                place=f"node {by!r}" if by != "input" else by,
+                suggestion="keep large content elsewhere and write a reference to it, or remove what is done with",
+            )
+
+
+def _size(value: Json) -> int:
+    return len(json.dumps(value, separators=(",", ":")))
