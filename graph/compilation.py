@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from errors import ExpressionError, Place, Problem
 from graph.expressions import compile_expression
 from graph.fields import Field, node_fields, texts
-from graph.grl import parse_grl
 from graph.model import RuleNode
 from graph.problems import described
 from graph.structure import edge_path
@@ -46,6 +45,8 @@ def _check(field: Field, path: Pointer, roots: frozenset[str], source: Source) -
 
 
 def _grl(text: str, path: Pointer, roots: frozenset[str], source: Source) -> Iterator[Problem]:
+    from graph.grl import parse_grl
+
     try:
         parse_grl(text, roots)
     except ExpressionError as error:

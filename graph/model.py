@@ -56,7 +56,10 @@ JsonObject = dict[str, JsonValue]
 class Model(BaseModel):
     """What all parts of a graph share: immutable, and a field that is not known is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
+    # Deferred: built once at the end of this module, not with every class and again when its references resolve.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True, defer_build=True
+    )
 
 
 class Retry(Model):

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from context.values import Json
 from graph.decision_table import read_table
 from graph.expressions import Expression, compile_expression
-from graph.grl import GrlRule, parse_grl
 from graph.model import (
     ActivityNode,
     AiNode,
@@ -34,6 +33,9 @@ from graph.model import (
 )
 from graph.sql_columns import returned_columns
 from graph.templates import Template, compile_template
+
+if TYPE_CHECKING:
+    from graph.grl import GrlRule
 
 Keys: TypeAlias = "frozenset[str] | None"
 """Context keys; None is all of them, or any."""
@@ -147,6 +149,8 @@ def in_order(rules: Iterable[Rule]) -> list[Rule]:
 
 def _rule_reads(_id: str, node: RuleNode, roots: frozenset[str]) -> Reads:
     if node.grl is not None:
+        from graph.grl import parse_grl  # its parser costs graphs without GRL a tenth of a second
+
         return _grl_reads(parse_grl(node.grl, roots))
     if node.decision_table is not None:
         table = read_table(node.decision_table)
@@ -182,6 +186,8 @@ def _sure_writes(rule: Rule) -> frozenset[str]:
 
 def _rule_node_writes(_id: str, node: RuleNode) -> Keys:
     if node.grl is not None:
+        from graph.grl import parse_grl
+
         return frozenset(path[0] for rule in parse_grl(node.grl) for path in rule.assigned)
     if node.decision_table is not None:
         return read_table(node.decision_table).writes

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
-
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-from referencing import Registry
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012
+from typing import TYPE_CHECKING, Any
 
 from context.values import Json
 from errors import Problem
 from graph.model import AiNode, ApprovalNode, Graph
 from graph.walk import scopes, with_compensations
 from graph.yaml_source import Pointer, Source
+
+if TYPE_CHECKING:
+    from referencing import Registry
 
 _LONGEST = 300
 _REFERENCES = ("$ref", "$dynamicRef")
@@ -47,6 +44,12 @@ def _schemas(graph: Graph) -> Iterator[tuple[Pointer, dict[str, Json]]]:
 
 
 def _check(schema: dict[str, Json], path: Pointer, source: Source) -> Iterator[Problem]:
+    # Imported here: graphs without a schema need not wait for it.
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+    from referencing import Registry
+    from referencing.jsonschema import DRAFT202012
+
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
@@ -72,6 +75,8 @@ def _is_pattern(text: str) -> bool:
 
 
 def _resolves(registry: Registry[Any], reference: str) -> bool:
+    from referencing.exceptions import Unresolvable
+
     try:
         registry.resolver().lookup(reference)
     except Unresolvable:
