@@ -162,7 +162,7 @@ def _load_nodes(scope: Scope, dumped: State, lines: Mapping[str, Line]) -> None:
     for name, told in (*dumped["nodes"].items(), (scope.end.planned.id, dumped["end"])):
         run = scope.node(name)
         status, run.unsettled, taken, line, versions, failure, run.followed, run.started, run.ended = told
-        run.status = Status(status)
+        scope.mark(run, Status(status))
         run.taken = [edges[index] for index in taken]
         run.line = None if line is None else lines[line]
         run.versions = tuple(versions)

@@ -52,7 +52,7 @@ class Composites:
 
     def start(self, scope: Scope, run: NodeRun) -> None:
         """Begin a composite node on the line that it stands on."""
-        run.status = Status.RUNNING
+        scope.mark(run, Status.RUNNING)
         progress = Progress(scope, run, line=run.line)
         self.under_way[scope.address(run)] = progress
         node = run.planned.node

@@ -7,7 +7,7 @@ step before the steps that stand on it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -54,16 +54,35 @@ class Step:
     order: int = 0
     state: StepState = StepState.SCHEDULED
 
-    def stands_on(self, other: Step) -> bool:
-        """Whether this step saw what the other one did."""
-        for mine, theirs in zip(self.ancestry, other.ancestry, strict=False):
-            if mine.scope != theirs.scope:
-                return False
-            if mine.turn != theirs.turn:
-                return mine.turn > theirs.turn
-            if mine.writer != theirs.writer:
-                return bool(mine.seen >> theirs.writer & 1)
-        return False
+
+class _Bases:
+    """The steps that at least one of `steps` stands on: it saw what they did, or is of a later turn of their loop.
+
+    Scope by scope, from the outermost, so that it is not each against each.
+    """
+
+    def __init__(self, steps: Iterable[Step]) -> None:
+        self._turns: dict[tuple[Hashable, ...], int] = {}
+        self._seen: dict[tuple[Hashable, ...], int] = {}
+        for step in steps:
+            for place, each in _places(step):
+                self._turns[place] = max(each.turn, self._turns.get(place, 0))
+                seen = each.seen & ~(1 << each.writer)
+                self._seen[*place, each.turn] = seen | self._seen.get((*place, each.turn), 0)
+
+    def __contains__(self, step: Step) -> bool:
+        return any(
+            self._turns[place] > each.turn or self._seen[*place, each.turn] >> each.writer & 1
+            for place, each in _places(step)
+        )
+
+
+def _places(step: Step) -> Iterator[tuple[tuple[Hashable, ...], Ancestry]]:
+    """Each scope that a step stands in, told apart by the turns and nodes around it."""
+    place: tuple[Hashable, ...] = ()
+    for each in step.ancestry:
+        yield (*place, each.scope), each
+        place = (*place, each.scope, each.turn, each.writer)
 
 
 class Saga:
@@ -95,15 +114,14 @@ class Saga:
 
     def happened_inside(self, address: str) -> None:
         """What has no compensation of its own falls to the nearest node around it that has one."""
-        around = [step for step in self.steps.values() if _below(address, step.address)]
-        if around:
-            nearest = max(around, key=lambda step: len(step.address))
+        nearest = next((self.steps[owner] for owner in _around(address) if owner in self.steps), None)
+        if nearest is not None:
             self.count(nearest.address, StepState.UNKNOWN, nearest.line)
 
     def forget_below(self, address: str) -> None:
         """The steps of a body are undone by the body's own node from now on."""
         if address in self.steps:
-            for each in [each for each in self.steps if _below(each, address)]:
+            for each in [each for each in self.steps if "/" in each and address in _around(each)]:
                 del self.steps[each]
 
     def pivot(self) -> None:
@@ -116,8 +134,9 @@ class Saga:
         for step in list(self.steps.values()):
             if step.state is StepState.SCHEDULED:
                 del self.steps[step.address]
-        for address in list(self.steps):
-            self.forget_below(address)
+        inner = [address for address in self.steps if any(owner in self.steps for owner in _around(address))]
+        for address in inner:
+            del self.steps[address]
 
     def next_steps(self) -> list[Step]:
         """Steps whose compensation may start now."""
@@ -125,8 +144,8 @@ class Saga:
         running = [step for step in self.steps.values() if step.state in {StepState.COMPENSATING, StepState.PAUSED}]
         if not self.parallel:
             return [] if running or not waiting else [max(waiting, key=lambda step: step.order)]
-        unfinished = waiting + running
-        return [step for step in waiting if not any(other.stands_on(step) for other in unfinished)]
+        bases = _Bases(waiting + running)
+        return [step for step in waiting if step not in bases]
 
     def in_state(self, *states: StepState) -> tuple[str, ...]:
         """Addresses of the steps in one of `states`, in reverse order of completion."""
@@ -134,6 +153,9 @@ class Saga:
         return tuple(step.address for step in sorted(chosen, key=lambda step: -step.order))
 
 
-def _below(address: str, owner: str) -> bool:
-    """Whether the address lies in a body of the owner."""
-    return address.startswith((f"{owner}/", f"{owner}["))
+def _around(address: str) -> Iterator[str]:
+    """The addresses of the composite nodes around an address such as `pack[3]/weigh`, the nearest first."""
+    *around, _ = address.split("/")
+    while around:
+        yield "/".join((*around[:-1], around[-1].partition("[")[0]))
+        around.pop()

@@ -6,6 +6,7 @@ hold is skipped, and kills its own edges in turn. (The idea is that of WS-BPEL 2
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -97,6 +98,10 @@ class Scope:
         self.versions = versions
         self.roots = roots or {}
         self.nodes = {name: NodeRun(planned, len(planned.incoming)) for name, planned in plan.nodes.items()}
+        self.tally: Counter[Status] = Counter({Status.PENDING: len(self.nodes)})
+        """How many nodes are in each status."""
+        self.changed: dict[str, NodeRun] = {}
+        """Nodes whose status has changed, the newest change last."""
         self.end = NodeRun(PlanNode(END, len(self.nodes), _NOTHING, (), (), frozenset()), 0)
         """The join of everything that is left when the last node is done."""
         self.open = len(self.nodes)
@@ -113,9 +118,18 @@ class Scope:
         """The nodes that nothing leads to."""
         return (run for run in self.nodes.values() if not run.planned.incoming)
 
+    def mark(self, run: NodeRun, status: Status) -> None:
+        """Change where a node stands."""
+        if run is not self.end and run.status is not status:
+            self.tally[run.status] -= 1
+            self.tally[status] += 1
+            self.changed.pop(run.planned.id, None)
+            self.changed[run.planned.id] = run
+        run.status = status
+
     def close(self, run: NodeRun, status: Status) -> None:
         """Record that nothing more happens to the node."""
-        run.status = status
+        self.mark(run, status)
         self.open -= 1
 
     def merge_writer(self, run: NodeRun) -> int:
@@ -143,7 +157,7 @@ class Scope:
             if target.status is not Status.PENDING:
                 continue
             if _may_start(target):
-                target.status = Status.READY
+                self.mark(target, Status.READY)
                 ready.append(target)
             elif target.unsettled == 0:
                 queue.extend(self.skip(target))
@@ -168,7 +182,8 @@ class Scope:
         """A node starts: it stands on its predecessors' lines. A line on which nothing can start any more is let go."""
         for predecessor in self.predecessors(run):
             predecessor.followed = True
-            targets = (self.nodes[edge.edge.target] for edge in predecessor.planned.outgoing)
+            # From the last one on: they start in order, and one that has not started is enough.
+            targets = (self.nodes[edge.edge.target] for edge in reversed(predecessor.planned.outgoing))
             if all(target is run or target.status not in _NOT_STARTED for target in targets):
                 predecessor.line = None
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from context.values import Json
+from context.union import Conflict
+from context.values import Json, Missing, format_path
 from graph.drawing import mermaid
 from workflows.commands import Finish
 from workflows.saga import StepState
@@ -16,7 +19,9 @@ if TYPE_CHECKING:
     from workflows.machine import Machine
 
 _SHOWN = 40
-"""Nodes that the Web UI's current details list; the rest is counted."""
+"""Nodes that the Web UI's current details list, those that changed last; the rest is counted."""
+_SHOWN_CONFLICTS = 10
+_SHOWN_TEXT = 60
 
 
 def result(machine: Machine, finish: Finish, session_id: str) -> dict[str, Json]:
@@ -82,17 +87,33 @@ def diagram(machine: Machine) -> str:
 
 def details(machine: Machine) -> str:
     """Markdown for the Web UI's current details."""
-    counts: dict[str, int] = {}
-    for run in machine.root.nodes.values():
-        counts[run.status.value] = counts.get(run.status.value, 0) + 1
-    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    root = machine.root
+    told = ", ".join(f"{root.tally[status]} {status}" for status in reversed(Status) if root.tally[status])
     lines = [f"**{machine.plan.graph.name}** {run_status(machine)}: {told}", "", "| node | state |", "| --- | --- |"]
-    shown = [run for run in machine.root.nodes.values() if run.status is not Status.PENDING][-_SHOWN:]
+    shown = sorted(islice(reversed(root.changed.values()), _SHOWN), key=lambda run: run.planned.index)
     lines.extend(f"| {run.planned.id} | {run.status.value} |" for run in shown)
     for address, conflicts in machine.branches.open.items():
-        paths = ", ".join(f"`{describe_conflict(conflict)['path']}`" for conflict in conflicts)
-        lines.append(f"\nNode `{address}` waits for the update `resolve_conflict`: {paths}")
+        lines.append(f"\nNode `{address}` waits for the update `resolve_conflict`:\n")
+        lines.extend(f"- {_conflict(conflict)}" for conflict in conflicts[:_SHOWN_CONFLICTS])
+    if settled := machine.trail.settled[-_SHOWN_CONFLICTS:]:
+        lines.append("\nConflicts that were settled:\n")
+        lines.extend(f"- {_conflict(conflict)}" for conflict in settled)
     return "\n".join(lines)
+
+
+def _conflict(conflict: Conflict) -> str:
+    sides = ", ".join(f"{_short(each.value)} by `{each.by}`" for each in conflict.candidates)
+    choice = f" → {_short(conflict.value)} ({conflict.policy})" if conflict.settled else ""
+    return f"`{format_path(conflict.path)}`: {sides}{choice}"
+
+
+def _short(value: Json | Missing) -> str:
+    if isinstance(value, Missing):
+        return "removed"
+    if isinstance(value, list | dict):
+        return f"{'list' if isinstance(value, list) else 'object'} of {len(value)}"
+    text = json.dumps(value if not isinstance(value, str) else value[:_SHOWN_TEXT], ensure_ascii=False)
+    return "`" + text.replace("`", "'") + "`"
 
 
 def _runs(machine: Machine) -> Iterator[tuple[Scope, NodeRun]]:
