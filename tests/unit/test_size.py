@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from context.changes import ChangeSet
@@ -29,7 +31,7 @@ def test_branches_that_are_too_large_together_fail_their_join():
 
 def test_a_large_value_written_again_and_again_is_not_too_large():
     names = [f"n{index}" for index in range(5)]
-    edges = [edge(*pair) for pair in zip(names, names[1:], strict=False)]
+    edges = [edge(*pair) for pair in pairwise(names)]
     graph = {"nodes": {name: python() for name in names}, "edges": edges}
     finish = Play(machine_of(graph), {name: {"x": MEGABYTE + name} for name in names}).run()
     assert finish.failure is None
@@ -37,7 +39,7 @@ def test_a_large_value_written_again_and_again_is_not_too_large():
 
 
 def test_an_input_over_the_limit_does_not_start():
-    with pytest.raises(SizeLimitExceeded, match="^input: the context is"):
+    with pytest.raises(SizeLimitExceeded, match=r"^input: the context is"):
         machine_of({"nodes": {"a": python()}}, {"x": MEGABYTE * 3}).start(0)
 
 
