@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lint bench lock clean
+.PHONY: help setup demo dev test lint faults bench lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ lint: setup  ## Formatting, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+faults: setup  ## Kill, lose and cancel at every step of sagas, 200 kills between writes; prove every effect (10 minutes)
+	$(BIN)/python -m tests.faults
 
 bench: setup  ## The interpreter beside hand-written workflows, and the wire format beside plain libraries
 	$(BIN)/python benchmarks/serialization.py

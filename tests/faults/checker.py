@@ -99,7 +99,7 @@ def _starts_undo(kind: str, address: str) -> bool:
 
 
 def _order_of_undoing(record: Record) -> Iterator[str]:
-    """By the history: first all comes to rest; then no compensation before those of the steps that stand on its step."""
+    """By the history: all comes to rest; then no compensation before those of what stands on its step."""
     events = list(enumerate(record.events))
     started = {event.address[len(UNDO) :]: at for at, event in events if _starts_undo(event.kind, event.address)}
     ended = {event.address: at for at, event in events if event.kind != "scheduled"}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 DATABASE = "LEDGER_URL"
 LEDGER = "create table if not exists ledger (id serial primary key, run text, step text, kind text)"
 STEPS = tuple(f"s{number}" for number in range(1, 9))
-_CHAIN = tuple(zip(STEPS, STEPS[1:], strict=False))
+_CHAIN = tuple(pairwise(STEPS))
 _BRAID = (
     *(("s1", "s2"), ("s1", "s3"), ("s2", "s4"), ("s3", "s5"), ("s2", "s5")),
     *(("s4", "s6"), ("s5", "s6"), ("s6", "s7"), ("s6", "s8")),
@@ -63,7 +64,10 @@ CHAIN = _shape("chain_of_eight", {name: _step(name) for name in STEPS}, _CHAIN, 
 BRAID = _shape("braid_of_eight", {name: _step(name) for name in STEPS}, _BRAID, "parallel")
 TWO = _shape(
     "two_writers",
-    {name: _row(name, "do", output={name: "1"}, timeout="20s", heartbeat="1s", retry=_PERSISTENT) for name in ("w1", "w2")},
+    {
+        name: _row(name, "do", output={name: "1"}, timeout="20s", heartbeat="1s", retry=_PERSISTENT)
+        for name in ("w1", "w2")
+    },
     (("w1", "w2"),),
     "sequential",
 )

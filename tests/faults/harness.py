@@ -17,7 +17,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from settings import Settings
 from tests.faults.checker import done, undone, violations
 from tests.faults.graphs import DATABASE, LEDGER
-from tests.faults.lane import Lane, Spares
+from tests.faults.lane import lane
 from tests.faults.record import Record, Row, read_history
 from tests.faults.saboteur import Orders
 from tests.faults.scenarios import Scenario
@@ -116,20 +116,17 @@ async def prove(address: str, database: str, folder: Path, scenarios: Iterable[S
         stack.push_async_callback(engine.dispose)
         async with engine.begin() as connection:
             await connection.execute(text(LEDGER))
-        spares = Spares(address, folder, {DATABASE: database})
-        stack.push_async_callback(spares.aclose)
         harness = Harness(client, engine, Orders(folder))
 
-        async def work(lane: Lane) -> None:
-            async with lane.served():
+        async def work(task_queue: str) -> None:
+            async with lane(task_queue, address, folder, {DATABASE: database}) as served:
                 while waiting:
                     scenario = waiting.pop()
                     async with asyncio.timeout(_RUN_SECONDS):
-                        report.add(scenario, *await harness.play(scenario, lane.task_queue))
+                        report.add(scenario, *await harness.play(scenario, task_queue))
+            report.killed += served.killed
 
-        lanes = [Lane(f"faults-{uuid.uuid4().hex[:8]}", spares) for _ in range(min(LANES, len(waiting)))]
         async with asyncio.TaskGroup() as group:
-            for lane in lanes:
-                group.create_task(work(lane))
-        report.killed = sum(lane.killed for lane in lanes)
+            for _ in range(min(LANES, len(waiting))):
+                group.create_task(work(f"faults-{uuid.uuid4().hex[:8]}"))
     return report

@@ -1,79 +1,42 @@
-"""Worker processes that are killed and replaced. A lane is a task queue that one of them serves at a time."""
+"""A task queue with one worker process at a time, which is killed and replaced."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
 
-class Spares:
-    """Processes that have imported everything and wait for a task queue."""
-
-    def __init__(self, address: str, orders: Path, environ: Mapping[str, str]) -> None:
-        self._command = (sys.executable, "-m", "tests.faults.worker", address, str(orders))
-        self._environ = {**os.environ, **environ}
-        self._next: asyncio.Task[Process] | None = None
-
-    async def take(self) -> Process:
-        """A spare; the next one starts meanwhile."""
-        taken = self._next or asyncio.create_task(self._start())
-        process = await taken
-        self._next = asyncio.create_task(self._start())
-        return process
-
-    async def aclose(self) -> None:
-        """End the spare that nobody took."""
-        if self._next is not None:
-            await end(await self._next)
-
-    async def _start(self) -> Process:
-        return await asyncio.create_subprocess_exec(*self._command, stdin=PIPE, cwd=ROOT, env=self._environ)
-
-
+@dataclass(slots=True)
 class Lane:
-    """A task queue with a worker process, and another one whenever it was killed. `killed` counts those."""
+    """`killed` counts the workers that were."""
 
-    def __init__(self, task_queue: str, spares: Spares) -> None:
-        self.task_queue = task_queue
-        self.killed = 0
-        self._spares = spares
-        self._process: Process | None = None
-
-    @asynccontextmanager
-    async def served(self) -> AsyncIterator[Lane]:
-        """Keep a worker there while the block runs. A worker that ends by itself is an error."""
-        serving = asyncio.create_task(self._serve())
-        try:
-            yield self
-        finally:
-            if serving.done():
-                serving.result()
-            serving.cancel()
-            await asyncio.gather(serving, return_exceptions=True)
-            if self._process is not None:
-                await end(self._process)
-
-    async def _serve(self) -> None:
-        while True:
-            self._process = process = await self._spares.take()
-            assert process.stdin is not None
-            process.stdin.write(f"{self.task_queue}\n".encode())
-            status = await process.wait()
-            if status != -signal.SIGKILL:
-                raise RuntimeError(f"a worker ended by itself, with {status}")
-            self.killed += 1
+    task_queue: str
+    killed: int = 0
 
 
-async def end(process: Process) -> None:
-    """Close the input of a worker, which ends it, and wait for that."""
-    if process.stdin is not None:
+@asynccontextmanager
+async def lane(task_queue: str, address: str, orders: Path, environ: Mapping[str, str]) -> AsyncIterator[Lane]:
+    """Keep a worker there while the block runs. RuntimeError where one ended by itself."""
+    command = (sys.executable, "-m", "tests.faults.worker", address, str(orders), task_queue)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=PIPE, stdout=PIPE, cwd=ROOT, env={**os.environ, **environ}
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    served = Lane(task_queue)
+    try:
+        yield served
+    finally:
         process.stdin.close()
-    await process.wait()
+        said, _ = await asyncio.gather(process.stdout.read(), process.wait())
+        served.killed = said.count(b"killed")
+    if process.returncode:
+        raise RuntimeError(f"a worker ended by itself, with {process.returncode}")

@@ -49,7 +49,7 @@ class Orders:
 
     async def hear(self, run: str, address: str, what: str) -> None:
         """Wait for word."""
-        while not self._path(run, address, f".{what}").exists():
+        while not self._path(run, address, f".{what}").exists():  # noqa: ASYNC110 - another process leaves it
             await asyncio.sleep(_POLL)
 
     def _path(self, run: str, address: str, suffix: str = "") -> Path:

@@ -1,7 +1,7 @@
-"""A worker process to be killed: `python -m tests.faults.worker ADDRESS ORDERS`.
+"""Worker processes to be killed: `python -m tests.faults.worker ADDRESS ORDERS TASK_QUEUE`.
 
-It imports everything, then waits for a task queue on its standard input: a spare takes over at once from one that was
-killed. It ends when its standard input does.
+Imports everything once, then forks a worker, and another one whenever it was killed; says `killed` each time. All of
+them end when their standard input does.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -24,26 +25,33 @@ from worker import build_worker
 assert activities.db  # imported now, not at the first node
 
 
-async def main(address: str, folder: Path, task_queue: str) -> None:
-    """Work until the process ends."""
+def main(address: str, orders: Path, task_queue: str) -> int:
+    """Keep a worker there until the input ends; its exit status, unless it was killed."""
+    while True:
+        assert threading.active_count() == 1, "forking would leave threads behind"
+        if (worker := os.fork()) == 0:
+            threading.Thread(target=_end_with_input, daemon=True).start()
+            asyncio.run(_work(address, orders, task_queue))
+        _, status = os.waitpid(worker, 0)
+        if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
+            return os.waitstatus_to_exitcode(status)
+        print("killed", flush=True)
+
+
+async def _work(address: str, orders: Path, task_queue: str) -> None:
+    logging.getLogger("temporalio").setLevel(logging.CRITICAL)  # what fails here is meant to
     # Without cached workflows nothing waits for a process that is gone, and every task replays its run from the start.
-    settings = Settings(task_queue=task_queue, graphs=folder, max_cached_workflows=0)
-    client = await connect(
-        settings, target_host=address, namespace="default", api_key=None, tls=False, rpc_metadata={}
-    )
-    nodes = NodeActivities({"db": lambda: Saboteur(Orders(folder))}, GraphLoader(folder))
+    settings = Settings(task_queue=task_queue, graphs=orders, max_cached_workflows=0)
+    client = await connect(settings, target_host=address, namespace="default", api_key=None, tls=False, rpc_metadata={})
+    nodes = NodeActivities({"db": lambda: Saboteur(Orders(orders))}, GraphLoader(orders))
     async with build_worker(client, settings, nodes):
         await asyncio.Event().wait()
 
 
 def _end_with_input() -> None:
-    sys.stdin.read()
+    os.read(sys.stdin.fileno(), 1)
     os._exit(0)
 
 
 if __name__ == "__main__":
-    queue = sys.stdin.readline().strip()
-    logging.getLogger("temporalio").setLevel(logging.CRITICAL)  # what fails here is meant to
-    threading.Thread(target=_end_with_input, daemon=True).start()
-    if queue:
-        asyncio.run(main(sys.argv[1], Path(sys.argv[2]), queue))
+    sys.exit(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))

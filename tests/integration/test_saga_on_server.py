@@ -1,0 +1,159 @@
+"""Sagas on a real server: what is undone, how it is named, and what Temporal's own command can do to a run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowExecutionStatus
+
+from tests.integration.graph_kit import (
+    MODES,
+    Served,
+    chain,
+    edge,
+    events,
+    leaf,
+    put,
+    scheduled,
+    until_status,
+    worker_for,
+)
+from transport.devserver import DevServer, temporal_command
+
+
+@pytest.fixture(params=MODES)
+async def served(
+    request: pytest.FixtureRequest, client: Client, task_queue: str, tmp_path: Path
+) -> AsyncIterator[Served]:
+    async with worker_for(client, task_queue, tmp_path, mode=request.param) as running:
+        yield running
+
+
+def step(handler: str = "put", *, undo: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    return leaf(handler, compensate=undo or put(), **fields)
+
+
+def broken(name: str, **fields: Any) -> dict[str, Any]:
+    return leaf("break", args={"name": name}, **fields)
+
+
+async def undone(served: Served, handle: Any) -> list[str]:
+    found = await scheduled(served.client, handle)
+    return [address.removeprefix("undo ") for address in found if address.startswith("undo ")]
+
+
+async def until_not_compensated(handle: Any) -> dict[str, Any]:
+    """The status, once a compensation has failed."""
+    for _ in range(200):
+        status: dict[str, Any] = await handle.query("status")
+        if "not_compensated" in status:
+            return status
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"no compensation has failed after 10 s: {status}")
+
+
+async def test_a_failed_run_is_undone_backwards_and_its_error_says_so(served: Served):
+    graph = chain(a=step(args={"x": 1}), b=step(), c=broken(served.task_queue))
+    error = await served.error(graph, {"x": 0})
+    assert (error.type, error.details[0]["compensated"], error.details[0]["not_compensated"]) == (
+        "NODE_FAILED",
+        ["b", "a"],
+        [],
+    )
+
+
+async def test_the_timeline_names_a_compensation_after_its_node(served: Served):
+    handle = await served.start(chain(a=step(), b=broken(served.task_queue)))
+    await asyncio.wait([asyncio.ensure_future(handle.result())])
+    found = await scheduled(served.client, handle)
+    (summary,) = await served.client.data_converter.decode([found["undo a"].user_metadata.summary], [str])
+    assert summary == "undo a"
+
+
+async def test_the_context_is_rolled_back_and_keeps_what_compensations_wrote(served: Served):
+    undo = leaf(reads=("x", "kept"), args={"refunded": "{{ x }} after {{ error.type }}"})
+    handle = await served.start(chain(a=step(undo=undo, args={"x": 1}), b=broken(served.task_queue)), {"x": 0})
+    await asyncio.wait([asyncio.ensure_future(handle.result())])
+    assert (await handle.query("context"))["data"] == {"x": 0, "refunded": "1 after NODE_FAILED"}
+    trail = await handle.query("history")
+    assert [entry["kind"] for entry in trail] == ["input", "node", "compensation", "rollback"]
+
+
+async def test_a_compensation_that_fails_is_named_with_its_reason(served: Served):
+    graph = chain(a=step(), b=step(undo=broken(f"undo {served.task_queue}")), c=broken(served.task_queue))
+    error = await served.error(graph)
+    told = error.details[0]
+    assert (told["compensated"], told["not_compensated"]) == (["a"], ["b"])
+    assert told["reasons"]["b"]["type"] == "NODE_FAILED"
+
+
+async def test_past_the_deadline_a_compensation_fails_and_the_others_are_tried_once(served: Served):
+    stuck = leaf("break", args={"name": f"undo {served.task_queue}", "how": "unforeseen"})
+    graph = chain(a=step(), b=step(undo=stuck), c=broken(served.task_queue))
+    error = await served.error({**graph, "saga": {"deadline": "500ms"}})
+    told = error.details[0]
+    assert (told["compensated"], told["not_compensated"]) == (["a"], ["b"])
+
+
+async def test_an_operator_decides_about_a_failed_compensation(served: Served):
+    graph = chain(a=step(), b=step(undo=broken(f"undo {served.task_queue}")), c=broken(served.task_queue))
+    handle = await served.start({**graph, "saga": {"on_compensation_failure": "pause"}})
+    status = await until_not_compensated(handle)
+    assert (status["status"], list(status["not_compensated"])) == ("compensating", ["b"])
+    await handle.execute_update("skip_node", {"node": "undo b"})
+    await asyncio.wait([asyncio.ensure_future(handle.result())])
+    status = await handle.query("status")
+    assert (status["status"], status["compensated"]) == ("failed", ["b", "a"])
+    assert "not_compensated" not in status
+
+
+async def test_what_is_cancelled_before_it_is_scheduled_is_not_undone(served: Served):
+    """`slow` is scheduled and cancelled by the same workflow task: the next node's items are no list."""
+    graph = {
+        "nodes": {
+            "first": step(),
+            "slow": step("dawdle", args={"name": served.task_queue}, heartbeat="1s"),
+            "wrong": {"type": "foreach", "items": "1", "body": {"nodes": {"w": put()}}},
+        },
+        "edges": [edge("first", "slow"), edge("first", "wrong")],
+    }
+    handle = await served.start(graph)
+    await asyncio.wait([asyncio.ensure_future(handle.result())])
+    assert list(await scheduled(served.client, handle)) == ["first", "undo first"]
+
+
+async def test_temporal_s_own_command_cancels_and_the_run_is_undone(served: Served, dev_server: DevServer):
+    slow = step("dawdle", args={"name": served.task_queue}, heartbeat="1s")
+    handle = await served.start(chain(a=step(args={"x": 1}), b=slow), {"x": 0})
+    await until_status(handle, "b", "running")
+    command = [temporal_command(), "workflow", "cancel", "--workflow-id", handle.id, "--address", dev_server.address]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+    assert await process.wait() == 0
+    await asyncio.wait([asyncio.ensure_future(handle.result())])
+    assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
+    assert await undone(served, handle) == ["b", "a"]
+    status = await handle.query("status")
+    assert (status["status"], status["compensated"]) == ("cancelled", ["b", "a"])
+    assert (await handle.query("context"))["data"] == {"x": 0}
+
+
+async def test_terminating_a_run_undoes_nothing(served: Served):
+    slow = step("dawdle", args={"name": served.task_queue}, heartbeat="1s")
+    handle = await served.start(chain(a=step(), b=slow))
+    await until_status(handle, "b", "running")
+    await handle.terminate()
+    assert await undone(served, handle) == []
+    assert (await events(handle))[-1].HasField("workflow_execution_terminated_event_attributes")
+
+
+async def test_steps_of_a_foreach_in_parallel_are_undone(served: Served):
+    body = chain(p=step(), q=step())
+    each = {"type": "foreach", "items": "[1, 2, 3]", "body": body}
+    graph = chain(a=step(), each=each, c=broken(served.task_queue))
+    error = await served.error({**graph, "saga": {"compensation": "parallel"}})
+    expected = {"a", *(f"each[{index}]/{name}" for index in range(3) for name in "pq")}
+    assert set(error.details[0]["compensated"]) == expected
