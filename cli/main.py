@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import commands, inspect
+from cli import commands, events, inspect
 from cli.report import show_error
 from errors import AnabranchError
 
@@ -47,6 +47,7 @@ app.command()(commands.dry_run)
 app.command("test")(commands.prove)
 app.command()(commands.run)
 app.command()(commands.worker)
+app.command()(events.events)
 app.command()(commands.dev)
 app.command()(commands.demo)
 

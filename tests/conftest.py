@@ -68,6 +68,13 @@ def memcached_url() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a NATS server with JetStream of this test process."""
+    with servers.nats(tmp_path_factory.mktemp("nats")) as url:
+        yield url
+
+
 @pytest.fixture
 async def client(dev_server: DevServer) -> Client:
     """A client of the dev server with our data converter, whatever server the environment names."""

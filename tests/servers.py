@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -68,6 +69,25 @@ def memcached() -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
+
+
+@contextmanager
+def nats(folder: Path, port: int | None = None) -> Iterator[str]:
+    """A NATS server with JetStream, whose streams are kept in the folder; its URL."""
+    port = port or free_port()
+    program = Path(sys.executable).parent / "nats-server"
+    process = subprocess.Popen(
+        [program, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", folder],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for_port(port)
+        yield f"nats://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def _wait_for_port(port: int, seconds: float = 10.0) -> None:

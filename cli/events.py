@@ -1,0 +1,126 @@
+"""`anabranch events`: runs of a graph from the events of NATS or Kafka, and their results to the next topic."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.arguments import TaskQueueOption
+from cli.inputs import settings
+from errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from events.address import Address
+    from events.consumer import Flow
+    from events.event import Reading
+    from events.service import Route
+    from settings import Settings
+
+_SUFFIX = ".dead"
+
+
+def events(
+    *,
+    source: Annotated[
+        str, typer.Option("--from", metavar="URL", help="nats://host:port/subject or kafka://host:port/topic.")
+    ],
+    graph: Annotated[str, typer.Option("--graph", metavar="NAME", help="The graph that each event starts.")],
+    target: Annotated[
+        str | None, typer.Option("--to", metavar="URL", help="Where resulting contexts go; else nowhere.")
+    ] = None,
+    dead_letter: Annotated[
+        str | None,
+        typer.Option("--dead-letter", metavar="TOPIC", help="Default: the topic of --to, else of --from, and `.dead`."),
+    ] = None,
+    consumer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Processes of one name share the events. Default: `anabranch-` and the graph."
+        ),
+    ] = None,
+    id_header: Annotated[
+        str, typer.Option(metavar="NAME", help="The header that holds an event's id.")
+    ] = "Anabranch-Event-Id",
+    id_field: Annotated[
+        str, typer.Option(metavar="PATH", help="Else the field of a JSON event that holds it; `order.id` goes inside.")
+    ] = "id",
+    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Events in hand at a time.")] = 32,
+    create: Annotated[
+        bool, typer.Option("--create/--no-create", help="Make the JetStream streams that do not exist.")
+    ] = True,
+    task_queue: TaskQueueOption = None,
+) -> None:
+    """Start a run for each event until Ctrl-C, and publish what becomes of it.
+
+    An event's id makes the workflow's id, so that an event that is delivered again starts nothing. It is acknowledged
+    when its run has durably started. What cannot be read, and runs that fail, go to the dead-letter topic.
+    """
+    from cli.logs import log_to_stderr
+    from context.values import parse_path
+    from events.event import Reading
+
+    chosen = settings(task_queue=task_queue)
+    reading = Reading(id_header, parse_path(id_field), chosen.max_context_size_bytes)
+    asked = _Asked(source, target, graph, dead_letter, consumer, create)
+    route, flow = _route(chosen, asked, reading, concurrency)
+    log_to_stderr(logging.INFO)
+    asyncio.run(_serve(chosen, route, flow))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    source: str
+    target: str | None
+    graph: str
+    dead_letter: str | None
+    consumer: str | None
+    create: bool
+
+
+def _route(chosen: Settings, asked: _Asked, reading: Reading, concurrency: int) -> tuple[Route, Flow]:
+    from events.address import check_topic, parse_address
+    from events.consumer import Flow
+    from events.service import Route, events_queue
+
+    origin = parse_address(asked.source, "--from")
+    results = None if asked.target is None else parse_address(asked.target, "--to")
+    sink = results or origin
+    failures = check_topic(sink.scheme, asked.dead_letter or sink.topic + _SUFFIX, "--dead-letter")
+    _check_apart(origin, results, sink, failures)
+    flow = Flow(
+        graph=asked.graph,
+        results=None if results is None else results.topic,
+        failures=failures,
+        task_queue=chosen.task_queue,
+        events_queue=events_queue(chosen.task_queue, asked.graph, origin),
+        reading=reading,
+        concurrency=concurrency,
+    )
+    consumer = asked.consumer or f"anabranch-{asked.graph.replace('.', '_')}"
+    return Route(origin, sink, consumer, asked.create), flow
+
+
+def _check_apart(origin: Address, results: Address | None, sink: Address, failures: str) -> None:
+    """Refuse a flow that would feed itself."""
+    if origin.servers != sink.servers or origin.scheme != sink.scheme:
+        return
+    for option, topic in (("--to", results.topic if results else None), ("--dead-letter", failures)):
+        if topic == origin.topic:
+            raise ConfigurationError(
+                f"the events come from {topic!r} too", place=option, suggestion="give another topic"
+            )
+
+
+async def _serve(chosen: Settings, route: Route, flow: Flow) -> None:
+    from cli.local import interruptible
+    from events.service import serve_events
+    from transport.client import connect
+
+    stop = asyncio.Event()
+    client = await connect(chosen)
+    with interruptible(lambda _: stop.set()):
+        await serve_events(client, flow, route, stop, max_cached_workflows=chosen.max_cached_workflows)

@@ -1,0 +1,179 @@
+"""Events in, runs started: each delivery is acknowledged when its run's start, or its dead letter, is durable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+from temporalio.client import Client
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from errors import AnabranchError, InputError, Unavailable
+from events.event import Event, Reading, read_event
+from events.event_workflow import EventRun, EventWorkflow, event_workflow_id
+from events.publishing import Publisher, event_context
+from events.source import Delivery, Source
+
+_FIRST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 10.0
+_REFUSED: Final = frozenset({RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.OUT_OF_RANGE})
+
+log = structlog.get_logger("anabranch.events")
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """From which events which graph is run, and where its results and failures go.
+
+    `task_queue` is where the graph's workers listen; `events_queue` is the flow's own, on which this process publishes.
+    """
+
+    graph: str
+    results: str | None
+    failures: str
+    task_queue: str
+    events_queue: str
+    reading: Reading = field(default_factory=Reading)
+    concurrency: int = 32
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a consumer has done since it started."""
+
+    started: int = 0
+    repeated: int = 0
+    dead: int = 0
+
+
+class Consumer:
+    """Starts a run for each event of a source, at most `concurrency` at a time."""
+
+    def __init__(self, source: Source, client: Client, publisher: Publisher, flow: Flow) -> None:
+        self._source = source
+        self._client = client
+        self._publisher = publisher
+        self._flow = flow
+        self._stop = asyncio.Event()
+        self._running: set[asyncio.Task[None]] = set()
+        self.counts = Counts()
+
+    def stop(self) -> None:
+        """Take no further events."""
+        self._stop.set()
+
+    async def consume(self) -> None:
+        """Until `stop`; what is in hand is then finished, or left unacknowledged where a service does not answer."""
+        pause = _FIRST_PAUSE
+        try:
+            while not self._stop.is_set():
+                try:
+                    await self._take()
+                    pause = _FIRST_PAUSE
+                except Unavailable as error:
+                    log.warning("the broker does not answer", reason=str(error), again_in=pause)
+                    pause = await self._rest(pause)
+        finally:
+            self._stop.set()
+            if self._running:
+                await asyncio.wait(self._running)
+            self._raise_failures(self._running)
+
+    async def _take(self) -> None:
+        """Fetch as many events as there is room for; wait for room where there is none."""
+        room = self._flow.concurrency - len(self._running)
+        if room > 0:
+            for delivery in await self._source.fetch(room):
+                self._running.add(asyncio.create_task(self._handle(delivery)))
+        if len(self._running) >= self._flow.concurrency:
+            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+        done = {task for task in self._running if task.done()}
+        self._running -= done
+        self._raise_failures(done)
+
+    def _raise_failures(self, tasks: set[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.result()
+
+    async def _handle(self, delivery: Delivery) -> None:
+        """Start a run, or bury the message; acknowledge it then, and only then."""
+        try:
+            event = read_event(delivery.message, self._flow.reading)
+        except AnabranchError as poison:
+            handled = await self._bury(delivery, poison)
+        else:
+            handled = await self._start(delivery, event)
+        if handled:
+            with suppress(Unavailable):  # then it is delivered again, and found to have been started
+                await delivery.acknowledge()
+
+    async def _start(self, delivery: Delivery, event: Event) -> bool:
+        try:
+            return await self._persist(delivery, lambda: self._start_workflow(event, delivery.message.position))
+        except InputError as refused:
+            return await self._bury(delivery, refused)
+
+    async def _bury(self, delivery: Delivery, poison: AnabranchError) -> bool:
+        message, flow = delivery.message, self._flow
+        log.warning("dead letter", position=message.position, code=poison.code, reason=str(poison))
+        buried = await self._persist(delivery, lambda: self._publisher.bury(message, flow.failures, flow.graph, poison))
+        self.counts.dead += buried
+        return buried
+
+    async def _persist(self, delivery: Delivery, attempt: Callable[[], Awaitable[None]]) -> bool:
+        """Try until it has been done; False where the consumer is stopped before."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await attempt()
+            except Unavailable as error:
+                log.warning("an event waits", position=delivery.message.position, reason=str(error), again_in=pause)
+                if self._stop.is_set():
+                    return False
+                with suppress(Unavailable):
+                    await delivery.keep()
+                pause = await self._rest(pause)
+            else:
+                return True
+
+    async def _start_workflow(self, event: Event, position: str) -> None:
+        flow = self._flow
+        run = EventRun(
+            graph=flow.graph,
+            event_id=event.id,
+            task_queue=flow.task_queue,
+            context=event_context(event.context),
+            format=event.format,
+            position=position,
+            results=flow.results,
+            failures=flow.failures,
+            trace=event.trace,
+        )
+        try:
+            await self._client.start_workflow(
+                EventWorkflow.run,
+                run,
+                id=event_workflow_id(flow.graph, event.id),
+                task_queue=flow.events_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                static_summary=f"{flow.graph} for event {position}",
+            )
+            self.counts.started += 1
+        except WorkflowAlreadyStartedError:
+            self.counts.repeated += 1
+        except RPCError as error:
+            if error.status in _REFUSED:
+                raise InputError(f"Temporal refuses the run: {error.message}", place=event.id[:64]) from error
+            raise Unavailable(f"Temporal does not start the run: {error.message}") from error
+
+    async def _rest(self, pause: float) -> float:
+        """Pause, or until the consumer is stopped; the next pause in seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), pause)
+        return min(pause * 2, _LONGEST_PAUSE)

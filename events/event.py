@@ -1,0 +1,113 @@
+"""A broker's message as an event: its id, the context that it carries, its trace. Everything else is poison."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from context.distributed import DistributedContext
+from context.propagation import extract
+from context.values import Json, Path
+from context.wire import MAX_CONTEXT_SIZE_BYTES, decode_json
+from errors import InputError, SizeLimitExceeded
+from events.source import Message
+
+Format = Literal["json", "msgpack"]
+CONTENT_TYPES: Final[dict[Format, str]] = {"json": "application/json", "msgpack": "application/msgpack"}
+MAX_ID_CHARACTERS: Final = 256
+_MSGPACK_TYPES: Final = frozenset({"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"})
+_CONTEXT_ARRAY: Final = b"\x93"
+"""How the MessagePack of a context begins: an array of three. No JSON text begins so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How events are read: the header and the path in JSON that hold the id, and the limit of the body."""
+
+    id_header: str = "Anabranch-Event-Id"
+    id_field: Path = ("id",)
+    max_bytes: int = MAX_CONTEXT_SIZE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a message says. `id` is the same however often it is delivered."""
+
+    id: str
+    context: DistributedContext
+    format: Format
+    trace: dict[str, str]
+
+
+def read_event(message: Message, reading: Reading) -> Event:
+    """The event of a message.
+
+    A context that comes in the header `Anabranch-Context` lies under the members of a JSON body. Raises InputError,
+    WireFormatError and SizeLimitExceeded for poison: a message that no redelivery will mend.
+    """
+    if len(message.body) > reading.max_bytes:
+        raise SizeLimitExceeded(
+            f"the event has {len(message.body)} bytes, over the limit of {reading.max_bytes}",
+            suggestion="send a reference instead of the content, or raise MAX_CONTEXT_SIZE_BYTES",
+        )
+    carried = extract(message.headers)
+    form = _format(message)
+    if form == "msgpack":
+        context = DistributedContext.deserialize(message.body, max_bytes=reading.max_bytes)
+        own_id: Json = f"{context.session_id}@{context.metadata.version}"
+    else:
+        data = decode_json(message.body, max_bytes=reading.max_bytes)
+        own_id = _at(data, reading.id_field)
+        context = DistributedContext("", data) if carried.context is None else carried.context
+        if carried.context is not None:
+            context.merge(data)
+    event_id = _event_id(message, reading, own_id)
+    context.session_id = context.session_id or event_id
+    return Event(event_id, context, form, dict(carried.trace))
+
+
+def encode_body(context: DistributedContext, form: Format, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> bytes:
+    """The body of an event: the context's data as JSON, or the whole context as MessagePack.
+
+    Raises WireFormatError and SizeLimitExceeded.
+    """
+    packed = context.serialize(max_bytes=max_bytes)
+    if form == "msgpack":
+        return packed
+    return json.dumps(context.data, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _format(message: Message) -> Format:
+    declared = next((value for name, value in message.headers.items() if name.lower() == "content-type"), "")
+    media_type = declared.partition(";")[0].strip().lower()
+    if media_type in _MSGPACK_TYPES:
+        return "msgpack"
+    if media_type == "application/json" or media_type.endswith("+json"):
+        return "json"
+    return "msgpack" if message.body.startswith(_CONTEXT_ARRAY) else "json"
+
+
+def _at(data: Json, path: Path) -> Json:
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
+
+
+def _event_id(message: Message, reading: Reading, own_id: Json) -> str:
+    headers = {name.lower(): value for name, value in message.headers.items()}
+    for found in (headers.get(reading.id_header.lower()), own_id, message.message_id, message.position):
+        if found is not None and found != "":
+            return _checked_id(found)
+    raise InputError("the event has no id, and no position either")
+
+
+def _checked_id(found: Json) -> str:
+    if isinstance(found, bool) or not isinstance(found, str | int):
+        raise InputError(f"the event's id is of type {type(found).__name__}", suggestion="an id is text or an integer")
+    text = str(found)
+    if len(text) > MAX_ID_CHARACTERS or not text.isprintable():
+        raise InputError(
+            f"{text[:40]!r}… is no event id", suggestion=f"an id is at most {MAX_ID_CHARACTERS} printable characters"
+        )
+    return text

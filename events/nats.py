@@ -1,0 +1,218 @@
+"""NATS JetStream: a durable pull consumer as the source, publications with `Nats-Msg-Id` as the sink."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final, Self
+
+import structlog
+
+from errors import ConfigurationError, SizeLimitExceeded, Unavailable
+from events.address import Address
+from events.source import Message, Outgoing
+
+try:
+    import nats
+    from nats.aio.client import Client as Connection
+    from nats.aio.msg import Msg
+    from nats.errors import ConnectionClosedError
+    from nats.errors import Error as NatsError
+    from nats.errors import TimeoutError as NatsTimeout
+    from nats.js import JetStreamContext
+    from nats.js.api import ConsumerConfig, StreamConfig
+    from nats.js.errors import NotFoundError
+except ImportError as missing:
+    raise ConfigurationError(
+        "NATS needs a package that is not installed", suggestion="pip install 'anabranch[nats]'"
+    ) from missing
+
+_ACK_WAIT: Final = 30.0
+_DUPLICATE_WINDOW: Final = 3600.0
+_FETCH_SECONDS: Final = 1.0
+_ANSWER_SECONDS: Final = 5.0
+_CONNECT_SECONDS: Final = 5.0
+_HEADERS_AROUND: Final = len(b"NATS/1.0\r\n\r\n")
+_STREAM_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
+
+log = structlog.get_logger("anabranch.events.nats")
+
+
+class NatsDelivery:
+    """One delivery of a JetStream message."""
+
+    __slots__ = ("_message", "_raw")
+
+    def __init__(self, raw: Msg) -> None:
+        self._raw = raw
+        metadata = raw.metadata
+        headers = dict(raw.headers or {})
+        self._message = Message(
+            body=raw.data,
+            headers=headers,
+            position=f"{metadata.stream}-{metadata.sequence.stream}",
+            message_id=headers.get("Nats-Msg-Id"),
+        )
+
+    @property
+    def message(self) -> Message:
+        """What was delivered."""
+        return self._message
+
+    async def acknowledge(self) -> None:
+        """Say that it need not be delivered again. Raises Unavailable."""
+        with _translated("acknowledging"):
+            await self._raw.ack()
+
+    async def keep(self) -> None:
+        """Start the wait for an acknowledgement anew. Raises Unavailable."""
+        with _translated("asking for time"):
+            await self._raw.in_progress()
+
+
+class NatsSource:
+    """Pulls from a durable consumer, which several processes of one name share."""
+
+    def __init__(self, connection: Connection, subscription: JetStreamContext.PullSubscription) -> None:
+        self._connection = connection
+        self._subscription = subscription
+
+    @classmethod
+    async def open(cls, address: Address, consumer: str, *, create: bool, ack_wait: float = _ACK_WAIT) -> Self:
+        """The source of a subject, from its stream's first message on where the consumer is new.
+
+        A message is delivered again when it was not acknowledged for `ack_wait` seconds. Where no stream holds the
+        subject one is made if `create` allows it. Raises ConfigurationError and Unavailable.
+        """
+        connection = await _connect(address)
+        try:
+            stream = connection.jetstream(timeout=_ANSWER_SECONDS)
+            name = await _stream_of(stream, address.topic, create=create)
+            with _translated("subscribing"):
+                config = ConsumerConfig(ack_wait=ack_wait, max_ack_pending=10_000)
+                subscription = await stream.pull_subscribe(address.topic, durable=consumer, stream=name, config=config)
+        except BaseException:
+            await connection.close()
+            raise
+        return cls(connection, subscription)
+
+    async def fetch(self, limit: int) -> Sequence[NatsDelivery]:
+        """At most `limit` deliveries; none where there was nothing for a second.
+
+        Raises Unavailable, and ConfigurationError where the server has closed the connection for good.
+        """
+        with _translated("fetching"):
+            try:
+                return [NatsDelivery(raw) for raw in await self._subscription.fetch(limit, timeout=_FETCH_SECONDS)]
+            except TimeoutError:
+                return []
+            except ConnectionClosedError as closed:
+                raise ConfigurationError(
+                    f"NATS has closed the connection for good: {self._connection.last_error}",
+                    suggestion="look at the credentials and limits of this user",
+                ) from closed
+
+    async def aclose(self) -> None:
+        """Flush the acknowledgements and leave."""
+        await _leave(self._connection)
+
+
+class NatsSink:
+    """Publishes to JetStream subjects. A message whose id the stream knows already is not stored again."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._stream = connection.jetstream(timeout=_ANSWER_SECONDS)
+
+    @classmethod
+    async def open(cls, address: Address, topics: Sequence[str], *, create: bool) -> Self:
+        """A sink for these subjects of one server. Raises ConfigurationError and Unavailable."""
+        connection = await _connect(address)
+        try:
+            stream = connection.jetstream(timeout=_ANSWER_SECONDS)
+            for topic in topics:
+                await _stream_of(stream, topic, create=create)
+        except BaseException:
+            await connection.close()
+            raise
+        return cls(connection)
+
+    async def publish(self, message: Outgoing) -> None:
+        """Returns when the stream has stored the message, or had it. Raises Unavailable and SizeLimitExceeded."""
+        headers = {**message.headers, "Nats-Msg-Id": message.id}
+        self._check_size(message, headers)
+        with _translated(f"publishing to {message.topic!r}"):
+            await self._stream.publish(message.topic, message.body, headers=headers)
+
+    def _check_size(self, message: Outgoing, headers: Mapping[str, str]) -> None:
+        """The server closes the connection on a message that is too large, and counts headers, unlike the client."""
+        lines = sum(len(f"{name}: {value}\r\n".encode()) for name, value in headers.items())
+        size = len(message.body) + lines + _HEADERS_AROUND
+        if size > self._connection.max_payload:
+            raise SizeLimitExceeded(
+                f"the message has {size} bytes with its headers, over NATS's limit of {self._connection.max_payload}",
+                place=message.topic,
+                suggestion="raise the server's max_payload, or keep large values elsewhere",
+            )
+
+    async def aclose(self) -> None:
+        """Flush and leave."""
+        await _leave(self._connection)
+
+
+async def _connect(address: Address) -> Connection:
+    async def note(error: Exception) -> None:
+        log.warning("connection", server=str(address), reason=type(error).__name__)
+
+    options: dict[str, Any] = {"user": address.user, "password": address.password}
+    if address.user and address.password is None:
+        options = {"token": address.user}
+    with _translated("connecting"):
+        try:
+            connecting = nats.connect(
+                [f"nats://{server}" for server in address.servers],
+                name="anabranch events",
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.5,
+                connect_timeout=_CONNECT_SECONDS,
+                error_cb=note,
+                **options,
+            )
+            return await asyncio.wait_for(connecting, _CONNECT_SECONDS)  # by itself it would try for ever
+        except OSError as error:
+            raise Unavailable(f"no NATS server answers: {error}", place=str(address)) from error
+
+
+async def _stream_of(stream: JetStreamContext, subject: str, *, create: bool) -> str:
+    with _translated("looking for a stream"):
+        try:
+            return await stream.find_stream_name_by_subject(subject)
+        except NotFoundError:
+            if not create:
+                raise ConfigurationError(
+                    f"no JetStream stream holds the subject {subject!r}",
+                    suggestion="add it to a stream's subjects, or leave out --no-create",
+                ) from None
+        name = _STREAM_NAME.sub("_", subject)
+        await stream.add_stream(StreamConfig(name=name, subjects=[subject], duplicate_window=_DUPLICATE_WINDOW))
+        log.info("stream created", stream=name, subject=subject)
+        return name
+
+
+async def _leave(connection: Connection) -> None:
+    with suppress(NatsError, TimeoutError, OSError):
+        await asyncio.wait_for(connection.flush(), _ANSWER_SECONDS)
+    await connection.close()
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    """The client's errors as ours."""
+    try:
+        yield
+    except (NatsTimeout, TimeoutError) as late:
+        raise Unavailable(f"NATS did not answer while {doing}", suggestion="is JetStream on?") from late
+    except NatsError as error:
+        raise Unavailable(f"NATS failed while {doing}: {error}") from error

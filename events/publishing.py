@@ -1,0 +1,103 @@
+"""The activity `publish_event`, and what published messages look like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, cast
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from context.distributed import ContextMetadata, DistributedContext
+from context.wire import MAX_CONTEXT_SIZE_BYTES
+from errors import AnabranchError, SizeLimitExceeded
+from events.event import CONTENT_TYPES, Format, encode_body
+from events.event_workflow import PUBLISH, EventContext, Publication, run_id
+from events.source import Message, Outgoing, Sink
+
+EVENT_ID: Final = "Anabranch-Event-Id"
+SESSION_ID: Final = "Anabranch-Session-Id"
+VERSION: Final = "Anabranch-Context-Version"
+GRAPH: Final = "Anabranch-Graph"
+RUN: Final = "Anabranch-Run"
+SOURCE: Final = "Anabranch-Source"
+CODE: Final = "Anabranch-Error-Code"
+REASON: Final = "Anabranch-Error-Reason"
+BODY_LEFT_OUT: Final = "Anabranch-Body-Left-Out"
+_LONGEST_REASON: Final = 1000
+
+
+class Publisher:
+    """Publishes the outcomes of runs, and events that nothing can be made of."""
+
+    def __init__(self, sink: Sink, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> None:
+        self._sink = sink
+        self._max_bytes = max_bytes
+
+    @activity.defn(name=PUBLISH)
+    async def publish(self, publication: Publication) -> None:
+        """Publish a run's context, or the dead letter of a run that failed."""
+        try:
+            if publication.code is None:
+                await self._sink.publish(self._outgoing(publication))
+            else:
+                await self._bury(self._outgoing(publication))
+        except AnabranchError as error:
+            raise ApplicationError(str(error), type=error.code, non_retryable=not error.retryable) from error
+
+    async def bury(self, message: Message, topic: str, graph: str, error: AnabranchError) -> None:
+        """Publish a poison message as it came, with the reason. Raises Unavailable."""
+        headers = {name: value for name, value in message.headers.items() if not _is_reserved(name)}
+        headers |= {GRAPH: graph, SOURCE: message.position, CODE: error.code, REASON: _line(str(error))}
+        await self._bury(Outgoing(topic, message.body, f"dead/{graph}:{message.position}", message.position, headers))
+
+    async def _bury(self, letter: Outgoing) -> None:
+        try:
+            await self._sink.publish(letter)
+        except SizeLimitExceeded:
+            headers = {**letter.headers, BODY_LEFT_OUT: f"{len(letter.body)} bytes"}
+            await self._sink.publish(Outgoing(letter.topic, b"", letter.id, letter.key, headers))
+
+    def _outgoing(self, publication: Publication) -> Outgoing:
+        run, context = publication.run, _context(publication.context)
+        form = cast("Format", run.format)
+        headers = {
+            **run.trace,
+            "Content-Type": CONTENT_TYPES[form],
+            EVENT_ID: run.event_id,
+            SESSION_ID: context.session_id,
+            VERSION: str(context.metadata.version),
+            GRAPH: run.graph,
+            RUN: run_id(run.graph, run.event_id),
+        }
+        message_id = run_id(run.graph, run.event_id)
+        if publication.code is not None:
+            headers |= {SOURCE: run.position, CODE: publication.code, REASON: _line(publication.reason or "")}
+            message_id = f"dead/{message_id}"
+        body = encode_body(context, form, max_bytes=self._max_bytes)
+        return Outgoing(publication.topic, body, message_id, context.session_id, _lines(headers))
+
+
+def event_context(context: DistributedContext) -> EventContext:
+    """A context as a run's input has it."""
+    created_at, updated_at, version, modified_by, tags = context.metadata
+    return EventContext(context.session_id, context.data, created_at, updated_at, version, modified_by, list(tags))
+
+
+def _context(given: EventContext) -> DistributedContext:
+    metadata = ContextMetadata(given.created_at, given.updated_at, given.version, given.modified_by, tuple(given.tags))
+    return DistributedContext(given.session_id, given.data, metadata)
+
+
+def _is_reserved(name: str) -> bool:
+    """Whether a header means something to the broker, and would mean it again."""
+    return name.lower().startswith("nats-")
+
+
+def _lines(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: _line(value) for name, value in headers.items()}
+
+
+def _line(text: str) -> str:
+    """Text as a header's value: one line of printable characters."""
+    return "".join(char if char.isprintable() else " " for char in text)[:_LONGEST_REASON]

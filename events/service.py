@@ -1,0 +1,102 @@
+"""One flow of events as a process serves it: a source, a sink, a consumer, and the worker that publishes."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from events.address import Address
+from events.consumer import Consumer, Counts, Flow
+from events.event_workflow import EventWorkflow
+from events.publishing import Publisher
+from events.source import Sink, Source
+
+_GRACE: Final = timedelta(seconds=10)
+
+log = structlog.get_logger("anabranch.events")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The brokers of a flow. `consumer` names the durable consumer or group that shares the events.
+
+    Where `create` holds, JetStream streams that do not exist are made.
+    """
+
+    source: Address
+    sink: Address
+    consumer: str
+    create: bool = True
+
+
+async def serve_events(
+    client: Client, flow: Flow, route: Route, stop: asyncio.Event, *, max_cached_workflows: int = 1000
+) -> Counts:
+    """Consume and publish until `stop`, then finish what was begun. Raises ConfigurationError, Unavailable."""
+    async with AsyncExitStack() as stack:
+        topics = [topic for topic in (flow.results, flow.failures) if topic is not None]
+        sink = await open_sink(route.sink, topics, create=route.create)
+        stack.push_async_callback(sink.aclose)
+        source = await open_source(route.source, route.consumer, create=route.create)
+        stack.push_async_callback(source.aclose)
+        publisher = Publisher(sink, max_bytes=flow.reading.max_bytes)
+        consumer = Consumer(source, client, publisher, flow)
+        await stack.enter_async_context(_worker(client, flow, publisher, max_cached_workflows))
+        log.info("consuming", source=str(route.source), graph=flow.graph, results=flow.results, failures=flow.failures)
+        consuming = asyncio.create_task(consumer.consume())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        consumer.stop()
+        await consuming
+        log.info(
+            "stopped", started=consumer.counts.started, repeated=consumer.counts.repeated, dead=consumer.counts.dead
+        )
+        return consumer.counts
+
+
+async def open_source(address: Address, consumer: str, *, create: bool) -> Source:
+    """The source of an address. Raises ConfigurationError and Unavailable."""
+    if address.broker == "nats":
+        from events.nats import NatsSource
+
+        return await NatsSource.open(address, consumer, create=create)
+    from events.kafka import KafkaSource
+
+    return await KafkaSource.open(address, consumer)
+
+
+async def open_sink(address: Address, topics: list[str], *, create: bool) -> Sink:
+    """The sink of an address's broker. Raises ConfigurationError and Unavailable."""
+    if address.broker == "nats":
+        from events.nats import NatsSink
+
+        return await NatsSink.open(address, topics, create=create)
+    from events.kafka import KafkaSink
+
+    return await KafkaSink.open(address)
+
+
+def events_queue(task_queue: str, graph: str, source: Address) -> str:
+    """The task queue of a flow: processes that consume the same topic for the same graph share it."""
+    return f"{task_queue}/events/{graph}/{source.broker}/{source.topic}"
+
+
+def _worker(client: Client, flow: Flow, publisher: Publisher, max_cached_workflows: int) -> Worker:
+    return Worker(
+        client,
+        task_queue=flow.events_queue,
+        workflows=[EventWorkflow],
+        activities=[publisher.publish],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_cached_workflows=max_cached_workflows,
+        max_concurrent_activities=flow.concurrency,
+        graceful_shutdown_timeout=_GRACE,
+    )

@@ -1,0 +1,76 @@
+"""What any broker offers: a source of deliveries, and a sink to publish to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An event as the broker holds it.
+
+    `position` is where it stands (`ORDERS-17`: stream and sequence; `orders-0-42`: topic, partition, offset);
+    `message_id` is the id that its publisher gave to the broker, where the broker knows such a thing.
+    """
+
+    body: bytes
+    headers: Mapping[str, str]
+    position: str
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to publish. The broker tells duplicates by `id`, where it can; `key` keeps a session in order."""
+
+    topic: str
+    body: bytes
+    id: str
+    key: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Delivery(Protocol):
+    """One delivery of a message; the broker delivers it again until it is acknowledged."""
+
+    @property
+    def message(self) -> Message:
+        """What was delivered."""
+        ...
+
+    async def acknowledge(self) -> None:
+        """Say that it need not be delivered again."""
+        ...
+
+    async def keep(self) -> None:
+        """Say that it is still being worked on."""
+        ...
+
+
+class Source(Protocol):
+    """Delivers the events of a topic, to one of those who share a consumer's name. Reconnects by itself."""
+
+    async def fetch(self, limit: int) -> Sequence[Delivery]:
+        """At most `limit` deliveries; none where there was nothing for a second. Raises Unavailable."""
+        ...
+
+    async def aclose(self) -> None:
+        """Flush the acknowledgements and leave."""
+        ...
+
+
+class Sink(Protocol):
+    """Publishes to a broker's topics. Reconnects by itself."""
+
+    async def publish(self, message: Outgoing) -> None:
+        """Returns when the broker has stored the message.
+
+        Raises Unavailable, and SizeLimitExceeded where the broker takes no message of this size.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Flush and leave."""
+        ...
