@@ -28,6 +28,8 @@ from workflows.commands import (
 from workflows.machine import Machine
 
 MAX_STEPS = 100_000
+LAST_MOMENT = 253_402_300_799_000
+"""The end of the year 9999, in Unix milliseconds: no later time can be written."""
 Work: TypeAlias = RunNode | StartTimer | AskPerson | AskConflict | StartChild
 
 
@@ -89,8 +91,8 @@ def drive(
     """Run to the end, from the time `at` on.
 
     What stands in `order` ends in this order, each at least a millisecond after the one before. The run is cancelled
-    as soon as the work at `cancel_after` has ended. Raises SizeLimitExceeded after `max_steps` pieces of work,
-    InputError for an order that no run can have.
+    as soon as the work at `cancel_after` has ended. Raises SizeLimitExceeded after `max_steps` pieces of work or the
+    year 9999, InputError for an order that no run can have.
     """
     driver = _Driver(machine, answer_of, at, deque(order), cancel_after)
     driver.obey(machine.start(at))
@@ -130,6 +132,8 @@ class _Driver:
 
     def answer_next(self) -> None:
         step = self._next()
+        if step.ended > LAST_MOMENT:
+            raise SizeLimitExceeded("the run would last beyond the year 9999", place=f"node {step.work.address!r}")
         self.now = max(self.now, step.ended)
         self.steps.append(replace(step, ended=self.now))
         self.obey(self._tell(step))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from cli.outcomes import Outcome
 from cli.test_kit.addresses import END, UNDO, has_body, known, node_at, static
 from cli.test_kit.model import TIMEOUT, Case, Expectation
+from context.values import Json
 from errors import Problem, SchemaViolation
 from graph.model import AiNode, ApprovalNode, GraphNode, Node, WaitNode
 from graph.plan import Plan
@@ -94,6 +95,7 @@ def _refusal(node: Node, address: str, outcome: Outcome, plan: Plan) -> tuple[st
 
 def _impossible(node: Node, address: str, outcome: Outcome) -> tuple[str, str] | None:
     """Why a model or a person cannot answer so: the node's own schema refuses it."""
+    answer: Json
     if isinstance(node, AiNode) and node.output is None and outcome.set is not None:
         schema, answer = node.output_schema, dict(outcome.set)
     elif isinstance(node, ApprovalNode) and "answer" in outcome.model_fields_set:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cli.report import out, show_error, show_finding
+from cli.report import err, out, plain, show_error, show_finding
 from cli.rules import rule_evaluator
 from cli.test_kit.coverage import Share
 from cli.test_kit.file import TestFile, read_test_file, test_files
@@ -22,7 +22,8 @@ def run_tests(paths: list[Path], *, fail_each_node: bool, min_coverage: float | 
     with rule_evaluator() as evaluate:
         session = Session(evaluate, fail_each_node)
         for file in files:
-            results.append(session.run(file))
+            with err().status(plain(file.path)):
+                results.append(session.run(file))
             if not as_json:
                 show_file(results[-1])
     shares = {_named(name): coverage.shares() for name, coverage in session.coverage.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BeforeValidator, Field, JsonValue
@@ -11,7 +11,8 @@ from cli.outcomes import Outcome
 from graph.model import JsonObject, Model
 
 TIMEOUT = "timeout"
-EPOCH = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def _outcome(value: object) -> object:
@@ -80,7 +81,9 @@ class Case(Model):
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     input: JsonObject | str = Field(default_factory=dict, description="The data, or a JSON or YAML file with it")
-    at: Annotated[AwareDatetime, BeforeValidator(_time)] = Field(EPOCH, description="When the run starts")
+    at: Annotated[AwareDatetime, Field(ge=_EARLIEST, le=_LATEST), BeforeValidator(_time)] = Field(
+        EPOCH, description="When the run starts"
+    )
     outcomes: Outcomes = Field(default_factory=dict)
     order: tuple[str, ...] = Field((), description="Addresses in the order in which they end")
     choose: Choices = Field(default_factory=dict)

@@ -129,3 +129,9 @@ def _changes(values: Mapping[str, Any]) -> Any:
     from context.changes import ChangeSet
 
     return ChangeSet(base_version=0, set={(key,): value for key, value in values.items()})
+
+
+def test_a_run_does_not_outlast_the_year_9999() -> None:
+    loop = {"type": "while", "while": "true", "body": {"nodes": {"decade": {"type": "wait", "for": "3650d"}}}}
+    with pytest.raises(SizeLimitExceeded, match=r"node 'loop\[803\]/decade': the run would last beyond the year 9999"):
+        driven({"loop": loop}, [], by_address({}))

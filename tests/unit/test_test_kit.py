@@ -621,6 +621,10 @@ def problems(result: Result) -> list[str]:
             ],
         ),
         ("- {name: t, at: noon, expect: {}}", [":4:19: `tests.0.at` must be a valid datetime"]),
+        (
+            "- {name: t, at: 0001-01-01T00:00:00Z, expect: {}}",
+            [":4:19: `tests.0.at` must be greater than or equal to 1970-01-01"],
+        ),
         ("- {name: t, at: 12, expect: {}}", [":4:19: `tests.0.at` is wrong: not a time such as"]),
         (
             "- {name: t, input: none.json, expect: {}}",
@@ -681,3 +685,13 @@ def test_a_folder_without_tests_is_an_error(tmp_path: Path) -> None:
     result = anabranch("test", tmp_path)
     assert result.exit_code == 1
     assert "the folder has no `*.test.yaml` file" in result.stderr
+
+
+def test_a_path_that_cannot_be_read_is_an_error_of_the_test(run: Run) -> None:
+    result = run(graph(f"a: {LEAF}"), "- {name: t, outcomes: {a: {}}, expect: {absent: ['x\\']}}")
+    assert "ends in a lone backslash" in result["error"]["message"]
+
+
+def test_names_are_shown_without_what_would_move_the_cursor_or_colour_the_screen(run: Run) -> None:
+    result = run(graph(f"a: {LEAF}"), '- {name: "[red]\\u202e", outcomes: {a: {}}, expect: {}}', "")
+    assert result.stdout.splitlines()[1] == "  ✔ [red]\\u202e"
