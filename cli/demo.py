@@ -14,6 +14,7 @@ from temporalio.client import Client, WorkflowFailureError
 from cli.dev import EXAMPLES
 from cli.failure import describe, show_failure
 from cli.inputs import json_object, settings
+from cli.live import LiveRun
 from cli.local import embedded_server, environment, first_of, interruptible, worker_beside
 from cli.report import out, plain
 from cli.versions import versions_table
@@ -93,7 +94,7 @@ async def _place(
         static_details=loaded.graph.description,
     )
     result: asyncio.Future[Any] = asyncio.ensure_future(handle.result())
-    drawing = asyncio.create_task(draw(handle, loaded.graph, result))
+    drawing = asyncio.create_task(draw(handle, LiveRun(loaded.graph, workflow_id), result))
     await first_of(result, worker=worker)
     await drawing
     try:

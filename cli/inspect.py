@@ -84,6 +84,7 @@ def visualize(
     drawn = _drawn(loaded.graph, chosen, details=details)
     if output is None:
         _write_out(drawn)
+        _hint_if_too_wide(drawn, chosen)
         return
     try:
         output.write_bytes(drawn)
@@ -138,6 +139,14 @@ def _drawn(graph: Graph, form: Format, *, details: bool) -> bytes:
     if isinstance(drawn, bytes):
         return drawn
     return (drawn if drawn.endswith("\n") else drawn + "\n").encode()
+
+
+def _hint_if_too_wide(drawn: bytes, form: Format) -> None:
+    screen = out()
+    if form is not Format.BOXES or not screen.is_terminal:
+        return
+    if max(map(len, drawn.decode().splitlines()), default=0) > screen.width:
+        err().print("This is wider than the terminal: pipe it into `less -S`, or draw it with --output graph.svg.")
 
 
 def _write_out(drawn: bytes) -> None:

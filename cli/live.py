@@ -46,7 +46,7 @@ class LiveRun:
         self._types = {name: node.type for name, node in graph.nodes.items()}
         self._status: Mapping[str, Any] = {}
         self._wrote: dict[str, list[str]] = {}
-        self._note = ""
+        self._note = self._said = ""
         self._over = False
         self._spinner = Spinner("dots", style="cyan")
         self._live = Live(
@@ -60,7 +60,7 @@ class LiveRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over = True
+        self._over, self._said = True, ""
         self._live.vertical_overflow = "visible"
         self._live.stop()
 
@@ -83,6 +83,10 @@ class LiveRun:
         """Say that the run's state cannot be read now, and why."""
         self._note = f"waiting for a worker that answers ({plain(message)})"
 
+    def say(self, text: str) -> None:
+        """Keep a line below the tree."""
+        self._said = text
+
     @property
     def _nodes(self) -> Mapping[str, dict[str, Any]]:
         nodes: Mapping[str, dict[str, Any]] = self._status.get("nodes", {})
@@ -100,7 +104,8 @@ class LiveRun:
             table.add_row(
                 self._name(row.rails, row.node, node), self._types[row.node], _took(node), self._told(row.node)
             )
-        return Group(self._head(), table, *([Text(self._note, "yellow")] if self._note else []))
+        below = [Text(text, "yellow") for text in (self._note, self._said) if text]
+        return Group(self._head(), table, *below)
 
     def _in_sight(self) -> list[Any]:
         """All rows, or while it runs on a small screen those round the last node that has started."""

@@ -14,12 +14,13 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
 
 from cli.local import embedded_server, worker_beside
 from cli.report import err, plain, show_finding
 from cli.watch import Watch
 from context.values import Json
-from errors import InputError
+from errors import InputError, Unavailable
 from graph.load import canonical
 from graph.model import Graph
 from settings import Settings
@@ -49,29 +50,36 @@ class Place:
 
 
 async def execute(order: Order) -> int:
-    """Start the run, watch it and print its result; returns the exit code."""
-    async with _place(order) as place:
-        handle = await _start(order, place.client)
-        if not order.follow:
-            where = "an embedded server" if place.embedded else place.client.service_client.config.target_host
-            err().print(f"started {plain(order.workflow_id)} on {plain(where)}", markup=False)
-        watch = Watch(handle, order.graph, place.worker, follow=order.follow, as_json=order.as_json)
-        return await watch.until_over(cancel_on_interrupt=place.embedded)
+    """Start the run, watch it and print its result; returns the exit code.
+
+    Raises Unavailable when the server does not answer or refuses, InputError for an id that is taken.
+    """
+    try:
+        async with _place(order) as place:
+            handle = await _start(order, place.client)
+            if not order.follow:
+                where = "an embedded server" if place.embedded else place.client.service_client.config.target_host
+                err().print(f"started {plain(order.workflow_id)} on {plain(where)}", markup=False)
+            watch = Watch(handle, order.graph, place.worker, follow=order.follow, as_json=order.as_json)
+            return await watch.until_over(cancel_on_interrupt=place.embedded)
+    except RPCError as error:
+        mend = "look at the namespace and the credentials that TEMPORAL_* or the profile name"
+        raise Unavailable(f"the Temporal server refuses: {error.message}", suggestion=mend) from error
 
 
 @asynccontextmanager
 async def _place(order: Order) -> AsyncIterator[Place]:
+    embedded, worker = named_address() is None, None
     async with AsyncExitStack() as stack:
-        embedded = named_address() is None
-        if embedded:
-            _, client = await stack.enter_async_context(embedded_server(order.settings))
-        else:
-            client = await connect(order.settings)
-        worker = None
-        if embedded or order.worker:
-            worker = await stack.enter_async_context(worker_beside(order.settings, client))
-        else:
-            await _warn_without_worker(client, order.settings.task_queue)
+        with err().status("starting a Temporal server and a worker" if embedded else "connecting"):
+            if embedded:
+                _, client = await stack.enter_async_context(embedded_server(order.settings))
+            else:
+                client = await connect(order.settings)
+            if embedded or order.worker:
+                worker = await stack.enter_async_context(worker_beside(order.settings, client))
+            else:
+                await _warn_without_worker(client, order.settings.task_queue)
         yield Place(client, embedded, worker)
 
 

@@ -36,9 +36,8 @@ class Watch:
         as_json: bool,
     ) -> None:
         self._handle = handle
-        self._graph = graph
         self._worker = worker
-        self._follow = follow
+        self._live = LiveRun(graph, handle.id) if follow else None
         self._as_json = as_json
         self._interrupts = 0
         self._leave = asyncio.Event()
@@ -64,10 +63,10 @@ class Watch:
 
     @asynccontextmanager
     async def _drawing(self, result: asyncio.Future[Any]) -> AsyncIterator[asyncio.Task[None] | None]:
-        if not self._follow:
+        if self._live is None:
             yield None
             return
-        task = asyncio.create_task(draw(self._handle, self._graph, result))
+        task = asyncio.create_task(draw(self._handle, self._live, result))
         try:
             yield task
         finally:
@@ -79,8 +78,14 @@ class Watch:
         if not cancel or self._interrupts > 1:
             self._leave.set()
         else:
-            err().print("cancelling the run; Ctrl-C again leaves at once")
+            self._say("cancelling the run; Ctrl-C again leaves at once")
             self._cancelling = asyncio.ensure_future(self._handle.cancel())
+
+    def _say(self, text: str) -> None:
+        if self._live is None:
+            err().print(text)
+        else:
+            self._live.say(text)
 
     def _left(self) -> int:
         err().print(f"left; see how it goes on with `temporal workflow show --workflow-id {plain(self._handle.id)}`")
@@ -107,9 +112,9 @@ class Watch:
             screen.file.write(text + "\n")
 
 
-async def draw(handle: WorkflowHandle[Any, Any], graph: Graph, over: asyncio.Future[Any]) -> None:
+async def draw(handle: WorkflowHandle[Any, Any], live: LiveRun, over: asyncio.Future[Any]) -> None:
     """Draw a run on standard error until it is over."""
-    with LiveRun(graph, handle.id) as live:
+    with live:
         while not over.done():
             await _look(handle, live)
             await asyncio.wait({over}, timeout=_POLL_SECONDS)

@@ -6,8 +6,9 @@ import asyncio
 import json
 import re
 import signal
+import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,37 @@ def test_a_named_server_that_does_not_answer_is_an_error(graph: Path) -> None:
     with anabranch("run", graph, "--set", "n=1", environ={"TEMPORAL_ADDRESS": "127.0.0.1:9"}) as command:
         assert command.leave() == 1
         assert command.stderr.startswith("error[UNAVAILABLE]: 127.0.0.1:9: no Temporal server answers")
+
+
+def test_a_namespace_that_is_not_there_is_an_error(graph: Path, named: Mapping[str, str]) -> None:
+    with anabranch("run", graph, "--set", "n=1", environ={**named, "TEMPORAL_NAMESPACE": "nowhere"}) as command:
+        assert command.leave() == 1
+        assert command.stderr.startswith("error[UNAVAILABLE]: the Temporal server refuses: ")
+        assert "Traceback" not in command.stderr
+
+
+@pytest.fixture
+def silent_service() -> Iterator[socket.socket]:
+    """A TCP service that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(60)
+        yield listener
+
+
+@pytest.mark.parametrize(("interrupts", "told"), [(1, "error[CANCELLED]"), (2, "left; see how it goes on")])
+def test_an_interrupt_reaches_an_activity_that_hangs_and_a_second_one_does_not_wait_for_it(
+    tmp_path: Path, silent_service: socket.socket, interrupts: int, told: str
+) -> None:
+    path = tmp_path / "hangs.yaml"
+    url = f"http://127.0.0.1:{silent_service.getsockname()[1]}"
+    path.write_text(f"name: hangs\nnodes: {{call: {{type: http, url: '{url}', timeout: 10m}}}}\n", encoding="utf-8")
+    with anabranch("run", path, environ={"HTTP_ALLOW_PRIVATE": "true"}) as command:
+        connection, _ = silent_service.accept()
+        with connection:
+            command.signal(signal.SIGINT)
+            command.wait_for("cancelling the run")
+            for _ in range(interrupts - 1):
+                command.signal(signal.SIGINT)
+            assert command.leave(30) == 130
+        assert told in command.stderr
+        assert command.processes() == set()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -131,6 +133,17 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path: Path) 
     result = anabranch("validate", path)
     assert result.exit_code == 1
     assert not set(result.output) & {"\x1b", "\u202e", "\x07"}
+
+
+def test_validating_a_plain_graph_waits_for_no_heavy_library(sum_file: Path) -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from cli.main import app\n"
+        f"assert CliRunner().invoke(app, ['validate', {str(sum_file)!r}]).exit_code == 0\n"
+        "heavy = {'temporalio', 'sqlalchemy', 'jsonschema', 'lark', 'pydantic_ai', 'uvicorn'}\n"
+        "print(*sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == []
 
 
 # visualize and schema

@@ -102,6 +102,13 @@ def test_without_a_worker_the_tree_says_what_it_waits_for() -> None:
     assert rendered(live.renderable())[-1] == "waiting for a worker that answers (no poller\\x1b[2J)"
 
 
+def test_a_line_may_be_kept_below_the_tree() -> None:
+    live = live_run()
+    live.say("cancelling")
+    live.show({"status": "running", "nodes": {}})
+    assert rendered(live.renderable())[-1] == "cancelling"
+
+
 def test_versions_are_listed_with_writer_changes_and_conflicts() -> None:
     conflict = {
         "path": "tags",
