@@ -42,6 +42,7 @@ def dump(machine: Machine) -> State:
         "steps": [_dump_step(step, lines) for step in machine.undo.saga.steps.values()],
         "clock": machine.undo.saga.clock,
         "pivoted": machine.undo.saga.pivoted,
+        "written": machine.size.written,
         "count": machine.trail.count,
         "conflicts": [_dump_conflict(conflict) for conflict in machine.trail.settled],
         "versions": [_dump_version(version) for version in machine.trail.versions[-MAX_VERSIONS:]],
@@ -54,6 +55,7 @@ def load(machine: Machine, state: State) -> None:
     lines = load_lines(state["lines"])
     machine.held = state["held"]
     machine.branches.load(state["branches"], lines.__getitem__)
+    machine.size.written = state["written"]
     machine.trail.count = state["count"]
     machine.trail.settled = [_load_conflict(told) for told in state["conflicts"]]
     machine.trail.versions = [_load_version(version) for version in state["versions"]]

@@ -18,15 +18,16 @@ class ContextSize:
 
     def __init__(self, limit: int = MAX_BYTES) -> None:
         self._limit = limit
-        self._written = 0
+        self.written = 0
+        """Bytes that were written in the run so far, those that were overwritten since among them."""
 
     def add(self, changes: ChangeSet) -> None:
         """Note what was written anywhere in the run."""
-        self._written += sum(map(_size, changes.set.values()))
+        self.written += sum(map(_size, changes.set.values()))
 
     def check(self, data: Mapping[str, Json], by: str) -> None:
         """Raise SizeLimitExceeded, naming size, limit and largest key, where `by` made the context too large."""
-        if self._written <= self._limit:
+        if self.written <= self._limit:
             return
         sizes = {key: _size(value) for key, value in data.items()}
         if (total := sum(sizes.values())) > self._limit:

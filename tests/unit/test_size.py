@@ -9,6 +9,7 @@ import pytest
 from context.changes import ChangeSet
 from errors import SizeLimitExceeded, WireFormatError
 from tests.unit.machine_kit import Play, edge, machine_of, python
+from workflows import carry
 from workflows.size import ContextSize
 
 MEGABYTE = "x" * 1_000_000
@@ -36,6 +37,21 @@ def test_a_large_value_written_again_and_again_is_not_too_large():
     finish = Play(machine_of(graph), {name: {"x": MEGABYTE + name} for name in names}).run()
     assert finish.failure is None
     assert finish.line.data == {"x": MEGABYTE + "n4"}
+
+
+def test_what_was_written_before_a_run_continued_as_new_counts():
+    graph = {"nodes": {name: python() for name in "abc"}, "edges": [edge("a", "b"), edge("b", "c")]}
+    script = {name: {name: MEGABYTE} for name in "abc"}
+    before = Play(machine_of(graph), script).start()
+    before.answer("a")
+    before.machine.draining = True
+    before.answer("b")
+    after = Play(machine_of(graph), script)
+    carry.load(after.machine, carry.dump(before.machine))
+    after.take(after.machine.go_on(9))
+    failure = after.finish().failure
+    assert failure is not None
+    assert (failure.code, failure.node) == ("SIZE_LIMIT_EXCEEDED", "c")
 
 
 def test_an_input_over_the_limit_does_not_start():
