@@ -32,3 +32,8 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(None, validation_alias="REDIS_URL")
     """Where workers share circuit breakers and the results of nodes with a `cache`; without it each has its own."""
     redis_max_connections: int = Field(50, gt=0, validation_alias="REDIS_MAX_CONNECTIONS")
+    store_url: str | None = Field(None, validation_alias="STORE_URL")
+    """Where contexts are kept for other services: a URL that `context.open_store` knows."""
+    cache_url: str | None = Field(None, validation_alias="CACHE_URL")
+    cache_strategy: str = Field("WriteThrough", validation_alias="CACHE_STRATEGY")
+    context_ttl_seconds: float = Field(3600, gt=0, validation_alias="CONTEXT_TTL_SECONDS")

@@ -10,6 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from context.cache import DistributedCache
+    from context.cache_strategy import CacheStats, CacheStrategy
+    from context.cache_warmer import CacheWarmer
     from context.changes import ChangeSet, apply, diff
     from context.distributed import ContextMetadata, ContextSnapshot, DistributedContext
     from context.merge import ThreeWayMerge
@@ -31,6 +34,9 @@ __all__ = [
     "MAX_CONTEXT_SIZE_BYTES",
     "MISSING",
     "Blame",
+    "CacheStats",
+    "CacheStrategy",
+    "CacheWarmer",
     "Candidate",
     "ChangeSet",
     "Conflict",
@@ -39,6 +45,7 @@ __all__ = [
     "ContextMetadata",
     "ContextSnapshot",
     "ContextStore",
+    "DistributedCache",
     "DistributedContext",
     "InMemoryStore",
     "Json",
@@ -63,6 +70,9 @@ __all__ = [
 ]
 
 _MODULES = {
+    "context.cache": ("DistributedCache",),
+    "context.cache_strategy": ("CacheStats", "CacheStrategy"),
+    "context.cache_warmer": ("CacheWarmer",),
     "context.changes": ("ChangeSet", "apply", "diff"),
     "context.distributed": ("ContextMetadata", "ContextSnapshot", "DistributedContext"),
     "context.merge": ("ThreeWayMerge",),

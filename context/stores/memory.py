@@ -60,8 +60,7 @@ class InMemoryStore(EncodedStore):
                 yield session_id
 
     async def aclose(self) -> None:
-        """Forget everything."""
-        self._entries.clear()
+        """Nothing is open; the contexts stay."""
 
     async def _write(self, records: Mapping[str, Record], ttl: float | None) -> None:
         for session_id, record in records.items():

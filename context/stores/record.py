@@ -46,26 +46,34 @@ class Record(NamedTuple):
         """Version (8 bytes, big-endian), digest (16 bytes), and the MessagePack of the context."""
         return version_bytes(self.version) + self.digest + self.packed
 
+    def is_whole(self) -> bool:
+        """Whether the bytes have the digest."""
+        return digest_of(self.packed) == self.digest
+
     def context(self, session_id: str, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> DistributedContext:
         """The context, which nobody else holds.
 
         Raises WireFormatError where the bytes are damaged or are not this session's context, and SizeLimitExceeded.
         """
-        if digest_of(self.packed) != self.digest:
-            raise WireFormatError(
-                f"what is stored of the context {session_id!r} is damaged: its bytes do not have the stored digest",
-                place=session_id,
-                suggestion="delete the session, or save it anew",
-            )
+        if not self.is_whole():
+            raise _damaged(session_id, "damaged: its bytes do not have the stored digest")
+        return self.decode(session_id, max_bytes=max_bytes)
+
+    def decode(self, session_id: str, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> DistributedContext:
+        """The context of a record that is known to be whole. Raises as `context` does."""
         context = DistributedContext.deserialize(self.packed, max_bytes=max_bytes)
-        if context.session_id != session_id or context.metadata.version != self.version:
-            raise WireFormatError(
-                f"what is stored of the context {session_id!r} is of the session {context.session_id!r}, "
-                f"version {context.metadata.version}",
-                place=session_id,
-                suggestion="delete the session, or save it anew",
-            )
+        version = context.metadata.version
+        if context.session_id != session_id or version != self.version:
+            raise _damaged(session_id, f"of the session {context.session_id!r}, version {version}")
         return context
+
+
+def _damaged(session_id: str, how: str) -> WireFormatError:
+    return WireFormatError(
+        f"what is stored of the context {session_id!r} is {how}",
+        place=session_id,
+        suggestion="delete the session, or save it anew",
+    )
 
 
 def digest_of(packed: bytes) -> bytes:

@@ -1,0 +1,56 @@
+"""What this process knows of the store's contents, and since when."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+LARGEST: Final = 10_000
+
+
+class _Known(NamedTuple):
+    digest: bytes | None
+    at: float
+
+
+class Confirmed:
+    """The digests that the store is known to have had less than `max_staleness` seconds ago.
+
+    An older observation never replaces a younger one, so a load that began before a write cannot undo what the write
+    made known. It remembers the 10,000 sessions that were used last.
+    """
+
+    def __init__(self, max_staleness: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_staleness = max_staleness
+        self._clock = clock
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+
+    @property
+    def used(self) -> bool:
+        """Whether anything is ever believed without asking the store."""
+        return self._max_staleness > 0
+
+    def now(self) -> float:
+        """The time to hand to `observe`: taken before the store was asked, or after it has confirmed a write."""
+        return self._clock()
+
+    def observe(self, session_id: str, digest: bytes | None, at: float) -> None:
+        """The store had this digest; None: whatever it had may have changed."""
+        if not self.used:
+            return
+        known = self._known.get(session_id)
+        if known is not None and known.at > at:
+            return
+        self._known[session_id] = _Known(digest, at)
+        self._known.move_to_end(session_id)
+        if len(self._known) > LARGEST:
+            self._known.popitem(last=False)
+
+    def digest(self, session_id: str) -> bytes | None:
+        """The digest that may be believed without asking."""
+        known = self._known.get(session_id)
+        if known is None or self._clock() - known.at >= self._max_staleness:
+            return None
+        return known.digest
