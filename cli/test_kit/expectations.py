@@ -45,7 +45,7 @@ def _status(expect: Expectation, played: Played) -> Iterator[Mismatch]:
     if played.status != expect.end:
         told = f"{played.status}: {failure.code} at {failure.node!r}: {failure.message}" if failure else played.status
         if played.status == "paused":
-            told = f"paused at {', '.join(map(repr, played.machine.paused))}"
+            told = f"paused at {', '.join(map(repr, played.paused))}"
         yield Mismatch(("expect", "status"), "status", expect.end, told)
     if expect.error is None:
         return

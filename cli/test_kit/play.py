@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cli.outcomes import Outcome, Outcomes
-from cli.test_kit.addresses import static
+from cli.test_kit.addresses import UNDO, static
 from cli.test_kit.model import EPOCH, TIMEOUT, Case, Choices
 from context.changes import ChangeSet
 from context.union import Conflict
@@ -18,6 +18,7 @@ from graph.plan import Plan
 from workflows.commands import AskConflict, Failure, RunNode, StartTimer
 from workflows.dry_run import Answer, Chosen, DryRun, Failed, Step, Work, drive
 from workflows.machine import Machine
+from workflows.saga import StepState
 from workflows.scope import Scope, Status
 from workflows.trail import Version
 from workflows.views import run_status
@@ -70,7 +71,15 @@ class Played:
     @property
     def status(self) -> str:
         """completed, failed, cancelled or paused."""
-        return "failed" if self.refused else run_status(self.machine)
+        if self.refused is not None:
+            return "failed"
+        return run_status(self.machine) if self.machine.finished else "paused"
+
+    @property
+    def paused(self) -> list[str]:
+        """Addresses of nodes and compensations that wait for an operator."""
+        compensations = self.machine.undo.saga.in_state(StepState.PAUSED)
+        return [*self.machine.paused, *(UNDO + address for address in compensations)]
 
     @property
     def failure(self) -> Failure | None:
@@ -93,9 +102,7 @@ class Played:
     @property
     def undone(self) -> list[str]:
         """Addresses of the nodes that were undone, in this order."""
-        return [
-            step.work.address.removeprefix("undo ") for step in self.undo_steps if not isinstance(step.answer, Failed)
-        ]
+        return [step.work.address.removeprefix(UNDO) for step in self.undo_steps if not isinstance(step.answer, Failed)]
 
     @property
     def undo_steps(self) -> list[Step]:

@@ -344,6 +344,18 @@ def test_a_paused_node_leaves_the_run_waiting(run: Run) -> None:
     assert told(result) == [("status", "completed", "paused at 'a'")]
 
 
+def test_a_compensation_may_wait_for_an_operator_too(run: Run) -> None:
+    careful = ORDER.replace("saga: {}", "saga: {on_compensation_failure: pause}")
+    test = """
+- name: t
+  input: {n: 2}
+  outcomes: {reserve: {set: {free: 1}}, charge: {fail: NO_MONEY}, undo reserve: {fail: BAD}}
+  expect: {status: STATUS, error: {node: charge, code: NO_MONEY}, compensated: []}
+"""
+    assert passed(run(careful, test.replace("STATUS", "paused")))
+    assert told(run(careful, test.replace("STATUS", "failed"))) == [("status", "failed", "paused at 'undo reserve'")]
+
+
 # bodies
 
 PACK = graph(
