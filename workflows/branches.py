@@ -12,6 +12,7 @@ from context.union import Conflict, Union, line_as_known, unite
 from context.values import Json, Missing, Path, format_path
 from errors import ConflictError, VersionMismatch
 from workflows.commands import AskConflict, Failure
+from workflows.input import check_schema
 from workflows.scope import NodeRun, Scope, Status
 from workflows.trail import describe_conflict, merge_changes
 
@@ -81,22 +82,24 @@ class Branches:
             lines.append(self._outside)
         return self._by_last_write(lines)
 
-    def preview(self, changes: ChangeSet) -> Line:
-        """What the context would be if a service outside wrote this on top of all that is known now."""
-        writer = self._machine.root.first_outside_writer
-        return self.now().advance(changes, writer=writer, by=changes.by, at=self._machine.at)[0]
+    def check_write(self, changes: ChangeSet) -> None:
+        """Refuse what `write` would refuse, and what does not fit the schema on top of all that is known now.
+
+        Raises VersionMismatch, ConflictError, SchemaViolation.
+        """
+        machine = self._machine
+        self._rejoined(changes)
+        writer = machine.root.first_outside_writer
+        preview, _ = self.now().advance(changes, writer=writer, by=changes.by, at=machine.at)
+        check_schema(machine.plan, preview.data, changes.by)
 
     def write(self, changes: ChangeSet) -> int:
         """Write from outside: a line that leaves the run at version `base_version` and rejoins at the next joins.
 
         Returns the number of the version that it made. Raises VersionMismatch, ConflictError.
         """
-        machine = self._machine
-        base = self._at_version(changes.base_version)
-        writer = machine.root.first_outside_writer + 2 * self._outside_writes
-        line, refined = base.advance(changes, writer=writer, by=changes.by, at=machine.at)
-        if self._outside is not None:
-            line, _ = self.settled(machine.root, [self._outside, line], writer=writer + 1, by=changes.by)
+        machine, writer = self._machine, self._next_outside_writer
+        line, refined = self._rejoined(changes)
         self._outside_writes += 1
         number = machine.trail.record(
             "external", line, refined, by=changes.by, at=machine.at, parents=(changes.base_version,)
@@ -104,6 +107,19 @@ class Branches:
         self._numbers |= {writer: number, writer + 1: number}
         self._outside, self._outside_versions = line, (number,)
         return number
+
+    def _rejoined(self, changes: ChangeSet) -> tuple[Line, ChangeSet]:
+        """The line of all that came from outside with these changes, and the changes as a deep diff."""
+        machine, writer = self._machine, self._next_outside_writer
+        base = self._at_version(changes.base_version)
+        line, refined = base.advance(changes, writer=writer, by=changes.by, at=machine.at)
+        if self._outside is not None:
+            line, _ = self.settled(machine.root, [self._outside, line], writer=writer + 1, by=changes.by)
+        return line, refined
+
+    @property
+    def _next_outside_writer(self) -> int:
+        return self._machine.root.first_outside_writer + 2 * self._outside_writes
 
     def timed_out(self, address: str, conflicts: Sequence[Conflict]) -> Failure:
         """Why a join fails whose conflicts nobody settled in time: a definite failure, for the node never ran."""

@@ -80,7 +80,8 @@ class Messages:
 
     @write_context.validator
     def _check_write_context(self, request: dict[str, Any]) -> None:
-        checked(lambda: updates.outside_write(request))
+        if (machine := self._machine) is not None:
+            checked(lambda: updates.outside_write(machine, request))
 
     @workflow.update
     async def retry_node(self, request: dict[str, Any]) -> dict[str, Json]:

@@ -9,7 +9,6 @@ from temporalio import workflow
 
 from context.values import Json, format_path
 from workflows import updates
-from workflows.input import check_schema
 
 if TYPE_CHECKING:
     from workflows.driver import GraphRun
@@ -41,13 +40,8 @@ async def complete_task(run: GraphRun, request: Request) -> dict[str, Json]:
 async def write_context(run: GraphRun, request: Request) -> dict[str, Json]:
     """Write from outside; returns the `number` of the version that it made."""
     machine = await _machine(run)
-    changes = updates.outside_write(request)
-
-    def write() -> int:
-        check_schema(machine.plan, machine.branches.preview(changes).data, changes.by)
-        return machine.write(changes, run.now())
-
-    number = updates.checked(write)
+    changes = updates.checked(lambda: updates.outside_write(machine, request))
+    number = updates.checked(lambda: machine.write(changes, run.now()))
     run.obey(machine.resume(run.now()))
     return {"number": number}
 

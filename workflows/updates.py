@@ -66,15 +66,22 @@ def task_answer(run: GraphRun, request: Request) -> tuple[str, Json]:
     return node, answer
 
 
-def outside_write(request: Request) -> ChangeSet:
-    """The change set of a `write_context`: `{changes: {path: value}, removed: [path], base_version, by}`."""
+def outside_write(machine: Machine, request: Request) -> ChangeSet:
+    """The change set of a `write_context`: `{changes: {path: value}, removed: [path], base_version, by}`.
+
+    Raises InputError, VersionMismatch, ConflictError, SchemaViolation.
+    """
     _known_fields(request, {"changes", "removed", "base_version", "by"})
     base = request.get("base_version")
     if not isinstance(base, int) or isinstance(base, bool):
         raise InputError(
             "base_version is missing", suggestion="give the `number` that the query `context` told with the data"
         )
-    return _changes(request, base)
+    if machine.finished is not None:
+        raise InputError("the run is over", suggestion="start another run")
+    changes = _changes(request, base)
+    machine.branches.check_write(changes)
+    return changes
 
 
 def paused_node(machine: Machine, request: Request) -> tuple[str, ChangeSet | None]:
@@ -90,12 +97,15 @@ def paused_node(machine: Machine, request: Request) -> tuple[str, ChangeSet | No
 
 def _changes(request: Request, base: int) -> ChangeSet:
     given, removed = request.get("changes", {}), request.get("removed", [])
-    if not isinstance(given, dict) or not isinstance(removed, list):
+    paths = [path for path in removed if isinstance(path, str)] if isinstance(removed, list) else []
+    if not isinstance(given, dict) or paths != removed:
         raise InputError("`changes` is an object of paths and values, `removed` a list of paths")
     check_value(given)
-    paths = tuple(parse_path(path) for path in removed if isinstance(path, str))
     by = request.get("by", "outside")
-    return ChangeSet(base, {parse_path(path): value for path, value in given.items()}, paths, str(by))
+    if not isinstance(by, str) or not by:
+        raise InputError("`by` is the name of who writes", suggestion="give it as text, or leave it out")
+    values = {parse_path(path): value for path, value in given.items()}
+    return ChangeSet(base, values, tuple(parse_path(path) for path in paths), by)
 
 
 def _chosen(conflict: Conflict, request: Request) -> Json | Missing:

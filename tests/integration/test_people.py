@@ -1,0 +1,484 @@
+"""People and services in a run: conflicts, answers, writes from outside, operators; the commands of docs/people.md."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WithStartWorkflowOperation, WorkflowUpdateFailedError
+from temporalio.common import WorkflowIDConflictPolicy
+
+from tests.integration.graph_kit import (
+    Handle,
+    Served,
+    attempts,
+    chain,
+    diamond,
+    edge,
+    error_of,
+    events,
+    gate,
+    leaf,
+    put,
+    until_status,
+    worker_for,
+)
+from transport.devserver import DevServer, temporal_command
+
+GUIDE = Path(__file__).parents[2] / "docs" / "people.md"
+ONCE = {"retry": {"max_attempts": 1}}
+ASK = {"context": {"conflict_resolution": "fail_on_conflict"}}
+AGREE = {
+    "type": "approval",
+    "prompt": "Price {{ price }}?",
+    "schema": {"type": "object", "required": ["agreed"], "properties": {"agreed": {"type": "boolean"}}},
+}
+
+
+@pytest.fixture
+async def served(client: Client, task_queue: str, tmp_path: Path) -> AsyncIterator[Served]:
+    async with worker_for(client, task_queue, tmp_path) as running:
+        yield running
+
+
+async def refused(handle: Handle, update: str, request: dict[str, Any]) -> tuple[str, str]:
+    """The code and the message with which an update is refused; nothing of it enters the history."""
+    before = await accepted(handle)
+    with pytest.raises(WorkflowUpdateFailedError) as failed:
+        await handle.execute_update(update, request)
+    assert await accepted(handle) == before
+    cause: Any = failed.value.cause
+    return cause.type, cause.message
+
+
+async def accepted(handle: Handle) -> int:
+    kind = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED
+    return len([event for event in await events(handle) if event.event_type == kind])
+
+
+async def result_of(handle: Handle) -> dict[str, Any]:
+    return await asyncio.wait_for(handle.result(), 30)
+
+
+# the guide
+
+
+def commands() -> dict[str, list[str]]:
+    """The `temporal` commands of the guide by the name of their message (`resolve_conflict`, `pause`)."""
+    found: dict[str, list[str]] = {}
+    for block in re.findall(r"```sh\n(.*?)```", GUIDE.read_text(), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            if name := re.search(r"--(?:name|type) (\w+)", line):
+                found.setdefault(name[1], []).append(line)
+    return found
+
+
+async def follow(dev_server: DevServer, handle: Handle, command: str) -> str:
+    """Run a command of the guide as a shell would, on this run; its standard output."""
+    line = command.replace("terms-1", handle.id).replace("temporal ", f"{temporal_command()} ", 1)
+    done = await asyncio.to_thread(
+        subprocess.run,
+        ["/bin/sh", "-c", f"{line} --address {dev_server.address} --output json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def guide_graph() -> str:
+    """The graph of the guide."""
+    (graph,) = re.findall(r"```yaml\n(name: review_terms.*?)```", GUIDE.read_text(), re.DOTALL)
+    return str(graph)
+
+
+async def test_the_guide_s_commands_bring_its_graph_to_its_end(served: Served, dev_server: DevServer):
+    by_name = commands()
+    served.write("review_terms", guide_graph())
+    handle = await served.start_type("review_terms", {"price": 100, "customer": "Ada"})
+    told = await until_status(handle, "agree", "conflict")
+    assert json.loads(await follow(dev_server, handle, by_name["status"][0]))["queryResult"][0] == told
+    await follow(dev_server, handle, by_name["resolve_conflict"][0])
+    await until_status(handle, "agree", "waiting")
+    context = json.loads(await follow(dev_server, handle, by_name["context"][0]))["queryResult"][0]
+    assert (context["data"]["price"], context["number"]) == (80, 4)
+    await follow(dev_server, handle, by_name["write_context"][0])
+    await follow(dev_server, handle, by_name["pause"][0])
+    await follow(dev_server, handle, by_name["complete_task"][0])
+    assert (await until_status(handle, "sign", "ready"))["status"] == "paused"
+    await follow(dev_server, handle, by_name["resume"][0])
+    await until_status(handle, "sign", "paused")
+    await follow(dev_server, handle, by_name["retry_node"][0])
+    result = await result_of(handle)
+    assert result["data"] == {
+        "price": 80,
+        "customer": "Ada Lovelace",
+        "legal": "ok",
+        "agreed": True,
+        "signer": "Grace",
+        "signed": "Grace for Ada Lovelace: 80",
+    }
+    history = json.loads(await follow(dev_server, handle, by_name["history"][0]))["queryResult"][0]
+    assert {"external", "merge"} <= {entry["kind"] for entry in history}
+
+
+async def test_the_other_ways_to_settle_a_conflict_in_the_guide_work_too(served: Served, dev_server: DevServer):
+    first, *others = commands()["resolve_conflict"]
+    served.write("review_terms", guide_graph())
+    prices = []
+    for command in others:
+        handle = await served.start_type("review_terms", {"price": 100, "customer": "Ada"})
+        await until_status(handle, "agree", "conflict")
+        answer = json.loads(await follow(dev_server, handle, command))["result"]
+        assert answer == {"node": "agree", "path": "price", "open": []}
+        await until_status(handle, "agree", "waiting")
+        prices.append((await handle.query("context"))["data"].get("price"))
+        await handle.terminate()
+    assert "choose" in first
+    assert prices == [110, 95, None]
+
+
+@pytest.mark.parametrize("name", ["skip_node", "fail_node"])
+async def test_the_guide_s_commands_for_operators_work(served: Served, dev_server: DevServer, name: str):
+    served.write("review_terms", guide_graph())
+    handle = await served.start_type("review_terms", {"price": 100, "customer": "Ada"})
+    await until_status(handle, "agree", "conflict")
+    await handle.execute_update("resolve_conflict", {"node": "agree", "path": "price", "choose": 0})
+    await handle.execute_update("complete_task", {"node": "agree", "answer": {"agreed": True}})
+    await until_status(handle, "sign", "paused")
+    await follow(dev_server, handle, commands()[name][0])
+    if name == "skip_node":
+        assert (await result_of(handle))["data"]["signed"] == "on paper"
+    else:
+        assert (await error_of(handle)).type == "EXPRESSION_FAILED"
+
+
+# conflicts
+
+
+@pytest.mark.parametrize(
+    ("choice", "value"),
+    [
+        ({"choose": "left"}, {"x": 1}),
+        ({"choose": 1}, {"x": 2}),
+        ({"value": {"both": [1, 2]}}, {"x": {"both": [1, 2]}}),
+        ({"value": None}, {"x": None}),
+        ({"remove": True}, {}),
+    ],
+)
+async def test_a_conflict_is_settled_by_writer_index_value_or_removal(
+    served: Served, choice: dict[str, Any], value: dict[str, Any]
+):
+    handle = await served.start(diamond(put(x=1), put(x=2), **ASK))
+    await until_status(handle, "join", "conflict")
+    await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", **choice})
+    result = await result_of(handle)
+    assert result["data"] == value
+    (conflict,) = result["conflicts"]
+    assert (conflict["strategy"], conflict.get("choice")) == ("fail_on_conflict", value.get("x"))
+    (merge,) = [entry for entry in await handle.query("history") if entry["kind"] == "merge"]
+    assert (merge["by"], merge["conflicts"], sorted(merge["parents"])) == ("join", [conflict], [2, 3])
+
+
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [
+        ({"node": "left", "path": "x", "choose": 0}, "no conflict waits at node 'left' (waiting are: join)"),
+        (
+            {"node": "join", "path": "z", "choose": 0},
+            "no conflict waits at path 'z' of node 'join' (waiting are: x, y)",
+        ),
+        ({"node": "join", "path": "x", "choose": "start"}, "'start' is none of the candidates"),
+        ({"node": "join", "path": "x", "choose": 2}, "2 is none of the candidates"),
+        ({"node": "join", "path": "x", "choose": True}, "True is none of the candidates"),
+        ({"node": "join", "path": "x", "chose": 1}, "unknown field 'chose'"),
+        ({"node": "join", "choose": 1}, "`path` is missing"),
+    ],
+)
+async def test_an_answer_that_fits_no_conflict_is_refused_before_it_enters_the_history(
+    served: Served, request_: dict[str, Any], told: str
+):
+    handle = await served.start(diamond(put(x=1, y=1), put(x=2, y=2), **ASK))
+    await until_status(handle, "join", "conflict")
+    code, message = await refused(handle, "resolve_conflict", request_)
+    assert code == "INPUT_INVALID"
+    assert told in message
+    await handle.terminate()
+
+
+async def test_a_join_goes_on_when_all_of_its_conflicts_are_settled(served: Served):
+    handle = await served.start(diamond(put(x=1, y=1), put(x=2, y=2), **ASK))
+    await until_status(handle, "join", "conflict")
+    first = await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", "choose": 0})
+    assert first["open"] == ["y"]
+    await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", "choose": "right"})
+    assert (await handle.query("status"))["nodes"]["join"]["status"] == "conflict"
+    await handle.execute_update("resolve_conflict", {"node": "join", "path": "y", "choose": "left"})
+    assert (await result_of(handle))["data"] == {"x": 2, "y": 1}
+
+
+def hurried(**fields: Any) -> dict[str, Any]:
+    """Two branches that conflict at `x`, and nobody to settle it; what else they write merges by its own policies."""
+    context = {"conflict_resolution": "fail_on_conflict", "conflict_timeout": "50ms", "merge": {"n": "sum"}}
+    graph = diamond(put(x=1, n=12), put(x=2, n=15), context=context)
+    graph["nodes"]["join"] = {**put(joined=True), **fields}
+    return graph
+
+
+@pytest.mark.parametrize("limit", ["50ms", 0])
+async def test_a_conflict_that_nobody_settles_in_time_fails_the_join(served: Served, limit: Any):
+    graph = hurried()
+    graph["context"]["conflict_timeout"] = limit
+    error = await served.error(graph, {"n": 10})
+    assert error.type == "CONFLICT"
+    assert "'x'" in error.message
+    assert (error.details[0]["node"], error.details[0]["outcome"]) == ("join", "failure")
+
+
+async def test_behind_a_join_that_failed_the_last_writes_are_visible_and_conflict_no_more(served: Served):
+    graph = hurried()
+    graph["nodes"] |= {"after": put(), "review": put(seen="{{ [x, n] }}", why="{{ error.type }}")}
+    graph["edges"] += [edge("join", "after"), edge("join", "review", outcome="failure")]
+    handle = await served.start(graph, {"n": 10})
+    result = await result_of(handle)
+    assert (result["data"]["why"], result["data"]["n"]) == ("CONFLICT", 17)
+    assert result["data"]["seen"] == [result["data"]["x"], 17]
+    assert {each["path"]: each["choice"] for each in result["conflicts"]} == {"x": result["data"]["x"], "n": 17}
+
+
+async def test_a_join_that_fails_and_may_be_passed_is_passed_on_the_last_writes(served: Served):
+    graph = hurried(on_failure="continue")
+    graph["nodes"]["after"] = put(seen="{{ [x, n] }}")
+    graph["edges"].append(edge("join", "after"))
+    result = await served.run(graph, {"n": 10})
+    assert result["data"]["seen"] == [result["data"]["x"], 17]
+    assert "joined" not in result["data"]
+
+
+async def test_an_operator_may_settle_a_conflict_for_which_it_was_too_late(served: Served):
+    handle = await served.start(hurried(on_failure="pause"), {"n": 10})
+    await until_status(handle, "join", "paused")
+    await handle.execute_update("retry_node", {"node": "join", "changes": {"x": 3}, "by": "ada"})
+    assert (await result_of(handle))["data"] == {"x": 3, "n": 17, "joined": True}
+
+
+# approvals
+
+
+async def test_an_answer_must_fit_its_schema_and_becomes_keys(served: Served):
+    handle = await served.start(chain(ask=AGREE, after=put(noted="{{ agreed }}")), {"price": 80})
+    await until_status(handle, "ask", "waiting")
+    assert await refused(handle, "complete_task", {"node": "ask", "answer": {"agreed": "yes"}}) == (
+        "SCHEMA_VIOLATION",
+        "node 'ask': agreed: 'yes' is not of type 'boolean' (the answer must fit the schema that the graph declares)",
+    )
+    assert (await refused(handle, "complete_task", {"node": "after", "answer": 1}))[1] == (
+        "node 'after' waits for no answer (waiting are: ask)"
+    )
+    await handle.execute_update("complete_task", {"node": "ask", "answer": {"agreed": True}})
+    assert (await result_of(handle))["data"] == {"price": 80, "agreed": True, "noted": True}
+
+
+async def test_an_approval_that_nobody_answers_takes_its_timeout_edge(served: Served):
+    nodes = {"ask": {**AGREE, "timeout": "50ms"}, "yes": put(went="on"), "late": put(why="{{ error.type }}")}
+    edges = [edge("ask", "yes"), edge("ask", "late", outcome="timeout")]
+    handle = await served.start({"nodes": nodes, "edges": edges}, {"price": 80})
+    assert (await result_of(handle))["data"] == {"price": 80, "why": "NO_ANSWER"}
+
+
+async def test_an_approval_that_nobody_answers_fails_the_run_where_no_edge_leads_on(served: Served):
+    error = await served.error({"nodes": {"ask": {**AGREE, "timeout": "50ms"}}}, {"price": 80})
+    assert (error.type, error.details[0]["outcome"]) == ("NO_ANSWER", "timeout")
+
+
+# writes from outside
+
+
+WAITING = chain(first=put(a=1), ask={"type": "approval"}, after=put(seen="{{ total }}"))
+
+
+async def waiting(served: Served, graph: dict[str, Any], data: dict[str, Any]) -> Handle:
+    handle = await served.start(graph, data)
+    await until_status(handle, "ask", "waiting")
+    return handle
+
+
+async def test_a_write_from_outside_is_seen_by_the_nodes_that_start_later(served: Served):
+    handle = await waiting(served, WAITING, {"total": 10})
+    number = (await handle.query("context"))["number"]
+    written = {"changes": {"total": 25, "crm.id": 7}, "base_version": number, "by": "crm"}
+    assert await handle.execute_update("write_context", written) == {"number": number + 1}
+    assert (await handle.query("context"))["data"] == {"total": 25, "a": 1, "crm": {"id": 7}}
+    entry = (await handle.query("history"))[-1]
+    assert (entry["kind"], entry["by"], entry["parents"]) == ("external", "crm", [number])
+    await handle.execute_update("complete_task", {"node": "ask", "answer": None})
+    assert (await result_of(handle))["data"] == {"total": 25, "a": 1, "crm": {"id": 7}, "seen": 25}
+
+
+async def test_a_write_from_outside_is_in_the_result_even_if_no_node_follows(served: Served):
+    handle = await waiting(served, chain(first=put(a=1), ask={"type": "approval"}), {"total": 10})
+    await handle.execute_update("write_context", {"changes": {"late": True}, "removed": ["total"], "base_version": 1})
+    await handle.execute_update("complete_task", {"node": "ask", "answer": {}})
+    assert (await result_of(handle))["data"] == {"a": 1, "late": True}
+
+
+async def test_a_write_on_a_stale_base_is_merged_with_what_happened_since(served: Served):
+    """`total` was 10 when the service looked; the run has since added 5, and the service adds 2."""
+    graph = chain(add=put(total=15, other=1), ask={"type": "approval"}, after=put())
+    handle = await waiting(served, {**graph, "context": {"merge": {"total": "sum"}}}, {"total": 10})
+    await handle.execute_update("write_context", {"changes": {"total": 12}, "base_version": 1, "by": "crm"})
+    await handle.execute_update("complete_task", {"node": "ask", "answer": {}})
+    result = await result_of(handle)
+    assert result["data"] == {"total": 17, "other": 1}
+    (conflict,) = result["conflicts"]
+    assert [(each["by"], each["value"]) for each in conflict["candidates"]] == [("add", 15), ("crm", 12)]
+
+
+async def test_a_write_that_conflicts_with_the_run_waits_at_the_next_join(served: Served):
+    graph = {**chain(add=put(total=15), ask={"type": "approval"}, after=put(seen="{{ total }}")), **ASK}
+    handle = await waiting(served, graph, {"total": 10})
+    await handle.execute_update("write_context", {"changes": {"total": 12}, "base_version": 1, "by": "crm"})
+    await handle.execute_update("complete_task", {"node": "ask", "answer": {}})
+    await until_status(handle, "after", "conflict")
+    await handle.execute_update("resolve_conflict", {"node": "after", "path": "total", "choose": "crm"})
+    assert (await result_of(handle))["data"] == {"total": 12, "seen": 12}
+
+
+async def test_two_services_that_write_differently_on_one_base_conflict_at_once(served: Served):
+    handle = await waiting(served, {**WAITING, **ASK}, {"total": 10})
+    await handle.execute_update("write_context", {"changes": {"total": 11}, "base_version": 1, "by": "crm"})
+    with pytest.raises(WorkflowUpdateFailedError) as failed:
+        await handle.execute_update("write_context", {"changes": {"total": 12}, "base_version": 1, "by": "erp"})
+    cause: Any = failed.value.cause
+    assert cause.type == "CONFLICT"
+    assert "'crm'" in cause.message
+    assert (await handle.query("context"))["data"]["total"] == 11
+    number = (await handle.query("context"))["number"]
+    await handle.execute_update("write_context", {"changes": {"total": 12}, "base_version": number, "by": "erp"})
+    await handle.execute_update("complete_task", {"node": "ask", "answer": {}})
+    assert (await result_of(handle))["data"] == {"total": 12, "a": 1, "seen": 12}
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "told"),
+    [
+        ({"changes": {"x": 1}, "base_version": 99}, "VERSION_MISMATCH", "the run has no version 99; it has made 2"),
+        ({"changes": {"x": 1}, "base_version": 0}, "VERSION_MISMATCH", "the run has no version 0"),
+        ({"changes": {"x": 1}}, "INPUT_INVALID", "base_version is missing"),
+        ({"changes": {"x": 1}, "base_version": True}, "INPUT_INVALID", "base_version is missing"),
+        ({"changes": [], "base_version": 1}, "INPUT_INVALID", "`changes` is an object"),
+        ({"removed": [["x"]], "base_version": 1}, "INPUT_INVALID", "`removed` a list of paths"),
+        ({"changes": {"total": "much"}, "base_version": 1}, "SCHEMA_VIOLATION", "total"),
+        ({"changes": {"x": 1}, "base_version": 1, "by": 7}, "INPUT_INVALID", "`by`"),
+    ],
+)
+async def test_a_write_that_cannot_be_merged_is_refused_and_changes_nothing(
+    served: Served, request_: dict[str, Any], code: str, told: str
+):
+    schema = {"context": {"schema": {"properties": {"total": {"type": "number"}}}}}
+    handle = await waiting(served, {**WAITING, **schema}, {"total": 10})
+    assert (refusal := await refused(handle, "write_context", request_))[0] == code
+    assert told in refusal[1]
+    await handle.execute_update("complete_task", {"node": "ask", "answer": {}})
+    assert (await result_of(handle))["data"] == {"total": 10, "a": 1, "seen": 10}
+
+
+# operators
+
+
+def breaking(task_queue: str) -> dict[str, Any]:
+    pay = leaf("break", args={"name": task_queue, "how": "typed", "until": 1000}, on_failure="pause", **ONCE)
+    return chain(
+        reserve={**put(reserved=True), "compensate": put(released=True)}, pay=pay, ship=put(to="{{ address }}")
+    )
+
+
+async def test_a_paused_node_is_retried_on_an_edited_context(served: Served):
+    graph = chain(pay={**put(paid="{{ 100 / parts }}"), "on_failure": "pause"}, ship=put(shipped=True))
+    handle = await served.start(graph, {"parts": 0})
+    told = await until_status(handle, "pay", "paused")
+    assert (told["status"], told["nodes"]["pay"]["error"]["type"]) == ("paused", "EXPRESSION_FAILED")
+    assert (await refused(handle, "retry_node", {"node": "ship"}))[1] == "node 'ship' is not paused (waiting are: pay)"
+    edits = {"node": "pay", "changes": {"parts": 4, "note": "split"}, "by": "ada"}
+    assert await handle.execute_update("retry_node", edits) == {"node": "pay"}
+    assert (await result_of(handle))["data"] == {"parts": 4, "note": "split", "paid": 25, "shipped": True}
+    by_ada = [entry for entry in await handle.query("history") if entry["by"] == "ada"]
+    assert [(entry["kind"], entry["set"]) for entry in by_ada] == [("external", {"parts": 4, "note": "split"})]
+
+
+async def test_a_paused_node_is_skipped_with_what_it_would_have_written(served: Served):
+    handle = await served.start(breaking(served.task_queue), {"address": "Rome"})
+    await until_status(handle, "pay", "paused")
+    await handle.execute_update("skip_node", {"node": "pay", "changes": {"paid": "cash"}, "removed": ["address.x"]})
+    assert (await result_of(handle))["data"] == {"address": "Rome", "reserved": True, "paid": "cash", "to": "Rome"}
+
+
+async def test_a_paused_node_whose_failure_stands_fails_the_run_and_what_was_done_is_undone(served: Served):
+    handle = await served.start(breaking(served.task_queue), {"address": "Rome"})
+    await until_status(handle, "pay", "paused")
+    await handle.execute_update("fail_node", {"node": "pay"})
+    error = await error_of(handle)
+    assert (error.type, error.details[0]["compensated"]) == ("NO_STOCK", ["reserve"])
+    assert attempts[served.task_queue] == 1
+
+
+async def test_pause_starts_nothing_new_and_resume_goes_on(served: Served):
+    graph = chain(slow=leaf("pass_gate", args={"name": served.task_queue}), after=put(done=True))
+    async with gate(served.task_queue) as opened:
+        handle = await served.start(graph)
+        await until_status(handle, "slow", "running")
+        await handle.signal("pause")
+        opened.set()
+        told = await until_status(handle, "after", "ready")
+    assert (told["status"], told["nodes"]["slow"]["status"]) == ("paused", "succeeded")
+    await handle.signal("resume")
+    assert (await result_of(handle))["data"] == {"done": True}
+
+
+# messages that arrive before the graph is loaded
+
+
+@pytest.mark.parametrize(
+    ("update", "request_", "data"),
+    [
+        ("complete_task", {"node": "ask", "answer": {"early": True}}, {"x": 0, "early": True}),
+        ("write_context", {"changes": {"x": 1}, "base_version": 1}, {"x": 1}),
+    ],
+)
+async def test_an_update_that_comes_with_the_start_is_not_lost(
+    served: Served, update: str, request_: dict[str, Any], data: dict[str, Any]
+):
+    graph = {"name": "g", "nodes": {"ask": {"type": "approval", "timeout": "500ms"}}, "edges": []}
+    graph["nodes"]["ask"]["on_failure"] = "continue"
+    start = WithStartWorkflowOperation(
+        "GraphWorkflow",
+        {"graph": graph, "data": {"x": 0}},
+        id=f"{served.task_queue}-with-start",
+        task_queue=served.task_queue,
+        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+    )
+    await served.client.execute_update_with_start_workflow(update, request_, start_workflow_operation=start)
+    handle = await start.workflow_handle()
+    assert (await result_of(handle))["data"] == data
+
+
+async def test_a_pause_that_comes_with_the_start_holds_the_first_node(served: Served):
+    handle = await served.client.start_workflow(
+        "GraphWorkflow",
+        {"graph": {"name": "g", **chain(a=put(x=1))}},
+        id=f"{served.task_queue}-held",
+        task_queue=served.task_queue,
+        start_signal="pause",
+    )
+    told = await until_status(handle, "a", "ready")
+    assert told["status"] == "paused"
+    await handle.signal("resume")
+    assert (await result_of(handle))["data"] == {"x": 1}
