@@ -28,7 +28,7 @@ from workflows.input import check_input, check_schema
 from workflows.leaves import command_of
 from workflows.operator import Operator
 from workflows.saga import Ancestry
-from workflows.scope import END, NodeRun, Scope, Status
+from workflows.scope import END, NodeRun, Scope, Status, entered_by
 from workflows.size import ContextSize
 from workflows.trail import Trail
 from workflows.undo import Undo
@@ -161,9 +161,10 @@ class Machine:
     def roots(self, scope: Scope, run: NodeRun | None = None) -> dict[str, Json]:
         """The values of the roots of expressions beside the context."""
         roots: dict[str, Json] = {"run": {**self.run, "time": iso_time(self.at)}, **scope.roots}
-        for edge in run.taken if run else ():
-            if edge.edge.outcome != "success" and (failure := scope.nodes[edge.edge.source].failure):
-                roots["error"] = failure.root()
+        sources = [edge.edge.source for edge in entered_by(run) if edge.edge.outcome != "success"] if run else []
+        if sources:
+            failures = [failure.root() for name in sources if (failure := scope.nodes[name].failure)]
+            roots["error"] = failures[0] if failures else None  # behind an `always` edge there may be none
         return roots
 
     def ancestry(self, scope: Scope) -> tuple[Ancestry, ...]:
@@ -324,8 +325,7 @@ class Machine:
         """The node's edges, each taken or dead. Raises EvaluationError, naming the edge."""
         assert run.line is not None  # noqa: S101 - the node ran
         roots = self.roots(scope, run)
-        if run.failure is not None:
-            roots["error"] = run.failure.root()
+        roots["error"] = run.failure.root() if run.failure else roots.get("error")
         routes: list[tuple[PlanEdge, bool]] = []
         for edge in run.planned.outgoing:
             taken = edge.edge.outcome in {outcome, "always"}

@@ -173,10 +173,7 @@ class Scope:
         """The sources of the edges taken to a node, each once, in the order of the edges' declaration."""
         if run is self.end:
             return self.frontier()
-        edges = sorted(run.taken, key=lambda edge: edge.index)
-        if run.planned.node.join == "first":
-            edges = run.taken[:1]
-        return list(dict.fromkeys(self.nodes[edge.edge.source] for edge in edges))
+        return list(dict.fromkeys(self.nodes[edge.edge.source] for edge in entered_by(run)))
 
     def follow(self, run: NodeRun) -> None:
         """A node starts: it stands on its predecessors' lines. A line on which nothing can start any more is let go."""
@@ -190,6 +187,13 @@ class Scope:
     def frontier(self) -> list[NodeRun]:
         """Nodes with a line that no later node stands on: together they are the context now."""
         return [run for run in self.nodes.values() if run.line is not None and not run.followed]
+
+
+def entered_by(run: NodeRun) -> list[PlanEdge]:
+    """The edges on which a node starts, in the order of their declaration."""
+    if run.planned.node.join == "first":
+        return run.taken[:1]
+    return sorted(run.taken, key=lambda edge: edge.index)
 
 
 def _may_start(run: NodeRun) -> bool:

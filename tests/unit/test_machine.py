@@ -116,6 +116,29 @@ def test_a_failure_edge_is_taken_and_sees_the_error():
     assert finish.line.data == {"handled": True}
 
 
+@pytest.mark.parametrize(("outcome", "ran"), [({}, ["a", "fine"]), (failure(), ["a", "bad"])])
+def test_behind_an_always_edge_the_error_is_null_after_a_success(outcome: object, ran: list[str]):
+    graph = {
+        "nodes": {"a": python(), "fine": python(), "bad": python(when="error != null && error.node == 'a'")},
+        "edges": [edge("a", "fine", outcome="always", when="error == null"), edge("a", "bad", outcome="always")],
+    }
+    play = Play(machine_of(graph), {"a": outcome})  # type: ignore[dict-item]
+    assert play.run().failure is None
+    assert play.ran == ran
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_the_error_of_two_failures_is_that_of_the_edge_declared_first(first: str):
+    graph = {
+        "nodes": {"a": python(), "b": python(), "c": python(when="error.node == 'b'")},
+        "edges": [edge("b", "c", outcome="failure"), edge("a", "c", outcome="failure")],
+    }
+    play = Play(machine_of(graph), {"a": failure(), "b": failure()}).start()
+    play.answer(first)
+    assert play.finish().failure is None
+    assert play.ran == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(
     ("outcome", "taken"),
     [({}, ["ok", "both"]), (failure(), ["bad", "both"]), (timeout(), ["late", "both"])],
