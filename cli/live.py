@@ -94,7 +94,7 @@ class LiveRun:
 
     def renderable(self) -> RenderableType:
         """The run as it was last shown."""
-        table = Table.grid(padding=(0, 2))
+        table = Table.grid(padding=(0, 2), expand=True)
         table.add_column(no_wrap=True, overflow="ellipsis")
         table.add_column(no_wrap=True, style="dim")
         table.add_column(no_wrap=True, justify="right")

@@ -102,6 +102,16 @@ def test_without_a_worker_the_tree_says_what_it_waits_for() -> None:
     assert rendered(live.renderable())[-1] == "waiting for a worker that answers (no poller\\x1b[2J)"
 
 
+def test_on_a_narrow_screen_names_states_and_times_stay_and_the_rest_is_cut() -> None:
+    live = live_run()
+    live.show({"status": "running", "nodes": {"check": {"status": "succeeded", "started": 0, "ended": 7}}})
+    live.show_history([{"kind": "node", "by": "check", "set": {"a_rather_long_key": 1, "another": 2}, "removed": []}])
+    assert rendered(live.renderable(), width=36)[1:3] == [
+        "✔ check     rule  7 ms  a_rather_lo…",
+        "├─ ○ stock  rule",
+    ]
+
+
 def test_a_line_may_be_kept_below_the_tree() -> None:
     live = live_run()
     live.say("cancelling")
