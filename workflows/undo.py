@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from context.changes import ChangeSet, diff
@@ -13,7 +12,6 @@ from graph.model import ApprovalNode, ForeachNode, GraphNode, RuleNode, WaitNode
 from graph.sql import undoes_recorded_effect
 from workflows.commands import Failure, Finish, RunNode
 from workflows.composites import mapped_output
-from workflows.leaves import command_of
 from workflows.saga import Ancestry, Saga, Step, StepState
 from workflows.scope import NodeRun, Scope
 
@@ -89,9 +87,8 @@ class Undo:
         """Start the compensations whose turn it is, or end the run when none is left."""
         if not self._begun:
             self._begin()
-        while steps := self.saga.next_steps():
-            for step in steps:
-                self._start(step)
+        for step in self.saga.next_steps():
+            self._command(step)
         if not self.saga.in_state(*_UNFINISHED):
             self._finish()
 
@@ -123,8 +120,7 @@ class Undo:
     def retry(self, step: Step) -> None:
         """An operator has a compensation tried again."""
         self.failures.pop(step.address, None)
-        self._start(step)
-        self.proceed()
+        self._command(step)
 
     def give_up(self, step: Step, *, done: bool) -> None:
         """An operator says that a step is undone by other means (`done`), or will not be."""
@@ -135,7 +131,7 @@ class Undo:
 
     def _begin(self) -> None:
         self._begun = True
-        self._versions = self._machine.root.versions
+        self._line, self._versions = self._machine.root.base, self._machine.root.versions
         self.saga.begin()
         if self._settings is not None and self._settings.deadline is not None:
             self._until = self._machine.at / 1000 + self._settings.deadline.total_seconds()
@@ -144,21 +140,12 @@ class Undo:
         self.failures[step.address] = failure
         step.state = StepState.PAUSED if self._pause else StepState.FAILED
 
-    def _start(self, step: Step) -> None:
-        step.state = StepState.COMPENSATING
-        try:
-            self._command(step)
-        except AnabranchError as error:  # an expression of the compensation
-            self._failed(step, Failure("failure", error.code, str(error), PREFIX + step.address))
-
     def _command(self, step: Step) -> None:
+        step.state = StepState.COMPENSATING
         left = None if self._until is None else max(0.0, self._until - self._machine.at / 1000)
-        address = PREFIX + step.address
-        roots, key = self._roots(step), f"{step.key}/undo"
-        command, _ = command_of(address, step.planned, step.line, roots, key=key, at=self._machine.at)
-        if isinstance(command, RunNode):
-            command = replace(command, undo=True, deadline=left)
-        self._machine.emit(command)
+        address, key = PREFIX + step.address, f"{step.key}/undo"
+        roots = self._roots(step)
+        self._machine.emit(RunNode(address, step.planned, step.line, roots, key, undo=True, deadline=left))
 
     def _roots(self, step: Step) -> dict[str, Json]:
         failure = self._machine.failure
@@ -167,9 +154,7 @@ class Undo:
 
     def _write(self, step: Step, result: ChangeSet | Json) -> None:
         machine, address = self._machine, PREFIX + step.address
-        if isinstance(step.planned.node, WaitNode):
-            result = ChangeSet(base_version=0, set={})
-        elif not isinstance(result, ChangeSet):
+        if not isinstance(result, ChangeSet):
             result = mapped_output(step.planned, result, step.line, self._roots(step))
         self._writer += 1
         self._line, refined = self._line.advance(result, writer=self._writer, by=address, at=machine.at)
