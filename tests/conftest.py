@@ -75,6 +75,13 @@ def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def kafka_url() -> Iterator[str]:
+    """The URL of a mock Kafka cluster of this test process."""
+    with servers.kafka() as url:
+        yield url
+
+
 @pytest.fixture
 async def client(dev_server: DevServer) -> Client:
     """A client of the dev server with our data converter, whatever server the environment names."""

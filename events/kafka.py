@@ -1,0 +1,223 @@
+"""Kafka: a consumer group as the source, an idempotent producer as the sink."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final, Self
+
+import structlog
+
+from errors import ConfigurationError, SizeLimitExceeded, Unavailable
+from events.address import Address
+from events.offsets import Offsets
+from events.source import Message, Outgoing
+
+try:
+    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+    from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+    from aiokafka.helpers import create_ssl_context
+except ImportError as missing:
+    raise ConfigurationError(
+        "Kafka needs a package that is not installed", suggestion="pip install 'anabranch[kafka]'"
+    ) from missing
+
+_FETCH_MILLISECONDS: Final = 1000
+_COMMIT_SECONDS: Final = 0.5
+_SESSION_MILLISECONDS: Final = 6000
+"""After a consumer's death its partitions go to another one; brokers accept nothing shorter by default."""
+_SEND_MILLISECONDS: Final = 10_000
+_REMEMBERED: Final = 10_000
+
+log = structlog.get_logger("anabranch.events.kafka")
+
+
+class KafkaDelivery:
+    """One delivery of a record; its offset is committed when all before it have been acknowledged."""
+
+    __slots__ = ("_message", "_offset", "_offsets", "_partition")
+
+    def __init__(self, record: Any, offsets: Offsets[TopicPartition]) -> None:
+        self._partition = TopicPartition(record.topic, record.partition)
+        self._offset: int = record.offset
+        self._offsets = offsets
+        self._message = Message(
+            body=record.value or b"",
+            headers={name: (value or b"").decode(errors="replace") for name, value in record.headers},
+            position=f"{record.topic}-{record.partition}-{record.offset}",
+        )
+        offsets.take(self._partition, self._offset)
+
+    @property
+    def message(self) -> Message:
+        """What was delivered."""
+        return self._message
+
+    async def acknowledge(self) -> None:
+        """Have the offset committed within half a second."""
+        self._offsets.finish(self._partition, self._offset)
+
+    async def keep(self) -> None:
+        """Nothing: the group's heartbeats do it."""
+
+
+class KafkaSource:
+    """Reads a topic as a member of a group, from its first record on where the group is new."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, offsets: Offsets[TopicPartition]) -> None:
+        self._consumer = consumer
+        self._offsets = offsets
+        self._committing = asyncio.create_task(self._commit_again_and_again())
+
+    @classmethod
+    async def open(cls, address: Address, group: str) -> Self:
+        """The source of a topic. Raises Unavailable."""
+        consumer = AIOKafkaConsumer(
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=_SESSION_MILLISECONDS,
+            heartbeat_interval_ms=_SESSION_MILLISECONDS // 3,
+            **client_options(address),
+        )
+        offsets: Offsets[TopicPartition] = Offsets()
+        consumer.subscribe([address.topic], listener=_Rebalancing(consumer, offsets))
+        await _started(consumer, address)
+        return cls(consumer, offsets)
+
+    async def fetch(self, limit: int) -> Sequence[KafkaDelivery]:
+        """At most `limit` deliveries; none where there was nothing for a second. Raises Unavailable."""
+        with _translated("fetching"):
+            found = await self._consumer.getmany(timeout_ms=_FETCH_MILLISECONDS, max_records=limit)
+        return [KafkaDelivery(record, self._offsets) for records in found.values() for record in records]
+
+    async def aclose(self) -> None:
+        """Commit what was acknowledged and leave the group."""
+        self._committing.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._committing
+        await _commit(self._consumer, self._offsets)
+        with suppress(KafkaError):
+            await self._consumer.stop()
+
+    async def _commit_again_and_again(self) -> None:
+        while True:
+            await asyncio.sleep(_COMMIT_SECONDS)
+            await _commit(self._consumer, self._offsets)
+
+
+class KafkaSink:
+    """Publishes to topics. The key keeps what belongs to one session in order.
+
+    The producer is idempotent: what it sends again by itself is stored once, and what this process has sent is not
+    sent again. A process that dies between the broker's answer and Temporal's record of it is the one case in which a
+    message is there twice, with the same `Anabranch-Event-Id`: Kafka tells no duplicates of two producers.
+    """
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self._producer = producer
+        self._sent: OrderedDict[tuple[str, str], asyncio.Task[None]] = OrderedDict()
+
+    @classmethod
+    async def open(cls, address: Address) -> Self:
+        """A sink for the topics of one cluster. Raises Unavailable."""
+        options = client_options(address)
+        producer = AIOKafkaProducer(enable_idempotence=True, request_timeout_ms=_SEND_MILLISECONDS, **options)
+        await _started(producer, address)
+        return cls(producer)
+
+    async def publish(self, message: Outgoing) -> None:
+        """Returns when all in-sync replicas have the message. Raises Unavailable and SizeLimitExceeded."""
+        name = (message.topic, message.id)
+        sending = self._sent.get(name)
+        if sending is None or _has_failed(sending):
+            sending = self._sent[name] = asyncio.create_task(self._send(message))
+            while len(self._sent) > _REMEMBERED and next(iter(self._sent.values())).done():
+                self._sent.popitem(last=False)
+        await asyncio.shield(sending)
+
+    async def _send(self, message: Outgoing) -> None:
+        headers = [(name, value.encode()) for name, value in message.headers.items()]
+        with _translated(f"publishing to {message.topic!r}"):
+            try:
+                await self._producer.send_and_wait(
+                    message.topic, message.body, key=message.key.encode(), headers=headers
+                )
+            except MessageSizeTooLargeError as error:
+                raise SizeLimitExceeded(
+                    f"Kafka takes no message of {len(message.body)} bytes",
+                    place=message.topic,
+                    suggestion="keep large values elsewhere",
+                ) from error
+
+    async def aclose(self) -> None:
+        """Flush and leave."""
+        with suppress(KafkaError):
+            await self._producer.stop()
+
+
+class _Rebalancing(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Commits before partitions go to another member, and forgets them."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, offsets: Offsets[TopicPartition]) -> None:
+        self._consumer = consumer
+        self._offsets = offsets
+
+    async def on_partitions_revoked(  # pyright: ignore[reportIncompatibleMethodOverride]  # aiokafka awaits it
+        self, revoked: Sequence[TopicPartition]
+    ) -> None:
+        """Commit what was acknowledged."""
+        await _commit(self._consumer, self._offsets)
+        for partition in revoked:
+            self._offsets.forget(partition)
+
+    async def on_partitions_assigned(  # pyright: ignore[reportIncompatibleMethodOverride]  # aiokafka awaits it
+        self, assigned: Sequence[TopicPartition]
+    ) -> None:
+        """Nothing: reading goes on from what was committed."""
+
+
+def client_options(address: Address) -> dict[str, Any]:
+    """What aiokafka is told of an address: `kafka+ssl` is TLS, a user is SASL PLAIN."""
+    secure = address.scheme == "kafka+ssl"
+    options: dict[str, Any] = {"bootstrap_servers": list(address.servers), "client_id": "anabranch-events"}
+    if secure:
+        options["ssl_context"] = create_ssl_context()
+    if address.user is not None:
+        options |= {"sasl_plain_username": address.user, "sasl_plain_password": address.password or ""}
+    protocol = ("SASL_" if address.user is not None else "") + ("SSL" if secure else "PLAINTEXT")
+    return {**options, "security_protocol": protocol}
+
+
+async def _started(client: AIOKafkaConsumer | AIOKafkaProducer, address: Address) -> None:
+    try:
+        await client.start()
+    except KafkaError as error:
+        await client.stop()
+        raise Unavailable(f"no Kafka broker answers: {type(error).__name__}", place=str(address)) from error
+
+
+async def _commit(consumer: AIOKafkaConsumer, offsets: Offsets[TopicPartition]) -> None:
+    """Commit what may be; where that fails the records are delivered again, and start nothing twice."""
+    if waiting := offsets.uncommitted():
+        try:
+            await consumer.commit(waiting)
+        except KafkaError as error:
+            log.warning("offsets were not committed", reason=type(error).__name__)
+        else:
+            offsets.committed(waiting)
+
+
+def _has_failed(sending: asyncio.Task[None]) -> bool:
+    return sending.done() and (sending.cancelled() or sending.exception() is not None)
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    """The client's errors as ours."""
+    try:
+        yield
+    except KafkaError as error:
+        raise Unavailable(f"Kafka failed while {doing}: {type(error).__name__}") from error

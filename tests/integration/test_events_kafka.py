@@ -1,0 +1,210 @@
+"""Events through Kafka's protocol: the broker is librdkafka's mock cluster, the Temporal server is real."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from temporalio.client import Client
+
+from context import DistributedContext
+from errors import SizeLimitExceeded, Unavailable
+from events.address import parse_address
+from events.event_workflow import run_id
+from events.kafka import KafkaSink, KafkaSource
+from events.service import Route
+from events.source import Outgoing
+from tests.integration.events_kit import TRACE, flow, graph_worker, route, serving
+from transport.devserver import free_port
+
+
+@dataclass(frozen=True)
+class Site:
+    """Topics of one test, on the cluster of all."""
+
+    client: Client
+    task_queue: str
+    url: str
+    topic: str
+    producer: AIOKafkaProducer
+
+    @property
+    def route(self) -> Route:
+        return route(f"{self.url}/{self.topic}", f"{self.url}/{self.topic}.done")
+
+    async def send(self, body: bytes | dict[str, Any], **headers: str) -> None:
+        packed = body if isinstance(body, bytes) else json.dumps(body).encode()
+        named = [(name.replace("_", "-"), value.encode()) for name, value in headers.items()]
+        await self.producer.send_and_wait(self.topic, packed, partition=0, headers=named)
+
+    async def read(self, suffix: str, count: int) -> list[Any]:
+        """Exactly so many records: none follows within 0.3 s."""
+        async with reader(self.url) as consumer:
+            partitions = [TopicPartition(f"{self.topic}{suffix}", number) for number in range(4)]
+            consumer.assign(partitions)
+            await consumer.seek_to_beginning(*partitions)
+            found: list[Any] = []
+            async with asyncio.timeout(30):
+                while len(found) < count:
+                    found += await records(consumer, 200)
+            return found + await records(consumer, 300)
+
+    async def committed(self) -> int | None:
+        async with reader(self.url, group_id="anabranch-order") as consumer:
+            offset: int | None = await consumer.committed(TopicPartition(self.topic, 0))
+            return offset
+
+    async def until_committed(self, offset: int) -> None:
+        for _ in range(100):
+            if await self.committed() == offset:
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{await self.committed()} is committed, not {offset}")
+
+
+@asynccontextmanager
+async def reader(url: str, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=url.removeprefix("kafka://"), enable_auto_commit=False, **options)
+    await consumer.start()
+    yield consumer
+    await consumer.stop()
+
+
+async def records(consumer: AIOKafkaConsumer, milliseconds: int) -> list[Any]:
+    found = await consumer.getmany(timeout_ms=milliseconds)
+    return [record for batch in found.values() for record in batch]
+
+
+def headers_of(record: Any) -> dict[str, str]:
+    return {name: value.decode() for name, value in record.headers}
+
+
+@pytest.fixture
+async def site(client: Client, task_queue: str, kafka_url: str, tmp_path: Path) -> AsyncIterator[Site]:
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_url.removeprefix("kafka://"))
+    await producer.start()
+    topic = f"orders{uuid.uuid4().hex[:8]}"
+    for suffix in ("", ".done", ".done.dead"):
+        await producer.partitions_for(topic + suffix)
+    async with graph_worker(client, task_queue, tmp_path):
+        yield Site(client, task_queue, kafka_url, topic, producer)
+    await producer.stop()
+
+
+async def test_a_json_event_becomes_a_run_and_its_context_the_next_event(site: Site):
+    order = f"ö-{site.topic}"
+    async with serving(site.client, site.route, flow(site.route, site.task_queue)):
+        await site.send({"id": order, "price": 2.5, "quantity": 4}, traceparent=TRACE)
+        (done,) = await site.read(".done", 1)
+        await site.until_committed(1)
+    assert json.loads(done.value) == {"id": order, "price": 2.5, "quantity": 4, "valid": True, "total": 10.0}
+    assert done.key.decode() == order
+    assert headers_of(done) == {
+        "traceparent": TRACE,
+        "Content-Type": "application/json",
+        "Anabranch-Event-Id": order,
+        "Anabranch-Session-Id": order,
+        "Anabranch-Context-Version": "3",
+        "Anabranch-Graph": "order",
+        "Anabranch-Run": f"order:{order}",
+    }
+    result = await site.client.get_workflow_handle(run_id("order", order)).result()
+    assert result["data"]["total"] == 10.0
+
+
+async def test_a_serialized_context_is_carried_on(site: Site):
+    context = DistributedContext(f"s-{site.topic}", {"price": 3, "quantity": 2})
+    async with serving(site.client, site.route, flow(site.route, site.task_queue)):
+        await site.send(context.serialize())
+        (done,) = await site.read(".done", 1)
+    after = DistributedContext.deserialize(done.value)
+    assert (after.session_id, after.data["total"], after.metadata.version) == (context.session_id, 6, 3)
+
+
+async def test_an_event_that_stands_there_twice_starts_nothing_twice(site: Site):
+    async with serving(site.client, site.route, flow(site.route, site.task_queue)):
+        for _ in range(3):
+            await site.send({"id": f"o-{site.topic}", "price": 1, "quantity": 1})
+        await site.until_committed(3)
+        done = await site.read(".done", 1)
+    assert len(done) == 1
+
+
+async def test_poison_and_failed_runs_go_to_the_dead_letters_and_hold_nothing_up(site: Site):
+    async with serving(site.client, site.route, flow(site.route, site.task_queue)):
+        await site.send(b"\x93broken", My_Header="kept")
+        await site.send({"price": 1})
+        await site.send({"price": 1, "quantity": 1})
+        dead = await site.read(".done.dead", 2)
+        (done,) = await site.read(".done", 1)
+        await site.until_committed(3)
+    by_code = {headers_of(letter)["Anabranch-Error-Code"]: letter for letter in dead}
+    assert set(by_code) == {"WIRE_FORMAT_INVALID", "INPUT_MISSING"}
+    poison = by_code["WIRE_FORMAT_INVALID"]
+    assert poison.value == b"\x93broken"
+    assert headers_of(poison)["My-Header"] == "kept"
+    assert headers_of(poison)["Anabranch-Source"] == f"{site.topic}-0-0"
+    assert headers_of(by_code["INPUT_MISSING"])["Anabranch-Event-Id"] == f"{site.topic}-0-1"
+    assert headers_of(done)["Anabranch-Event-Id"] == f"{site.topic}-0-2"
+
+
+async def test_an_offset_is_committed_when_all_before_it_are_finished(site: Site):
+    for number in range(3):
+        await site.send(f"{number}".encode())
+    source = await KafkaSource.open(parse_address(f"{site.url}/{site.topic}", "--from"), "anabranch-order")
+    first, second, third = await take(source, 3)
+    await second.acknowledge()
+    await asyncio.sleep(0.8)
+    assert await site.committed() in (None, 0)
+    await first.acknowledge()
+    await site.until_committed(2)
+    await third.acknowledge()
+    await source.aclose()
+    assert await site.committed() == 3
+
+
+async def take(source: KafkaSource, count: int) -> list[Any]:
+    taken: list[Any] = []
+    async with asyncio.timeout(30):
+        while len(taken) < count:
+            taken += await source.fetch(count - len(taken))
+    return taken
+
+
+async def test_what_was_not_acknowledged_comes_again_to_the_next_member(site: Site):
+    await site.send(b"1")
+    address = parse_address(f"{site.url}/{site.topic}", "--from")
+    first = await KafkaSource.open(address, "anabranch-order")
+    await take(first, 1)
+    await first.aclose()
+    second = await KafkaSource.open(address, "anabranch-order")
+    (again,) = await take(second, 1)
+    await again.acknowledge()
+    await second.aclose()
+    assert again.message.body == b"1"
+    assert await site.committed() == 1
+
+
+async def test_one_process_publishes_an_id_once(site: Site):
+    sink = await KafkaSink.open(parse_address(f"{site.url}/{site.topic}", "--to"))
+    message = Outgoing(f"{site.topic}.done", b"1", "same", "k")
+    await asyncio.gather(sink.publish(message), sink.publish(message))
+    await sink.publish(message)
+    with pytest.raises(SizeLimitExceeded, match=r"Kafka takes no message of 2000000 bytes"):
+        await sink.publish(Outgoing(f"{site.topic}.done", b"x" * 2_000_000, "large", "k"))
+    await sink.aclose()
+    assert [record.value for record in await site.read(".done", 1)] == [b"1"]
+
+
+async def test_no_broker_is_an_error_that_names_it():
+    port = free_port()
+    with pytest.raises(Unavailable, match=f"127.0.0.1:{port}"):
+        await KafkaSink.open(parse_address(f"kafka://127.0.0.1:{port}/a", "--to"))

@@ -1,0 +1,136 @@
+"""What the events room decides without a broker: addresses, ids, offsets, the command's refusals."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
+from context.values import Json
+from errors import ConfigurationError, InputError
+from events.address import Address, parse_address
+from events.event import MAX_ID_CHARACTERS, Reading, read_event
+from events.event_workflow import event_workflow_id, run_id
+from events.kafka import client_options
+from events.offsets import Offsets
+from events.service import events_queue
+from events.source import Message
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("nats://h/orders", Address("nats", ("h:4222",), "orders")),
+        ("nats://a:1,b:2/orders.eu", Address("nats", ("a:1", "b:2"), "orders.eu")),
+        ("kafka://h/a_b-c.d", Address("kafka", ("h:9092",), "a_b-c.d")),
+        ("kafka://[::1]:9/t", Address("kafka", ("[::1]:9",), "t")),
+        ("kafka+ssl://me:p%40ss@h/t", Address("kafka+ssl", ("h:9093",), "t", "me", "p@ss")),
+        ("nats://token@h/t", Address("nats", ("h:4222",), "t", "token")),
+    ],
+)
+def test_an_address_names_servers_topic_and_credentials(url: str, expected: Address):
+    assert parse_address(url, "--from") == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["orders", "http://h/t", "nats://h", "nats:///t", "nats://h/a..b", "nats://h/a.*", "nats://h/a b", "nats://h:x/t",
+     "nats://h:99999/t", "kafka://h/ä", "kafka://h/a/b", "kafka://h/..", "nats://h/a%0d%0ab"],
+)  # fmt: skip
+def test_what_is_no_address_is_refused_naming_the_option(url: str):
+    with pytest.raises(ConfigurationError) as refused:
+        parse_address(url, "--to")
+    assert refused.value.place == "--to"
+
+
+def test_a_password_is_not_shown():
+    address = parse_address("nats://me:hunter2@h/t", "--from")
+    assert "hunter2" not in f"{address} {address!r}"
+
+
+def test_kafka_is_told_of_tls_and_of_the_user():
+    plain = client_options(parse_address("kafka://h/t", "--from"))
+    assert (plain["security_protocol"], plain["bootstrap_servers"]) == ("PLAINTEXT", ["h:9092"])
+    secure = client_options(parse_address("kafka+ssl://me:secret@h/t", "--from"))
+    assert secure["security_protocol"] == "SASL_SSL"
+    assert (secure["sasl_plain_username"], secure["sasl_plain_password"]) == ("me", "secret")
+    assert "ssl_context" in secure
+
+
+def test_ids_of_runs_and_of_their_events_never_meet():
+    """No graph's name holds a colon or a slash."""
+    assert run_id("order", "1") == "order:1"
+    assert event_workflow_id("order", "1") == "event/order:1"
+    assert events_queue("q", "order", parse_address("nats://h/t", "--from")) == "q/events/order/nats/t"
+
+
+def json_event(body: bytes, **headers: str) -> Message:
+    return Message(body, headers, "T-1")
+
+
+@pytest.mark.parametrize(
+    ("body", "event_id"),
+    [(b'{"id": "a"}', "a"), (b'{"id": 12}', "12"), (b'{"id": ""}', "T-1"), (b'{"id": null}', "T-1"), (b"{}", "T-1")],
+)
+def test_the_id_of_a_json_event(body: bytes, event_id: str):
+    assert read_event(json_event(body), Reading()).id == event_id
+
+
+def test_the_id_may_stand_deeper_and_in_another_header():
+    reading = Reading(id_header="ce-id", id_field=("order", "no"))
+    assert read_event(json_event(b'{"order": {"no": 7}}'), reading).id == "7"
+    assert read_event(json_event(b'{"order": {"no": 7}}', **{"CE-ID": "h"}), reading).id == "h"
+    assert read_event(json_event(b'{"order": 7}'), reading).id == "T-1"
+
+
+@pytest.mark.parametrize(
+    "value", ["true", "1.5", "[]", "{}", '"a\\nb"', '"a\\u0000"', f'"{"x" * (MAX_ID_CHARACTERS + 1)}"']
+)
+def test_an_id_is_printable_text_or_an_integer(value: str):
+    with pytest.raises(InputError, match="id"):
+        read_event(json_event(f'{{"id": {value}}}'.encode()), Reading())
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/cloudevents+json; charset=utf-8", "text/x"])
+def test_json_is_declared_or_detected(content_type: str):
+    event = read_event(json_event(b'{"id": "a", "n": 1.5}', **{"content-type": content_type}), Reading())
+    data: dict[str, Json] = {"id": "a", "n": 1.5}
+    assert (event.format, event.context.data, event.context.session_id) == ("json", data, "a")
+
+
+def test_offsets_are_committed_up_to_the_first_that_is_in_hand():
+    offsets: Offsets[str] = Offsets()
+    for offset in (5, 6, 9):
+        offsets.take("p", offset)
+    assert offsets.uncommitted() == {}
+    offsets.finish("p", 6)
+    assert offsets.uncommitted() == {}
+    offsets.finish("p", 5)
+    assert offsets.uncommitted() == {"p": 9}
+    offsets.committed({"p": 9})
+    assert offsets.uncommitted() == {}
+    offsets.finish("p", 9)
+    assert offsets.uncommitted() == {"p": 10}
+
+
+def test_offsets_of_a_partition_that_was_forgotten_are_not_committed():
+    offsets: Offsets[str] = Offsets()
+    offsets.take("p", 1)
+    offsets.forget("p")
+    offsets.finish("p", 1)
+    offsets.committed({"p": 2})
+    assert offsets.uncommitted() == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["--from", "nats://h/a", "--to", "nats://h/a"], "--to"),
+        (["--from", "nats://h/a", "--dead-letter", "a"], "--dead-letter"),
+        (["--from", "nats://h/a", "--to", "nats://h/b", "--dead-letter", "x y"], "--dead-letter"),
+        (["--from", "amqp://h/a"], "--from"),
+    ],
+)
+def test_the_command_refuses_a_flow_that_cannot_be(arguments: list[str], option: str):
+    result = CliRunner().invoke(app, ["events", "--graph", "order", *arguments])
+    assert (result.exit_code, option in result.output) == (1, True)
