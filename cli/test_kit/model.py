@@ -16,6 +16,8 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def _outcome(value: object) -> object:
+    if isinstance(value, str) and value != TIMEOUT:
+        raise ValueError(f"{value[:64]!r} is no outcome; write {{set: {{…}}}}, {{fail: CODE}} or {TIMEOUT}")
     return {TIMEOUT: True} if value == TIMEOUT else value
 
 

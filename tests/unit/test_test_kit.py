@@ -610,6 +610,12 @@ def problems(result: Result) -> list[str]:
             "- {name: t, outcomes: {ship: {set: {}, fail: BAD}}, expect: {}}",
             [":4:26: `tests.0.outcomes.ship` is wrong: a node has one outcome, not fail and set"],
         ),
+        (
+            "- {name: t, outcomes: {ship: failure}, expect: {}}",
+            [
+                ":4:32: `tests.0.outcomes.ship` is wrong: 'failure' is no outcome; write {set: {…}}, {fail: CODE}",
+            ],
+        ),
         ("- {name: t, outcomes: {undo ship: {}}, expect: {}}", [":4:26: node 'ship' has no compensation"]),
         (
             "- {name: t, outcomes: {ship: {result: 1}}, expect: {}}",
