@@ -140,9 +140,9 @@ def groups(writes: Group) -> list[tuple[Path, Group]]:
 
 def stands_on(write: Write, shallow: Write) -> bool:
     """Whether a deeper write was made on top of all that a shallow one says."""
-    missing = set(shallow.facts)
     if shallow in write.before:
         return True
+    missing = set(shallow.facts)
     for each in past(write):
         missing.discard(each)
         if not missing:

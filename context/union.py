@@ -136,51 +136,42 @@ class _Merge:
         return all(same(value, values[0]) for value in values[1:])
 
     def _settle(self, top: Path, group: Group, sides: Sequence[Side]) -> None:
-        policy, base = self.policies.at(top), self._base(top, sides)
         candidates = tuple(side.candidate(top) for side in sides)
-        value = self.choices[top] if top in self.choices else self._value(top, group, candidates)
-        if isinstance(value, Unsettled):
-            self.conflicts.append(Conflict(top, base, candidates, policy, MISSING, settled=False))
-            return
-        self.conflicts.append(Conflict(top, base, candidates, policy, value, settled=True))
         heads = tuple(write for writes in group.values() for write in writes)
-        write = (
-            self._chosen(top, heads) if top in self.choices else self._settled(top, value, policy, candidates, heads)
-        )
-        self.adopted[top] = (write,)
+        write = self._chosen(top, heads) if top in self.choices else self._decided(top, candidates, heads)
+        value, policy = write.value if write else MISSING, self.policies.at(top)
+        base = self._base(top, sides)
+        self.conflicts.append(Conflict(top, base, candidates, policy, value, settled=write is not None))
+        if write:
+            self.adopted[top] = (write,)
 
-    def _chosen(self, top: Path, heads: Sequence[Write]) -> Write:
-        policy, facts = self.policies.at(top), tuple(self.survivors.facts_of(heads))
-        added_up = accumulated(policy, top, self.root, heads)
+    def _chosen(self, top: Path, heads: tuple[Write, ...]) -> Write:
+        added_up = accumulated(self.policies.at(top), top, self.root, heads)
         if not isinstance(added_up, Missing):  # what was chosen differs from what the writes had come to
+            facts = tuple(self.survivors.facts_of(heads))
             heads = (replace(self.stamp, path=top, value=added_up, before=facts, settled=True),)
-        return replace(self.stamp, path=top, value=self.choices[top], version=self._version, before=tuple(heads))
+        return replace(self.stamp, path=top, value=self.choices[top], version=self._version, before=heads)
 
-    def _settled(
-        self, top: Path, value: Json | Missing, policy: Policy, candidates: Sequence[Candidate], heads: Sequence[Write]
-    ) -> Write:
+    def _decided(self, top: Path, candidates: Sequence[Candidate], heads: Sequence[Write]) -> Write | None:
+        """What the policy makes of the heads; None where it leaves that to somebody."""
+        policy, facts = self.policies.at(top), self.survivors.facts_of(heads)
         chosen = winner(candidates, policy)
+        if chosen is not None:
+            value: Json | Missing | Unsettled = chosen.value
+        elif all(fact.path == top for fact in facts):
+            value = self._combined(top, policy, [fact.value for fact in facts], heads)
+        else:
+            value = self._combined(top, policy, [candidate.value for candidate in candidates], heads)
+        if isinstance(value, Unsettled):
+            return None
         newest = chosen or max(candidates, key=lambda candidate: (candidate.at, candidate.version))
-        return replace(
-            self.stamp,
-            path=top,
-            value=value,
-            by=chosen.by if chosen else self.stamp.by,
-            version=newest.version,
-            at=newest.at,
-            before=tuple(self.survivors.facts_of(heads)),
-            settled=True,
-        )
+        by = chosen.by if chosen else self.stamp.by
+        version, at = newest.version, newest.at
+        return Write(top, value, self.stamp.writer, by, version, at, before=tuple(facts), settled=True)
 
-    def _value(self, top: Path, group: Group, candidates: Sequence[Candidate]) -> Json | Missing | Unsettled:
-        policy = self.policies.at(top)
-        if (chosen := winner(candidates, policy)) is not None:
-            return chosen.value
-        heads = [write for writes in group.values() for write in writes]
-        facts = self.survivors.facts_of(heads)
-        values = [candidate.value for candidate in candidates]
-        if all(fact.path == top for fact in facts):
-            values = [fact.value for fact in facts]
+    def _combined(
+        self, top: Path, policy: Policy, values: Sequence[Json | Missing], heads: Sequence[Write]
+    ) -> Json | Missing | Unsettled:
         if isinstance(policy, Reducer):
             return reduce(policy, top, self.root, values, heads)
         return merge_all(values) if policy is ConflictResolution.MERGE_ALL else UNSETTLED
