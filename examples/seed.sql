@@ -20,3 +20,28 @@ insert into inventory (product_id, available) values
   ('PROD-2', 100000),
   ('PROD-SOLD-OUT', 0)
 on conflict (product_id) do nothing;
+
+-- The tables of the saga. Their constraints are how its steps fail on demand.
+create table if not exists reservations (
+  order_id text not null,
+  status text not null check (status in ('reserved', 'released'))
+);
+
+create table if not exists payments (
+  order_id text not null,
+  customer_id text not null,
+  amount double precision not null check (amount > 0),
+  status text not null check (status in ('charged', 'refunded')),
+  reason text
+);
+
+create table if not exists shipments (
+  order_id text not null,
+  status text not null check (status in ('created', 'cancelled'))
+);
+
+create table if not exists confirmations (
+  order_id text not null,
+  customer_id text not null,
+  status text not null check (status in ('sent', 'recalled'))
+);

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from tests import servers
@@ -20,8 +21,10 @@ def main() -> int:
     """Exit status 0 if nothing was wrong."""
     scenarios = [*sagas(), *kills()]
     started = time.monotonic()
-    with servers.temporal() as temporal, servers.postgres() as url, tempfile.TemporaryDirectory() as folder:
-        report = asyncio.run(prove(temporal.address, url, Path(folder), scenarios))
+    bar = Progress(*Progress.get_default_columns(), MofNCompleteColumn())
+    task = bar.add_task("runs with faults", total=len(scenarios))
+    with servers.temporal() as temporal, servers.postgres() as url, tempfile.TemporaryDirectory() as folder, bar:
+        report = asyncio.run(prove(temporal.address, url, Path(folder), scenarios, lambda: bar.advance(task)))
     show(report, time.monotonic() - started)
     return bool(report.wrong)
 

@@ -54,4 +54,4 @@ def test_the_seed_may_run_twice_and_every_statement_fits_its_tables() -> None:
 
 def _anything(query: str) -> dict[str, int]:
     names = ("order_id", "customer_id", "product_id", "quantity", "reserved", "status", "order_total")
-    return {name: 1 for name in (*names, "shipping_cost", "fraud_score", "updated_at") if f":{name}" in query}
+    return {name: 1 for name in (*names, "shipping_cost", "fraud_score", "updated_at", "reason") if f":{name}" in query}
