@@ -78,7 +78,7 @@ class Command:
 
 @contextmanager
 def anabranch(*args: object, environ: Mapping[str, str] | None = None) -> Iterator[Command]:
-    """The command, killed at the end if it still runs. No server is named to it but by `environ`."""
+    """The command, stopped at the end if it still runs. No server is named to it but by `environ`."""
     mark = f"{_MARK}={uuid.uuid4().hex}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     process = subprocess.Popen(
@@ -95,8 +95,12 @@ def anabranch(*args: object, environ: Mapping[str, str] | None = None) -> Iterat
         yield command
     finally:
         if process.poll() is None:
+            process.terminate()  # what it has started ends with it only if it may end in order
+        try:
+            command.leave(30)
+        except subprocess.TimeoutExpired:
             process.kill()
-        command.leave()
+            command.leave()
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
