@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from context.values import Json
@@ -28,6 +29,8 @@ def application_error(error: AnabranchError, where: str = "") -> ApplicationErro
         "place": str(error.place or where) or None,
         "suggestion": error.suggestion,
     }
+    if activity.in_activity() and activity.info().attempt > 1:
+        detail["attempt"] = activity.info().attempt  # what earlier ones did, this one cannot know
     if isinstance(error, GraphError):
         detail["problems"] = [str(problem) for problem in error.problems]
     return ApplicationError(

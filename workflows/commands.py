@@ -32,8 +32,20 @@ class Failure:
 
     @property
     def unknown(self) -> bool:
-        """Whether the node may have had its effect. A service that stopped answering may have done its work."""
-        return self.code == Unavailable.code or (self.outcome != "failure" and self.code != NOT_STARTED)
+        """Whether the node may have had its effect.
+
+        A service that stopped answering may have done its work, and so may what only a later attempt found impossible.
+        """
+        return (
+            self.code == Unavailable.code
+            or self._attempt > 1
+            or (self.outcome != "failure" and self.code != NOT_STARTED)
+        )
+
+    @property
+    def _attempt(self) -> int:
+        found = self.details[0].get("attempt") if self.details and isinstance(self.details[0], dict) else None
+        return found if isinstance(found, int) else 1
 
     def root(self) -> dict[str, Json]:
         """The value of the root `error` in expressions."""

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 
+from activities import node
+from context.distributed import DistributedContext
+from errors import NodeError, Unavailable
 from tests.integration.graph_kit import (
     MODES,
     Served,
@@ -41,6 +45,14 @@ def broken(name: str, **fields: Any) -> dict[str, Any]:
     return leaf("break", args={"name": name}, **fields)
 
 
+@node("stumble")
+async def stumble(_: DistributedContext) -> None:
+    """Be given no answer at first, then a refusal."""
+    if activity.info().attempt == 1:
+        raise Unavailable("nobody answers")
+    raise NodeError("there is one already")
+
+
 async def undone(served: Served, handle: Any) -> list[str]:
     found = await scheduled(served.client, handle)
     return [address.removeprefix("undo ") for address in found if address.startswith("undo ")]
@@ -64,6 +76,12 @@ async def test_a_failed_run_is_undone_backwards_and_its_error_says_so(served: Se
         ["b", "a"],
         [],
     )
+
+
+async def test_a_step_that_had_no_answer_before_it_was_refused_may_have_happened(served: Served):
+    retry = {"max_attempts": 3, "initial_interval": "10ms"}
+    error = await served.error(chain(a=step(), b=step("stumble", retry=retry)))
+    assert (error.type, error.details[0]["compensated"]) == ("NODE_FAILED", ["b", "a"])
 
 
 async def test_the_timeline_names_a_compensation_after_its_node(served: Served):

@@ -98,6 +98,12 @@ def test_a_step_whose_outcome_is_unknown_is_undone_first(outcome: Failure):
     assert undone(failed_run(chain("a", boom=step()), {"boom": outcome})) == ["boom", "a"]
 
 
+def test_a_failure_that_only_a_later_attempt_met_leaves_open_what_the_earlier_ones_did():
+    for attempt, expected in ((1, ["a"]), (2, ["boom", "a"])):
+        met = Failure("failure", "NODE_FAILED", "it broke", "", ({"code": "NODE_FAILED", "attempt": attempt},))
+        assert undone(failed_run(chain("a", boom=step()), {"boom": met})) == expected
+
+
 def test_a_step_that_another_failure_cancels_in_flight_is_undone():
     play = failed_run({"nodes": {"boom": python(), "a": step()}})
     assert (play.cancelled, undone(play)) == (["a"], ["a"])
