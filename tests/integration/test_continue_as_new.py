@@ -1,0 +1,284 @@
+"""Runs that continue as new every few events end as those that never do, and lose no message on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.exceptions import CancelledError
+
+from settings import Settings
+from tests.integration.graph_kit import (
+    MODES,
+    Handle,
+    Served,
+    attempts,
+    chain,
+    diamond,
+    edge,
+    error_of,
+    gate,
+    leaf,
+    put,
+    until_status,
+    worker_for,
+)
+from transport.client import connect
+from transport.devserver import FAST, DevServer
+
+ONCE = {"retry": {"max_attempts": 1}}
+EVENTS = 24
+"""From how many events on the server suggests to continue as new; a node takes three, and three of workflow tasks."""
+
+
+@pytest.fixture(scope="module")
+def impatient_server() -> Iterator[DevServer]:
+    """A server that suggests to continue as new after a handful of events."""
+    config = {**FAST, "limit.historyCount.suggestContinueAsNew": str(EVENTS)}
+    server = asyncio.run(DevServer.start(dynamic_config=config))
+    try:
+        yield server
+    finally:
+        asyncio.run(server.stop())
+
+
+@pytest.fixture
+async def impatient(impatient_server: DevServer) -> Client:
+    return await connect(
+        Settings(), target_host=impatient_server.address, namespace="default", api_key=None, tls=False, rpc_metadata={}
+    )
+
+
+@pytest.fixture
+async def served(
+    request: pytest.FixtureRequest, impatient: Client, task_queue: str, tmp_path: Path
+) -> AsyncIterator[Served]:
+    async with worker_for(impatient, task_queue, tmp_path, mode=getattr(request, "param", MODES[0])) as running:
+        yield running
+
+
+@pytest.fixture
+async def patient(client: Client, task_queue: str, tmp_path: Path) -> AsyncIterator[Served]:
+    """The same on a server on which small runs never continue as new."""
+    async with worker_for(client, task_queue, tmp_path) as running:
+        yield running
+
+
+async def runs_of(served: Served, handle: Handle) -> int:
+    """How many workflow runs one run of a graph took so far; each but the last one continued as new."""
+    first, count = (await handle.describe()).run_id, 1
+    while True:
+        history = served.client.get_workflow_handle(handle.id, run_id=first).fetch_history_events()
+        events = [event async for event in history]
+        started = events[0].workflow_execution_started_event_attributes
+        if not started.continued_execution_run_id:
+            return count
+        first, count = started.continued_execution_run_id, count + 1
+
+
+def ticks(count: int, **fields: Any) -> dict[str, Any]:
+    """A loop of `count` turns, each an activity; enough to continue as new."""
+    body = chain(count=put(n="{{ n + 1 }}"))
+    return {"type": "while", "while": f"n < {count}", "body": body, **fields}
+
+
+def squares(count: int) -> dict[str, Any]:
+    return {
+        "type": "foreach",
+        "items": str(list(range(count))),
+        "max_concurrency": 4,
+        "body": chain(square=put(s="{{ item * item }}"), add=put(total="{{ item }}")),
+    }
+
+
+def everything() -> tuple[dict[str, Any], dict[str, Any]]:
+    """A graph with all that must be carried: bodies, branches, conflicts, reducers, skipped nodes."""
+    each = squares(12)
+    each["collect"] = {"into": "squares", "value": "s"}
+    nodes = {
+        "first": put(items=[1]),
+        "loop": ticks(8),
+        "each": each,
+        "merge": squares(9),
+        "left": put(items=[1, 2], name="left"),
+        "right": put(items=[1, 3], name="right"),
+        "never": {**put(never=True), "when": "n > 100"},
+        "last": put(end="{{ size(squares) + n }}"),
+    }
+    pairs = [("first", "loop"), ("first", "each"), ("loop", "left"), ("each", "right"), ("first", "merge")]
+    pairs += [("left", "never"), ("never", "last"), ("left", "last"), ("right", "last"), ("merge", "last")]
+    merge = {"items": "append", "name": "merge_all", "total": "sum", "s": "max"}
+    return {"nodes": nodes, "edges": [edge(*pair) for pair in pairs], "context": {"merge": merge}}, {"n": 0, "total": 0}
+
+
+@pytest.mark.parametrize("served", MODES, indirect=True)
+async def test_the_result_is_that_of_a_run_that_never_continues_as_new(served: Served, patient: Served):
+    graph, data = everything()
+    handle = await served.start(graph, data)
+    result = await asyncio.wait_for(handle.result(), 60)
+    whole = await patient.run(graph, data)
+    assert await runs_of(served, handle) >= 4
+    assert result["data"] == whole["data"]
+    assert result["data"]["items"] == [1, 2, 3]
+    assert result["version"] == whole["version"]
+    assert [_plain(each) for each in result["conflicts"]] == [_plain(each) for each in whole["conflicts"]]
+
+
+def _plain(conflict: dict[str, Any]) -> dict[str, Any]:
+    sides = [{name: each[name] for name in ("by", "value")} for each in conflict["candidates"]]
+    return {**conflict, "candidates": sides}
+
+
+async def test_the_history_goes_on_with_numbers_and_conflicts(served: Served):
+    graph, data = everything()
+    handle = await served.start(graph, data)
+    await asyncio.wait_for(handle.result(), 60)
+    history = await handle.query("history")
+    assert [entry["number"] for entry in history] == list(range(history[0]["number"], history[-1]["number"] + 1))
+    assert all(parent < entry["number"] for entry in history for parent in entry["parents"])
+    told = {conflict["path"] for entry in history for conflict in entry.get("conflicts", ())}
+    assert {"items", "name"} <= told
+
+
+async def test_what_people_were_asked_waits_on_across_it(served: Served):
+    """An approval and a conflict wait, one of its two paths settled, while a loop beside them continues as new."""
+    graph = diamond(put(x=1, y=1), put(x=2, y=2), context={"conflict_resolution": "fail_on_conflict"})
+    graph["nodes"] |= {"ask": {"type": "approval"}, "loop": ticks(16), "end": put(end="{{ [x, y, n] }}")}
+    graph["edges"] += [edge(name, "end") for name in ("join", "ask", "loop")]
+    handle = await served.start(graph, {"n": 0})
+    await until_status(handle, "join", "conflict")
+    await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", "choose": "right"})
+    await until_status(handle, "loop", "succeeded")
+    assert await runs_of(served, handle) >= 3
+    answer = await handle.execute_update("resolve_conflict", {"node": "join", "path": "y", "choose": "left"})
+    assert answer["open"] == []
+    await handle.execute_update("complete_task", {"node": "ask", "answer": {"ok": True}})
+    result = await asyncio.wait_for(handle.result(), 30)
+    assert result["data"] == {"n": 16, "x": 2, "y": 1, "ok": True, "end": [2, 1, 16]}
+
+
+async def test_timers_go_on_with_the_time_that_is_left(served: Served):
+    """Each wait is longer than one workflow run; asked anew in full, none of them would end before the loop."""
+    late = {"conflict_resolution": "fail_on_conflict", "conflict_timeout": "500ms"}
+    graph = diamond(put(x=1), put(x=2), context=late)
+    graph["nodes"]["join"] = {**put(), "on_failure": "continue"}
+    graph["nodes"] |= {
+        "nap": {"type": "wait", "for": "500ms"},
+        "ask": {"type": "approval", "timeout": "500ms", "on_failure": "continue"},
+        "loop": {
+            "type": "while",
+            "while": "n < 25",
+            "body": chain(pause={"type": "wait", "for": "50ms"}, count=put(n="{{ n + 1 }}")),
+        },
+    }
+    handle = await served.start(graph, {"n": 0})
+    told = await until_status(handle, "loop", "succeeded")
+    assert await runs_of(served, handle) >= 4
+    states = {name: told["nodes"][name]["status"] for name in ("nap", "ask", "join")}
+    assert states == {"nap": "succeeded", "ask": "timed_out", "join": "failed"}
+    assert all(told["nodes"][name]["ended"] - told["nodes"][name]["started"] >= 500 for name in states)
+    assert all(told["nodes"][name]["ended"] < told["nodes"]["loop"]["ended"] for name in states)
+    assert (await asyncio.wait_for(handle.result(), 30))["data"]["n"] == 25
+
+
+@pytest.mark.parametrize("served", MODES, indirect=True)
+async def test_no_update_and_no_signal_is_lost_however_many_come(served: Served):
+    """Thirty services write at once, and a run of ten approvals is answered, while a loop continues as new."""
+    asks = {f"ask{index}": {"type": "approval"} for index in range(10)}
+    graph = {"nodes": {"loop": ticks(30), "stay": {"type": "approval"}, **asks}, "context": {"merge": {"total": "sum"}}}
+    handle = await served.start(graph, {"n": 0, "total": 0})
+    limit = asyncio.Semaphore(8)  # the server takes ten at a time
+
+    async def tell(update: str, request: dict[str, Any]) -> Any:
+        async with limit:
+            return await handle.execute_update(update, request)
+
+    await until_status(handle, "ask9", "waiting")
+    writes = [tell("write_context", {"changes": {f"w{i}": i, "total": 1}, "base_version": 1}) for i in range(30)]
+    answers = [tell("complete_task", {"node": name, "answer": {name: True}}) for name in asks]
+    signals = [handle.signal(name) for _ in range(10) for name in ("pause", "resume")]
+    numbers = [each["number"] for each in (await asyncio.gather(*writes, *answers, *signals))[:30]]
+    await handle.signal("resume")
+    await handle.execute_update("complete_task", {"node": "stay", "answer": None})
+    result = await asyncio.wait_for(handle.result(), 60)
+    assert await runs_of(served, handle) >= 3
+    assert len(set(numbers)) == 30
+    expected = {"n": 30, "total": 30, **{f"w{i}": i for i in range(30)}, **dict.fromkeys(asks, True)}
+    assert result["data"] == expected
+
+
+async def test_a_run_that_is_paused_stays_paused_and_is_resumed(served: Served):
+    graph = chain(slow=leaf("pass_gate", args={"name": served.task_queue}), loop=ticks(6))
+    wide = {f"n{index}": put(**{f"n{index}": 1}) for index in range(8)}
+    graph["nodes"] |= wide
+    async with gate(served.task_queue) as opened:
+        handle = await served.start(graph, {"n": 0})
+        await until_status(handle, "slow", "running")
+        await handle.signal("pause")
+        opened.set()
+        told = await until_status(handle, "loop", "ready")
+    while await runs_of(served, handle) < 2:
+        await handle.signal("pause")
+    assert (await handle.query("status"))["status"] == "paused"
+    await handle.signal("resume")
+    assert (await asyncio.wait_for(handle.result(), 30))["data"]["n"] == 6
+    assert told["status"] == "paused"
+
+
+def undoable(**last: Any) -> dict[str, Any]:
+    """Steps before the loop, in it and after it."""
+    body = chain(count={**put(n="{{ n + 1 }}"), "compensate": put(undone="{{ string(n) }}")})
+    return chain(
+        reserve={**put(reserved=True), "compensate": put(undone="reserve")},
+        loop={"type": "while", "while": "n < 6", "body": body},
+        pay={**put(paid=True), "compensate": put(undone="pay")},
+        last=leaf(**last),
+    )
+
+
+@pytest.mark.parametrize("served", MODES, indirect=True)
+async def test_a_failure_undoes_the_steps_of_the_runs_before(served: Served):
+    handle = await served.start(
+        undoable(handler="break", args={"name": served.task_queue, "how": "typed"}, **ONCE), {"n": 0}
+    )
+    error = await error_of(handle)
+    assert await runs_of(served, handle) >= 2
+    steps = [f"loop[{index}]/count" for index in range(6)]
+    assert error.type == "NO_STOCK"
+    assert error.details[0]["compensated"] == ["pay", *reversed(steps), "reserve"]
+    told = [entry["set"] for entry in await handle.query("history") if entry["kind"] == "compensation"]
+    assert [each["undone"] for each in told] == ["pay", *(str(index) for index in range(6, 0, -1)), "reserve"]
+    assert (await handle.query("context"))["data"] == {"n": 0, "undone": "reserve"}
+
+
+async def test_a_cancellation_undoes_the_steps_of_the_runs_before(served: Served):
+    handle = await served.start(
+        undoable(handler="dawdle", args={"name": served.task_queue}, heartbeat="300ms"), {"n": 0}
+    )
+    await until_status(handle, "last", "running")
+    assert await runs_of(served, handle) >= 2
+    await handle.cancel()
+    with pytest.raises(WorkflowFailureError) as ended:
+        await asyncio.wait_for(handle.result(), 30)
+    assert isinstance(ended.value.cause, CancelledError)
+    assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
+    assert attempts[f"{served.task_queue} cancelled"] == 1
+    compensated = (await handle.query("status"))["compensated"]
+    assert (len(compensated), compensated[0], compensated[-1]) == (8, "pay", "reserve")
+
+
+async def test_an_operator_finds_the_node_that_paused_in_a_run_before(served: Served):
+    broken = {**put(paid="{{ 100 / parts }}"), "on_failure": "pause"}
+    graph = {
+        "nodes": {"pay": broken, "ship": put(shipped="{{ paid }}"), "loop": ticks(8)},
+        "edges": [edge("pay", "ship")],
+    }
+    handle = await served.start(graph, {"parts": 0, "n": 0})
+    await until_status(handle, "loop", "succeeded")
+    assert await runs_of(served, handle) >= 2
+    await handle.execute_update("retry_node", {"node": "pay", "changes": {"parts": 5}})
+    assert (await asyncio.wait_for(handle.result(), 30))["data"] == {"parts": 5, "n": 8, "paid": 20, "shipped": 20}
