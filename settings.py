@@ -18,22 +18,22 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
-    task_queue: str = Field("anabranch", validation_alias="ANABRANCH_TASK_QUEUE")
-    graphs: Path = Field(Path("examples"), validation_alias="ANABRANCH_GRAPHS")
+    task_queue: str = Field(default="anabranch", validation_alias="ANABRANCH_TASK_QUEUE")
+    graphs: Path = Field(default=Path("examples"), validation_alias="ANABRANCH_GRAPHS")
     """The folder whose YAML files this worker serves by the graph's name."""
-    context_format: Literal["msgpack", "json"] = Field("msgpack", validation_alias="CONTEXT_FORMAT")
-    max_context_size_bytes: int = Field(1_048_576, gt=0, validation_alias="MAX_CONTEXT_SIZE_BYTES")
-    default_resolution_strategy: str = Field("LastWriteWins", validation_alias="DEFAULT_RESOLUTION_STRATEGY")
-    codec_endpoint: str | None = Field(None, validation_alias="ANABRANCH_CODEC_ENDPOINT")
-    max_cached_workflows: int = Field(1000, ge=0, validation_alias="ANABRANCH_MAX_CACHED_WORKFLOWS")
-    max_concurrent_activities: int = Field(100, gt=0, validation_alias="ANABRANCH_MAX_CONCURRENT_ACTIVITIES")
-    http_allow_private: bool = Field(False, validation_alias="HTTP_ALLOW_PRIVATE")
+    context_format: Literal["msgpack", "json"] = Field(default="msgpack", validation_alias="CONTEXT_FORMAT")
+    max_context_size_bytes: int = Field(default=1_048_576, gt=0, validation_alias="MAX_CONTEXT_SIZE_BYTES")
+    default_resolution_strategy: str = Field(default="LastWriteWins", validation_alias="DEFAULT_RESOLUTION_STRATEGY")
+    codec_endpoint: str | None = Field(default=None, validation_alias="ANABRANCH_CODEC_ENDPOINT")
+    max_cached_workflows: int = Field(default=1000, ge=0, validation_alias="ANABRANCH_MAX_CACHED_WORKFLOWS")
+    max_concurrent_activities: int = Field(default=100, gt=0, validation_alias="ANABRANCH_MAX_CONCURRENT_ACTIVITIES")
+    http_allow_private: bool = Field(default=False, validation_alias="HTTP_ALLOW_PRIVATE")
     """Whether `http` nodes may call private, loopback and link-local addresses."""
-    redis_url: str | None = Field(None, validation_alias="REDIS_URL")
+    redis_url: str | None = Field(default=None, validation_alias="REDIS_URL")
     """Where workers share circuit breakers and the results of nodes with a `cache`; without it each has its own."""
-    redis_max_connections: int = Field(50, gt=0, validation_alias="REDIS_MAX_CONNECTIONS")
-    store_url: str | None = Field(None, validation_alias="STORE_URL")
+    redis_max_connections: int = Field(default=50, gt=0, validation_alias="REDIS_MAX_CONNECTIONS")
+    store_url: str | None = Field(default=None, validation_alias="STORE_URL")
     """Where contexts are kept for other services: a URL that `context.open_store` knows."""
-    cache_url: str | None = Field(None, validation_alias="CACHE_URL")
-    cache_strategy: str = Field("WriteThrough", validation_alias="CACHE_STRATEGY")
-    context_ttl_seconds: float = Field(3600, gt=0, validation_alias="CONTEXT_TTL_SECONDS")
+    cache_url: str | None = Field(default=None, validation_alias="CACHE_URL")
+    cache_strategy: str = Field(default="WriteThrough", validation_alias="CACHE_STRATEGY")
+    context_ttl_seconds: float = Field(default=3600, gt=0, validation_alias="CONTEXT_TTL_SECONDS")
