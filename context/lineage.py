@@ -30,7 +30,7 @@ class Write:
     by: str
     version: int
     at: int
-    before: tuple[Write, ...] = ()
+    before: tuple[Write, ...] = field(default=(), repr=False)
     settled: bool = False
 
     @property
