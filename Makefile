@@ -33,10 +33,12 @@ lint: setup  ## Formatting, lint, types, import rules
 
 faults: setup  ## Kill, lose and cancel at every step of sagas, 200 kills between writes; prove every effect (10 minutes)
 	$(BIN)/python -m tests.faults
+	$(BIN)/python -m tests.cache_faults
 
-bench: setup  ## The interpreter beside hand-written workflows, and the wire format beside plain libraries
+bench: setup  ## The interpreter beside hand-written workflows, and wire format and caches beside plain libraries
 	$(BIN)/python benchmarks/serialization.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/cache.py
 
 lock:  ## Resolve requirements.lock anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from context.cache_tier import CacheTier
 from context.confirmed import Confirmed
@@ -116,8 +116,13 @@ class VerifiedReads:
         if not asked:
             return await tier.read(session_ids), {}
         since = self._confirmed.now()
-        both: Any = asyncio.gather(tier.read(session_ids), self._store.digests(asked))
-        copies, answers = await both
+        asking = asyncio.ensure_future(self._store.digests(asked))
+        try:
+            copies = await tier.read(session_ids)
+            answers = await asking
+        finally:
+            if not asking.cancel() and not asking.cancelled():
+                asking.exception()  # looked at, should this have been cancelled
         digests = dict(zip(asked, answers, strict=True))
         for session_id, digest in digests.items():
             self._confirmed.observe(session_id, digest, since)

@@ -41,7 +41,8 @@ class EncodedStore(ABC):
 
     async def load(self, session_id: str) -> DistributedContext | None:
         """The context, or None."""
-        return (await self.load_many([session_id]))[0]
+        record = (await self.read([session_id]))[0]
+        return record and record.context(session_id, max_bytes=self.max_bytes)
 
     async def load_many(self, session_ids: Sequence[str]) -> list[DistributedContext | None]:
         """Several contexts in one round trip."""

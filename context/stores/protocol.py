@@ -30,36 +30,46 @@ class ContextStore(Protocol):
 
         Raises VersionMismatch, WireFormatError and SizeLimitExceeded, and has changed nothing then.
         """
+        ...
 
     async def load(self, session_id: str) -> DistributedContext | None:
         """The context, or None. Raises WireFormatError where what is stored is damaged."""
+        ...
 
     async def delete(self, session_id: str) -> bool:
         """Whether there was something to delete."""
+        ...
 
     async def exists(self, session_id: str) -> bool:
         """Whether there is a context."""
+        ...
 
     def list_sessions(self, prefix: str = "") -> AsyncIterator[str]:
         """The session ids that begin with a prefix, page by page, in no order.
 
         What is saved or deleted meanwhile may be named or not; Redis may then name an id twice.
         """
+        ...
 
     async def save_many(self, contexts: Iterable[DistributedContext], ttl: float | None = None) -> None:
         """Keep several contexts in one round trip; of one session the last. Raises as `save`."""
+        ...
 
     async def load_many(self, session_ids: Sequence[str]) -> list[DistributedContext | None]:
         """Several contexts in one round trip. Raises as `load`."""
+        ...
 
     async def read(self, session_ids: Sequence[str]) -> list[Record | None]:
         """What `load_many` would decode, as it is stored."""
+        ...
 
     async def digests(self, session_ids: Sequence[str]) -> list[bytes | None]:
         """The digests of what is stored, without reading the contexts (Memcached has to read them)."""
+        ...
 
     async def aclose(self) -> None:
         """Close the connections. A closed store is not used again."""
+        ...
 
 
 def check_session_id(session_id: str) -> str:

@@ -26,7 +26,7 @@ class _SessionId(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
         return value.encode() if dialect.name == "mysql" and value is not None else value
 
-    def process_result_value(self, value: Any, _dialect: Dialect) -> str | None:
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
         return bytes(value).decode() if isinstance(value, bytes | bytearray) else value
 
 

@@ -438,6 +438,15 @@ async def test_more_callers_than_connections_wait_for_one(valkey_url: str, name:
     await store.aclose()
 
 
+async def test_who_waits_too_long_for_a_connection_is_told_so(valkey_url: str) -> None:
+    store = RedisStore.from_url(valkey_url, max_connections=1, timeout=0.1)
+    async with store._call:
+        with pytest.raises(Unavailable, match=r"no connection to Redis was free for 0\.1 seconds"):
+            await store.load("a")
+    assert await store.load("a") is None
+    await store.aclose()
+
+
 async def test_memcached_refuses_what_is_over_a_megabyte(memcached_url: str, name: Callable[[str], str]) -> None:
     store = MemcachedStore.from_url(memcached_url)
     with pytest.raises(SizeLimitExceeded, match=str(LARGEST_VALUE)):
