@@ -24,6 +24,7 @@ from activities.heartbeat import heartbeats
 from activities.load_graph import GraphLoader
 from activities.outcome import Closing, Handler, Outcome
 from activities.rendering import visible_roots
+from activities.share import ContextSharing
 from context.changes import ChangeSet
 from context.values import Json, check_value
 from context.wire import MAX_CONTEXT_SIZE_BYTES
@@ -46,7 +47,9 @@ class NodeActivities:
         *,
         max_bytes: int = MAX_CONTEXT_SIZE_BYTES,
         guards: Guards | None = None,
+        sharing: ContextSharing | None = None,
     ) -> None:
+        self._sharing = sharing
         self._builders = builders
         self._guards = guards or Guards()
         self._graphs = graphs
@@ -76,12 +79,16 @@ class NodeActivities:
                 return await self.execute(task)
 
     def activities(self) -> list[Callable[..., Any]]:
-        """What a Worker registers: `load_graph`, one for each node type, and the dynamic one for local nodes."""
-        return [self._graphs.load_graph, *map(self._activity_of_type, self._builders), self._local_activity()]
+        """What a Worker registers: `load_graph`, `share_context`, one for each node type, and one for local nodes."""
+        shared = [] if self._sharing is None else [self._sharing.share_context]
+        nodes = map(self._activity_of_type, self._builders)
+        return [self._graphs.load_graph, *shared, *nodes, self._local_activity()]
 
     async def aclose(self) -> None:
         """Close the handlers' connections, and those of the guards."""
         await self._guards.aclose()
+        if self._sharing is not None:
+            await self._sharing.aclose()
         while self._handlers:
             _, handler = self._handlers.popitem()
             if isinstance(handler, Closing):

@@ -10,6 +10,7 @@ from activities.guards import Guards
 from activities.load_graph import GraphLoader
 from activities.outcome import Handler
 from activities.registry import NodeActivities
+from activities.share import ContextSharing
 from context.resolution import ConflictResolution
 from settings import Settings
 
@@ -27,6 +28,7 @@ def node_activities(settings: Settings) -> NodeActivities:
         GraphLoader(settings.graphs, ConflictResolution.parse(settings.default_resolution_strategy)),
         max_bytes=settings.max_context_size_bytes,
         guards=Guards.from_url(settings.redis_url, settings.redis_max_connections),
+        sharing=ContextSharing(settings),
     )
 
 

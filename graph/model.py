@@ -323,7 +323,8 @@ class Saga(Model):
 class Share(Model):
     """Publish the run's context for other services."""
 
-    strategy: Literal["write_through", "write_behind", "read_through", "cache_aside"] = "write_through"
+    strategy: Literal["write_through", "write_behind", "read_through", "cache_aside"] | None = None
+    """None: what CACHE_STRATEGY of the worker says."""
     ttl: Duration | None = None
     at: Literal["every_node", "end"] = "end"
 

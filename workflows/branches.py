@@ -89,8 +89,7 @@ class Branches:
         """
         machine = self._machine
         self._rejoined(changes)
-        writer = machine.root.first_outside_writer
-        preview, _ = self.now().advance(changes, writer=writer, by=changes.by, at=machine.at)
+        preview, _ = self.now().advance(changes, writer=self.next_outside_writer, by=changes.by, at=machine.at)
         check_schema(machine.plan, preview.data, changes.by)
 
     def write(self, changes: ChangeSet) -> int:
@@ -98,7 +97,7 @@ class Branches:
 
         Returns the number of the version that it made. Raises VersionMismatch, ConflictError.
         """
-        machine, writer = self._machine, self._next_outside_writer
+        machine, writer = self._machine, self.next_outside_writer
         line, refined = self._rejoined(changes)
         self._outside_writes += 1
         number = machine.trail.record(
@@ -110,7 +109,7 @@ class Branches:
 
     def _rejoined(self, changes: ChangeSet) -> tuple[Line, ChangeSet]:
         """The line of all that came from outside with these changes, and the changes as a deep diff."""
-        machine, writer = self._machine, self._next_outside_writer
+        machine, writer = self._machine, self.next_outside_writer
         base = self._at_version(changes.base_version)
         line, refined = base.advance(changes, writer=writer, by=changes.by, at=machine.at)
         if self._outside is not None:
@@ -118,7 +117,8 @@ class Branches:
         return line, refined
 
     @property
-    def _next_outside_writer(self) -> int:
+    def next_outside_writer(self) -> int:
+        """The writer of what is written next from outside the graph: no line has seen it yet."""
         return self._machine.root.first_outside_writer + 2 * self._outside_writes
 
     def timed_out(self, address: str, conflicts: Sequence[Conflict]) -> Failure:
@@ -207,9 +207,7 @@ class Branches:
     def _by_last_write(self, lines: Sequence[Line]) -> Line:
         if len(lines) == 1:
             return lines[0]
-        united = unite(
-            lines, _LAST_WRITE, writer=self._machine.root.first_outside_writer, by="now", at=self._machine.at
-        )
+        united = unite(lines, _LAST_WRITE, writer=self.next_outside_writer, by="now", at=self._machine.at)
         if united.line is None:
             raise AssertionError("last_write_wins settles every conflict")
         return united.line

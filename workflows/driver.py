@@ -36,6 +36,7 @@ from workflows.machine import Machine, iso_time
 from workflows.node_options import local_options, remote_options, retry_policy, runs_locally
 from workflows.outflow import Outflow
 from workflows.scope import Status
+from workflows.sharing import Sharing
 
 _LOAD = Retry(max_attempts=10)
 _LOAD_TIMEOUT = timedelta(seconds=10)
@@ -53,6 +54,7 @@ class GraphRun:
         self._done: asyncio.Future[Finish] = asyncio.get_event_loop().create_future()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._outflow = Outflow()
+        self.sharing: Sharing | None = None
         self._telling = False
         self._pauses: dict[str, asyncio.Task[None]] = {}
         self._held: bool | None = None
@@ -95,6 +97,8 @@ class GraphRun:
         plan = plan_of(pinned.definition, pinned.graphs)
         self._run = RunInfo(self.info.first_execution_run_id, self.info.workflow_id, plan.graph.name, "")
         self.machine = Machine(plan, data, run=self._run.root())
+        if plan.graph.share is not None:
+            self.sharing = Sharing(plan.graph.share, self.info.workflow_id, self.created_at)
         return self.machine
 
     async def _play(self, machine: Machine) -> dict[str, Json]:
@@ -107,11 +111,19 @@ class GraphRun:
         if not self._done.done():
             self._continue_as_new(machine)
         finish = self._done.result()
+        told = await self._share_end(machine, finish)
         if finish.failure is None:
-            return views.result(machine, finish, self.info.workflow_id)
+            return views.result(machine, finish, self.info.workflow_id) | told
         if finish.failure.outcome == "cancelled" and finish.failure.node == "":
             raise asyncio.CancelledError(finish.failure.message)
         raise run_error(finish, finish.failure)
+
+    async def _share_end(self, machine: Machine, finish: Finish) -> dict[str, Json]:
+        """Publish what the run came to; returns what the result must say of it."""
+        if self.sharing is None:
+            return {}
+        await self.sharing.finish(finish.line, machine.trail.count)
+        return {} if self.sharing.failed is None else {"not_shared": self.sharing.failed}
 
     def _at_rest(self) -> bool:
         if self._done.done():
@@ -121,7 +133,8 @@ class GraphRun:
             return False
         under_way = any(run.status is Status.RUNNING for _, run in machine.work.values())
         answered = any(answer.done() for answer in self.answers.values())
-        return not under_way and not answered and workflow.all_handlers_finished()
+        shared = self.sharing is None or self.sharing.idle
+        return shared and not under_way and not answered and workflow.all_handlers_finished()
 
     def _continue_as_new(self, machine: Machine) -> NoReturn:
         assert self.pinned is not None  # noqa: S101 - loaded before anything runs
@@ -158,6 +171,8 @@ class GraphRun:
                 if isinstance(command, AskPerson | AskConflict):
                     self._ask(command)
                 self._tasks[command.address] = asyncio.create_task(self._carry_out(self.machine, command))
+        if self.sharing is not None:
+            self.sharing.changed(self.machine.trail.count, self.machine.branches.now)
         if workflow.info().is_continue_as_new_suggested():
             self.machine.draining = True
         self._mark_pauses(self.machine)

@@ -36,7 +36,7 @@ class Undo:
         self._line: Line = machine.root.base
         """The data of before the saga, and what compensations wrote."""
         self._versions: tuple[int, ...] = ()
-        self._writer = machine.root.first_outside_writer
+        self._writer = 0
         self._begun = False
         self._until: float | None = None
         self.failures: dict[str, Failure] = {}
@@ -131,6 +131,7 @@ class Undo:
 
     def _begin(self) -> None:
         self._begun = True
+        self._writer = self._machine.branches.next_outside_writer  # which the context of now has seen
         self._line, self._versions = self._machine.root.base, self._machine.root.versions
         self.saga.begin()
         if self._settings is not None and self._settings.deadline is not None:

@@ -1,0 +1,68 @@
+"""`share_context`: puts a run's context where other services read it (`STORE_URL`, with `CACHE_URL` before it)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio import activity
+
+from activities.failures import as_application_errors
+from context.cache import DistributedCache
+from context.cache_strategy import CacheStrategy
+from context.distributed import DistributedContext
+from context.stores.open import open_store
+from context.stores.protocol import ContextStore
+from errors import ConfigurationError
+from settings import Settings
+
+
+class ContextSharing:
+    """The stores of one worker, opened at the first publication."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._caches: dict[CacheStrategy, DistributedCache] = {}
+
+    @activity.defn
+    async def share_context(self, context: DistributedContext, options: dict[str, Any]) -> None:
+        """Keep the context by `strategy`, for `ttl` seconds (else CONTEXT_TTL_SECONDS). It is there on return."""
+        with as_application_errors("share"):
+            await self.share(context, options)
+
+    async def share(self, context: DistributedContext, options: dict[str, Any]) -> None:
+        """As `share_context`, without Temporal. Raises ConfigurationError, Unavailable, SizeLimitExceeded."""
+        strategy = CacheStrategy.parse(options.get("strategy") or self._settings.cache_strategy)
+        cache = self._caches.get(strategy) or self._open(strategy)
+        ttl = options.get("ttl")
+        if strategy is CacheStrategy.CACHE_ASIDE:
+            await cache.put_store(context, ttl=ttl)
+            await cache.invalidate(context.session_id)
+            return
+        await cache.put(context, ttl)
+        await cache.flush()
+
+    async def aclose(self) -> None:
+        """Close the stores."""
+        while self._caches:
+            await self._caches.popitem()[1].aclose()
+
+    def _open(self, strategy: CacheStrategy) -> DistributedCache:
+        settings = self._settings
+        store = self._store(settings.store_url or settings.redis_url)
+        if store is None:
+            raise ConfigurationError(
+                "a graph shares its context and this worker has no store for it",
+                suggestion="set STORE_URL (or REDIS_URL), for example to redis://127.0.0.1:6379",
+            )
+        self._caches[strategy] = DistributedCache(
+            store, self._store(settings.cache_url), strategy=strategy, default_ttl=settings.context_ttl_seconds
+        )
+        return self._caches[strategy]
+
+    def _store(self, url: str | None) -> ContextStore | None:
+        if url is None:
+            return None
+        settings = self._settings
+        return open_store(
+            url, max_connections=settings.redis_max_connections, max_bytes=settings.max_context_size_bytes
+        )
