@@ -104,7 +104,7 @@ def line(*names: str, **nodes: Any) -> dict[str, Any]:
 
 def drained(graph: Mapping[str, Any], script: Mapping[str, Any] | None = None, *answers: str) -> Play:
     """A play after these answers, ready to continue as new."""
-    play = Play(machine_of(graph), script or {}).start()
+    play = Play(machine_of(graph, {"n": 0}), script or {}).start()
     for index, address in enumerate(answers):
         play.machine.draining = index == len(answers) - 1
         play.answer(address)
@@ -118,7 +118,7 @@ def test_steps_before_and_after_are_undone_alike():
     finish = play.finish()
     assert finish.compensated == ("b", "a")
     assert (play.seen["undo a"], play.seen["undo b"]) == ({"n": 1}, {"n": 2})
-    assert finish.line.data == {}
+    assert finish.line.data == {"n": 0}
 
 
 @pytest.mark.parametrize("compensation", ["sequential", "parallel"])
@@ -194,7 +194,7 @@ def test_a_paused_node_still_waits_for_its_operator_and_knows_its_failure():
     assert isinstance(nodes, dict)
     assert nodes["b"]["error"]["type"] == "NO_STOCK"  # type: ignore[index,call-overload]
     play.take(play.machine.operator.skip("b", changes(x=1), 50))
-    assert play.finish().line.data == {"x": 1}
+    assert play.finish().line.data == {"n": 0, "x": 1}
 
 
 def test_items_that_were_held_back_start_and_results_stay_in_the_order_of_the_items():

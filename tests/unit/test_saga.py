@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError, ChildWorkflowError, TerminatedError
 
+from context.changes import ChangeSet
 from graph.model import Defaults, Graph
 from tests.unit.machine_kit import Play, cancelled, changes, edge, failure, machine_of, python, shuffled, timeout
 from workflows import views
@@ -255,6 +256,18 @@ def test_the_rollback_is_a_new_version_and_the_history_stays():
     ]
     assert play.machine.trail.versions[-1].changes.set == {("n",): 0, ("refund",): 10}
     assert finish.line.version == 3
+
+
+def test_the_rollback_counts_as_a_version_on_top_of_what_services_wrote_meanwhile():
+    play = Play(machine_of(chain("a"), {"n": 0}), {"a": {"n": 1}, "undo a": {"refund": 10}, "boom": failure()}).start()
+    play.answer("a")
+    for base in (1, 2):
+        outside = ChangeSet(base_version=base, set={("note",): base}, by="crm")
+        play.machine.write(outside, 50)
+    before = play.machine.branches.now().version
+    finish = play.finish()
+    assert finish.line.data == {"n": 0, "refund": 10}
+    assert finish.line.version == before + 1
 
 
 def test_a_graph_without_compensations_keeps_its_data_when_it_fails():
