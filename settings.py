@@ -24,7 +24,6 @@ class Settings(BaseSettings):
     context_format: Literal["msgpack", "json"] = Field(default="msgpack", validation_alias="CONTEXT_FORMAT")
     max_context_size_bytes: int = Field(default=1_048_576, gt=0, validation_alias="MAX_CONTEXT_SIZE_BYTES")
     default_resolution_strategy: str = Field(default="LastWriteWins", validation_alias="DEFAULT_RESOLUTION_STRATEGY")
-    codec_endpoint: str | None = Field(default=None, validation_alias="ANABRANCH_CODEC_ENDPOINT")
     max_cached_workflows: int = Field(default=1000, ge=0, validation_alias="ANABRANCH_MAX_CACHED_WORKFLOWS")
     max_concurrent_activities: int = Field(default=100, gt=0, validation_alias="ANABRANCH_MAX_CONCURRENT_ACTIVITIES")
     http_allow_private: bool = Field(default=False, validation_alias="HTTP_ALLOW_PRIVATE")
@@ -37,3 +36,6 @@ class Settings(BaseSettings):
     cache_url: str | None = Field(default=None, validation_alias="CACHE_URL")
     cache_strategy: str = Field(default="WriteThrough", validation_alias="CACHE_STRATEGY")
     context_ttl_seconds: float = Field(default=3600, gt=0, validation_alias="CONTEXT_TTL_SECONDS")
+    payload_store_url: str | None = Field(default=None, validation_alias="PAYLOAD_STORE_URL")
+    """Where payloads that are too large for a history are kept: Redis, or a database."""
+    payload_store_threshold_bytes: int = Field(default=262_144, gt=0, validation_alias="PAYLOAD_STORE_THRESHOLD_BYTES")

@@ -6,6 +6,7 @@ import ipaddress
 from typing import Any
 
 from temporalio.client import Client, GrpcCompression
+from temporalio.converter import DataConverter
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 
@@ -23,7 +24,7 @@ async def connect(settings: Settings, *, runtime: Runtime | None = None, **overr
     when no server answers, `ConfigurationError` when the profile cannot be read.
     """
     options: dict[str, Any] = {"target_host": DEFAULT_ADDRESS, **_from_environment(), "runtime": runtime}
-    options["data_converter"] = data_converter(settings.context_format)
+    options["data_converter"] = _converter(settings)
     options.update(overrides)
     address = options["target_host"]
     if is_loopback(address):
@@ -37,6 +38,15 @@ async def connect(settings: Settings, *, runtime: Runtime | None = None, **overr
             place=address,
             suggestion="start one with `anabranch dev`, or set TEMPORAL_ADDRESS",
         ) from error
+
+
+def _converter(settings: Settings) -> DataConverter:
+    if settings.payload_store_url is None:
+        return data_converter(settings.context_format)
+    from transport.offload import offloading
+
+    storage = offloading(settings.payload_store_url, threshold=settings.payload_store_threshold_bytes)
+    return data_converter(settings.context_format, storage=storage)
 
 
 def named_address() -> str | None:

@@ -16,6 +16,7 @@ from temporalio.converter import (
     DataConverter,
     DefaultPayloadConverter,
     EncodingPayloadConverter,
+    ExternalStorage,
     JSONPlainPayloadConverter,
     PayloadCodec,
 )
@@ -116,10 +117,19 @@ class JsonPayloadConverter(CompositePayloadConverter):
         super().__init__(*_DEFAULTS, WritingWireJsonConverter(), MessagePackConverter())
 
 
-def data_converter(context_format: ContextFormat = "msgpack", codec: PayloadCodec | None = None) -> DataConverter:
-    """Make the converter that clients and workers share; `codec` is zstd compression unless given."""
+def data_converter(
+    context_format: ContextFormat = "msgpack",
+    codec: PayloadCodec | None = None,
+    storage: ExternalStorage | None = None,
+) -> DataConverter:
+    """Make the converter that clients and workers share; `codec` is zstd compression unless given.
+
+    What is too large for a history goes to `storage`, if there is one.
+    """
     converter = JsonPayloadConverter if context_format == "json" else MsgpackPayloadConverter
-    return DataConverter(payload_converter_class=converter, payload_codec=codec or ZstdCodec())
+    return DataConverter(
+        payload_converter_class=converter, payload_codec=codec or ZstdCodec(), external_storage=storage
+    )
 
 
 def readable(payload: Payload) -> Payload:

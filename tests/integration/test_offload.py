@@ -1,0 +1,100 @@
+"""Contexts too large for a payload, kept outside of the history: on a real server, Valkey, SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import (
+    StorageDriver,
+    StorageDriverClaim,
+    StorageDriverRetrieveContext,
+    StorageDriverStoreContext,
+)
+
+from activities.standard import node_activities
+from context.stores.sql import open_engine
+from errors import Unavailable, WireFormatError
+from settings import Settings
+from transport.client import connect
+from transport.devserver import DevServer
+from transport.offload import RedisPayloads, SqlPayloads
+from worker import build_worker
+
+STORE, RETRIEVE = StorageDriverStoreContext(), StorageDriverRetrieveContext()
+GRAPH = {"name": "big", "nodes": {"count": {"type": "rule", "rules": [{"then": {"size": "{{ size(rows) }}"}}]}}}
+
+
+@pytest.fixture(params=["valkey", "sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/payloads.db"
+    return str(request.getfixturevalue(f"{request.param}_url")).replace("+asyncpg", "")
+
+
+@pytest.fixture
+async def driver(url: str) -> AsyncIterator[StorageDriver]:
+    if url.startswith("redis"):
+        redis = Redis.from_url(url)
+        yield RedisPayloads(redis)
+        await redis.aclose()
+    else:
+        engine = open_engine(url)
+        yield SqlPayloads(engine)
+        await engine.dispose()
+
+
+async def test_what_is_stored_comes_back_in_order_and_twice_is_once(driver: StorageDriver):
+    payloads = [Payload(metadata={"encoding": b"json/plain"}, data=text.encode()) for text in ("one", "two", "one")]
+    claims = await driver.store(STORE, payloads)
+    assert claims[0] == claims[2]
+    assert await driver.store(STORE, payloads[:1]) == claims[:1]
+    assert await driver.retrieve(RETRIEVE, claims) == payloads
+
+
+async def test_a_payload_that_is_gone_is_named(driver: StorageDriver):
+    with pytest.raises(WireFormatError, match="is not in the payload store"):
+        await driver.retrieve(RETRIEVE, [StorageDriverClaim(claim_data={"sha256": "0" * 64})])
+
+
+async def test_a_payload_that_was_altered_is_refused(valkey_url: str):
+    redis = Redis.from_url(valkey_url)
+    driver = RedisPayloads(redis)
+    claims = await driver.store(STORE, [Payload(data=b"true")])
+    await redis.set(f"anabranch:payload:{claims[0].claim_data['sha256']}", b"false")
+    with pytest.raises(WireFormatError, match="was altered"):
+        await driver.retrieve(RETRIEVE, claims)
+    await redis.aclose()
+
+
+async def test_a_store_that_does_not_answer_is_unavailable():
+    redis = Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=0.2)
+    with pytest.raises(Unavailable):
+        await RedisPayloads(redis).store(STORE, [Payload(data=b"1")])
+    await redis.aclose()
+
+
+async def test_a_context_of_almost_a_megabyte_runs_and_the_history_stays_small(
+    dev_server: DevServer, task_queue: str, valkey_url: str
+):
+    settings = Settings(task_queue=task_queue, graphs=Path("examples"), payload_store_url=valkey_url)
+    client = await connect(settings, target_host=dev_server.address)
+    storage = client.data_converter.external_storage
+    assert storage is not None
+    activities = node_activities(settings)
+    rng = random.Random(1)
+    rows = [rng.randbytes(500).hex() for _ in range(800)]
+    async with build_worker(client, settings, activities):
+        given = {"graph": GRAPH, "data": {"rows": rows}}
+        handle = await client.start_workflow("GraphWorkflow", given, id=uuid.uuid4().hex, task_queue=task_queue)
+        told = await handle.result()
+        history = await handle.fetch_history()
+    await activities.aclose()
+    await storage.drivers[0]._redis.aclose()  # type: ignore[attr-defined]
+    assert told["data"] == {"rows": rows, "size": 800}
+    assert sum(event.ByteSize() for event in history.events) < 50_000
