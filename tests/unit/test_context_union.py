@@ -285,6 +285,27 @@ def test_a_join_s_choice_is_no_new_write():
     assert united.line.data == {"x": 9}
 
 
+def test_a_line_that_knows_a_part_of_what_a_join_settled_says_nothing_there():
+    graph = Graph(default="merge_all")
+    left, right = graph.write(x=1), graph.write(x=2)
+    joined, aside = graph.join(left, right), graph.write(left, y=1)
+    for lines in permutations([joined, aside]):
+        united = graph.unite(*lines)
+        assert united.conflicts == ()
+        assert united.line is not None
+        assert united.line.data == {"x": [1, 2], "y": 1}
+
+
+def test_who_writes_below_what_crossed_joins_settled_does_not_conflict():
+    graph = Graph({"a": 0}, default="merge_all")
+    left, right = graph.write(a={"p": 1}), graph.write(a={"q": 1})
+    one, other = graph.join(left, right), graph.join(right, left)
+    united = graph.unite(graph.change(one, {("a", "x"): 1}), graph.change(other, {("a", "y"): 2}))
+    assert united.conflicts == ()
+    assert united.line is not None
+    assert united.line.data == {"a": {"p": 1, "q": 1, "x": 1, "y": 2}}
+
+
 def test_what_a_join_settled_is_gone_with_the_writes_that_it_settled():
     graph = Graph(default="merge_all")
     left, right = graph.write(x="a"), graph.write(x="b")
