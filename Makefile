@@ -34,6 +34,7 @@ lint: setup  ## Formatting, lint, types, import rules
 faults: setup  ## Kill, lose and cancel at every step of sagas, 200 kills between writes; prove every effect (10 minutes)
 	$(BIN)/python -m tests.faults
 	$(BIN)/python -m tests.cache_faults
+	$(BIN)/python -m tests.event_faults
 
 bench: setup  ## The interpreter beside hand-written workflows, and wire format and caches beside plain libraries
 	$(BIN)/python benchmarks/serialization.py

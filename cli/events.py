@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from settings import Settings
 
 _SUFFIX = ".dead"
+_GRAPH = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}")
+_CONSUMER = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
 def events(
@@ -86,6 +89,9 @@ def _route(chosen: Settings, asked: _Asked, reading: Reading, concurrency: int) 
     from events.consumer import Flow
     from events.service import Route, events_queue
 
+    consumer = asked.consumer or f"anabranch-{asked.graph.replace('.', '_')}"
+    _check_name("--graph", _GRAPH, asked.graph)
+    _check_name("--consumer", _CONSUMER, consumer)
     origin = parse_address(asked.source, "--from")
     results = None if asked.target is None else parse_address(asked.target, "--to")
     sink = results or origin
@@ -100,8 +106,14 @@ def _route(chosen: Settings, asked: _Asked, reading: Reading, concurrency: int) 
         reading=reading,
         concurrency=concurrency,
     )
-    consumer = asked.consumer or f"anabranch-{asked.graph.replace('.', '_')}"
     return Route(origin, sink, consumer, asked.create), flow
+
+
+def _check_name(option: str, pattern: re.Pattern[str], name: str) -> None:
+    if not pattern.fullmatch(name):
+        raise ConfigurationError(
+            f"{name[:50]!r} cannot be a name here", place=option, suggestion=f"it fits {pattern.pattern}"
+        )
 
 
 def _check_apart(origin: Address, results: Address | None, sink: Address, failures: str) -> None:

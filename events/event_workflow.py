@@ -21,7 +21,7 @@ from temporalio.exceptions import (
 )
 
 PUBLISH = "publish_event"
-_ATTEMPT = timedelta(seconds=15)
+_ATTEMPT = timedelta(seconds=10)
 _RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
 
 

@@ -19,6 +19,8 @@ from events.publishing import Publisher
 from events.source import Sink, Source
 
 _GRACE: Final = timedelta(seconds=10)
+_STICKY: Final = timedelta(seconds=2)
+"""How long a workflow waits for the process that knows it: it is short, and soon read anew by another one."""
 
 log = structlog.get_logger("anabranch.events")
 
@@ -99,4 +101,5 @@ def _worker(client: Client, flow: Flow, publisher: Publisher, max_cached_workflo
         max_cached_workflows=max_cached_workflows,
         max_concurrent_activities=flow.concurrency,
         graceful_shutdown_timeout=_GRACE,
+        sticky_queue_schedule_to_start_timeout=_STICKY,
     )

@@ -29,9 +29,11 @@ from events.event_workflow import run_id
 from events.nats import NatsSink, NatsSource
 from events.service import Route
 from events.source import Outgoing
+from settings import Settings
 from tests import servers
 from tests.integration.events_kit import TRACE, flow, graph_worker, route, serving
-from transport.devserver import free_port
+from transport.client import connect
+from transport.devserver import DevServer, free_port
 
 
 @dataclass(frozen=True)
@@ -322,3 +324,40 @@ async def exchange(port: int, topic: str, name: str) -> object:
     total: object = json.loads((await done.next_msg(timeout=20)).data)["total"]
     await connection.close()
     return total
+
+
+async def test_without_temporal_nothing_is_acknowledged_and_nothing_is_lost(nats_url: str, tmp_path: Path):
+    topic, kept = f"orders{uuid.uuid4().hex[:8]}", tmp_path / "temporal.db"
+    of = route(f"{nats_url}/{topic}", f"{nats_url}/{topic}.done")
+    connection = await nats.connect(nats_url)
+    stream = connection.jetstream()
+    for subject in (topic, f"{topic}.done", f"{topic}.done.dead"):
+        await stream.add_stream(StreamConfig(name=subject.replace(".", "_"), subjects=[subject]))
+    server = await DevServer.start(database=kept)
+    port = int(server.address.rpartition(":")[2])
+    client = await connect(Settings(), target_host=server.address, namespace="default", tls=False)
+    async with serving(client, of, flow(of, "q")):
+        await until_consumer(stream, topic)
+        await server.stop()
+        for number in range(5):
+            await stream.publish(topic, json.dumps({"id": f"o{number}", "price": 1, "quantity": number}).encode())
+        await asyncio.sleep(2)
+        info = await stream.consumer_info(topic, "anabranch-order")
+        assert info.ack_floor is not None
+        assert info.ack_floor.stream_seq == 0
+        server = await DevServer.start(port=port, database=kept)
+        async with graph_worker(client, "q", tmp_path):
+            subscription = await stream.subscribe(f"{topic}.done", ordered_consumer=True)
+            done = [json.loads((await subscription.next_msg(timeout=60)).data)["id"] for _ in range(5)]
+    await connection.close()
+    await server.stop()
+    assert sorted(done) == ["o0", "o1", "o2", "o3", "o4"]
+
+
+async def until_consumer(stream: JetStreamContext, name: str) -> None:
+    for _ in range(200):
+        with contextlib.suppress(NotFoundError):
+            await stream.consumer_info(name, "anabranch-order")
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("no consumer after 10 s")

@@ -129,6 +129,8 @@ def test_offsets_of_a_partition_that_was_forgotten_are_not_committed():
         (["--from", "nats://h/a", "--dead-letter", "a"], "--dead-letter"),
         (["--from", "nats://h/a", "--to", "nats://h/b", "--dead-letter", "x y"], "--dead-letter"),
         (["--from", "amqp://h/a"], "--from"),
+        (["--from", "nats://h/a", "--graph", "a:b"], "--graph"),
+        (["--from", "nats://h/a", "--consumer", "a.b"], "--consumer"),
     ],
 )
 def test_the_command_refuses_a_flow_that_cannot_be(arguments: list[str], option: str):
