@@ -10,23 +10,26 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
-from tests.acceptance.worker_process import Handle, kill, service, worker_process
+from tests.acceptance.worker_process import PATIENCE, Handle, kill, service, worker_process
 from transport.devserver import DevServer
 
+pytestmark = pytest.mark.timeout(300)
 Start = Callable[[str], Awaitable[Handle]]
 FIRST = """
 name: order
+defaults: {{timeout: 5m}}
 nodes:
-  ask: {{type: http, url: "http://127.0.0.1:{port}/first", heartbeat: 1s, output: {{answer: result.body.answer}}}}
+  ask: {{type: http, url: "http://127.0.0.1:{port}/first", heartbeat: 3s, output: {{answer: result.body.answer}}}}
   old: {{type: rule, rules: [{{when: n > 0, then: {{edition: 1, price: "{{{{ n * 2 }}}}"}}}}]}}
   end: {{type: rule, rules: [{{when: edition == 1, then: {{done: true}}}}]}}
 edges: [{{from: ask, to: old}}, {{from: old, to: end}}]
 """
 SECOND = """
 name: order
+defaults: {{timeout: 5m}}
 nodes:
   new: {{type: rule, rules: [{{when: n > 0, then: {{edition: 2, price: "{{{{ n * 3 }}}}"}}}}]}}
-  ask: {{type: http, url: "http://127.0.0.1:{port}/second", heartbeat: 1s, output: {{answer: result.body.answer}}}}
+  ask: {{type: http, url: "http://127.0.0.1:{port}/second", heartbeat: 3s, output: {{answer: result.body.answer}}}}
 edges: [{{from: new, to: ask}}]
 """
 OLD = {"n": 5, "answer": "/first", "edition": 1, "price": 10, "done": True}
@@ -34,7 +37,7 @@ NEW = {"n": 5, "answer": "/second", "edition": 2, "price": 15}
 
 
 async def data_of(handle: Handle) -> object:
-    ended = await asyncio.wait_for(handle.result(), 60)
+    ended = await asyncio.wait_for(handle.result(), PATIENCE)
     return ended["data"]
 
 
