@@ -1,7 +1,7 @@
 """How cost grows with the size of a graph and the length of a loop.
 
-- A node's cost in graphs of 20 and of 2,000 nodes (a head, nine nodes side by side, the next head), as activities and as
-  local nodes: time, and CPU of worker and server together, interleaved round by round on one server. Loading is left
+- A node's cost in graphs of 20 and of 2,000 nodes (a head, nine nodes side by side, the next head), as activities and
+  as local nodes: time, and CPU of worker and server together, interleaved round by round on one server. Loading is left
   out: the worker keeps graphs.
 - A `foreach` over 10,000 items: events of each workflow run, and the worker's memory on the way.
 
