@@ -1,0 +1,324 @@
+"""Graphs in graphs, loops, joins, timers and requests on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pytest_httpserver import HTTPServer
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+
+from activities import node
+from context.distributed import DistributedContext
+from tests.integration.graph_kit import (
+    Handle,
+    Served,
+    attempts,
+    chain,
+    edge,
+    error_of,
+    events,
+    leaf,
+    put,
+    scheduled,
+    until_status,
+    worker_for,
+)
+
+ONCE = {"retry": {"max_attempts": 1}}
+running: dict[str, int] = {}
+most: dict[str, int] = {}
+
+
+@node("count_running")
+async def count_running(_: DistributedContext, name: str) -> dict[str, Any]:
+    """Note how many run at once."""
+    running[name] = running.get(name, 0) + 1
+    most[name] = max(most.get(name, 0), running[name])
+    await asyncio.sleep(0.02)
+    running[name] -= 1
+    return {"counted": True}
+
+
+@pytest.fixture
+async def served(client: Client, task_queue: str, tmp_path: Path) -> AsyncIterator[Served]:
+    async with worker_for(client, task_queue, tmp_path, http_allow_private=True) as running_worker:
+        yield running_worker
+
+
+def save(served: Served, name: str, graph: dict[str, Any]) -> None:
+    served.write(name, yaml.safe_dump({"name": name, **graph}))
+
+
+def child(graph: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "graph", "graph": graph, "mode": "child_workflow", **fields}
+
+
+def child_of(served: Served, handle: Handle, address: str) -> Handle:
+    return served.client.get_workflow_handle(f"{handle.id}/{address}")
+
+
+async def until_started(parent: Handle) -> None:
+    """Wait until a child of the run has started."""
+    for _ in range(200):
+        if any(event.HasField("child_workflow_execution_started_event_attributes") for event in await events(parent)):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{parent.id} has no child after 10 s")
+
+
+# graphs
+
+
+@pytest.mark.parametrize("mode", ["inline", "child_workflow"])
+async def test_a_graph_sees_only_its_mapped_input_and_writes_only_its_mapped_output(served: Served, mode: str):
+    see = {"type": "python", "handler": "copy", "args": {"into": "seen"}}
+    save(served, "twice", chain(d=put(doubled="{{ n * 2 }}"), see=see))
+    mapped = {"input": {"n": "{{ total + 1 }}"}, "output": {"result_of": "result.doubled", "seen": "result.seen"}}
+    graph = chain(inner={"type": "graph", "graph": "twice", "mode": mode, **mapped}, after=put(end="{{ result_of }}"))
+    result = await served.run(graph, {"total": 4, "secret": "x"})
+    assert result["data"] == {"total": 4, "secret": "x", "result_of": 10, "seen": {"n": 5, "doubled": 10}, "end": 10}
+
+
+async def test_a_child_runs_the_graphs_that_its_parent_pinned(served: Served):
+    """The child names a graph that names another; none of the files is there any more when the child runs."""
+    save(served, "inmost", chain(a=put(depth="{{ depth + 1 }}")))
+    save(
+        served,
+        "middle",
+        chain(a=put(depth="{{ depth + 1 }}"), b=child("inmost"), c={"type": "graph", "graph": "inmost"}),
+    )
+    graph = chain(wait={"type": "approval"}, outer=child("middle"))
+    handle = await served.start(graph, {"depth": 0})
+    await until_status(handle, "wait", "waiting")
+    for path in served.graphs.iterdir():
+        path.unlink()
+    await handle.execute_update("complete_task", {"node": "wait", "answer": None})
+    result = await asyncio.wait_for(handle.result(), 30)
+    assert result["data"] == {"depth": 3}
+    inner = await child_of(served, handle, "outer/b").describe()
+    assert (inner.workflow_type, inner.status) == ("inmost", WorkflowExecutionStatus.COMPLETED)
+
+
+async def test_nobody_but_a_parent_can_pin_a_definition(served: Served):
+    error = await error_of(await served.start_type("g", {}, {"pinned": ["g", "", "{}", {}]}))
+    assert (error.type, error.message) == ("INPUT_INVALID", "a graph takes one JSON object: the context's data")
+
+
+async def test_a_child_s_failure_is_its_node_s_with_the_child_s_code(served: Served):
+    broken = leaf("break", args={"name": served.task_queue, "how": "typed"}, **ONCE)
+    save(served, "sub", chain(step={**put(x=1), "compensate": put(x=0)}, broken=broken))
+    graph = {
+        "nodes": {"inner": child("sub"), "review": put(why="{{ error.type + ' ' + error.node }}"), "after": put()},
+        "edges": [edge("inner", "after"), edge("inner", "review", outcome="failure")],
+    }
+    handle = await served.start(graph)
+    assert (await asyncio.wait_for(handle.result(), 30))["data"] == {"why": "NO_STOCK inner"}
+    error = await error_of(child_of(served, handle, "inner"))
+    assert error.details[0]["compensated"] == ["step"]
+
+
+async def test_cancelling_a_run_cancels_its_child_which_undoes_what_it_did(served: Served):
+    slow = leaf("dawdle", args={"name": served.task_queue}, heartbeat="300ms")
+    save(served, "sub", chain(step={**put(x=1), "compensate": put(x=0)}, slow=slow))
+    handle = await served.start(chain(inner=child("sub")))
+    await until_started(handle)
+    inner = child_of(served, handle, "inner")
+    await until_status(inner, "slow", "running")
+    await handle.cancel()
+    with pytest.raises(WorkflowFailureError):
+        await asyncio.wait_for(handle.result(), 30)
+    assert (await inner.describe()).status is WorkflowExecutionStatus.CANCELED
+    assert (await inner.query("status"))["compensated"] == ["step"]
+    assert attempts[f"{served.task_queue} cancelled"] == 1
+
+
+async def test_a_child_that_succeeded_is_undone_by_its_node_s_compensation(served: Served):
+    save(served, "sub", chain(step=put(booked="{{ trip }}")))
+    graph = chain(
+        inner=child("sub", compensate=put(undone="{{ booked }}")),
+        broken=leaf("break", args={"name": served.task_queue}, **ONCE),
+    )
+    handle = await served.start(graph, {"trip": "Rome"})
+    assert (await error_of(handle)).details[0]["compensated"] == ["inner"]
+    assert (await handle.query("context"))["data"] == {"trip": "Rome", "undone": "Rome"}
+
+
+async def test_a_child_that_is_terminated_has_an_unknown_outcome(served: Served):
+    save(served, "sub", chain(ask={"type": "approval"}))
+    graph = {
+        "nodes": {"inner": child("sub"), "late": put(why="{{ error.type }}"), "after": put()},
+        "edges": [edge("inner", "after"), edge("inner", "late", outcome="timeout")],
+    }
+    handle = await served.start(graph)
+    await until_started(handle)
+    inner = child_of(served, handle, "inner")
+    await until_status(inner, "ask", "waiting")
+    await inner.terminate()
+    assert (await asyncio.wait_for(handle.result(), 30))["data"] == {"why": "TERMINATED"}
+
+
+# foreach
+
+
+def foreach(items: str, body: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"type": "foreach", "items": items, "body": body, **fields}
+
+
+async def test_never_more_items_run_than_max_concurrency_and_the_window_slides(served: Served):
+    body = chain(one=leaf("count_running", args={"name": served.task_queue}))
+    graph = chain(each=foreach("xs", body, max_concurrency=3))
+    handle = await served.start(graph, {"xs": list(range(12))})
+    await asyncio.wait_for(handle.result(), 30)
+    assert most[served.task_queue] == 3
+    assert list(await scheduled(served.client, handle)) == [f"each[{index}]/one" for index in range(12)]
+
+
+async def test_the_items_changes_merge_as_those_of_branches_do(served: Served):
+    body = chain(add=put(total="{{ total + x }}", tags="{{ [string(x)] }}", last="{{ x }}", **{"seen.all": True}))
+    merge = {"total": "sum", "tags": "append", "last": "max"}
+    graph = {**chain(each=foreach("xs", body, **{"as": "x"})), "context": {"merge": merge}}
+    result = await served.run(graph, {"xs": [3, 1, 2], "total": 10, "tags": []})
+    assert result["data"]["total"] == 16
+    assert result["data"]["tags"] == ["3", "1", "2"]
+    assert result["data"]["last"] == 3
+    conflicts = {each["path"]: each for each in result["conflicts"]}
+    assert [each["by"] for each in conflicts["total"]["candidates"]] == ["each[0]", "each[1]", "each[2]"]
+
+
+async def test_collect_keeps_the_items_changes_local_and_their_order(served: Served):
+    body = chain(square=put(square="{{ x * x }}"))
+    each = foreach("xs", body, collect={"into": "out", "value": "[index, square]"}, **{"as": "x"})
+    result = await served.run(chain(each=each, after=put(n="{{ size(out) }}")), {"xs": [4, 2, 3]})
+    assert result["data"] == {"xs": [4, 2, 3], "out": [[0, 16], [1, 4], [2, 9]], "n": 3}
+
+
+@pytest.mark.parametrize(("collect", "data"), [(None, {}), ({"into": "out", "value": "item"}, {"out": []})])
+async def test_an_empty_list_runs_nothing_and_the_graph_goes_on(served: Served, collect: Any, data: dict[str, Any]):
+    each = foreach("[]", chain(one=put(x=1)), **({"collect": collect} if collect else {}))
+    handle = await served.start(chain(each=each, after=put(done=True)))
+    assert (await asyncio.wait_for(handle.result(), 30))["data"] == {**data, "done": True}
+    assert list(await scheduled(served.client, handle)) == ["after"]
+
+
+@pytest.mark.parametrize("items", ["3", "{'a': 1}", "'abc'"])
+async def test_items_that_are_no_list_fail_the_node(served: Served, items: str):
+    error = await served.error(chain(each=foreach(items, chain(one=put(x=1)))))
+    assert (error.type, error.details[0]["node"]) == ("EXPRESSION_FAILED", "each")
+    assert "not a list" in error.message
+
+
+async def test_an_item_that_fails_fails_the_node_whose_failure_edge_is_taken(served: Served):
+    body = chain(one=put(value="{{ 10 / x }}"))
+    nodes = {"each": foreach("[1, 0, 2]", body, **{"as": "x"}), "after": put(), "mend": put(why="{{ error.node }}")}
+    graph = {"nodes": nodes, "edges": [edge("each", "after"), edge("each", "mend", outcome="failure")]}
+    assert (await served.run(graph))["data"] == {"why": "each[1]/one"}
+
+
+async def test_a_foreach_in_a_foreach_sees_both_items(served: Served):
+    inner = foreach("row", chain(put=put(v="{{ row_no * 10 + cell }}")), collect={"into": "cells", "value": "v"})
+    inner["as"] = "cell"
+    body = chain(note=put(row_no="{{ index }}"), inner=inner)
+    outer = foreach("rows", body, collect={"into": "out", "value": "cells"}, **{"as": "row"})
+    result = await served.run(chain(outer=outer), {"rows": [[1, 2], [], [3]]})
+    assert result["data"]["out"] == [[1, 2], [], [23]]
+
+
+# while, joins, timers
+
+
+async def test_changes_flow_from_turn_to_turn_and_the_turn_is_counted(served: Served):
+    body = chain(grow=put(n="{{ n * 2 }}", turns="{{ index + 1 }}"))
+    loop = {"type": "while", "while": "n < 100 && index < 10", "body": body}
+    assert (await served.run(chain(loop=loop), {"n": 3}))["data"] == {"n": 192, "turns": 6}
+
+
+async def test_a_loop_that_does_not_end_is_an_error_at_max_iterations(served: Served):
+    loop = {"type": "while", "while": "true", "body": chain(grow=put(n="{{ n + 1 }}")), "max_iterations": 3}
+    handle = await served.start(chain(loop=loop), {"n": 0})
+    error = await error_of(handle)
+    assert (error.type, error.details[0]["node"]) == ("NODE_FAILED", "loop")
+    assert "max_iterations = 3" in error.message
+    assert len(await scheduled(served.client, handle)) == 3
+
+
+@pytest.mark.parametrize(
+    ("join", "left", "ran"),
+    [("any", True, True), ("any", False, True), ("all", True, True), ("all", False, False), ("first", True, True)],
+)
+async def test_a_join_runs_on_any_or_all_of_its_edges(served: Served, join: str, left: bool, ran: bool):
+    nodes = {"start": put(go=left), "left": put(l=1), "right": put(r=1), "join": {**put(j=1), "join": join}}
+    pairs = [edge("start", "left", when="go"), edge("start", "right"), edge("left", "join"), edge("right", "join")]
+    data = (await served.run({"nodes": nodes, "edges": pairs}))["data"]
+    assert data == {"go": left, "r": 1, **({"l": 1} if left else {}), **({"j": 1} if ran else {})}
+
+
+async def test_join_first_runs_at_the_first_edge_and_sees_that_branch_alone(served: Served):
+    nodes = {
+        "quick": put(quick=1),
+        "slow": {"type": "wait", "for": "400ms"},
+        "late": put(late=1),
+        "join": {**leaf("copy", args={"into": "seen"}), "join": "first", "reads": ["quick", "late"]},
+    }
+    pairs = [edge("quick", "join"), edge("slow", "late"), edge("late", "join")]
+    handle = await served.start({"nodes": nodes, "edges": pairs})
+    told = await until_status(handle, "join", "succeeded")
+    assert told["nodes"]["slow"]["status"] == "waiting"
+    assert (await asyncio.wait_for(handle.result(), 30))["data"] == {"quick": 1, "late": 1, "seen": {"quick": 1}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "data"),
+    [
+        ({"for": "{{ pause }}"}, {"pause": "150ms"}),
+        ({"for": "{{ pause }}"}, {"pause": 0.15}),
+        ({"until": "timestamp(run.time) + duration('150ms')"}, {}),
+        ({"until": "due"}, {"due": "2001-01-01T00:00:00Z"}),
+        ({"until": "due"}, {"due": 1}),
+    ],
+)
+async def test_a_wait_takes_a_duration_or_a_time(served: Served, fields: dict[str, Any], data: dict[str, Any]):
+    handle = await served.start(chain(nap={"type": "wait", **fields}), data)
+    await asyncio.wait_for(handle.result(), 30)
+    nap = (await handle.query("status"))["nodes"]["nap"]
+    waited = nap["ended"] - nap["started"]
+    assert waited < 100 if "due" in data else waited >= 150
+
+
+@pytest.mark.parametrize("value", ["'soon'", "'2030-01-01T00:00:00'", "true", "[1]"])
+async def test_a_wait_until_what_is_no_time_fails_its_node(served: Served, value: str):
+    error = await served.error(chain(nap={"type": "wait", "until": value}))
+    assert (error.type, error.details[0]["node"]) == ("EXPRESSION_FAILED", "nap")
+    assert "ISO 8601" in error.message
+
+
+# http
+
+
+async def test_an_http_node_calls_maps_and_sends_its_idempotency_key(served: Served, httpserver: HTTPServer):
+    httpserver.expect_request("/orders", method="POST", json={"total": 12}).respond_with_json({"id": "A1"}, status=201)
+    call = {"type": "http", "method": "POST", "url": httpserver.url_for("/orders"), "body": {"total": "{{ total }}"}}
+    graph = chain(
+        call={**call, "output": {"order": "result.body.id", "status": "result.status"}}, after=put(got="{{ order }}")
+    )
+    handle = await served.start(graph, {"total": 12})
+    assert (await asyncio.wait_for(handle.result(), 30))["data"] == {
+        "total": 12,
+        "order": "A1",
+        "status": 201,
+        "got": "A1",
+    }
+    ((request, _),) = httpserver.log
+    assert request.headers["Idempotency-Key"] == f"{handle.first_execution_run_id}/call"
+
+
+async def test_a_refused_request_is_the_node_s_failure_at_once(served: Served, httpserver: HTTPServer):
+    httpserver.expect_request("/orders").respond_with_data("no such order", status=404)
+    nodes = {"call": {"type": "http", "url": httpserver.url_for("/orders")}, "mend": put(why="{{ error.message }}")}
+    result = await served.run({"nodes": nodes, "edges": [edge("call", "mend", outcome="failure")]})
+    assert "404" in result["data"]["why"]
+    assert len(httpserver.log) == 1
