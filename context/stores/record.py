@@ -13,6 +13,8 @@ DIGEST_BYTES: Final = 16
 VERSION_BYTES: Final = 8
 HEADER_BYTES: Final = VERSION_BYTES + DIGEST_BYTES
 _LARGEST_VERSION: Final = 2**63 - 1
+_blake2b: Final = hashlib.blake2b
+_tuple: Final = tuple.__new__
 
 
 class Record(NamedTuple):
@@ -40,7 +42,7 @@ class Record(NamedTuple):
     def from_bytes(cls, framed: bytes) -> Self:
         """From the bytes of `to_bytes`, or from any others: `context` finds out."""
         version = int.from_bytes(framed[:VERSION_BYTES], "big")
-        return cls(version, framed[VERSION_BYTES:HEADER_BYTES], framed[HEADER_BYTES:])
+        return _tuple(cls, (version, framed[VERSION_BYTES:HEADER_BYTES], framed[HEADER_BYTES:]))
 
     def to_bytes(self) -> bytes:
         """Version (8 bytes, big-endian), digest (16 bytes), and the MessagePack of the context."""
@@ -78,7 +80,7 @@ def _damaged(session_id: str, how: str) -> WireFormatError:
 
 def digest_of(packed: bytes) -> bytes:
     """The 16 bytes that stand for a context's bytes."""
-    return hashlib.blake2b(packed, digest_size=DIGEST_BYTES).digest()
+    return _blake2b(packed, digest_size=DIGEST_BYTES).digest()
 
 
 def version_bytes(version: int) -> bytes:

@@ -25,9 +25,9 @@ from context.stores.record import HEADER_BYTES, VERSION_BYTES, Record, version_b
 from context.wire import MAX_CONTEXT_SIZE_BYTES
 from errors import AnabranchError, ConfigurationError, Unavailable
 
-_PREFIX: Final = "anabranch:context:{"
-_ESCAPES: Final = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
-_GLOB: Final = re.compile(r"([\\*?\[\]^-])")
+_PREFIX: Final = b"anabranch:context:{"
+_MARK: Final = b"anabranch:mark:{"
+_GLOB: Final = re.compile(rb"([\\*?\[\]^-])")
 _PAGE: Final = 500
 
 _COMPARE_AND_SET: Final = """
@@ -143,14 +143,14 @@ class RedisStore(EncodedStore):
 
     async def list_sessions(self, prefix: str = "") -> AsyncIterator[str]:
         """The session ids that begin with a prefix, by SCAN."""
-        pattern = _GLOB.sub(r"\\\1", _PREFIX + prefix.translate(_ESCAPES)) + "*"
+        pattern = _GLOB.sub(rb"\\\1", _PREFIX + _escaped(prefix.encode())) + b"*"
         keys = aiter(self._client.scan_iter(match=pattern, count=_PAGE))
         while True:
             async with self._call:
                 key = await anext(keys, None)
             if key is None:
                 return
-            yield unquote(_as_bytes(key).decode()[len(_PREFIX) : -1])
+            yield unquote(_as_bytes(key)[len(_PREFIX) : -1].decode())
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -170,18 +170,26 @@ class RedisStore(EncodedStore):
                 await pipeline.execute()
 
     async def _swap(self, session_id: str, record: Record, ttl: float | None, expected: int) -> tuple[bool, int | None]:
-        keys = [_key(session_id), f"anabranch:mark:{{{session_id.translate(_ESCAPES)}}}:{secrets.token_hex(8)}"]
+        mark = b"%b%b}:%b" % (_MARK, _escaped(session_id.encode()), secrets.token_hex(8).encode())
         wanted = version_bytes(expected) if expected else b""
         arguments = [wanted, record.to_bytes(), _milliseconds(ttl) or "", self._mark_seconds]
         async with self._call:
-            found = await self._compare_and_set(keys=keys, args=arguments)
+            found = await self._compare_and_set(keys=[_key(session_id), mark], args=arguments)
         if found is None:
             return True, None
         return False, int.from_bytes(_as_bytes(found), "big") or None
 
 
-def _key(session_id: str) -> str:
-    return f"{_PREFIX}{check_session_id(session_id).translate(_ESCAPES)}}}"
+def _key(session_id: str) -> bytes:
+    """Bytes, which the client sends as they are: encoding a hundred keys costs it as much as decoding the answers."""
+    return b"%b%b}" % (_PREFIX, _escaped(check_session_id(session_id).encode()))
+
+
+def _escaped(session_id: bytes) -> bytes:
+    """The session id without braces: those of the hash tag stay the only ones."""
+    if b"{" in session_id or b"}" in session_id or b"%" in session_id:
+        return session_id.replace(b"%", b"%25").replace(b"{", b"%7B").replace(b"}", b"%7D")
+    return session_id
 
 
 def _milliseconds(ttl: float | None) -> int | None:
