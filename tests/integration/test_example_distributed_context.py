@@ -16,6 +16,10 @@ State sharing
   version 6 by shipping-service: customer_id, order_total, stock_available, warehouse, shipping_cost
 Sharing between tasks
   counter is 10 at version 11
+Caching
+  session-1: 1; the next three in one round trip: [2, 3, None]
+  after an update and with the cached copy gone: 10
+  3 hits, 2 misses, 0 errors with write_through
 Conflict resolution
   last_write_wins: price 120
   higher_version_wins: price 100
