@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from context.changes import ChangeSet
 from context.distributed import ContextMetadata, DistributedContext
@@ -31,7 +31,7 @@ from workflows.commands import (
     StartChild,
     StartTimer,
 )
-from workflows.failures import failure_of, run_error, unless_never_scheduled
+from workflows.failures import NeverScheduled, failure_of, run_error
 from workflows.machine import Machine, iso_time
 from workflows.node_options import local_options, remote_options, retry_policy, runs_locally
 from workflows.outflow import Outflow
@@ -228,7 +228,7 @@ class GraphRun:
 
     def _effect(self, command: RunNode | StartTimer | AskPerson | AskConflict | StartChild) -> Coroutine[Any, Any, Any]:
         if isinstance(command, RunNode):
-            return unless_never_scheduled(self._activity(command))
+            return self._activity(command)
         if isinstance(command, StartTimer):
             return workflow.sleep(command.seconds, summary=command.address)
         if isinstance(command, StartChild):
@@ -253,10 +253,22 @@ class GraphRun:
             result = await workflow.execute_local_activity(f"{command.address} ({node.type})", **options)
             return result
         options |= remote_options(node, defaults, undo=command.undo, deadline=command.deadline)
-        payloads = workflow.payload_converter().to_payloads(options["args"])
-        async with self._outflow.passage(sum(len(payload.data) for payload in payloads)):
-            result = await workflow.execute_activity(name, **options)
+        result = await self._remote(name, options)
         return result
+
+    async def _remote(self, name: str, options: dict[str, Any]) -> Any:
+        """The result of an activity on a worker. Raises NeverScheduled where the server never heard of it."""
+        payloads = workflow.payload_converter().to_payloads(options["args"])
+        scheduled_at: int | None = None
+        try:
+            async with self._outflow.passage(sum(len(payload.data) for payload in payloads)):
+                scheduled_at = self.info.get_current_history_length()
+                return await workflow.execute_activity(name, **options)
+        except (ActivityError, asyncio.CancelledError) as error:
+            # In the task that was to schedule it; in a later one it may even have completed.
+            if is_cancelled_exception(error) and scheduled_at in {None, self.info.get_current_history_length()}:
+                raise NeverScheduled from None
+            raise
 
     def _task(self, command: RunNode) -> NodeTask:
         planned, line, now = command.planned, command.line, self.now()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
 
 from temporalio.exceptions import (
     ActivityError,
@@ -20,25 +18,9 @@ from context.values import Json
 from errors import AnabranchError
 from workflows.commands import NOT_STARTED, Failure, Finish
 
-T = TypeVar("T")
-
 
 class NeverScheduled(Exception):
     """An activity was cancelled by the very workflow task that was to schedule it: the server never heard of it."""
-
-
-async def unless_never_scheduled(activity: Awaitable[T]) -> T:
-    """The activity's result. Raises NeverScheduled in place of the error that stands for it."""
-    try:
-        return await activity
-    except asyncio.CancelledError:
-        raise NeverScheduled from None
-    except ActivityError as error:
-        # Local activities have no such event either, but they have run.
-        local = error.activity_type.startswith(f"{error.activity_id} (")
-        if is_cancelled_exception(error) and error.scheduled_event_id == 0 and not local:
-            raise NeverScheduled from None
-        raise
 
 
 def failure_of(error: BaseException, address: str) -> Failure:

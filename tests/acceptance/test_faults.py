@@ -22,7 +22,7 @@ async def test_each_effect_is_made_once_and_undone_once_in_reverse_whatever_is_k
     assert report.wrong == []
     assert set(FAULTS) <= set(report.counts)
     assert report.killed >= KILLS // SHARE + 4
-    assert sum(row["runs"] for row in report.counts.values()) == len(scenarios)
+    assert sum(row["runs"] for row in report.counts.values()) >= len(scenarios)
 
 
 def test_at_full_size_every_fault_strikes_every_step_of_both_graphs():

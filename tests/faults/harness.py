@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
+from temporalio.service import RPCError
 
 from settings import Settings
 from tests.faults.checker import done, undone, violations
@@ -55,8 +56,8 @@ class Harness:
         self._engine = engine
         self._orders = orders
 
-    async def play(self, scenario: Scenario, task_queue: str) -> tuple[Record, list[str]]:
-        """One run with its faults, what is left of it, and what is wrong with that."""
+    async def play(self, scenario: Scenario, task_queue: str) -> tuple[Record, list[str], list[str]]:
+        """One run with its faults: what is left of it, what is wrong with that, and what did not go as ordered."""
         run = f"{scenario.name.partition(' ')[0]}-{uuid.uuid4().hex[:12]}"
         for address, fault in scenario.orders.items():
             self._orders.give(run, address, fault)
@@ -67,16 +68,17 @@ class Harness:
             task_queue=task_queue,
         )
         if scenario.cancel_at:
-            await self._orders.hear(run, scenario.cancel_at, "held")
-            await handle.cancel()
+            await _first(self._orders.hear(run, scenario.cancel_at, "held"), _end(handle))
+            with contextlib.suppress(RPCError):  # it may be over already
+                await handle.cancel()
         await _end(handle)
         await self._let_the_late_come(run, scenario)
         record = await self._record(run, scenario, handle)
-        return record, [*violations(record), *self._not_as_ordered(run, scenario, record)]
+        return record, violations(record), list(self._not_as_ordered(run, scenario, record))
 
     async def _let_the_late_come(self, run: str, scenario: Scenario) -> None:
         for address, fault in scenario.orders.items():
-            if fault == "late":
+            if fault == "late" and self._orders.struck(run, address):
                 self._orders.tell(run, address, "over")
                 await self._orders.hear(run, address, "late")
 
@@ -109,6 +111,24 @@ async def _context(handle: WorkflowHandle[Any, Any]) -> dict[str, Any]:
     raise AssertionError(f"{handle.id} does not answer the query `context`")
 
 
+async def _play_as_ordered(harness: Harness, scenario: Scenario, task_queue: str, report: Report) -> None:
+    """Play a scenario, again where a step timed out of itself on a busy machine; each of the runs must be right."""
+    for left in reversed(range(_TRIES)):
+        async with asyncio.timeout(_RUN_SECONDS):
+            record, wrong, astray = await harness.play(scenario, task_queue)
+        report.add(scenario, record, wrong if left else [*wrong, *astray])
+        if not astray:
+            return
+
+
+async def _first(*waiting: Coroutine[Any, Any, None]) -> None:
+    """Until one of them is done."""
+    tasks = [asyncio.create_task(each) for each in waiting]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+
+
 async def _end(handle: WorkflowHandle[Any, Any]) -> None:
     try:
         await handle.result()
@@ -138,8 +158,7 @@ async def prove(
             async with lane(task_queue, address, folder, {DATABASE: database}) as served:
                 while waiting:
                     scenario = waiting.pop()
-                    async with asyncio.timeout(_RUN_SECONDS):
-                        report.add(scenario, *await harness.play(scenario, task_queue))
+                    await _play_as_ordered(harness, scenario, task_queue, report)
                     told()
             report.killed += served.killed
 

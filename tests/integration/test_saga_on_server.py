@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from temporalio import activity
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from activities import node
@@ -20,6 +21,7 @@ from tests.integration.graph_kit import (
     chain,
     edge,
     events,
+    gate,
     leaf,
     put,
     scheduled,
@@ -66,6 +68,16 @@ async def until_not_compensated(handle: Any) -> dict[str, Any]:
             return status
         await asyncio.sleep(0.05)
     raise AssertionError(f"no compensation has failed after 10 s: {status}")
+
+
+async def until_completed(handle: Any, count: int) -> None:
+    """Wait until so many activities have completed."""
+    for _ in range(200):
+        kinds = [event.event_type for event in await events(handle)]
+        if kinds.count(EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED) == count:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{count} activities have not completed after 10 s")
 
 
 async def test_a_failed_run_is_undone_backwards_and_its_error_says_so(served: Served):
@@ -157,6 +169,24 @@ async def test_temporal_s_own_command_cancels_and_the_run_is_undone(served: Serv
     status = await handle.query("status")
     assert (status["status"], status["compensated"]) == ("cancelled", ["b", "a"])
     assert (await handle.query("context"))["data"] == {"x": 0}
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_step_that_completes_in_the_very_task_that_cancels_the_run_is_undone(
+    client: Client, task_queue: str, tmp_path: Path, mode: str
+):
+    other = f"{task_queue}-other"
+    waiting = step("pass_gate", args={"name": task_queue}, task_queue=other)
+    async with worker_for(client, other, tmp_path), gate(task_queue) as opened:
+        async with worker_for(client, task_queue, tmp_path, mode=mode) as served:
+            handle = await served.start(chain(a=step(), b=waiting, c=put()))
+            await until_status(handle, "b", "running")
+        opened.set()
+        await until_completed(handle, 2)
+        await handle.cancel()
+        async with worker_for(client, task_queue, tmp_path, mode=mode) as served:
+            await asyncio.wait([asyncio.ensure_future(handle.result())])
+            assert await undone(served, handle) == ["b", "a"]
 
 
 async def test_terminating_a_run_undoes_nothing(served: Served):
