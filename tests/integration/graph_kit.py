@@ -29,6 +29,9 @@ from worker import build_worker, sandbox
 MODES = ("cached", "replayed in the sandbox")
 """How workflow code runs: as in production; or from the start of its history at every task, in the strict sandbox."""
 
+PATIENCE = 60.0
+"""Seconds that a run of well under a second may take on a busy machine."""
+
 Handle = WorkflowHandle[Any, dict[str, Any]]
 attempts: Counter[str] = Counter()
 """How often a handler was called, by the `name` in its arguments."""
@@ -58,7 +61,7 @@ class Served:
 
     async def run(self, graph: Mapping[str, Any] | str, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
         handle = await self.start(graph, data)
-        return await asyncio.wait_for(handle.result(), 30)
+        return await asyncio.wait_for(handle.result(), PATIENCE)
 
     async def error(self, graph: Mapping[str, Any] | str, data: Mapping[str, Any] | None = None) -> ApplicationError:
         return await error_of(await self.start(graph, data))
@@ -90,7 +93,7 @@ async def worker_for(
 async def error_of(handle: Handle) -> ApplicationError:
     """The error that a failed run ends with."""
     with pytest.raises(WorkflowFailureError) as failed:
-        await asyncio.wait_for(handle.result(), 30)
+        await asyncio.wait_for(handle.result(), PATIENCE)
     assert isinstance(failed.value.cause, ApplicationError)
     return failed.value.cause
 
@@ -98,21 +101,21 @@ async def error_of(handle: Handle) -> ApplicationError:
 async def until_status(handle: Handle, node_id: str, status: str) -> dict[str, Any]:
     """Wait until a node has this status; the answer of the query `status`."""
     told: dict[str, Any] = {}
-    for _ in range(200):
+    for _ in range(1200):
         told = await handle.query("status")
         if told.get("nodes", {}).get(node_id, {}).get("status") == status:
             return told
         await asyncio.sleep(0.05)
-    raise AssertionError(f"node {node_id!r} is not {status!r} after 10 s: {told}")
+    raise AssertionError(f"node {node_id!r} is not {status!r} in time: {told}")
 
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until a condition of this process holds."""
-    for _ in range(200):
+    for _ in range(1200):
         if condition():
             return
         await asyncio.sleep(0.05)
-    raise AssertionError("the condition does not hold after 10 s")
+    raise AssertionError("the condition does not hold in time")
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from temporalio.worker import Worker
 
 from tests.integration.graph_kit import (
     MODES,
+    PATIENCE,
     Served,
     attempts,
     chain,
@@ -126,7 +127,7 @@ async def test_two_answers_at_once_are_one_answer_and_one_refusal(served: Served
     )
     assert len([each for each in answers if each == {"node": "ask"}]) == 1
     assert len([each for each in answers if isinstance(each, WorkflowUpdateFailedError)]) == 3
-    result = await asyncio.wait_for(handle.result(), 30)
+    result = await asyncio.wait_for(handle.result(), PATIENCE)
     assert result["data"]["done"] is True
 
 
@@ -138,7 +139,7 @@ async def test_updates_of_the_wrong_shape_are_refused_and_the_run_goes_on(served
         with pytest.raises(WorkflowUpdateFailedError):
             await asyncio.wait_for(handle.execute_update(update, args=args), 10)
     await handle.execute_update("complete_task", {"node": "ask", "answer": "yes"})
-    result = await asyncio.wait_for(handle.result(), 30)
+    result = await asyncio.wait_for(handle.result(), PATIENCE)
     assert result["data"] == {"ask": "yes"}
 
 
@@ -393,7 +394,7 @@ async def test_no_more_activities_are_pending_than_the_server_takes(
         await until(lambda: attempts[task_queue] == 3)
         assert len((await handle.describe()).raw_description.pending_activities) == 3
         opened.set()
-        assert (await asyncio.wait_for(handle.result(), 30))["data"] == dict.fromkeys(names, 1)
+        assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"] == dict.fromkeys(names, 1)
 
 
 async def test_what_is_too_much_for_one_task_leaves_in_several(client: Client, task_queue: str, tmp_path: Path):
@@ -402,7 +403,7 @@ async def test_what_is_too_much_for_one_task_leaves_in_several(client: Client, t
     graph = {"nodes": {f"n{index}": leaf(reads=["text"], args={f"n{index}": 1}) for index in range(80)}}
     async with worker_for(client, task_queue, tmp_path) as served:
         handle = await served.start(graph, {"text": text})
-        assert (await asyncio.wait_for(handle.result(), 60))["version"] == 81
+        assert (await asyncio.wait_for(handle.result(), PATIENCE))["version"] == 81
         # So much history makes the run continue as new.
         first = client.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id)
         timers = [event for event in await events(first) if event.HasField("timer_started_event_attributes")]
@@ -572,7 +573,7 @@ async def test_cancelling_a_run_cancels_its_activities_and_compensates(served: S
     await until_status(handle, "slow", "running")
     await handle.cancel()
     with pytest.raises(WorkflowFailureError) as ended:
-        await asyncio.wait_for(handle.result(), 30)
+        await asyncio.wait_for(handle.result(), PATIENCE)
     assert isinstance(ended.value.cause, CancelledError)
     assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
     assert attempts[f"{served.task_queue} cancelled"] == 1
