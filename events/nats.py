@@ -35,6 +35,7 @@ _FETCH_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 5.0
 _CONNECT_SECONDS: Final = 5.0
 _HEADERS_AROUND: Final = len(b"NATS/1.0\r\n\r\n")
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _STREAM_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 log = structlog.get_logger("anabranch.events.nats")
@@ -141,7 +142,9 @@ class NatsSink:
 
     async def publish(self, message: Outgoing) -> None:
         """Returns when the stream has stored the message, or had it. Raises Unavailable and SizeLimitExceeded."""
-        headers = {**message.headers, "Nats-Msg-Id": message.id}
+        # Kafka's headers may have names that are none in NATS.
+        headers = {name: value for name, value in message.headers.items() if _HEADER_NAME.fullmatch(name)}
+        headers["Nats-Msg-Id"] = message.id
         self._check_size(message, headers)
         with _translated(f"publishing to {message.topic!r}"):
             await self._stream.publish(message.topic, message.body, headers=headers)

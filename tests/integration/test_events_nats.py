@@ -291,6 +291,15 @@ async def test_a_stream_that_is_missing_is_made_only_where_that_is_allowed(nats_
     await connection.close()
 
 
+async def test_headers_that_nats_cannot_hold_are_left_out(site: Site):
+    sink = await NatsSink.open(parse_address(f"{site.url}/{site.topic}.done", "--to"), [], create=False)
+    headers = {"my header": "x", "": "x", "Reason": "two\r\nlines"}
+    await sink.publish(Outgoing(f"{site.topic}.done", b"1", "same", "k", headers))
+    await sink.aclose()
+    (stored,) = await site.read(".done", 1)
+    assert stored.headers == {"Reason": "two  lines", "Nats-Msg-Id": "same"}
+
+
 async def test_no_server_is_an_error_that_names_it():
     port = free_port()
     with pytest.raises(Unavailable, match=f"127.0.0.1:{port}"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from cli.main import app
@@ -15,6 +17,8 @@ from events.kafka import client_options
 from events.offsets import Offsets
 from events.service import events_queue
 from events.source import Message
+
+NAMES = ("Content-Type", "Anabranch-Event-Id", "Anabranch-Context", "traceparent")
 
 
 @pytest.mark.parametrize(
@@ -136,3 +140,16 @@ def test_offsets_of_a_partition_that_was_forgotten_are_not_committed():
 def test_the_command_refuses_a_flow_that_cannot_be(arguments: list[str], option: str):
     result = CliRunner().invoke(app, ["events", "--graph", "order", *arguments])
     assert (result.exit_code, option in result.output) == (1, True)
+
+
+@given(
+    st.binary() | st.text().map(str.encode), st.dictionaries(st.sampled_from(NAMES), st.text()), st.none() | st.text()
+)
+def test_any_message_is_an_event_or_poison(body: bytes, headers: dict[str, str], message_id: str | None):
+    try:
+        event = read_event(Message(body, headers, "T-1", message_id), Reading(max_bytes=200))
+    except InputError:
+        return
+    assert 0 < len(event.id) <= MAX_ID_CHARACTERS
+    assert event.id.isprintable()
+    assert event.context.session_id
