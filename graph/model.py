@@ -253,7 +253,7 @@ class WhileNode(BaseNode):
 
 
 class WaitNode(BaseNode):
-    """A timer (`for`, a duration or a template that yields one) or a condition over the context (`until`)."""
+    """A timer: `for`, a duration or a template that yields one, or `until`, an expression that yields a time."""
 
     type: Literal["wait"]
     for_: Duration | str | None = Field(None, alias="for")
