@@ -181,9 +181,9 @@ async def test_a_step_that_completes_in_the_very_task_that_cancels_the_run_is_un
         async with worker_for(client, task_queue, tmp_path, mode=mode) as served:
             handle = await served.start(chain(a=step(), b=waiting, c=put()))
             await until_status(handle, "b", "running")
+        await handle.cancel()
         opened.set()
         await until_completed(handle, 2)
-        await handle.cancel()
         async with worker_for(client, task_queue, tmp_path, mode=mode) as served:
             await asyncio.wait([asyncio.ensure_future(handle.result())])
             assert await undone(served, handle) == ["b", "a"]
