@@ -19,6 +19,8 @@ from workflows.trail import describe_conflict, merge_changes
 if TYPE_CHECKING:
     from workflows.machine import Machine
 
+_WRITERS = 3
+"""Of one write from outside: the merge of the lines that it leaves, the write, the merge with those before it."""
 _LAST_WRITE = Policies(ConflictResolution.LAST_WRITE_WINS, {})
 
 
@@ -76,11 +78,7 @@ class Branches:
 
     def now(self) -> Line:
         """The context of all lines that are open now; what is not settled yet shows the last write."""
-        scope = self._machine.root
-        lines = [run.line for run in scope.frontier() if run.line is not None] or [scope.base]
-        if self._outside is not None:
-            lines.append(self._outside)
-        return self._by_last_write(lines)
+        return self._by_last_write(self._open_lines())
 
     def check_write(self, changes: ChangeSet) -> None:
         """Refuse what `write` would refuse, and what does not fit the schema on top of all that is known now.
@@ -103,7 +101,7 @@ class Branches:
         number = machine.trail.record(
             "external", line, refined, by=changes.by, at=machine.at, parents=(changes.base_version,)
         )
-        self._numbers |= {writer: number, writer + 1: number}
+        self._numbers |= dict.fromkeys(range(writer, writer + _WRITERS), number)
         self._outside, self._outside_versions = line, (number,)
         return number
 
@@ -111,20 +109,26 @@ class Branches:
         """The line of all that came from outside with these changes, and the changes as a deep diff."""
         machine, writer = self._machine, self.next_outside_writer
         base = self._at_version(changes.base_version)
-        line, refined = base.advance(changes, writer=writer, by=changes.by, at=machine.at)
+        line, refined = base.advance(changes, writer=writer + 1, by=changes.by, at=machine.at)
         if self._outside is not None:
-            line, _ = self.settled(machine.root, [self._outside, line], writer=writer + 1, by=changes.by)
+            line, _ = self.settled(machine.root, [self._outside, line], writer=writer + 2, by=changes.by)
         return line, refined
 
     @property
     def next_outside_writer(self) -> int:
-        """The writer of what is written next from outside the graph: no line has seen it yet."""
-        return self._machine.root.first_outside_writer + 2 * self._outside_writes
+        """The first writer of what is written next from outside the graph: no line has seen it yet."""
+        return self._machine.root.first_outside_writer + _WRITERS * self._outside_writes
 
     def timed_out(self, address: str, conflicts: Sequence[Conflict]) -> Failure:
         """Why a join fails whose conflicts nobody settled in time: a definite failure, for the node never ran."""
         error = ConflictError(*_refusal(conflicts), place=f"node {address!r}")
         return Failure("failure", error.code, str(error), address)
+
+    def _open_lines(self) -> list[Line]:
+        """The lines of the run's own graph on which nothing stands yet, what came from outside last."""
+        scope = self._machine.root
+        lines = [run.line for run in scope.frontier() if run.line is not None] or [scope.base]
+        return lines if self._outside is None else [*lines, self._outside]
 
     def _arriving(self, scope: Scope, run: NodeRun) -> list[Line]:
         """The lines that meet at a node, what came from outside last; notes their versions."""
@@ -202,7 +206,15 @@ class Branches:
                 suggestion="read the query `context` and use its `number` as base_version",
             )
         known = sum(1 << writer for writer, made in self._numbers.items() if made <= number)
-        return line_as_known(self.now(), known)
+        lines = [line_as_known(line, known) for line in self._open_lines()]
+        policies, writer = self.policies(machine.root), self.next_outside_writer
+        united = unite(lines, policies, writer=writer, by="outside", at=machine.at)
+        if united.line is None:
+            raise ConflictError(
+                *_refusal(united.conflicts),
+                suggestion="settle it first (`resolve_conflict`), or base the write on a version before it",
+            )
+        return united.line
 
     def _by_last_write(self, lines: Sequence[Line]) -> Line:
         if len(lines) == 1:

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from context.changes import ChangeSet
-from errors import InputMissing, SchemaViolation
+from errors import ConflictError, InputMissing, SchemaViolation
 from tests.unit.machine_kit import Play, edge, failure, machine_of, python, timeout
 
 
@@ -301,6 +301,20 @@ def test_a_write_from_outside_rejoins_by_three_way_merge_against_its_base():
     assert play.machine.write(ChangeSet(base_version=1, set={("n",): 15}, by="crm"), 50) == 3
     finish = play.finish()
     assert finish.line.data == {"n": 17}
+
+
+def test_a_write_from_outside_does_not_settle_what_somebody_must_settle():
+    graph = {**DIAMOND, "context": {"conflict_resolution": "fail_on_conflict"}}
+    play = Play(machine_of(graph, {"x": 1}), {"a": {"x": 2}, "b": {"x": 3}}).start()
+    for name in "sab":
+        play.answer(name)
+    with pytest.raises(ConflictError, match="nobody has settled"):
+        play.machine.write(ChangeSet(base_version=3, set={("y",): 1}, by="crm"), 50)
+    play.machine.write(ChangeSet(base_version=1, set={("y",): 1}, by="crm"), 50)
+    assert list(play.pending) == ["j"]
+    play.pending.clear()
+    play.take(play.machine.choose("j", {("x",): 3}, 99))
+    assert play.finish().line.data == {"x": 3, "y": 1}
 
 
 def test_two_thousand_nodes_are_skipped_without_deep_recursion():
