@@ -86,11 +86,6 @@ class PlanNode:
         """A field of the node as a compiled expression, with the node's own roots and `extra` ones."""
         return compile_expression(source, self.roots | set(extra))
 
-    @property
-    def is_join(self) -> bool:
-        """Whether more than one line of descent can meet here."""
-        return len(self.incoming) > 1
-
 
 @dataclass(frozen=True)
 class Plan:
