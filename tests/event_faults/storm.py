@@ -130,7 +130,7 @@ async def until_published(broker: Broker, count: int, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while (found := await broker.count(".done")) < count:
         assert time.monotonic() < deadline, f"{found} results after {seconds} s, not {count}"
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
 
 
 async def until_all(broker: Broker, count: int, seconds: float) -> None:
