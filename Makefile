@@ -31,7 +31,7 @@ lint: setup  ## Formatting, lint, types, import rules
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-faults: setup  ## Kill, lose and cancel at every step of sagas, 200 kills between writes; prove every effect (10 minutes)
+faults: setup  ## Kill and cancel sagas at every step, break caches, kill consumers of 5,000 events; prove every effect (40 minutes)
 	$(BIN)/python -m tests.faults
 	$(BIN)/python -m tests.cache_faults
 	$(BIN)/python -m tests.event_faults
