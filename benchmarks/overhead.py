@@ -206,7 +206,8 @@ def report(size: int, scores: dict[str, Score]) -> list[str]:
     for name, score in scores.items():
         print(
             f"  {name:<24} {score.latency:8.1f} ms {score.latency / floor.latency:8.2f} {score.rate:12.1f}"
-            f" {score.rate / floor.rate:9.2f} {statistics.median(score.cpu) * 1000:6.1f} ms {score.history / 1000:8.1f} KB"
+            f" {score.rate / floor.rate:9.2f} {statistics.median(score.cpu) * 1000:6.1f} ms"
+            f" {score.history / 1000:8.1f} KB"
         )
     aims = [
         (f"{size / 1000:g} KB latency over the floor's", ours.latency / floor.latency, "<=", 1.10),

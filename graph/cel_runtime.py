@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from cel_expr_python import cel
 from cel_expr_python.ext.ext_math import ExtMath
@@ -108,7 +108,7 @@ def _extension(functions: Iterable[Function]) -> Any:
                 cel.Type(function.result),
                 [cel.Type(parameter) for parameter in function.parameters],
                 function.member,
-                function.impl,
+                cast("Callable[..., Any]", function.impl),  # None is a declaration only, which its stub does not say
             )
         )
     return cel.CelExtension("anabranch", [cel.FunctionDecl(name, found) for name, found in overloads.items()])
