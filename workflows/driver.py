@@ -40,6 +40,7 @@ from workflows.sharing import Sharing
 
 _LOAD = Retry(max_attempts=10)
 _LOAD_TIMEOUT = timedelta(seconds=10)
+_NEXT_TASK = timedelta(milliseconds=1)
 
 
 class GraphRun:
@@ -59,6 +60,8 @@ class GraphRun:
         self._pauses: dict[str, asyncio.Task[None]] = {}
         self._held: bool | None = None
         """What the last signal said; None where none came."""
+        self.heard = 0
+        """How long the history was when the last update was carried out."""
         self.answers: dict[str, asyncio.Future[Any]] = {}
         """What people still have to say, by address."""
         self.asked: dict[str, AskPerson] = {}
@@ -103,9 +106,12 @@ class GraphRun:
 
     async def _play(self, machine: Machine) -> dict[str, Json]:
         """Until the run is over, or until it should continue as new and nothing is under way."""
-        while not self._at_rest():
+        while not self._at_rest() or self._has_just_answered():
             try:
-                await workflow.wait_condition(self._at_rest)
+                if self._at_rest():
+                    await workflow.sleep(_NEXT_TASK)
+                else:
+                    await workflow.wait_condition(self._at_rest)
             except asyncio.CancelledError:
                 self.obey(machine.cancel("the workflow was cancelled", self.now()))
         if not self._done.done():
@@ -135,6 +141,14 @@ class GraphRun:
         answered = any(answer.done() for answer in self.answers.values())
         shared = self.sharing is None or self.sharing.idle
         return shared and not under_way and not answered and workflow.all_handlers_finished()
+
+    def _has_just_answered(self) -> bool:
+        """Whether an update was carried out in this workflow task, and the run would continue as new in the same one.
+
+        If the server refuses to close the run then (something else has arrived), the updates' senders are told of a
+        failure, or send again what was done already.
+        """
+        return not self._done.done() and self.heard == self.info.get_current_history_length()
 
     def _continue_as_new(self, machine: Machine) -> NoReturn:
         assert self.pinned is not None  # noqa: S101 - loaded before anything runs

@@ -64,4 +64,5 @@ async def _machine(run: GraphRun) -> Machine:
     await workflow.wait_condition(lambda: run.machine is not None)
     if run.machine is None:
         raise AssertionError("the condition says that it is there")
+    run.heard = run.info.get_current_history_length()
     return run.machine
