@@ -56,7 +56,7 @@ def storm_of(name: str, url: str, opener: Opener, folder: Path, *, repeats: int)
 
 def main() -> int:
     """Exit status 0 if nothing was wrong."""
-    with tempfile.TemporaryDirectory() as given, servers.nats(Path(given) / "nats") as nats, servers.kafka() as kafka:
+    with tempfile.TemporaryDirectory() as given, servers.nats(Path(given) / "js") as nats, servers.kafka() as kafka:
         wrong = storm_of("nats", nats, nats_broker, Path(given), repeats=0)
         wrong += storm_of("kafka", kafka, kafka_broker, Path(given), repeats=KILLS * 32)
     return bool(wrong)
