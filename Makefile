@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lint faults bench lock clean
+.PHONY: help setup demo dev test storm lint faults bench lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -21,8 +21,11 @@ demo: setup  ## Three orders through the order graph on a real embedded Temporal
 dev: setup  ## Temporal server, Web UI, codec server and worker until Ctrl-C
 	@$(BIN)/anabranch dev
 
-test: setup  ## Every test, on real servers that come in wheels
-	$(BIN)/pytest -n 4 --dist loadgroup
+test: setup  ## The tests, on real servers that come in wheels
+	$(BIN)/pytest -n 4 --dist loadscope -m "not slow"
+
+storm: setup  ## The tests that take minutes: a twentieth of `make faults`, large runs
+	$(BIN)/pytest -m slow
 
 lint: setup  ## Formatting, lint, types, import rules
 	$(BIN)/ruff format --check .

@@ -22,19 +22,16 @@ def outcomes(command: Command) -> list[str]:
     return [line.split()[1] for line in command.stdout.splitlines() if line.startswith("  → ")]
 
 
-@pytest.mark.xdist_group("demo")
 def test_three_orders_end_in_three_ways(demo: Command) -> None:
     assert outcomes(demo) == ["approved", "declined", "out_of_stock"]
 
 
-@pytest.mark.xdist_group("demo")
 def test_it_says_which_database_and_which_model_it_uses_and_where_the_web_ui_is(demo: Command) -> None:
     assert "The database is a PostgreSQL of this demo's own." in demo.stdout
     assert "stand-in" in demo.stdout
     assert "Web UI: http://127.0.0.1:" in demo.stdout
 
 
-@pytest.mark.xdist_group("demo")
 def test_it_draws_each_run_and_lists_the_versions_of_its_context(demo: Command) -> None:
     trees = [line for line in demo.stderr.splitlines() if "order_processing · ord-" in line]
     assert [line.split()[-1] for line in trees] == ["completed"] * 3
@@ -50,7 +47,6 @@ def test_it_draws_each_run_and_lists_the_versions_of_its_context(demo: Command) 
     ]
 
 
-@pytest.mark.xdist_group("demo")
 def test_nothing_of_it_is_left_running(demo: Command) -> None:
     assert demo.processes() == set()
 

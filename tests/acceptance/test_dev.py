@@ -64,14 +64,12 @@ def finished_order(dev: Dev) -> str:
     return "order-1"
 
 
-@pytest.mark.xdist_group("dev")
 def test_the_temporal_command_runs_an_order_to_its_result(dev: Dev, finished_order: str) -> None:
     told = json.loads(dev.temporal("workflow", "result", "--workflow-id", finished_order, "-o", "json"))
     assert told["status"] == "COMPLETED"
     assert told["result"]["data"]["order_status"] == "approved"
 
 
-@pytest.mark.xdist_group("dev")
 def test_queries_are_answered_in_plain_json(dev: Dev, finished_order: str) -> None:
     assert dev.query(finished_order, "status")["nodes"]["check_inventory"]["status"] == "succeeded"
     assert dev.query(finished_order, "context")["data"]["in_stock"] is True
@@ -79,20 +77,17 @@ def test_queries_are_answered_in_plain_json(dev: Dev, finished_order: str) -> No
     assert dev.query(finished_order, "diagram").startswith("flowchart TD\n")
 
 
-@pytest.mark.xdist_group("dev")
 def test_the_codec_server_makes_the_history_readable(dev: Dev, finished_order: str) -> None:
     show = ("workflow", "show", "--workflow-id", finished_order, "--detailed")
     assert "input[0].address: check_inventory\n" not in dev.temporal(*show)
     assert "input[0].address: check_inventory\n" in dev.temporal(*show, "--codec-endpoint", dev.codec_url)
 
 
-@pytest.mark.xdist_group("dev")
 def test_the_web_ui_answers_and_knows_its_codec_server(dev: Dev) -> None:
     with urllib.request.urlopen(f"{dev.ui_url}/api/v1/settings", timeout=10) as answer:
         assert json.load(answer)["Codec"]["Endpoint"] == dev.codec_url
 
 
-@pytest.mark.xdist_group("dev")
 def test_what_it_prints_names_its_services_and_commands_that_fit_its_ports(dev: Dev) -> None:
     printed = dev.command.stdout
     assert dev.ui_url in printed
@@ -104,7 +99,6 @@ def test_what_it_prints_names_its_services_and_commands_that_fit_its_ports(dev: 
     ) in printed
 
 
-@pytest.mark.xdist_group("dev")
 def test_a_port_that_is_taken_is_refused_naming_its_option(dev: Dev) -> None:
     for option, port in (("--port", dev.address), ("--ui-port", dev.ui_url)):
         others = [each for each in ("--port", "--ui-port") if each != option]

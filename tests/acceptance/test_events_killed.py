@@ -20,6 +20,7 @@ def site(client: Client, dev_server: DevServer, postgres_url: str, task_queue: s
     return Site(client, dev_server.address, postgres_url, tmp_path, task_queue)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_every_order_from_nats_is_processed_once_and_published_once(site: Site, nats_url: str):
     async with nats_broker(nats_url, "storm") as broker:
@@ -27,6 +28,7 @@ async def test_every_order_from_nats_is_processed_once_and_published_once(site: 
     assert findings(site, found, ORDERS, repeats=0) == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_every_order_from_kafka_is_processed_once_and_published(site: Site, kafka_url: str):
     """The broker is librdkafka's mock. A kill between its answer and Temporal's record of it publishes again."""

@@ -13,6 +13,7 @@ from transport.devserver import DevServer
 SHARE = 20
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_each_effect_is_made_once_and_undone_once_in_reverse_whatever_is_killed_lost_or_cancelled(
     dev_server: DevServer, postgres_url: str, tmp_path: Path

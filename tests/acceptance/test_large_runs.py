@@ -25,6 +25,7 @@ from workflows import views
 from workflows.commands import Finish, RunNode
 from workflows.machine import Machine
 
+pytestmark = pytest.mark.slow
 ITEMS = 1_000
 """The full size, 10,000, is in benchmarks/scale.py."""
 EVENTS = 400

@@ -18,7 +18,7 @@ from transport.client import connect
 from transport.devserver import LOOPBACK, DevServer, free_port, temporal_command
 from worker import serve
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 GRAPH = """
 name: shipping

@@ -19,17 +19,17 @@ DATA: dict[str, Any] = {
     "most": 2**64 - 1,
 }
 SECONDS = 2.0
-"""Each takes well under one; a busy machine is given two."""
+"""Of CPU; each takes well under one, and a slow machine is given two."""
 
 
 def run(source: str) -> object:
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         return compile_expression(source).evaluate(DATA, {})
     except AnabranchError as error:
         return error
     finally:
-        assert time.perf_counter() - began < SECONDS
+        assert time.process_time() - began < SECONDS
 
 
 @pytest.mark.parametrize(
@@ -127,10 +127,10 @@ def test_values_are_never_parsed() -> None:
     "text", ["{{" * 50_000, "{{ '" * 20_000, "{{ '''\\" * 20_000, "{{ {" * 20_000, "{{ //" * 20_000]
 )
 def test_holes_that_never_close_are_found_out_quickly(text: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(ExpressionError):
         compile_template(text)
-    assert time.perf_counter() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 def test_a_template_does_not_grow_without_bound() -> None:

@@ -102,14 +102,18 @@ async def test_a_cache_that_was_frozen_is_used_again(tmp_path: Path) -> None:
         await cached.aclose()
 
 
-@pytest.mark.parametrize("attempt", range(2))
 async def test_a_killed_process_has_lost_exactly_what_its_stats_called_pending(
-    valkey_url: str, task_queue: str, attempt: int
+    valkey_url: str, task_queue: str
 ) -> None:
-    death = await dying.die(valkey_url, f"{task_queue}/", 60 + attempt, "kill")
-    assert death.exit_code == -9
-    assert death.pending
-    assert death.pending <= death.missing <= death.pending | death.writing
+    pending = 0
+    for attempt in range(10):  # a kill may come when everything is written
+        death = await dying.die(valkey_url, f"{task_queue}/{attempt}/", 60 + attempt, "kill")
+        assert death.exit_code == -9
+        assert death.pending <= death.missing <= death.pending | death.writing
+        pending += len(death.pending)
+        if pending:
+            break
+    assert pending
 
 
 async def test_an_orderly_stop_has_lost_nothing(valkey_url: str, task_queue: str) -> None:
