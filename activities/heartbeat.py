@@ -15,14 +15,24 @@ _SECONDS = 5.0
 async def heartbeats() -> AsyncIterator[None]:
     """Beat while the block runs, three times in each heartbeat timeout."""
     timeout = activity.info().heartbeat_timeout
-    beating = asyncio.create_task(_beat(min(timeout.total_seconds() / 3, _SECONDS) if timeout else _SECONDS))
+    heart = _Heart(min(timeout.total_seconds() / 3, _SECONDS) if timeout else _SECONDS)
     try:
         yield
     finally:
-        beating.cancel()
+        heart.stop()
 
 
-async def _beat(seconds: float) -> None:
-    while True:
-        await asyncio.sleep(seconds)
+class _Heart:
+    """Beats by a timer of the loop: most activities are over before the first beat, and a task for each would cost."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = asyncio.get_running_loop().call_later(seconds, self._beat)
+
+    def stop(self) -> None:
+        """Beat no more."""
+        self._next.cancel()
+
+    def _beat(self) -> None:
         activity.heartbeat()
+        self._next = asyncio.get_running_loop().call_later(self._seconds, self._beat)

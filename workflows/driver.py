@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from temporalio import workflow
+from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from context.changes import ChangeSet
@@ -277,7 +278,8 @@ class GraphRun:
         try:
             async with self._outflow.passage(sum(len(payload.data) for payload in payloads)):
                 scheduled_at = self.info.get_current_history_length()
-                return await workflow.execute_activity(name, **options)
+                encoded = {**options, "args": [RawValue(payload) for payload in payloads]}
+                return await workflow.execute_activity(name, **encoded)
         except (ActivityError, asyncio.CancelledError) as error:
             # In the task that was to schedule it; in a later one it may even have completed.
             if is_cancelled_exception(error) and scheduled_at in {None, self.info.get_current_history_length()}:
