@@ -41,6 +41,7 @@ class Aborts:
         machine = self._machine
         if prefix == "":
             machine.failure = failure
+            machine.root.give_up()
         self._open = {each: abort for each, abort in self._open.items() if not inside(each, prefix)}
         self._open[prefix] = (scope, run, failure)
         machine.paused = {each: found for each, found in machine.paused.items() if not inside(each, prefix)}

@@ -82,6 +82,7 @@ class GraphRun:
         try:
             self.obey(machine.start(self.now()))
         except AnabranchError as error:
+            machine.refuse(error)
             raise ApplicationError(str(error), type=error.code, non_retryable=True) from None
         return await self._play(machine)
 

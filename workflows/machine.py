@@ -28,13 +28,12 @@ from workflows.input import check_input, check_schema
 from workflows.leaves import command_of
 from workflows.operator import Operator
 from workflows.saga import Ancestry
-from workflows.scope import END, NodeRun, Scope, Status, entered_by
+from workflows.scope import CLOSED, END, NodeRun, Scope, Status, entered_by
 from workflows.size import ContextSize
 from workflows.trail import Trail
 from workflows.undo import Undo
 
 _NOTHING = ChangeSet(base_version=0, set={})
-_CLOSED = {"failure": Status.FAILED, "timeout": Status.TIMED_OUT, "cancelled": Status.CANCELLED}
 
 
 class Machine:
@@ -141,6 +140,12 @@ class Machine:
         """Go on after `held` or `draining` was lifted."""
         self.at = at
         return self.drain()
+
+    def refuse(self, error: AnabranchError) -> None:
+        """The input does not fit: the run is over before anything has started."""
+        self.failure = Failure("failure", error.code, str(error))
+        self.root.give_up()
+        self.finished = Finish(self.root.base, self.failure)
 
     # what the parts of the machine call
 
@@ -338,7 +343,7 @@ class Machine:
         """Close a failed node: along its failure edges, past it (`on_failure: continue`), or with its scope."""
         failure = run.failure
         assert failure is not None  # noqa: S101 - set where it failed
-        scope.close(run, _CLOSED[failure.outcome])
+        scope.close(run, CLOSED[failure.outcome])
         if self.aborts.cover(scope.address(run)):
             return
         if run is scope.end:

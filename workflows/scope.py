@@ -47,6 +47,8 @@ class Status(StrEnum):
 END = "(end)"
 _NOTHING = RuleNode(type="rule")
 _NOT_STARTED = frozenset({Status.PENDING, Status.READY, Status.CONFLICT})
+CLOSED = {"failure": Status.FAILED, "timeout": Status.TIMED_OUT, "cancelled": Status.CANCELLED}
+"""How a node is closed, by the outcome of its failure."""
 _FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.TIMED_OUT, Status.CANCELLED, Status.SKIPPED})
 
 
@@ -131,6 +133,14 @@ class Scope:
         """Record that nothing more happens to the node."""
         self.mark(run, status)
         self.open -= 1
+
+    def give_up(self) -> None:
+        """Close what has not started, for it never will, and what is paused: its failure stands."""
+        for run in self.nodes.values():
+            if run.status in {Status.PENDING, Status.READY}:
+                self.close(run, Status.CANCELLED)
+            elif run.status is Status.PAUSED and run.failure is not None:
+                self.close(run, CLOSED[run.failure.outcome])
 
     def merge_writer(self, run: NodeRun) -> int:
         """The writer of the merge at a node's join. Writers are bits, unique among the lines that may meet."""

@@ -464,6 +464,15 @@ async def test_an_input_that_does_not_fit_fails_the_run_at_once(
     assert message in error.message
 
 
+async def test_the_status_of_a_run_whose_input_does_not_fit_says_that_it_failed(served: Served):
+    served.write("order", ORDER)
+    handle = await served.start_type("order", {"customer": "Ada"})
+    await error_of(handle)
+    status = await handle.query("status")
+    assert (status["status"], status["failure"]["type"]) == ("failed", "INPUT_MISSING")
+    assert {node["status"] for node in status["nodes"].values()} == {"cancelled"}
+
+
 @pytest.mark.parametrize(
     "args",
     [[], ["order"], [{"graph": "order"}, {}], [{"data": {}}], [{"graph": "order", "dat": {}}]],
@@ -568,6 +577,7 @@ async def test_cancelling_a_run_cancels_its_activities_and_compensates(served: S
     graph = chain(
         reserve={**put(reserved=True), "compensate": put(released=True)},
         slow=leaf("dawdle", args={"name": served.task_queue}, heartbeat="300ms"),
+        never=put(),
     )
     handle = await served.start(graph)
     await until_status(handle, "slow", "running")
@@ -578,9 +588,7 @@ async def test_cancelling_a_run_cancels_its_activities_and_compensates(served: S
     assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
     assert attempts[f"{served.task_queue} cancelled"] == 1
     status = await handle.query("status")
-    assert (status["status"], status["nodes"]["slow"]["status"], status["compensated"]) == (
-        "cancelled",
-        "cancelled",
-        ["reserve"],
-    )
+    assert (status["status"], status["compensated"]) == ("cancelled", ["reserve"])
+    states = {name: node["status"] for name, node in status["nodes"].items()}
+    assert states == {"reserve": "succeeded", "slow": "cancelled", "never": "cancelled"}
     assert (await handle.query("context"))["data"] == {"released": True}

@@ -488,6 +488,56 @@ def test_cancelling_while_a_node_is_paused_undoes_the_run():
     assert undone(play) == ["b", "a"]
 
 
+def states(play: Play) -> dict[str, str]:
+    nodes = views.status(play.machine)["nodes"]
+    assert isinstance(nodes, dict)
+    return {name: str(told["status"]) for name, told in nodes.items() if isinstance(told, dict)}
+
+
+def test_what_a_cancelled_run_never_started_is_cancelled():
+    graph = {
+        "nodes": {name: python() for name in ("a", "b", "next", "later")},
+        "edges": [edge("a", "next"), edge("next", "later")],
+    }
+    play = Play(machine_of(graph)).start()
+    play.machine.held = True
+    play.answer("a")
+    assert states(play) == {"a": "succeeded", "b": "running", "next": "ready", "later": "pending"}
+    play.take(play.machine.cancel("stop", 50))
+    assert states(play) == {"a": "succeeded", "b": "cancelled", "next": "cancelled", "later": "cancelled"}
+    assert play.finish().compensated == ()
+
+
+def test_what_a_failed_run_never_started_is_cancelled_from_the_moment_on_that_it_fails():
+    play = Play(machine_of(chain("a", "boom", last="z")), {"boom": failure()}).start()
+    for name in ("a", "boom"):
+        play.answer(name)
+    assert play.machine.finished is None
+    assert states(play) == {"a": "succeeded", "boom": "failed", "z": "cancelled"}
+    play.finish()
+    assert states(play) == {"a": "succeeded", "boom": "failed", "z": "cancelled"}
+
+
+@pytest.mark.parametrize(("outcome", "state"), [(failure(), "failed"), (timeout(), "timed_out")], ids=str)
+def test_the_failure_of_a_paused_node_stands_when_the_run_is_cancelled(outcome: Failure, state: str):
+    play = Play(machine_of(chain("a", "b", b=step(on_failure="pause"))), {"b": outcome}).start()
+    play.answer("a")
+    play.answer("b")
+    play.take(play.machine.cancel("stop", 50))
+    play.finish()
+    assert states(play)["b"] == state
+
+
+def test_what_completes_while_the_run_is_being_cancelled_starts_nothing_and_is_told_as_it_was():
+    graph = {"nodes": {name: step() for name in "ab"}, "edges": [edge("a", "b")]}
+    machine = machine_of(graph)
+    machine.start(1)
+    machine.cancel("stop", 2)
+    commands = machine.succeeded("a", changes(x=1), 3)
+    assert [each.address for each in commands if isinstance(each, RunNode)] == ["undo a"]
+    assert [run.status.value for run in machine.root.nodes.values()] == ["succeeded", "cancelled"]
+
+
 # operators and steps
 
 
