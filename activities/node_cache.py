@@ -136,11 +136,18 @@ class NodeResults:
         """The entry; None when it is for this caller to compute it."""
         patience = time.monotonic() + _LEASE_SECONDS
         while True:
-            if (packed := await self._cache.get(key)) is not None and (changes := _unpacked(packed)) is not None:
+            if (changes := await self._found(key)) is not None or time.monotonic() > patience:
                 return changes
-            if await self._cache.lease(key, holder) or time.monotonic() > patience:
-                return None
+            if await self._cache.lease(key, holder):
+                # Another one may have kept its result and let go since the look above.
+                if (changes := await self._found(key)) is not None:
+                    await self._let_go(key, holder)
+                return changes
             await asyncio.sleep(_POLL_SECONDS)
+
+    async def _found(self, key: str) -> ChangeSet | None:
+        packed = await self._cache.get(key)
+        return None if packed is None else _unpacked(packed)
 
     async def _keep(self, key: str, changes: ChangeSet, ttl: timedelta) -> None:
         try:

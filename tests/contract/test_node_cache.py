@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import msgpack
 import pytest
 from redis.asyncio import Redis
 
@@ -67,6 +68,24 @@ async def test_many_callers_at_once_compute_one_result(cache: ResultCache):
     answers = await asyncio.gather(*(NodeResults(cache).through(key, TTL, work) for _ in range(20)))
     assert work.times == 1
     assert sorted(reused for _, reused in answers) == [False] + [True] * 19
+
+
+async def test_a_caller_that_looked_too_early_gets_the_result_that_came_before_its_lease():
+    """Its look finds nothing; then the first caller keeps its result and lets go; then its lease is granted."""
+    work, key = Work(), uuid.uuid4().hex
+
+    class Late(InMemoryResults):
+        async def lease(self, key: str, holder: str) -> bool:
+            if work.times == 0:
+                work.times = 1
+                await self.put(key, packed, TTL)
+            return await super().lease(key, holder)
+
+    packed = msgpack.packb(ChangeSet(1, {("rate",): 1}, (), "fetch").to_wire())
+    late = Late()
+    assert await NodeResults(late).through(key, TTL, work) == (ChangeSet(1, {("rate",): 1}, (), "fetch"), True)
+    assert work.times == 1
+    assert await late.lease(key, "another"), "nobody holds the lease now"
 
 
 async def test_a_failure_is_not_kept_and_the_next_caller_computes(cache: ResultCache):
