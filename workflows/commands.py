@@ -121,5 +121,10 @@ class Finish:
     reasons: Mapping[str, Failure] = field(default_factory=dict)
     """Why, for each of `not_compensated`."""
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody cancelled the run; a node that was cancelled is a failure like others."""
+        return self.failure is not None and self.failure.outcome == "cancelled" and self.failure.node == ""
+
 
 Command = RunNode | StartTimer | AskPerson | AskConflict | StartChild | CancelWork | Finish

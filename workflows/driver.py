@@ -36,6 +36,7 @@ from workflows.failures import NeverScheduled, failure_of, run_error
 from workflows.machine import Machine, iso_time
 from workflows.node_options import local_options, remote_options, retry_policy, runs_locally
 from workflows.outflow import Outflow
+from workflows.patches import LEFT_UNDONE_FAILS
 from workflows.scope import Status
 from workflows.sharing import Sharing
 
@@ -122,7 +123,7 @@ class GraphRun:
         told = await self._share_end(machine, finish)
         if finish.failure is None:
             return views.result(machine, finish, self.info.workflow_id) | told
-        if finish.failure.outcome == "cancelled" and finish.failure.node == "":
+        if finish.cancelled and not (finish.not_compensated and workflow.patched(LEFT_UNDONE_FAILS)):
             raise asyncio.CancelledError(finish.failure.message)
         raise run_error(finish, finish.failure)
 

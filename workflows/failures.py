@@ -30,6 +30,10 @@ def failure_of(error: BaseException, address: str) -> Failure:
     cause = error.cause if isinstance(error, ActivityError | ChildWorkflowError) else error
     if is_cancelled_exception(error) or isinstance(cause, CancelledError):
         return Failure("cancelled", "CANCELLED", f"node {address!r} was cancelled", address)
+    if isinstance(cause, ApplicationError):
+        told, code = tuple(cause.details), cause.type or "NODE_FAILED"
+        cancelled = isinstance(error, ChildWorkflowError) and _cancelled(cause)
+        return Failure("cancelled" if cancelled else "failure", code, cause.message, address, told)
     if isinstance(error, asyncio.TimeoutError):
         return Failure("timeout", "NO_ANSWER", f"nobody answered node {address!r} in time", address)
     if isinstance(cause, TimeoutError):
@@ -39,8 +43,6 @@ def failure_of(error: BaseException, address: str) -> Failure:
         return Failure("timeout", "TERMINATED", f"node {address!r} was terminated", address)
     if isinstance(cause, AnabranchError):
         return Failure("failure", cause.code, str(cause), address)
-    if isinstance(cause, ApplicationError):
-        return Failure("failure", cause.type or "NODE_FAILED", cause.message, address, tuple(cause.details))
     return Failure("failure", "NODE_FAILED", str(cause), address)
 
 
@@ -58,4 +60,11 @@ def run_error(finish: Finish, failure: Failure) -> ApplicationError:
     if finish.reasons:
         details["reasons"] = {address: reason.root() for address, reason in finish.reasons.items()}
     where = f"node {failure.node!r}: " if failure.node and repr(failure.node) not in failure.message else ""
-    return ApplicationError(f"{where}{failure.message}", details, type=failure.code, non_retryable=True)
+    left = f"; not compensated: {', '.join(map(repr, finish.not_compensated))}" if finish.not_compensated else ""
+    return ApplicationError(f"{where}{failure.message}{left}", details, type=failure.code, non_retryable=True)
+
+
+def _cancelled(cause: ApplicationError) -> bool:
+    """Whether a child failed because it was cancelled and not all of it could be undone."""
+    told = cause.details[0] if cause.details else None
+    return cause.type == "CANCELLED" and isinstance(told, dict) and told.get("node") == ""

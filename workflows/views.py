@@ -65,11 +65,10 @@ def status(machine: Machine) -> dict[str, Json]:
 
 def run_status(machine: Machine) -> str:
     """One word for the run."""
-    if machine.finished is not None:
-        failure = machine.finished.failure
-        if failure is None:
+    if (finish := machine.finished) is not None:
+        if finish.failure is None:
             return "completed"
-        return "cancelled" if failure.code == "CANCELLED" else "failed"
+        return "cancelled" if finish.cancelled and not finish.not_compensated else "failed"
     if machine.failure is not None:
         return "compensating"
     return "paused" if machine.held or machine.paused else "running"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -20,6 +21,7 @@ from tests.integration.graph_kit import (
     Served,
     chain,
     edge,
+    error_of,
     events,
     gate,
     leaf,
@@ -169,6 +171,48 @@ async def test_temporal_s_own_command_cancels_and_the_run_is_undone(served: Serv
     status = await handle.query("status")
     assert (status["status"], status["compensated"]) == ("cancelled", ["b", "a"])
     assert (await handle.query("context"))["data"] == {"x": 0}
+
+
+async def test_a_cancelled_run_whose_compensation_failed_ends_as_failed_and_names_it(
+    served: Served, dev_server: DevServer
+):
+    slow = leaf("dawdle", args={"name": served.task_queue}, heartbeat="1s")
+    stuck = step(undo=broken(f"undo {served.task_queue}"))
+    handle = await served.start(chain(a=step(args={"x": 1}), b=stuck, c=slow), {"x": 0})
+    await until_status(handle, "c", "running")
+    await handle.cancel()
+    error = await error_of(handle)
+    told = error.details[0]
+    assert (error.type, error.message) == ("CANCELLED", "the workflow was cancelled; not compensated: 'b'")
+    assert (told["node"], told["outcome"], told["compensated"], told["not_compensated"]) == (
+        "",
+        "cancelled",
+        ["a"],
+        ["b"],
+    )
+    assert told["reasons"]["b"]["type"] == "NODE_FAILED"
+    assert (await handle.describe()).status is WorkflowExecutionStatus.FAILED
+    status = await handle.query("status")
+    assert (status["status"], list(status["not_compensated"])) == ("failed", ["b"])
+    command = [temporal_command(), "workflow", "show", "--workflow-id", handle.id, "--address", dev_server.address]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    shown, _ = await process.communicate()
+    assert b"not compensated: 'b'" in shown
+
+
+async def test_a_child_that_is_cancelled_and_not_wholly_undone_may_have_happened(served: Served):
+    slow = leaf("dawdle", args={"name": served.task_queue}, heartbeat="1s")
+    inner = {"name": "inner", **chain(b=step(undo=broken(f"undo {served.task_queue}")), slow=slow)}
+    served.write("inner", yaml.safe_dump(inner))
+    child = {"type": "graph", "graph": "inner", "mode": "child_workflow", "compensate": put(released=True)}
+    handle = await served.start(chain(a=step(), child=child))
+    await until_status(handle, "child", "running")
+    await until_status(served.client.get_workflow_handle(f"{handle.id}/child"), "slow", "running")
+    await handle.cancel()
+    await asyncio.wait([asyncio.ensure_future(handle.result())])
+    assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
+    status = await handle.query("status")
+    assert (status["nodes"]["child"]["status"], status["compensated"]) == ("cancelled", ["child", "a"])
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -14,8 +14,10 @@ import os
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
 from temporalio.client import Client, WorkflowFailureError
@@ -29,6 +31,9 @@ HISTORIES = Path(__file__).parent / "histories"
 IDENTITY = "anabranch-test"
 ONCE = {"retry": {"max_attempts": 1}}
 STRIPPED = {"stackTrace"}
+
+BEFORE = "_before"
+"""What the names of plays end with that are recorded as they went before the changes in `workflows/patches.py`."""
 
 Play = Callable[[Served], Awaitable[Handle]]
 
@@ -109,6 +114,18 @@ async def cancelled(served: Served) -> Handle:
     return handle
 
 
+async def cancelled_not_undone(served: Served) -> Handle:
+    refused = leaf("break", args={"name": "release", "how": "typed"}, **ONCE)
+    graph = chain(
+        reserve={**put(reserved=True), "compensate": refused},
+        slow=leaf("dawdle", args={"name": "slow"}, heartbeat="300ms"),
+    )
+    handle = await served.start(graph)
+    await until_status(handle, "slow", "running")
+    await handle.cancel()
+    return handle
+
+
 async def people(served: Served) -> Handle:
     """An approval, a conflict, a paused node, a write from outside, a timer: everything that waits."""
     graph = diamond(put(x=1), put(x=2), context={"conflict_resolution": "fail_on_conflict"})
@@ -141,6 +158,8 @@ PLAYS: dict[str, Play] = {
     "bodies": bodies,
     "saga": saga,
     "cancelled": cancelled,
+    "cancelled_not_undone": cancelled_not_undone,
+    "cancelled_not_undone_before": cancelled_not_undone,
     "people": people,
 }
 
@@ -150,12 +169,16 @@ async def record(names: list[str]) -> None:
     async with await DevServer.start() as server:
         client = await connect(Settings(), target_host=server.address, identity=IDENTITY)
         for name in names or PLAYS:
-            with tempfile.TemporaryDirectory() as graphs:
+            with tempfile.TemporaryDirectory() as graphs, _unpatched() if name.endswith(BEFORE) else nullcontext():
                 async with worker_for(client, name, Path(graphs)) as served:
                     history = await _history(client, server, await PLAYS[name](served))
             path = HISTORIES / f"{name}.json"
             path.write_text(_one_event_per_line(_nameless(history)))
             sys.stdout.write(f"{path.name}: {len(history['events'])} events, {path.stat().st_size} bytes\n")
+
+
+def _unpatched() -> AbstractContextManager[Any]:
+    return patch("temporalio.workflow.patched", return_value=False)
 
 
 async def _history(client: Client, server: DevServer, handle: Handle) -> dict[str, Any]:

@@ -321,7 +321,8 @@ def test_the_run_s_error_names_node_cause_and_what_was_compensated_and_what_was_
     assert finish is not None
     assert finish.failure is not None
     error = run_error(finish, finish.failure)
-    assert (error.type, error.message, error.non_retryable) == ("NO_STOCK", "node 'boom': none left", True)
+    message = "node 'boom': none left; not compensated: 'b'"
+    assert (error.type, error.message, error.non_retryable) == ("NO_STOCK", message, True)
     assert error.details[0] == {
         "node": "boom",
         "outcome": "failure",
