@@ -51,7 +51,7 @@ class Rate:
     many: float
 
 
-async def readers(url: str, stack: AsyncExitStack, items: int) -> list[Reader]:
+async def readers(url: str, folder: Path, stack: AsyncExitStack, items: int) -> list[Reader]:
     """Raw first; each has read its contexts once."""
     contexts = [_named(f"order-{index}", items) for index in range(MANY)]
     names = [context.session_id for context in contexts]
@@ -76,6 +76,9 @@ async def readers(url: str, stack: AsyncExitStack, items: int) -> list[Reader]:
         "get, known copy": DistributedCache(InMemoryStore(), RedisStore.from_url(url), max_staleness=3600),
         "get, verified copy": DistributedCache(InMemoryStore(), RedisStore.from_url(url)),
         "get, copy in memory": DistributedCache(RedisStore.from_url(url), InMemoryStore()),
+        "get, over SQLite": DistributedCache(
+            open_store(f"sqlite:///{folder / f'read-{items}.db'}"), RedisStore.from_url(url)
+        ),
     }
     for name, cached in caches.items():
         stack.push_async_callback(cached.aclose)
@@ -176,7 +179,7 @@ async def run(arguments: argparse.Namespace) -> None:
             size = len(order(items).serialize())
             print(f"Reading contexts of {size:,} bytes, fastest of {arguments.rounds} rounds", flush=True)
             async with AsyncExitStack() as stack:
-                found = await readers(url, stack, items)
+                found = await readers(url, Path(folder), stack, items)
                 print(
                     report_reads(await measure_reads(found, arguments.rounds, arguments.calls)), end="\n\n", flush=True
                 )

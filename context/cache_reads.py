@@ -9,7 +9,7 @@ less than that many seconds ago is believed without asking.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from context.cache_tier import CacheTier
@@ -17,7 +17,7 @@ from context.confirmed import Confirmed
 from context.distributed import DistributedContext
 from context.single_flight import SingleFlight
 from context.stores.protocol import ContextStore
-from context.stores.record import Record
+from context.stores.record import Record, decode_records
 
 
 class _Look(NamedTuple):
@@ -39,6 +39,7 @@ class VerifiedReads:
         self.stale = 0
         self._store = store
         self._tier = tier
+        self._one_by_one = store.in_process or (tier is not None and tier.store.in_process)
         self._ttl = ttl
         self._max_bytes = max_bytes
         self._confirmed = Confirmed(max_staleness)
@@ -70,10 +71,7 @@ class VerifiedReads:
             return await self._store.load_many(session_ids)
         look = await self._look(tier, session_ids)
         found = look.copies | await self._load_many(list(look.absent_copies), fill=look.cache_answered)
-        return [
-            found[session_id].decode(session_id, max_bytes=self._max_bytes) if session_id in found else None
-            for session_id in session_ids
-        ]
+        return decode_records(session_ids, list(map(found.get, session_ids)), max_bytes=self._max_bytes)
 
     def wrote(self, context: DistributedContext) -> None:
         """This process has written: loads under way are out of date, and what was written is known."""
@@ -92,14 +90,14 @@ class VerifiedReads:
         return self._tier if self._tier is not None and self._tier.read_breaker.state != "open" else None
 
     async def _look(self, tier: CacheTier, session_ids: Sequence[str]) -> _Look:
-        known = {each: digest for each in session_ids if (digest := self._confirmed.digest(each)) is not None}
-        asked = [session_id for session_id in session_ids if session_id not in known]
-        copies, digests = await self._ask(tier, session_ids, asked)
+        known = self._confirmed.digests(session_ids)
+        asked = [session_id for session_id in session_ids if session_id not in known] if known else session_ids
+        copies, answers = await self._ask(tier, session_ids, asked)
+        digests = known | answers if known else answers
         right: dict[str, Record] = {}
         absent: dict[str, bytes] = {}
-        for index, session_id in enumerate(session_ids):
-            copy = copies[index] if copies is not None else None
-            digest = known.get(session_id) or digests.get(session_id)
+        for session_id, copy in zip(session_ids, copies or [None] * len(session_ids), strict=True):
+            digest = digests.get(session_id)
             if copy is not None and copy.digest == digest:
                 right[session_id] = copy
                 self.hits += 1
@@ -112,21 +110,29 @@ class VerifiedReads:
 
     async def _ask(
         self, tier: CacheTier, session_ids: Sequence[str], asked: Sequence[str]
-    ) -> tuple[list[Record | None] | None, Mapping[str, bytes | None]]:
+    ) -> tuple[list[Record | None] | None, dict[str, bytes | None]]:
         if not asked:
             return await tier.read(session_ids), {}
         since = self._confirmed.now()
+        if self._one_by_one:
+            copies, answers = await tier.read(session_ids), await self._store.digests(asked)
+        else:
+            copies, answers = await self._ask_both(tier, session_ids, asked)
+        digests = dict(zip(asked, answers, strict=True))
+        if self._confirmed.used:
+            for session_id, digest in digests.items():
+                self._confirmed.observe(session_id, digest, since)
+        return copies, digests
+
+    async def _ask_both(
+        self, tier: CacheTier, session_ids: Sequence[str], asked: Sequence[str]
+    ) -> tuple[list[Record | None] | None, list[bytes | None]]:
         asking = asyncio.ensure_future(self._store.digests(asked))
         try:
-            copies = await tier.read(session_ids)
-            answers = await asking
+            return await tier.read(session_ids), await asking
         finally:
             if not asking.cancel() and not asking.cancelled():
                 asking.exception()  # looked at, should this have been cancelled
-        digests = dict(zip(asked, answers, strict=True))
-        for session_id, digest in digests.items():
-            self._confirmed.observe(session_id, digest, since)
-        return copies, digests
 
     async def _load(self, session_id: str, *, fill: bool) -> Record | None:
         return (await self._load_many([session_id], fill=fill)).get(session_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 LARGEST: Final = 10_000
@@ -48,9 +48,14 @@ class Confirmed:
         if len(self._known) > LARGEST:
             self._known.popitem(last=False)
 
-    def digest(self, session_id: str) -> bytes | None:
-        """The digest that may be believed without asking."""
-        known = self._known.get(session_id)
-        if known is None or self._clock() - known.at >= self._max_staleness:
-            return None
-        return known.digest
+    def digests(self, session_ids: Sequence[str]) -> dict[str, bytes | None]:
+        """Those digests that may be believed without asking."""
+        if not self._known:
+            return {}
+        oldest = self._clock() - self._max_staleness
+        found = {session_id: self._known.get(session_id) for session_id in session_ids}
+        return {
+            session_id: known.digest
+            for session_id, known in found.items()
+            if known is not None and known.digest is not None and known.at > oldest
+        }

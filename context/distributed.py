@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, KeysView, Mapping
+from collections.abc import Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Self
 
 from context.values import MAX_DEPTH, Json
-from context.wire import MAX_CONTEXT_SIZE_BYTES, decode, decode_json, encode, encode_json
+from context.wire import MAX_CONTEXT_SIZE_BYTES, decode, decode_json, decode_many, encode, encode_json
 from errors import UndeclaredRead, WireFormatError
 
 _SNAPSHOT_ARITY = 4
@@ -201,6 +201,11 @@ class DistributedContext:
     def deserialize(cls, packed: bytes, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> Self:
         """From MessagePack. Raises WireFormatError and SizeLimitExceeded."""
         return cls.from_wire(decode(packed, max_bytes=max_bytes))
+
+    @classmethod
+    def deserialize_many(cls, packed: Sequence[bytes], *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> list[Self]:
+        """What `deserialize` gives for each, faster. Raises as it does, for the first that is refused."""
+        return [cls.from_wire(wire) for wire in decode_many(packed, max_bytes=max_bytes)]
 
     def to_json(self, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> str:
         """As indented JSON with names, for people. Raises WireFormatError and SizeLimitExceeded."""

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 from context.distributed import DistributedContext
 from context.stores.protocol import check_expected, check_session_id, check_ttl, mismatch
-from context.stores.record import Record
+from context.stores.record import Record, decode_records
 from context.wire import MAX_CONTEXT_SIZE_BYTES
 
 
 class EncodedStore(ABC):
     """A ContextStore over a place that keeps records. `max_bytes` bounds a context's MessagePack, both ways."""
+
+    in_process = False
 
     def __init__(self, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> None:
         self.max_bytes = max_bytes
@@ -47,10 +49,10 @@ class EncodedStore(ABC):
     async def load_many(self, session_ids: Sequence[str]) -> list[DistributedContext | None]:
         """Several contexts in one round trip."""
         records = await self.read(session_ids)
-        return [
-            record and record.context(session_id, max_bytes=self.max_bytes)
-            for session_id, record in zip(session_ids, records, strict=True)
-        ]
+        for session_id, record in zip(session_ids, records, strict=True):
+            if record is not None:
+                record.check_digest(session_id)
+        return decode_records(session_ids, records, max_bytes=self.max_bytes)
 
     async def exists(self, session_id: str) -> bool:
         """Whether there is a context."""

@@ -27,6 +27,8 @@ class InMemoryStore(EncodedStore):
     With `max_entries` it is a cache: the context that was used longest ago gives way.
     """
 
+    in_process = True
+
     def __init__(self, *, max_entries: int | None = None, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> None:
         super().__init__(max_bytes=max_bytes)
         if max_entries is not None and max_entries < 1:

@@ -20,8 +20,11 @@ class ContextStore(Protocol):
     A context lives for `ttl` seconds from its last save; without one until it is deleted. What has expired is not
     there. Every method raises Unavailable (which may be retried) where the store does not answer, and InputError for a
     session id that is empty, longer than 512 bytes of UTF-8 or holds a NUL, and for a `ttl` that is not positive.
-    Lists of results stand in the order of what was asked for.
+    Lists of results stand in the order of what was asked for. `in_process` tells that the store answers at once, so
+    that nothing is gained by asking another one meanwhile.
     """
+
+    in_process: bool
 
     async def save(
         self, context: DistributedContext, ttl: float | None = None, expected_version: int | None = None
@@ -74,6 +77,13 @@ class ContextStore(Protocol):
 
 def check_session_id(session_id: str) -> str:
     """The session id itself. Raises InputError."""
+    if (
+        type(session_id) is str
+        and session_id.isascii()
+        and 0 < len(session_id) <= MAX_SESSION_ID_BYTES
+        and "\0" not in session_id
+    ):
+        return session_id
     try:
         size = len(session_id.encode())
     except (UnicodeEncodeError, AttributeError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import struct
+from collections.abc import Sequence
 from typing import Final, NamedTuple, Self
 
 from context.distributed import DistributedContext
@@ -12,6 +14,7 @@ from errors import InputError, WireFormatError
 DIGEST_BYTES: Final = 16
 VERSION_BYTES: Final = 8
 HEADER_BYTES: Final = VERSION_BYTES + DIGEST_BYTES
+_header: Final = struct.Struct(f">Q{DIGEST_BYTES}s").unpack_from
 _LARGEST_VERSION: Final = 2**63 - 1
 _blake2b: Final = hashlib.blake2b
 _tuple: Final = tuple.__new__
@@ -41,8 +44,8 @@ class Record(NamedTuple):
     @classmethod
     def from_bytes(cls, framed: bytes) -> Self:
         """From the bytes of `to_bytes`, or from any others: `context` finds out."""
-        version = int.from_bytes(framed[:VERSION_BYTES], "big")
-        return _tuple(cls, (version, framed[VERSION_BYTES:HEADER_BYTES], framed[HEADER_BYTES:]))
+        version, digest = _header(framed) if len(framed) >= HEADER_BYTES else (0, b"")
+        return _tuple(cls, (version, digest, framed[HEADER_BYTES:]))
 
     def to_bytes(self) -> bytes:
         """Version (8 bytes, big-endian), digest (16 bytes), and the MessagePack of the context."""
@@ -57,17 +60,41 @@ class Record(NamedTuple):
 
         Raises WireFormatError where the bytes are damaged or are not this session's context, and SizeLimitExceeded.
         """
+        self.check_digest(session_id)
+        return self.decode(session_id, max_bytes=max_bytes)
+
+    def check_digest(self, session_id: str) -> None:
+        """Raises WireFormatError where the bytes do not have the digest."""
         if not self.is_whole():
             raise _damaged(session_id, "damaged: its bytes do not have the stored digest")
-        return self.decode(session_id, max_bytes=max_bytes)
 
     def decode(self, session_id: str, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> DistributedContext:
         """The context of a record that is known to be whole. Raises as `context` does."""
         context = DistributedContext.deserialize(self.packed, max_bytes=max_bytes)
+        self.check(session_id, context)
+        return context
+
+    def check(self, session_id: str, context: DistributedContext) -> None:
+        """Raises WireFormatError where the record's bytes gave another session's context, or another version."""
         version = context.metadata.version
         if context.session_id != session_id or version != self.version:
             raise _damaged(session_id, f"of the session {context.session_id!r}, version {version}")
-        return context
+
+
+def decode_records(
+    session_ids: Sequence[str], records: Sequence[Record | None], *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES
+) -> list[DistributedContext | None]:
+    """The contexts of records that are known to be whole, as `Record.decode` gives them, faster. Raises as it does."""
+    contexts = iter(
+        DistributedContext.deserialize_many([record.packed for record in records if record], max_bytes=max_bytes)
+    )
+    found: list[DistributedContext | None] = []
+    for session_id, record in zip(session_ids, records, strict=True):
+        context = next(contexts) if record else None
+        if record and context:
+            record.check(session_id, context)
+        found.append(context)
+    return found
 
 
 def _damaged(session_id: str, how: str) -> WireFormatError:

@@ -27,6 +27,7 @@ from errors import AnabranchError, ConfigurationError, Unavailable
 
 _PREFIX: Final = b"anabranch:context:{"
 _MARK: Final = b"anabranch:mark:{"
+_find_reserved: Final = re.compile(rb"[{}%]").search
 _GLOB: Final = re.compile(rb"([\\*?\[\]^-])")
 _PAGE: Final = 500
 
@@ -115,16 +116,20 @@ class RedisStore(EncodedStore):
                 values = await self._client.mget_nonatomic(keys)
             else:
                 values = await self._client.mget(keys)
-        return [None if value is None else Record.from_bytes(_as_bytes(value)) for value in values]
+        if not {bytes, type(None)}.issuperset(map(type, values)):
+            raise _no_value()
+        return [None if value is None else Record.from_bytes(value) for value in values]
 
     async def digests(self, session_ids: Sequence[str]) -> list[bytes | None]:
-        """The digests of what is stored, by one script."""
+        """The digests of what is stored, by one script (which sees one slot: in a cluster by a call for each)."""
         keys = [_key(session_id) for session_id in session_ids]
         if not keys:
             return []
         async with self._call:
-            if isinstance(self._client, RedisCluster):  # a script sees one slot
-                found = [each for (each,) in await asyncio.gather(*(self._digests(keys=[key]) for key in keys))]
+            if len(keys) == 1:
+                found = [await self._digest(keys[0])]
+            elif isinstance(self._client, RedisCluster):
+                found = await asyncio.gather(*map(self._digest, keys))
             else:
                 found = await self._digests(keys=keys)
         return [_as_bytes(digest) or None for digest in found]
@@ -169,6 +174,9 @@ class RedisStore(EncodedStore):
                     pipeline.set(_key(session_id), record.to_bytes(), px=milliseconds)
                 await pipeline.execute()
 
+    async def _digest(self, key: bytes) -> Any:
+        return await self._client.getrange(key, VERSION_BYTES, HEADER_BYTES - 1)
+
     async def _swap(self, session_id: str, record: Record, ttl: float | None, expected: int) -> tuple[bool, int | None]:
         mark = b"%b%b}:%b" % (_MARK, _escaped(session_id.encode()), secrets.token_hex(8).encode())
         wanted = version_bytes(expected) if expected else b""
@@ -182,14 +190,14 @@ class RedisStore(EncodedStore):
 
 def _key(session_id: str) -> bytes:
     """Bytes, which the client sends as they are: encoding a hundred keys costs it as much as decoding the answers."""
-    return b"%b%b}" % (_PREFIX, _escaped(check_session_id(session_id).encode()))
+    return _PREFIX + _escaped(check_session_id(session_id).encode()) + b"}"
 
 
 def _escaped(session_id: bytes) -> bytes:
     """The session id without braces: those of the hash tag stay the only ones."""
-    if b"{" in session_id or b"}" in session_id or b"%" in session_id:
-        return session_id.replace(b"%", b"%25").replace(b"{", b"%7B").replace(b"}", b"%7D")
-    return session_id
+    if not _find_reserved(session_id):
+        return session_id
+    return session_id.replace(b"%", b"%25").replace(b"{", b"%7B").replace(b"}", b"%7D")
 
 
 def _milliseconds(ttl: float | None) -> int | None:
@@ -199,8 +207,12 @@ def _milliseconds(ttl: float | None) -> int | None:
 def _as_bytes(value: Any) -> bytes:
     """What should be bytes, and is when the server is a Redis."""
     if not isinstance(value, bytes):
-        raise Unavailable("Redis answered with something that is no value", suggestion="look at what listens there")
+        raise _no_value()
     return value
+
+
+def _no_value() -> Unavailable:
+    return Unavailable("Redis answered with something that is no value", suggestion="look at what listens there")
 
 
 class _Call:

@@ -333,15 +333,15 @@ def test_an_older_observation_never_replaces_a_younger_one() -> None:
     confirmed = Confirmed(10, clock=lambda: now)
     confirmed.observe("a", b"written", 5.0)
     confirmed.observe("a", b"read before that", 4.0)
-    assert confirmed.digest("a") == b"written"
+    assert confirmed.digests(["a"]) == {"a": b"written"}
     confirmed.observe("a", None, 6.0)
-    assert confirmed.digest("a") is None
+    assert confirmed.digests(["a"]) == {}
     for index in range(10_001):
         confirmed.observe(str(index), b"x", 7.0)
-    assert confirmed.digest("0") is None
-    assert confirmed.digest("10000") == b"x"
+    assert confirmed.digests(["0"]) == {}
+    assert confirmed.digests(["10000"]) == {"10000": b"x"}
     now = 17.0
-    assert confirmed.digest("10000") is None
+    assert confirmed.digests(["10000"]) == {}
 
 
 def test_the_breaker_opens_probes_once_and_closes() -> None:

@@ -52,6 +52,28 @@ def test_a_context_cut_at_any_length_is_refused(length: int) -> None:
         DistributedContext.deserialize(GENUINE[:length])
 
 
+@pytest.mark.parametrize("length", range(len(GENUINE)))
+def test_two_halves_are_not_two_contexts(length: int) -> None:
+    """Decoded together they would be one context, and the one behind them another."""
+    with pytest.raises(WireFormatError):
+        DistributedContext.deserialize_many([GENUINE[:length], GENUINE[length:] + GENUINE])
+
+
+def test_several_contexts_are_decoded_as_each_one_is() -> None:
+    large = DistributedContext("large", {"k": [{"price": 1.5, "name": "naïve"}] * 500}, METADATA).serialize()
+    packed = [GENUINE, payload(b"\x01"), large, GENUINE]
+    decoded = DistributedContext.deserialize_many(packed)
+    assert decoded == [DistributedContext.deserialize(alone) for alone in packed]
+    assert decoded[0] is not decoded[3]
+    assert decoded[0].data is not decoded[3].data
+    assert DistributedContext.deserialize_many([]) == []
+
+
+def test_one_context_over_the_limit_among_several_is_refused() -> None:
+    with pytest.raises(SizeLimitExceeded):
+        DistributedContext.deserialize_many([payload(b"\x01"), GENUINE], max_bytes=len(GENUINE) - 1)
+
+
 @pytest.mark.parametrize("length", range(0, len(PRETTY), 7))
 def test_json_cut_at_any_length_is_refused(length: int) -> None:
     with pytest.raises(WireFormatError):
@@ -108,6 +130,8 @@ def test_anything_behind_the_end_is_refused(tail: bytes) -> None:
 def test_what_is_not_data_is_refused(value: bytes, why: str) -> None:
     with within_a_second(), pytest.raises(WireFormatError, match=why):
         DistributedContext.deserialize(payload(value))
+    with within_a_second(), pytest.raises(WireFormatError, match=why):
+        DistributedContext.deserialize_many([GENUINE, payload(value), GENUINE])
 
 
 @pytest.mark.parametrize(
