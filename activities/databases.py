@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from activities import postgres_types
 from activities.idempotency import EffectLog
 from activities.sql_errors import connect_error, database_error
+from context.stores import mysql_session
 from errors import ConfigurationError
 
 _DRIVERS = {
@@ -28,6 +29,7 @@ _DRIVERS = {
     "mysql": "mysql+asyncmy",
     "mariadb": "mysql+asyncmy",
 }
+_EXTRAS = {"postgresql": "postgres", "mysql": "mysql"}
 _CONNECT_SECONDS = 10
 SQLITE_CONNECT = {"timeout": 5.0}
 """Seconds that a statement waits for a lock."""
@@ -86,7 +88,7 @@ def _database(variable: str, value: str) -> Database:
     except ImportError:
         raise ConfigurationError(
             f"the environment variable {variable} names a {url.get_backend_name()} database, whose driver is missing",
-            suggestion=f"install anabranch[{url.get_backend_name().removesuffix('ql')}]",
+            suggestion=f"install anabranch[{_EXTRAS[url.get_backend_name()]}]",
         ) from None
     except (SQLAlchemyError, TypeError, ValueError) as error:
         raise connect_error(error, variable) from None
@@ -116,9 +118,10 @@ def _engine(url: URL) -> AsyncEngine:
         _own_transactions(engine)
         return engine
     if backend == "mysql":
-        return create_async_engine(
-            url, hide_parameters=True, connect_args={"connect_timeout": _CONNECT_SECONDS}, **_POOL
-        )
+        connect_args = {**mysql_session.CONNECT_ARGS, "connect_timeout": _CONNECT_SECONDS}
+        engine = create_async_engine(url, hide_parameters=True, connect_args=connect_args, **_POOL)
+        mysql_session.secure_sessions(engine)
+        return engine
     engine = create_async_engine(
         _libpq_options(url), hide_parameters=True, connect_args={"timeout": _CONNECT_SECONDS}, **_POOL
     )

@@ -21,11 +21,12 @@ from activities.databases import Databases
 from activities.idempotency import EffectLog
 from activities.outcome import Outcome, own_key
 from activities.rendering import FORWARD_KEY, render
+from activities.select_limit import select_limit
 from activities.sql_values import bind_value, json_row
 from context.values import Json
 from errors import NodeError, SizeLimitExceeded
 from graph.model import DbNode, Statement
-from graph.sql import is_write, records_effect
+from graph.sql import ends_transaction_in_mysql, is_write, records_effect
 from transport.node_io import NodeTask
 
 MAX_ROWS = 10_000
@@ -72,6 +73,8 @@ class DbActivity:
             key=task.key if records_effect(node) else None,
             forward_key=cast("str | None", task.roots.get(FORWARD_KEY)),
         )
+        if effect.key and database.engine.dialect.name == "mysql":
+            _check_one_transaction(node)
         async with database.connect() as connection:
             if effect.key or effect.forward_key:
                 await database.effects.ready(connection)
@@ -94,6 +97,14 @@ async def _run_once(
     if effect.key:
         await log.record(connection, effect.key, cast("Json", found))
     return found
+
+
+def _check_one_transaction(node: DbNode) -> None:
+    if ends_transaction_in_mysql(node):
+        raise NodeError(
+            "MySQL commits at once at a statement of this kind, so its effect and its key are not one transaction",
+            suggestion="set `idempotent: false` on the node, or leave this statement to a migration",
+        )
 
 
 def _statements(node: DbNode) -> tuple[Statement, ...]:
@@ -145,9 +156,10 @@ async def _execute(connection: AsyncConnection, statement: _Prepared) -> dict[st
         columns, rows = list(cursor.keys()), cursor.fetchmany(_wanted(statement))
     else:
         # A cursor on the server: a `first` of a million rows fetches one.
-        stream = await connection.stream(statement.clause, statement.values)
-        columns, rows, count = list(stream.keys()), await stream.fetchmany(_wanted(statement)), -1
-        await stream.close()
+        async with select_limit(connection, _wanted(statement)):
+            stream = await connection.stream(statement.clause, statement.values)
+            columns, rows, count = list(stream.keys()), await stream.fetchmany(_wanted(statement)), -1
+            await stream.close()
     return _found(columns, list(rows), count)
 
 

@@ -22,12 +22,13 @@ from dataclasses import dataclass
 from typing import cast
 from urllib.parse import quote
 
-from sqlalchemy import BigInteger, Column, Index, MetaData, String, Table, Text, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import BigInteger, Column, Index, MetaData, Table, Text, delete, insert, select, update
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Insert
 
+from context.stores.exact_text import ExactText
 from context.values import Json
 from errors import ConfigurationError, NodeError
 
@@ -41,10 +42,16 @@ _METADATA = MetaData()
 EFFECTS = Table(
     "anabranch_effects",
     _METADATA,
-    Column("key", String(_KEY_LENGTH), primary_key=True),
-    Column("outcome", Text, nullable=True, comment="JSON; null is a tombstone: undone before it happened"),
+    Column("key", ExactText(_KEY_LENGTH, 4 * _KEY_LENGTH), primary_key=True),
+    Column(
+        "outcome",
+        Text().with_variant(mysql.LONGTEXT(), "mysql"),
+        nullable=True,
+        comment="JSON; null is a tombstone: undone before it happened",
+    ),
     Column("created_at", BigInteger, nullable=False, comment="Unix seconds"),
     Index("anabranch_effects_created_at", "created_at"),
+    mysql_engine="InnoDB",
 )
 _log = logging.getLogger(__name__)
 
@@ -105,7 +112,10 @@ class EffectLog:
 
     async def _insert(self, connection: AsyncConnection, key: str) -> bool:
         values = {"key": column_key(key), "outcome": None, "created_at": int(self._clock())}
-        cursor = await connection.execute(_insert_if_absent(connection.dialect.name), values)
+        try:
+            cursor = await connection.execute(_insert_if_absent(connection.dialect.name), values)
+        except IntegrityError:
+            return False
         return cursor.rowcount == 1
 
     async def _prune(self, connection: AsyncConnection) -> None:
@@ -154,7 +164,8 @@ def _insert_if_absent(dialect: str) -> Insert:
         return postgresql.insert(EFFECTS).on_conflict_do_nothing(index_elements=["key"])
     if dialect == "sqlite":
         return sqlite.insert(EFFECTS).on_conflict_do_nothing(index_elements=["key"])
-    return insert(EFFECTS).prefix_with("IGNORE")  # MySQL and MariaDB
+    # A statement that fails does not end a transaction of MySQL, and its `insert ignore` would ignore other errors too.
+    return insert(EFFECTS)
 
 
 def header_key(key: str) -> str:

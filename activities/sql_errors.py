@@ -7,6 +7,7 @@ statement is wrong, or the data breaks a constraint. A driver's words about the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from sqlalchemy.exc import DBAPIError
@@ -16,10 +17,17 @@ from errors import AnabranchError, ConfigurationError, NodeError, Unavailable
 
 _RETRYABLE_STATES = ("08", "40", "53", "55P03", "57014", "57P", "58")
 _CREDENTIAL_STATES = ("28", "3D000")
-_RETRYABLE_MYSQL = frozenset({1040, 1158, 1159, 1160, 1161, 1205, 1213, 2002, 2003, 2006, 2013, 2014})
+_RETRYABLE_MYSQL = frozenset(
+    {1020, 1205, 1206, 1213, 3572}  # another transaction was faster, or holds a lock
+    | {1021, 1037, 1038, 1040, 1041, 1114, 1203, 1226}  # full: disk, memory, connections
+    | {1047, 1053, 1836}  # starting, stopping or no longer the primary
+    | {1317, 1927, 1969, 3024, 3101}  # the statement was interrupted, or took too long
+    | {1158, 1159, 1160, 1161, 2002, 2003, 2006, 2013, 2014, 2055, 4031}  # the connection
+)
 _CREDENTIAL_MYSQL = frozenset({1044, 1045, 1049, 1698})
 _RETRYABLE_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_PROTOCOL")
 _MESSAGE_LIMIT = 500
+_MYSQL_ACCOUNT = re.compile(r"(?<=user )'[^']*'@'[^']*'")
 
 
 def connect_error(error: Exception, variable: str) -> AnabranchError:
@@ -36,29 +44,42 @@ def database_error(error: Exception, variable: str, secrets: Iterable[str]) -> A
     if not isinstance(error, DBAPIError) or error.orig is None:
         return _unreachable(variable, type(error).__name__)
     driver = error.orig.__cause__ or error.orig
-    state = _state(driver)
-    if error.connection_invalidated or _is_retryable(driver, state):
-        return _unreachable(variable, state or type(driver).__name__)
-    if _is_credential(driver, state):
-        return _wrong_variable(variable, f"the database refused it ({state})")
-    return _statement_error(driver, state, secrets)
+    if error.connection_invalidated or _is_retryable(driver):
+        return _unreachable(variable, _name(driver) or type(driver).__name__)
+    if _is_credential(driver):
+        return _wrong_variable(variable, f"the database refused it ({_name(driver)})")
+    return _statement_error(driver, secrets)
 
 
 def _state(driver: BaseException) -> str:
-    state = getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None)
-    if state is None and driver.args and isinstance(driver.args[0], int):
-        state = f"error {driver.args[0]}"  # MySQL
-    return str(state or "")
+    return str(getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None) or "")
 
 
-def _is_retryable(driver: BaseException, state: str) -> bool:
-    number = driver.args[0] if driver.args else None
-    return state.startswith((*_RETRYABLE_STATES, *_RETRYABLE_SQLITE)) or number in _RETRYABLE_MYSQL
+def _number(driver: BaseException) -> int | None:
+    """MySQL's error number; its SQLSTATE is HY000 for very different errors."""
+    match driver.args:
+        case (int(number), str()):
+            return number
+        case _:
+            return None
 
 
-def _is_credential(driver: BaseException, state: str) -> bool:
-    number = driver.args[0] if driver.args else None
-    return state.startswith((*_CREDENTIAL_STATES, "SQLITE_CANTOPEN", "SQLITE_NOTADB")) or number in _CREDENTIAL_MYSQL
+def _name(driver: BaseException) -> str:
+    number = _number(driver)
+    return _state(driver) if number is None else f"error {number}"
+
+
+def _is_retryable(driver: BaseException) -> bool:
+    state = _state(driver)
+    return state.startswith((*_RETRYABLE_STATES, *_RETRYABLE_SQLITE)) or _number(driver) in _RETRYABLE_MYSQL
+
+
+def _is_credential(driver: BaseException) -> bool:
+    state = _state(driver)
+    return (
+        state.startswith((*_CREDENTIAL_STATES, "SQLITE_CANTOPEN", "SQLITE_NOTADB"))
+        or _number(driver) in _CREDENTIAL_MYSQL
+    )
 
 
 def _unreachable(variable: str, reason: str) -> Unavailable:
@@ -75,9 +96,11 @@ def _wrong_variable(variable: str, reason: str) -> ConfigurationError:
     )
 
 
-def _statement_error(driver: BaseException, state: str, secrets: Iterable[str]) -> NodeError:
-    text = redact(" ".join(str(driver).split()), secrets)[:_MESSAGE_LIMIT]
-    return NodeError(f"the statement failed: {text}" + (f" ({state})" if state else ""), suggestion=_mend(state))
+def _statement_error(driver: BaseException, secrets: Iterable[str]) -> NodeError:
+    words = str(driver) if _number(driver) is None else _MYSQL_ACCOUNT.sub("***", driver.args[1])
+    text = redact(" ".join(words.split()), secrets)[:_MESSAGE_LIMIT]
+    name = _name(driver)
+    return NodeError(f"the statement failed: {text}" + (f" ({name})" if name else ""), suggestion=_mend(_state(driver)))
 
 
 def _mend(state: str) -> str | None:

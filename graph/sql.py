@@ -14,6 +14,10 @@ from graph.model import BaseNode, DbNode
 _QUOTED = re.compile(
     r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$", re.DOTALL
 )
+_MYSQL_COMMITS = frozenset(
+    {"alter", "analyze", "begin", "cache", "check", "commit", "create", "drop", "flush", "grant", "install", "lock"}
+    | {"optimize", "rename", "repair", "reset", "revoke", "rollback", "start", "truncate", "uninstall", "unlock"}
+)
 _READS = frozenset({"select", "values", "table", "show", "explain", "describe", "with"})
 _WRITES = frozenset({"insert", "update", "delete", "merge", "replace", "into", "call", "truncate", "create", "drop"})
 
@@ -21,8 +25,27 @@ _WRITES = frozenset({"insert", "update", "delete", "merge", "replace", "into", "
 @lru_cache(maxsize=2048)
 def is_write(query: str) -> bool:
     """True unless the statement is plainly a read. Quoted text and comments do not count."""
-    words = re.findall(r"\w+", _QUOTED.sub(" ", query).lower())
+    words = _words(query)
     return not words or words[0] not in _READS or not _WRITES.isdisjoint(words)
+
+
+def _words(query: str) -> list[str]:
+    return re.findall(r"\w+", _QUOTED.sub(" ", query).lower())
+
+
+def ends_transaction_in_mysql(node: DbNode) -> bool:
+    """True where one of the node's statements ends the transaction it stands in, as MySQL's DDL does.
+
+    What a stored procedure does inside is not seen.
+    """
+    return any(_ends_transaction(_words(query)) for query in queries(node))
+
+
+def _ends_transaction(words: list[str]) -> bool:
+    if words[:1] == ["set"]:
+        return "autocommit" in words
+    # Temporary tables belong to the session, and MariaDB's `begin not atomic` begins a block.
+    return not _MYSQL_COMMITS.isdisjoint(words[:1]) and words[1:2] not in (["temporary"], ["not"])
 
 
 def queries(node: DbNode) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ _PAYLOADS = Table(
     _METADATA,
     Column("digest", String(64), primary_key=True),
     Column("payload", LargeBinary().with_variant(mysql.LONGBLOB(), "mysql"), nullable=False),
+    mysql_engine="InnoDB",
 )
 
 
