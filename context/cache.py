@@ -119,6 +119,8 @@ class DistributedCache:
         """Several contexts, in the order asked for. Raises as `get`."""
         if self.strategy is CacheStrategy.CACHE_ASIDE:
             return await self._copies(session_ids)
+        if self.strategy is not CacheStrategy.WRITE_BEHIND:
+            return await self._reads.get_many([check_session_id(name) for name in session_ids])
         queued = {name: record for name in session_ids if (record := self._behind.find(name)) is not None}
         asked = [check_session_id(name) for name in session_ids if name not in queued]
         found = dict(zip(asked, await self._reads.get_many(asked), strict=True))
