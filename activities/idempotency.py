@@ -139,11 +139,17 @@ async def _create(connection: AsyncConnection) -> None:
 async def _create_again(connection: AsyncConnection) -> None:
     try:
         await _create_all(connection)
-    except ProgrammingError:
+    except (OperationalError, ProgrammingError) as failed:
+        if isinstance(failed, OperationalError) and not _denied_by_mysql(failed):
+            raise
         raise ConfigurationError(
             f"the database has no table {EFFECTS.name!r}, and this worker may not create it",
             suggestion="let its user create the table once, or set `idempotent: false` on the node",
         ) from None
+
+
+def _denied_by_mysql(failed: OperationalError) -> bool:
+    return failed.orig is not None and failed.orig.args[:1] in ((1044,), (1142,))
 
 
 async def _create_all(connection: AsyncConnection) -> None:

@@ -1,4 +1,4 @@
-"""Exactly once: duplicates, retries and compensations of writing `db` nodes, on PostgreSQL and SQLite."""
+"""Exactly once: duplicates, retries and compensations of writing `db` nodes, on PostgreSQL, SQLite and MySQL."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class Account:
     def __init__(self, url: str) -> None:
         self.databases = Databases({"DB": url})
         self.activity = DbActivity(self.databases)
+        self.is_mysql = url.startswith("mysql")
         self.table = f"account_{uuid.uuid4().hex[:8]}"
         self.run_id = uuid.uuid4().hex
 
@@ -40,29 +41,51 @@ class Account:
         activity: DbActivity | None = None,
         **fields: Any,
     ) -> Outcome:
-        query = fields.pop("query", f"update {self.table} set balance = balance + :amount returning balance")
-        node = DbNode(type="db", connection="DB", query=query, params={"amount": amount}, **fields)
+        if "query" in fields:
+            fields["params"] = {"amount": amount}
+        node = DbNode(type="db", connection="DB", **({} if "query" in fields else self.addition(amount)), **fields)
         roots = {} if forward_key is None else {"forward_key": f"{self.run_id}/{forward_key}"}
         return await (activity or self.activity)(task_of(key=f"{self.run_id}/{key}", **roots), node)
+
+    def addition(self, amount: int) -> dict[str, Any]:
+        """Adds to the balance and reads it; MySQL has no `update … returning`."""
+        add = f"update {self.table} set balance = balance + :amount"
+        if not self.is_mysql:
+            return {"query": f"{add} returning balance", "params": {"amount": amount}}
+        then = {"query": f"select balance from {self.table}"}
+        return {"statements": [{"query": add, "params": {"amount": amount}, "result": "none"}, then]}
 
     async def balance(self) -> Any:
         node = DbNode(type="db", connection="DB", query=f"select balance from {self.table}")
         return (await self.activity(task_of(), node)).writes["balance"]
+
+    async def __aenter__(self) -> Account:
+        await self.sql(f"create table {self.table} (balance integer)")
+        await self.sql(f"insert into {self.table} values (100)")
+        return self
+
+    async def __aexit__(self, *_raised: object) -> None:
+        await self.sql(f"drop table {self.table}")
+        await self.activity.aclose()
 
     async def sql(self, statement: str) -> None:
         async with self.databases.get("DB").engine.begin() as connection:
             await connection.execute(text(statement))
 
 
-@pytest.fixture(params=["postgres", "sqlite"])
+@pytest.fixture(params=["postgres", "sqlite", "mysql"])
 async def account(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Account]:
     sqlite = f"sqlite:///{tmp_path / 'test.sqlite'}"
-    account = Account(request.getfixturevalue("postgres_url") if request.param == "postgres" else sqlite)
-    await account.sql(f"create table {account.table} (balance integer)")
-    await account.sql(f"insert into {account.table} values (100)")
-    yield account
-    await account.sql(f"drop table {account.table}")
-    await account.activity.aclose()
+    url = sqlite if request.param == "sqlite" else request.getfixturevalue(f"{request.param}_url")
+    async with Account(url) as account:
+        yield account
+
+
+@pytest.fixture(params=["postgres", "mysql"])
+async def on_server(request: pytest.FixtureRequest) -> AsyncIterator[Account]:
+    """An account where statements of several sessions really run at once."""
+    async with Account(request.getfixturevalue(f"{request.param}_url")) as account:
+        yield account
 
 
 async def test_a_retry_after_the_commit_gets_the_stored_result_and_does_nothing(account: Account) -> None:
@@ -113,7 +136,8 @@ async def test_a_compensation_of_what_happened_undoes_it_once(account: Account) 
 
 async def test_a_compensation_of_what_never_happened_does_nothing_and_forestalls_it(account: Account) -> None:
     undone = await account.add(-10, "debit/undo", forward_key="debit")
-    assert undone == Outcome({"row": None, "rows": [], "row_count": 0})
+    nothing = {"row": None, "rows": [], "row_count": 0}
+    assert undone == Outcome({**nothing, "statements": [nothing]} if account.is_mysql else nothing)
     with pytest.raises(NodeError, match="its compensation ran before this attempt"):
         await account.add(10, "debit")
     assert await account.add(-10, "debit/undo", forward_key="debit") == undone
@@ -125,30 +149,36 @@ async def test_a_compensation_without_a_forward_key_is_done(account: Account) ->
     assert await account.balance() == 90
 
 
-async def test_a_compensation_waits_for_a_forward_attempt_in_flight_and_undoes_it(postgres_url: str) -> None:
-    account = Account(postgres_url)
-    await account.sql(f"create table {account.table} (balance integer)")
-    await account.sql(f"insert into {account.table} values (100)")
-    slow = f"with pause as (select pg_sleep(0.5)) update {account.table} set balance = balance + :amount from pause"
-    forward = asyncio.create_task(account.add(10, "debit", query=slow))
+def slow_addition(account: Account) -> str:
+    if account.is_mysql:
+        return f"update {account.table} set balance = balance + :amount where sleep(0.5) = 0"
+    return f"with pause as (select pg_sleep(0.5)) update {account.table} set balance = balance + :amount from pause"
+
+
+async def test_a_compensation_waits_for_a_forward_attempt_in_flight_and_undoes_it(on_server: Account) -> None:
+    forward = asyncio.create_task(on_server.add(10, "debit", query=slow_addition(on_server)))
     await asyncio.sleep(0.2)
-    await account.add(-10, "debit/undo", forward_key="debit")
+    await on_server.add(-10, "debit/undo", forward_key="debit")
     assert (await forward).result == {"row": {}, "rows": [], "row_count": 1}
-    assert await account.balance() == 100
-    await account.sql(f"drop table {account.table}")
-    await account.activity.aclose()
+    assert await on_server.balance() == 100
 
 
-async def test_workers_that_start_at_once_create_the_table_once(postgres_url: str) -> None:
-    account = Account(postgres_url)
-    await account.sql(f"create table {account.table} (balance integer)")
-    await account.sql(f"insert into {account.table} values (0)")
-    await account.sql(f"drop table if exists {EFFECTS.name}")
-    workers = [DbActivity(Databases({"DB": postgres_url})) for _ in range(6)]
-    await asyncio.gather(*(account.add(1, f"n{i}", activity=worker) for i, worker in enumerate(workers)))
-    assert await account.balance() == 6
-    await account.sql(f"drop table {account.table}")
-    for activity in (*workers, account.activity):
+async def test_an_attempt_that_is_cancelled_in_flight_has_no_effect_and_its_retry_has_one(on_server: Account) -> None:
+    attempt = asyncio.create_task(on_server.add(10, "debit", query=slow_addition(on_server)))
+    await asyncio.sleep(0.2)
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+    assert (await on_server.add(10, "debit")).writes == {"balance": 110}
+
+
+async def test_workers_that_start_at_once_create_the_table_once(on_server: Account) -> None:
+    await on_server.sql(f"drop table if exists {EFFECTS.name}")
+    url = on_server.databases.get("DB").engine.url.render_as_string(hide_password=False)
+    workers = [DbActivity(Databases({"DB": url})) for _ in range(6)]
+    await asyncio.gather(*(on_server.add(1, f"n{i}", activity=worker) for i, worker in enumerate(workers)))
+    assert await on_server.balance() == 106
+    for activity in workers:
         await activity.aclose()
 
 
