@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from temporalio import activity
 from temporalio.common import RawValue
 
+from activities.carrying import Carrying
 from activities.failures import as_application_errors
 from activities.guards import Guards
 from activities.heartbeat import heartbeats
@@ -48,7 +49,9 @@ class NodeActivities:
         max_bytes: int = MAX_CONTEXT_SIZE_BYTES,
         guards: Guards | None = None,
         sharing: ContextSharing | None = None,
+        carrying: Carrying | None = None,
     ) -> None:
+        self._carrying = carrying
         self._sharing = sharing
         self._builders = builders
         self._guards = guards or Guards()
@@ -79,10 +82,11 @@ class NodeActivities:
                 return await self.execute(task)
 
     def activities(self) -> list[Callable[..., Any]]:
-        """What a Worker registers: `load_graph`, `share_context`, one for each node type, and one for local nodes."""
+        """What a Worker registers: those of the run itself, one for each node type, and one for local nodes."""
         shared = [] if self._sharing is None else [self._sharing.share_context]
+        carried = [] if self._carrying is None else [self._carrying.may_be_carried]
         nodes = map(self._activity_of_type, self._builders)
-        return [self._graphs.load_graph, *shared, *nodes, self._local_activity()]
+        return [self._graphs.load_graph, *shared, *carried, *nodes, self._local_activity()]
 
     async def aclose(self) -> None:
         """Close the handlers' connections, and those of the guards."""

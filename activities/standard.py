@@ -6,6 +6,7 @@ pays for them.
 
 from __future__ import annotations
 
+from activities.carrying import Carrying
 from activities.guards import Guards
 from activities.load_graph import GraphLoader
 from activities.outcome import Handler
@@ -29,6 +30,7 @@ def node_activities(settings: Settings) -> NodeActivities:
         max_bytes=settings.max_context_size_bytes,
         guards=Guards.from_url(settings.redis_url, settings.redis_max_connections),
         sharing=ContextSharing(settings),
+        carrying=Carrying(settings),
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
@@ -37,6 +37,7 @@ from workflows.machine import Machine, iso_time
 from workflows.node_options import local_options, remote_options, retry_policy, runs_locally
 from workflows.outflow import Outflow
 from workflows.patches import LEFT_UNDONE_FAILS
+from workflows.renewal import Renewal
 from workflows.scope import Status
 from workflows.sharing import Sharing
 
@@ -56,7 +57,9 @@ class GraphRun:
         self._run = RunInfo("", "", "", "")
         self._done: asyncio.Future[Finish] = asyncio.get_event_loop().create_future()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._aside: set[asyncio.Task[None]] = set()
         self._outflow = Outflow()
+        self._renewal = Renewal(self)
         self.sharing: Sharing | None = None
         self._telling = False
         self._pauses: dict[str, asyncio.Task[None]] = {}
@@ -109,16 +112,16 @@ class GraphRun:
 
     async def _play(self, machine: Machine) -> dict[str, Json]:
         """Until the run is over, or until it should continue as new and nothing is under way."""
-        while not self._at_rest() or self._has_just_answered():
+        while not (self._done.done() and self._at_rest()):
             try:
-                if self._at_rest():
+                if not self._at_rest():
+                    await workflow.wait_condition(self._at_rest)
+                elif self._has_just_answered():
                     await workflow.sleep(_NEXT_TASK)
                 else:
-                    await workflow.wait_condition(self._at_rest)
+                    await self._renewal.hand_on(machine, self._carried(machine))
             except asyncio.CancelledError:
                 self.obey(machine.cancel("the workflow was cancelled", self.now()))
-        if not self._done.done():
-            self._continue_as_new(machine)
         finish = self._done.result()
         told = await self._share_end(machine, finish)
         if finish.failure is None:
@@ -153,15 +156,14 @@ class GraphRun:
         """
         return not self._done.done() and self.heard == self.info.get_current_history_length()
 
-    def _continue_as_new(self, machine: Machine) -> NoReturn:
+    def _carried(self, machine: Machine) -> dict[str, Any]:
         assert self.pinned is not None  # noqa: S101 - loaded before anything runs
-        carried = {
+        return {
             "pinned": self.pinned.to_wire(),
             "created_at": self.created_at,
             "choices": {node: dump_choices(each) for node, each in self.choices.items()},
             "machine": carry.dump(machine),
         }
-        workflow.continue_as_new(args=[{}, {"carried": carried}])
 
     def now(self) -> int:
         """The workflow's own time in Unix milliseconds."""
@@ -190,8 +192,7 @@ class GraphRun:
                 self._tasks[command.address] = asyncio.create_task(self._carry_out(self.machine, command))
         if self.sharing is not None:
             self.sharing.changed(self.machine.trail.count, self.machine.branches.now)
-        if workflow.info().is_continue_as_new_suggested():
-            self.machine.draining = True
+        self._renewal.consider(self.machine)
         self._mark_pauses(self.machine)
         if not self._telling:  # once for all that happens in one workflow task
             self._telling = True
@@ -239,9 +240,26 @@ class GraphRun:
                 commands = answer(command.address, result, self.now())
             self._tasks.pop(command.address, None)
             self.obey(commands)
-        except BaseException as error:  # a fault of ours must fail the workflow task, not vanish with this asyncio task
-            if not self._done.done():
-                self._done.set_exception(error)
+        except BaseException as error:
+            self._fault(error)
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something on the side."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except BaseException as error:
+                self._fault(error)
+
+        task = asyncio.create_task(guarded())
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
+
+    def _fault(self, error: BaseException) -> None:
+        """A fault of ours must fail the workflow task, not vanish with an asyncio task."""
+        if not self._done.done():
+            self._done.set_exception(error)
 
     def _effect(self, command: RunNode | StartTimer | AskPerson | AskConflict | StartChild) -> Coroutine[Any, Any, Any]:
         if isinstance(command, RunNode):

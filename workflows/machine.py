@@ -92,8 +92,7 @@ class Machine:
         for scope in (self.root, *self.composites.scopes.values()):
             for run in (*scope.nodes.values(), scope.end):
                 self._ask_anew(scope, run)
-        for progress in list(self.composites.under_way.values()):
-            self.guarded(progress.scope, progress.run, lambda *_, body=progress: self.composites.go_on(body))
+        self._go_on_with_bodies()
         return self.drain()
 
     def succeeded(self, address: str, result: ChangeSet | Json, at: int) -> list[Command]:
@@ -131,14 +130,19 @@ class Machine:
 
     def cancel(self, reason: str, at: int) -> list[Command]:
         """Cancel what runs, then compensate."""
+        return self.fail(Failure("cancelled", "CANCELLED", reason), at)
+
+    def fail(self, failure: Failure, at: int) -> list[Command]:
+        """Cancel what runs, then compensate: the run as a whole cannot go on."""
         self.at = at
         if self.failure is None and self.finished is None:
-            self.aborts.begin("", self.root, self.root.end, Failure("cancelled", "CANCELLED", reason))
+            self.aborts.begin("", self.root, self.root.end, failure)
         return self.drain()
 
     def resume(self, at: int) -> list[Command]:
         """Go on after `held` or `draining` was lifted."""
         self.at = at
+        self._go_on_with_bodies()
         return self.drain()
 
     def refuse(self, error: AnabranchError) -> None:
@@ -255,6 +259,11 @@ class Machine:
                 self.aborts.begin(address, scope, run, failure)
             else:
                 self.fail_node(scope, run, failure)
+
+    def _go_on_with_bodies(self) -> None:
+        for address, progress in list(self.composites.under_way.items()):
+            if not self.aborts.cover(address):
+                self.guarded(progress.scope, progress.run, lambda *_, body=progress: self.composites.go_on(body))
 
     def _ask_anew(self, scope: Scope, run: NodeRun) -> None:
         if run.status is Status.CONFLICT:

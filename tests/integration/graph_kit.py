@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -190,6 +191,12 @@ async def copy_context(context: DistributedContext, into: str) -> dict[str, Any]
 @node("add")
 async def add(context: DistributedContext, key: str, amount: int) -> None:
     context.set(key, context.get(key) + amount)
+
+
+@node("fill")
+async def fill(_: DistributedContext, key: str, size: int, seed: int | None = None) -> dict[str, Any]:
+    """Write so many characters, which do not compress where there is a `seed`."""
+    return {key: "x" * size if seed is None else random.Random(seed).randbytes(size // 2).hex()}
 
 
 @node("pass_gate")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from temporalio.exceptions import CancelledError
 from settings import Settings
 from tests.integration.graph_kit import (
     MODES,
+    PATIENCE,
     Handle,
     Served,
     attempts,
@@ -29,6 +31,7 @@ from tests.integration.graph_kit import (
 )
 from transport.client import connect
 from transport.devserver import FAST, DevServer
+from workflows import renewal
 
 ONCE = {"retry": {"max_attempts": 1}}
 EVENTS = 24
@@ -282,3 +285,117 @@ async def test_an_operator_finds_the_node_that_paused_in_a_run_before(served: Se
     assert await runs_of(served, handle) >= 2
     await handle.execute_update("retry_node", {"node": "pay", "changes": {"parts": 5}})
     assert (await asyncio.wait_for(handle.result(), 30))["data"] == {"parts": 5, "n": 8, "paid": 20, "shipped": 20}
+
+
+# what runs for long, and states that are large
+
+
+async def test_what_runs_for_hours_does_not_hold_back_the_rest(served: Served, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(renewal, "GRACE", timedelta(milliseconds=300))
+    graph = {
+        "nodes": {
+            "slow": leaf("pass_gate", args={"name": served.task_queue, "slow": True}),
+            "loop": ticks(12),
+            "each": squares(8),
+            "after": {"type": "while", "while": "n < 24", "body": chain(count=put(n="{{ n + 1 }}"))},
+        },
+        "edges": [edge("loop", "each"), edge("slow", "after"), edge("each", "after")],
+        "context": {"merge": {"total": "sum", "s": "max"}},
+    }
+    async with gate(served.task_queue) as opened:
+        handle = await served.start(graph, {"n": 0, "total": 0})
+        told = await until_status(handle, "each", "succeeded")
+        assert told["nodes"]["slow"]["status"] == "running"
+        assert (await handle.describe()).history_length > 2 * EVENTS
+        assert await runs_of(served, handle) == 1
+        opened.set()
+        result = await asyncio.wait_for(handle.result(), PATIENCE)
+    assert await runs_of(served, handle) >= 2
+    assert result["data"] == {"n": 24, "total": sum(range(8)), "s": 49, "slow": True}
+
+
+async def test_near_the_end_of_its_history_a_run_waits_for_whatever_runs(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(renewal, "GRACE", timedelta(milliseconds=10))
+    monkeypatch.setattr(renewal, "MAX_EVENTS", EVENTS)
+    slow = leaf("pass_gate", args={"name": served.task_queue})
+    async with gate(served.task_queue) as opened:
+        handle = await served.start({"nodes": {"slow": slow, "loop": ticks(30)}}, {"n": 0})
+        await until_status(handle, "slow", "running")
+        await until_quiet(handle)
+        assert (await handle.query("context"))["data"]["n"] < 12
+        opened.set()
+        assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"] == {"n": 30}
+    assert await runs_of(served, handle) >= 3
+
+
+async def until_quiet(handle: Handle) -> None:
+    """Wait until nothing has been added to the history for half a second."""
+    length = 0
+    for _ in range(100):
+        before, length = length, (await handle.describe()).history_length or 0
+        if before == length > EVENTS:
+            return
+        await asyncio.sleep(0.5)
+    raise AssertionError("the run does not come to rest in time")
+
+
+def heavy(turns: int, last: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Steps whose contexts, all of which must be carried, are 400 KB each and do not compress to less than half."""
+    return steps(turns, {"key": "k", "size": 400_000, "seed": "{{ index }}"}, last)
+
+
+def steps(turns: int, args: dict[str, Any], last: dict[str, Any] | None = None) -> dict[str, Any]:
+    body = {"nodes": {"b": leaf("fill", args=args, compensate=put())}}
+    return chain(
+        loop={"type": "while", "while": f"index < {turns}", "body": body}, last=leaf(**last) if last else put()
+    )
+
+
+@pytest.mark.parametrize("served", MODES, indirect=True)
+async def test_a_run_whose_state_is_too_large_to_be_handed_on_goes_on(served: Served):
+    handle = await served.start(heavy(14))
+    result = await asyncio.wait_for(handle.result(), PATIENCE)
+    assert len(result["data"]["k"]) == 400_000
+    assert await runs_of(served, handle) == 1
+    assert (await handle.describe()).history_length > 2 * EVENTS
+
+
+async def test_near_the_end_of_its_history_such_a_run_fails_and_is_undone(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(renewal, "MAX_EVENTS", 3 * EVENTS)
+    handle = await served.start(heavy(100))
+    error = await error_of(handle)
+    assert error.type == "SIZE_LIMIT_EXCEEDED"
+    assert "the largest part is key 'k' with" in error.message
+    compensated = error.details[0]["compensated"]
+    assert compensated == [f"loop[{index}]/b" for index in reversed(range(len(compensated)))]
+    assert len(compensated) > 8
+    assert await runs_of(served, handle) == 1
+    assert (await handle.query("context"))["data"] == {}
+
+
+@pytest.mark.parametrize(("unfolds_to", "renewed"), [(renewal.MAX_DECODED_BYTES, True), (2**21, False)])
+async def test_a_state_that_compresses_well_is_handed_on_if_it_can_be_unfolded_again(
+    served: Served, monkeypatch: pytest.MonkeyPatch, unfolds_to: int, renewed: bool
+):
+    monkeypatch.setattr(renewal, "MAX_DECODED_BYTES", unfolds_to)
+    handle = await served.start(steps(14, {"key": "k", "size": "{{ 400000 + index }}"}))
+    assert len((await asyncio.wait_for(handle.result(), PATIENCE))["data"]["k"]) == 400_013
+    assert (await runs_of(served, handle) > 1) is renewed
+
+
+async def test_with_a_payload_store_a_large_state_is_handed_on(
+    impatient_server: DevServer, valkey_url: str, task_queue: str, tmp_path: Path
+):
+    client = await connect(Settings(payload_store_url=valkey_url), target_host=impatient_server.address)
+    async with worker_for(client, task_queue, tmp_path, payload_store_url=valkey_url) as served:
+        handle = await served.start(heavy(14, leaf("break", args={"name": task_queue, "how": "typed"}, **ONCE)))
+        error = await error_of(handle)
+        assert await runs_of(served, handle) >= 2
+    storage = client.data_converter.external_storage
+    assert storage is not None
+    await storage.drivers[0]._redis.aclose()  # type: ignore[attr-defined]
+    assert error.details[0]["compensated"] == [f"loop[{index}]/b" for index in reversed(range(14))]

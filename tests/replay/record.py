@@ -25,7 +25,7 @@ from temporalio.client import Client, WorkflowFailureError
 from settings import Settings
 from tests.integration.graph_kit import Handle, Served, chain, diamond, edge, leaf, put, until_status, worker_for
 from transport.client import connect
-from transport.devserver import DevServer, temporal_command
+from transport.devserver import FAST, DevServer, temporal_command
 
 HISTORIES = Path(__file__).parent / "histories"
 IDENTITY = "anabranch-test"
@@ -149,6 +149,18 @@ async def people(served: Served) -> Handle:
     return handle
 
 
+async def drained(served: Served) -> Handle:
+    """A loop in which the run continues as new."""
+    body = {"nodes": {"up": put(n="{{ n + 1 }}")}}
+    return await served.start(chain(loop={"type": "while", "while": "n < 8", "body": body}), {"n": 0})
+
+
+async def heavy(served: Served) -> Handle:
+    """The same, with steps whose contexts are a megabyte together."""
+    step = {**leaf("fill", args={"key": "k", "size": "{{ 300000 + index }}"}), "compensate": put()}
+    return await served.start(chain(loop={"type": "while", "while": "index < 8", "body": {"nodes": {"b": step}}}))
+
+
 PLAYS: dict[str, Play] = {
     "chain": order,
     "diamond_with_conflicts": diamond_with_conflicts,
@@ -161,14 +173,21 @@ PLAYS: dict[str, Play] = {
     "cancelled_not_undone": cancelled_not_undone,
     "cancelled_not_undone_before": cancelled_not_undone,
     "people": people,
+    "drained": drained,
+    "drained_before": drained,
+    "heavy": heavy,
+    "heavy_before": heavy,
 }
+IMPATIENT = (drained, heavy)
+"""Plays for a server that suggests to continue as new after a few events; the first run is recorded."""
 
 
 async def record(names: list[str]) -> None:
     """Play and write the named runs, all of them without names."""
-    async with await DevServer.start() as server:
-        client = await connect(Settings(), target_host=server.address, identity=IDENTITY)
-        for name in names or PLAYS:
+    for name in names or PLAYS:
+        suggests = {"limit.historyCount.suggestContinueAsNew": "24"} if PLAYS[name] in IMPATIENT else {}
+        async with await DevServer.start(dynamic_config={**FAST, **suggests}) as server:
+            client = await connect(Settings(), target_host=server.address, identity=IDENTITY)
             with tempfile.TemporaryDirectory() as graphs, _unpatched() if name.endswith(BEFORE) else nullcontext():
                 async with worker_for(client, name, Path(graphs)) as served:
                     history = await _history(client, server, await PLAYS[name](served))
@@ -184,7 +203,8 @@ def _unpatched() -> AbstractContextManager[Any]:
 async def _history(client: Client, server: DevServer, handle: Handle) -> dict[str, Any]:
     with contextlib.suppress(WorkflowFailureError):  # some are recorded because they fail
         await handle.result()
-    arguments = ("workflow", "show", "-o", "json", "--workflow-id", handle.id, "--address", server.address)
+    run = ("--workflow-id", handle.id, "--run-id", handle.first_execution_run_id or "")
+    arguments = ("workflow", "show", "-o", "json", *run, "--address", server.address)
     shown = await asyncio.create_subprocess_exec(temporal_command(), *arguments, stdout=asyncio.subprocess.PIPE)
     told, _ = await shown.communicate()
     history: dict[str, Any] = json.loads(told)

@@ -214,6 +214,19 @@ def test_items_that_were_held_back_start_and_results_stay_in_the_order_of_the_it
     assert play.finish().line.data == {"seen": [10, 20, 30, 40]}
 
 
+def test_items_that_were_held_back_start_when_the_run_goes_on_without_continuing_as_new():
+    each = {"type": "foreach", "items": "[1, 2, 3, 4]", "max_concurrency": 2, "body": {"nodes": {"p": python()}}}
+    play = Play(machine_of({"nodes": {"each": each, "a": python(), "b": python()}, "edges": [edge("a", "b")]})).start()
+    play.machine.draining = True
+    for address in ("each[1]/p", "a"):
+        play.answer(address)
+    assert list(play.pending) == ["each[0]/p"]
+    play.machine.draining = False
+    play.take(play.machine.resume(50))
+    assert sorted(play.pending) == ["b", "each[0]/p", "each[2]/p"]
+    assert play.finish().failure is None
+
+
 def test_what_services_wrote_from_outside_still_rejoins_by_three_way_merge():
     graph = {**line("a", "b"), "context": {"merge": {"n": "sum"}}}
     play = Play(machine_of(graph, {"n": 10}), {"b": {"m": 1}}).start()

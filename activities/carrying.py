@@ -1,0 +1,27 @@
+"""`may_be_carried`: whether this worker can hand a run's state on when the run continues as new.
+
+Workflow code cannot know: it depends on whether the worker keeps large payloads in a store (`PAYLOAD_STORE_URL`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from temporalio import activity
+
+from settings import Settings
+
+MAX_BYTES: Final = 2 * 1024 * 1024 - 64 * 1024
+"""The server takes no larger input. The difference is for what stands beside the state."""
+
+
+class Carrying:
+    """What payloads one worker can send."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._stored_from = None if settings.payload_store_url is None else settings.payload_store_threshold_bytes
+
+    @activity.defn
+    async def may_be_carried(self, size: int) -> bool:
+        """Whether a payload of `size` bytes, as it is encoded, is small enough, or goes to the payload store."""
+        return size <= MAX_BYTES or (self._stored_from is not None and size >= self._stored_from)
