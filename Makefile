@@ -21,7 +21,7 @@ demo: setup  ## Three orders through the order graph on a real embedded Temporal
 dev: setup  ## Temporal server, Web UI, codec server and worker until Ctrl-C
 	@$(BIN)/anabranch dev
 
-test: setup  ## The tests, on real servers that come in wheels
+test: setup  ## The tests, on real servers
 	$(BIN)/pytest -n 4 --dist loadscope -m "not slow"
 
 storm: setup  ## The tests that take minutes: a twentieth of `make faults`, large runs
@@ -46,7 +46,7 @@ bench: setup  ## The interpreter beside hand-written workflows, and wire format 
 
 lock:  ## Resolve requirements.lock anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --extra test --extra mysql pyproject.toml --output-file requirements.lock --no-emit-package anabranch
+	  --extra test pyproject.toml --output-file requirements.lock --no-emit-package anabranch
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache

@@ -461,7 +461,7 @@ async def test_updates_of_one_process_take_turns(store: WatchedStore) -> None:
     assert store.calls.count("swap") == 40
 
 
-@pytest.fixture(params=["redis", "sqlite", "postgresql"])
+@pytest.fixture(params=["redis", "sqlite", "postgres", "mysql"])
 async def shared(request: pytest.FixtureRequest, task_queue: str) -> AsyncIterator[tuple[ContextStore, ContextStore]]:
     """Two clients of one store, as two processes have them."""
 
@@ -472,7 +472,7 @@ async def shared(request: pytest.FixtureRequest, task_queue: str) -> AsyncIterat
             case "sqlite":
                 return SqlStore.from_url(f"sqlite:///{request.getfixturevalue('tmp_path') / 'contexts.db'}")
             case _:
-                return SqlStore.from_url(request.getfixturevalue("postgres_url"))
+                return SqlStore.from_url(request.getfixturevalue(f"{request.param}_url"))
 
     stores = (client(), client())
     yield stores

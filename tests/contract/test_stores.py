@@ -372,7 +372,12 @@ async def test_fifty_writers_by_compare_and_set_lose_no_update(store: ContextSto
 
 @pytest.mark.parametrize(
     "dead",
-    ["redis://:s3cret@127.0.0.1:{port}/0", "memcached://127.0.0.1:{port}", "postgresql://me:s3cret@127.0.0.1:{port}/x"],
+    [
+        "redis://:s3cret@127.0.0.1:{port}/0",
+        "memcached://127.0.0.1:{port}",
+        "postgresql://me:s3cret@127.0.0.1:{port}/x",
+        "mysql://me:s3cret@127.0.0.1:{port}/x",
+    ],
 )
 async def test_a_server_that_is_not_there_is_unavailable_and_may_be_retried(dead: str) -> None:
     url = dead.format(port=free_port())
@@ -392,7 +397,9 @@ async def test_a_server_that_is_not_there_is_unavailable_and_may_be_retried(dead
     assert time.monotonic() - started < 20
 
 
-@pytest.mark.parametrize("wrong", ["", "http://x", "memcached://", "sqlite", "nonsense", "postgresql://h:port/x"])
+@pytest.mark.parametrize(
+    "wrong", ["", "http://x", "memcached://", "sqlite", "nonsense", "postgresql://h:port/x", "mysql://h:port/x"]
+)
 def test_a_url_that_names_no_store_is_refused_without_repeating_it(wrong: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         open_store(wrong)

@@ -1,7 +1,8 @@
-"""Contexts too large for a payload, kept outside of the history: on a real server, Valkey, SQLite and PostgreSQL."""
+"""Contexts too large for a payload, kept outside of the history: on a real server, Valkey and databases."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 import uuid
 from collections.abc import AsyncIterator
@@ -30,7 +31,7 @@ STORE, RETRIEVE = StorageDriverStoreContext(), StorageDriverRetrieveContext()
 GRAPH = {"name": "big", "nodes": {"count": {"type": "rule", "rules": [{"then": {"size": "{{ size(rows) }}"}}]}}}
 
 
-@pytest.fixture(params=["valkey", "sqlite", "postgres"])
+@pytest.fixture(params=["valkey", "sqlite", "postgres", "mysql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/payloads.db"
@@ -55,6 +56,13 @@ async def test_what_is_stored_comes_back_in_order_and_twice_is_once(driver: Stor
     assert claims[0] == claims[2]
     assert await driver.store(STORE, payloads[:1]) == claims[:1]
     assert await driver.retrieve(RETRIEVE, claims) == payloads
+
+
+async def test_several_megabytes_are_kept_by_many_at_once(driver: StorageDriver):
+    payloads = [Payload(data=bytes([index]) * 3_000_000) for index in range(3)]
+    claims = await asyncio.gather(*(driver.store(STORE, payloads) for _ in range(4)))
+    assert claims == [claims[0]] * 4
+    assert await driver.retrieve(RETRIEVE, claims[0]) == payloads
 
 
 async def test_a_payload_that_is_gone_is_named(driver: StorageDriver):
