@@ -3,6 +3,7 @@
 Into SQL: objects and lists travel as JSON text, which text, `json` and `jsonb` columns all take.
 Out of SQL: a decimal becomes the nearest JSON number (an integer where it is whole; cast to text to keep every digit),
 dates and times ISO 8601 text, a UUID text, an interval seconds, arrays and JSON columns what they are, bytes refused.
+MySQL's driver gives a `time` as an interval, a `boolean` as 0 or 1, and JSON as text.
 """
 
 from __future__ import annotations

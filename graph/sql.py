@@ -14,6 +14,12 @@ from graph.model import BaseNode, DbNode
 _QUOTED = re.compile(
     r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$", re.DOTALL
 )
+_MYSQL_QUOTED = re.compile(
+    r"#[^\n]*|--(?=\s|$)[^\n]*|/\*M?!\d*|/\*.*?\*/|'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"|`[^`]*`"
+    r"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$",
+    re.DOTALL,
+)
+"""As MySQL reads it: backslashes escape, `#` begins a comment, and what stands in `/*! */` is executed."""
 _MYSQL_COMMITS = frozenset(
     {"alter", "analyze", "begin", "cache", "check", "commit", "create", "drop", "flush", "grant", "install", "lock"}
     | {"optimize", "rename", "repair", "reset", "revoke", "rollback", "start", "truncate", "uninstall", "unlock"}
@@ -25,12 +31,15 @@ _WRITES = frozenset({"insert", "update", "delete", "merge", "replace", "into", "
 @lru_cache(maxsize=2048)
 def is_write(query: str) -> bool:
     """True unless the statement is plainly a read. Quoted text and comments do not count."""
-    words = _words(query)
+    return any(_is_write(_words(query, quoted)) for quoted in (_QUOTED, _MYSQL_QUOTED))
+
+
+def _is_write(words: list[str]) -> bool:
     return not words or words[0] not in _READS or not _WRITES.isdisjoint(words)
 
 
-def _words(query: str) -> list[str]:
-    return re.findall(r"\w+", _QUOTED.sub(" ", query).lower())
+def _words(query: str, quoted: re.Pattern[str]) -> list[str]:
+    return re.findall(r"\w+", quoted.sub(" ", query).lower())
 
 
 def ends_transaction_in_mysql(node: DbNode) -> bool:
@@ -38,7 +47,7 @@ def ends_transaction_in_mysql(node: DbNode) -> bool:
 
     What a stored procedure does inside is not seen.
     """
-    return any(_ends_transaction(_words(query)) for query in queries(node))
+    return any(_ends_transaction(_words(query, _MYSQL_QUOTED)) for query in queries(node))
 
 
 def _ends_transaction(words: list[str]) -> bool:

@@ -96,6 +96,8 @@ async def test_a_statement_that_commits_is_refused_where_the_effect_and_its_key_
     [
         ("alter table a add b integer", True),
         ("DROP TABLE a", True),
+        ("# first\n/*!50000 truncate a */", True),
+        ("# truncate a\nupdate a set b = 1", False),
         ("create temporary table a (b integer)", False),
         ("begin not atomic insert into a values (1); end", False),
         ("set @now = 'autocommit'", False),

@@ -18,6 +18,7 @@ from graph.sql import is_write, records_effect, undoes_recorded_effect
         "/* insert */ select 'update it', \"delete\" from t",
         "select $q$ insert into t $q$",
         "explain select 1",
+        "select a #> '{b}' from t",
     ],
 )
 def test_a_plain_read_does_not_write(query: str) -> None:
@@ -35,6 +36,9 @@ def test_a_plain_read_does_not_write(query: str) -> None:
         "merge into t using s on true when matched then do nothing",
         "create table t (a int)",
         "vacuum",
+        r"with a as (select '\'' as q) delete from t where b = 'c'",  # as MySQL reads it
+        "with a as (select '\\' as q) delete from t where b = 'c'",  # as PostgreSQL reads it
+        "select 1 /*! into outfile 'x' */",
         "",
     ],
 )
