@@ -1,4 +1,4 @@
-"""A worker process: settings → client → registry → `Worker`. Run `python worker.py` or `anabranch worker`.
+"""A worker process: settings → client → registry → `Worker`. `python worker.py` is the command `anabranch worker`.
 
 SIGINT and SIGTERM stop it gracefully: nothing new is taken, what runs is finished within the grace period.
 """
@@ -6,7 +6,8 @@ SIGINT and SIGTERM stop it gracefully: nothing new is taken, what runs is finish
 from __future__ import annotations
 
 import asyncio
-import signal
+import runpy
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from importlib.metadata import version
@@ -95,14 +96,7 @@ async def serve(
         await activities.aclose()
 
 
-async def main() -> None:
-    """Serve until SIGINT or SIGTERM."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await serve(Settings(), stop=stop)
-
-
 if __name__ == "__main__":
-    asyncio.run(main())
+    # By name, because the command imports this module.
+    sys.argv.insert(1, "worker")
+    runpy.run_module("cli", run_name="__main__")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Any
 
 from temporalio.client import Client, GrpcCompression
@@ -34,10 +35,16 @@ async def connect(settings: Settings, *, runtime: Runtime | None = None, **overr
         return await Client.connect(**options)
     except RuntimeError as error:
         raise Unavailable(
-            f"no Temporal server answers: {error}",
+            f"no Temporal server answers: {_reason(error)}",
             place=address,
             suggestion="start one with `anabranch dev`, or set TEMPORAL_ADDRESS",
         ) from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """What the system says, without the types of the SDK's core around it."""
+    said = re.search(r'message: "([^"]+)"', str(error))
+    return said[1] if said else str(error)
 
 
 def _converter(settings: Settings) -> DataConverter:
