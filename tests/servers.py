@@ -75,27 +75,33 @@ def memcached() -> Iterator[str]:
 @contextmanager
 def mysql() -> Iterator[str]:
     """Debian's MariaDB on a free port, careless of power failures; the URL of a database in it."""
-    folder, port = Path(tempfile.mkdtemp(prefix="anabranch-mysql-")), free_port()
-    # Everything that would make it durable or large is left out, so that it is there in a second.
-    options = [f"--datadir={folder}/data", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0"]
-    options += ["--innodb-buffer-pool-size=32M", "--innodb-doublewrite=0"]
-    if os.geteuid() == 0:
-        options += ["--user=root"]  # as root it starts for a named user only
-    install = [_debian("mariadb-install-db", "mariadb-server"), "--no-defaults", "--skip-test-db"]
-    install += ["--auth-root-authentication-method=normal", *options]
-    subprocess.run(install, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    serve = [_debian("mariadbd", "mariadb-server"), "--no-defaults", *options, "--bind-address=127.0.0.1"]
-    serve += [f"--port={port}", f"--socket={folder}/socket", f"--pid-file={folder}/pid", "--skip-log-bin"]
-    process = subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory(prefix="anabranch-mysql-", ignore_cleanup_errors=True) as folder:
+        # Without what would make it durable or large it is there in a second.
+        options = [f"--datadir={folder}/data", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0"]
+        options += ["--innodb-buffer-pool-size=32M", "--innodb-doublewrite=0"]
+        if os.geteuid() == 0:
+            options += ["--user=root"]  # as root it starts for a named user only
+        install = [_debian("mariadb-install-db", "mariadb-server"), "--no-defaults", "--skip-test-db"]
+        install += ["--auth-root-authentication-method=normal", *options]
+        subprocess.run(install, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with _mariadbd(folder, options) as port:
+            # The collation that tells the fewest texts apart.
+            asyncio.run(_execute(port, "create database anabranch character set utf8mb4 collate utf8mb4_general_ci"))
+            yield f"mysql://root@127.0.0.1:{port}/anabranch"
+
+
+@contextmanager
+def _mariadbd(folder: str, options: list[str]) -> Iterator[int]:
+    port = free_port()
+    command = [_debian("mariadbd", "mariadb-server"), "--no-defaults", *options, "--bind-address=127.0.0.1"]
+    command += [f"--port={port}", f"--socket={folder}/socket", f"--pid-file={folder}/pid", "--skip-log-bin"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_for_port(port, 30)
-        # The database `mysql` is the server's own; the collation is the one that ignores the most.
-        asyncio.run(_execute(port, "create database anabranch character set utf8mb4 collate utf8mb4_general_ci"))
-        yield f"mysql://root@127.0.0.1:{port}/anabranch"
+        yield port
     finally:
         process.terminate()
         process.wait(30)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _execute(port: int, statement: str) -> None:

@@ -224,6 +224,20 @@ async def test_a_lost_connection_is_tried_again_and_replaced(nodes: Nodes) -> No
     assert await nodes.value("select 1") == 1
 
 
+async def test_an_effect_whose_connection_is_lost_before_its_commit_happens_at_the_retry(nodes: Nodes) -> None:
+    key = uuid.uuid4().hex
+    slow = "update stock set amount = amount + 1 where id = 1 and sleep(0.4) = 0"
+    lost = asyncio.create_task(nodes.run(slow, key))
+    await asyncio.sleep(0.2)
+    find = "select id from information_schema.processlist where info like 'update stock%'"
+    await nodes.sql(f"kill {await nodes.value(find)}")
+    with pytest.raises(Unavailable):
+        await lost
+    for _ in range(2):
+        await nodes.run("update stock set amount = amount + 1 where id = 1", key)
+    assert await nodes.value("select amount from stock where id = 1") == 11
+
+
 async def test_a_statement_that_was_cancelled_leaves_its_connection_to_nobody(nodes: Nodes) -> None:
     cancelled = asyncio.create_task(nodes.run("select sleep(0.5)"))
     await asyncio.sleep(0.2)
