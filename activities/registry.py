@@ -27,8 +27,8 @@ from activities.outcome import Closing, Handler, Outcome
 from activities.rendering import visible_roots
 from activities.share import ContextSharing
 from context.changes import ChangeSet
-from context.values import Json, check_value
-from context.wire import MAX_CONTEXT_SIZE_BYTES
+from context.values import Json
+from context.wire import MAX_CONTEXT_SIZE_BYTES, measure
 from errors import ConfigurationError, InputError, SizeLimitExceeded
 from graph.expressions import compile_expression
 from graph.model import Node
@@ -126,9 +126,7 @@ class NodeActivities:
         writes, removed = outcome.writes, outcome.removed
         if node.output is not None:
             writes, removed = _output(task, node.output, outcome), ()
-        for key, value in writes.items():
-            check_value(value, path=(key,))
-        self._check_size(writes)
+        self._check_writes(writes)
         return ChangeSet(
             base_version=task.context.metadata.version,
             set={(key,): value for key, value in writes.items()},
@@ -137,8 +135,8 @@ class NodeActivities:
             at=task.context.metadata.updated_at,
         )
 
-    def _check_size(self, writes: dict[str, Json]) -> None:
-        sizes = {key: len(msgpack.packb(value) or b"") for key, value in writes.items()}
+    def _check_writes(self, writes: dict[str, Json]) -> None:
+        sizes = {key: measure(value, path=(key,)) for key, value in writes.items()}
         if (total := sum(sizes.values())) > self._max_bytes:
             largest = max(sizes, key=sizes.__getitem__)
             raise SizeLimitExceeded(

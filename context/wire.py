@@ -15,7 +15,7 @@ import msgpack
 from msgpack import Packer as _Packer
 from msgpack import unpackb as _unpack
 
-from context.values import MAX_DEPTH, Json, check_value
+from context.values import MAX_DEPTH, Json, Path, check_value
 from errors import SizeLimitExceeded, WireFormatError
 
 MAX_CONTEXT_SIZE_BYTES: Final = 1_048_576
@@ -145,10 +145,25 @@ def is_plain(value: Any, depth: int) -> bool:
     return True
 
 
+def measure(value: Json, *, path: Path = ()) -> int:
+    """The length of a value's MessagePack. Raises WireFormatError, naming the path, for what `check_value` refuses."""
+    if is_plain([value], MAX_DEPTH + 1 - len(path)):
+        try:
+            return len(_Packer(strict_types=True).pack(value))
+        except _BROKEN:  # a surrogate, or an integer beyond 64 bits
+            pass
+    check_value(value, path=path)
+    return len(_pack_carefully(value))
+
+
 def _encode_carefully(wire: list[Any]) -> bytes:
     _check(wire)
+    return _pack_carefully(wire)
+
+
+def _pack_carefully(value: Any) -> bytes:
     try:
-        return _pack(wire)
+        return _pack(value)
     except _BROKEN as refused:
         raise WireFormatError(f"the context is not data: {refused}") from None
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from context.values import Json, check_value
+from context.values import Json
+from context.wire import measure
 from errors import InputMissing, SchemaViolation
 from graph.plan import Plan
 
@@ -18,7 +19,7 @@ def check_input(plan: Plan, data: Mapping[str, Json]) -> None:
 
     Raises WireFormatError for what is no JSON data, InputMissing, SchemaViolation.
     """
-    check_value(data)
+    measure(dict(data))
     missing = sorted(plan.inputs - data.keys())
     if missing:
         raise InputMissing(

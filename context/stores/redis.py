@@ -113,12 +113,12 @@ class RedisStore(EncodedStore):
             return []
         async with self._call:
             if isinstance(self._client, RedisCluster):
-                values = await self._client.mget_nonatomic(keys)
+                values: list[Any] = await self._client.mget_nonatomic(keys)
             else:
                 values = await self._client.mget(keys)
-        if not {bytes, type(None)}.issuperset(map(type, values)):
-            raise _no_value()
-        return [None if value is None else Record.from_bytes(value) for value in values]
+            if not {bytes, type(None)}.issuperset(map(type, values)):
+                raise _no_value()
+            return [None if value is None else Record.from_bytes(value) for value in values]
 
     async def digests(self, session_ids: Sequence[str]) -> list[bytes | None]:
         """The digests of what is stored, by one script (which sees one slot: in a cluster by a call for each)."""
@@ -132,7 +132,7 @@ class RedisStore(EncodedStore):
                 found = await asyncio.gather(*map(self._digest, keys))
             else:
                 found = await self._digests(keys=keys)
-        return [_as_bytes(digest) or None for digest in found]
+            return [_as_bytes(digest) or None for digest in found]
 
     async def exists(self, session_id: str) -> bool:
         """Whether there is a context."""

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from context.distributed import ContextMetadata, ContextSnapshot, DistributedContext
-from context.wire import MAX_CONTEXT_SIZE_BYTES
+from context.values import check_value
+from context.wire import MAX_CONTEXT_SIZE_BYTES, measure
 from errors import SizeLimitExceeded, WireFormatError
 
 RUST = Path(__file__).parents[1] / "fixtures" / "rust"
@@ -207,6 +208,46 @@ def test_what_could_not_be_decoded_is_not_encoded(broken: DistributedContext) ->
         broken.serialize()
     with pytest.raises(WireFormatError, match="this is not a context"):
         broken.to_json()
+
+
+def test_a_value_is_measured_as_it_is_encoded() -> None:
+    for value in (
+        None,
+        True,
+        2**64 - 1,
+        -(2**63),
+        1.5,
+        "naïve",
+        [],
+        {},
+        [[{"a": [1]}]],
+        {"k": "v"},
+    ):
+        assert measure(value) == len(msgpack.packb(value))
+
+
+@pytest.mark.parametrize("path", [(), ("k",), ("k", "l")])
+@pytest.mark.parametrize(
+    "value", [*map(nested, (62, 63, 64, 65, 500)), 2**64, "\ud800", [math.nan], {1: 2}, b"", {"a": [{"b": 2**70}]}]
+)
+def test_what_is_measured_is_what_is_data(value: Any, path: tuple[str, ...]) -> None:
+    refused = refusal(check_value, value, path)
+    assert refusal(measure, value, path) == refused
+    if refused is None:
+        assert measure(value, path=path) == len(msgpack.packb(value))
+
+
+def refusal(check: Any, value: Any, path: tuple[str, ...]) -> str | None:
+    try:
+        check(value, path=path)
+    except WireFormatError as refused:
+        return str(refused)
+    return None
+
+
+def test_what_looks_like_data_and_cannot_be_encoded_is_refused() -> None:
+    with pytest.raises(WireFormatError, match="mappingproxy"):
+        measure(MappingProxyType({"a": 1}))  # type: ignore[arg-type]
 
 
 def test_a_context_over_the_limit_names_size_limit_and_the_largest_key() -> None:
