@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Self
 
 import msgpack
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 
 from activities.breaker import Breakers, InMemoryBreakers, RedisBreakers
 from activities.node_cache import InMemoryResults, NodeResults, RedisResults, result_key
@@ -34,7 +34,11 @@ class Guards:
         """Guards on the Redis at `url`, if there is one."""
         if url is None:
             return cls()
-        return cls(Redis.from_url(url, max_connections=max_connections, socket_timeout=2, socket_connect_timeout=2))
+        # It waits for a connection: a worker does more at once than it has connections, and each refusal costs a reuse.
+        pool = BlockingConnectionPool.from_url(
+            url, max_connections=max_connections, timeout=2, socket_timeout=2, socket_connect_timeout=2
+        )
+        return cls(Redis.from_pool(pool))
 
     async def around(self, task: NodeTask, node: Node, compute: Compute) -> ChangeSet:
         """The changes of a node: from the cache, or computed behind its breaker. Raises Unavailable while open."""

@@ -10,7 +10,8 @@ import asyncio
 import hashlib
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Protocol
 
@@ -23,9 +24,10 @@ from context.wire import decode
 from errors import AnabranchError
 
 _POLL_SECONDS = 0.05
-_LEASE_SECONDS = 30
-"""How long others wait for the one that computes; then they compute too."""
+_LEASE_SECONDS = 30.0
+"""How long others wait for one that computes and has died. It renews its lease while it lives."""
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+_RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
 
 
 class ResultCache(Protocol):
@@ -43,6 +45,10 @@ class ResultCache(Protocol):
         """Whether `holder` is the one to compute the entry, for `_LEASE_SECONDS` or until it releases."""
         ...
 
+    async def renew(self, key: str, holder: str) -> None:
+        """Hold the lease for another `_LEASE_SECONDS`, where it is still the holder's."""
+        ...
+
     async def release(self, key: str, holder: str) -> None:
         """Let another one compute it."""
         ...
@@ -51,9 +57,16 @@ class ResultCache(Protocol):
 class InMemoryResults:
     """Results of this process."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, max_entries: int = 10_000) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        max_entries: int = 10_000,
+        max_bytes: int = 64 * 1024 * 1024,
+    ) -> None:
         self._clock = clock
         self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._size = 0
         self._entries: dict[str, tuple[float, bytes]] = {}
         self._leases: dict[str, tuple[float, str]] = {}
 
@@ -63,11 +76,12 @@ class InMemoryResults:
         return value if until > self._clock() else None
 
     async def put(self, key: str, value: bytes, ttl: timedelta) -> None:
-        """Keep an entry; the oldest one goes when there are too many."""
-        self._entries.pop(key, None)
+        """Keep an entry; the oldest ones go when there are too many, or they are too large together."""
+        self._drop(key)
         self._entries[key] = (self._clock() + ttl.total_seconds(), value)
-        if len(self._entries) > self._max_entries:
-            del self._entries[next(iter(self._entries))]
+        self._size += len(value)
+        while len(self._entries) > self._max_entries or self._size > self._max_bytes:
+            self._drop(next(iter(self._entries)))
 
     async def lease(self, key: str, holder: str) -> bool:
         """The first one gets it."""
@@ -77,10 +91,18 @@ class InMemoryResults:
         self._leases[key] = (self._clock() + _LEASE_SECONDS, holder)
         return True
 
+    async def renew(self, key: str, holder: str) -> None:
+        """Only its holder renews it."""
+        if self._leases.get(key, (0.0, ""))[1] == holder:
+            self._leases[key] = (self._clock() + _LEASE_SECONDS, holder)
+
     async def release(self, key: str, holder: str) -> None:
         """Only its holder releases it."""
         if self._leases.get(key, (0.0, ""))[1] == holder:
             del self._leases[key]
+
+    def _drop(self, key: str) -> None:
+        self._size -= len(self._entries.pop(key, (0.0, b""))[1])
 
 
 class RedisResults:
@@ -89,6 +111,7 @@ class RedisResults:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._release = redis.register_script(_RELEASE)
+        self._renew = redis.register_script(_RENEW)
 
     async def get(self, key: str) -> bytes | None:
         """One GET."""
@@ -101,7 +124,11 @@ class RedisResults:
 
     async def lease(self, key: str, holder: str) -> bool:
         """SET if there is none."""
-        return bool(await self._redis.set(_name(key, "lease"), holder, nx=True, ex=_LEASE_SECONDS))
+        return bool(await self._redis.set(_name(key, "lease"), holder, nx=True, px=_lease_milliseconds()))
+
+    async def renew(self, key: str, holder: str) -> None:
+        """Move its end if it is still the holder's."""
+        await self._renew(keys=[_name(key, "lease")], args=[holder, _lease_milliseconds()])
 
     async def release(self, key: str, holder: str) -> None:
         """Delete the lease if it is still the holder's."""
@@ -125,18 +152,15 @@ class NodeResults:
             return await compute(), False
         if found is not None:
             return found, True
-        try:
+        async with self._holding(key, holder):
             changes = await compute()
             await self._keep(key, changes, ttl)
-        finally:
-            await self._let_go(key, holder)
         return changes, False
 
     async def _found_or_leased(self, key: str, holder: str) -> ChangeSet | None:
         """The entry; None when it is for this caller to compute it."""
-        patience = time.monotonic() + _LEASE_SECONDS
         while True:
-            if (changes := await self._found(key)) is not None or time.monotonic() > patience:
+            if (changes := await self._found(key)) is not None:
                 return changes
             if await self._cache.lease(key, holder):
                 # Another one may have kept its result and let go since the look above.
@@ -144,6 +168,22 @@ class NodeResults:
                     await self._let_go(key, holder)
                 return changes
             await asyncio.sleep(_POLL_SECONDS)
+
+    @asynccontextmanager
+    async def _holding(self, key: str, holder: str) -> AsyncIterator[None]:
+        """Keep the lease while the block runs, however long that takes, and let go of it then."""
+        renewing = asyncio.create_task(self._renew_again_and_again(key, holder))
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await self._let_go(key, holder)
+
+    async def _renew_again_and_again(self, key: str, holder: str) -> None:
+        while True:
+            await asyncio.sleep(_LEASE_SECONDS / 3)
+            with suppress(RedisError):
+                await self._cache.renew(key, holder)
 
     async def _found(self, key: str) -> ChangeSet | None:
         packed = await self._cache.get(key)
@@ -174,6 +214,10 @@ def _unpacked(packed: bytes) -> ChangeSet | None:
         return ChangeSet.from_wire(decode(packed))
     except AnabranchError:
         return None
+
+
+def _lease_milliseconds() -> int:
+    return int(_LEASE_SECONDS * 1000)
 
 
 def _name(key: str, part: str) -> str:

@@ -11,6 +11,7 @@ import msgpack
 import pytest
 from redis.asyncio import Redis
 
+from activities import node_cache
 from activities.node_cache import InMemoryResults, NodeResults, RedisResults, ResultCache
 from context.changes import ChangeSet
 from errors import Unavailable
@@ -112,3 +113,33 @@ async def test_a_cache_that_is_down_costs_only_the_reuse():
     assert (await results.through("k", TTL, work))[1] is False
     assert work.times == 1
     await redis.aclose()
+
+
+async def test_a_result_that_takes_longer_than_a_lease_is_computed_once(
+    cache: ResultCache, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(node_cache, "_LEASE_SECONDS", 0.3)
+    work, key = Work(1.0), uuid.uuid4().hex
+    answers = await asyncio.gather(*(NodeResults(cache).through(key, TTL, work) for _ in range(10)))
+    assert work.times == 1
+    assert sorted(reused for _, reused in answers) == [False] + [True] * 9
+
+
+async def test_one_of_those_who_wait_takes_over_from_a_worker_that_died(
+    cache: ResultCache, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(node_cache, "_LEASE_SECONDS", 0.3)
+    work, key = Work(0.5), uuid.uuid4().hex
+    assert await cache.lease(key, "a worker that is killed")
+    answers = await asyncio.gather(*(NodeResults(cache).through(key, TTL, work) for _ in range(10)))
+    assert work.times == 1
+    assert sorted(reused for _, reused in answers) == [False] + [True] * 9
+
+
+async def test_results_of_one_process_are_bounded_by_their_size():
+    results = InMemoryResults(max_bytes=1000)
+    for number in range(20):
+        await results.put(f"k{number}", bytes(100), TTL)
+    await results.put("k19", bytes(200), TTL)
+    kept = [number for number in range(20) if await results.get(f"k{number}") is not None]
+    assert kept == list(range(11, 20))

@@ -1,0 +1,62 @@
+"""What stands around a node: one worker's guards on a real Valkey, with fewer connections than nodes that run."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+from pydantic import TypeAdapter
+
+from activities.guards import Guards
+from context.changes import ChangeSet
+from context.distributed import DistributedContext
+from errors import Unavailable
+from graph.model import Node
+from transport.node_io import NodeTask, RunInfo
+
+BODY = {"type": "rule", "rules": [{"then": {"rate": 1}}]}
+
+
+@pytest.fixture
+async def guards(valkey_url: str) -> AsyncIterator[Guards]:
+    opened = Guards.from_url(valkey_url, 4)
+    yield opened
+    await opened.aclose()
+
+
+def task_of(node: dict[str, object]) -> tuple[NodeTask, Node]:
+    context = DistributedContext("s", {})
+    task = NodeTask("fetch", dict(node), context, RunInfo("r", "s", "rates", ""), "k")  # type: ignore[arg-type]
+    return task, TypeAdapter[Node](Node).validate_python(node)
+
+
+async def test_more_callers_than_connections_compute_a_cached_node_once(guards: Guards):
+    task, node = task_of({**BODY, "cache": {"key": uuid.uuid4().hex, "ttl": "5s"}})
+    times = 0
+
+    async def compute() -> ChangeSet:
+        nonlocal times
+        times += 1
+        await asyncio.sleep(0.2)
+        return ChangeSet(base_version=1, set={("rate",): times}, by="fetch")
+
+    answers = await asyncio.gather(*(guards.around(task, node, compute) for _ in range(40)))
+    assert times == 1
+    assert {each.set[("rate",)] for each in answers} == {1}
+
+
+async def test_more_callers_than_connections_open_the_breaker_that_all_workers_see(guards: Guards, valkey_url: str):
+    name = uuid.uuid4().hex
+    task, node = task_of({**BODY, "circuit_breaker": {"name": name, "failures": 40, "window": "1m", "reset": "1m"}})
+
+    async def fail() -> ChangeSet:
+        raise Unavailable("down")
+
+    outcomes = await asyncio.gather(*(guards.around(task, node, fail) for _ in range(40)), return_exceptions=True)
+    assert {type(each) for each in outcomes} == {Unavailable}
+    other = Guards.from_url(valkey_url, 4)
+    with pytest.raises(Unavailable, match=f"the circuit breaker '{name}' is open"):
+        await other.around(task, node, fail)
+    await other.aclose()
