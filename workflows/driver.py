@@ -285,11 +285,26 @@ class GraphRun:
         result: ChangeSet | Json
         if runs_locally(node, defaults) and not isinstance(node, ActivityNode):
             options |= local_options(node, defaults, undo=command.undo, deadline=command.deadline)
-            result = await workflow.execute_local_activity(f"{command.address} ({node.type})", **options)
-            return result
+            options["result_type"] = RawValue
+            return await self._local(f"{command.address} ({node.type})", options)
         options |= remote_options(node, defaults, undo=command.undo, deadline=command.deadline)
         result = await self._remote(name, options)
         return result
+
+    async def _local(self, name: str, options: dict[str, Any]) -> ChangeSet:
+        """The change set of a local activity. Raises NeverScheduled where it did not come to its turn."""
+        begun = False
+        try:
+            async with self._outflow.local_passage() as note:
+                begun = True
+                result: RawValue = await workflow.execute_local_activity(name, **options)
+                note(len(result.payload.data))
+        except asyncio.CancelledError:
+            if begun:
+                raise
+            raise NeverScheduled from None
+        changes: ChangeSet = workflow.payload_converter().from_payload(result.payload, ChangeSet)
+        return changes
 
     async def _remote(self, name: str, options: dict[str, Any]) -> Any:
         """The result of an activity on a worker. Raises NeverScheduled where the server never heard of it."""
@@ -324,9 +339,15 @@ class GraphRun:
     async def _child(self, command: StartChild) -> Json:
         assert self.pinned is not None  # noqa: S101 - loaded before anything runs
         node = command.planned.node
+        given = [dict(command.data), {"pinned": self.pinned.child(command.graph).to_wire()}]
+        payloads = workflow.payload_converter().to_payloads(given)
+        try:
+            await self._outflow.child_passage(sum(len(payload.data) for payload in payloads))
+        except asyncio.CancelledError:
+            raise NeverScheduled from None
         result: dict[str, Json] = await workflow.execute_child_workflow(
             command.graph,
-            args=[dict(command.data), {"pinned": self.pinned.child(command.graph).to_wire()}],
+            args=[RawValue(payload) for payload in payloads],
             id=f"{self.info.workflow_id}/{command.address}",
             task_queue=node.task_queue,
             static_summary=command.address,

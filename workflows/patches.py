@@ -10,3 +10,6 @@ DRAINS_FOR_A_WHILE: Final = "a-run-drains-for-a-while"
 """Before it, a run that was to continue as new started nothing until all that ran was done, however long it took."""
 WEIGHS_WHAT_IS_CARRIED: Final = "a-run-weighs-what-it-carries"
 """Before it, a state that was too large was handed on anyway, and the workflow task failed for ever."""
+SPREADS_OVER_TASKS: Final = "local-nodes-and-children-are-spread-over-tasks"
+"""Before it, all local nodes and children that were ready went into one workflow task, with whatever followed them; the
+server ends a run that sends too much at once."""

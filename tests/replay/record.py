@@ -161,6 +161,19 @@ async def heavy(served: Served) -> Handle:
     return await served.start(chain(loop={"type": "while", "while": "index < 8", "body": {"nodes": {"b": step}}}))
 
 
+async def wide(served: Served) -> Handle:
+    """More local results and children than one workflow task takes."""
+    served.write("inner", yaml.safe_dump({"name": "inner", **chain(d=put(done=True))}))
+    fill = leaf("fill", args={"key": "k", "size": 40000}, local=True)
+    child = {"type": "graph", "graph": "inner", "mode": "child_workflow", "input": {"text": "{{ text }}"}}
+    each = {"type": "foreach", "max_concurrency": 60, "collect": {"into": "n", "value": "index"}}
+    graph = chain(
+        results={**each, "items": "items", "body": {"nodes": {"fill": fill}}},
+        children={**each, "items": "[1, 2, 3, 4, 5]", "body": {"nodes": {"child": child}}},
+    )
+    return await served.start(graph, {"text": "x" * 600_000, "items": list(range(60))})
+
+
 PLAYS: dict[str, Play] = {
     "chain": order,
     "diamond_with_conflicts": diamond_with_conflicts,
@@ -177,6 +190,8 @@ PLAYS: dict[str, Play] = {
     "drained_before": drained,
     "heavy": heavy,
     "heavy_before": heavy,
+    "wide": wide,
+    "wide_before": wide,
 }
 IMPATIENT = (drained, heavy)
 """Plays for a server that suggests to continue as new after a few events; the first run is recorded."""
