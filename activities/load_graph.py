@@ -1,6 +1,7 @@
 """`load_graph`: the definition that a run pins, by name from the worker's folder, or sent inline by the starter.
 
-A file is read anew when it, or any file that a graph may take in, has changed; runs in flight keep what they pinned.
+A file is read anew when it, or any file that a graph may take in, has changed (it is looked at four times a second at
+most); runs in flight keep what they pinned.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from temporalio import activity
 
@@ -23,8 +26,17 @@ from graph.model import Graph
 from transport.node_io import GraphRequest, PinnedGraph
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}", re.ASCII)
+_FRESH_SECONDS = 0.25
 _SUFFIXES = frozenset({".yaml", ".yml", ".json", ".grl"})
 _Signature = tuple[tuple[str, int, int], ...]
+
+
+class _Found(NamedTuple):
+    """A graph, the state of the files that it was made of, and when they were looked at (monotonic seconds)."""
+
+    pinned: PinnedGraph
+    signature: _Signature
+    looked: float
 
 
 class GraphLoader:
@@ -33,13 +45,16 @@ class GraphLoader:
     def __init__(self, folder: Path, default: ConflictResolution = ConflictResolution.LAST_WRITE_WINS) -> None:
         self._folder = folder
         self._default = default
-        self._cache: dict[str, tuple[_Signature, PinnedGraph]] = {}
+        self._cache: dict[str, _Found] = {}
         self._inline = lru_cache(maxsize=64)(self._load_inline)
 
     @activity.defn
     async def load_graph(self, request: GraphRequest) -> PinnedGraph:
         """Find, check and pin a graph; every problem of it is named at once."""
         with as_application_errors():
+            found = None if request.name is None or request.inline is not None else self._cache.get(request.name)
+            if found is not None and time.monotonic() - found.looked < _FRESH_SECONDS:
+                return found.pinned
             return await asyncio.to_thread(self.load, request)
 
     def load(self, request: GraphRequest) -> PinnedGraph:
@@ -53,13 +68,12 @@ class GraphLoader:
         return self._by_name(request.name)
 
     def _by_name(self, name: str) -> PinnedGraph:
-        signature = _signature(self._folder)
-        cached = self._cache.get(name)
-        if cached is not None and cached[0] == signature:
-            return cached[1]
-        pinned = self._pinned(find_graph(self._folder, name))
-        self._cache[name] = (signature, pinned)
-        return pinned
+        looked, signature = time.monotonic(), _signature(self._folder)
+        found = self._cache.get(name)
+        if found is None or found.signature != signature:
+            found = _Found(self._pinned(find_graph(self._folder, name)), signature, looked)
+        self._cache[name] = found._replace(looked=looked)
+        return found.pinned
 
     def _load_inline(self, text: str, _signature: _Signature) -> PinnedGraph:
         return self._pinned(load_text(text, resolve=lambda name: find_graph(self._folder, name)))

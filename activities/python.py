@@ -17,6 +17,7 @@ import asyncio
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar, cast
 
@@ -87,9 +88,12 @@ class PythonActivity:
         )
 
 
+_signature = lru_cache(maxsize=1024)(inspect.signature)
+
+
 def _check_arguments(name: str, function: Function, arguments: dict[str, Any]) -> None:
     try:
-        inspect.signature(function).bind(None, **arguments)
+        _signature(function).bind(None, **arguments)
     except ValueError:
         return  # some functions of C have no signature; the call itself will tell
     except TypeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,20 @@ def test_an_edited_file_is_picked_up_by_the_next_run(folder: Path) -> None:
     after = loader.load(GraphRequest(name="outer"))
     assert "Good day" in after.graphs["greet"]
     assert after.digest == before.digest
+
+
+async def test_the_files_are_looked_at_four_times_a_second_at_most(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader, request = GraphLoader(folder), GraphRequest(name="outer")
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    before = await loader.load_graph(request)
+    (folder / "greet.yaml").write_text(GREET.replace("Hello", "Good day"))
+    now += 0.24
+    assert await loader.load_graph(request) is before
+    now += 0.02
+    assert "Good day" in (await loader.load_graph(request)).graphs["greet"]
 
 
 def test_a_table_beside_the_graph_that_changed_is_picked_up_too(folder: Path) -> None:
