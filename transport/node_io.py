@@ -6,6 +6,7 @@ Both travel as MessagePack positional arrays (`transport/converter.py`). `to_wir
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -101,10 +102,11 @@ class PinnedGraph:
     definition: str
     graphs: dict[str, str] = field(default_factory=dict)
 
-    def child(self, name: str) -> PinnedGraph:
-        """One of the graphs that it names, with those that this one may name in turn."""
+    def child(self, name: str, reached: Collection[str]) -> PinnedGraph:
+        """One of the graphs that it names, with those of them that are `reached` from there."""
         definition = self.graphs[name]
-        return PinnedGraph(name, hashlib.sha256(definition.encode()).hexdigest(), definition, self.graphs)
+        graphs = {other: text for other, text in self.graphs.items() if other in reached}
+        return PinnedGraph(name, hashlib.sha256(definition.encode()).hexdigest(), definition, graphs)
 
     def to_wire(self) -> list[Any]:
         """As a positional array."""

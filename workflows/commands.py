@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from context.lineage import Line
 from context.union import Conflict
@@ -127,4 +127,6 @@ class Finish:
         return self.failure is not None and self.failure.outcome == "cancelled" and self.failure.node == ""
 
 
-Command = RunNode | StartTimer | AskPerson | AskConflict | StartChild | CancelWork | Finish
+Work: TypeAlias = RunNode | StartTimer | AskPerson | AskConflict | StartChild
+"""What is answered: by a result, a choice or a failure."""
+Command: TypeAlias = Work | CancelWork | Finish

@@ -4,38 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RawValue
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError
 
-from context.changes import ChangeSet
-from context.distributed import ContextMetadata, DistributedContext
 from context.values import Json, Missing, Path
 from errors import AnabranchError
-from graph.model import MAX_SECONDS, ActivityNode, Retry
+from graph.model import MAX_SECONDS, Retry
 from graph.plan import plan_of
-from graph.templates import compile_template
-from transport.node_io import GraphRequest, NodeTask, PinnedGraph, RunInfo
+from transport.node_io import GraphRequest, PinnedGraph, RunInfo
 from workflows import carry, views
 from workflows.carry import dump_choices, load_choices
-from workflows.commands import (
-    AskConflict,
-    AskPerson,
-    CancelWork,
-    Command,
-    Finish,
-    RunNode,
-    StartChild,
-    StartTimer,
-)
-from workflows.failures import NeverScheduled, failure_of, run_error
-from workflows.machine import Machine, iso_time
-from workflows.node_options import local_options, remote_options, retry_policy, runs_locally
-from workflows.outflow import Outflow
+from workflows.commands import AskConflict, AskPerson, CancelWork, Command, Finish, Work
+from workflows.effects import Effects
+from workflows.failures import failure_of, run_error
+from workflows.machine import Machine
+from workflows.node_options import retry_policy
 from workflows.patches import LEFT_UNDONE_FAILS
 from workflows.renewal import Renewal
 from workflows.scope import Status
@@ -54,11 +40,11 @@ class GraphRun:
         self.pinned: PinnedGraph | None = None
         self.info = workflow.info()
         self.created_at = self.now()
-        self._run = RunInfo("", "", "", "")
+        self.run_info = RunInfo("", "", "", "")
         self._done: asyncio.Future[Finish] = asyncio.get_event_loop().create_future()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._aside: set[asyncio.Task[None]] = set()
-        self._outflow = Outflow()
+        self._effects = Effects(self)
         self._renewal = Renewal(self)
         self.sharing: Sharing | None = None
         self._telling = False
@@ -104,8 +90,8 @@ class GraphRun:
     def _prepare(self, pinned: PinnedGraph, data: Mapping[str, Json]) -> Machine:
         self.pinned = pinned
         plan = plan_of(pinned.definition, pinned.graphs)
-        self._run = RunInfo(self.info.first_execution_run_id, self.info.workflow_id, plan.graph.name, "")
-        self.machine = Machine(plan, data, run=self._run.root())
+        self.run_info = RunInfo(self.info.first_execution_run_id, self.info.workflow_id, plan.graph.name, "")
+        self.machine = Machine(plan, data, run=self.run_info.root())
         if plan.graph.share is not None:
             self.sharing = Sharing(plan.graph.share, self.info.workflow_id, self.created_at)
         return self.machine
@@ -188,7 +174,7 @@ class GraphRun:
                     asyncio.get_event_loop().call_soon(task.cancel)
             else:
                 if isinstance(command, AskPerson | AskConflict):
-                    self._ask(command)
+                    self._effects.ask(command)
                 self._tasks[command.address] = asyncio.create_task(self._carry_out(self.machine, command))
         if self.sharing is not None:
             self.sharing.changed(self.machine.trail.count, self.machine.branches.now)
@@ -227,12 +213,10 @@ class GraphRun:
             raise
         return pinned
 
-    async def _carry_out(
-        self, machine: Machine, command: RunNode | StartTimer | AskPerson | AskConflict | StartChild
-    ) -> None:
+    async def _carry_out(self, machine: Machine, command: Work) -> None:
         try:
             try:
-                result = await self._effect(command)
+                result = await self._effects.of(command)
             except (Exception, asyncio.CancelledError) as error:
                 commands = machine.failed(command.address, failure_of(error, command.address), self.now())
             else:
@@ -260,124 +244,3 @@ class GraphRun:
         """A fault of ours must fail the workflow task, not vanish with an asyncio task."""
         if not self._done.done():
             self._done.set_exception(error)
-
-    def _effect(self, command: RunNode | StartTimer | AskPerson | AskConflict | StartChild) -> Coroutine[Any, Any, Any]:
-        if isinstance(command, RunNode):
-            return self._activity(command)
-        if isinstance(command, StartTimer):
-            return workflow.sleep(command.seconds, summary=command.address)
-        if isinstance(command, StartChild):
-            return self._child(command)
-        return self._answer(command)
-
-    async def _activity(self, command: RunNode) -> ChangeSet | Json:
-        planned, node = command.planned, command.planned.node
-        assert self.machine is not None  # noqa: S101 - only the machine commands
-        defaults = self.machine.plan.graph.defaults
-        if isinstance(node, ActivityNode):
-            args = compile_template(_plain(node.args), planned.roots).render(command.line.data, command.roots)
-            options: dict[str, Any] = {"args": args if isinstance(args, list) else [args]}
-            name = node.activity
-        else:
-            options = {"args": [self._task(command)], "result_type": ChangeSet}
-            name = node.type
-        options |= {"activity_id": command.address, "summary": command.address}
-        result: ChangeSet | Json
-        if runs_locally(node, defaults) and not isinstance(node, ActivityNode):
-            options |= local_options(node, defaults, undo=command.undo, deadline=command.deadline)
-            options["result_type"] = RawValue
-            return await self._local(f"{command.address} ({node.type})", options)
-        options |= remote_options(node, defaults, undo=command.undo, deadline=command.deadline)
-        result = await self._remote(name, options)
-        return result
-
-    async def _local(self, name: str, options: dict[str, Any]) -> ChangeSet:
-        """The change set of a local activity. Raises NeverScheduled where it did not come to its turn."""
-        begun = False
-        try:
-            async with self._outflow.local_passage() as note:
-                begun = True
-                result: RawValue = await workflow.execute_local_activity(name, **options)
-                note(len(result.payload.data))
-        except asyncio.CancelledError:
-            if begun:
-                raise
-            raise NeverScheduled from None
-        changes: ChangeSet = workflow.payload_converter().from_payload(result.payload, ChangeSet)
-        return changes
-
-    async def _remote(self, name: str, options: dict[str, Any]) -> Any:
-        """The result of an activity on a worker. Raises NeverScheduled where the server never heard of it."""
-        payloads = workflow.payload_converter().to_payloads(options["args"])
-        scheduled_at: int | None = None
-        try:
-            async with self._outflow.passage(sum(len(payload.data) for payload in payloads)):
-                scheduled_at = self.info.get_current_history_length()
-                encoded = {**options, "args": [RawValue(payload) for payload in payloads]}
-                return await workflow.execute_activity(name, **encoded)
-        except (ActivityError, asyncio.CancelledError) as error:
-            # In the task that was to schedule it; in a later one it may even have completed.
-            if is_cancelled_exception(error) and scheduled_at in {None, self.info.get_current_history_length()}:
-                raise NeverScheduled from None
-            raise
-
-    def _task(self, command: RunNode) -> NodeTask:
-        planned, line, now = command.planned, command.line, self.now()
-        reads = planned.reads
-        data = line.data if reads is None else {key: line.data[key] for key in reads if key in line.data}
-        metadata = ContextMetadata(created_at=self.created_at, updated_at=now, version=line.version)
-        return NodeTask(
-            address=command.address,
-            node=planned.wire,
-            context=DistributedContext(self.info.workflow_id, data=data, metadata=metadata),
-            run=replace(self._run, time=iso_time(now)),
-            key=command.key,
-            reads=reads,
-            roots={name: value for name, value in command.roots.items() if name != "run"},
-        )
-
-    async def _child(self, command: StartChild) -> Json:
-        assert self.pinned is not None  # noqa: S101 - loaded before anything runs
-        node = command.planned.node
-        given = [dict(command.data), {"pinned": self.pinned.child(command.graph).to_wire()}]
-        payloads = workflow.payload_converter().to_payloads(given)
-        try:
-            await self._outflow.child_passage(sum(len(payload.data) for payload in payloads))
-        except asyncio.CancelledError:
-            raise NeverScheduled from None
-        result: dict[str, Json] = await workflow.execute_child_workflow(
-            command.graph,
-            args=[RawValue(payload) for payload in payloads],
-            id=f"{self.info.workflow_id}/{command.address}",
-            task_queue=node.task_queue,
-            static_summary=command.address,
-            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-            cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
-        )
-        return result["data"]
-
-    def _ask(self, command: AskPerson | AskConflict) -> None:
-        """From now on, in this very workflow task, updates may answer."""
-        self.answers[command.address] = asyncio.get_event_loop().create_future()
-        if isinstance(command, AskPerson):
-            self.asked[command.address] = command
-
-    async def _answer(self, command: AskPerson | AskConflict) -> Any:
-        answer = self.answers[command.address]
-        # Always a timer: the timeline shows it, and a workflow task without any command would be replayed together with
-        # the update that follows it, which then finds nothing to answer.
-        timeout = timedelta(seconds=MAX_SECONDS if command.timeout is None else command.timeout)
-        try:
-            await workflow.wait_condition(answer.done, timeout=timeout, timeout_summary=command.address)
-        except TimeoutError:
-            if not answer.done():  # in the very task in which the time was up, an answer was accepted
-                raise
-        finally:
-            del self.answers[command.address]
-            self.asked.pop(command.address, None)
-            self.choices.pop(command.address, None)
-        return answer.result()
-
-
-def _plain(args: tuple[Json, ...] | dict[str, Json]) -> Json:
-    return list(args) if isinstance(args, tuple) else args

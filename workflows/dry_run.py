@@ -21,16 +21,15 @@ from workflows.commands import (
     Command,
     Failure,
     Finish,
-    RunNode,
-    StartChild,
-    StartTimer,
+    Work,
 )
 from workflows.machine import Machine
+
+__all__ = ["Answer", "AnswerOf", "Chosen", "Done", "DryRun", "Failed", "Step", "Work", "drive"]
 
 MAX_STEPS = 100_000
 LAST_MOMENT = 253_402_300_799_000
 """The end of the year 9999, in Unix milliseconds: no later time can be written."""
-Work: TypeAlias = RunNode | StartTimer | AskPerson | AskConflict | StartChild
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,27 @@ async def test_a_child_runs_the_graphs_that_its_parent_pinned(served: Served):
     assert (inner.workflow_type, inner.status) == ("inmost", WorkflowExecutionStatus.COMPLETED)
 
 
+async def test_a_child_is_given_its_graph_and_those_that_it_leads_to_and_no_others(served: Served):
+    for name in ("inmost", "body", "other", "beside"):
+        save(served, name, chain(a=put(x=1)))
+    each = {"type": "foreach", "items": "[1]", "body": {"graph": "body"}}
+    save(served, "deep", chain(each=each, inner=child("inmost")))
+    save(served, "middle", chain(deep={"type": "graph", "graph": "deep"}))
+    handle = await served.start(chain(outer=child("middle"), other=child("other"), beside=child("beside")))
+    await asyncio.wait_for(handle.result(), 30)
+
+    async def given_to(address: str) -> list[str]:
+        first, *_ = await events(child_of(served, handle, address))
+        payloads = first.workflow_execution_started_event_attributes.input.payloads
+        _, more = await served.client.data_converter.decode(payloads)
+        name, _, _, graphs = more["pinned"]
+        return [name, *sorted(graphs)]
+
+    assert await given_to("outer") == ["middle", "body", "deep", "inmost"]
+    assert await given_to("other") == ["other"]
+    assert await given_to("outer/deep/inner") == ["inmost"]
+
+
 async def test_nobody_but_a_parent_can_pin_a_definition(served: Served):
     error = await error_of(await served.start_type("g", {}, {"pinned": ["g", "", "{}", {}]}))
     assert (error.type, error.message) == ("INPUT_INVALID", "a graph takes one JSON object: the context's data")
