@@ -23,6 +23,8 @@ from events.source import Delivery, Source
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 10.0
 _REFUSED: Final = frozenset({RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.OUT_OF_RANGE})
+_TOO_LARGE: Final = "larger than max"
+"""How gRPC's servers speak of a message over 4 MiB, with the status that otherwise asks for patience."""
 
 log = structlog.get_logger("anabranch.events")
 
@@ -168,7 +170,7 @@ class Consumer:
         except WorkflowAlreadyStartedError:
             self.counts.repeated += 1
         except RPCError as error:
-            if error.status in _REFUSED:
+            if error.status in _REFUSED or _TOO_LARGE in error.message:
                 raise InputError(f"Temporal refuses the run: {error.message}", place=event.id[:64]) from error
             raise Unavailable(f"Temporal does not start the run: {error.message}") from error
 

@@ -6,7 +6,7 @@ still to be published, however often the process that consumes and publishes die
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -55,7 +55,10 @@ class EventRun:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What the activity `publish_event` publishes; with a `code`, a dead letter."""
+    """What the activity `publish_event` publishes; with a `code`, a dead letter.
+
+    `context` is what is published: the one in `run` is without its data, for two may be more than an activity takes.
+    """
 
     topic: str
     run: EventRun
@@ -96,10 +99,9 @@ class EventWorkflow:
         if event.results is None:
             return EventOutcome(run_id(event.graph, event.event_id), "completed", None)
         try:
-            await _publish(Publication(event.results, event, _after(event, result)))
+            await _publish(Publication(event.results, _without_data(event), _after(event, result)))
         except ActivityError as error:
-            code, reason = _why(error)
-            return await self._bury(event, Publication(event.failures, event, event.context, code, reason))
+            return await self._bury(event, _letter(event, error))
         return EventOutcome(run_id(event.graph, event.event_id), "completed", event.results)
 
     async def _result(self, event: EventRun) -> dict[str, Any] | Publication:
@@ -114,8 +116,7 @@ class EventWorkflow:
                 static_summary=f"event {event.event_id}",
             )
         except FailureError as error:
-            code, reason = _why(error)
-            return Publication(event.failures, event, event.context, code, reason)
+            return _letter(event, error)
         return result
 
     async def _bury(self, event: EventRun, letter: Publication) -> EventOutcome:
@@ -145,6 +146,15 @@ def _after(event: EventRun, result: dict[str, Any]) -> EventContext:
         modified_by=event.graph,
         tags=before.tags,
     )
+
+
+def _letter(event: EventRun, error: FailureError) -> Publication:
+    code, reason = _why(error)
+    return Publication(event.failures, _without_data(event), event.context, code, reason)
+
+
+def _without_data(event: EventRun) -> EventRun:
+    return replace(event, context=replace(event.context, data={}))
 
 
 def _why(error: FailureError) -> tuple[str, str]:

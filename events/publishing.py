@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, cast
 
 from temporalio import activity
@@ -24,6 +25,7 @@ SOURCE: Final = "Anabranch-Source"
 CODE: Final = "Anabranch-Error-Code"
 REASON: Final = "Anabranch-Error-Reason"
 BODY_LEFT_OUT: Final = "Anabranch-Body-Left-Out"
+_OWN: Final = frozenset({EVENT_ID, SESSION_ID, VERSION, GRAPH, RUN, SOURCE, CODE, REASON, BODY_LEFT_OUT})
 _LONGEST_REASON: Final = 1000
 
 
@@ -52,11 +54,15 @@ class Publisher:
         await self._bury(Outgoing(topic, message.body, f"dead/{graph}:{message.position}", message.position, headers))
 
     async def _bury(self, letter: Outgoing) -> None:
+        headers = {**letter.headers, BODY_LEFT_OUT: f"{len(letter.body)} bytes"}
         try:
             await self._sink.publish(letter)
         except SizeLimitExceeded:
-            headers = {**letter.headers, BODY_LEFT_OUT: f"{len(letter.body)} bytes"}
-            await self._sink.publish(Outgoing(letter.topic, b"", letter.id, letter.key, headers))
+            try:
+                await self._sink.publish(replace(letter, body=b"", headers=headers))
+            except SizeLimitExceeded:  # the message's own headers are as large as the broker allows
+                own = {name: value for name, value in headers.items() if name in _OWN}
+                await self._sink.publish(replace(letter, body=b"", headers=own))
 
     def _outgoing(self, publication: Publication) -> Outgoing:
         run, context = publication.run, _context(publication.context)
