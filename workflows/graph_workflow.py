@@ -21,7 +21,7 @@ class GraphWorkflow(Messages):
     """Run a graph that the input names or holds: `{"graph": name or definition, "data": {…}}`."""
 
     @workflow.run
-    async def run(self, *args: Json) -> dict[str, Json]:
+    async def run(self, *args: Any) -> dict[str, Any]:
         """Returns `{session_id, status, version, data}`."""
         if (carried := _carried(args)) is not None:
             return await self.run_of_graph.go_on(carried)
@@ -39,7 +39,7 @@ class DynamicGraphWorkflow(Messages):
     """
 
     @workflow.run
-    async def run(self, args: collections.abc.Sequence[RawValue]) -> dict[str, Json]:
+    async def run(self, args: collections.abc.Sequence[RawValue]) -> dict[str, Any]:
         """Returns `{session_id, status, version, data}`."""
         values = [_decoded(arg) for arg in args]
         if (carried := _carried(values)) is not None:

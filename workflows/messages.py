@@ -1,4 +1,7 @@
-"""The queries, updates and signals that every graph workflow understands. All of them take and give plain JSON."""
+"""The queries, updates and signals that every graph workflow understands. All of them take and give plain JSON.
+
+Their hints say `Any`: by them the SDK converts what a typed client gets, and it cannot resolve the recursive `Json`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from typing import Any
 
 from temporalio import workflow
 
-from context.values import Json
 from workflows import operations, updates, views
 from workflows.driver import GraphRun
 from workflows.machine import Machine
@@ -24,17 +26,17 @@ class Messages:
         return self.run_of_graph.machine
 
     @workflow.query
-    def context(self) -> dict[str, Json]:
+    def context(self) -> dict[str, Any]:
         """The context's data now, its version, and the `number` that `write_context` takes as base_version."""
         return {} if self._machine is None else views.context(self._machine, self.run_of_graph.info.workflow_id)
 
     @workflow.query
-    def status(self) -> dict[str, Json]:
+    def status(self) -> dict[str, Any]:
         """The state of every node."""
         return {"status": "loading"} if self._machine is None else views.status(self._machine)
 
     @workflow.query
-    def history(self) -> list[Json]:
+    def history(self) -> list[Any]:
         """Versions and merges: who changed what, when, and on top of what."""
         return [] if self._machine is None else views.history(self._machine)
 
@@ -54,7 +56,7 @@ class Messages:
         self.run_of_graph.hold(held=False)
 
     @workflow.update
-    async def resolve_conflict(self, request: dict[str, Any]) -> dict[str, Json]:
+    async def resolve_conflict(self, request: dict[str, Any]) -> dict[str, Any]:
         """Settle a conflict: `{node, path, choose: writer or index}`, or `value`, or `remove: true`."""
         return await operations.resolve_conflict(self.run_of_graph, request)
 
@@ -64,7 +66,7 @@ class Messages:
             checked(lambda: updates.conflict_choice(self.run_of_graph, machine, request))
 
     @workflow.update
-    async def complete_task(self, request: dict[str, Any]) -> dict[str, Json]:
+    async def complete_task(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer an `approval`: `{node, answer}`."""
         return await operations.complete_task(self.run_of_graph, request)
 
@@ -74,7 +76,7 @@ class Messages:
             checked(lambda: updates.task_answer(self.run_of_graph, request))
 
     @workflow.update
-    async def write_context(self, request: dict[str, Any]) -> dict[str, Json]:
+    async def write_context(self, request: dict[str, Any]) -> dict[str, Any]:
         """Write from outside: `{changes: {path: value}, removed: [path], base_version, by}`."""
         return await operations.write_context(self.run_of_graph, request)
 
@@ -84,17 +86,17 @@ class Messages:
             checked(lambda: updates.outside_write(machine, request))
 
     @workflow.update
-    async def retry_node(self, request: dict[str, Any]) -> dict[str, Json]:
+    async def retry_node(self, request: dict[str, Any]) -> dict[str, Any]:
         """Try a paused node again: `{node, changes, removed, by}`."""
         return await operations.operate(self.run_of_graph, "retry", request)
 
     @workflow.update
-    async def skip_node(self, request: dict[str, Any]) -> dict[str, Json]:
+    async def skip_node(self, request: dict[str, Any]) -> dict[str, Any]:
         """Go on as if a paused node had succeeded and written `changes`: `{node, changes, removed, by}`."""
         return await operations.operate(self.run_of_graph, "skip", request)
 
     @workflow.update
-    async def fail_node(self, request: dict[str, Any]) -> dict[str, Json]:
+    async def fail_node(self, request: dict[str, Any]) -> dict[str, Any]:
         """Let a paused node's failure stand: `{node}`."""
         return await operations.operate(self.run_of_graph, "fail", request)
 

@@ -38,6 +38,7 @@ from tests.integration.graph_kit import (
     worker_for,
 )
 from workflows import outflow
+from workflows.graph_workflow import GraphWorkflow
 
 ONCE = {"retry": {"max_attempts": 1}}
 QUICK = {"retry": {"max_attempts": 3, "initial_interval": "10ms", "backoff": 1}}
@@ -504,6 +505,29 @@ async def test_an_invalid_graph_fails_the_run_with_every_problem(served: Served)
 
 
 # what people see
+
+
+def exactly(value: Any) -> str:
+    """A text that tells 2 from 2.0, and 1 from true."""
+    return json.dumps(value, sort_keys=True)
+
+
+async def test_a_typed_client_gets_numbers_as_they_are(served: Served):
+    """By its type hints, the SDK would make another type of a number that fits into it."""
+    values = {"half": 1.5, "two": 2.0, "whole": 2, "yes": True, "nothing": None, "nested": [{"deep": [2.0, 3]}]}
+    given = {"graph": {"name": "g", **chain(ask={"type": "approval"}, write=put(written=values))}, "data": values}
+    handle = await served.client.start_workflow(
+        GraphWorkflow.run, given, id=served.task_queue, task_queue=served.task_queue
+    )
+    await until_status(handle, "ask", "waiting")
+    await handle.execute_update(GraphWorkflow.complete_task, {"node": "ask", "answer": values})
+    expected = exactly({**values, "written": values})
+    assert exactly((await handle.result())["data"]) == expected
+    assert exactly((await handle.query(GraphWorkflow.context))["data"]) == expected
+    (first, *_) = await handle.query(GraphWorkflow.history)
+    assert exactly(first["set"]) == exactly(values)
+    assert (await handle.query(GraphWorkflow.status))["nodes"]["write"]["status"] == "succeeded"
+    assert "write" in await handle.query(GraphWorkflow.diagram)
 
 
 async def test_queries_tell_context_status_history_and_diagram_during_a_run_and_after_it(served: Served):
