@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from temporalio import activity
 
@@ -12,8 +12,11 @@ from context.cache_strategy import CacheStrategy
 from context.distributed import DistributedContext
 from context.stores.open import open_store
 from context.stores.protocol import ContextStore
-from errors import ConfigurationError
+from errors import ConfigurationError, InputError, Unavailable, VersionMismatch
 from settings import Settings
+
+_ATTEMPTS: Final = 10
+_COPIED: Final = frozenset({CacheStrategy.WRITE_THROUGH, CacheStrategy.WRITE_BEHIND})
 
 
 class ContextSharing:
@@ -30,16 +33,18 @@ class ContextSharing:
             await self.share(context, options)
 
     async def share(self, context: DistributedContext, options: dict[str, Any]) -> None:
-        """As `share_context`, without Temporal. Raises ConfigurationError, Unavailable, SizeLimitExceeded."""
+        """As `share_context`, without Temporal. Raises ConfigurationError, Unavailable, SizeLimitExceeded.
+
+        A newer version of the same run is left as it is: this may be an attempt that has been given up, and was late.
+        """
         strategy = CacheStrategy.parse(options.get("strategy") or self._settings.cache_strategy)
         cache = self._caches.get(strategy) or self._open(strategy)
         ttl = options.get("ttl")
-        if strategy is CacheStrategy.CACHE_ASIDE:
-            await cache.put_store(context, ttl=ttl)
+        await _keep(cache, context, ttl)
+        if strategy in _COPIED and self._settings.cache_url is not None:
+            await cache.put_cache(context, ttl=ttl)
+        else:
             await cache.invalidate(context.session_id)
-            return
-        await cache.put(context, ttl)
-        await cache.flush()
 
     async def aclose(self) -> None:
         """Close the stores."""
@@ -66,3 +71,23 @@ class ContextSharing:
         return open_store(
             url, max_connections=settings.redis_max_connections, max_bytes=settings.max_context_size_bytes
         )
+
+
+async def _keep(cache: DistributedCache, context: DistributedContext, ttl: float | None) -> None:
+    for _ in range(_ATTEMPTS):
+        try:
+            there = await cache.store.load(context.session_id)
+            if there is not None and _is_of_later_in_the_run(there, context):
+                return
+            await cache.put_store(context, ttl, 0 if there is None else there.metadata.version)
+        except VersionMismatch:
+            continue
+        except InputError:  # what is there is damaged, or this context is not to be kept at all
+            await cache.put_store(context, ttl)
+        return
+    raise Unavailable("the stored context changed at every attempt to replace it", place=context.session_id)
+
+
+def _is_of_later_in_the_run(there: DistributedContext, context: DistributedContext) -> bool:
+    stored, published = there.metadata, context.metadata
+    return stored.created_at == published.created_at and stored.version > published.version
