@@ -122,6 +122,7 @@ class Played:
             for scope in self.machine.entered
             for run in scope.nodes.values()
             if run.status not in _NOT_STARTED
+            and (run.status is not Status.CANCELLED or run.started is not None)  # the run was over before its turn
         }
 
     @property
