@@ -58,6 +58,6 @@ class Aborts:
                 self._machine.composites.cancel()
                 self._machine.undo.proceed()
             else:
-                self._machine.fail_node(scope, run, failure)
+                self._machine.outcomes.fail(scope, run, failure)
             return True
         return False

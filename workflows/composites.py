@@ -209,7 +209,7 @@ class Composites:
 
     def _done(self, progress: Progress, changes: ChangeSet) -> None:
         self.close(progress.scope.address(progress.run))
-        self._machine.complete(progress.scope, progress.run, changes)
+        self._machine.outcomes.complete(progress.scope, progress.run, changes)
 
 
 def inside(address: str, owner: str) -> bool:

@@ -15,20 +15,21 @@ from datetime import UTC, datetime
 from context.changes import ChangeSet
 from context.lineage import Line
 from context.resolution import ConflictResolution
-from context.values import Json, Missing, Path, check_value
+from context.values import Json, Missing, Path
 from errors import AnabranchError
 from graph.expressions import evaluate_condition
-from graph.model import ForeachNode, GraphNode, WaitNode, WhileNode
+from graph.model import ForeachNode, GraphNode, WhileNode
 from graph.plan import Plan, PlanEdge
 from workflows.aborts import Aborts
 from workflows.branches import Branches
 from workflows.commands import AskPerson, Command, Failure, Finish, StartTimer
-from workflows.composites import Composites, mapped_output
-from workflows.input import check_input, check_schema
+from workflows.composites import Composites
+from workflows.input import check_input
 from workflows.leaves import command_of
 from workflows.operator import Operator
+from workflows.outcomes import Outcomes
 from workflows.saga import Ancestry
-from workflows.scope import CLOSED, END, NodeRun, Scope, Status, entered_by
+from workflows.scope import END, NodeRun, Scope, Status, entered_by
 from workflows.size import ContextSize
 from workflows.trail import Trail
 from workflows.undo import Undo
@@ -58,6 +59,7 @@ class Machine:
         self.composites = Composites(self)
         self.aborts = Aborts(self)
         self.operator = Operator(self)
+        self.outcomes = Outcomes(self)
         self.held = False
         """Start nothing new (signals `pause` and `resume`)."""
         self.draining = False
@@ -101,7 +103,7 @@ class Machine:
         if self.undo.owns(address):
             self.undo.succeeded(address, result)
         elif (found := self.work.pop(address, None)) is not None:
-            self.guarded(*found, lambda scope, run: self._answered(scope, run, result))
+            self.guarded(*found, lambda scope, run: self.outcomes.answered(scope, run, result))
         return self.drain()
 
     def failed(self, address: str, failure: Failure, at: int) -> list[Command]:
@@ -112,7 +114,7 @@ class Machine:
         elif (found := self.work.pop(address, None)) is not None:
             conflicts = self.branches.open.pop(address, ())
             late = bool(conflicts) and failure.outcome == "timeout"
-            self.fail_node(*found, self.branches.timed_out(address, conflicts) if late else failure)
+            self.outcomes.fail(*found, self.branches.timed_out(address, conflicts) if late else failure)
         return self.drain()
 
     def choose(self, address: str, choices: Mapping[Path, Json | Missing], at: int) -> list[Command]:
@@ -186,42 +188,6 @@ class Machine:
             found.append(Ancestry(scope.name, scope.turn, scope.writer(run), seen))
         return tuple(reversed(found))
 
-    def complete(self, scope: Scope, run: NodeRun, changes: ChangeSet) -> None:
-        """The node succeeded with these changes."""
-        address, before = scope.address(run), run.line or scope.base
-        line, refined = before.advance(changes, writer=scope.writer(run), by=address, at=self.at)
-        self.undo.step_succeeded(address, run.planned, line)
-        if refined:
-            check_schema(scope.plan, line.data, address)
-            self.size.add(refined)
-            self.size.check(line.data, address)
-            record = self.trail.record
-            number = record(
-                "node", line, refined, by=address, at=self.at, parents=run.versions, conflicts=run.conflicts
-            )
-            run.versions = (number,)
-            self.branches.note(scope, scope.writer(run), number)
-        run.line, run.ended = line, self.at
-        routes = self._routes(scope, run, "success")
-        scope.close(run, Status.SUCCEEDED)
-        self._settle(scope, routes)
-
-    def fail_node(self, scope: Scope, run: NodeRun, failure: Failure) -> None:
-        """The node failed for good: take its failure edges, or do what its `on_failure` says."""
-        address = scope.address(run)
-        run.failure = failure = failure if failure.node else replace(failure, node=address)
-        before = run.line or self.branches.by_last_write(scope, run)
-        # What stands behind it, on a failure edge, stands on it: it may have happened.
-        line, _ = before.advance(_NOTHING, writer=scope.writer(run), by=address, at=self.at)
-        run.line, run.ended = line, self.at
-        self.composites.close(address)
-        self.undo.step_failed(address, run.planned, failure, run.line)
-        if run.planned.node.on_failure == "pause" and not self.aborts.cover(address):
-            scope.mark(run, Status.PAUSED)
-            self.paused[address] = (scope, run)
-        else:
-            self.close_failed(scope, run)
-
     def finish(self, finish: Finish) -> None:
         """The run is over."""
         self.finished = finish
@@ -258,7 +224,7 @@ class Machine:
             if address in self.composites.under_way:
                 self.aborts.begin(address, scope, run, failure)
             else:
-                self.fail_node(scope, run, failure)
+                self.outcomes.fail(scope, run, failure)
 
     def _go_on_with_bodies(self) -> None:
         for address, progress in list(self.composites.under_way.items()):
@@ -296,7 +262,7 @@ class Machine:
         condition = run.planned.condition
         roots = self.roots(scope, run)
         if condition is not None and not evaluate_condition(condition, run.line.data, roots):
-            self._settle(scope, scope.skip(run))
+            self.settle(scope, scope.skip(run))
             return
         scope.follow(run)
         run.started = self.at
@@ -312,16 +278,6 @@ class Machine:
         line, roots, key = run.line or scope.base, self.roots(scope, run), self._key(scope, run)
         return command_of(scope.address(run), run.planned, line, roots, key=key, at=at)
 
-    def _answered(self, scope: Scope, run: NodeRun, result: ChangeSet | Json) -> None:
-        line = run.line or scope.base
-        self.undo.step_succeeded(scope.address(run), run.planned, line)  # whatever its result is, it has happened
-        if isinstance(run.planned.node, WaitNode):
-            result = _NOTHING
-        elif not isinstance(result, ChangeSet):
-            check_value(result)
-            result = mapped_output(run.planned, result, line, self.roots(scope, run))
-        self.complete(scope, run, result)
-
     def _end(self, scope: Scope, line: Line) -> None:
         scope.end.status = Status.SUCCEEDED
         if scope.prefix:
@@ -330,47 +286,11 @@ class Machine:
         else:
             self.finish(Finish(line))
 
-    def _settle(self, scope: Scope, edges: list[tuple[PlanEdge, bool]]) -> None:
+    def settle(self, scope: Scope, edges: list[tuple[PlanEdge, bool]]) -> None:
+        """Edges are taken or dead: start what may start then, the end of the scope too."""
         self._queue(scope, scope.settle(edges))
         if scope.open == 0 and scope.end.status is Status.PENDING and not self.aborts.cover(scope.prefix + END):
             self._queue(scope, (scope.end,))
-
-    def _routes(self, scope: Scope, run: NodeRun, outcome: str) -> list[tuple[PlanEdge, bool]]:
-        """The node's edges, each taken or dead. Raises EvaluationError, naming the edge."""
-        assert run.line is not None  # noqa: S101 - the node ran
-        roots = self.roots(scope, run)
-        roots["error"] = run.failure.root() if run.failure else roots.get("error")
-        routes: list[tuple[PlanEdge, bool]] = []
-        for edge in run.planned.outgoing:
-            taken = edge.edge.outcome in {outcome, "always"}
-            if taken and edge.condition is not None:
-                taken = evaluate_condition(edge.condition, run.line.data, roots)
-            routes.append((edge, taken))
-        return routes
-
-    def close_failed(self, scope: Scope, run: NodeRun) -> None:
-        """Close a failed node: along its failure edges, past it (`on_failure: continue`), or with its scope."""
-        failure = run.failure
-        assert failure is not None  # noqa: S101 - set where it failed
-        scope.close(run, CLOSED[failure.outcome])
-        if self.aborts.cover(scope.address(run)):
-            return
-        if run is scope.end:
-            self.aborts.scope(scope, failure)
-            return
-        try:
-            routes = self._routes(scope, run, failure.outcome)
-            handled = any(taken for _, taken in routes)
-            if not handled and run.planned.node.on_failure == "continue":
-                routes, handled = self._routes(scope, run, "success"), True
-        except AnabranchError as error:  # it may be what failed in the first place
-            told = failure.message if str(error) == failure.message else f"{failure.message}; then: {error}"
-            self.aborts.scope(scope, replace(failure, message=told))
-            return
-        if handled:
-            self._settle(scope, routes)
-        else:
-            self.aborts.scope(scope, failure)
 
 
 def _without(command: Command, elapsed: float) -> Command:

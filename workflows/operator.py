@@ -40,7 +40,7 @@ class Operator:
             return machine.drain()
         changes = edits or ChangeSet(base_version=0, set={})
         found = machine.paused.pop(address)
-        machine.guarded(*found, lambda scope, run: machine.complete(scope, run, changes))
+        machine.guarded(*found, lambda scope, run: machine.outcomes.complete(scope, run, changes))
         return machine.drain()
 
     def give_up(self, address: str, at: int) -> list[Command]:
@@ -50,7 +50,7 @@ class Operator:
         if (step := machine.undo.paused(address)) is not None:
             machine.undo.give_up(step, done=False)
         else:
-            machine.close_failed(*machine.paused.pop(address))
+            machine.outcomes.close_failed(*machine.paused.pop(address))
         return machine.drain()
 
     def _edit(self, scope: Scope, run: NodeRun, edits: ChangeSet | None) -> None:
