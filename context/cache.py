@@ -32,7 +32,7 @@ from context.stores.protocol import ContextStore, check_session_id, check_ttl
 from context.stores.record import Record
 from context.wire import MAX_CONTEXT_SIZE_BYTES
 from context.write_behind import PATIENCE, Report, WriteBehind
-from errors import ConfigurationError, InputError
+from errors import ConfigurationError, InputError, VersionMismatch
 
 Loader = Callable[[str], Awaitable[DistributedContext | None] | DistributedContext | None]
 
@@ -185,8 +185,9 @@ class DistributedCache:
     async def get_or_load(self, session_id: str, loader: Loader, ttl: float | None = None) -> DistributedContext | None:
         """The context; where there is none what `loader(session_id)` makes, which is kept.
 
-        Under `cache_aside` it is kept in the cache, else as by `put`. One loader runs for each session however many
-        callers wait; who is cancelled leaves the others waiting. Raises what `loader` raises.
+        Under `cache_aside` it is kept in the cache, else as by `put`, but not over what another writer has stored
+        meanwhile: that is the answer then. One loader runs for each session however many callers wait; who is cancelled
+        leaves the others waiting. Raises what `loader` raises.
         """
         found = await self.get(session_id)
         if found is not None:
@@ -294,6 +295,9 @@ class DistributedCache:
             return None
 
     async def _load(self, session_id: str, loader: Loader, ttl: float | None) -> Record | None:
+        # Another caller's load may have ended since this one looked.
+        if (there := await self._there(session_id)) is not None:
+            return there
         loaded = loader(session_id)
         context = await loaded if inspect.isawaitable(loaded) else loaded
         if context is None:
@@ -303,6 +307,21 @@ class DistributedCache:
         record = Record.of(context, max_bytes=self._max_bytes)
         if self.strategy is CacheStrategy.CACHE_ASIDE:
             await self.put_cache(context, ttl=ttl)
-        else:
-            await self.put(context, ttl)
+            return record
+        try:
+            await self.put_store(context, ttl, expected_version=0)
+        except VersionMismatch:
+            return await self._there(session_id) or record
+        await self._follow([context], self._lifetime(ttl))
         return record
+
+    async def _there(self, session_id: str) -> Record | None:
+        """What `get` would find, but neither a hit nor a miss."""
+        if self.strategy is CacheStrategy.CACHE_ASIDE:
+            copies = await self._tier.read([session_id]) if self._tier else None
+            context = self._copy(session_id, copies[0] if copies else None)
+        elif (queued := self._behind.find(session_id)) is not None:
+            return queued
+        else:
+            context = await self.store.load(session_id)
+        return None if context is None else Record.of(context, max_bytes=self._max_bytes)
