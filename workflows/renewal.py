@@ -50,7 +50,9 @@ class Renewal:
 
     def consider(self, machine: Machine) -> None:
         """Begin to drain if it is time."""
-        if machine.draining or not workflow.info().is_continue_as_new_suggested() or not self._is_beyond(*self._next):
+        if machine.draining or machine.failure is not None or not self._is_beyond(*self._next):
+            return
+        if not workflow.info().is_continue_as_new_suggested():
             return
         machine.draining = True
         if workflow.patched(DRAINS_FOR_A_WHILE) and not self._is_beyond(MAX_EVENTS, MAX_BYTES):
