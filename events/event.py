@@ -96,7 +96,7 @@ def _at(data: Json, path: Path) -> Json:
 
 def _event_id(message: Message, reading: Reading, own_id: Json) -> str:
     headers = {name.lower(): value for name, value in message.headers.items()}
-    for found in (headers.get(reading.id_header.lower()), own_id, message.message_id, message.position):
+    for found in (headers.get(reading.id_header.lower()), own_id, message.message_id, message.identity):
         if found is not None and found != "":
             return _checked_id(found)
     raise InputError("the event has no id, and no position either")

@@ -47,6 +47,7 @@ class KafkaDelivery:
             body=record.value or b"",
             headers={name: (value or b"").decode(errors="replace") for name, value in record.headers},
             position=f"{record.topic}-{record.partition}-{record.offset}",
+            stored_at=record.timestamp or 0,
         )
         offsets.take(self._partition, self._offset)
 

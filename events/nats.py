@@ -55,6 +55,7 @@ class NatsDelivery:
             headers=headers,
             position=f"{metadata.stream}-{metadata.sequence.stream}",
             message_id=headers.get("Nats-Msg-Id"),
+            stored_at=int(metadata.timestamp.timestamp() * 1000),
         )
 
     @property

@@ -51,7 +51,7 @@ class Publisher:
         """Publish a poison message as it came, with the reason. Raises Unavailable."""
         headers = {name: value for name, value in message.headers.items() if not _is_reserved(name)}
         headers |= {GRAPH: graph, SOURCE: message.position, CODE: error.code, REASON: _line(str(error))}
-        await self._bury(Outgoing(topic, message.body, f"dead/{graph}:{message.position}", message.position, headers))
+        await self._bury(Outgoing(topic, message.body, f"dead/{graph}:{message.identity}", message.position, headers))
 
     async def _bury(self, letter: Outgoing) -> None:
         headers = {**letter.headers, BODY_LEFT_OUT: f"{len(letter.body)} bytes"}

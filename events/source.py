@@ -12,13 +12,20 @@ class Message:
     """An event as the broker holds it.
 
     `position` is where it stands (`ORDERS-17`: stream and sequence; `orders-0-42`: topic, partition, offset);
-    `message_id` is the id that its publisher gave to the broker, where the broker knows such a thing.
+    `message_id` is the id that its publisher gave to the broker, where the broker knows such a thing; `stored_at` is
+    the broker's time for it in Unix milliseconds, 0 where it has none.
     """
 
     body: bytes
     headers: Mapping[str, str]
     position: str
     message_id: str | None = None
+    stored_at: int = 0
+
+    @property
+    def identity(self) -> str:
+        """What tells it from any other message: positions come again where a stream or a topic is made anew."""
+        return f"{self.position}@{self.stored_at}" if self.stored_at > 0 else self.position
 
 
 @dataclass(frozen=True, slots=True)

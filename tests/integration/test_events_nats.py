@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -145,7 +146,28 @@ async def test_a_context_in_the_header_lies_under_the_event(site: Site):
     assert json.loads(done.data) == {"price": 3, "quantity": 2, "valid": True, "total": 6}
     assert done.headers is not None
     assert done.headers["Anabranch-Session-Id"] == session
-    assert done.headers["Anabranch-Event-Id"] == f"{site.topic}-1"
+    assert done.headers["Anabranch-Event-Id"].startswith(f"{site.topic}-1@")
+
+
+async def test_an_event_of_a_stream_that_was_made_anew_is_another_event(site: Site):
+    """It stands where an event of the old stream stood, and has no id of its own."""
+    for total in (2, 3):
+        async with serving(site.client, site.route, flow(site.route, site.task_queue)):
+            await site.send({"price": 1, "quantity": total})
+            done = (await site.read(".done", total - 1))[-1]
+        assert json.loads(done.data)["total"] == total
+        await site.stream.delete_stream(site.topic)
+        await site.stream.add_stream(StreamConfig(name=site.topic, subjects=[site.topic]))
+
+
+async def test_poison_of_a_stream_that_was_made_anew_is_buried_too(site: Site):
+    for count in (1, 2):
+        async with serving(site.client, site.route, flow(site.route, site.task_queue)):
+            await site.send(b"poison %d" % count)
+            dead = (await site.read(".done.dead", count))[-1]
+        assert dead.data == b"poison %d" % count
+        await site.stream.delete_stream(site.topic)
+        await site.stream.add_stream(StreamConfig(name=site.topic, subjects=[site.topic]))
 
 
 async def test_an_event_that_is_delivered_again_starts_nothing(site: Site):
@@ -167,7 +189,7 @@ async def test_an_event_that_is_delivered_again_starts_nothing(site: Site):
         ({"id": "{0}-field"}, {"Anabranch_Event_Id": "{0}-header", "Nats_Msg_Id": "{0}-broker"}, "{0}-header"),
         ({"id": "{0}-field"}, {"Nats_Msg_Id": "{0}-broker"}, "{0}-field"),
         ({}, {"Nats_Msg_Id": "{0}-broker"}, "{0}-broker"),
-        ({}, {}, "{0}-1"),
+        ({}, {}, "{0}-1@"),
     ],
     ids=["header", "field", "Nats-Msg-Id", "position"],
 )
@@ -180,7 +202,7 @@ async def test_where_the_id_of_an_event_comes_from(
         await site.send({**body, "price": 1, "quantity": 1}, **named)
         (done,) = await site.read(".done", 1)
     assert done.headers is not None
-    assert done.headers["Anabranch-Event-Id"] == expected.format(site.topic)
+    assert re.sub(r"@\d{13}$", "@", done.headers["Anabranch-Event-Id"]) == expected.format(site.topic)
 
 
 @pytest.mark.parametrize(
@@ -289,6 +311,17 @@ async def test_a_stream_that_is_missing_is_made_only_where_that_is_allowed(nats_
     info = await connection.jetstream().stream_info(subject.replace(".", "_"))
     assert (info.config.subjects, info.state.messages) == ([subject], 1)
     await connection.close()
+
+
+async def test_a_message_has_the_same_identity_at_each_delivery(site: Site):
+    await site.send(b"{}")
+    address = parse_address(f"{site.url}/{site.topic}", "--from")
+    source, seen = await NatsSource.open(address, "c", create=False, ack_wait=0.2), list[str]()
+    while len(seen) < 2:
+        seen += [delivery.message.identity for delivery in await source.fetch(1)]
+    await source.aclose()
+    assert seen[0] == seen[1]
+    assert re.fullmatch(rf"{site.topic}-1@\d{{13}}", seen[0])
 
 
 async def test_headers_that_nats_cannot_hold_are_left_out(site: Site):
