@@ -153,7 +153,7 @@ async def test_poison_and_failed_runs_go_to_the_dead_letters_and_hold_nothing_up
     assert headers_of(poison)["My-Header"] == "kept"
     assert headers_of(poison)["Anabranch-Source"] == f"{site.topic}-0-0"
     assert headers_of(by_code["INPUT_MISSING"])["Anabranch-Event-Id"].startswith(f"{site.topic}-0-1@")
-    assert headers_of(done)["Anabranch-Event-Id"] == f"{site.topic}-0-2"
+    assert headers_of(done)["Anabranch-Event-Id"].startswith(f"{site.topic}-0-2@")
 
 
 async def test_an_offset_is_committed_when_all_before_it_are_finished(site: Site):
