@@ -17,7 +17,7 @@ from events.source import Message, Outgoing
 
 try:
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
-    from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+    from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnsupportedCodecError
     from aiokafka.helpers import create_ssl_context
 except ImportError as missing:
     raise ConfigurationError(
@@ -89,9 +89,17 @@ class KafkaSource:
         return cls(consumer, offsets)
 
     async def fetch(self, limit: int) -> Sequence[KafkaDelivery]:
-        """At most `limit` deliveries; none where there was nothing for a second. Raises Unavailable."""
+        """At most `limit` deliveries; none where there was nothing for a second.
+
+        Raises Unavailable, and ConfigurationError where this process cannot unfold what producers compress.
+        """
         with _translated("fetching"):
-            found = await self._consumer.getmany(timeout_ms=_FETCH_MILLISECONDS, max_records=limit)
+            try:
+                found = await self._consumer.getmany(timeout_ms=_FETCH_MILLISECONDS, max_records=limit)
+            except UnsupportedCodecError as error:
+                raise ConfigurationError(
+                    f"events are compressed in a way that is not installed: {error}", suggestion="pip install cramjam"
+                ) from error
         return [KafkaDelivery(record, self._offsets) for records in found.values() for record in records]
 
     async def aclose(self) -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, codec
+from confluent_kafka import Producer
 from temporalio.client import Client
 
 from context import DistributedContext
-from errors import SizeLimitExceeded, Unavailable
+from errors import ConfigurationError, SizeLimitExceeded, Unavailable
 from events.address import parse_address
 from events.event_workflow import run_id
 from events.kafka import KafkaSink, KafkaSource
@@ -208,3 +209,23 @@ async def test_no_broker_is_an_error_that_names_it():
     port = free_port()
     with pytest.raises(Unavailable, match=f"127.0.0.1:{port}"):
         await KafkaSink.open(parse_address(f"kafka://127.0.0.1:{port}/a", "--to"))
+
+
+async def test_events_that_cannot_be_unfolded_are_told_not_tried_for_ever(
+    kafka_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(codec, "has_lz4", lambda: False)
+    topic = f"orders{uuid.uuid4().hex[:8]}"
+    producer = Producer({"bootstrap.servers": kafka_url.removeprefix("kafka://"), "compression.type": "lz4"})
+    producer.produce(topic, b'{"quantity": 1}' * 100)
+    await asyncio.to_thread(producer.flush, 10)
+    source = await KafkaSource.open(parse_address(f"{kafka_url}/{topic}", "--from"), "anabranch-order")
+    with pytest.raises(ConfigurationError, match=r"lz4.*cramjam"):
+        await until_fetched(source)
+    await source.aclose()
+
+
+async def until_fetched(source: KafkaSource) -> None:
+    for _ in range(10):
+        if await source.fetch(1):
+            return
