@@ -17,25 +17,26 @@ from typing import Any, Protocol
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from temporalio import activity
 
 from errors import AnabranchError, Unavailable
 from graph.model import CircuitBreaker
 
-_LEASE_MS = 300_000
-"""A probe whose worker died does not count for longer."""
+_KEPT_MS = 300_000
+"""How long an open circuit is remembered after its reset time, and a probe at most."""
 
 _SCRIPT = """
 local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
 local op, call = ARGV[1], ARGV[2]
 local failures, window, reset = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local probes, lease = tonumber(ARGV[6]), tonumber(ARGV[7])
+local probes, lease, kept = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local opened = tonumber(redis.call('GET', KEYS[1]) or '0')
 if op == 'enter' then
   if opened == 0 then return 0 end
   if now < opened + reset then return opened + reset - now end
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
   if redis.call('ZCARD', KEYS[3]) >= probes then return math.max(1, math.min(reset, 1000)) end
-  redis.call('ZADD', KEYS[3], now + lease, call); redis.call('PEXPIRE', KEYS[3], lease)
+  redis.call('ZADD', KEYS[3], now + lease, call); redis.call('PEXPIRE', KEYS[3], kept)
   return 0
 end
 local probing = redis.call('ZREM', KEYS[3], call)
@@ -46,12 +47,12 @@ end
 if op == 'leave' then return 0 end
 if opened > 0 and probing == 0 then return 0 end
 if opened > 0 then
-  redis.call('SET', KEYS[1], now, 'PX', reset + lease); return 0
+  redis.call('SET', KEYS[1], now, 'PX', reset + kept); return 0
 end
 redis.call('ZADD', KEYS[2], now, call); redis.call('PEXPIRE', KEYS[2], window)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - window)
 if redis.call('ZCARD', KEYS[2]) >= failures then
-  redis.call('SET', KEYS[1], now, 'PX', reset + lease); redis.call('DEL', KEYS[2])
+  redis.call('SET', KEYS[1], now, 'PX', reset + kept); redis.call('DEL', KEYS[2])
 end
 return 0
 """
@@ -110,9 +111,9 @@ class RedisBreakers:
     async def tell(self, name: str, policy: CircuitBreaker, what: str, call: str) -> int:
         """One atomic script. While Redis does not answer, this process keeps a state of its own."""
         keys = [f"anabranch:breaker:{{{name}}}:{part}" for part in ("opened", "failures", "probes")]
-        times = [policy.failures, _milliseconds(policy.window), _milliseconds(policy.reset), policy.probes, _LEASE_MS]
+        times = [policy.failures, _milliseconds(policy.window), _milliseconds(policy.reset), policy.probes]
         try:
-            wait: Any = await self._script(keys=keys, args=[what, call, *times])
+            wait: Any = await self._script(keys=keys, args=[what, call, *times, _lease(), _KEPT_MS])
         except RedisError:
             return await self._fallback.tell(name, policy, what, call)
         return int(wait)
@@ -157,8 +158,14 @@ def _enter(circuit: _Circuit, now: int, call: str, reset: int, probes: int) -> i
     circuit.probes = {each: until for each, until in circuit.probes.items() if until > now}
     if len(circuit.probes) >= probes:
         return max(1, min(reset, 1000))
-    circuit.probes[call] = now + _LEASE_MS
+    circuit.probes[call] = now + _lease()
     return 0
+
+
+def _lease() -> int:
+    """For how many milliseconds a probe counts: its worker may die, and this attempt of its activity is over then."""
+    timeout = activity.info().start_to_close_timeout if activity.in_activity() else None
+    return _KEPT_MS if timeout is None else min(_KEPT_MS, _milliseconds(timeout))
 
 
 def _milliseconds(duration: timedelta) -> int:

@@ -6,10 +6,12 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from redis.asyncio import Redis
+from temporalio.testing import ActivityEnvironment
 
 from activities.breaker import Breakers, BreakerState, InMemoryBreakers, RedisBreakers
 from errors import NodeError, Unavailable
@@ -115,6 +117,19 @@ async def test_a_cancelled_probe_gives_its_place_back(state: BreakerState, name:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    await call(breakers, name)
+
+
+async def test_a_probe_whose_worker_died_counts_as_long_as_its_attempt_may_take(state: BreakerState, name: str):
+    breakers = Breakers(state)
+    await fail(breakers, name, 3)
+    await asyncio.sleep(0.25)
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, start_to_close_timeout=timedelta(milliseconds=300))
+    assert await environment.run(state.tell, name, POLICY, "enter", "a worker that is killed") == 0
+    with pytest.raises(Unavailable, match="is open"):
+        await call(breakers, name)
+    await asyncio.sleep(0.35)
     await call(breakers, name)
 
 
