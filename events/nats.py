@@ -124,9 +124,11 @@ class NatsSource:
 class NatsSink:
     """Publishes to JetStream subjects. A message whose id the stream knows already is not stored again."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, address: Address) -> None:
         self._connection = connection
-        self._stream = connection.jetstream(timeout=_ANSWER_SECONDS)
+        self._address = address
+        self._connecting = asyncio.Lock()
+        self._left = False
 
     @classmethod
     async def open(cls, address: Address, topics: Sequence[str], *, create: bool) -> Self:
@@ -139,30 +141,29 @@ class NatsSink:
         except BaseException:
             await connection.close()
             raise
-        return cls(connection)
+        return cls(connection, address)
 
     async def publish(self, message: Outgoing) -> None:
         """Returns when the stream has stored the message, or had it. Raises Unavailable and SizeLimitExceeded."""
         # Kafka's headers may have names that are none in NATS.
         headers = {name: value for name, value in message.headers.items() if _HEADER_NAME.fullmatch(name)}
         headers["Nats-Msg-Id"] = message.id
-        self._check_size(message, headers)
+        connection = await self._open_connection()
+        _check_size(connection, message, headers)
         with _translated(f"publishing to {message.topic!r}"):
-            await self._stream.publish(message.topic, message.body, headers=headers)
+            stream = connection.jetstream(timeout=_ANSWER_SECONDS)
+            await stream.publish(message.topic, message.body, headers=headers)
 
-    def _check_size(self, message: Outgoing, headers: Mapping[str, str]) -> None:
-        """The server closes the connection on a message that is too large, and counts headers, unlike the client."""
-        lines = sum(len(f"{name}: {value}\r\n".encode()) for name, value in headers.items())
-        size = len(message.body) + lines + _HEADERS_AROUND
-        if size > self._connection.max_payload:
-            raise SizeLimitExceeded(
-                f"the message has {size} bytes with its headers, over NATS's limit of {self._connection.max_payload}",
-                place=message.topic,
-                suggestion="raise the server's max_payload, or keep large values elsewhere",
-            )
+    async def _open_connection(self) -> Connection:
+        """The client gives up where its credentials are refused twice, though they may be taken again."""
+        async with self._connecting:
+            if self._connection.is_closed and not self._left:
+                self._connection = await _connect(self._address)
+            return self._connection
 
     async def aclose(self) -> None:
         """Flush and leave."""
+        self._left = True
         await _leave(self._connection)
 
 
@@ -187,6 +188,18 @@ async def _connect(address: Address) -> Connection:
             return await asyncio.wait_for(connecting, _CONNECT_SECONDS)  # by itself it would try for ever
         except OSError as error:
             raise Unavailable(f"no NATS server answers: {error}", place=str(address)) from error
+
+
+def _check_size(connection: Connection, message: Outgoing, headers: Mapping[str, str]) -> None:
+    """The server closes the connection on a message that is too large, and counts headers, unlike the client."""
+    lines = sum(len(f"{name}: {value}\r\n".encode()) for name, value in headers.items())
+    size = len(message.body) + lines + _HEADERS_AROUND
+    if size > connection.max_payload:
+        raise SizeLimitExceeded(
+            f"the message has {size} bytes with its headers, over NATS's limit of {connection.max_payload}",
+            place=message.topic,
+            suggestion="raise the server's max_payload, or keep large values elsewhere",
+        )
 
 
 async def _stream_of(stream: JetStreamContext, subject: str, *, create: bool) -> str:

@@ -324,6 +324,17 @@ async def test_a_message_has_the_same_identity_at_each_delivery(site: Site):
     assert re.fullmatch(rf"{site.topic}-1@\d{{13}}", seen[0])
 
 
+async def test_a_sink_whose_connection_was_closed_for_good_makes_another(site: Site):
+    """As the client closes it after its credentials were refused twice."""
+    sink = await NatsSink.open(parse_address(f"{site.url}/{site.topic}.done", "--to"), [], create=False)
+    await sink._connection.close()
+    await asyncio.gather(*(sink.publish(Outgoing(f"{site.topic}.done", b"1", f"id{n}", "k")) for n in range(3)))
+    await sink.aclose()
+    await site.read(".done", 3)
+    with pytest.raises(Unavailable):
+        await sink.publish(Outgoing(f"{site.topic}.done", b"1", "late", "k"))
+
+
 async def test_headers_that_nats_cannot_hold_are_left_out(site: Site):
     sink = await NatsSink.open(parse_address(f"{site.url}/{site.topic}.done", "--to"), [], create=False)
     headers = {"my header": "x", "": "x", "Reason": "two\r\nlines"}
