@@ -18,8 +18,7 @@ from tests import servers
 from transport.client import connect
 from transport.devserver import DevServer
 
-# Processes of other tests share the machine: how long one example takes says nothing.
-# How long an example takes is the machine's load.
+# Processes of other tests share the machine: how long examples take says nothing.
 hypothesis.settings.register_profile(
     "anabranch", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
