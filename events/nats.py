@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import structlog
 
@@ -23,7 +23,7 @@ try:
     from nats.errors import TimeoutError as NatsTimeout
     from nats.js import JetStreamContext
     from nats.js.api import ConsumerConfig, StreamConfig
-    from nats.js.errors import NotFoundError
+    from nats.js.errors import NotFoundError, ServiceUnavailableError
 except ImportError as missing:
     raise ConfigurationError(
         "NATS needs a package that is not installed", suggestion="pip install 'anabranch[nats]'"
@@ -39,6 +39,14 @@ _HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _STREAM_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 log = structlog.get_logger("anabranch.events.nats")
+
+
+class Subscribe(Protocol):
+    """What makes a subscription."""
+
+    async def __call__(self, *, create: bool) -> JetStreamContext.PullSubscription:
+        """Make the consumer where there is none, and where `create` holds its stream."""
+        ...
 
 
 class NatsDelivery:
@@ -77,8 +85,11 @@ class NatsDelivery:
 class NatsSource:
     """Pulls from a durable consumer, which several processes of one name share."""
 
-    def __init__(self, connection: Connection, subscription: JetStreamContext.PullSubscription) -> None:
+    def __init__(
+        self, connection: Connection, subscribe: Subscribe, subscription: JetStreamContext.PullSubscription
+    ) -> None:
         self._connection = connection
+        self._subscribe = subscribe
         self._subscription = subscription
 
     @classmethod
@@ -89,16 +100,19 @@ class NatsSource:
         subject one is made if `create` allows it. Raises ConfigurationError and Unavailable.
         """
         connection = await _connect(address)
-        try:
-            stream = connection.jetstream(timeout=_ANSWER_SECONDS)
+        stream = connection.jetstream(timeout=_ANSWER_SECONDS)
+
+        async def subscribe(*, create: bool) -> JetStreamContext.PullSubscription:
             name = await _stream_of(stream, address.topic, create=create)
             with _translated("subscribing"):
                 config = ConsumerConfig(ack_wait=ack_wait, max_ack_pending=10_000)
-                subscription = await stream.pull_subscribe(address.topic, durable=consumer, stream=name, config=config)
+                return await stream.pull_subscribe(address.topic, durable=consumer, stream=name, config=config)
+
+        try:
+            return cls(connection, subscribe, await subscribe(create=create))
         except BaseException:
             await connection.close()
             raise
-        return cls(connection, subscription)
 
     async def fetch(self, limit: int) -> Sequence[NatsDelivery]:
         """At most `limit` deliveries; none where there was nothing for a second.
@@ -110,11 +124,22 @@ class NatsSource:
                 return [NatsDelivery(raw) for raw in await self._subscription.fetch(limit, timeout=_FETCH_SECONDS)]
             except TimeoutError:
                 return []
+            except ServiceUnavailableError:
+                await self._subscribe_again()
+                raise
             except ConnectionClosedError as closed:
                 raise ConfigurationError(
                     f"NATS has closed the connection for good: {self._connection.last_error}",
                     suggestion="look at the credentials and limits of this user",
                 ) from closed
+
+    async def _subscribe_again(self) -> None:
+        """Whoever makes the stream anew deletes the consumer with it. Nothing is made in the meantime."""
+        try:
+            old, self._subscription = self._subscription, await self._subscribe(create=False)
+        except ConfigurationError as missing:
+            raise Unavailable(str(missing)) from missing
+        await old.unsubscribe()
 
     async def aclose(self) -> None:
         """Flush the acknowledgements and leave."""

@@ -160,6 +160,19 @@ async def test_an_event_of_a_stream_that_was_made_anew_is_another_event(site: Si
         await site.stream.add_stream(StreamConfig(name=site.topic, subjects=[site.topic]))
 
 
+async def test_a_stream_that_was_made_anew_is_read_on(site: Site):
+    """Its consumer is gone with it, and the command goes on."""
+    async with serving(site.client, site.route, flow(site.route, site.task_queue)):
+        await site.send({"price": 1, "quantity": 2})
+        await site.read(".done", 1)
+        await site.stream.delete_stream(site.topic)
+        await asyncio.sleep(0.5)
+        await site.stream.add_stream(StreamConfig(name=site.topic, subjects=[site.topic]))
+        await site.send({"price": 1, "quantity": 3})
+        done = await site.read(".done", 2)
+    assert [json.loads(each.data)["total"] for each in done] == [2, 3]
+
+
 async def test_poison_of_a_stream_that_was_made_anew_is_buried_too(site: Site):
     for count in (1, 2):
         async with serving(site.client, site.route, flow(site.route, site.task_queue)):
