@@ -12,6 +12,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError
 from sqlalchemy import Column, LargeBinary, MetaData, String, Table, insert, select
 from sqlalchemy.dialects import mysql
@@ -43,7 +45,9 @@ def offloading(url: str, *, threshold: int) -> ExternalStorage:
     """External storage at `redis://…`, or a database's URL, for payloads of `threshold` bytes and more."""
     driver: StorageDriver
     if url.partition(":")[0] in {"redis", "rediss", "unix"}:
-        driver = RedisPayloads(Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2))
+        # What fails here fails the attempt of an activity whose work is done; to send it again changes nothing.
+        retry = Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), 3)
+        driver = RedisPayloads(Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, retry=retry))
     else:
         from context.stores.sql import open_engine
 

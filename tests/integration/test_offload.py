@@ -7,6 +7,7 @@ import random
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Redis
@@ -24,7 +25,7 @@ from errors import Unavailable, WireFormatError
 from settings import Settings
 from transport.client import connect
 from transport.devserver import DevServer
-from transport.offload import RedisPayloads, SqlPayloads
+from transport.offload import RedisPayloads, SqlPayloads, offloading
 from worker import build_worker
 
 STORE, RETRIEVE = StorageDriverStoreContext(), StorageDriverRetrieveContext()
@@ -78,6 +79,34 @@ async def test_a_payload_that_was_altered_is_refused(valkey_url: str):
     with pytest.raises(WireFormatError, match="was altered"):
         await driver.retrieve(RETRIEVE, claims)
     await redis.aclose()
+
+
+async def test_a_connection_that_breaks_costs_no_attempt_of_an_activity(valkey_url: str):
+    """The result of work that is done is sent again, rather than the work done again."""
+    broken: list[bytes] = []
+
+    async def enter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not broken:
+            broken.append(await reader.read(65_536))
+        else:
+            there, back = await asyncio.open_connection("127.0.0.1", urlsplit(valkey_url).port)
+            await asyncio.wait({asyncio.create_task(pump(reader, back)), asyncio.create_task(pump(there, writer))})
+        writer.close()
+
+    door = await asyncio.start_server(enter, "127.0.0.1", 0)
+    storage = offloading(f"redis://127.0.0.1:{door.sockets[0].getsockname()[1]}", threshold=1)
+    payloads = [Payload(data=b"1"), Payload(data=b"2")]
+    claims = await storage.drivers[0].store(STORE, payloads)
+    assert await storage.drivers[0].retrieve(RETRIEVE, claims) == payloads
+    assert broken
+    await storage.drivers[0]._redis.aclose()  # type: ignore[attr-defined]
+    door.close()
+
+
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while sent := await reader.read(65_536):
+        writer.write(sent)
+    writer.close()
 
 
 async def test_a_store_that_does_not_answer_is_unavailable():
