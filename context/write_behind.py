@@ -88,7 +88,7 @@ class WriteBehind:
 
     async def put(self, records: Mapping[str, Record], ttl: float | None) -> None:
         """Queue records in place of older ones. Raises Unavailable where there is no room, or after `aclose`."""
-        if self._writer is None:
+        if self._writer is None and not self._closed:
             self._writer = asyncio.create_task(self._write_on())
         for session_id, record in records.items():
             if session_id not in self._pending and len(self._pending) >= self._max_pending:
@@ -117,6 +117,8 @@ class WriteBehind:
                 with suppress(asyncio.CancelledError):
                     await self._writer
             self._abandon({**self._writing, **self._pending})
+            async with self._changed:
+                self._changed.notify_all()  # a put that waits for room is told that there will be none
 
     def _waiting(self, session_ids: Collection[str] | None) -> bool:
         if session_ids is None:
