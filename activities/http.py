@@ -9,6 +9,7 @@ history, and is masked where the answer repeats it. Redirects are answers, not f
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -37,6 +38,9 @@ _SECRET = re.compile(r"env:(\w+)", re.ASCII)
 _SECRET_PREFIX = "HTTP_SECRET_"  # noqa: S105 (the prefix of variable names)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding"})
+_NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined", "utf-7"})
+"""Python's codecs that are no charset of HTTP; some take minutes for a megabyte."""
+_MAX_PORT = 65535
 
 
 class HttpActivity:
@@ -62,8 +66,8 @@ class HttpActivity:
             content=content,
             timeout=httpx2.Timeout(_seconds(), connect=_CONNECT_SECONDS),
         )
-        response, body = await self._send(request)
-        text = redact(body.decode(response.charset_encoding or "utf-8", errors="replace"), secrets)
+        response, body = await self._send(request, node)
+        text = redact(_decoded(body, response.charset_encoding), secrets)
         _check_status(node, response, text)
         answered: dict[str, Json] = {name: redact(value, secrets) for name, value in response.headers.items()}
         answer = _body(response, text)
@@ -73,12 +77,12 @@ class HttpActivity:
         """Close the pooled connections."""
         await self._client.aclose()
 
-    async def _send(self, request: httpx2.Request) -> tuple[httpx2.Response, bytes]:
+    async def _send(self, request: httpx2.Request, node: HttpNode) -> tuple[httpx2.Response, bytes]:
         place = _place(request.url)
         try:
             response = await self._client.send(request, stream=True)
             try:
-                return response, await _read(response)
+                return response, await _read(response, whole=_is_expected(node, response))
             finally:
                 await response.aclose()
         except httpx2.TransportError as error:
@@ -91,7 +95,8 @@ class HttpActivity:
         for name, template in node.headers.items():
             if secret := _SECRET.fullmatch(template):
                 value = self._secret(secret[1])
-                secrets.append(value)
+                # An answer may repeat the credentials without the scheme before them.
+                secrets += [value, value.partition(" ")[2].strip()]
             else:
                 value = _text(render(template, task), f"the header {name!r}")
             _check_header(name, value)
@@ -134,6 +139,8 @@ def _url(value: Json, query: dict[str, Json]) -> httpx2.URL:
         raise NodeError("the `url` is not a URL", suggestion="write https://host/path") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise NodeError("the `url` must begin with http:// or https:// and name a host")
+    if (url.port or 0) > _MAX_PORT:
+        raise NodeError(f"the `url` has the port {url.port}; the highest is {_MAX_PORT}")
     if url.userinfo:
         raise NodeError(
             "the `url` holds credentials, which would stay in the history",
@@ -172,22 +179,40 @@ def _content(body: Json, headers: dict[str, str]) -> bytes | None:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-async def _read(response: httpx2.Response) -> bytes:
-    if response.headers.get("content-encoding", "identity") != "identity":
+async def _read(response: httpx2.Response, *, whole: bool) -> bytes:
+    """The body. Of an answer that only tells why there is none, what can be read is enough: `whole` is False."""
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        if not whole:
+            return b""
         raise NodeError("the answer is compressed, though the request refused that")
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > MAX_RESPONSE_BYTES:
+            if not whole:
+                break
             raise SizeLimitExceeded(
                 f"the answer is larger than {MAX_RESPONSE_BYTES} bytes", suggestion="ask for less: a page, fewer fields"
             )
     return bytes(body)
 
 
-def _check_status(node: HttpNode, response: httpx2.Response, text: str) -> None:
+def _decoded(body: bytes, charset: str | None) -> str:
+    """The text of a body; UTF-8 where its charset is none that is known."""
+    try:
+        codec = codecs.lookup(charset or "utf-8").name
+        return body.decode("utf-8" if codec in _NO_CHARSETS else codec, errors="replace")
+    except (LookupError, ValueError):
+        return body.decode(errors="replace")
+
+
+def _is_expected(node: HttpNode, response: httpx2.Response) -> bool:
     expected = node.expect.status
-    if response.status_code in expected if expected else response.is_success:
+    return response.status_code in expected if expected else response.is_success
+
+
+def _check_status(node: HttpNode, response: httpx2.Response, text: str) -> None:
+    if _is_expected(node, response):
         return
     said = f"{node.method} {_place(response.request.url)} answered {response.status_code} {response.reason_phrase}"
     if response.status_code in node.expect.retry:
@@ -219,7 +244,7 @@ def _body(response: httpx2.Response, text: str) -> Json:
     if media_type != "application/json" and not media_type.endswith("+json"):
         return text
     try:
-        return cast("Json", json.loads(text, parse_constant=_no_number))
+        return cast("Json", json.loads(text.removeprefix("\ufeff"), parse_constant=_no_number))
     except (ValueError, RecursionError):
         raise NodeError("the answer says that it is JSON, and is not") from None
 

@@ -21,6 +21,9 @@ import httpx2
 from errors import NodeError
 
 _NAT64 = IPv6Network("64:ff9b::/96")
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+"""All that is given out (RFC 4291). Outside stand addresses that `ipaddress` calls global: those of a site, and of a
+NAT64 of one's own (RFC 8215), behind which the private IPv4 addresses are."""
 
 
 @cache
@@ -34,7 +37,7 @@ def is_public(address: str) -> bool:
     ip = ip_address(address)
     if isinstance(ip, IPv6Address) and (wrapped := _wrapped(ip)) is not None:
         ip = wrapped
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and (isinstance(ip, IPv4Address) or ip in _GLOBAL_UNICAST)
 
 
 def _wrapped(ip: IPv6Address) -> IPv4Address | None:
@@ -74,8 +77,8 @@ class PublicNetwork(httpcore2.AsyncNetworkBackend):
 async def _public_addresses(host: str, port: int) -> list[str]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise httpcore2.ConnectError(f"the name does not resolve: {error.strerror}") from None
+    except (OSError, UnicodeError) as error:  # UnicodeError: a label that no name has
+        raise httpcore2.ConnectError(f"the name does not resolve: {error}") from None
     addresses = [str(entry[4][0]) for entry in found]
     if public := [address for address in addresses if is_public(address)]:
         return public

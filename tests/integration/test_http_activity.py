@@ -156,6 +156,17 @@ async def test_a_secret_of_the_worker_is_sent_and_masked_where_the_answer_repeat
     assert httpserver.log[0][0].headers["Authorization"] == SECRET
 
 
+async def test_credentials_are_masked_where_the_answer_repeats_them_without_their_scheme(
+    httpserver: HTTPServer,
+) -> None:
+    httpserver.expect_request("/").respond_with_data("the token s3cr3t-token is unknown", status=401)
+    activity = HttpActivity(allow_private=True, environ={"HTTP_SECRET_SHOP": "Bearer s3cr3t-token"})
+    with pytest.raises(NodeError, match=r"the token \*\*\* is unknown") as caught:
+        await call(activity, url=httpserver.url_for("/"), headers={"Authorization": "env:HTTP_SECRET_SHOP"})
+    assert "s3cr3t" not in str(caught.value)
+    await activity.aclose()
+
+
 @pytest.mark.parametrize(
     ("header", "message"),
     [
@@ -210,6 +221,41 @@ async def test_a_compressed_answer_is_refused_unseen(activity: HttpActivity, htt
         await call(activity, url=httpserver.url_for("/"))
 
 
+@pytest.mark.parametrize(
+    ("body", "headers"), [(b"x" * 1001, {}), (gzip.compress(b"busy"), {"Content-Encoding": "gzip"})]
+)
+async def test_a_busy_server_is_tried_again_whatever_its_answer_holds(
+    activity: HttpActivity,
+    httpserver: HTTPServer,
+    monkeypatch: pytest.MonkeyPatch,
+    body: bytes,
+    headers: dict[str, str],
+) -> None:
+    monkeypatch.setattr(http, "MAX_RESPONSE_BYTES", 1000)
+    httpserver.expect_request("/").respond_with_data(body, status=503, headers={"Retry-After": "7", **headers})
+    with pytest.raises(Unavailable, match="answered 503") as caught:
+        await call(activity, url=httpserver.url_for("/"))
+    assert caught.value.retry_after == timedelta(seconds=7)
+
+
+@pytest.mark.parametrize("charset", ["nonsense", "base64", "idna", "punycode", "unicode_escape", "undefined"])
+async def test_an_answer_in_a_charset_that_is_none_is_read_as_utf_8(
+    activity: HttpActivity, httpserver: HTTPServer, charset: str
+) -> None:
+    httpserver.expect_request("/").respond_with_data("a\\u00e4-ä", content_type=f"text/plain; charset={charset}")
+    assert (await call(activity, url=httpserver.url_for("/"))).writes == {"reserve": "a\\u00e4-ä"}
+
+
+async def test_an_answer_in_another_charset_is_read_in_it(activity: HttpActivity, httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/").respond_with_data("ä€".encode("cp1252"), content_type="text/plain; charset=CP1252")
+    assert (await call(activity, url=httpserver.url_for("/"))).writes == {"reserve": "ä€"}
+
+
+async def test_json_may_begin_with_a_byte_order_mark(activity: HttpActivity, httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/").respond_with_data(b'\xef\xbb\xbf{"a": 1}', content_type="application/json")
+    assert (await call(activity, url=httpserver.url_for("/"))).writes == {"reserve": {"a": 1}}
+
+
 @pytest.mark.parametrize("body", ["{", "NaN", "[" * 100_000])
 async def test_an_answer_that_is_not_the_json_it_says_is_refused(
     activity: HttpActivity, httpserver: HTTPServer, body: str
@@ -228,6 +274,7 @@ async def test_an_answer_that_is_not_the_json_it_says_is_refused(
         ("https://", "must begin with http"),
         ("http://ho\x00st/", "is not a URL"),
         ("http://user:s3cr3t@host/", "holds credentials"),
+        ("http://127.0.0.1:65536/", "the highest is 65535"),
         ("{{ none }}", "the `url` is null"),
     ],
 )
@@ -245,7 +292,7 @@ async def test_a_server_that_is_not_there_is_tried_again(activity: HttpActivity)
 PRIVATE = [
     *("127.0.0.1", "localhost", "2130706433", "0x7f.1", "0", "[::1]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]"),
     *("[2002:7f00:1::]", "169.254.169.254", "10.0.0.1", "192.168.1.1", "172.16.0.1", "100.64.0.1", "224.0.0.1"),
-    *("[fe80::1]", "[fd00::1]"),
+    *("[fe80::1]", "[fd00::1]", "[64:ff9b:1::a00:1]", "[fec0::1]", "[::10.0.0.1]"),
 ]
 
 
@@ -254,6 +301,14 @@ async def test_private_addresses_are_refused_however_they_are_spelt(host: str) -
     activity = HttpActivity()
     with pytest.raises(NodeError, match="private, loopback, link-local or reserved address"):
         await call(activity, url=f"http://{host}/latest/meta-data")
+    await activity.aclose()
+
+
+@pytest.mark.parametrize("host", ["a..example", "a" * 64 + ".example"])
+async def test_a_name_that_cannot_be_looked_up_is_a_server_that_is_not_there(host: str) -> None:
+    activity = HttpActivity()
+    with pytest.raises(Unavailable, match=r"got no answer \(ConnectError\)"):
+        await call(activity, url=f"http://{host}/")
     await activity.aclose()
 
 
