@@ -1,7 +1,7 @@
 """`load_graph`: the definition that a run pins, by name from the worker's folder, or sent inline by the starter.
 
-A file is read anew when it, or any file that a graph may take in, has changed (it is looked at four times a second at
-most); runs in flight keep what they pinned.
+A graph is read anew when a graph's file of the folder, or a file that its nodes name, has changed; these are looked at
+four times a second at most. Runs in flight keep what they pinned.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import asyncio
 import json
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 from temporalio import activity
@@ -21,20 +22,21 @@ from activities.failures import as_application_errors
 from context.resolution import ConflictResolution
 from context.values import Json
 from errors import GraphError, InputError, Problem
-from graph.load import LoadedGraph, canonical, digest, find_graph, load_text
+from graph.load import LoadedGraph, canonical, digest, find_graph, graph_files, load_text
 from graph.model import Graph
 from transport.node_io import GraphRequest, PinnedGraph
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}", re.ASCII)
 _FRESH_SECONDS = 0.25
-_SUFFIXES = frozenset({".yaml", ".yml", ".json", ".grl"})
+_INLINE_KEPT = 64
 _Signature = tuple[tuple[str, int, int], ...]
 
 
 class _Found(NamedTuple):
-    """A graph, the state of the files that it was made of, and when they were looked at (monotonic seconds)."""
+    """A graph, the files that its nodes name, the state of all its files, and when that was looked at (monotonic)."""
 
     pinned: PinnedGraph
+    attached: frozenset[Path]
     signature: _Signature
     looked: float
 
@@ -45,38 +47,59 @@ class GraphLoader:
     def __init__(self, folder: Path, default: ConflictResolution = ConflictResolution.LAST_WRITE_WINS) -> None:
         self._folder = folder
         self._default = default
-        self._cache: dict[str, _Found] = {}
-        self._inline = lru_cache(maxsize=64)(self._load_inline)
+        self._by_name: dict[str, _Found] = {}
+        self._inline: dict[str, _Found] = {}
+        self._turn = Lock()
 
     @activity.defn
     async def load_graph(self, request: GraphRequest) -> PinnedGraph:
         """Find, check and pin a graph; every problem of it is named at once."""
         with as_application_errors():
-            found = None if request.name is None or request.inline is not None else self._cache.get(request.name)
+            found = None if request.name is None or request.inline is not None else self._by_name.get(request.name)
             if found is not None and time.monotonic() - found.looked < _FRESH_SECONDS:
                 return found.pinned
             return await asyncio.to_thread(self.load, request)
 
     def load(self, request: GraphRequest) -> PinnedGraph:
         """As `load_graph`, without Temporal. Raises GraphError."""
-        if request.inline is not None:
-            return self._inline(_text(request.inline), _signature(self._folder))
-        if request.name is None:
-            raise InputError("the run names no graph", suggestion="start it with a graph's name as the workflow type")
-        if not _NAME.fullmatch(request.name):
-            raise GraphError((Problem("GRAPH_UNKNOWN", f"{request.name[:128]!r} is not a name that a graph can have"),))
-        return self._by_name(request.name)
+        with self._turn:
+            if request.inline is not None:
+                return self._load_inline(_text(request.inline))
+            name = request.name
+            if name is None:
+                raise InputError(
+                    "the run names no graph", suggestion="start it with a graph's name as the workflow type"
+                )
+            if not _NAME.fullmatch(name):
+                raise GraphError((Problem("GRAPH_UNKNOWN", f"{name[:128]!r} is not a name that a graph can have"),))
+            return self._through(self._by_name, name, lambda: find_graph(self._folder, name))
 
-    def _by_name(self, name: str) -> PinnedGraph:
-        looked, signature = time.monotonic(), _signature(self._folder)
-        found = self._cache.get(name)
-        if found is None or found.signature != signature:
-            found = _Found(self._pinned(find_graph(self._folder, name)), signature, looked)
-        self._cache[name] = found._replace(looked=looked)
+    def _load_inline(self, text: str) -> PinnedGraph:
+        def read() -> LoadedGraph:
+            return load_text(text, resolve=lambda name: find_graph(self._folder, name))
+
+        pinned = self._through(self._inline, text, read)
+        if len(self._inline) > _INLINE_KEPT:
+            del self._inline[next(iter(self._inline))]
+        return pinned
+
+    def _through(self, known: dict[str, _Found], key: str, read: Callable[[], LoadedGraph]) -> PinnedGraph:
+        """The graph of before, where none of its files has changed."""
+        looked, found = time.monotonic(), known.pop(key, None)
+        if found is None or found.signature != _signature(self._folder, found.attached):
+            found = self._read(read)
+        known[key] = found._replace(looked=looked)
         return found.pinned
 
-    def _load_inline(self, text: str, _signature: _Signature) -> PinnedGraph:
-        return self._pinned(load_text(text, resolve=lambda name: find_graph(self._folder, name)))
+    def _read(self, read: Callable[[], LoadedGraph]) -> _Found:
+        """A graph with the state that its files had before they were read: which those are, the first reading tells."""
+        attached: frozenset[Path] = frozenset()
+        while True:
+            signature = _signature(self._folder, attached)
+            loaded = read()
+            if loaded.files == attached:
+                return _Found(self._pinned(loaded), attached, signature, 0.0)
+            attached = loaded.files
 
     def _pinned(self, loaded: LoadedGraph) -> PinnedGraph:
         graph = self._settled(loaded.graph)
@@ -94,12 +117,11 @@ class GraphLoader:
         return graph.model_copy(update={"context": context})
 
 
-def _signature(folder: Path) -> _Signature:
-    """Names, times and sizes of the files that a graph of the folder can be made of."""
+def _signature(folder: Path, attached: frozenset[Path]) -> _Signature:
+    """Names, times and sizes of the files that a graph of the folder is made of."""
     found: list[tuple[str, int, int]] = []
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in _SUFFIXES):
-        # An editor may move a file away in between.
-        with suppress(FileNotFoundError):
+    for path in (*(graph_files(folder) if folder.is_dir() else ()), *sorted(attached)):
+        with suppress(OSError):  # an editor may move a file away in between
             stat = path.stat()
             found.append((str(path), stat.st_mtime_ns, stat.st_size))
     return tuple(found)

@@ -28,6 +28,11 @@ class Attachments:
         self._read: dict[str, tuple[Json, int]] = {}
         self._total = 0
 
+    @property
+    def files(self) -> frozenset[Path]:
+        """The files that were read."""
+        return frozenset() if self.folder is None else frozenset(self.folder / name for name in self._read)
+
     def inlined(self) -> Source:
         """The source with every named file read in."""
         value = self.source.value

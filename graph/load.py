@@ -29,12 +29,16 @@ _NAME = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class LoadedGraph:
-    """A graph that may run, where its parts stand, what was found odd, and the graphs that it names (transitively)."""
+    """A graph that may run, where its parts stand, what was found odd, and the graphs that it names (transitively).
+
+    `files` are those that its nodes name, and the nodes of the graphs that it names.
+    """
 
     graph: Graph
     source: Source
     warnings: tuple[Problem, ...] = ()
     graphs: Mapping[str, Graph] = field(default_factory=dict)
+    files: frozenset[Path] = frozenset()
 
 
 Resolve: TypeAlias = Callable[[str], LoadedGraph]
@@ -59,7 +63,7 @@ def load_library(folder: Path) -> dict[str, LoadedGraph]:
     """All graphs of a folder by name; GraphError with the problems of all files."""
     found: dict[str, LoadedGraph] = {}
     problems: list[Problem] = []
-    for path in _files(folder):
+    for path in graph_files(folder):
         try:
             loaded = load_graph(path)
         except GraphError as error:
@@ -91,9 +95,10 @@ def _load(text: str, file: str, folder: Path | None, resolve: Resolve | None) ->
     found += check_graph(graph, source)
     if len(canonical(graph)) > MAX_CANONICAL_BYTES:
         found.append(Problem("GRAPH_TOO_LARGE", f"with its files the graph is over {MAX_CANONICAL_BYTES} bytes"))
-    graphs = _Named(graph, source, resolve, found).graphs if resolve else {}
+    named = _Named(resolve, found)
+    named.follow(graph, source, (graph.name,))
     _raise_if_wrong(found)
-    return LoadedGraph(graph, source, tuple(found), graphs)
+    return LoadedGraph(graph, source, tuple(found), named.graphs, attachments.files | named.files)
 
 
 def _graph(source: Source, found: list[Problem]) -> Graph:
@@ -124,24 +129,27 @@ def _order(problem: Problem) -> tuple[str, int, int]:
 class _Named:
     """The graphs that a graph names, and theirs; unknown ones and recursion become problems."""
 
-    def __init__(self, graph: Graph, source: Source, resolve: Resolve, problems: list[Problem]) -> None:
+    def __init__(self, resolve: Resolve | None, problems: list[Problem]) -> None:
         self.resolve = resolve
         self.problems = problems
         self.graphs: dict[str, Graph] = {}
-        self._follow(graph, source, (graph.name,))
+        self.files: frozenset[Path] = frozenset()
 
-    def _follow(self, graph: Graph, source: Source, trail: tuple[str, ...]) -> None:
+    def follow(self, graph: Graph, source: Source, trail: tuple[str, ...]) -> None:
+        """Take the graphs that a graph names, and theirs. Without `resolve` none."""
+        if self.resolve is None:
+            return
         for path, name in named_graphs(graph):
             if name in trail:
                 cycle = " → ".join((*trail[trail.index(name) :], name))
                 message = f"the graph {name!r} contains itself: {cycle}"
                 self.problems.append(Problem("GRAPH_RECURSION", message, source.place(path)))
             elif name not in self.graphs:
-                self._take(name, source, path, trail)
+                self._take(self.resolve, name, source, path, trail)
 
-    def _take(self, name: str, source: Source, path: Pointer, trail: tuple[str, ...]) -> None:
+    def _take(self, resolve: Resolve, name: str, source: Source, path: Pointer, trail: tuple[str, ...]) -> None:
         try:
-            loaded = self.resolve(name)
+            loaded = resolve(name)
         except GraphError as error:
             unknown = error.problems[0].code == "GRAPH_UNKNOWN"
             message = f"there is no graph {name!r}" if unknown else f"the graph {name!r} has problems"
@@ -151,7 +159,8 @@ class _Named:
             self.problems.extend(() if unknown else error.problems)
             return
         self.graphs[name] = loaded.graph
-        self._follow(loaded.graph, loaded.source, (*trail, name))
+        self.files |= loaded.files
+        self.follow(loaded.graph, loaded.source, (*trail, name))
 
 
 def named_graphs(graph: Graph) -> Iterator[tuple[Pointer, str]]:
@@ -171,14 +180,15 @@ def _find(folder: Path, name: str) -> LoadedGraph:
     return _load(read_text(path, str(path)), str(path), path.parent, None)
 
 
-def _files(folder: Path) -> list[Path]:
+def graph_files(folder: Path) -> list[Path]:
+    """The YAML files of a folder, among which `find_graph` looks. Raises GraphError where there is no folder."""
     if not folder.is_dir():
         raise GraphError((Problem("FILE_UNREADABLE", f"the folder {str(folder)!r} does not exist"),))
     return sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file())
 
 
 def _file_of(folder: Path, name: str) -> Path:
-    names = {path: _name_in(path) for path in _files(folder)}
+    names = {path: _name_in(path) for path in graph_files(folder)}
     found = [path for path, other in names.items() if other == name]
     if len(found) > 1:
         raise GraphError((_taken(name, str(found[0]), str(found[1])),))

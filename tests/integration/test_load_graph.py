@@ -94,6 +94,30 @@ def test_a_table_beside_the_graph_that_changed_is_picked_up_too(folder: Path) ->
     assert loader.load(GraphRequest(name="table")).digest != before.digest
 
 
+@pytest.mark.parametrize("inline", [False, True])
+def test_a_file_that_a_named_graph_s_nodes_name_is_picked_up_wherever_it_stands(folder: Path, *, inline: bool) -> None:
+    outer = "name: judge_all\nnodes:\n  inner: {type: graph, graph: table}\n"
+    (folder / "judge_all.yaml").write_text(outer)
+    (folder / "table.yaml").write_text("name: table\nnodes:\n  judge: {type: rule, grl: rules/a.grl}\n")
+    (folder / "rules").mkdir()
+    (folder / "rules" / "a.grl").write_text('rule "A" { when order.total > 1 then order.big = true; }')
+    loader, request = GraphLoader(folder), GraphRequest(inline=outer) if inline else GraphRequest(name="judge_all")
+    before = loader.load(request)
+    assert loader.load(request) is before
+    (folder / "rules" / "a.grl").write_text('rule "A" { when order.total > 22 then order.big = true; }')
+    assert "22" in loader.load(request).graphs["table"]
+
+
+def test_what_else_stands_below_the_folder_is_not_looked_at(folder: Path) -> None:
+    loader = GraphLoader(folder)
+    before = loader.load(GraphRequest(name="outer"))
+    (folder / "loop.yaml").symlink_to("loop.yaml")
+    (folder / "below").mkdir()
+    (folder / "below" / "other.yaml").write_text(GREET)
+    (folder / "below" / "loop.json").symlink_to("loop.json")
+    assert loader.load(GraphRequest(name="outer")) is before
+
+
 @pytest.mark.parametrize("name", ["../greet", "/etc/passwd", "greet.yaml/..", "", "a\nb", "x" * 200, "..\\greet"])
 def test_a_name_is_never_a_path(folder: Path, name: str) -> None:
     with pytest.raises(GraphError, match="GRAPH_UNKNOWN"):
