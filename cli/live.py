@@ -63,6 +63,8 @@ class LiveRun:
         self._over, self._said = True, ""
         self._live.vertical_overflow = "visible"
         self._live.stop()
+        if not self._console.is_terminal:
+            self._console.line()  # which the library does on a terminal only
 
     @property
     def closed(self) -> int:
