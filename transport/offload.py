@@ -1,13 +1,14 @@
 """Payloads too large for a history, kept in Redis or a SQL table by the SHA-256 of their bytes (claim check).
 
 The SDK's external storage calls these drivers for payloads over the threshold; what enters the history is the digest. A
-payload is stored again whenever a workflow task is replayed, and is the same entry. Nothing is deleted: remove entries
-that are older than the retention of the namespace. (The SDK calls this interface experimental.)
+payload is stored again whenever a workflow task is replayed, and is the same entry. Nothing is deleted: see
+`docs/operations.md` for what may be. (The SDK calls this interface experimental.)
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from abc import abstractmethod
 from collections.abc import Sequence
 
@@ -15,9 +16,9 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError
-from sqlalchemy import Column, LargeBinary, MetaData, String, Table, insert, select
+from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, insert, select, update
 from sqlalchemy.dialects import mysql
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
@@ -28,6 +29,7 @@ from temporalio.converter import (
     StorageDriverStoreContext,
 )
 
+from context.stores.sql import create_tables, open_engine
 from errors import Unavailable, WireFormatError
 
 _DIGEST = "sha256"
@@ -37,6 +39,7 @@ _PAYLOADS = Table(
     _METADATA,
     Column("digest", String(64), primary_key=True),
     Column("payload", LargeBinary().with_variant(mysql.LONGBLOB(), "mysql"), nullable=False),
+    Column("stored_at", BigInteger, nullable=False, index=True, comment="Unix seconds; the last time"),
     mysql_engine="InnoDB",
 )
 
@@ -49,8 +52,6 @@ def offloading(url: str, *, threshold: int) -> ExternalStorage:
         retry = Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), 3)
         driver = RedisPayloads(Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, retry=retry))
     else:
-        from context.stores.sql import open_engine
-
         driver = SqlPayloads(open_engine(url))
     return ExternalStorage(drivers=[driver], payload_size_threshold=threshold)
 
@@ -127,11 +128,14 @@ class SqlPayloads(_ByDigest):
             raise Unavailable(f"the payload store did not answer: {type(error).__name__}") from None
 
     async def _add(self, digest: str, payload: bytes) -> None:
+        now = int(time.time())
         try:
             async with self._engine.begin() as connection:
-                await connection.execute(insert(_PAYLOADS).values(digest=digest, payload=payload))
-        except IntegrityError:
-            return  # it is there already, and its name says that it is the same
+                await connection.execute(insert(_PAYLOADS).values(digest=digest, payload=payload, stored_at=now))
+        except IntegrityError:  # it is there already, and its name says that it is the same
+            async with self._engine.begin() as connection:
+                there = _PAYLOADS.c.digest == digest
+                await connection.execute(update(_PAYLOADS).where(there).values(stored_at=now))
 
     async def _get(self, digests: Sequence[str]) -> dict[str, bytes]:
         try:
@@ -143,15 +147,9 @@ class SqlPayloads(_ByDigest):
             raise Unavailable(f"the payload store did not answer: {type(error).__name__}") from None
 
     async def _create(self) -> None:
-        if self._ready:
-            return
-        try:
-            async with self._engine.begin() as connection:
-                await connection.run_sync(_METADATA.create_all)
-        except DBAPIError:  # another process created it at the same time; if not, this fails again
-            async with self._engine.begin() as connection:
-                await connection.run_sync(_METADATA.create_all)
-        self._ready = True
+        if not self._ready:
+            await create_tables(self._engine, _METADATA)
+            self._ready = True
 
 
 def _verified(digest: str, packed: bytes | None) -> Payload:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
-from sqlalchemy import ColumnElement, delete, event, insert, or_, select, update
+from sqlalchemy import ColumnElement, MetaData, delete, event, insert, or_, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -64,6 +64,16 @@ def _engine(driver: str, url: str, max_connections: int) -> AsyncEngine:
     engine = create_async_engine(url, connect_args=CONNECT_ARGS, isolation_level="READ COMMITTED", **pool)
     secure_sessions(engine)
     return engine
+
+
+async def create_tables(engine: AsyncEngine, tables: MetaData) -> None:
+    """Create the tables that are not there. Raises SQLAlchemyError and OSError."""
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(tables.create_all)
+    except DBAPIError:  # another process created them at the same time; if not, this fails again
+        async with engine.begin() as connection:
+            await connection.run_sync(tables.create_all)
 
 
 class SqlStore(EncodedStore):
@@ -213,12 +223,7 @@ class SqlStore(EncodedStore):
         async with self._creating:
             if self._ready:
                 return
-            try:
-                async with self._engine.begin() as connection:
-                    await connection.run_sync(METADATA.create_all)
-            except DBAPIError:  # another process created it at the same time; if not, this fails again
-                async with self._engine.begin() as connection:
-                    await connection.run_sync(METADATA.create_all)
+            await create_tables(self._engine, METADATA)
             self._ready = True
 
 

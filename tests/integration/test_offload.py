@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Redis
+from sqlalchemy import text
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
     StorageDriver,
@@ -57,6 +59,18 @@ async def test_what_is_stored_comes_back_in_order_and_twice_is_once(driver: Stor
     assert claims[0] == claims[2]
     assert await driver.store(STORE, payloads[:1]) == claims[:1]
     assert await driver.retrieve(RETRIEVE, claims) == payloads
+
+
+async def test_what_is_stored_again_counts_as_stored_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """So that it may be deleted by its age, and a new run is not left with an old entry."""
+    engine = open_engine(f"sqlite:///{tmp_path}/payloads.db")
+    for now in (1000.0, 2000.0):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        await SqlPayloads(engine).store(STORE, [Payload(data=b"the same")])
+    async with engine.connect() as connection:
+        rows = (await connection.execute(text("select stored_at from anabranch_payloads"))).scalars().all()
+    assert rows == [2000]
+    await engine.dispose()
 
 
 async def test_several_megabytes_are_kept_by_many_at_once(driver: StorageDriver):
