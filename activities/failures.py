@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, FailureError
 
 from context.values import Json
 from errors import AnabranchError, GraphError, Unavailable
@@ -14,12 +14,22 @@ from errors import AnabranchError, GraphError, Unavailable
 
 @contextmanager
 def as_application_errors(where: str = "") -> Iterator[None]:
-    """Turn AnabranchError into ApplicationError; `where` is said first. Other exceptions keep Temporal's defaults."""
+    """Turn AnabranchError into ApplicationError; `where` is said first.
+
+    Other exceptions keep Temporal's defaults: type, message, trace, and that they are tried again.
+    """
     try:
         yield
     except AnabranchError as error:
         # The cause may hold a request or a connection, and Temporal would write it into the history.
         raise application_error(error, where) from None
+    except FailureError:
+        raise
+    except Exception as error:
+        if (attempt := _attempt()) == 1:
+            raise
+        name = type(error).__name__
+        raise ApplicationError(str(error), {"code": name, "attempt": attempt}, type=name) from error
 
 
 def application_error(error: AnabranchError, where: str = "") -> ApplicationError:
@@ -29,8 +39,8 @@ def application_error(error: AnabranchError, where: str = "") -> ApplicationErro
         "place": str(error.place or where) or None,
         "suggestion": error.suggestion,
     }
-    if activity.in_activity() and activity.info().attempt > 1:
-        detail["attempt"] = activity.info().attempt  # what earlier ones did, this one cannot know
+    if (attempt := _attempt()) > 1:
+        detail["attempt"] = attempt  # what earlier ones did, this one cannot know
     if isinstance(error, GraphError):
         detail["problems"] = [str(problem) for problem in error.problems]
     return ApplicationError(
@@ -40,3 +50,7 @@ def application_error(error: AnabranchError, where: str = "") -> ApplicationErro
         non_retryable=not error.retryable,
         next_retry_delay=error.retry_after if isinstance(error, Unavailable) else None,
     )
+
+
+def _attempt() -> int:
+    return activity.info().attempt if activity.in_activity() else 1

@@ -7,25 +7,28 @@
         return {"weight": context.get("mass") * factor}
 
 The node's `args`, rendered, are the keyword arguments. What the function changed in the context is written, and over
-it what it returned: a mapping's keys, or any other value but None under the node's id. A plain `def` runs in a thread.
+it what it returned: a mapping's keys, or any other value but None under the node's id. A plain `def` runs in a thread,
+which nothing can stop: a cancelled node waits for its end, so that no compensation overtakes what it does.
 Reading a key that did not cross raises, naming the key to declare under `reads`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar, cast
 
 from activities.outcome import Outcome, own_key
 from activities.rendering import render
-from context.changes import diff
+from context.changes import ChangeSet, diff
 from context.distributed import DistributedContext
-from context.values import Json
+from context.values import Json, check_value
 from errors import ConfigurationError, NodeError
 from graph.model import PythonNode
 from transport.node_io import NodeTask
@@ -58,8 +61,14 @@ def _where(function: Function) -> str:
 class PythonActivity:
     """Runs `python` nodes by the registered handlers; entry points are loaded when they are first called."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, threads: int = 100) -> None:
         self._entry_points: dict[str, EntryPoint] = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+        # Of their own: in the loop's few, handlers that take long would hold up each other, and the look-up of names.
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="python-node")
+
+    async def aclose(self) -> None:
+        """Start no thread any more."""
+        self._threads.shutdown(wait=False)
 
     async def __call__(self, task: NodeTask, node: PythonNode) -> Outcome:
         """Call the handler with a context of its own, and collect what it changed and returned."""
@@ -68,7 +77,7 @@ class PythonActivity:
         _check_arguments(node.handler, function, arguments)
         context = task.context.copy()
         context.reads = None if task.reads is None else frozenset(task.reads)
-        returned = await _call(function, context, arguments)
+        returned = await _call(function, context, arguments, self._threads)
         return _outcome(task, context, returned)
 
     def _function(self, name: str) -> Function:
@@ -100,15 +109,44 @@ def _check_arguments(name: str, function: Function, arguments: dict[str, Any]) -
         raise NodeError(f"the handler {name!r} does not take these `args`: {error}") from None
 
 
-async def _call(function: Function, context: DistributedContext, arguments: dict[str, Any]) -> object:
+async def _call(
+    function: Function, context: DistributedContext, arguments: dict[str, Any], threads: ThreadPoolExecutor
+) -> object:
     if inspect.iscoroutinefunction(function):
         return await function(context, **arguments)
-    return await asyncio.to_thread(function, context, **arguments)
+    returned = await _in_thread(partial(_called, function, context, arguments), threads)
+    # A decorator of an `async def` may itself be a plain function.
+    return await returned if inspect.isawaitable(returned) else returned
+
+
+async def _in_thread(call: Callable[[], object], threads: ThreadPoolExecutor) -> object:
+    """What the call returns. Cancelled, it is not begun, or awaited: what it does is done by then."""
+    running = threads.submit(contextvars.copy_context().run, call)
+    over = asyncio.wrap_future(running)
+    cancelled: asyncio.CancelledError | None = None
+    while not over.done():
+        try:
+            await asyncio.wait({over})
+        except asyncio.CancelledError as error:
+            running.cancel()
+            cancelled = error
+    if cancelled is not None:
+        over.cancelled() or over.exception()  # looked at, so that asyncio does not report it
+        raise cancelled
+    return over.result()
+
+
+def _called(function: Function, context: DistributedContext, arguments: dict[str, Any]) -> object:
+    try:
+        return function(context, **arguments)
+    except StopIteration as error:
+        # A future cannot hold it: the node would never end. Generators do the same (PEP 479).
+        raise RuntimeError("the handler raised StopIteration") from error
 
 
 def _outcome(task: NodeTask, context: DistributedContext, returned: object) -> Outcome:
     data = returned.data if isinstance(returned, DistributedContext) else context.data
-    changes = diff(task.context.data, data)
+    changes = _changes(task, data)
     changed = dict.fromkeys(path[0] for path in (*changes.set, *changes.removed))
     writes = {key: data[key] for key in changed if key in data}
     removed = tuple(key for key in changed if key not in data)
@@ -118,3 +156,11 @@ def _outcome(task: NodeTask, context: DistributedContext, returned: object) -> O
     # What is no JSON value is refused, with its path, where all writes are checked.
     own: dict[str, Json] = result if isinstance(result, dict) else {own_key(task): result}
     return Outcome(result, {**writes, **own}, tuple(key for key in removed if key not in own))
+
+
+def _changes(task: NodeTask, data: dict[str, Json]) -> ChangeSet:
+    try:
+        return diff(task.context.data, data)
+    except RecursionError:
+        check_value(data)  # says where it is too deep
+        raise

@@ -27,7 +27,7 @@ from activities.outcome import Closing, Handler, Outcome
 from activities.rendering import visible_roots
 from activities.share import ContextSharing
 from context.changes import ChangeSet
-from context.values import Json
+from context.values import Json, check_value
 from context.wire import MAX_CONTEXT_SIZE_BYTES, measure
 from errors import ConfigurationError, InputError, SizeLimitExceeded
 from graph.expressions import compile_expression
@@ -136,6 +136,7 @@ class NodeActivities:
         )
 
     def _check_writes(self, writes: dict[str, Json]) -> None:
+        check_value(dict.fromkeys(writes))  # the keys: a handler may give any
         sizes = {key: measure(value, path=(key,)) for key, value in writes.items()}
         if (total := sum(sizes.values())) > self._max_bytes:
             largest = max(sizes, key=sizes.__getitem__)

@@ -24,8 +24,13 @@ def node_activities(settings: Settings) -> NodeActivities:
 
         return HttpActivity(allow_private=settings.http_allow_private)
 
+    def python() -> Handler:
+        from activities.python import PythonActivity
+
+        return PythonActivity(threads=settings.max_concurrent_activities)
+
     return NodeActivities(
-        {"rule": _rule, "db": _db, "ai": _ai, "http": http, "python": _python},
+        {"rule": _rule, "db": _db, "ai": _ai, "http": http, "python": python},
         GraphLoader(settings.graphs, ConflictResolution.parse(settings.default_resolution_strategy)),
         max_bytes=settings.max_context_size_bytes,
         guards=Guards.from_url(settings.redis_url, settings.redis_max_connections),
@@ -50,9 +55,3 @@ def _ai() -> Handler:
     from activities.ai import AiActivity
 
     return AiActivity()
-
-
-def _python() -> Handler:
-    from activities.python import PythonActivity
-
-    return PythonActivity()

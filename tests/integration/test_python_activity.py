@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import threading
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -12,7 +15,7 @@ from activities import node, python
 from activities.outcome import Outcome
 from activities.python import PythonActivity
 from context.distributed import DistributedContext
-from errors import ConfigurationError, NodeError, UndeclaredRead
+from errors import ConfigurationError, NodeError, UndeclaredRead, WireFormatError
 from graph.model import PythonNode
 from tests.node_tasks import task_of
 
@@ -28,7 +31,11 @@ async def call(
 ) -> Outcome:
     task = task_of(data=data)
     object.__setattr__(task, "reads", reads)
-    return await PythonActivity()(task, PythonNode(type="python", handler=handler, args=args or {}))
+    activity = PythonActivity()
+    try:
+        return await activity(task, PythonNode(type="python", handler=handler, args=args or {}))
+    finally:
+        await activity.aclose()
 
 
 async def test_a_coroutine_gets_rendered_args_and_returns_keys() -> None:
@@ -47,6 +54,103 @@ async def test_a_plain_function_runs_in_a_thread() -> None:
 
     outcome = await call("where")
     assert outcome.writes["reserve"] != threading.main_thread().name
+
+
+async def test_as_many_plain_functions_run_at_once_as_a_worker_runs_activities() -> None:
+    together = threading.Barrier(50)
+
+    @node("meet")
+    def meet(_: DistributedContext) -> int:
+        return together.wait(20)
+
+    activity = PythonActivity(threads=50)
+    call_once = functools.partial(activity, task_of(), PythonNode(type="python", handler="meet"))
+    outcomes = await asyncio.gather(*(call_once() for _ in range(50)))
+    await activity.aclose()
+    assert sorted(outcome.writes["reserve"] for outcome in outcomes) == [*range(50)]  # type: ignore[type-var]
+
+
+async def test_a_cancelled_plain_function_is_over_before_the_node_is() -> None:
+    """Nothing stops a thread: a node that ended at once would have its compensation overtake its effect."""
+    begun, may_end, done = threading.Event(), threading.Event(), []
+
+    @node("charge")
+    def charge(_: DistributedContext) -> None:
+        begun.set()
+        may_end.wait(20)
+        done.append("charged")
+
+    running = asyncio.create_task(call("charge"))
+    await asyncio.to_thread(begun.wait, 20)
+    for _ in range(2):  # a worker that stops cancels what is being cancelled once more
+        running.cancel()
+        await asyncio.sleep(0.01)
+    assert not running.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert done == ["charged"]
+
+
+async def test_a_plain_function_that_waits_for_a_thread_is_cancelled_before_it_begins() -> None:
+    may_end, begun = threading.Event(), []
+
+    @node("charge")
+    def charge(_: DistributedContext, order: int) -> None:
+        begun.append(order)
+        may_end.wait(20)
+
+    activity = PythonActivity(threads=1)
+    first, second = (
+        asyncio.create_task(activity(task_of(), PythonNode(type="python", handler="charge", args={"order": order})))
+        for order in (1, 2)
+    )
+    await asyncio.sleep(0.01)
+    second.cancel()
+    await asyncio.wait({second}, timeout=20)
+    may_end.set()
+    await first
+    await activity.aclose()
+    assert second.cancelled()
+    assert begun == [1]
+
+
+async def test_a_plain_function_that_raises_stop_iteration_fails() -> None:
+    """A future cannot hold that exception: whoever awaits it would wait for ever."""
+
+    @node("first")
+    def first(_: DistributedContext) -> object:
+        return next(iter([]))
+
+    with pytest.raises(RuntimeError, match="the handler raised StopIteration"):
+        await asyncio.wait_for(call("first"), 20)
+
+
+async def test_a_decorated_coroutine_function_is_awaited() -> None:
+    def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **more: Any) -> Any:
+            return function(*args, **more)
+
+        return wrapper
+
+    @node("late")
+    @decorated
+    async def late(_: DistributedContext) -> dict[str, Any]:
+        return {"loop": asyncio.get_running_loop() is not None}
+
+    assert (await call("late")).writes == {"loop": True}
+
+
+async def test_a_value_that_holds_itself_is_refused_with_its_path() -> None:
+    @node("knot")
+    def knot(context: DistributedContext) -> None:
+        order = context["order"]
+        assert isinstance(order, dict)
+        order["itself"] = order
+
+    with pytest.raises(WireFormatError, match=r"the value at 'order\.itself\..* is nested deeper than 64"):
+        await call("knot", {"order": {}})
 
 
 async def test_what_the_handler_changed_in_the_context_is_written_however_deep() -> None:

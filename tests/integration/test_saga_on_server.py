@@ -57,6 +57,12 @@ async def stumble(_: DistributedContext) -> None:
     raise NodeError("there is one already")
 
 
+@node("collapse")
+async def collapse(_: DistributedContext) -> None:
+    """Fail in a way that nobody has foreseen."""
+    raise ConnectionResetError("lost")
+
+
 async def undone(served: Served, handle: Any) -> list[str]:
     found = await scheduled(served.client, handle)
     return [address.removeprefix("undo ") for address in found if address.startswith("undo ")]
@@ -96,6 +102,12 @@ async def test_a_step_that_had_no_answer_before_it_was_refused_may_have_happened
     retry = {"max_attempts": 3, "initial_interval": "10ms"}
     error = await served.error(chain(a=step(), b=step("stumble", retry=retry)))
     assert (error.type, error.details[0]["compensated"]) == ("NODE_FAILED", ["b", "a"])
+
+
+async def test_a_step_whose_every_attempt_broke_off_may_have_happened(served: Served):
+    twice = {"max_attempts": 2, "initial_interval": "10ms"}
+    error = await served.error(chain(a=step(), b=step("collapse", retry=twice)))
+    assert (error.type, error.details[0]["compensated"]) == ("ConnectionResetError", ["b", "a"])
 
 
 async def test_the_timeline_names_a_compensation_after_its_node(served: Served):

@@ -90,6 +90,12 @@ async def test_what_is_no_json_value_is_refused_with_its_path() -> None:
         await activities_with(Answer(outcome)).execute(task_of(DB))
 
 
+@pytest.mark.parametrize(("key", "wrong"), [(1, "the key 1, which is not a string"), ("\ud800", "a lone surrogate")])
+async def test_a_key_that_is_no_text_is_refused(key: Any, wrong: str) -> None:
+    with pytest.raises(WireFormatError, match=wrong):
+        await activities_with(Answer(Outcome({}, {key: 1}))).execute(task_of(DB))
+
+
 async def test_writes_over_the_limit_are_refused_naming_the_largest_key() -> None:
     outcome = Outcome({}, {"small": 1, "large": "x" * 2000})
     with pytest.raises(SizeLimitExceeded, match=r"over the limit of 1000; the largest key is 'large'"):
@@ -162,6 +168,16 @@ def test_a_graph_error_tells_every_problem() -> None:
 async def test_an_unforeseen_exception_keeps_temporal_s_defaults() -> None:
     with pytest.raises(ZeroDivisionError, match="by accident"):
         await run(activities_with(Answer(ZeroDivisionError("by accident"))), task_of(DB))
+
+
+async def test_an_unforeseen_exception_of_a_later_attempt_tells_that_there_were_others() -> None:
+    """What those did, nobody knows: the saga undoes the node."""
+    with pytest.raises(ApplicationError, match="by accident") as caught:
+        await run(activities_with(Answer(ZeroDivisionError("by accident"))), task_of(DB), attempt=2)
+    failure = caught.value
+    assert (failure.type, failure.non_retryable) == ("ZeroDivisionError", False)
+    assert failure.details[0] == {"code": "ZeroDivisionError", "attempt": 2}
+    assert isinstance(failure.__cause__, ZeroDivisionError)
 
 
 def test_a_worker_registers_load_graph_the_node_types_and_a_dynamic_activity() -> None:
