@@ -45,6 +45,8 @@ from transport.node_io import NodeTask
 MAX_REASKS = 2
 _RETRYABLE = (ModelRateLimitError, ModelUnavailableError, ModelServerError, ModelConnectionError)
 _LONGEST_PAUSE_SECONDS = 3600.0
+_MAX_SAID = 500
+"""Characters of what a model or a checker says; it may repeat a whole answer."""
 
 
 class AiActivity:
@@ -71,6 +73,9 @@ class AiActivity:
             failure = NodeError(f"the model cannot be asked like this: {error}", suggestion="see the node's settings")
         except AgentRunError as error:
             failure = _typed(error, node.model, access)
+        except (LookupError, AttributeError, TypeError) as error:
+            # The library takes an answer apart, and a proxy's may lack anything.
+            failure = Unavailable(f"the answer of the model {node.model!r} cannot be read ({type(error).__name__})")
         else:
             return _outcome(node, answer.output, answer.usage, own_key(task))
         # Out of the except block: the cause holds the request, and Temporal serialises contexts too.
@@ -110,7 +115,7 @@ def _checker(schema: dict[str, Any]) -> Callable[[dict[str, Json]], dict[str, Js
         except Unresolvable as error:
             raise NodeError(f"`output_schema` refers to what it does not hold: {error.ref}") from None
         if fault is not None:
-            raise ModelRetry(f"{fault.json_path}: {fault.message}")
+            raise ModelRetry(f"{fault.json_path}: {fault.message}"[:_MAX_SAID])
         return answer
 
     return check
@@ -149,7 +154,7 @@ def _typed(error: AgentRunError, model: str, access: ModelAccess) -> AnabranchEr
             f"the provider of {model!r} refused the worker's key",
             suggestion=f"correct {access.key_variable} in the worker's environment",
         )
-    said = redact(" ".join(str(error).split()), (access.key,))[:500]
+    said = redact(" ".join(str(error).split()), (access.key,))[:_MAX_SAID]
     if isinstance(error, ModelAPIError) and (isinstance(error, _RETRYABLE) or _is_retryable_status(error)):
         return Unavailable(
             f"the model {model!r} did not answer: {said}",

@@ -53,6 +53,11 @@ class Models:
                 f"the environment variable {key_variable} is not set, and the model {name!r} needs it",
                 suggestion="set it in the worker's environment, or use a local model, e.g. ollama:llama3.2",
             )
+        if not key.isascii() or not key.isprintable():
+            raise ConfigurationError(
+                f"the environment variable {key_variable} has a line break or another character that no key has",
+                suggestion="set it anew in the worker's environment",
+            )
         base_url = self._environ.get(f"{provider.upper()}_BASE_URL") or None
         # A provider's library takes seconds to import at its first use.
         return ModelAccess(await asyncio.to_thread(build, model, key, base_url, self._client), key_variable, key)

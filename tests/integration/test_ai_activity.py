@@ -125,6 +125,28 @@ async def test_an_answer_that_never_fits_is_a_definite_error_that_says_why() -> 
     assert asked == MAX_REASKS + 1
 
 
+async def test_a_whole_answer_that_does_not_fit_is_not_told_in_the_error_nor_sent_back() -> None:
+    heard = []
+
+    def answers(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        heard.append(len(str(messages[-1])))
+        return tool_call(info, {**GOOD, "action": "x" * 100_000})
+
+    with pytest.raises(NodeError, match="xxxxx") as caught:
+        await ask_scripted(answers, ai_node(output_schema=SCHEMA))
+    assert len(str(caught.value)) < 1000
+    assert max(heard) < 2000
+
+
+async def test_an_answer_that_the_library_cannot_take_apart_is_tried_again(
+    served: AiActivity, httpserver: HTTPServer
+) -> None:
+    empty = {**completion({"content": "x"}), "choices": []}
+    httpserver.expect_request("/v1/chat/completions").respond_with_json(empty)
+    with pytest.raises(Unavailable, match=r"the answer of the model 'openai:gpt-4' cannot be read \(IndexError\)"):
+        await served(task_of(), ai_node())
+
+
 async def test_context_values_are_data_in_the_prompt() -> None:
     heard: list[str] = []
 
@@ -197,6 +219,15 @@ async def test_a_refused_key_names_the_variable_and_is_not_told(
         await served(task_of(), ai_node())
     assert_silent(caught.value)
     assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("key", [KEY + "\n", KEY + "\u00e9"])
+async def test_a_key_that_no_header_can_carry_is_a_configuration_error(key: str) -> None:
+    activity = AiActivity(Models({"OPENAI_API_KEY": key, "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}))
+    with pytest.raises(ConfigurationError, match="the environment variable OPENAI_API_KEY has a line break") as caught:
+        await activity(task_of(), ai_node())
+    assert_silent(caught.value)
+    await activity.aclose()
 
 
 async def test_a_refused_request_is_a_definite_error_in_which_the_key_is_masked(
