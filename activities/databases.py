@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from activities import postgres_types
 from activities.idempotency import EffectLog
-from activities.sql_errors import connect_error, database_error
+from activities.sql_errors import connect_error, database_error, value_error
 from context.stores import mysql_session
-from errors import ConfigurationError
+from errors import AnabranchError, ConfigurationError
 
 _DRIVERS = {
     "postgres": "postgresql+asyncpg",
@@ -56,6 +56,10 @@ class Database:
             yield connection
         except (SQLAlchemyError, OSError) as error:
             raise database_error(error, self.variable, self.secrets) from None
+        except AnabranchError:
+            raise
+        except (ArithmeticError, TypeError, ValueError) as error:
+            raise value_error(error, self.secrets) from None
         finally:
             await connection.close()
 

@@ -23,7 +23,7 @@ from activities.outcome import Outcome, own_key
 from activities.rendering import FORWARD_KEY, render
 from activities.select_limit import select_limit
 from activities.sql_values import bind_value, json_row
-from context.values import Json
+from context.values import Json, check_value
 from errors import NodeError, SizeLimitExceeded
 from graph.model import DbNode, Statement
 from graph.sql import ends_transaction_in_mysql, is_write, records_effect
@@ -175,6 +175,7 @@ def _found(columns: list[str], rows: list[Any], count: int) -> dict[str, Json]:
     if twice := sorted({column for column in columns if columns.count(column) > 1}):
         raise NodeError(f"the query has two columns named {', '.join(twice)}", suggestion="name one of them with `as`")
     found: list[Json] = [json_row(columns, row) for row in rows]
+    check_value(found, path=("rows",))  # here, where what a statement wrote is still rolled back
     names: list[Json] = [*columns]
     return {"columns": names, "rows": found, "row_count": count if count >= 0 else len(found)}
 

@@ -51,6 +51,15 @@ def database_error(error: Exception, variable: str, secrets: Iterable[str]) -> A
     return _statement_error(driver, secrets)
 
 
+def value_error(error: Exception, secrets: Iterable[str]) -> NodeError:
+    """The typed error for a value that a driver can neither send nor read. Raise it `from None`."""
+    text = redact(" ".join(str(error).split()), secrets)[:_MESSAGE_LIMIT]
+    return NodeError(
+        f"the driver cannot convert a value: {text} ({type(error).__name__})",
+        suggestion="convert it in the query, e.g. `cast(… as text)`",
+    )
+
+
 def _state(driver: BaseException) -> str:
     return str(getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None) or "")
 

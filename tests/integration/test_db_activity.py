@@ -20,7 +20,7 @@ from activities.databases import Databases
 from activities.db import DbActivity
 from activities.failures import application_error
 from activities.outcome import Outcome
-from errors import AnabranchError, ConfigurationError, NodeError, SizeLimitExceeded, Unavailable
+from errors import AnabranchError, ConfigurationError, NodeError, SizeLimitExceeded, Unavailable, WireFormatError
 from graph.model import DbNode
 from tests.node_tasks import task_of
 from transport.devserver import free_port
@@ -200,6 +200,27 @@ async def test_bytes_are_refused_naming_the_column(bench: Bench) -> None:
     query = "select '\\\\x00'::bytea as photo" if bench.kind == "postgresql" else "select x'00' as photo"
     with pytest.raises(NodeError, match="column 'photo' is of type bytes"):
         await bench.run(query)
+
+
+async def not_data_is_undone(bench: Bench, price: str) -> None:
+    with pytest.raises(WireFormatError, match=r"the value at 'rows\.0\.price' is (nan|inf), which JSON cannot say"):
+        await bench.run(f"insert into stock (id, price) values (3, {price}) returning price")
+    assert (await bench.run("select count(*) as n from stock where id = 3")).writes == {"n": 0}
+
+
+async def test_a_write_that_returns_what_is_no_json_is_undone_in_postgres(postgres: Bench) -> None:
+    await not_data_is_undone(postgres, "'NaN'")
+
+
+async def test_a_write_that_returns_what_is_no_json_is_undone_in_sqlite(sqlite: Bench) -> None:
+    await not_data_is_undone(sqlite, "9e999")
+
+
+async def test_a_value_that_the_driver_cannot_send_or_read_is_a_definite_error(postgres: Bench, sqlite: Bench) -> None:
+    with pytest.raises(NodeError, match=r"cannot convert a value: .* \(OverflowError\)"):
+        await sqlite.run("select :n as n", params={"n": 2**63})
+    with pytest.raises(NodeError, match=r"cannot convert a value: .* \(ValueError\)"):
+        await postgres.run("select row(1, 2) as pair")
 
 
 async def test_more_rows_than_the_limit_are_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
