@@ -98,7 +98,8 @@ class KafkaSource:
                 found = await self._consumer.getmany(timeout_ms=_FETCH_MILLISECONDS, max_records=limit)
             except UnsupportedCodecError as error:
                 raise ConfigurationError(
-                    f"events are compressed in a way that is not installed: {error}", suggestion="pip install cramjam"
+                    f"events are compressed in a way that is not installed: {error}",
+                    suggestion="pip install 'anabranch[kafka]'",
                 ) from error
         return [KafkaDelivery(record, self._offsets) for records in found.values() for record in records]
 

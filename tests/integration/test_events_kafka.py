@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from events.address import parse_address
 from events.event_workflow import run_id
 from events.kafka import KafkaSink, KafkaSource
 from events.service import Route
-from events.source import Outgoing
+from events.source import Delivery, Outgoing
 from tests.integration.events_kit import TRACE, flow, graph_worker, route, serving
 from transport.devserver import free_port
 
@@ -211,21 +211,36 @@ async def test_no_broker_is_an_error_that_names_it():
         await KafkaSink.open(parse_address(f"kafka://127.0.0.1:{port}/a", "--to"))
 
 
+async def test_compressed_events_are_read(kafka_url: str):
+    async with compressed(kafka_url, "gzip", "lz4", "snappy", "zstd") as source:
+        bodies = [(await until_fetched(source))[0].message.body for _ in range(4)]
+    assert bodies == [b'{"quantity": 1}' * 100] * 4
+
+
 async def test_events_that_cannot_be_unfolded_are_told_not_tried_for_ever(
     kafka_url: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(codec, "has_lz4", lambda: False)
+    async with compressed(kafka_url, "lz4") as source:
+        with pytest.raises(ConfigurationError, match=r"lz4.*anabranch\[kafka\]"):
+            await until_fetched(source)
+
+
+@asynccontextmanager
+async def compressed(kafka_url: str, *compressions: str) -> AsyncIterator[KafkaSource]:
+    """A source of one event for each way to compress it."""
     topic = f"orders{uuid.uuid4().hex[:8]}"
-    producer = Producer({"bootstrap.servers": kafka_url.removeprefix("kafka://"), "compression.type": "lz4"})
-    producer.produce(topic, b'{"quantity": 1}' * 100)
-    await asyncio.to_thread(producer.flush, 10)
+    for compression in compressions:
+        producer = Producer({"bootstrap.servers": kafka_url.removeprefix("kafka://"), "compression.type": compression})
+        producer.produce(topic, b'{"quantity": 1}' * 100)
+        await asyncio.to_thread(producer.flush, 10)
     source = await KafkaSource.open(parse_address(f"{kafka_url}/{topic}", "--from"), "anabranch-order")
-    with pytest.raises(ConfigurationError, match=r"lz4.*cramjam"):
-        await until_fetched(source)
+    yield source
     await source.aclose()
 
 
-async def until_fetched(source: KafkaSource) -> None:
+async def until_fetched(source: KafkaSource) -> Sequence[Delivery]:
     for _ in range(10):
-        if await source.fetch(1):
-            return
+        if found := await source.fetch(1):
+            return found
+    raise AssertionError("no event came")
