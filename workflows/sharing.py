@@ -19,7 +19,8 @@ from context.lineage import Line
 from graph.model import Share
 
 _TIMEOUT = timedelta(seconds=10)
-_RETRY = RetryPolicy(maximum_attempts=8)
+_RETRY = RetryPolicy(maximum_attempts=8, maximum_interval=timedelta(seconds=5))
+"""A store that is down holds the result back for half a minute."""
 
 
 class Sharing:
