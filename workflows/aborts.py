@@ -6,6 +6,7 @@ failure, which its failure edges may still handle.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from workflows.commands import CancelWork, Failure
@@ -58,6 +59,13 @@ class Aborts:
                 self._machine.composites.cancel()
                 self._machine.undo.proceed()
             else:
+                self._forget_ready(prefix)
                 self._machine.outcomes.fail(scope, run, failure)
             return True
         return False
+
+    def _forget_ready(self, prefix: str) -> None:
+        """What was held back inside, while the run was paused or drained, never starts."""
+        machine = self._machine
+        kept = [(scope, run) for scope, run in machine.ready if not inside(scope.address(run), prefix)]
+        machine.ready = deque(kept)

@@ -372,3 +372,17 @@ def test_the_status_shows_what_runs_inside_bodies_and_no_more_than_that():
     assert states == {"node": "running", "after": "pending", "node[1]/p": "running", "node[0]/q": "running"}
     play.finish()
     assert list(views.status(play.machine)["nodes"]) == ["node", "after"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("held_back", ["held", "draining"])
+def test_what_was_held_back_in_a_body_that_failed_never_starts(held_back: str):
+    inner = {"nodes": {name: python() for name in "pqr"}, "edges": [edge("p", "q")]}
+    play = Play(machine_of(one(foreach("[1]", inner, on_failure="continue"))), {"node[0]/r": failure()}).start()
+    setattr(play.machine, held_back, True)
+    for name in "pr":
+        play.answer(f"node[0]/{name}")
+    assert [scope.address(run) for scope, run in play.machine.ready] == ["after"]
+    setattr(play.machine, held_back, False)
+    play.take(play.machine.resume(50))
+    assert list(play.pending) == ["after"]
+    assert play.finish().failure is None

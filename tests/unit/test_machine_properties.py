@@ -116,6 +116,16 @@ def cases(draw: st.DrawFn, joins: Sequence[str] = ("any", "any", "all"), fragile
     return Case(graph, {name: draw(WORK) for name in [*names, "p", "q"]}, draw(st.integers(0, 1000)))
 
 
+def perform(work: Sequence[Edit], command: RunNode) -> ChangeSet:
+    """What a node comes to that does this work on its context."""
+    data: Mapping[str, Any] = command.line.data
+    keys = dict.fromkeys(each.path[0] for each in work)
+    for each in work:
+        data = apply(data, each.on(data))
+    removed = tuple((key,) for key in keys if key not in data)
+    return ChangeSet(command.line.version, {(key,): data[key] for key in keys if key in data}, removed)
+
+
 class Run(Play):
     """Plays a case in the order of `seed`; questions about conflicts are answered by the first candidate."""
 
@@ -143,15 +153,7 @@ class Run(Play):
         if isinstance(work, Failure):
             self.take(self.machine.failed(address, work, at))
         else:
-            self.take(self.machine.succeeded(address, self.done(work, command), at))
-
-    def done(self, work: Sequence[Edit], command: RunNode) -> ChangeSet:
-        data: Mapping[str, Any] = command.line.data
-        keys = dict.fromkeys(each.path[0] for each in work)
-        for each in work:
-            data = apply(data, each.on(data))
-        removed = tuple((key,) for key in keys if key not in data)
-        return ChangeSet(command.line.version, {(key,): data[key] for key in keys if key in data}, removed)
+            self.take(self.machine.succeeded(address, perform(work, command), at))
 
     @property
     def outcome(self) -> dict[str, Any]:

@@ -1,0 +1,247 @@
+"""Whatever happens to a run, and whenever: it ends, leaves nothing behind, and undoes exactly what has happened.
+
+Here nothing is polite: what is cancelled may succeed all the same, the run is paused, drained, carried, written to and
+cancelled between any two answers, and operators decide as they like.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from context.changes import ChangeSet
+from errors import AnabranchError
+from tests.unit.machine_kit import RUN, cancelled, edge, python
+from tests.unit.test_machine_properties import Case, cases, perform
+from workflows import carry
+from workflows.commands import AskConflict, CancelWork, Command, Failure, Finish, RunNode, Work
+from workflows.machine import Machine
+from workflows.saga import StepState
+from workflows.scope import Status
+
+MANY = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+WEIGHTS = {"hold": 2, "resume": 3, "drain": 3, "write": 2, "cancel": 1}
+PAUSES = st.sampled_from(["fail", "continue", "pause"])
+STEP = python(compensate=python())
+"""Body nodes have compensations of their own, or none."""
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> dict[str, Any]:
+    nodes = {name: {**draw(st.sampled_from([python(), STEP])), "on_failure": draw(PAUSES)} for name in "pq"}
+    edges = [edge("p", "q")] if draw(st.booleans()) else []
+    return {"nodes": nodes, "edges": edges}
+
+
+@st.composite
+def rough_cases(draw: st.DrawFn) -> Case:
+    case = draw(cases(joins=["any", "any", "all", "first"], fragile=True))
+    for name, node in case.graph["nodes"].items():
+        kept = {key: node[key] for key in ("on_failure", "join", "when", "compensate") if key in node}
+        if "body" in node:
+            node["body"] = draw(bodies())
+        elif node["type"] == "python" and draw(st.integers(0, 5)) == 0:
+            kept.pop("compensate", None)
+            waits = [{"type": "wait", "for": "1s"}, {"type": "approval", "prompt": "Yes?"}]
+            case.graph["nodes"][name] = {**draw(st.sampled_from(waits)), **kept}
+        if draw(st.booleans()):
+            case.graph["nodes"][name]["on_failure"] = "pause"
+    parallel, pauses = draw(st.booleans()), draw(st.booleans())
+    case.graph["saga"] = {
+        "compensation": "parallel" if parallel else "sequential",
+        "on_compensation_failure": "pause" if pauses else "report",
+    }
+    return case
+
+
+@dataclass
+class Rough:
+    """Plays a case with everything that can happen to it. `chances` bounds how often something unasked for happens."""
+
+    case: Case
+    seed: int
+    chances: int
+    machine: Machine = field(init=False)
+    pending: dict[str, Work] = field(default_factory=dict)
+    cancelling: set[str] = field(default_factory=set)
+    happened: list[str] = field(default_factory=list)
+    """Addresses of activities that did something, or may have, in the order of their answers."""
+    undone: list[str] = field(default_factory=list)
+    retried: set[str] = field(default_factory=set)
+    carried: int = 0
+    finishes: list[Finish] = field(default_factory=list)
+    now: int = 1_000
+
+    def run(self) -> Rough:
+        self.random = random.Random(self.seed)
+        self.machine = self.case.machine()
+        self.take(self.machine.start(self.now))
+        while not self.finishes:
+            self.now += 1
+            if self.chances and self.random.random() < 0.4:
+                self.chances -= 1
+                getattr(self, self.random.choices([*WEIGHTS], [*WEIGHTS.values()])[0])()
+            elif self.pending:
+                self.answer(self.random.choice(list(self.pending)))
+            elif (stopped := [*self.machine.paused, *self.machine.undo.waiting]) and self.random.random() < 0.8:
+                self.operate(self.random.choice(stopped))
+            else:
+                assert stopped or self.machine.held or self.machine.draining, "the machine waits for nothing"
+                self.resume()
+            if not self.finishes:
+                self.carry_on()
+        return self
+
+    # what happens
+
+    def hold(self) -> None:
+        self.machine.held = True
+        self.take(self.machine.resume(self.now))
+
+    def resume(self) -> None:
+        self.machine.held = self.machine.draining = False
+        self.take(self.machine.resume(self.now))
+
+    def drain(self) -> None:
+        self.machine.draining = self.machine.failure is None
+
+    def cancel(self) -> None:
+        self.take(self.machine.cancel("enough", self.now))
+
+    def write(self) -> None:
+        path, value = self.random.choice([("n", 7), ("l", [9]), ("o", {"a": 5}), ("t", "y")])
+        base = self.random.randint(1, self.machine.trail.count)
+        changes = ChangeSet(base, {(path,): value}, by="crm")
+        try:
+            self.machine.branches.check_write(changes)
+        except AnabranchError:
+            return
+        self.machine.write(changes, self.now)
+        self.take(self.machine.resume(self.now))
+
+    def operate(self, address: str) -> None:
+        operator, what = self.machine.operator, self.random.choice(["retry", "skip", "give_up"])
+        self.retried.add(address)
+        edits = self.random.choice([None, ChangeSet(0, {("n",): self.now}, by="ada")])
+        if what == "retry":
+            self.take(operator.retry(address, edits, self.now))
+        elif what == "skip":
+            if address in self.happened:  # or may have; now it counts as done
+                self.happened.append(address)
+            self.take(operator.skip(address, edits, self.now))
+        else:
+            self.take(operator.give_up(address, self.now))
+
+    def carry_on(self) -> None:
+        """Continue as new, where the workflow would."""
+        machine = self.machine
+        runs = any(run.status is Status.RUNNING for _, run in machine.work.values())
+        if machine.draining and machine.failure is None and not runs:
+            self.carried += 1
+            self.machine = Machine(machine.plan, {}, run=RUN)
+            carry.load(self.machine, json.loads(json.dumps(carry.dump(machine))))
+            self.pending.clear()
+            self.take(self.machine.go_on(self.now))
+
+    def answer(self, address: str) -> None:
+        command = self.pending.pop(address)
+        late = address in self.cancelling
+        self.cancelling.discard(address)
+        if isinstance(command, AskConflict) and not late:
+            chosen = {each.path: each.candidates[0].value for each in command.conflicts if not each.settled}
+            self.take(self.machine.choose(address, chosen, self.now))
+        elif isinstance(command, AskConflict) or (late and self.random.random() < 0.5):
+            self.fail(address, command, cancelled())
+        elif isinstance(command, RunNode):
+            self.work(address, command)
+        else:
+            self.take(self.machine.succeeded(address, None, self.now))
+
+    def work(self, address: str, command: RunNode) -> None:
+        work = self.case.work_at(address)
+        if isinstance(work, Failure):
+            self.fail(address, command, work)
+            return
+        self.note(address)
+        self.take(self.machine.succeeded(address, perform(work, command), self.now))
+
+    def fail(self, address: str, command: Work, failure: Failure) -> None:
+        if isinstance(command, RunNode) and failure.unknown:
+            self.note(address)
+        self.take(self.machine.failed(address, failure, self.now))
+
+    def note(self, address: str) -> None:
+        if not address.startswith("undo "):
+            self.happened.append(address)
+
+    def take(self, commands: list[Command]) -> None:
+        for command in commands:
+            assert not self.finishes, "the run was over"
+            if isinstance(command, Finish):
+                self.finishes.append(command)
+            elif isinstance(command, CancelWork):
+                assert command.address in self.pending
+                self.cancelling.add(command.address)
+            else:
+                self.begin(command)
+        if self.machine.failure is not None:
+            assert all(each.startswith("undo ") or each in self.cancelling for each in self.pending)
+
+    def begin(self, work: Work) -> None:
+        assert work.address not in self.pending, "it runs already"
+        if work.address.startswith("undo "):
+            assert self.machine.failure is not None
+            assert work.address not in self.undone or work.address in self.retried
+            self.undone.append(work.address)
+        self.pending[work.address] = work
+
+
+ROUGH = (rough_cases(), st.integers(0, 100_000), st.integers(0, 8))
+
+
+@MANY
+@given(*ROUGH)
+def test_a_run_ends_whatever_happens_to_it_and_leaves_nothing_behind(case: Case, seed: int, chances: int):
+    run = Rough(case, seed, chances).run()
+    machine = run.machine
+    event(f"failed: {machine.failure is not None}, carried: {run.carried > 0}, undone: {bool(run.undone)}")
+    assert (run.pending, machine.work, machine.paused, machine.composites.under_way) == ({}, {}, {}, {})
+    assert all(each.status.final for each in machine.root.nodes.values())
+    (finish,) = run.finishes
+    if finish.failure is not None:
+        states = {step.state for step in machine.undo.saga.steps.values()}
+        assert states <= {StepState.COMPENSATED, StepState.FAILED}
+
+
+@MANY
+@given(*ROUGH)
+def test_exactly_what_has_happened_is_undone(case: Case, seed: int, chances: int):
+    run = Rough(case, seed, chances).run()
+    (finish,) = run.finishes
+    told = {*finish.compensated, *finish.not_compensated}
+    if finish.failure is None:
+        assert told == set()
+        return
+    for name, node in case.graph["nodes"].items():
+        if node["type"] == "python":
+            assert (name in told) == (name in run.happened and "compensate" in node)
+        elif "body" in node and "compensate" not in node:
+            inner = {each for each in run.happened if each.startswith(f"{name}[")}
+            steps = {each for each in inner if "compensate" in node["body"]["nodes"][each.rpartition("/")[2]]}
+            assert {each for each in told if each.startswith(f"{name}[")} == steps
+
+
+@MANY
+@given(*ROUGH)
+def test_steps_are_undone_in_reverse_of_the_order_in_which_they_happened(case: Case, seed: int, chances: int):
+    case.graph["saga"]["compensation"] = "sequential"
+    run = Rough(case, seed, chances).run()
+    latest = {address: index for index, address in enumerate(run.happened)}
+    first = list(dict.fromkeys(address.removeprefix("undo ") for address in run.undone))
+    order = [latest[address] for address in first if address in latest]
+    assert order == sorted(order, reverse=True)
