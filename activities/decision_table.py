@@ -37,7 +37,9 @@ def evaluate_table(jdm: JsonObject | str, data: Mapping[str, Json]) -> dict[str,
             raise _absent(name)
     try:
         result = decision.evaluate(inputs)["result"]
-    except (RuntimeError, ValueError, TypeError) as error:
+    except BaseException as error:  # the engine's own are plain exceptions, or panics, which are none
+        if not _is_of_engine(error):
+            raise
         raise EvaluationError(f"the decision table failed: {_reason(error)}") from None
     if not isinstance(result, dict):
         raise EvaluationError(
@@ -91,6 +93,10 @@ def _absent(name: str) -> EvaluationError:
     )
 
 
-def _reason(error: Exception) -> str:
+def _is_of_engine(error: BaseException) -> bool:
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def _reason(error: BaseException) -> str:
     """The engine's message without its stack backtrace."""
     return " ".join(str(error).partition("Stack backtrace")[0].split())[:500]

@@ -13,11 +13,12 @@ from activities.outcome import Handler
 from activities.registry import NodeActivities
 from activities.share import ContextSharing
 from context.resolution import ConflictResolution
+from errors import ConfigurationError, InputError
 from settings import Settings
 
 
 def node_activities(settings: Settings) -> NodeActivities:
-    """The activities of a worker with these settings; `aclose` them at the end."""
+    """The activities of a worker with these settings; `aclose` them at the end. Raises ConfigurationError."""
 
     def http() -> Handler:
         from activities.http import HttpActivity
@@ -31,12 +32,20 @@ def node_activities(settings: Settings) -> NodeActivities:
 
     return NodeActivities(
         {"rule": _rule, "db": _db, "ai": _ai, "http": http, "python": python},
-        GraphLoader(settings.graphs, ConflictResolution.parse(settings.default_resolution_strategy)),
+        GraphLoader(settings.graphs, _resolution(settings.default_resolution_strategy)),
         max_bytes=settings.max_context_size_bytes,
         guards=Guards.from_url(settings.redis_url, settings.redis_max_connections),
         sharing=ContextSharing(settings),
         carrying=Carrying(settings),
     )
+
+
+def _resolution(name: str) -> ConflictResolution:
+    try:
+        return ConflictResolution.parse(name)
+    except InputError as error:
+        place = "DEFAULT_RESOLUTION_STRATEGY"
+        raise ConfigurationError(error.message, place=place, suggestion=error.suggestion) from None
 
 
 def _rule() -> Handler:

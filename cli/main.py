@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
 from importlib.metadata import version
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +19,8 @@ from cli.report import show_error
 from errors import AnabranchError
 
 _INTERNAL_ERROR = 70
+_OUTPUT_LOST = 1
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Commands(TyperGroup):
@@ -73,6 +77,7 @@ def main() -> None:
     Leaves without tearing the interpreter down: after Temporal's client was used that can crash, and replace the exit
     code by a signal's.
     """
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without a character is no reason to fail
@@ -80,9 +85,23 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:
-            code = code or 1
+        except OSError as error:
+            code = code or _not_written(error)
     os._exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Put nothing where the caller closed a standard stream, as `command <&-` does: Python leaves None there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open as long as we run
+
+
+def _not_written(error: OSError) -> int:
+    """Say why the output is not whole, but to a reader who has left."""
+    if error.errno != errno.EPIPE:
+        sys.stderr.write(f"error[OUTPUT_LOST]: the output cannot be written: {error.strerror}\n")
+    return _OUTPUT_LOST
 
 
 def _exit_code() -> int:
@@ -90,7 +109,9 @@ def _exit_code() -> int:
         app()
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return _not_written(error)
         traceback.print_exc()
         return _INTERNAL_ERROR
     return 0

@@ -146,6 +146,30 @@ def test_validating_a_plain_graph_waits_for_no_heavy_library(sum_file: Path) -> 
     assert done.stdout.split() == []
 
 
+COMMAND = [sys.executable, "-c", "from cli.main import main; main()"]
+
+
+@pytest.mark.parametrize("args", [["schema"], ["visualize", ORDERS], ["validate", ORDERS]])
+def test_an_output_that_is_full_is_told_in_one_line(args: list[Any]) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [*COMMAND, *map(str, args)]
+        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error[OUTPUT_LOST]: the output cannot be written: No space left on device"
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("closed", "args", "code"),
+    [("<&-", ["dry-run", ORDERS, "-i", "-"], 1), (">&-", ["visualize", ORDERS], 0), ("2>&-", ["validate", "none"], 1)],
+)
+def test_a_standard_stream_may_be_closed(closed: str, args: list[Any], code: int) -> None:
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, *map(str, args)]
+    done = subprocess.run(shell, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+
+
 # visualize and schema
 
 
@@ -278,6 +302,13 @@ def test_outcomes_that_nobody_gave_are_assumed_by_schema_and_use() -> None:
     assert assumed == ["check_inventory", "process_payment", "update_order_status"]
     data = json.loads(result.stdout[result.stdout.index("\n{") :])["data"]
     assert (data["in_stock"], data["action"], data["order_status"]) == (True, "APPROVE", "approved")
+
+
+def test_a_wrong_default_strategy_is_named_by_its_variable(sum_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEFAULT_RESOLUTION_STRATEGY", "nonsense")
+    refused = anabranch("dry-run", sum_file, "--set", "n=1")
+    assert refused.exit_code == 1
+    assert "error[CONFIGURATION_INVALID]: DEFAULT_RESOLUTION_STRATEGY: 'nonsense' is not" in refused.stderr
 
 
 @pytest.mark.parametrize(

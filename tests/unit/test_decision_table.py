@@ -174,3 +174,11 @@ def test_a_circle_of_nodes_is_refused() -> None:
 def test_a_rule_node_writes_what_its_table_decides() -> None:
     parsed = RuleNode.model_validate({"type": "rule", "decision_table": jdm(table())})
     assert evaluate_rules(parsed, data(), {}) == {"fee": 0, "ship": {"mode": "air"}}
+
+
+@pytest.mark.parametrize("more", [{"far": 1e29}, {"fee": "rand(-1)"}])
+def test_what_the_engine_gives_up_on_is_a_definite_error(more: dict[str, Any]) -> None:
+    """It has no numbers over 7.9e28, wherever in the context, and some of its functions panic."""
+    rows = [{**ROWS[2], "fee": more.get("fee", "9")}]
+    with pytest.raises(EvaluationError, match=r"the decision table failed: (invalid value|empty range)"):
+        evaluate_table(jdm(table(rows)), {**data(), **more})
