@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from context.changes import ChangeSet
 from context.values import Json
@@ -11,6 +11,9 @@ from errors import SizeLimitExceeded
 
 MAX_BYTES = 2 * 1024 * 1024
 """As JSON. The server takes no larger payload, and the whole context is one in the run's result."""
+
+_HEADROOM = 64 * 1024
+"""Of a result, for what it holds beside data and conflicts."""
 
 
 class ContextSize:
@@ -23,13 +26,13 @@ class ContextSize:
 
     def add(self, changes: ChangeSet) -> None:
         """Note what was written anywhere in the run."""
-        self.written += sum(map(_size, changes.set.values()))
+        self.written += sum(map(json_size, changes.set.values()))
 
     def check(self, data: Mapping[str, Json], by: str) -> None:
         """Raise SizeLimitExceeded, naming size, limit and largest key, where `by` made the context too large."""
         if self.written <= self._limit:
             return
-        sizes = {key: _size(value) for key, value in data.items()}
+        sizes = {key: json_size(value) for key, value in data.items()}
         if (total := sum(sizes.values())) > self._limit:
             largest = max(sizes, key=sizes.__getitem__)
             raise SizeLimitExceeded(
@@ -39,5 +42,16 @@ class ContextSize:
             )
 
 
-def _size(value: Json) -> int:
+def newest_beside(data: Mapping[str, Json], told: Sequence[Json], limit: int = MAX_BYTES) -> list[Json]:
+    """As many of the last of `told` as fit into a run's result with its data."""
+    room = limit - _HEADROOM - json_size(dict(data))
+    for kept, each in enumerate(reversed(told)):
+        room -= json_size(each)
+        if room < 0:
+            return list(told[len(told) - kept :])
+    return list(told)
+
+
+def json_size(value: Json) -> int:
+    """Bytes as JSON."""
     return len(json.dumps(value, separators=(",", ":")))

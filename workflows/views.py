@@ -13,6 +13,7 @@ from graph.drawing import mermaid
 from workflows.commands import Finish
 from workflows.saga import StepState
 from workflows.scope import NodeRun, Scope, Status
+from workflows.size import newest_beside
 from workflows.trail import describe_conflict
 
 if TYPE_CHECKING:
@@ -32,8 +33,11 @@ def result(machine: Machine, finish: Finish, session_id: str) -> dict[str, Json]
         "version": finish.line.version,
         "data": finish.line.data,
     }
-    if conflicts := machine.trail.conflicts():
-        told["conflicts"] = [describe_conflict(conflict) for conflict in conflicts]
+    if conflicts := [describe_conflict(conflict) for conflict in machine.trail.conflicts()]:
+        kept = newest_beside(finish.line.data, conflicts)
+        told["conflicts"] = kept
+        if len(kept) < len(conflicts):  # the server would refuse the whole result for ever
+            told["conflicts_left_out"] = len(conflicts) - len(kept)
     return told
 
 

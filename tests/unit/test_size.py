@@ -10,7 +10,7 @@ from context.changes import ChangeSet
 from errors import SizeLimitExceeded, WireFormatError
 from tests.unit.machine_kit import Play, edge, machine_of, python
 from workflows import carry
-from workflows.size import ContextSize
+from workflows.size import MAX_BYTES, ContextSize, newest_beside
 
 MEGABYTE = "x" * 1_000_000
 
@@ -80,3 +80,10 @@ def test_a_foreign_activity_s_result_that_is_no_json_data_fails_its_node():
     machine.succeeded("a", {"n": 2**70}, 1)
     assert machine.failure is not None
     assert (machine.failure.code, machine.failure.node) == ("WIRE_FORMAT_INVALID", "a")
+
+
+def test_of_a_result_s_conflicts_the_newest_that_fit_beside_the_data_stay():
+    told = [{"path": f"k{index}", "value": "x" * 1000} for index in range(10)]
+    assert newest_beside({"a": 1}, told) == told
+    assert newest_beside({"a": "x" * (MAX_BYTES - 64 * 1024 - 2500)}, told) == told[-2:]
+    assert newest_beside({"a": "x" * MAX_BYTES}, told) == []

@@ -1,0 +1,53 @@
+"""What a run returns fits into what the server takes, however many conflicts there were."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from activities import node
+from context.distributed import DistributedContext
+from tests.integration.graph_kit import PATIENCE, Served, edge, leaf, worker_for
+
+KEYS = 150
+
+
+@pytest.fixture
+async def served(client: Client, task_queue: str, tmp_path: Path) -> AsyncIterator[Served]:
+    async with worker_for(client, task_queue, tmp_path) as running:
+        yield running
+
+
+@node("noise")
+async def noise(_: DistributedContext, seed: int, name: str) -> dict[str, Any]:
+    """Write 1 MB that compresses badly."""
+    source = random.Random(seed)
+    return {f"{name}{index}": base64.b85encode(source.randbytes(5_200)).decode() for index in range(KEYS)}
+
+
+def noisy(seed: int, name: str) -> dict[str, Any]:
+    return leaf("noise", args={"seed": seed, "name": name})
+
+
+async def test_a_result_tells_as_many_conflicts_as_fit_and_how_many_it_left_out(served: Served):
+    """Two branches write other values to the same keys, twice: of 1.95 MB of data each value was in conflict."""
+    names = [f"{side}{turn}" for turn in "ab" for side in ("left", "right")]
+    graph = {
+        "nodes": {name: noisy(index, name[-1]) for index, name in enumerate(names)},
+        "edges": [edge(f"{side}a", f"{side}b") for side in ("left", "right")],
+    }
+    handle = await served.start(graph)
+    result = await asyncio.wait_for(handle.result(), PATIENCE)
+    assert sum(len(value) for value in result["data"].values()) == 2 * KEYS * 6_500
+    told, left_out = result["conflicts"], result["conflicts_left_out"]
+    assert len(told) + left_out == 200
+    settled = [f"{name}{index}" for name in "ab" for index in range(KEYS)]
+    assert 0 < left_out < 200
+    assert [conflict["path"] for conflict in told] == settled[-len(told) :]
