@@ -39,7 +39,8 @@ class Place:
 class AnabranchError(Exception):
     """Anything that Anabranch refuses or cannot do.
 
-    `place` says where (a file position, a node `'id'`, a context path); `suggestion` says what to do.
+    `place` says where (a file position, a node `'id'`, a context path); `suggestion` says what to do. `happened` is
+    True where a node had its effect before it failed: its saga undoes it.
     """
 
     code: ClassVar[str] = "ANABRANCH_ERROR"
@@ -50,6 +51,7 @@ class AnabranchError(Exception):
         self.message = message
         self.place = place
         self.suggestion = suggestion
+        self.happened = False
 
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place else ""

@@ -41,6 +41,8 @@ def application_error(error: AnabranchError, where: str = "") -> ApplicationErro
     }
     if (attempt := _attempt()) > 1:
         detail["attempt"] = attempt  # what earlier ones did, this one cannot know
+    if error.happened:
+        detail["happened"] = True
     if isinstance(error, GraphError):
         detail["problems"] = [str(problem) for problem in error.problems]
     return ApplicationError(

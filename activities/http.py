@@ -23,7 +23,7 @@ from temporalio import activity
 
 from activities.idempotency import header_key
 from activities.network import PublicTransport, tls_context
-from activities.outcome import Outcome, own_key
+from activities.outcome import Outcome, after_effect, own_key
 from activities.rendering import render
 from activities.secrets import redact
 from context.values import Json
@@ -70,7 +70,8 @@ class HttpActivity:
         text = redact(_decoded(body, response.charset_encoding), secrets)
         _check_status(node, response, text)
         answered: dict[str, Json] = {name: redact(value, secrets) for name, value in response.headers.items()}
-        answer = _body(response, text)
+        with after_effect():
+            answer = _body(response, text)
         return Outcome({"status": response.status_code, "headers": answered, "body": answer}, {own_key(task): answer})
 
     async def aclose(self) -> None:
@@ -82,7 +83,8 @@ class HttpActivity:
         try:
             response = await self._client.send(request, stream=True)
             try:
-                return response, await _read(response, whole=_is_expected(node, response))
+                with after_effect():  # a server that answers so has done what it was asked for
+                    return response, await _read(response, whole=_is_expected(node, response))
             finally:
                 await response.aclose()
         except httpx2.TransportError as error:

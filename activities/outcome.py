@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from context.values import Json
+from errors import AnabranchError
 from transport.node_io import NodeTask
 
 
@@ -32,6 +34,16 @@ class Closing(Protocol):
 
     async def aclose(self) -> None:
         """Close them."""
+
+
+@contextmanager
+def after_effect() -> Iterator[None]:
+    """Note on what is raised here that the node's effect has happened all the same."""
+    try:
+        yield
+    except AnabranchError as error:
+        error.happened = True
+        raise
 
 
 def own_key(task: NodeTask) -> str:

@@ -23,7 +23,7 @@ from activities.failures import as_application_errors
 from activities.guards import Guards
 from activities.heartbeat import heartbeats
 from activities.load_graph import GraphLoader
-from activities.outcome import Closing, Handler, Outcome
+from activities.outcome import Closing, Handler, Outcome, after_effect
 from activities.rendering import visible_roots
 from activities.share import ContextSharing
 from context.changes import ChangeSet
@@ -70,7 +70,8 @@ class NodeActivities:
     async def _handle(self, task: NodeTask, node: Node) -> ChangeSet:
         handler = self._handlers.get(node.type) or await self._build(node.type)
         outcome = await handler(task, node)
-        return self._change_set(task, node, outcome)
+        with after_effect():
+            return self._change_set(task, node, outcome)
 
     async def run_node(self, task: NodeTask) -> ChangeSet:
         """Run a node as Temporal has it: its attempt is visible as `run.attempt`, errors are ApplicationErrors."""

@@ -170,6 +170,23 @@ async def test_an_unforeseen_exception_keeps_temporal_s_defaults() -> None:
         await run(activities_with(Answer(ZeroDivisionError("by accident"))), task_of(DB))
 
 
+@pytest.mark.parametrize(
+    ("outcome", "output"),
+    [
+        (Outcome({}, {"receipt": object()}), None),
+        (Outcome({}, {"receipt": "x" * 2000}), None),
+        (Outcome({}), {"receipt": "result.none"}),
+    ],
+)
+async def test_a_result_that_cannot_be_used_says_that_the_effect_has_happened(
+    outcome: Outcome, output: dict[str, Any] | None
+) -> None:
+    task = task_of({**DB, "output": output} if output else DB)
+    with pytest.raises(ApplicationError) as caught:
+        await run(activities_with(Answer(outcome), max_bytes=1000), task)
+    assert caught.value.details[0]["happened"] is True
+
+
 async def test_an_unforeseen_exception_of_a_later_attempt_tells_that_there_were_others() -> None:
     """What those did, nobody knows: the saga undoes the node."""
     with pytest.raises(ApplicationError, match="by accident") as caught:
