@@ -14,13 +14,13 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from cli.local import embedded_server, worker_beside
 from cli.report import err, plain, show_finding
 from cli.watch import Watch
-from context.values import Json
-from errors import InputError, Unavailable
+from context.values import Json, check_value
+from errors import AnabranchError, InputError, Unavailable
 from graph.load import canonical
 from graph.model import Graph
 from settings import Settings
@@ -52,8 +52,10 @@ class Place:
 async def execute(order: Order) -> int:
     """Start the run, watch it and print its result; returns the exit code.
 
-    Raises Unavailable when the server does not answer or refuses, InputError for an id that is taken.
+    Raises Unavailable when the server does not answer or refuses, InputError for an id that is taken or what no server
+    takes.
     """
+    check_value(order.workflow_id, path=("--id",))
     try:
         async with _place(order) as place:
             handle = await _start(order, place.client)
@@ -63,8 +65,15 @@ async def execute(order: Order) -> int:
             watch = Watch(handle, order.graph, place.worker, follow=order.follow, as_json=order.as_json)
             return await watch.until_over(cancel_on_interrupt=place.embedded)
     except RPCError as error:
-        mend = "look at the namespace and the credentials that TEMPORAL_* or the profile name"
-        raise Unavailable(f"the Temporal server refuses: {error.message}", suggestion=mend) from error
+        raise _refusal(error) from error
+
+
+def _refusal(error: RPCError) -> AnabranchError:
+    said = f"the Temporal server refuses: {error.message}"
+    too_large = error.status is RPCStatusCode.RESOURCE_EXHAUSTED and "larger than max" in error.message
+    if too_large or error.status is RPCStatusCode.INVALID_ARGUMENT:
+        return InputError(said, suggestion="look at --id, at --task-queue and at how large the input is")
+    return Unavailable(said, suggestion="look at the namespace and the credentials that TEMPORAL_* or the profile name")
 
 
 @asynccontextmanager

@@ -171,6 +171,23 @@ def test_a_namespace_that_is_not_there_is_an_error(graph: Path, named: Mapping[s
         assert "Traceback" not in command.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--id", "x" * 2000], "error[INPUT_INVALID]: the Temporal server refuses: WorkflowId exceeds"),
+        (["--task-queue", ""], "error[INPUT_INVALID]: the Temporal server refuses: missing task queue name"),
+        (["--id", "\udcff"], "error[WIRE_FORMAT_INVALID]: the value at '--id' holds a lone surrogate"),
+    ],
+)
+def test_what_no_server_takes_is_an_error_of_the_input(
+    graph: Path, named: Mapping[str, str], options: list[str], told: str
+) -> None:
+    with anabranch("run", graph, "--set", "n=1", *options, environ=named) as command:
+        assert command.leave() == 1
+        assert told in command.stderr
+        assert "Traceback" not in command.stderr
+
+
 @pytest.fixture
 def silent_service() -> Iterator[socket.socket]:
     """A TCP service that takes connections and never answers."""
