@@ -42,6 +42,7 @@ def dump(machine: Machine) -> State:
         "steps": [_dump_step(step, lines) for step in machine.undo.saga.steps.values()],
         "clock": machine.undo.saga.clock,
         "pivoted": machine.undo.saga.pivoted,
+        "effects_left": machine.undo.saga.effects_left,
         "written": machine.size.written,
         "count": machine.trail.count,
         "conflicts": [_dump_conflict(conflict) for conflict in machine.trail.settled],
@@ -61,6 +62,7 @@ def load(machine: Machine, state: State) -> None:
     machine.trail.versions = [_load_version(version) for version in state["versions"]]
     machine.undo.saga.clock = state["clock"]
     machine.undo.saga.pivoted = state["pivoted"]
+    machine.undo.saga.effects_left = state.get("effects_left", False)  # older states do not tell
     for step in state["steps"]:
         machine.undo.saga.register(_load_step(machine.plan, step, lines))
     _load_scopes(machine, state, lines)

@@ -12,6 +12,8 @@ from context.values import Json
 from errors import Unavailable
 from graph.plan import PlanNode
 
+Outcome: TypeAlias = Literal["failure", "timeout", "cancelled"]
+
 NOT_STARTED = "NOT_STARTED"
 """The code of what was cancelled before it started."""
 
@@ -24,11 +26,13 @@ class Failure:
     cancelled before it started.
     """
 
-    outcome: Literal["failure", "timeout", "cancelled"]
+    outcome: Outcome
     code: str
     message: str
     node: str = ""
     details: tuple[Json, ...] = ()
+    happened: bool = False
+    """It failed, and yet did something that is not undone: so an activity or a child workflow tells."""
 
     @property
     def unknown(self) -> bool:
@@ -37,7 +41,8 @@ class Failure:
         A service that stopped answering may have done its work, and so may what only a later attempt found impossible.
         """
         return (
-            self.code == Unavailable.code
+            self.happened
+            or self.code == Unavailable.code
             or self._attempt > 1
             or (self.outcome != "failure" and self.code != NOT_STARTED)
         )
@@ -120,6 +125,8 @@ class Finish:
     not_compensated: tuple[str, ...] = ()
     reasons: Mapping[str, Failure] = field(default_factory=dict)
     """Why, for each of `not_compensated`."""
+    effects_left: bool = False
+    """Whether a node without a compensation did something, or a pivot has succeeded."""
 
     @property
     def cancelled(self) -> bool:

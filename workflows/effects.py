@@ -24,6 +24,7 @@ from workflows.failures import NeverScheduled
 from workflows.machine import iso_time
 from workflows.node_options import local_options, remote_options, runs_locally
 from workflows.outflow import Outflow
+from workflows.patches import JUDGES_BY_EFFECTS
 
 if TYPE_CHECKING:
     from workflows.driver import GraphRun
@@ -158,6 +159,10 @@ class Effects:
         except TimeoutError:
             if not answer.done():  # in the very task in which the time was up, an answer was accepted
                 raise
+        except asyncio.CancelledError:
+            if isinstance(command, AskConflict) and workflow.patched(JUDGES_BY_EFFECTS):
+                raise NeverScheduled from None  # the node stands at its join
+            raise
         finally:
             del self._run.answers[command.address]
             self._run.asked.pop(command.address, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from temporalio import workflow
 from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
@@ -16,7 +17,11 @@ from temporalio.exceptions import (
 
 from context.values import Json
 from errors import AnabranchError
-from workflows.commands import NOT_STARTED, Failure, Finish
+from workflows.commands import NOT_STARTED, Failure, Finish, Outcome
+from workflows.patches import JUDGES_BY_EFFECTS
+
+_ACTIVITY_TELLS = ("happened",)
+_CHILD_TELLS = ("not_compensated", "effects_left")
 
 
 class NeverScheduled(Exception):
@@ -32,8 +37,10 @@ def failure_of(error: BaseException, address: str) -> Failure:
         return Failure("cancelled", "CANCELLED", f"node {address!r} was cancelled", address)
     if isinstance(cause, ApplicationError):
         told, code = tuple(cause.details), cause.type or "NODE_FAILED"
-        cancelled = isinstance(error, ChildWorkflowError) and _cancelled(cause)
-        return Failure("cancelled" if cancelled else "failure", code, cause.message, address, told)
+        child = isinstance(error, ChildWorkflowError)
+        outcome: Outcome = "cancelled" if child and _cancelled(cause) else "failure"
+        happened = _left_effects(cause, child=child) and workflow.patched(JUDGES_BY_EFFECTS)
+        return Failure(outcome, code, cause.message, address, told, happened)
     if isinstance(error, asyncio.TimeoutError):
         return Failure("timeout", "NO_ANSWER", f"nobody answered node {address!r} in time", address)
     if isinstance(cause, TimeoutError):
@@ -57,11 +64,19 @@ def run_error(finish: Finish, failure: Failure) -> ApplicationError:
         "compensated": list(finish.compensated),
         "not_compensated": [*finish.not_compensated],
     }
+    if finish.effects_left:
+        details["effects_left"] = True
     if finish.reasons:
         details["reasons"] = {address: reason.root() for address, reason in finish.reasons.items()}
     where = f"node {failure.node!r}: " if failure.node and repr(failure.node) not in failure.message else ""
     left = f"; not compensated: {', '.join(map(repr, finish.not_compensated))}" if finish.not_compensated else ""
     return ApplicationError(f"{where}{failure.message}{left}", details, type=failure.code, non_retryable=True)
+
+
+def _left_effects(cause: ApplicationError, *, child: bool) -> bool:
+    """Whether an activity tells that it failed after its effect, or a child that not all of its own is undone."""
+    told = cause.details[0] if cause.details else None
+    return isinstance(told, dict) and any(told.get(key) for key in (_CHILD_TELLS if child else _ACTIVITY_TELLS))
 
 
 def _cancelled(cause: ApplicationError) -> bool:

@@ -94,6 +94,8 @@ class Saga:
         self.clock = 0
         self.pivoted = False
         """From here the saga only goes forward: nothing is undone any more."""
+        self.effects_left = False
+        """Whether something has happened that no compensation in here will undo."""
 
     def register(self, step: Step) -> None:
         """Note a step before its activity is scheduled. What an operator has retried may have happened before."""
@@ -115,7 +117,9 @@ class Saga:
     def happened_inside(self, address: str) -> None:
         """What has no compensation of its own falls to the nearest node around it that has one."""
         nearest = next((self.steps[owner] for owner in _around(address) if owner in self.steps), None)
-        if nearest is not None:
+        if nearest is None:
+            self.effects_left = True
+        else:
             self.count(nearest.address, StepState.UNKNOWN, nearest.line)
 
     def forget_below(self, address: str) -> None:
@@ -126,7 +130,7 @@ class Saga:
 
     def pivot(self) -> None:
         """What has completed or runs stays."""
-        self.pivoted = True
+        self.pivoted = self.effects_left = True
         self.steps.clear()
 
     def begin(self) -> None:

@@ -175,7 +175,7 @@ class Undo:
                 machine.trail.record("rollback", line, refined, by="rollback", at=machine.at, parents=parents)
         done, failed = self.saga.in_state(StepState.COMPENSATED), self.saga.in_state(StepState.FAILED)
         reasons = {address: self.failures[address] for address in failed}
-        machine.finish(Finish(line, machine.failure, done, failed, reasons))
+        machine.finish(Finish(line, machine.failure, done, failed, reasons, self.saga.effects_left))
 
 
 def _has_body(planned: PlanNode) -> bool:

@@ -227,6 +227,51 @@ async def test_a_child_that_is_cancelled_and_not_wholly_undone_may_have_happened
     assert (status["nodes"]["child"]["status"], status["compensated"]) == ("cancelled", ["child", "a"])
 
 
+async def test_a_node_whose_output_does_not_fit_what_it_did_is_undone(served: Served):
+    error = await served.error(chain(a=step(), b=step(args={"x": 1}, output={"y": "result.missing"})))
+    assert (error.details[0]["node"], error.details[0]["compensated"]) == ("b", ["b", "a"])
+
+
+@pytest.mark.parametrize(
+    ("inner", "undone"),
+    [
+        ({"b": step(undo=broken("refuse"))}, ["child", "a"]),
+        ({"b": put()}, ["child", "a"]),
+        ({"b": step(), "pay": leaf(pivot=True)}, ["child", "a"]),
+        ({"b": step()}, ["a"]),
+        ({}, ["a"]),
+    ],
+    ids=["a compensation failed", "a step has none", "past a pivot", "all is undone", "nothing was done"],
+)
+async def test_a_child_that_failed_may_have_happened_where_it_left_effects(
+    served: Served, inner: dict[str, Any], undone: list[str]
+):
+    served.write("inner", yaml.safe_dump({"name": "inner", **chain(**inner, ship=broken(served.task_queue))}))
+    child = {"type": "graph", "graph": "inner", "mode": "child_workflow", "compensate": put(released=True)}
+    error = await served.error(chain(a=step(), child=child))
+    assert (error.type, error.details[0]["compensated"]) == ("NODE_FAILED", undone)
+
+
+async def test_what_a_child_of_a_child_left_is_told_to_the_outermost(served: Served):
+    served.write("inner", yaml.safe_dump({"name": "inner", **chain(b=put(), ship=broken(served.task_queue))}))
+    nested = {"type": "graph", "graph": "inner", "mode": "child_workflow"}
+    served.write("middle", yaml.safe_dump({"name": "middle", **chain(nested=nested)}))
+    child = {"type": "graph", "graph": "middle", "mode": "child_workflow", "compensate": put(released=True)}
+    error = await served.error(chain(a=step(), child=child))
+    assert error.details[0]["compensated"] == ["child", "a"]
+
+
+async def test_a_node_that_waits_at_its_join_when_the_run_is_cancelled_did_nothing(served: Served):
+    steps = {name: step(args={"x": value}) for name, value in (("p", 1), ("q", 2))}
+    body = {"nodes": {**steps, "j": put()}, "edges": [edge("p", "j"), edge("q", "j")]}
+    each = {"type": "foreach", "items": "[1]", "body": body, "compensate": put()}
+    handle = await served.start({"nodes": {"each": each}, "context": {"conflict_resolution": "fail_on_conflict"}})
+    await until_status(handle, "each[0]/j", "conflict")
+    await handle.cancel()
+    await asyncio.wait([asyncio.ensure_future(handle.result())])
+    assert sorted(await undone(served, handle)) == ["each[0]/p", "each[0]/q"]
+
+
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_step_that_completes_in_the_very_task_that_cancels_the_run_is_undone(
     client: Client, task_queue: str, tmp_path: Path, mode: str

@@ -149,6 +149,49 @@ async def people(served: Served) -> Handle:
     return handle
 
 
+async def conflict_anew(served: Served) -> Handle:
+    """A join that asks about another conflict once the first is settled."""
+    graph = diamond(put(x=1, y=1), put(x=2), context={"conflict_resolution": "fail_on_conflict"})
+    handle = await served.start(graph, {"x": 0, "y": 0})
+    await until_status(handle, "join", "conflict")
+    await handle.execute_update("write_context", {"changes": {"y": 2}, "base_version": 1, "by": "crm"})
+    for path in "xy":
+        await handle.execute_update("resolve_conflict", {"node": "join", "path": path, "choose": 0})
+        await asyncio.sleep(0.3)
+    await handle.cancel()  # of no effect on a run that is over
+    return handle
+
+
+async def held_conflict(served: Served) -> Handle:
+    """A conflict that is settled in a paused run."""
+    handle = await served.start(diamond(put(x=1), put(x=2), context={"conflict_resolution": "fail_on_conflict"}))
+    await until_status(handle, "join", "conflict")
+    await handle.signal("pause")
+    await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", "choose": "right"})
+    await asyncio.sleep(0.3)
+    await handle.signal("resume")
+    return handle
+
+
+async def effects_left(served: Served) -> Handle:
+    """A child that fails after it did something."""
+    inner = chain(pay=put(paid=True), ship=leaf("break", args={"name": "ship", "how": "typed"}, **ONCE))
+    served.write("inner", yaml.safe_dump({"name": "inner", **inner}))
+    child = {"type": "graph", "graph": "inner", "mode": "child_workflow", "compensate": put(released=True)}
+    return await served.start(chain(reserve={**put(), "compensate": put()}, child=child))
+
+
+async def cancelled_at_join(served: Served) -> Handle:
+    """A body whose last node waits for somebody when the run is cancelled."""
+    steps = {name: {**put(x=value), "compensate": put()} for name, value in (("p", 1), ("q", 2))}
+    body = {"nodes": {**steps, "j": put()}, "edges": [edge("p", "j"), edge("q", "j")]}
+    each = {"type": "foreach", "items": "[1]", "body": body, "compensate": put()}
+    handle = await served.start({"nodes": {"each": each}, "context": {"conflict_resolution": "fail_on_conflict"}})
+    await until_status(handle, "each[0]/j", "conflict")
+    await handle.cancel()
+    return handle
+
+
 async def drained(served: Served) -> Handle:
     """A loop in which the run continues as new."""
     body = {"nodes": {"up": put(n="{{ n + 1 }}")}}
@@ -186,6 +229,14 @@ PLAYS: dict[str, Play] = {
     "cancelled_not_undone": cancelled_not_undone,
     "cancelled_not_undone_before": cancelled_not_undone,
     "people": people,
+    "conflict_anew": conflict_anew,
+    "conflict_anew_before": conflict_anew,
+    "held_conflict": held_conflict,
+    "held_conflict_before": held_conflict,
+    "effects_left": effects_left,
+    "effects_left_before": effects_left,
+    "cancelled_at_join": cancelled_at_join,
+    "cancelled_at_join_before": cancelled_at_join,
     "drained": drained,
     "drained_before": drained,
     "heavy": heavy,
