@@ -85,10 +85,16 @@ class Branches:
 
         Raises VersionMismatch, ConflictError, SchemaViolation.
         """
-        machine = self._machine
         self._rejoined(changes)
-        preview, _ = self.now().advance(changes, writer=self.next_outside_writer, by=changes.by, at=machine.at)
-        check_schema(machine.plan, preview.data, changes.by)
+        check_schema(self._machine.plan, self._preview(changes).data, changes.by)
+
+    def check_size(self, changes: ChangeSet) -> None:
+        """Refuse a write from outside that makes the context too large. Raises SizeLimitExceeded."""
+        self._machine.size.check(self._preview(changes).data, changes.by, changes)
+
+    def _preview(self, changes: ChangeSet) -> Line:
+        line, _ = self.now().advance(changes, writer=self.next_outside_writer, by=changes.by, at=self._machine.at)
+        return line
 
     def write(self, changes: ChangeSet) -> int:
         """Write from outside: a line that leaves the run at version `base_version` and rejoins at the next joins.
@@ -118,6 +124,14 @@ class Branches:
     def next_outside_writer(self) -> int:
         """The first writer of what is written next from outside the graph: no line has seen it yet."""
         return self._machine.root.first_outside_writer + _WRITERS * self._outside_writes
+
+    def edit_writer(self, scope: Scope, run: NodeRun) -> int:
+        """Who writes an operator's edits: nobody whose write a service outside may have seen."""
+        writer = scope.merge_writer(run)
+        if scope.prefix or run.line is None or not run.line.seen >> writer & 1:
+            return writer
+        self._outside_writes += 1
+        return self.next_outside_writer - _WRITERS
 
     def timed_out(self, address: str, conflicts: Sequence[Conflict]) -> Failure:
         """Why a join fails whose conflicts nobody settled in time: a definite failure, for the node never ran."""

@@ -22,7 +22,7 @@ from workflows.effects import Effects
 from workflows.failures import failure_of, run_error
 from workflows.machine import Machine
 from workflows.node_options import retry_policy
-from workflows.patches import LEFT_UNDONE_FAILS
+from workflows.patches import KEEPS_WHAT_PEOPLE_SAY, LEFT_UNDONE_FAILS
 from workflows.renewal import Renewal
 from workflows.scope import Status
 from workflows.sharing import Sharing
@@ -220,12 +220,21 @@ class GraphRun:
             except (Exception, asyncio.CancelledError) as error:
                 commands = machine.failed(command.address, failure_of(error, command.address), self.now())
             else:
-                answer = machine.choose if isinstance(command, AskConflict) else machine.succeeded
-                commands = answer(command.address, result, self.now())
+                if isinstance(command, AskConflict):
+                    commands = self._choose(machine, command.address, result)
+                else:
+                    commands = machine.succeeded(command.address, result, self.now())
             self._tasks.pop(command.address, None)
             self.obey(commands)
         except BaseException as error:
             self._fault(error)
+
+    def _choose(self, machine: Machine, address: str, choices: dict[Path, Json | Missing]) -> list[Command]:
+        at_once = (machine.held or machine.draining) and not workflow.patched(KEEPS_WHAT_PEOPLE_SAY)
+        commands = machine.choose(address, choices, self.now(), at_once=at_once)
+        if address in machine.branches.open and workflow.patched(KEEPS_WHAT_PEOPLE_SAY):
+            self.choices[address] = choices  # of what came meanwhile somebody must settle more
+        return commands
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something on the side."""

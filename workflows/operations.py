@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 from temporalio import workflow
 
+from context.changes import ChangeSet
 from context.values import Json, format_path
 from workflows import updates
+from workflows.patches import KEEPS_WHAT_PEOPLE_SAY
 
 if TYPE_CHECKING:
     from workflows.driver import GraphRun
@@ -23,6 +25,8 @@ async def resolve_conflict(run: GraphRun, request: Request) -> dict[str, Json]:
     node, path, value = updates.checked(lambda: updates.conflict_choice(run, machine, request))
     chosen = run.choices.setdefault(node, {})
     chosen[path] = value
+    if "value" in request and workflow.patched(KEEPS_WHAT_PEOPLE_SAY):
+        machine.size.add(ChangeSet(0, {path: request["value"]}))
     still_open: list[Json] = [format_path(each.path) for each in machine.branches.open[node] if each.path not in chosen]
     if not still_open:
         run.answers[node].set_result(run.choices.pop(node))
@@ -40,8 +44,13 @@ async def complete_task(run: GraphRun, request: Request) -> dict[str, Json]:
 async def write_context(run: GraphRun, request: Request) -> dict[str, Json]:
     """Write from outside; returns the `number` of the version that it made."""
     machine = await _machine(run)
-    changes = updates.checked(lambda: updates.outside_write(machine, request))
+    checks = updates.outside_write
+    if weighs := workflow.patched(KEEPS_WHAT_PEOPLE_SAY):
+        checks = updates.outside_write_that_fits
+    changes = updates.checked(lambda: checks(machine, request))
     number = updates.checked(lambda: machine.write(changes, run.now()))
+    if weighs:
+        machine.size.add(changes)
     run.obey(machine.resume(run.now()))
     return {"number": number}
 
@@ -51,7 +60,8 @@ async def operate(run: GraphRun, what: Literal["retry", "skip", "fail"], request
     machine = await _machine(run)
     node, edits = updates.checked(lambda: updates.paused_node(machine, request))
     if what == "retry":
-        run.obey(machine.operator.retry(node, edits, run.now()))
+        apart = edits is not None and workflow.patched(KEEPS_WHAT_PEOPLE_SAY)
+        run.obey(machine.operator.retry(node, edits, run.now(), apart=apart))
     elif what == "skip":
         run.obey(machine.operator.skip(node, edits, run.now()))
     else:

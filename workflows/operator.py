@@ -18,15 +18,15 @@ class Operator:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
-    def retry(self, address: str, edits: ChangeSet | None, at: int) -> list[Command]:
-        """Try it again."""
+    def retry(self, address: str, edits: ChangeSet | None, at: int, *, apart: bool = True) -> list[Command]:
+        """Try it again. The edits are a write `apart`, unless in runs of earlier releases."""
         machine = self._machine
         machine.at = at
         if (step := machine.undo.paused(address)) is not None:
             machine.undo.retry(step)
             return machine.drain()
         scope, run = machine.paused.pop(address)
-        self._edit(scope, run, edits)
+        self._edit(scope, run, edits, apart)
         run.failure = None
         machine.guarded(scope, run, machine.launch)
         return machine.drain()
@@ -53,12 +53,14 @@ class Operator:
             machine.outcomes.close_failed(*machine.paused.pop(address))
         return machine.drain()
 
-    def _edit(self, scope: Scope, run: NodeRun, edits: ChangeSet | None) -> None:
+    def _edit(self, scope: Scope, run: NodeRun, edits: ChangeSet | None, apart: bool) -> None:
         machine = self._machine
         if not edits or run.line is None:
             return
-        writer = scope.merge_writer(run)
+        writer = machine.branches.edit_writer(scope, run) if apart else scope.merge_writer(run)
         line, refined = run.line.advance(edits, writer=writer, by=edits.by, at=machine.at)
+        if apart:
+            machine.size.add(refined)
         number = machine.trail.record("external", line, refined, by=edits.by, at=machine.at, parents=run.versions)
         run.line, run.versions = line, (number,)
         machine.branches.note(scope, writer, number)

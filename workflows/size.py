@@ -26,11 +26,14 @@ class ContextSize:
 
     def add(self, changes: ChangeSet) -> None:
         """Note what was written anywhere in the run."""
-        self.written += sum(map(json_size, changes.set.values()))
+        self.written += _written(changes)
 
-    def check(self, data: Mapping[str, Json], by: str) -> None:
-        """Raise SizeLimitExceeded, naming size, limit and largest key, where `by` made the context too large."""
-        if self.written <= self._limit:
+    def check(self, data: Mapping[str, Json], by: str, coming: ChangeSet | None = None) -> None:
+        """Raise SizeLimitExceeded, naming size, limit and largest key, where `by` made the context too large.
+
+        `coming` is in the data already, and not noted yet.
+        """
+        if self.written + (_written(coming) if coming else 0) <= self._limit:
             return
         sizes = {key: json_size(value) for key, value in data.items()}
         if (total := sum(sizes.values())) > self._limit:
@@ -40,6 +43,10 @@ class ContextSize:
                 place=f"node {by!r}" if by != "input" else by,
                 suggestion="keep large content elsewhere and write a reference to it, or remove what is done with",
             )
+
+
+def _written(changes: ChangeSet) -> int:
+    return sum(map(json_size, changes.set.values()))
 
 
 def newest_beside(data: Mapping[str, Json], told: Sequence[Json], limit: int = MAX_BYTES) -> list[Json]:

@@ -84,6 +84,13 @@ def outside_write(machine: Machine, request: Request) -> ChangeSet:
     return changes
 
 
+def outside_write_that_fits(machine: Machine, request: Request) -> ChangeSet:
+    """The same, refused where the context would be too large. Raises SizeLimitExceeded too."""
+    changes = outside_write(machine, request)
+    machine.branches.check_size(changes)
+    return changes
+
+
 def paused_node(machine: Machine, request: Request) -> tuple[str, ChangeSet | None]:
     """The paused node that an operator names, and the edits to its context. Raises InputError."""
     _known_fields(request, {"node", "changes", "removed", "by"})

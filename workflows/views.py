@@ -122,7 +122,7 @@ def _short(value: Json | Missing) -> str:
 def _runs(machine: Machine) -> Iterator[tuple[Scope, NodeRun]]:
     for run in machine.root.nodes.values():
         yield machine.root, run
-    for scope, run in machine.work.values():
+    for scope, run in (*machine.work.values(), *machine.paused.values()):
         if scope.prefix:
             yield scope, run
 

@@ -482,3 +482,29 @@ async def test_a_pause_that_comes_with_the_start_holds_the_first_node(served: Se
     assert told["status"] == "paused"
     await handle.signal("resume")
     assert (await result_of(handle))["data"] == {"x": 1}
+
+
+async def test_what_is_settled_at_a_join_stays_settled_while_another_conflict_comes_up(served: Served):
+    graph = diamond(put(x=1, y=1), put(x=2), **ASK)
+    handle = await served.start(graph, {"x": 0, "y": 0})
+    await until_status(handle, "join", "conflict")
+    await handle.execute_update("write_context", {"changes": {"y": 2}, "base_version": 1, "by": "crm"})
+    await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", "choose": "right"})
+    told = await until_status(handle, "join", "conflict")
+    assert [conflict["path"] for conflict in told["conflicts"]["join"]] == ["y"]
+    await handle.execute_update("resolve_conflict", {"node": "join", "path": "y", "choose": "crm"})
+    assert (await result_of(handle))["data"] == {"x": 2, "y": 2}
+
+
+async def test_writes_from_outside_that_make_the_context_too_large_are_refused(served: Served):
+    handle = await served.start(chain(ask={"type": "approval", "prompt": "Go on?"}, last=put(done=True)))
+    await until_status(handle, "ask", "waiting")
+    for key in "ab":
+        write = {"changes": {key: key * 900_000}, "base_version": 1, "by": "crm"}
+        await handle.execute_update("write_context", write)
+    code, message = await refused(
+        handle, "write_context", {"changes": {"c": "c" * 900_000}, "base_version": 1, "by": "crm"}
+    )
+    assert (code, "over the limit" in message) == ("SIZE_LIMIT_EXCEEDED", True)
+    await handle.execute_update("complete_task", {"node": "ask"})
+    assert sorted((await result_of(handle))["data"]) == ["a", "b", "done"]

@@ -374,6 +374,13 @@ def test_the_status_shows_what_runs_inside_bodies_and_no_more_than_that():
     assert list(views.status(play.machine)["nodes"]) == ["node", "after"]  # type: ignore[arg-type]
 
 
+def test_the_status_names_the_nodes_that_are_paused_in_bodies():
+    play = Play(machine_of(one(foreach("[1]", body("p", p=python(on_failure="pause"))))), {"node[0]/p": failure()})
+    play.start().answer("node[0]/p")
+    told: Any = views.status(play.machine)["nodes"]
+    assert (told["node[0]/p"]["status"], told["node[0]/p"]["error"]["type"]) == ("paused", "NODE_FAILED")
+
+
 @pytest.mark.parametrize("held_back", ["held", "draining"])
 def test_what_was_held_back_in_a_body_that_failed_never_starts(held_back: str):
     inner = {"nodes": {name: python() for name in "pqr"}, "edges": [edge("p", "q")]}

@@ -1,0 +1,93 @@
+"""What people and services say to a run, and when: nothing of it is lost, and nothing starts before it may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from context.changes import ChangeSet
+from errors import SizeLimitExceeded
+from tests.unit.machine_kit import Play, changes, edge, failure, machine_of, python
+from workflows.commands import NOT_STARTED, Failure
+
+ASK = {"context": {"conflict_resolution": "fail_on_conflict"}}
+
+
+def outside(play: Play, base: int, **keys: Any) -> int:
+    """A write from outside on the version `base`; returns the number of its own."""
+    given = ChangeSet(base, {(key,): value for key, value in keys.items()}, by="crm")
+    play.machine.branches.check_write(given)
+    return play.machine.write(given, play.now)
+
+
+def in_conflict() -> Play:
+    """A play whose node `j` waits until somebody says what `x` is."""
+    graph = {"nodes": {name: python() for name in "abj"}, "edges": [edge("a", "j"), edge("b", "j")], **ASK}
+    play = Play(machine_of(graph, {"x": 0}), {"a": {"x": 1}, "b": {"x": 2}}).start()
+    for name in "ab":
+        play.answer(name)
+    return play
+
+
+@pytest.mark.parametrize("merged", [False, True], ids=["edited before", "merged before"])
+def test_an_operator_s_edits_outlive_a_service_that_has_seen_what_stood_there_before(merged: bool):
+    nodes = {name: python() for name in "abk"} | {"j": python(on_failure="pause")}
+    graph = {"nodes": nodes, "edges": [edge("a", "j"), edge("b", "j"), edge("j", "k")]}
+    play = Play(machine_of(graph, {"x": 0}), {"a": {"x": 1}, "b": {"x": 2} if merged else {}, "j": failure()}).start()
+    for name in "abj":
+        play.answer(name)
+    if not merged:
+        play.take(play.machine.operator.retry("j", changes(x=3), play.now))
+        play.answer("j")
+    outside(play, play.machine.trail.count, note="seen")
+    play.take(play.machine.operator.retry("j", changes(x=4, y=5), play.now))
+    play.script = {}
+    play.answer("j")
+    assert play.seen["k"] == {"x": 4, "y": 5, "note": "seen"}
+
+
+@pytest.mark.parametrize("held_back", ["held", "draining"])
+def test_a_node_whose_conflict_is_settled_waits_while_the_run_is_paused_or_drained(held_back: str):
+    play = in_conflict()
+    setattr(play.machine, held_back, True)
+    del play.pending["j"]
+    play.take(play.machine.choose("j", {("x",): 7}, play.now))
+    assert play.pending == {}
+    setattr(play.machine, held_back, False)
+    play.take(play.machine.resume(play.now))
+    assert play.seen["j"] == {"x": 7}
+    assert [version.kind for version in play.machine.trail.versions] == ["input", "node", "node", "merge"]
+
+
+def test_what_is_settled_at_the_end_of_a_paused_run_ends_it():
+    graph = {"nodes": {name: python() for name in "ab"}, **ASK}
+    play = Play(machine_of(graph, {"x": 0}), {"a": {"x": 1}, "b": {"x": 2}}).start()
+    for name in "ab":
+        play.answer(name)
+    play.machine.held = True
+    play.take(play.machine.choose("(end)", {("x",): 7}, play.now))
+    assert play.machine.finished is not None
+    assert play.machine.finished.line.data == {"x": 7}
+
+
+@pytest.mark.parametrize(("code", "undone"), [(NOT_STARTED, ("each[0]/b", "each[0]/a")), ("CANCELLED", ("each",))])
+def test_a_node_that_is_cancelled_at_its_join_did_nothing_that_its_composite_must_undo(code: str, undone: Any):
+    steps = {name: python(compensate=python()) for name in "ab"}
+    body = {"nodes": {**steps, "j": python()}, "edges": [edge("a", "j"), edge("b", "j")]}
+    graph = {"nodes": {"each": {"type": "foreach", "items": "[1]", "body": body, "compensate": python()}}, **ASK}
+    play = Play(machine_of(graph, {"x": 0}), {"each[0]/a": {"x": 1}, "each[0]/b": {"x": 2}}).start()
+    for name in "ab":
+        play.answer(f"each[0]/{name}")
+    play.machine.cancel("enough", play.now)
+    del play.pending["each[0]/j"]
+    play.take(play.machine.failed("each[0]/j", Failure("cancelled", code, "cancelled"), play.now))
+    assert play.finish().compensated == undone
+
+
+def test_what_comes_from_outside_is_weighed_with_what_the_run_has_written():
+    play = Play(machine_of({"nodes": {"a": python()}}, {"x": "x" * 1_500_000})).start()
+    given = ChangeSet(1, {("y",): "y" * 700_000}, by="crm")
+    with pytest.raises(SizeLimitExceeded, match="the largest key is 'x'"):
+        play.machine.branches.check_size(given)
+    play.machine.branches.check_size(ChangeSet(1, {("x",): "y" * 700_000}, by="crm"))
