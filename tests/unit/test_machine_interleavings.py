@@ -73,6 +73,8 @@ class Rough:
     """Addresses of activities that did something, or may have, in the order of their answers."""
     undone: list[str] = field(default_factory=list)
     retried: set[str] = field(default_factory=set)
+    operating: bool = False
+    """An operator has a node tried again, now."""
     carried: int = 0
     finishes: list[Finish] = field(default_factory=list)
     now: int = 1_000
@@ -129,7 +131,9 @@ class Rough:
         self.retried.add(address)
         edits = self.random.choice([None, ChangeSet(0, {("n",): self.now}, by="ada")])
         if what == "retry":
+            self.operating = True
             self.take(operator.retry(address, edits, self.now))
+            self.operating = False
         elif what == "skip":
             if address in self.happened:  # or may have; now it counts as done
                 self.happened.append(address)
@@ -198,6 +202,9 @@ class Rough:
             assert self.machine.failure is not None
             assert work.address not in self.undone or work.address in self.retried
             self.undone.append(work.address)
+        elif isinstance(work, RunNode):
+            held_back = self.machine.held or self.machine.draining
+            assert self.operating or not held_back, "nothing new starts"
         self.pending[work.address] = work
 
 
