@@ -36,8 +36,9 @@ def versions_table(history: Iterable[Mapping[str, Any]]) -> Table:
 
 def conflict_line(conflict: Mapping[str, Any]) -> Text:
     """One conflict: its sides, and how it was settled."""
-    sides = " | ".join(f"{each['by']}: {short(each.get('value'), 'removed')}" for each in conflict["candidates"])
-    choice = short(conflict.get("choice"), "removed") if conflict["settled"] else "nobody has settled it"
+    absent = "(too large)" if "values_left_out" in conflict else "removed"
+    sides = " | ".join(f"{each['by']}: {short(each.get('value'), absent)}" for each in conflict["candidates"])
+    choice = short(conflict.get("choice"), absent) if conflict["settled"] else "nobody has settled it"
     text = f" at {conflict['path']}: {sides} → {choice} ({conflict['strategy']})"
     return Text.assemble(("conflict", "magenta"), plain(text))
 

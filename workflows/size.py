@@ -13,7 +13,7 @@ MAX_BYTES = 2 * 1024 * 1024
 """As JSON. The server takes no larger payload, and the whole context is one in the run's result."""
 
 _HEADROOM = 64 * 1024
-"""Of a result, for what it holds beside data and conflicts."""
+"""Of a result or an answer, for what it holds beside what is weighed."""
 
 
 class ContextSize:
@@ -45,16 +45,30 @@ class ContextSize:
             )
 
 
+class Room:
+    """What is left of the bytes of an answer, as JSON."""
+
+    def __init__(self, limit: int = MAX_BYTES - _HEADROOM) -> None:
+        self._left = limit
+
+    def takes(self, value: Json) -> bool:
+        """Whether there is room for the value; if so, it is taken."""
+        size = json_size(value)
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+
 def _written(changes: ChangeSet) -> int:
     return sum(map(json_size, changes.set.values()))
 
 
 def newest_beside(data: Mapping[str, Json], told: Sequence[Json], limit: int = MAX_BYTES) -> list[Json]:
     """As many of the last of `told` as fit into a run's result with its data."""
-    room = limit - _HEADROOM - json_size(dict(data))
+    room = Room(limit - _HEADROOM - json_size(dict(data)))
     for kept, each in enumerate(reversed(told)):
-        room -= json_size(each)
-        if room < 0:
+        if not room.takes(each):
             return list(told[len(told) - kept :])
     return list(told)
 

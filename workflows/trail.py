@@ -31,27 +31,22 @@ class Version:
     changes: ChangeSet
     conflicts: tuple[Conflict, ...] = ()
 
-    def to_json_object(self) -> dict[str, Json]:
-        """For people: paths as text, times in Unix milliseconds."""
-        entry: dict[str, Json] = {
+    def head(self) -> dict[str, Json]:
+        """For people: what it is, without its changes. Times are Unix milliseconds."""
+        return {
             "number": self.number,
             "version": self.version,
             "kind": self.kind,
             "by": self.by,
             "at": self.at,
             "parents": list(self.parents),
-            "set": {format_path(path): value for path, value in self.changes.set.items()},
-            "removed": [format_path(path) for path in self.changes.removed],
         }
-        if self.conflicts:
-            entry["conflicts"] = [describe_conflict(conflict) for conflict in self.conflicts]
-        return entry
 
 
-def describe_conflict(conflict: Conflict) -> dict[str, Json]:
+def describe_conflict(conflict: Conflict, *, values: bool = True) -> dict[str, Json]:
     """A conflict for people: where, what was there before, who wrote what, how it was settled."""
     candidates: list[Json] = [
-        {"by": each.by, "version": each.version, "at": each.at, **_value("value", each.value)}
+        {"by": each.by, "version": each.version, "at": each.at, **(_value("value", each.value) if values else {})}
         for each in conflict.candidates
     ]
     described: dict[str, Json] = {
@@ -60,6 +55,8 @@ def describe_conflict(conflict: Conflict) -> dict[str, Json]:
         "candidates": candidates,
         "settled": conflict.settled,
     }
+    if not values:
+        return {**described, "values_left_out": True}
     described |= _value("base", conflict.base)
     if conflict.settled:
         described |= _value("choice", conflict.value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,10 @@ from context.union import Conflict
 from context.values import Json, Missing, format_path
 from graph.drawing import mermaid
 from workflows.commands import Finish
+from workflows.excerpt import conflicts_that_fit, data_that_fits, newest_versions
 from workflows.saga import StepState
 from workflows.scope import NodeRun, Scope, Status
-from workflows.size import newest_beside
+from workflows.size import Room, newest_beside
 from workflows.trail import describe_conflict
 
 if TYPE_CHECKING:
@@ -42,29 +43,47 @@ def result(machine: Machine, finish: Finish, session_id: str) -> dict[str, Json]
 
 
 def context(machine: Machine, session_id: str) -> dict[str, Json]:
-    """The data now. `number` is what `write_context` takes as `base_version`."""
+    """The data now. `number` is what `write_context` takes as `base_version`.
+
+    Branches that are too large together show without their largest keys, whose bytes are told under `left_out`.
+    """
     line = machine.finished.line if machine.finished else machine.branches.now()
-    return {"session_id": session_id, "version": line.version, "number": machine.trail.count, "data": line.data}
+    data, left_out = data_that_fits(line.data)
+    told: dict[str, Json] = {
+        "session_id": session_id,
+        "version": line.version,
+        "number": machine.trail.count,
+        "data": data,
+    }
+    return {**told, "left_out": left_out} if left_out else told
 
 
 def status(machine: Machine) -> dict[str, Json]:
-    """The state of the run and of every node, bodies under way included, by address."""
-    told: dict[str, Json] = {
-        "graph": machine.plan.graph.name,
-        "status": run_status(machine),
-        "nodes": {scope.address(run): _node(run) for scope, run in _runs(machine)},
-    }
+    """The state of the run and of every node, bodies under way included, by address. What does not fit is counted."""
+    room, left_out = Room(), dict[str, Json]()
+    told: dict[str, Json] = {"graph": machine.plan.graph.name, "status": run_status(machine)}
+
+    def tell(name: str, each: Iterable[tuple[str, Json]]) -> dict[str, Json]:
+        entries = list(each)
+        kept = {key: value for key, value in entries if room.takes([key, value])}
+        if len(kept) < len(entries):
+            left_out[name] = len(entries) - len(kept)
+        return kept
+
+    told["nodes"] = tell("nodes", ((scope.address(run), _node(run)) for scope, run in _runs(machine)))
     if machine.failure is not None:
         told["failure"] = machine.failure.root()
-        told["compensated"] = list(machine.undo.saga.in_state(StepState.COMPENSATED))
+        compensated = machine.undo.saga.in_state(StepState.COMPENSATED)
+        told["compensated"] = list(tell("compensated", ((step, None) for step in compensated)))
     if machine.undo.failures:
-        told["not_compensated"] = {step: reason.root() for step, reason in machine.undo.failures.items()}
-    if machine.branches.open:
-        told["conflicts"] = {
-            address: [describe_conflict(conflict) for conflict in conflicts]
-            for address, conflicts in machine.branches.open.items()
-        }
-    return told
+        reasons = ((step, reason.root()) for step, reason in machine.undo.failures.items())
+        told["not_compensated"] = tell("not_compensated", reasons)
+    if open_ones := machine.branches.open:
+        asked = {address: conflicts_that_fit(conflicts, room) for address, conflicts in open_ones.items()}
+        told["conflicts"] = {**asked}
+        if missing := sum(map(len, open_ones.values())) - sum(map(len, asked.values())):
+            left_out["conflicts"] = missing
+    return {**told, "left_out": left_out} if left_out else told
 
 
 def run_status(machine: Machine) -> str:
@@ -79,8 +98,8 @@ def run_status(machine: Machine) -> str:
 
 
 def history(machine: Machine) -> list[Json]:
-    """The audit trail, oldest first."""
-    return [version.to_json_object() for version in machine.trail.versions]
+    """The audit trail, oldest first; of a long one the newest versions."""
+    return newest_versions(machine.trail, Room())
 
 
 def diagram(machine: Machine) -> str:

@@ -1,4 +1,4 @@
-"""What a run returns fits into what the server takes, however many conflicts there were."""
+"""What a run returns and what it answers fit into what the server takes, however many conflicts there were."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from temporalio.client import Client
 
 from activities import node
 from context.distributed import DistributedContext
-from tests.integration.graph_kit import PATIENCE, Served, edge, leaf, worker_for
+from tests.integration.graph_kit import PATIENCE, Served, chain, edge, leaf, worker_for
 
 KEYS = 150
 
@@ -49,5 +49,21 @@ async def test_a_result_tells_as_many_conflicts_as_fit_and_how_many_it_left_out(
     told, left_out = result["conflicts"], result["conflicts_left_out"]
     assert len(told) + left_out == 200
     settled = [f"{name}{index}" for name in "ab" for index in range(KEYS)]
+    history = await handle.query("history")
+    assert [entry["kind"] for entry in history][-1] == "merge"
+    assert history[-1]["conflicts"][0]["path"] == "a0"
+    assert history[0].get("left_out", {}).get("versions", 0) == 6 - len(history)
+    for query in ("status", "context"):
+        assert "left_out" not in await handle.query(query)
     assert 0 < left_out < 200
     assert [conflict["path"] for conflict in told] == settled[-len(told) :]
+
+
+async def test_of_fifty_large_versions_the_newest_are_told(served: Served):
+    """Five megabytes in all, of which the server takes no four in one answer."""
+    steps = {f"n{index}": leaf("fill", args={"key": "k", "size": 100_000, "seed": index}) for index in range(50)}
+    handle = await served.start(chain(**steps))
+    await asyncio.wait_for(handle.result(), PATIENCE)
+    history = await handle.query("history")
+    assert [entry["by"] for entry in history if entry["set"]] == [f"n{index}" for index in range(30, 50)]
+    assert history[0].get("left_out", {}).get("versions", 0) == 51 - len(history)

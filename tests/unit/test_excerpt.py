@@ -1,0 +1,116 @@
+"""What is asked about a run fits into what the server takes: the newest comes first, and what is missing is counted."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from tests.unit.machine_kit import Play, edge, failure, machine_of, python
+from workflows import views
+from workflows.excerpt import newest_versions
+from workflows.size import MAX_BYTES, Room, json_size
+from workflows.trail import MAX_ENTRIES
+
+ASK = {"context": {"conflict_resolution": "fail_on_conflict"}}
+
+
+def chain_of(count: int, size: int) -> Play:
+    """A run of `count` nodes that write `size` bytes each to the same key."""
+    names = [f"n{index}" for index in range(count)]
+    graph = {"nodes": {name: python() for name in names}, "edges": [edge(*pair) for pair in pairwise(names)]}
+    play = Play(machine_of(graph), {name: {"x": name[-1] * size} for name in names})
+    play.run()
+    return play
+
+
+def two_sides(size: int, keys: int = 1, **fields: Any) -> Play:
+    """Two branches that write other values to the same keys."""
+    nodes = {name: python() for name in "abj"}
+    graph = {"nodes": nodes, "edges": [edge("a", "j"), edge("b", "j")], **fields}
+    sides = {name: {f"k{index}": name * size for index in range(keys)} for name in "ab"}
+    play = Play(machine_of(graph), sides).start()
+    for name in "ab":
+        play.answer(name)
+    return play
+
+
+def history(play: Play) -> list[Any]:
+    return views.history(play.machine)
+
+
+def test_a_short_history_is_told_whole_without_a_count():
+    told = history(chain_of(3, 10))
+    assert [entry["by"] for entry in told] == ["input", "n0", "n1", "n2"]
+    assert not any("left_out" in entry for entry in told)
+
+
+def test_of_a_long_history_the_newest_versions_are_told_and_the_others_counted():
+    told = history(chain_of(50, 100_000))
+    assert json_size(told) < MAX_BYTES
+    assert [entry["number"] for entry in told] == list(range(52 - len(told), 52))
+    whole = [entry["set"] for entry in told if entry["set"]]
+    assert whole == [{"x": f"{index % 10}" * 100_000} for index in range(30, 50)]
+    assert told[-21]["left_out"]["set"] == 1  # there was room for what it is, and not for what it wrote
+
+
+def test_what_the_oldest_entry_counts_are_the_versions_before_it():
+    play = chain_of(3, 10)
+    room = Room(500)
+    told: Any = newest_versions(play.machine.trail, room)
+    assert [entry["by"] for entry in told] == ["n1", "n2"]
+    assert [entry.get("left_out") for entry in told] == [{"versions": 2}, None]
+
+
+def test_versions_that_have_left_the_memory_are_counted_too():
+    play = chain_of(2, 1)
+    play.machine.trail.count += 7
+    assert history(play)[0]["left_out"] == {"versions": 7}
+    assert len(history(chain_of(MAX_ENTRIES + 9, 1))) == MAX_ENTRIES
+
+
+def test_a_merge_that_is_too_large_is_told_with_the_conflicts_that_fit():
+    play = two_sides(5_000, keys=200)
+    merge = history(play)[-1]
+    assert (merge["kind"], len(merge["set"])) == ("merge", 200)
+    values = [conflict for conflict in merge["conflicts"] if "values_left_out" not in conflict]
+    assert values[0]["choice"] == "b" * 5_000
+    assert len(merge["conflicts"]) + merge["left_out"]["conflicts"] == 200
+    assert 0 < len(values) < 200
+    assert json_size(history(play)) < MAX_BYTES
+
+
+def test_one_conflict_too_large_to_be_told_still_tells_who_wrote_what_for_an_operator_to_choose():
+    (told,) = views.status(two_sides(1_500_000, **ASK).machine)["conflicts"]["j"]  # type: ignore[index,call-overload]
+    assert told["values_left_out"] is True
+    assert (told["path"], [each["by"] for each in told["candidates"]]) == ("k0", ["a", "b"])
+
+
+def test_what_of_a_status_does_not_fit_is_counted():
+    graph = {"nodes": {f"n{index}": python(on_failure="continue") for index in range(30)}}
+    play = Play(machine_of(graph), {f"n{index}": failure("x" * 100_000) for index in range(30)})
+    play.run()
+    told: Any = views.status(play.machine)
+    assert told["left_out"] == {"nodes": 30 - len(told["nodes"])}
+    assert 15 < len(told["nodes"]) < 30
+    assert told["status"] == "completed"
+
+
+def test_conflicts_without_room_are_counted_and_the_rest_is_told_in_order():
+    told: Any = views.status(two_sides(1, keys=20_000, **ASK).machine)
+    assert len(told["conflicts"]["j"]) + told["left_out"]["conflicts"] == 20_000
+    assert [each["path"] for each in told["conflicts"]["j"][:2]] == ["k0", "k1"]
+
+
+def test_a_context_that_is_too_large_until_its_branches_meet_shows_without_its_largest_keys():
+    script = {"a": {"a": "a" * 900_000}, "b": {"b": "b" * 1_000_000}, "c": {"c": "c" * 800_000}}
+    play = Play(machine_of({"nodes": {name: python() for name in "abcd"}}), script).start()
+    for name in "abc":
+        play.answer(name)
+    told: Any = views.context(play.machine, "s")
+    assert told["left_out"] == {"b": 1_000_002}
+    assert list(told["data"]) == ["a", "c"]
+
+
+def test_what_has_room_is_taken_and_what_has_none_leaves_it_as_it_was():
+    room = Room(10)
+    assert [room.takes(value) for value in ("123456", "1234", "", "1", "")] == [True, False, True, False, False]
