@@ -10,7 +10,7 @@ from temporalio import workflow
 from context.changes import ChangeSet
 from context.values import Json, format_path
 from workflows import updates
-from workflows.patches import KEEPS_WHAT_PEOPLE_SAY
+from workflows.patches import KEEPS_WHAT_PEOPLE_SAY, SKIPS_AS_SUCCEEDED
 
 if TYPE_CHECKING:
     from workflows.driver import GraphRun
@@ -63,7 +63,8 @@ async def operate(run: GraphRun, what: Literal["retry", "skip", "fail"], request
         apart = edits is not None and workflow.patched(KEEPS_WHAT_PEOPLE_SAY)
         run.obey(machine.operator.retry(node, edits, run.now(), apart=apart))
     elif what == "skip":
-        run.obey(machine.operator.skip(node, edits, run.now()))
+        forgets = workflow.patched(SKIPS_AS_SUCCEEDED)
+        run.obey(machine.operator.skip(node, edits, run.now(), forgets=forgets))
     else:
         run.obey(machine.operator.give_up(node, run.now()))
     return {"node": node}

@@ -31,8 +31,12 @@ class Operator:
         machine.guarded(scope, run, machine.launch)
         return machine.drain()
 
-    def skip(self, address: str, edits: ChangeSet | None, at: int) -> list[Command]:
-        """Go on as if it had succeeded and written `edits`."""
+    def skip(self, address: str, edits: ChangeSet | None, at: int, *, forgets: bool = True) -> list[Command]:
+        """Go on as if it had succeeded and written `edits`.
+
+        Its failure is forgotten (`forgets`), unless in runs of earlier releases. It is undone later only if it may have
+        happened: after a definite failure it did nothing.
+        """
         machine = self._machine
         machine.at = at
         if (step := machine.undo.paused(address)) is not None:
@@ -40,6 +44,8 @@ class Operator:
             return machine.drain()
         changes = edits or ChangeSet(base_version=0, set={})
         found = machine.paused.pop(address)
+        if forgets:
+            found[1].failure = None
         machine.guarded(*found, lambda scope, run: machine.outcomes.complete(scope, run, changes))
         return machine.drain()
 

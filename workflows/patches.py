@@ -22,3 +22,5 @@ server ends a run that sends too much at once."""
 GOES_AT_A_PACE: Final = "a-run-goes-at-a-pace"
 """Before it, all that needs no answer was done in one workflow task, and one of some ten thousand skipped items failed
 for ever."""
+SKIPS_AS_SUCCEEDED: Final = "a-node-that-an-operator-skips-has-no-error"
+"""Before it, `error` still told of the failure in the conditions of its edges and behind its `always` edges."""

@@ -149,6 +149,22 @@ async def people(served: Served) -> Handle:
     return handle
 
 
+async def skipped_by_hand(served: Served) -> Handle:
+    """A node that an operator skips, and an `always` edge behind which it counts whether there was an error."""
+    graph = {
+        "nodes": {
+            "pay": leaf("break", args={"name": "pay", "how": "typed"}, on_failure="pause", **ONCE),
+            "thank": put(thanked=True),
+            "regret": {**put(sorry=True), "when": "error != null"},
+        },
+        "edges": [edge("pay", "thank", when="error == null"), edge("pay", "regret", outcome="always")],
+    }
+    handle = await served.start(graph)
+    await until_status(handle, "pay", "paused")
+    await handle.execute_update("skip_node", {"node": "pay"})
+    return handle
+
+
 async def conflict_anew(served: Served) -> Handle:
     """A join that asks about another conflict once the first is settled."""
     graph = diamond(put(x=1, y=1), put(x=2), context={"conflict_resolution": "fail_on_conflict"})
@@ -236,6 +252,8 @@ PLAYS: dict[str, Play] = {
     "cancelled_not_undone": cancelled_not_undone,
     "cancelled_not_undone_before": cancelled_not_undone,
     "people": people,
+    "skipped_by_hand": skipped_by_hand,
+    "skipped_by_hand_before": skipped_by_hand,
     "conflict_anew": conflict_anew,
     "conflict_anew_before": conflict_anew,
     "held_conflict": held_conflict,

@@ -9,6 +9,7 @@ import pytest
 from context.changes import ChangeSet
 from errors import SizeLimitExceeded
 from tests.unit.machine_kit import Play, changes, edge, failure, machine_of, python
+from workflows import views
 from workflows.commands import NOT_STARTED, Failure
 
 ASK = {"context": {"conflict_resolution": "fail_on_conflict"}}
@@ -91,3 +92,30 @@ def test_what_comes_from_outside_is_weighed_with_what_the_run_has_written():
     with pytest.raises(SizeLimitExceeded, match="the largest key is 'x'"):
         play.machine.branches.check_size(given)
     play.machine.branches.check_size(ChangeSet(1, {("x",): "y" * 700_000}, by="crm"))
+
+
+@pytest.mark.parametrize("forgets", [True, False], ids=["now", "in runs of earlier releases"])
+def test_a_node_that_an_operator_skips_has_no_error_for_what_comes_after_it(forgets: bool):
+    nodes = {"p": python(on_failure="pause"), "t": python(), "r": python(when="error != null"), "c": python()}
+    edges = [
+        edge("p", "t", when="error == null"),
+        edge("p", "r", outcome="always"),
+        edge("p", "c", outcome="always", when="error == null"),
+    ]
+    play = Play(machine_of({"nodes": nodes, "edges": edges}), {"p": failure()}).start()
+    play.answer("p")
+    play.take(play.machine.operator.skip("p", changes(x=1), 50, forgets=forgets))
+    assert play.finish().line.data == {"x": 1}
+    assert play.ran == (["p", "t", "c"] if forgets else ["p", "r"])
+    assert ("error" in views.status(play.machine)["nodes"]["p"]) is not forgets  # type: ignore[index,call-overload,operator]
+
+
+@pytest.mark.parametrize("written", [{}, {"x": 2**70}])
+def test_a_node_that_cannot_be_skipped_with_such_changes_fails_anew(written: Any):
+    nodes = {"p": python(on_failure="pause"), "q": python()}
+    schema = {"type": "object", "properties": {"x": {"type": "string"}}}
+    graph = {"nodes": nodes, "edges": [edge("p", "q")], "context": {"schema": schema}}
+    play = Play(machine_of(graph), {"p": failure()}).start()
+    play.answer("p")
+    play.take(play.machine.operator.skip("p", changes(**written), 50))
+    assert ("p" in play.machine.paused) is bool(written)
