@@ -88,8 +88,8 @@ class HttpActivity:
             finally:
                 await response.aclose()
         except httpx2.TransportError as error:
-            reason = type(error).__name__
-        raise Unavailable(f"{request.method} {place} got no answer ({reason})", suggestion="it is tried again")
+            what = f"{request.method} {place} got no answer ({type(error).__name__})"
+            raise Unavailable(what, suggestion="it is tried again") from None
 
     def _headers(self, node: HttpNode, task: NodeTask) -> tuple[dict[str, str], list[str]]:
         headers = {"idempotency-key": header_key(task.key), "accept-encoding": "identity"}

@@ -131,7 +131,8 @@ async def _in_thread(call: Callable[[], object], threads: ThreadPoolExecutor) ->
             running.cancel()
             cancelled = error
     if cancelled is not None:
-        over.cancelled() or over.exception()  # looked at, so that asyncio does not report it
+        if not over.cancelled():
+            over.exception()  # looked at, so that asyncio does not report it
         raise cancelled
     return over.result()
 
