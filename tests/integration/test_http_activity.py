@@ -223,7 +223,11 @@ async def test_a_compressed_answer_is_refused_unseen(activity: HttpActivity, htt
 
 
 @pytest.mark.parametrize(
-    ("body", "headers"), [(b"x" * 1001, {}), (gzip.compress(b"busy"), {"Content-Encoding": "gzip"})]
+    ("body", "headers"),
+    [
+        pytest.param(b"x" * 1001, {}, id="large"),
+        pytest.param(gzip.compress(b"busy"), {"Content-Encoding": "gzip"}, id="compressed"),
+    ],
 )
 async def test_a_busy_server_is_tried_again_whatever_its_answer_holds(
     activity: HttpActivity,
