@@ -18,6 +18,7 @@ from temporalio import activity
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities import node
 from activities.standard import node_activities
@@ -100,10 +101,14 @@ async def error_of(handle: Handle) -> ApplicationError:
 
 
 async def until_status(handle: Handle, node_id: str, status: str) -> dict[str, Any]:
-    """Wait until a node has this status; the answer of the query `status`."""
+    """Wait until a node has this status; the answer of the query `status`. The run itself may still be to come."""
     told: dict[str, Any] = {}
     for _ in range(1200):
-        told = await handle.query("status")
+        try:
+            told = await handle.query("status")
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
         if told.get("nodes", {}).get(node_id, {}).get("status") == status:
             return told
         await asyncio.sleep(0.05)
