@@ -205,7 +205,6 @@ class Composites:
         inner.versions = progress.run.versions
         self.scopes[inner.prefix] = inner
         self.owners[inner.prefix] = progress.scope.address(progress.run)
-        self._machine.pace.count(self._machine.at, len(inner.nodes))
         self._machine.enter(inner)
 
     def _done(self, progress: Progress, changes: ChangeSet) -> None:

@@ -22,7 +22,7 @@ from workflows.effects import Effects
 from workflows.failures import failure_of, run_error
 from workflows.machine import Machine
 from workflows.node_options import retry_policy
-from workflows.patches import GOES_AT_A_PACE, KEEPS_WHAT_PEOPLE_SAY, LEFT_UNDONE_FAILS
+from workflows.patches import KEEPS_WHAT_PEOPLE_SAY, LEFT_UNDONE_FAILS
 from workflows.renewal import Renewal
 from workflows.scope import Status
 from workflows.sharing import Sharing
@@ -48,7 +48,6 @@ class GraphRun:
         self._renewal = Renewal(self)
         self.sharing: Sharing | None = None
         self._telling = False
-        self._catching_up = False
         self._pauses: dict[str, asyncio.Task[None]] = {}
         self._held: bool | None = None
         """What the last signal said; None where none came."""
@@ -93,7 +92,6 @@ class GraphRun:
         plan = plan_of(pinned.definition, pinned.graphs)
         self.run_info = RunInfo(self.info.first_execution_run_id, self.info.workflow_id, plan.graph.name, "")
         self.machine = Machine(plan, data, run=self.run_info.root())
-        self.machine.pace.bounded = lambda: workflow.patched(GOES_AT_A_PACE)
         if plan.graph.share is not None:
             self.sharing = Sharing(plan.graph.share, self.info.workflow_id, self.created_at)
         return self.machine
@@ -182,9 +180,6 @@ class GraphRun:
             self.sharing.changed(self.machine.trail.count, self.machine.branches.now)
         self._renewal.consider(self.machine)
         self._mark_pauses(self.machine)
-        if self.machine.behind and not self._catching_up:
-            self._catching_up = True
-            self.begin(self._catch_up(self.machine))
         if not self._telling:  # once for all that happens in one workflow task
             self._telling = True
             asyncio.get_event_loop().call_soon(self._tell, self.machine)
@@ -192,11 +187,6 @@ class GraphRun:
     def _tell(self, machine: Machine) -> None:
         self._telling = False
         workflow.set_current_details(views.details(machine))
-
-    async def _catch_up(self, machine: Machine) -> None:
-        await workflow.sleep(_NEXT_TASK)
-        self._catching_up = False
-        self.obey(machine.resume(self.now()))
 
     def _mark_pauses(self, machine: Machine) -> None:
         """A timer for each paused node, for the same reasons as those of `_answer`."""

@@ -28,7 +28,6 @@ from workflows.input import check_input
 from workflows.leaves import command_of
 from workflows.operator import Operator
 from workflows.outcomes import Outcomes
-from workflows.pace import Pace
 from workflows.saga import Ancestry
 from workflows.scope import END, NodeRun, Scope, Status, entered_by
 from workflows.size import ContextSize
@@ -73,7 +72,6 @@ class Machine:
         self.paused: dict[str, tuple[Scope, NodeRun]] = {}
         """Failed nodes that wait for an operator, by address."""
         self.ready: deque[tuple[Scope, NodeRun]] = deque()
-        self.pace = Pace()
         self._commands: list[Command] = []
 
     # events
@@ -154,11 +152,6 @@ class Machine:
         self._go_on_with_bodies()
         return self.drain()
 
-    @property
-    def behind(self) -> bool:
-        """Whether this event has left something to be started in a later one: call `resume` then."""
-        return bool(self.ready) and self._may_start
-
     def refuse(self, error: AnabranchError) -> None:
         """The input does not fit: the run is over before anything has started."""
         self.failure = Failure("failure", error.code, str(error))
@@ -215,13 +208,8 @@ class Machine:
         commands, self._commands = self._commands, []
         return commands
 
-    @property
-    def _may_start(self) -> bool:
-        return not self.held and not self.draining and self.failure is None
-
     def _start_ready(self) -> None:
-        while self.behind and not self.pace.is_over(self.at):
-            self.pace.count(self.at, 1)
+        while self.ready and not self.held and not self.draining and self.failure is None:
             scope, run = self.ready.popleft()
             if not self.aborts.cover(scope.address(run)):
                 self.guarded(scope, run, self._join)

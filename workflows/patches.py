@@ -19,8 +19,5 @@ its conflict was settled, an operator's second edit could get lost, and nobody w
 SPREADS_OVER_TASKS: Final = "local-nodes-and-children-are-spread-over-tasks"
 """Before it, all local nodes and children that were ready went into one workflow task, with whatever followed them; the
 server ends a run that sends too much at once."""
-GOES_AT_A_PACE: Final = "a-run-goes-at-a-pace"
-"""Before it, all that needs no answer was done in one workflow task, and one of some ten thousand skipped items failed
-for ever."""
 SKIPS_AS_SUCCEEDED: Final = "a-node-that-an-operator-skips-has-no-error"
 """Before it, `error` still told of the failure in the conditions of its edges and behind its `always` edges."""

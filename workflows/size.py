@@ -23,8 +23,6 @@ class ContextSize:
         self._limit = limit
         self.written = 0
         """Bytes that were written in the run so far, those that were overwritten since among them."""
-        self._small: Mapping[str, Json] | None = None
-        """The data that was measured last: the items of a `foreach` all start on the same."""
 
     def add(self, changes: ChangeSet) -> None:
         """Note what was written anywhere in the run."""
@@ -35,7 +33,7 @@ class ContextSize:
 
         `coming` is in the data already, and not noted yet.
         """
-        if data is self._small or self.written + (_written(coming) if coming else 0) <= self._limit:
+        if self.written + (_written(coming) if coming else 0) <= self._limit:
             return
         sizes = {key: json_size(value) for key, value in data.items()}
         if (total := sum(sizes.values())) > self._limit:
@@ -45,7 +43,6 @@ class ContextSize:
                 place=f"node {by!r}" if by != "input" else by,
                 suggestion="keep large content elsewhere and write a reference to it, or remove what is done with",
             )
-        self._small = data
 
 
 class Room:

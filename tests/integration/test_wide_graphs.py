@@ -13,18 +13,7 @@ import yaml
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from tests.integration.graph_kit import (
-    MODES,
-    PATIENCE,
-    Handle,
-    Served,
-    chain,
-    events,
-    leaf,
-    put,
-    until_status,
-    worker_for,
-)
+from tests.integration.graph_kit import MODES, PATIENCE, Handle, Served, chain, events, leaf, put, worker_for
 
 
 @pytest.fixture(params=MODES)
@@ -96,32 +85,3 @@ async def test_ten_thousand_local_nodes_come_to_their_end(client: Client, task_q
         handle = await served.start({"nodes": {"each": many(body, "k")}}, {"ids": list(range(10_000))})
         result = await asyncio.wait_for(handle.result(), 100)
     assert result["data"]["seen"] == list(range(0, 20_000, 2))
-
-
-SKIP = {"nodes": {"r": {**put(k=1), "when": "item < 0"}}}
-
-
-async def test_items_that_are_skipped_are_spread_over_workflow_tasks(served: Served):
-    """In one task, some ten thousand of them took longer than the SDK lets a task take, at every attempt."""
-    handle = await served.start({"nodes": {"each": many(SKIP, "item")}}, {"ids": list(range(2_500))})
-    result = await asyncio.wait_for(handle.result(), PATIENCE)
-    assert result["data"]["seen"] == list(range(2_500))
-    timers = [each for each in await events(handle) if each.event_type == EventType.EVENT_TYPE_TIMER_FIRED]
-    assert len(timers) == 2
-
-
-@pytest.mark.slow
-async def test_thirty_thousand_items_that_are_skipped_come_to_their_end(
-    client: Client, task_queue: str, tmp_path: Path
-):
-    """The run answers meanwhile, and another worker takes it over halfway."""
-    async with worker_for(client, task_queue, tmp_path) as served:
-        handle = await served.start({"nodes": {"each": many(SKIP, "item")}}, {"ids": list(range(30_000))})
-        assert (await until_status(handle, "each", "running"))["status"] == "running"
-        await asyncio.sleep(1)
-    assert len(await events(handle)) > 20
-    async with worker_for(client, task_queue, tmp_path):
-        result = await asyncio.wait_for(handle.result(), 100)
-    assert result["data"]["seen"] == list(range(30_000))
-    failed = [each for each in await events(handle) if each.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED]
-    assert failed == []

@@ -233,13 +233,6 @@ async def wide(served: Served) -> Handle:
     return await served.start(graph, {"text": "x" * 600_000, "items": list(range(60))})
 
 
-async def skipped(served: Served) -> Handle:
-    """More items that are skipped than go at one time."""
-    body = {"nodes": {"never": {**put(), "when": "false"}}}
-    graph = chain(each={"type": "foreach", "items": "ids", "body": body}, after=put(done=True))
-    return await served.start(graph, {"ids": [0] * 1500})
-
-
 PLAYS: dict[str, Play] = {
     "chain": order,
     "diamond_with_conflicts": diamond_with_conflicts,
@@ -268,8 +261,6 @@ PLAYS: dict[str, Play] = {
     "heavy_before": heavy,
     "wide": wide,
     "wide_before": wide,
-    "skipped": skipped,
-    "skipped_before": skipped,
 }
 IMPATIENT = (drained, heavy)
 """Plays for a server that suggests to continue as new after a few events; the first run is recorded."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 
 from context.changes import ChangeSet
 from tests.unit.machine_kit import Play, edge, failure, machine_of, python, shuffled, timeout
-from workflows import carry, views
+from workflows import views
 from workflows.commands import Failure, RunNode, StartChild
 from workflows.trail import describe_conflict
 
@@ -394,91 +393,3 @@ def test_what_was_held_back_in_a_body_that_failed_never_starts(held_back: str):
     play.take(play.machine.resume(50))
     assert list(play.pending) == ["after"]
     assert play.finish().failure is None
-
-
-# bodies that need no answer
-
-
-SKIPPED = {"nodes": {"p": python(when="false")}}
-
-
-def at_a_pace(graph: Mapping[str, Any], data: Mapping[str, Any] | None = None) -> Play:
-    play = Play(machine_of(graph, data))
-    play.machine.pace.bounded = lambda: True
-    return play
-
-
-def turns_of(play: Play) -> list[int]:
-    """Plays on by `resume` alone; how far the node had come after each event."""
-    turns: list[int] = []
-    while play.machine.behind:
-        turns.append(play.machine.composites.under_way["node"].begun)
-        play.now += 1
-        play.take(play.machine.resume(play.now))
-    return turns
-
-
-@pytest.mark.parametrize("concurrency", [1, 2, 500])
-def test_of_items_that_are_skipped_some_thousand_are_done_at_one_time(concurrency: int):
-    graph = one(foreach("items", inner=SKIPPED, max_concurrency=concurrency))
-    play = at_a_pace(graph, {"items": list(range(3_500))}).start()
-    turns = turns_of(play)
-    assert len(turns) in {3, 4}
-    assert all(900 < later - earlier < 1_400 for earlier, later in pairwise([0, *turns[:-1]]))
-    assert play.ran == ["after"]
-    assert play.finish().line.version == 1
-
-
-def test_turns_that_are_skipped_are_done_in_several_events():
-    graph = one(loop("index < 2500", SKIPPED, max_iterations=2500))
-    play = at_a_pace(graph).start()
-    assert turns_of(play) == [1_000, 2_000]
-    assert play.finish().failure is None
-
-
-def test_other_events_of_the_same_time_do_not_go_on():
-    graph = {"nodes": {"node": foreach("items", inner=SKIPPED, max_concurrency=1), "a": python(), "b": python()}}
-    graph["edges"] = [edge("a", "b")]
-    play = at_a_pace(graph, {"items": list(range(2_000))}).start()
-    begun = play.machine.composites.under_way["node"].begun
-    play.take(play.machine.succeeded("a", ChangeSet(0, {}), play.machine.at))
-    assert play.machine.composites.under_way["node"].begun == begun
-    assert play.ran == ["a"]
-    play.pending.pop("a")
-    play.take(play.machine.resume(play.machine.at + 1))
-    assert play.ran == ["a", "b"]
-
-
-@pytest.mark.parametrize("held_back", ["held", "draining"])
-def test_what_is_left_for_a_later_event_is_held_back_with_the_rest(held_back: str):
-    play = at_a_pace(one(foreach("items", inner=SKIPPED)), {"items": list(range(2_000))}).start()
-    setattr(play.machine, held_back, True)
-    assert not play.machine.behind
-    play.take(play.machine.resume(play.now + 1))
-    assert play.ran == []
-    setattr(play.machine, held_back, False)
-    assert play.machine.behind
-
-
-def test_a_run_that_is_cancelled_leaves_undone_what_was_left_for_a_later_event():
-    play = at_a_pace(one(foreach("items", inner=SKIPPED)), {"items": list(range(2_000))}).start()
-    play.take(play.machine.cancel("enough", play.now))
-    assert play.machine.finished is not None
-    assert play.machine.finished.cancelled
-    play.take(play.machine.resume(play.now + 1))
-    assert (play.ran, play.machine.behind) == ([], False)
-
-
-def test_what_is_left_for_a_later_event_is_carried():
-    graph = one(foreach("items", inner=SKIPPED, collect={"into": "seen", "value": "item"}))
-    before = at_a_pace(graph, {"items": list(range(2_500))}).start()
-    after = at_a_pace(graph, {"items": list(range(2_500))})
-    carry.load(after.machine, json.loads(json.dumps(carry.dump(before.machine))))
-    after.take(after.machine.go_on(9))
-    turns_of(after)
-    assert after.finish().line.data["seen"] == list(range(2_500))
-
-
-def test_a_machine_whose_pace_is_not_bounded_does_all_in_one_event():
-    play = Play(machine_of(one(foreach("items", inner=SKIPPED)), {"items": list(range(2_000))})).start()
-    assert play.ran == ["after"]
