@@ -18,13 +18,13 @@ from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from activities.registry import NodeActivities
-from activities.standard import node_activities
-from errors import AnabranchError
-from settings import Settings
-from transport.client import connect
-from transport.converter import SANDBOX_MODULES
-from workflows.graph_workflow import DynamicGraphWorkflow, GraphWorkflow
+from anabranch.activities.registry import NodeActivities
+from anabranch.activities.standard import node_activities
+from anabranch.errors import AnabranchError
+from anabranch.settings import Settings
+from anabranch.transport.client import connect
+from anabranch.transport.converter import SANDBOX_MODULES
+from anabranch.workflows.temporal.graph_workflow import DynamicGraphWorkflow, GraphWorkflow
 
 WORKFLOWS: Sequence[type] = (GraphWorkflow, DynamicGraphWorkflow)
 _GRACE = timedelta(seconds=20)
@@ -99,4 +99,4 @@ async def serve(
 if __name__ == "__main__":
     # By name, because the command imports this module.
     sys.argv.insert(1, "worker")
-    runpy.run_module("cli", run_name="__main__")
+    runpy.run_module("anabranch", run_name="__main__")

@@ -9,7 +9,7 @@ from typing import Final
 
 from temporalio import activity
 
-from settings import Settings
+from anabranch.settings import Settings
 
 MAX_BYTES: Final = 2 * 1024 * 1024 - 64 * 1024
 """The server takes no larger input. The difference is for what stands beside the state."""

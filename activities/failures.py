@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, FailureError
 
-from context.values import Json
-from errors import AnabranchError, GraphError, Unavailable
+from anabranch.context.values import Json
+from anabranch.errors import AnabranchError, GraphError, Unavailable
 
 
 @contextmanager

@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 from temporalio import activity
 
-from activities.failures import as_application_errors
-from context.resolution import ConflictResolution
-from context.values import Json
-from errors import GraphError, InputError, Problem
-from graph.load import LoadedGraph, canonical, digest, find_graph, graph_files, load_text
-from graph.model import Graph
-from transport.node_io import GraphRequest, PinnedGraph
+from anabranch.activities.failures import as_application_errors
+from anabranch.context.merge.resolution import ConflictResolution
+from anabranch.context.values import Json
+from anabranch.errors import GraphError, InputError, Problem
+from anabranch.graph.load import LoadedGraph, canonical, digest, find_graph, graph_files, load_text
+from anabranch.graph.model import Graph
+from anabranch.transport.node_protocol import GraphRequest, PinnedGraph
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}", re.ASCII)
 _FRESH_SECONDS = 0.25

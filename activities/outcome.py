@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from context.values import Json
-from errors import AnabranchError
-from transport.node_io import NodeTask
+from anabranch.context.values import Json
+from anabranch.errors import AnabranchError
+from anabranch.transport.node_protocol import NodeTask
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """`python` nodes: functions that the worker registered, by `@node("name")` or an `anabranch.nodes` entry point.
 
-    from activities import node
+    from anabranch.activities import node
 
     @node("weigh")
     async def weigh(context: DistributedContext, factor: float) -> dict[str, Json]:
@@ -24,14 +24,14 @@ from functools import lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar, cast
 
-from activities.outcome import Outcome, own_key
-from activities.rendering import render
-from context.changes import ChangeSet, diff
-from context.distributed import DistributedContext
-from context.values import Json, check_value
-from errors import ConfigurationError, NodeError
-from graph.model import PythonNode
-from transport.node_io import NodeTask
+from anabranch.activities.outcome import Outcome, own_key
+from anabranch.activities.rendering import render
+from anabranch.context.changes import ChangeSet, diff
+from anabranch.context.distributed import DistributedContext
+from anabranch.context.values import Json, check_value
+from anabranch.errors import ConfigurationError, NodeError
+from anabranch.graph.model import PythonNode
+from anabranch.transport.node_protocol import NodeTask
 
 ENTRY_POINTS = "anabranch.nodes"
 Function = Callable[..., Any]

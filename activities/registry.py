@@ -18,21 +18,21 @@ from pydantic import TypeAdapter, ValidationError
 from temporalio import activity
 from temporalio.common import RawValue
 
-from activities.carrying import Carrying
-from activities.failures import as_application_errors
-from activities.guards import Guards
-from activities.heartbeat import heartbeats
-from activities.load_graph import GraphLoader
-from activities.outcome import Closing, Handler, Outcome, after_effect
-from activities.rendering import visible_roots
-from activities.share import ContextSharing
-from context.changes import ChangeSet
-from context.values import Json, check_value
-from context.wire import MAX_CONTEXT_SIZE_BYTES, measure
-from errors import ConfigurationError, InputError, SizeLimitExceeded
-from graph.expressions import compile_expression
-from graph.model import Node
-from transport.node_io import NodeTask
+from anabranch.activities.carrying import Carrying
+from anabranch.activities.failures import as_application_errors
+from anabranch.activities.guards.guards import Guards
+from anabranch.activities.heartbeat import heartbeats
+from anabranch.activities.load_graph import GraphLoader
+from anabranch.activities.outcome import Closing, Handler, Outcome, after_effect
+from anabranch.activities.rendering import visible_roots
+from anabranch.activities.share import ContextSharing
+from anabranch.context.changes import ChangeSet
+from anabranch.context.values import Json, check_value
+from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES, measure
+from anabranch.errors import ConfigurationError, InputError, SizeLimitExceeded
+from anabranch.graph.expressions.expressions import compile_expression
+from anabranch.graph.model import Node
+from anabranch.transport.node_protocol import NodeTask
 
 _NODE: TypeAdapter[Node] = TypeAdapter(Node)
 _RESULT = "result"

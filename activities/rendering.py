@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from context.values import Json
-from graph.templates import compile_template
-from transport.node_io import NodeTask
+from anabranch.context.values import Json
+from anabranch.graph.expressions.templates import compile_template
+from anabranch.transport.node_protocol import NodeTask
 
 FORWARD_KEY = "forward_key"
 """The root by which a compensation is told the key of the node that it undoes (see `db`). No expression sees it."""

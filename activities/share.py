@@ -6,14 +6,14 @@ from typing import Any, Final
 
 from temporalio import activity
 
-from activities.failures import as_application_errors
-from context.cache import DistributedCache
-from context.cache_strategy import CacheStrategy
-from context.distributed import DistributedContext
-from context.stores.open import open_store
-from context.stores.protocol import ContextStore
-from errors import ConfigurationError, InputError, Unavailable, VersionMismatch
-from settings import Settings
+from anabranch.activities.failures import as_application_errors
+from anabranch.context.cache.cache import DistributedCache
+from anabranch.context.cache.strategy import CacheStrategy
+from anabranch.context.distributed import DistributedContext
+from anabranch.context.stores.open import open_store
+from anabranch.context.stores.protocol import ContextStore
+from anabranch.errors import ConfigurationError, InputError, Unavailable, VersionMismatch
+from anabranch.settings import Settings
 
 _ATTEMPTS: Final = 10
 _COPIED: Final = frozenset({CacheStrategy.WRITE_THROUGH, CacheStrategy.WRITE_BEHIND})

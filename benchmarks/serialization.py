@@ -18,8 +18,8 @@ from typing import Any, cast
 import msgpack
 import orjson
 
-from context.distributed import ContextMetadata, DistributedContext
-from context.values import Json
+from anabranch.context.distributed import ContextMetadata, DistributedContext
+from anabranch.context.values import Json
 
 BASELINE = "msgpack"
 SECONDS_PER_ROUND = 0.005

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cli.arguments import (
+from anabranch.cli.arguments import (
     FileArgument,
     FileOption,
     GraphsOption,
@@ -20,8 +20,8 @@ from cli.arguments import (
     TaskQueueOption,
     the_file,
 )
-from cli.inputs import context_data, settings
-from cli.report import out, show_problems
+from anabranch.cli.inputs import context_data, settings
+from anabranch.cli.report import out, show_problems
 
 
 def dry_run(
@@ -41,8 +41,8 @@ def dry_run(
     Rules are evaluated; other nodes end as --outcomes says, or are assumed to succeed with example values.
     """
     path = the_file(file, file_option)
-    from cli.dry_run import rehearse
-    from graph.load import load_graph
+    from anabranch.cli.dry_run import rehearse
+    from anabranch.graph.load import load_graph
 
     loaded = load_graph(path)
     show_problems(loaded.warnings)
@@ -65,7 +65,7 @@ def prove(
     as_json: JsonOption = False,
 ) -> None:
     """Run the tests of graphs in virtual time, without a server: which way a run takes, what it writes and undoes."""
-    from cli.test_kit.command import run_tests
+    from anabranch.cli.test_command import run_tests
 
     _leave(run_tests(files, fail_each_node=each_fails, min_coverage=min_coverage, as_json=as_json))
 
@@ -96,11 +96,11 @@ def run(
     there. Where none is named, a server and a worker are started for this run alone.
     """
     path = the_file(file, file_option)
-    from cli.logs import log_to_stderr
-    from cli.run import Order, execute
-    from graph.load import load_graph
-    from graph.plan import plan_graph
-    from workflows.input import check_input
+    from anabranch.cli.logs import log_to_stderr
+    from anabranch.cli.run import Order, execute
+    from anabranch.graph.load import load_graph
+    from anabranch.graph.plan import plan_graph
+    from anabranch.workflows.interpreter.input import check_input
 
     loaded = load_graph(path)
     show_problems(loaded.warnings)
@@ -121,8 +121,8 @@ def run(
 
 def worker(task_queue: TaskQueueOption = None, graphs: GraphsOption = None) -> None:
     """Work until Ctrl-C: serve every graph of a folder on a task queue of the server that the environment names."""
-    from cli.local import work
-    from cli.logs import log_to_stderr
+    from anabranch.cli.local import work
+    from anabranch.cli.logs import log_to_stderr
 
     log_to_stderr(logging.INFO)
     asyncio.run(work(settings(task_queue=task_queue, graphs=graphs)))
@@ -147,8 +147,8 @@ def dev(
     ] = None,
 ) -> None:
     """Start a Temporal server, its Web UI, a codec server and a worker, until Ctrl-C."""
-    from cli.dev import Ports, develop
-    from cli.logs import log_to_stderr
+    from anabranch.cli.dev import Ports, develop
+    from anabranch.cli.logs import log_to_stderr
 
     log_to_stderr(logging.WARNING)
     chosen = settings(task_queue=task_queue, graphs=graphs)
@@ -162,8 +162,8 @@ def demo(
     ] = True,
 ) -> None:
     """Run three orders through the order graph: a server, a database, a model and a worker are started and stopped."""
-    from cli.demo import demonstrate
-    from cli.logs import log_to_stderr
+    from anabranch.cli.demo import demonstrate
+    from anabranch.cli.logs import log_to_stderr
 
     log_to_stderr(logging.ERROR)
     _leave(asyncio.run(demonstrate(keep=keep, postgres=postgres)))

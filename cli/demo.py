@@ -11,18 +11,18 @@ from rich.rule import Rule
 from rich.text import Text
 from temporalio.client import Client, WorkflowFailureError
 
-from cli.dev import EXAMPLES
-from cli.failure import describe, show_failure
-from cli.inputs import json_object, settings
-from cli.live import LiveRun
-from cli.local import embedded_server, environment, first_of, interruptible, worker_beside
-from cli.report import out, plain
-from cli.versions import versions_table
-from cli.watch import draw
-from console.app import CODEC_PATH, console, serving
-from examples.demo_services import demo_services
-from graph.load import LoadedGraph, load_graph
-from transport.devserver import LOOPBACK, free_port
+from anabranch.cli.dev import EXAMPLES
+from anabranch.cli.failure import describe, show_failure
+from anabranch.cli.inputs import json_object, settings
+from anabranch.cli.live import LiveRun
+from anabranch.cli.local import embedded_server, environment, first_of, interruptible, worker_beside
+from anabranch.cli.report import out, plain
+from anabranch.cli.versions import versions_table
+from anabranch.cli.watch import draw
+from anabranch.console.app import CODEC_PATH, console, serving
+from anabranch.dev.demo_services import demo_services
+from anabranch.dev.devserver import LOOPBACK, free_port
+from anabranch.graph.load import LoadedGraph, load_graph
 
 GRAPH = EXAMPLES / "distributed_context_graph.yaml"
 ORDERS = ("approved", "declined", "out_of_stock")

@@ -15,17 +15,17 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-import examples
-from cli.local import check_port, embedded_server, environment, first_of, interruptible, worker_beside
-from cli.report import out, plain, show_problems
-from console.app import CODEC_PATH, console, serving
-from errors import GraphError
-from examples.demo_services import demo_services as start_demo_services
-from graph.load import LoadedGraph, load_graph
-from settings import Settings
-from transport.devserver import LOOPBACK, temporal_command
+import anabranch
+from anabranch.cli.local import check_port, embedded_server, environment, first_of, interruptible, worker_beside
+from anabranch.cli.report import out, plain, show_problems
+from anabranch.console.app import CODEC_PATH, console, serving
+from anabranch.dev.demo_services import demo_services as start_demo_services
+from anabranch.dev.devserver import LOOPBACK, temporal_command
+from anabranch.errors import GraphError
+from anabranch.graph.load import LoadedGraph, load_graph
+from anabranch.settings import Settings
 
-EXAMPLES = Path(examples.__file__).parent
+EXAMPLES = Path(anabranch.__file__).parent / "examples"
 _TEMPORAL_PORT = 7233
 
 
@@ -154,7 +154,7 @@ def _example_id(name: str) -> str:
 
 
 def _example_input(loaded: LoadedGraph, folder: Path) -> str:
-    from graph.dataflow import graph_inputs
+    from anabranch.graph.dataflow.dataflow import graph_inputs
 
     file = folder / "order.json"
     if loaded.graph.name.startswith("order") and file.is_file():

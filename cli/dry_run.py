@@ -11,19 +11,19 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from cli.failure import show_failure
-from cli.outcomes import Outcomes, read_outcomes
-from cli.report import out, plain, show_finding
-from cli.rules import rule_evaluator
-from cli.versions import conflict_line, short
-from context.changes import ChangeSet
-from context.values import Json, Missing, format_path
-from graph.load import LoadedGraph
-from graph.plan import plan_graph
-from workflows.dry_run import Chosen, DryRun, Failed, Step, drive
-from workflows.machine import Machine
-from workflows.trail import describe_conflict
-from workflows.views import result
+from anabranch.cli.failure import show_failure
+from anabranch.cli.report import out, plain, show_finding
+from anabranch.cli.versions import conflict_line, short
+from anabranch.context.changes import ChangeSet
+from anabranch.context.values import Json, Missing, format_path
+from anabranch.graph.load import LoadedGraph
+from anabranch.graph.plan import plan_graph
+from anabranch.testkit.outcomes import Outcomes, read_outcomes
+from anabranch.testkit.rules import rule_evaluator
+from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.interpreter.simulation import Chosen, DryRun, Failed, Step, drive
+from anabranch.workflows.interpreter.trail import describe_conflict
+from anabranch.workflows.interpreter.views import result
 
 _ORIGINS = {"given": "cyan", "evaluated": "green", "assumed": "yellow", "timer": "dim"}
 

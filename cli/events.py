@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.arguments import TaskQueueOption
-from cli.inputs import settings
-from errors import ConfigurationError
+from anabranch.cli.arguments import TaskQueueOption
+from anabranch.cli.inputs import settings
+from anabranch.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from events.address import Address
-    from events.consumer import Flow
-    from events.event import Reading
-    from events.service import Route
-    from settings import Settings
+    from anabranch.events.address import Address
+    from anabranch.events.consumer import Flow
+    from anabranch.events.event import Reading
+    from anabranch.events.service import Route
+    from anabranch.settings import Settings
 
 _SUFFIX = ".dead"
 _GRAPH = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}")
@@ -62,9 +62,9 @@ def events(
     An event's id makes the workflow's id, so that an event that is delivered again starts nothing. It is acknowledged
     when its run has durably started. What cannot be read, and runs that fail, go to the dead-letter topic.
     """
-    from cli.logs import log_to_stderr
-    from context.values import parse_path
-    from events.event import Reading
+    from anabranch.cli.logs import log_to_stderr
+    from anabranch.context.values import parse_path
+    from anabranch.events.event import Reading
 
     chosen = settings(task_queue=task_queue)
     reading = Reading(id_header, parse_path(id_field), chosen.max_context_size_bytes)
@@ -85,9 +85,9 @@ class _Asked:
 
 
 def _route(chosen: Settings, asked: _Asked, reading: Reading, concurrency: int) -> tuple[Route, Flow]:
-    from events.address import check_topic, parse_address
-    from events.consumer import Flow
-    from events.service import Route, events_queue
+    from anabranch.events.address import check_topic, parse_address
+    from anabranch.events.consumer import Flow
+    from anabranch.events.service import Route, events_queue
 
     consumer = asked.consumer or f"anabranch-{asked.graph.replace('.', '_')}"
     _check_name("--graph", _GRAPH, asked.graph)
@@ -128,9 +128,9 @@ def _check_apart(origin: Address, results: Address | None, sink: Address, failur
 
 
 async def _serve(chosen: Settings, route: Route, flow: Flow) -> None:
-    from cli.local import interruptible
-    from events.service import serve_events
-    from transport.client import connect
+    from anabranch.cli.local import interruptible
+    from anabranch.events.service import serve_events
+    from anabranch.transport.client import connect
 
     stop = asyncio.Event()
     client = await connect(chosen)

@@ -8,8 +8,8 @@ from typing import Any
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError  # noqa: A004
 
-from cli.report import err, plain, show_finding
-from context.values import Json
+from anabranch.cli.report import err, plain, show_finding
+from anabranch.context.values import Json
 
 
 def describe(error: WorkflowFailureError) -> dict[str, Json]:

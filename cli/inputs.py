@@ -9,11 +9,11 @@ from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from errors import ConfigurationError, GraphError, InputError, Place, SizeLimitExceeded
+from anabranch.errors import ConfigurationError, GraphError, InputError, Place, SizeLimitExceeded
 
 if TYPE_CHECKING:
-    from context.values import Json
-    from settings import Settings
+    from anabranch.context.values import Json
+    from anabranch.settings import Settings
 
 MAX_INPUT_BYTES = 16 * 1024 * 1024
 STANDARD_INPUT = "-"
@@ -23,7 +23,7 @@ def settings(**options: Any) -> Settings:
     """Settings from the environment; an option that is not None wins. Raises ConfigurationError naming the variable."""
     from pydantic import ValidationError
 
-    from settings import Settings
+    from anabranch.settings import Settings
 
     try:
         found = Settings()
@@ -39,7 +39,7 @@ def context_data(source: str | None, assignments: list[str]) -> dict[str, Json]:
 
     Raises InputError.
     """
-    from context.values import check_value
+    from anabranch.context.values import check_value
 
     data = {} if source is None else json_object(source)
     for assignment in assignments:
@@ -68,7 +68,7 @@ def json_object(source: str) -> dict[str, Json]:
 
 def mapping(path: Path) -> Mapping[str, Json]:
     """The mapping of a YAML or JSON file. Raises GraphError or InputError naming file, line and column."""
-    from graph.yaml_source import read_yaml
+    from anabranch.graph.source.yaml_source import read_yaml
 
     try:
         value = read_yaml(_text(str(path)), str(path)).value

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from cli.arguments import FileArgument, FileOption, the_file
-from cli.report import err, out, plain, show_problems
-from errors import GraphError, InputError
+from anabranch.cli.arguments import FileArgument, FileOption, the_file
+from anabranch.cli.report import err, out, plain, show_problems
+from anabranch.errors import GraphError, InputError
 
 if TYPE_CHECKING:
-    from graph.load import LoadedGraph
-    from graph.model import Graph
+    from anabranch.graph.load import LoadedGraph
+    from anabranch.graph.model import Graph
 
 
 class Format(StrEnum):
@@ -37,7 +37,7 @@ def validate(
     file_options: Annotated[list[Path] | None, typer.Option("--file", metavar="FILE", help="The same as FILE.")] = None,
 ) -> None:
     """Find everything that is wrong with graphs, each with file, line, column and what to do about it."""
-    from graph.load import load_graph
+    from anabranch.graph.load import load_graph
 
     paths = [*(files or []), *(file_options or [])]
     if not paths:
@@ -73,7 +73,7 @@ def visualize(
 ) -> None:
     """Draw a graph: as a tree or boxes for a terminal, as Mermaid text, as an SVG or PNG picture."""
     path = the_file(file, file_option)
-    from graph.load import load_graph
+    from anabranch.graph.load import load_graph
 
     loaded = load_graph(path)
     chosen = form or (Format.BOXES if boxes else _format_of(output))
@@ -94,13 +94,13 @@ def visualize(
 
 def schema() -> None:
     """Print the JSON Schema of graph files, for editors that complete and check while one writes."""
-    from graph.schemas import graph_json_schema
+    from anabranch.graph.checks.schemas import graph_json_schema
 
     typer.echo(json.dumps(graph_json_schema(), indent=2))
 
 
 def _summarise(path: Path, loaded: LoadedGraph) -> None:
-    from graph.dataflow import graph_inputs
+    from anabranch.graph.dataflow.dataflow import graph_inputs
 
     graph, screen = loaded.graph, out()
     kinds = Counter(node.type for node in graph.nodes.values())
@@ -125,15 +125,15 @@ def _format_of(output: Path | None) -> Format:
 
 
 def _drawn(graph: Graph, form: Format, *, details: bool) -> bytes:
-    from graph import drawing
-    from graph.tree import tree
+    from anabranch.graph.drawing import mermaid
+    from anabranch.graph.drawing.tree import tree
 
     draw: dict[Format, Callable[..., str | bytes]] = {
         Format.TREE: tree,
-        Format.BOXES: drawing.boxes,
-        Format.MERMAID: drawing.mermaid,
-        Format.SVG: drawing.svg,
-        Format.PNG: drawing.png,
+        Format.BOXES: mermaid.boxes,
+        Format.MERMAID: mermaid.mermaid,
+        Format.SVG: mermaid.svg,
+        Format.PNG: mermaid.png,
     }
     drawn = draw[form](graph, details=details)
     if isinstance(drawn, bytes):

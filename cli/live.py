@@ -13,10 +13,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from cli.layout import rows
-from cli.report import err, plain
-from context.values import Json
-from graph.model import Graph
+from anabranch.cli.report import err, plain
+from anabranch.context.values import Json
+from anabranch.graph.drawing.layout import rows
+from anabranch.graph.model import Graph
 
 _MARKS = {
     "pending": ("○", "dim"),

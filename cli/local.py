@@ -13,11 +13,11 @@ from typing import Any
 
 from temporalio.client import Client
 
-from errors import ConfigurationError
-from settings import Settings
-from transport.client import connect
-from transport.devserver import LOOPBACK, DevServer
-from worker import serve
+from anabranch.dev.devserver import LOOPBACK, DevServer
+from anabranch.errors import ConfigurationError
+from anabranch.settings import Settings
+from anabranch.transport.client import connect
+from anabranch.worker import serve
 
 _GRACE = timedelta(seconds=2)
 """What still runs when a command ends is cancelled: whoever pressed Ctrl-C does not want to wait for it."""

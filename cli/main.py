@@ -14,9 +14,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import commands, events, inspect
-from cli.report import show_error
-from errors import AnabranchError
+from anabranch.cli import commands, events, inspect
+from anabranch.cli.report import show_error
+from anabranch.errors import AnabranchError
 
 _INTERNAL_ERROR = 70
 _OUTPUT_LOST = 1

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from errors import AnabranchError, GraphError, Place, Problem
+from anabranch.errors import AnabranchError, GraphError, Place, Problem
 
 _EXCERPT_COLUMNS = 160
 _PIPED_WIDTH = 160

@@ -16,15 +16,15 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from cli.local import embedded_server, worker_beside
-from cli.report import err, plain, show_finding
-from cli.watch import Watch
-from context.values import Json, check_value
-from errors import AnabranchError, InputError, Unavailable
-from graph.load import canonical
-from graph.model import Graph
-from settings import Settings
-from transport.client import connect, named_address
+from anabranch.cli.local import embedded_server, worker_beside
+from anabranch.cli.report import err, plain, show_finding
+from anabranch.cli.watch import Watch
+from anabranch.context.values import Json, check_value
+from anabranch.errors import AnabranchError, InputError, Unavailable
+from anabranch.graph.load import canonical
+from anabranch.graph.model import Graph
+from anabranch.settings import Settings
+from anabranch.transport.client import connect, named_address
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from cli.report import plain
+from anabranch.cli.report import plain
 
 _LONGEST = 60
 _SHOWN = 6

@@ -12,12 +12,12 @@ from rich.json import JSON
 from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.service import RPCError
 
-from cli.failure import describe, show_failure
-from cli.live import LiveRun
-from cli.local import first_of, interruptible
-from cli.report import err, out, plain
-from context.values import Json
-from graph.model import Graph
+from anabranch.cli.failure import describe, show_failure
+from anabranch.cli.live import LiveRun
+from anabranch.cli.local import first_of, interruptible
+from anabranch.cli.report import err, out, plain
+from anabranch.context.values import Json
+from anabranch.graph.model import Graph
 
 _POLL_SECONDS = 0.2
 _FAILED, _INTERRUPTED = 1, 130

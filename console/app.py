@@ -13,8 +13,8 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp
 from temporalio.converter import PayloadCodec
 
-from console.codec_server import codec_server
-from errors import Unavailable
+from anabranch.console.codec_server import codec_server
+from anabranch.errors import Unavailable
 
 LOOPBACK = "127.0.0.1"
 CODEC_PATH = "/codec"

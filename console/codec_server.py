@@ -18,9 +18,9 @@ from starlette.routing import Route
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.converter import PayloadCodec
 
-from errors import AnabranchError, SizeLimitExceeded, WireFormatError
-from transport.codec import ZstdCodec
-from transport.converter import readable
+from anabranch.errors import AnabranchError, SizeLimitExceeded, WireFormatError
+from anabranch.transport.codec import ZstdCodec
+from anabranch.transport.converter import readable
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 MAX_ANSWER_BYTES = 64 * 1024 * 1024

@@ -10,25 +10,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from context.cache import DistributedCache
-    from context.cache_strategy import CacheStats, CacheStrategy
-    from context.cache_warmer import CacheWarmer
-    from context.changes import ChangeSet, apply, diff
-    from context.distributed import ContextMetadata, ContextSnapshot, DistributedContext
-    from context.merge import ThreeWayMerge
-    from context.resolution import Candidate, ConflictResolution, Policies, Reducer
-    from context.shared import SharedContext
-    from context.stores.memcached import MemcachedStore
-    from context.stores.memory import InMemoryStore
-    from context.stores.open import open_store
-    from context.stores.protocol import ContextStore
-    from context.stores.redis import RedisStore
-    from context.stores.sql import SqlStore
-    from context.union import Conflict
-    from context.values import MISSING, Json, Path, format_path, parse_path
-    from context.versioned import Blame, VersionedContext
-    from context.wire import MAX_CONTEXT_SIZE_BYTES
-    from errors import ConflictError, SizeLimitExceeded, UndeclaredRead, VersionMismatch, WireFormatError
+    from anabranch.context.cache.cache import DistributedCache
+    from anabranch.context.cache.strategy import CacheStats, CacheStrategy
+    from anabranch.context.cache.warmer import CacheWarmer
+    from anabranch.context.changes import ChangeSet, apply, diff
+    from anabranch.context.distributed import ContextMetadata, ContextSnapshot, DistributedContext
+    from anabranch.context.merge.resolution import Candidate, ConflictResolution, Policies, Reducer
+    from anabranch.context.merge.three_way import ThreeWayMerge
+    from anabranch.context.merge.union import Conflict
+    from anabranch.context.shared import SharedContext
+    from anabranch.context.stores.memcached import MemcachedStore
+    from anabranch.context.stores.memory import InMemoryStore
+    from anabranch.context.stores.open import open_store
+    from anabranch.context.stores.protocol import ContextStore
+    from anabranch.context.stores.redis import RedisStore
+    from anabranch.context.stores.sql import SqlStore
+    from anabranch.context.values import MISSING, Json, Path, format_path, parse_path
+    from anabranch.context.versioned import Blame, VersionedContext
+    from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
+    from anabranch.errors import ConflictError, SizeLimitExceeded, UndeclaredRead, VersionMismatch, WireFormatError
 
 __all__ = [
     "MAX_CONTEXT_SIZE_BYTES",
@@ -70,25 +70,25 @@ __all__ = [
 ]
 
 _MODULES = {
-    "context.cache": ("DistributedCache",),
-    "context.cache_strategy": ("CacheStats", "CacheStrategy"),
-    "context.cache_warmer": ("CacheWarmer",),
-    "context.changes": ("ChangeSet", "apply", "diff"),
-    "context.distributed": ("ContextMetadata", "ContextSnapshot", "DistributedContext"),
-    "context.merge": ("ThreeWayMerge",),
-    "context.resolution": ("Candidate", "ConflictResolution", "Policies", "Reducer"),
-    "context.shared": ("SharedContext",),
-    "context.stores.memcached": ("MemcachedStore",),
-    "context.stores.memory": ("InMemoryStore",),
-    "context.stores.open": ("open_store",),
-    "context.stores.protocol": ("ContextStore",),
-    "context.stores.redis": ("RedisStore",),
-    "context.stores.sql": ("SqlStore",),
-    "context.union": ("Conflict",),
-    "context.values": ("MISSING", "Json", "Path", "format_path", "parse_path"),
-    "context.versioned": ("Blame", "VersionedContext"),
-    "context.wire": ("MAX_CONTEXT_SIZE_BYTES",),
-    "errors": ("ConflictError", "SizeLimitExceeded", "UndeclaredRead", "VersionMismatch", "WireFormatError"),
+    "anabranch.context.cache.cache": ("DistributedCache",),
+    "anabranch.context.cache.strategy": ("CacheStats", "CacheStrategy"),
+    "anabranch.context.cache.warmer": ("CacheWarmer",),
+    "anabranch.context.changes": ("ChangeSet", "apply", "diff"),
+    "anabranch.context.distributed": ("ContextMetadata", "ContextSnapshot", "DistributedContext"),
+    "anabranch.context.merge.three_way": ("ThreeWayMerge",),
+    "anabranch.context.merge.resolution": ("Candidate", "ConflictResolution", "Policies", "Reducer"),
+    "anabranch.context.shared": ("SharedContext",),
+    "anabranch.context.stores.memcached": ("MemcachedStore",),
+    "anabranch.context.stores.memory": ("InMemoryStore",),
+    "anabranch.context.stores.open": ("open_store",),
+    "anabranch.context.stores.protocol": ("ContextStore",),
+    "anabranch.context.stores.redis": ("RedisStore",),
+    "anabranch.context.stores.sql": ("SqlStore",),
+    "anabranch.context.merge.union": ("Conflict",),
+    "anabranch.context.values": ("MISSING", "Json", "Path", "format_path", "parse_path"),
+    "anabranch.context.versioned": ("Blame", "VersionedContext"),
+    "anabranch.context.wire": ("MAX_CONTEXT_SIZE_BYTES",),
+    "anabranch.errors": ("ConflictError", "SizeLimitExceeded", "UndeclaredRead", "VersionMismatch", "WireFormatError"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from context.values import MISSING, Json, Missing, Path, format_path, same, value_at
-from errors import WireFormatError
+from anabranch.context.values import MISSING, Json, Missing, Path, format_path, same, value_at
+from anabranch.errors import WireFormatError
 
 _ARITY = 5
 

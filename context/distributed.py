@@ -7,9 +7,9 @@ from collections.abc import Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Self
 
-from context.values import MAX_DEPTH, Json
-from context.wire import MAX_CONTEXT_SIZE_BYTES, decode, decode_json, decode_many, encode, encode_json
-from errors import UndeclaredRead, WireFormatError
+from anabranch.context.values import MAX_DEPTH, Json
+from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES, decode, decode_json, decode_many, encode, encode_json
+from anabranch.errors import UndeclaredRead, WireFormatError
 
 _SNAPSHOT_ARITY = 4
 

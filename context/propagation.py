@@ -13,8 +13,8 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Final
 
-from context.distributed import DistributedContext
-from errors import SizeLimitExceeded, WireFormatError
+from anabranch.context.distributed import DistributedContext
+from anabranch.errors import SizeLimitExceeded, WireFormatError
 
 CONTEXT_HEADER: Final = "Anabranch-Context"
 MAX_HEADER_BYTES: Final = 6144

@@ -6,9 +6,9 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 
-from context.distributed import ContextSnapshot, DistributedContext, copied
-from context.values import Json
-from context.wire import MAX_CONTEXT_SIZE_BYTES
+from anabranch.context.distributed import ContextSnapshot, DistributedContext, copied
+from anabranch.context.values import Json
+from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
 
 Change = Callable[[DistributedContext], Awaitable[object] | object]
 

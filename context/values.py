@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from enum import Enum
 from typing import Final, TypeAlias
 
-from errors import InputError, WireFormatError
+from anabranch.errors import InputError, WireFormatError
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Path: TypeAlias = tuple[str, ...]

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from context.changes import ChangeSet, diff
-from context.distributed import ContextMetadata, ContextSnapshot, DistributedContext
-from context.merge import ThreeWayMerge, same_snapshot
-from context.resolution import ConflictResolution
-from context.union import Conflict
-from context.values import Path, parse_path, same
-from errors import InputError
+from anabranch.context.changes import ChangeSet, diff
+from anabranch.context.distributed import ContextMetadata, ContextSnapshot, DistributedContext
+from anabranch.context.merge.resolution import ConflictResolution
+from anabranch.context.merge.three_way import ThreeWayMerge, same_snapshot
+from anabranch.context.merge.union import Conflict
+from anabranch.context.values import Path, parse_path, same
+from anabranch.errors import InputError
 
 
 class Blame(NamedTuple):

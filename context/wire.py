@@ -15,8 +15,8 @@ import msgpack
 from msgpack import Packer as _Packer
 from msgpack import unpackb as _unpack
 
-from context.values import MAX_DEPTH, Json, Path, check_value
-from errors import SizeLimitExceeded, WireFormatError
+from anabranch.context.values import MAX_DEPTH, Json, Path, check_value
+from anabranch.errors import SizeLimitExceeded, WireFormatError
 
 MAX_CONTEXT_SIZE_BYTES: Final = 1_048_576
 """The default limit of an encoded context: 1 MiB, half of what Temporal accepts as one payload."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from errors import ConfigurationError
+from anabranch.errors import ConfigurationError
 
 PORTS: Final = {"nats": 4222, "kafka": 9092, "kafka+ssl": 9093}
 _TOPICS: Final = {

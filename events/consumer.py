@@ -14,11 +14,11 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from errors import AnabranchError, InputError, Unavailable
-from events.event import Event, Reading, read_event
-from events.event_workflow import EventRun, EventWorkflow, event_workflow_id
-from events.publishing import Publisher, event_context
-from events.source import Delivery, Source
+from anabranch.errors import AnabranchError, InputError, Unavailable
+from anabranch.events.event import Event, Reading, read_event
+from anabranch.events.event_workflow import EventRun, EventWorkflow, event_workflow_id
+from anabranch.events.publishing import Publisher, event_context
+from anabranch.events.source import Delivery, Source
 
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 10.0

@@ -6,12 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from context.distributed import DistributedContext
-from context.propagation import extract
-from context.values import Json, Path
-from context.wire import MAX_CONTEXT_SIZE_BYTES, decode_json
-from errors import InputError, SizeLimitExceeded
-from events.source import Message
+from anabranch.context.distributed import DistributedContext
+from anabranch.context.propagation import extract
+from anabranch.context.values import Json, Path
+from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES, decode_json
+from anabranch.errors import InputError, SizeLimitExceeded
+from anabranch.events.source import Message
 
 Format = Literal["json", "msgpack"]
 CONTENT_TYPES: Final[dict[Format, str]] = {"json": "application/json", "msgpack": "application/msgpack"}

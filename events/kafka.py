@@ -10,10 +10,10 @@ from typing import Any, Final, Self
 
 import structlog
 
-from errors import ConfigurationError, SizeLimitExceeded, Unavailable
-from events.address import Address
-from events.offsets import Offsets
-from events.source import Message, Outgoing
+from anabranch.errors import ConfigurationError, SizeLimitExceeded, Unavailable
+from anabranch.events.address import Address
+from anabranch.events.offsets import Offsets
+from anabranch.events.source import Message, Outgoing
 
 try:
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition

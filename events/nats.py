@@ -10,9 +10,9 @@ from typing import Any, Final, Protocol, Self
 
 import structlog
 
-from errors import ConfigurationError, SizeLimitExceeded, Unavailable
-from events.address import Address
-from events.source import Message, Outgoing
+from anabranch.errors import ConfigurationError, SizeLimitExceeded, Unavailable
+from anabranch.events.address import Address
+from anabranch.events.source import Message, Outgoing
 
 try:
     import nats

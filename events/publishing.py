@@ -9,12 +9,12 @@ from typing import Final, cast
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from context.distributed import ContextMetadata, DistributedContext
-from context.wire import MAX_CONTEXT_SIZE_BYTES
-from errors import AnabranchError, SizeLimitExceeded
-from events.event import CONTENT_TYPES, Format, encode_body
-from events.event_workflow import PUBLISH, EventContext, Publication, run_id
-from events.source import Message, Outgoing, Sink
+from anabranch.context.distributed import ContextMetadata, DistributedContext
+from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
+from anabranch.errors import AnabranchError, SizeLimitExceeded
+from anabranch.events.event import CONTENT_TYPES, Format, encode_body
+from anabranch.events.event_workflow import PUBLISH, EventContext, Publication, run_id
+from anabranch.events.source import Message, Outgoing, Sink
 
 EVENT_ID: Final = "Anabranch-Event-Id"
 SESSION_ID: Final = "Anabranch-Session-Id"

@@ -12,11 +12,11 @@ import structlog
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from events.address import Address
-from events.consumer import Consumer, Counts, Flow
-from events.event_workflow import EventWorkflow
-from events.publishing import Publisher
-from events.source import Sink, Source
+from anabranch.events.address import Address
+from anabranch.events.consumer import Consumer, Counts, Flow
+from anabranch.events.event_workflow import EventWorkflow
+from anabranch.events.publishing import Publisher
+from anabranch.events.source import Sink, Source
 
 _GRACE: Final = timedelta(seconds=10)
 _STICKY: Final = timedelta(seconds=2)
@@ -67,10 +67,10 @@ async def serve_events(
 async def open_source(address: Address, consumer: str, *, create: bool) -> Source:
     """The source of an address. Raises ConfigurationError and Unavailable."""
     if address.broker == "nats":
-        from events.nats import NatsSource
+        from anabranch.events.nats import NatsSource
 
         return await NatsSource.open(address, consumer, create=create)
-    from events.kafka import KafkaSource
+    from anabranch.events.kafka import KafkaSource
 
     return await KafkaSource.open(address, consumer)
 
@@ -78,10 +78,10 @@ async def open_source(address: Address, consumer: str, *, create: bool) -> Sourc
 async def open_sink(address: Address, topics: list[str], *, create: bool) -> Sink:
     """The sink of an address's broker. Raises ConfigurationError and Unavailable."""
     if address.broker == "nats":
-        from events.nats import NatsSink
+        from anabranch.events.nats import NatsSink
 
         return await NatsSink.open(address, topics, create=create)
-    from events.kafka import KafkaSink
+    from anabranch.events.kafka import KafkaSink
 
     return await KafkaSink.open(address)
 

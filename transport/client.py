@@ -11,9 +11,9 @@ from temporalio.converter import DataConverter
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 
-from errors import ConfigurationError, Unavailable
-from settings import Settings
-from transport.converter import data_converter
+from anabranch.errors import ConfigurationError, Unavailable
+from anabranch.settings import Settings
+from anabranch.transport.converter import data_converter
 
 DEFAULT_ADDRESS = "localhost:7233"
 
@@ -50,7 +50,7 @@ def _reason(error: RuntimeError) -> str:
 def _converter(settings: Settings) -> DataConverter:
     if settings.payload_store_url is None:
         return data_converter(settings.context_format)
-    from transport.offload import offloading
+    from anabranch.transport.payload_store import offloading
 
     storage = offloading(settings.payload_store_url, threshold=settings.payload_store_threshold_bytes)
     return data_converter(settings.context_format, storage=storage)

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
-from errors import SizeLimitExceeded, WireFormatError
+from anabranch.errors import SizeLimitExceeded, WireFormatError
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -21,10 +21,10 @@ from temporalio.converter import (
     PayloadCodec,
 )
 
-from errors import WireFormatError
-from transport.codec import ZstdCodec
-from transport.named import to_array, to_named
-from transport.wire_types import NAMES, WireType, build, pack, unpack
+from anabranch.errors import WireFormatError
+from anabranch.transport.codec import ZstdCodec
+from anabranch.transport.wire_json import to_array, to_named
+from anabranch.transport.wire_types import NAMES, WireType, build, pack, unpack
 
 ContextFormat = Literal["msgpack", "json"]
 MSGPACK = b"binary/msgpack"
@@ -33,11 +33,11 @@ TYPE = "anabranch-type"
 """The metadata key of a MessagePack payload that holds the wire type's name."""
 
 SANDBOX_MODULES = (
-    "context",
-    "graph",
-    "transport",
-    "errors",
-    "settings",
+    "anabranch.context",
+    "anabranch.graph",
+    "anabranch.transport",
+    "anabranch.errors",
+    "anabranch.settings",
     "attr",
     "backports",
     "cel_expr_python",

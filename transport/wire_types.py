@@ -10,13 +10,13 @@ from typing import Any, NoReturn, Protocol, Self, cast
 
 import msgpack
 
-from context.changes import ChangeSet
-from context.distributed import DistributedContext
-from context.values import check_value
-from context.wire import decode, is_plain
-from errors import AnabranchError, WireFormatError
-from transport.named import to_named
-from transport.node_io import GraphRequest, NodeTask, PinnedGraph
+from anabranch.context.changes import ChangeSet
+from anabranch.context.distributed import DistributedContext
+from anabranch.context.values import check_value
+from anabranch.context.wire import decode, is_plain
+from anabranch.errors import AnabranchError, WireFormatError
+from anabranch.transport.node_protocol import GraphRequest, NodeTask, PinnedGraph
+from anabranch.transport.wire_json import to_named
 
 MAX_DEPTH = 72
 """Levels of nesting: the 64 of a context's data, and the arrays around it."""

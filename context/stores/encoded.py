@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
-from context.distributed import DistributedContext
-from context.stores.protocol import check_expected, check_session_id, check_ttl, mismatch
-from context.stores.record import Record, decode_records
-from context.wire import MAX_CONTEXT_SIZE_BYTES
+from anabranch.context.distributed import DistributedContext
+from anabranch.context.stores.protocol import check_expected, check_session_id, check_ttl, mismatch
+from anabranch.context.stores.record import Record, decode_records
+from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
 
 
 class EncodedStore(ABC):

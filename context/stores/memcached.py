@@ -16,12 +16,12 @@ from urllib.parse import quote, unquote, urlsplit
 
 import emcache
 
-from context.distributed import DistributedContext
-from context.stores.encoded import EncodedStore
-from context.stores.protocol import check_session_id
-from context.stores.record import Record
-from context.wire import MAX_CONTEXT_SIZE_BYTES
-from errors import AnabranchError, ConfigurationError, SizeLimitExceeded, Unavailable, WireFormatError
+from anabranch.context.distributed import DistributedContext
+from anabranch.context.stores.encoded import EncodedStore
+from anabranch.context.stores.protocol import check_session_id
+from anabranch.context.stores.record import Record
+from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
+from anabranch.errors import AnabranchError, ConfigurationError, SizeLimitExceeded, Unavailable, WireFormatError
 
 LARGEST_VALUE: Final = 1_000_000
 """Bytes: Memcached's default limit is 1 MiB, key and header included."""

@@ -7,11 +7,11 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import NamedTuple
 
-from context.stores.encoded import EncodedStore
-from context.stores.protocol import check_session_id
-from context.stores.record import Record
-from context.wire import MAX_CONTEXT_SIZE_BYTES
-from errors import InputError
+from anabranch.context.stores.encoded import EncodedStore
+from anabranch.context.stores.protocol import check_session_id
+from anabranch.context.stores.record import Record
+from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
+from anabranch.errors import InputError
 
 _SMALLEST_SWEEP = 1000
 

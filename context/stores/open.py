@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from context.stores.memory import InMemoryStore
-from context.stores.protocol import ContextStore
-from context.wire import MAX_CONTEXT_SIZE_BYTES
-from errors import ConfigurationError
+from anabranch.context.stores.memory import InMemoryStore
+from anabranch.context.stores.protocol import ContextStore
+from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
+from anabranch.errors import ConfigurationError
 
 _REDIS = frozenset({"redis", "rediss", "unix", "valkey", "valkeys"})
 _SQL = frozenset({"sqlite", "postgresql", "postgres", "mysql", "mariadb"})
@@ -21,19 +21,19 @@ def open_store(url: str, *, max_connections: int = 50, max_bytes: int = MAX_CONT
     if scheme == "memory":
         return InMemoryStore(max_bytes=max_bytes)
     if scheme in _REDIS:
-        from context.stores.redis import RedisStore
+        from anabranch.context.stores.redis import RedisStore
 
         plain = f"{scheme.replace('valkey', 'redis')}:{url.partition(':')[2]}"
         cluster = kind == "cluster"
         return RedisStore.from_url(plain, max_connections=max_connections, cluster=cluster, max_bytes=max_bytes)
     if scheme == "memcached":
         try:
-            from context.stores.memcached import MemcachedStore
+            from anabranch.context.stores.memcached import MemcachedStore
         except ImportError:
             raise ConfigurationError("emcache is not installed", suggestion="install the extra memcached") from None
         return MemcachedStore.from_url(url, max_connections=max_connections, max_bytes=max_bytes)
     if scheme in _SQL:
-        from context.stores.sql import SqlStore
+        from anabranch.context.stores.sql import SqlStore
 
         return SqlStore.from_url(url, max_bytes=max_bytes)
     raise ConfigurationError(

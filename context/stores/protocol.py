@@ -6,9 +6,9 @@ import math
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final, Protocol
 
-from context.distributed import DistributedContext
-from context.stores.record import Record
-from errors import InputError, VersionMismatch
+from anabranch.context.distributed import DistributedContext
+from anabranch.context.stores.record import Record
+from anabranch.errors import InputError, VersionMismatch
 
 MAX_SESSION_ID_BYTES: Final = 512
 _LONGEST_TTL: Final = 100 * 365 * 86_400.0

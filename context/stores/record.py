@@ -7,9 +7,9 @@ import struct
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Self
 
-from context.distributed import DistributedContext
-from context.wire import MAX_CONTEXT_SIZE_BYTES
-from errors import InputError, WireFormatError
+from anabranch.context.distributed import DistributedContext
+from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
+from anabranch.errors import InputError, WireFormatError
 
 DIGEST_BYTES: Final = 16
 VERSION_BYTES: Final = 8

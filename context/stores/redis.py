@@ -19,11 +19,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
-from context.stores.encoded import EncodedStore
-from context.stores.protocol import check_session_id
-from context.stores.record import HEADER_BYTES, VERSION_BYTES, Record, version_bytes
-from context.wire import MAX_CONTEXT_SIZE_BYTES
-from errors import AnabranchError, ConfigurationError, Unavailable
+from anabranch.context.stores.encoded import EncodedStore
+from anabranch.context.stores.protocol import check_session_id
+from anabranch.context.stores.record import HEADER_BYTES, VERSION_BYTES, Record, version_bytes
+from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
+from anabranch.errors import AnabranchError, ConfigurationError, Unavailable
 
 _PREFIX: Final = b"anabranch:context:{"
 _MARK: Final = b"anabranch:mark:{"

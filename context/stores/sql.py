@@ -17,13 +17,13 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from context.stores.encoded import EncodedStore
-from context.stores.mysql_session import CONNECT_ARGS, secure_sessions
-from context.stores.protocol import check_session_id
-from context.stores.record import Record
-from context.stores.sql_table import CONTEXTS, METADATA
-from context.wire import MAX_CONTEXT_SIZE_BYTES
-from errors import ConfigurationError, Unavailable
+from anabranch.context.stores.encoded import EncodedStore
+from anabranch.context.stores.protocol import check_session_id
+from anabranch.context.stores.record import Record
+from anabranch.context.stores.sql_table import CONTEXTS, METADATA
+from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
+from anabranch.errors import ConfigurationError, Unavailable
+from anabranch.sql.mysql_session import CONNECT_ARGS, secure_sessions
 
 _PAGE: Final = 500
 _PRUNE_EVERY: Final = 60.0

@@ -7,8 +7,8 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, Table
 from sqlalchemy.dialects import mysql
 
-from context.stores.exact_text import ExactText
-from context.stores.protocol import MAX_SESSION_ID_BYTES
+from anabranch.context.stores.protocol import MAX_SESSION_ID_BYTES
+from anabranch.sql.exact_text import ExactText
 
 METADATA: Final = MetaData()
 CONTEXTS: Final = Table(

@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 from starlette.requests import Request
 
-from context import ContextStore, DistributedCache, DistributedContext
-from context.propagation import inject, trace_of
+from anabranch.context import ContextStore, DistributedCache, DistributedContext
+from anabranch.context.propagation import inject, trace_of
 from examples.services.sharing import Answer, serve
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from context import ContextStore
+from anabranch.context import ContextStore
 from examples.services.sharing import Answer, carried, serve, write_back
 
 LIMIT = 5000

@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from context import ContextStore, DistributedContext, Json, Path, RedisStore, ThreeWayMerge, format_path
-from context.propagation import extract
-from errors import AnabranchError, InputError, VersionMismatch
+from anabranch.context import ContextStore, DistributedContext, Json, Path, RedisStore, ThreeWayMerge, format_path
+from anabranch.context.propagation import extract
+from anabranch.errors import AnabranchError, InputError, VersionMismatch
 
 POLICIES: Mapping[str | Path, str] = {"delivery_days": "max", "notes": "merge_all"}
 """Two services may promise a day of delivery: the later one holds. Notes of both are kept."""

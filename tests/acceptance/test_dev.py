@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from anabranch.dev.devserver import free_port, temporal_command
 from tests.command import ROOT, Command, anabranch
-from transport.devserver import free_port, temporal_command
 
 ORDER = ROOT / "examples" / "order.json"
 

@@ -10,8 +10,8 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
+from anabranch.dev.devserver import DevServer
 from tests.acceptance.worker_process import PATIENCE, Handle, kill, service, worker_process
-from transport.devserver import DevServer
 
 pytestmark = pytest.mark.timeout(300)
 Start = Callable[[str], Awaitable[Handle]]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
+from anabranch.dev.devserver import DevServer
 from tests.event_faults.brokers import kafka_broker, nats_broker
 from tests.event_faults.storm import KILLS, Site, findings, storm
-from transport.devserver import DevServer
 
 ORDERS = 250
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from anabranch.dev.devserver import DevServer
 from tests.faults.harness import prove
 from tests.faults.scenarios import FAULTS, KILLS, kills, sagas, spread
-from transport.devserver import DevServer
 
 SHARE = 20
 

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from graph.model import Graph
-from graph.plan import plan_graph
-from settings import Settings
+from anabranch.dev.devserver import FAST, DevServer
+from anabranch.graph.model import Graph
+from anabranch.graph.plan import plan_graph
+from anabranch.settings import Settings
+from anabranch.transport.client import connect
+from anabranch.workflows.interpreter import views
+from anabranch.workflows.interpreter.commands import Finish, RunNode
+from anabranch.workflows.interpreter.machine import Machine
 from tests.integration.graph_kit import Handle, Served, put, worker_for
 from tests.unit.machine_kit import changes
-from transport.client import connect
-from transport.devserver import FAST, DevServer
-from workflows import views
-from workflows.commands import Finish, RunNode
-from workflows.machine import Machine
 
 pytestmark = pytest.mark.slow
 ITEMS = 1_000

@@ -12,11 +12,11 @@ import pytest_asyncio
 from playwright.async_api import Locator, Page, async_playwright, expect
 from temporalio.client import Client, WorkflowHandle
 
-from console.app import CODEC_PATH, console, serving
-from settings import Settings
-from transport.client import connect
-from transport.devserver import LOOPBACK, DevServer, free_port, temporal_command
-from worker import serve
+from anabranch.console.app import CODEC_PATH, console, serving
+from anabranch.dev.devserver import LOOPBACK, DevServer, free_port, temporal_command
+from anabranch.settings import Settings
+from anabranch.transport.client import connect
+from anabranch.worker import serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
+from anabranch.dev.devserver import DevServer
 from tests.acceptance.worker_process import PATIENCE, Handle, Service, kill, service, until_waiting, worker_process
-from transport.devserver import DevServer
 
 ORDER = """
 name: order

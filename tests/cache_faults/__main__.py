@@ -12,9 +12,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from context.cache import DistributedCache
-from context.stores.open import open_store
-from context.stores.redis import RedisStore
+from anabranch.context.cache.cache import DistributedCache
+from anabranch.context.stores.open import open_store
+from anabranch.context.stores.redis import RedisStore
 from tests import servers
 from tests.cache_faults import dying, load, writers
 from tests.cache_faults.faulty_cache import FAULTS, FaultyCache

@@ -13,9 +13,9 @@ import signal
 import sys
 from dataclasses import dataclass
 
-from context.cache import DistributedCache
-from context.distributed import DistributedContext
-from context.stores.open import open_store
+from anabranch.context.cache.cache import DistributedCache
+from anabranch.context.distributed import DistributedContext
+from anabranch.context.stores.open import open_store
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from context.cache import DistributedCache
-from context.distributed import DistributedContext
+from anabranch.context.cache.cache import DistributedCache
+from anabranch.context.distributed import DistributedContext
 
 NAMES = tuple(f"session-{index}" for index in range(12))
 Answer = Any

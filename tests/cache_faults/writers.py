@@ -11,10 +11,10 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from context.cache import DistributedCache
-from context.distributed import DistributedContext
-from context.stores.memory import InMemoryStore
-from context.stores.open import open_store
+from anabranch.context.cache.cache import DistributedCache
+from anabranch.context.distributed import DistributedContext
+from anabranch.context.stores.memory import InMemoryStore
+from anabranch.context.stores.open import open_store
 
 PROCESSES = 4
 

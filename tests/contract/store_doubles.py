@@ -6,10 +6,10 @@ import asyncio
 import random
 from collections.abc import Iterable, Mapping, Sequence
 
-from context.distributed import DistributedContext
-from context.stores.memory import InMemoryStore
-from context.stores.record import Record
-from errors import InputError, Unavailable
+from anabranch.context.distributed import DistributedContext
+from anabranch.context.stores.memory import InMemoryStore
+from anabranch.context.stores.record import Record
+from anabranch.errors import InputError, Unavailable
 
 
 class WatchedStore(InMemoryStore):

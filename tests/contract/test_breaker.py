@@ -13,9 +13,9 @@ import pytest
 from redis.asyncio import Redis
 from temporalio.testing import ActivityEnvironment
 
-from activities.breaker import Breakers, BreakerState, InMemoryBreakers, RedisBreakers
-from errors import NodeError, Unavailable
-from graph.model import CircuitBreaker
+from anabranch.activities.guards.breaker import Breakers, BreakerState, InMemoryBreakers, RedisBreakers
+from anabranch.errors import NodeError, Unavailable
+from anabranch.graph.model import CircuitBreaker
 
 POLICY = CircuitBreaker(failures=3, window=timedelta(seconds=5), reset=timedelta(milliseconds=200), probes=1)
 

@@ -9,18 +9,25 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from context.cache import DistributedCache
-from context.cache_breaker import CacheBreaker
-from context.cache_strategy import CacheStrategy
-from context.cache_warmer import CacheWarmer
-from context.confirmed import Confirmed
-from context.distributed import ContextMetadata, DistributedContext
-from context.single_flight import SingleFlight
-from context.stores.memory import InMemoryStore
-from context.stores.protocol import ContextStore
-from context.stores.redis import RedisStore
-from context.stores.sql import SqlStore
-from errors import ConfigurationError, ConflictError, InputError, Unavailable, VersionMismatch, WireFormatError
+from anabranch.context.cache.breaker import CacheBreaker
+from anabranch.context.cache.cache import DistributedCache
+from anabranch.context.cache.digests import Confirmed
+from anabranch.context.cache.single_flight import SingleFlight
+from anabranch.context.cache.strategy import CacheStrategy
+from anabranch.context.cache.warmer import CacheWarmer
+from anabranch.context.distributed import ContextMetadata, DistributedContext
+from anabranch.context.stores.memory import InMemoryStore
+from anabranch.context.stores.protocol import ContextStore
+from anabranch.context.stores.redis import RedisStore
+from anabranch.context.stores.sql import SqlStore
+from anabranch.errors import (
+    ConfigurationError,
+    ConflictError,
+    InputError,
+    Unavailable,
+    VersionMismatch,
+    WireFormatError,
+)
 from tests.contract.store_doubles import LyingCache, PickyStore, WatchedStore, unavailable
 
 BY_ITSELF = ["write_through", "write_behind", "read_through"]
@@ -556,7 +563,7 @@ async def test_merge_all_keeps_both_even_if_a_third_writer_comes_in() -> None:
 
 
 async def test_an_update_that_never_gets_through_ends_with_version_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("context.cache_update.ATTEMPTS", 3)
+    monkeypatch.setattr("anabranch.context.cache.update.ATTEMPTS", 3)
     store = Contended(*(context("a", version, x=version) for version in range(2, 9)))
     await store.save(context("a", 1))
     with pytest.raises(VersionMismatch):

@@ -8,11 +8,11 @@ from typing import TypeVar
 
 import pytest
 
-from context.cache import DistributedCache
-from context.cache_strategy import CacheStrategy
-from context.distributed import DistributedContext
-from context.stores.memory import InMemoryStore
-from context.stores.record import Record
+from anabranch.context.cache.cache import DistributedCache
+from anabranch.context.cache.strategy import CacheStrategy
+from anabranch.context.distributed import DistributedContext
+from anabranch.context.stores.memory import InMemoryStore
+from anabranch.context.stores.record import Record
 
 _Answer = TypeVar("_Answer")
 STORED = [each for each in CacheStrategy if each is not CacheStrategy.CACHE_ASIDE]

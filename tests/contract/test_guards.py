@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import TypeAdapter
 
-from activities.guards import Guards
-from context.changes import ChangeSet
-from context.distributed import DistributedContext
-from errors import Unavailable
-from graph.model import Node
-from transport.node_io import NodeTask, RunInfo
+from anabranch.activities.guards.guards import Guards
+from anabranch.context.changes import ChangeSet
+from anabranch.context.distributed import DistributedContext
+from anabranch.errors import Unavailable
+from anabranch.graph.model import Node
+from anabranch.transport.node_protocol import NodeTask, RunInfo
 
 BODY = {"type": "rule", "rules": [{"then": {"rate": 1}}]}
 

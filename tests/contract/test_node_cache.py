@@ -11,10 +11,10 @@ import msgpack
 import pytest
 from redis.asyncio import Redis
 
-from activities import node_cache
-from activities.node_cache import InMemoryResults, NodeResults, RedisResults, ResultCache
-from context.changes import ChangeSet
-from errors import Unavailable
+from anabranch.activities.guards import node_cache
+from anabranch.activities.guards.node_cache import InMemoryResults, NodeResults, RedisResults, ResultCache
+from anabranch.context.changes import ChangeSet
+from anabranch.errors import Unavailable
 
 TTL = timedelta(seconds=5)
 

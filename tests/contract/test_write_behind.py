@@ -8,11 +8,11 @@ from collections.abc import Iterable
 
 import pytest
 
-from context.distributed import DistributedContext
-from context.stores.memory import InMemoryStore
-from context.stores.record import Record
-from context.write_behind import WriteBehind
-from errors import Unavailable
+from anabranch.context.cache.write_behind import WriteBehind
+from anabranch.context.distributed import DistributedContext
+from anabranch.context.stores.memory import InMemoryStore
+from anabranch.context.stores.record import Record
+from anabranch.errors import Unavailable
 
 
 class Down(InMemoryStore):

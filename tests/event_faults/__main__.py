@@ -12,11 +12,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from settings import Settings
+from anabranch.settings import Settings
+from anabranch.transport.client import connect
 from tests import servers
 from tests.event_faults.brokers import Broker, kafka_broker, nats_broker
 from tests.event_faults.storm import KILLS, Site, findings, storm
-from transport.client import connect
 
 ORDERS = 5_000
 _SECONDS = 1800

@@ -16,14 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.service import RPCError
 
-from settings import Settings
+from anabranch.settings import Settings
+from anabranch.transport.client import connect
 from tests.faults.checker import done, undone, violations
 from tests.faults.graphs import DATABASE, LEDGER
 from tests.faults.lane import lane
 from tests.faults.record import Record, Row, read_history
 from tests.faults.saboteur import Orders
 from tests.faults.scenarios import Scenario
-from transport.client import connect
 
 LANES = 4
 _RUN_SECONDS = 90

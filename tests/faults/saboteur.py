@@ -12,11 +12,11 @@ import os
 import signal
 from pathlib import Path
 
-from activities.db import DbActivity
-from activities.outcome import Outcome
-from errors import NodeError, Unavailable
-from graph.model import DbNode
-from transport.node_io import NodeTask
+from anabranch.activities.outcome import Outcome
+from anabranch.activities.sql.handler import DbActivity
+from anabranch.errors import NodeError, Unavailable
+from anabranch.graph.model import DbNode
+from anabranch.transport.node_protocol import NodeTask
 
 _POLL = 0.02
 

@@ -15,15 +15,15 @@ import threading
 import warnings
 from pathlib import Path
 
-import activities.db
-from activities.load_graph import GraphLoader
-from activities.registry import NodeActivities
-from settings import Settings
+from anabranch.activities.load_graph import GraphLoader
+from anabranch.activities.registry import NodeActivities
+from anabranch.activities.sql import handler
+from anabranch.settings import Settings
+from anabranch.transport.client import connect
+from anabranch.worker import build_worker
 from tests.faults.saboteur import Orders, Saboteur
-from transport.client import connect
-from worker import build_worker
 
-assert activities.db  # imported now, not at the first node
+assert handler  # imported now, not at the first node
 
 
 def main(address: str, orders: Path, task_queue: str) -> int:

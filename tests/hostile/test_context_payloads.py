@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from context.distributed import ContextMetadata, ContextSnapshot, DistributedContext
-from context.wire import MAX_CONTEXT_SIZE_BYTES
-from errors import AnabranchError, SizeLimitExceeded, WireFormatError
+from anabranch.context.distributed import ContextMetadata, ContextSnapshot, DistributedContext
+from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
+from anabranch.errors import AnabranchError, SizeLimitExceeded, WireFormatError
 
 GENUINE = (Path(__file__).parents[1] / "fixtures" / "rust" / "context.msgpack").read_bytes()
 PRETTY = (Path(__file__).parents[1] / "fixtures" / "rust" / "context.json").read_text()

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from errors import AnabranchError, EvaluationError, ExpressionError
-from graph.expressions import ValueMissing, compile_expression
-from graph.templates import compile_template
+from anabranch.errors import AnabranchError, EvaluationError, ExpressionError
+from anabranch.graph.expressions.expressions import ValueMissing, compile_expression
+from anabranch.graph.expressions.templates import compile_template
 
 BIG = "x" * 500_000
 DATA: dict[str, Any] = {

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 
-from context.changes import ChangeSet
-from context.distributed import ContextMetadata, DistributedContext
-from errors import AnabranchError, InputError, SizeLimitExceeded
-from transport.codec import ZstdCodec, zstd
-from transport.converter import data_converter
-from transport.node_io import GraphRequest, NodeTask, PinnedGraph, RunInfo
-from transport.wire_types import MAX_BYTES, WIRE_TYPES
+from anabranch.context.changes import ChangeSet
+from anabranch.context.distributed import ContextMetadata, DistributedContext
+from anabranch.errors import AnabranchError, InputError, SizeLimitExceeded
+from anabranch.transport.codec import ZstdCodec, zstd
+from anabranch.transport.converter import data_converter
+from anabranch.transport.node_protocol import GraphRequest, NodeTask, PinnedGraph, RunInfo
+from anabranch.transport.wire_types import MAX_BYTES, WIRE_TYPES
 
 CONVERTER = data_converter().payload_converter
 CONTEXT = DistributedContext("s", {"a": [1, 2.5, None, "ü"]}, ContextMetadata(1, 2, 3, None, ("t",)))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from errors import GraphError
-from graph.load import load_text
-from graph.model import ApprovalNode, DbNode, Edge, ForeachNode, RuleNode
+from anabranch.errors import GraphError
+from anabranch.graph.load import load_text
+from anabranch.graph.model import ApprovalNode, DbNode, Edge, ForeachNode, RuleNode
 
 ORDER = Path("examples/distributed_context_graph.yaml").read_text(encoding="utf-8")
 DIALECT = (Path(__file__).parent.parent / "fixtures" / "graphs" / "rust_dialect.yaml").read_text(encoding="utf-8")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-from events.address import parse_address
-from events.consumer import Flow
-from events.event import Reading
-from events.service import Route, events_queue, serve_events
+from anabranch.events.address import parse_address
+from anabranch.events.consumer import Flow
+from anabranch.events.event import Reading
+from anabranch.events.service import Route, events_queue, serve_events
 from tests.integration.graph_kit import worker_for
 
 GRAPH = """

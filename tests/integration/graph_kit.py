@@ -20,13 +20,13 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities import node
-from activities.standard import node_activities
-from context.distributed import DistributedContext
-from errors import NodeError, Unavailable
-from settings import Settings
-from transport.node_io import NodeTask
-from worker import build_worker, sandbox
+from anabranch.activities import node
+from anabranch.activities.standard import node_activities
+from anabranch.context.distributed import DistributedContext
+from anabranch.errors import NodeError, Unavailable
+from anabranch.settings import Settings
+from anabranch.transport.node_protocol import NodeTask
+from anabranch.worker import build_worker, sandbox
 
 MODES = ("cached", "replayed in the sandbox")
 """How workflow code runs: as in production; or from the start of its history at every task, in the strict sandbox."""

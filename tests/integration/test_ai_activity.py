@@ -15,12 +15,12 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from activities.ai import MAX_REASKS, AiActivity
-from activities.models import ModelAccess, Models
-from activities.outcome import Outcome
-from errors import AnabranchError, ConfigurationError, NodeError, Unavailable
-from examples import stand_in_model
-from graph.model import AiNode
+from anabranch.activities.ai.handler import MAX_REASKS, AiActivity
+from anabranch.activities.ai.models import ModelAccess, Models
+from anabranch.activities.outcome import Outcome
+from anabranch.dev import stand_in_model
+from anabranch.errors import AnabranchError, ConfigurationError, NodeError, Unavailable
+from anabranch.graph.model import AiNode
 from tests.node_tasks import task_of
 
 KEY = "sk-s3cr3t"

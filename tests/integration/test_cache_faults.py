@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from context.cache import DistributedCache
-from context.stores.open import open_store
-from context.stores.redis import RedisStore
+from anabranch.context.cache.cache import DistributedCache
+from anabranch.context.stores.open import open_store
+from anabranch.context.stores.redis import RedisStore
 from tests.cache_faults import dying, load, writers
 from tests.cache_faults.faulty_cache import FAULTS, FaultyCache
 

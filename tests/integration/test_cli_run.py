@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
+from anabranch.dev.devserver import DevServer
 from tests.command import anabranch
-from transport.devserver import DevServer
 
 SUM = """
 name: sum

@@ -11,14 +11,14 @@ from google.protobuf import json_format
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.client import Client
 
-from console.app import CODEC_PATH, console, serving
-from context.changes import ChangeSet
-from context.distributed import ContextMetadata, DistributedContext
-from errors import Unavailable
-from transport.codec import zstd
-from transport.converter import data_converter
-from transport.devserver import DevServer, temporal_command
-from transport.node_io import NodeTask, RunInfo
+from anabranch.console.app import CODEC_PATH, console, serving
+from anabranch.context.changes import ChangeSet
+from anabranch.context.distributed import ContextMetadata, DistributedContext
+from anabranch.dev.devserver import DevServer, temporal_command
+from anabranch.errors import Unavailable
+from anabranch.transport.codec import zstd
+from anabranch.transport.converter import data_converter
+from anabranch.transport.node_protocol import NodeTask, RunInfo
 
 UI = "http://127.0.0.1:8233"
 CONVERTER = data_converter()

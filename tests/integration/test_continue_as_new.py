@@ -12,7 +12,10 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
-from settings import Settings
+from anabranch.dev.devserver import FAST, DevServer
+from anabranch.settings import Settings
+from anabranch.transport.client import connect
+from anabranch.workflows.temporal import continue_as_new
 from tests.integration.graph_kit import (
     MODES,
     PATIENCE,
@@ -29,9 +32,6 @@ from tests.integration.graph_kit import (
     until_status,
     worker_for,
 )
-from transport.client import connect
-from transport.devserver import FAST, DevServer
-from workflows import renewal
 
 ONCE = {"retry": {"max_attempts": 1}}
 EVENTS = 24
@@ -291,7 +291,7 @@ async def test_an_operator_finds_the_node_that_paused_in_a_run_before(served: Se
 
 
 async def test_what_runs_for_hours_does_not_hold_back_the_rest(served: Served, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(renewal, "GRACE", timedelta(milliseconds=300))
+    monkeypatch.setattr(continue_as_new, "GRACE", timedelta(milliseconds=300))
     graph = {
         "nodes": {
             "slow": leaf("pass_gate", args={"name": served.task_queue, "slow": True}),
@@ -317,8 +317,8 @@ async def test_what_runs_for_hours_does_not_hold_back_the_rest(served: Served, m
 async def test_near_the_end_of_its_history_a_run_waits_for_whatever_runs(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(renewal, "GRACE", timedelta(milliseconds=10))
-    monkeypatch.setattr(renewal, "MAX_EVENTS", EVENTS)
+    monkeypatch.setattr(continue_as_new, "GRACE", timedelta(milliseconds=10))
+    monkeypatch.setattr(continue_as_new, "MAX_EVENTS", EVENTS)
     slow = leaf("pass_gate", args={"name": served.task_queue})
     async with gate(served.task_queue) as opened:
         handle = await served.start({"nodes": {"slow": slow, "loop": ticks(30)}}, {"n": 0})
@@ -365,7 +365,7 @@ async def test_a_run_whose_state_is_too_large_to_be_handed_on_goes_on(served: Se
 async def test_near_the_end_of_its_history_such_a_run_fails_and_is_undone(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(renewal, "MAX_EVENTS", 3 * EVENTS)
+    monkeypatch.setattr(continue_as_new, "MAX_EVENTS", 3 * EVENTS)
     handle = await served.start(heavy(100))
     error = await error_of(handle)
     assert error.type == "SIZE_LIMIT_EXCEEDED"
@@ -377,11 +377,11 @@ async def test_near_the_end_of_its_history_such_a_run_fails_and_is_undone(
     assert (await handle.query("context"))["data"] == {}
 
 
-@pytest.mark.parametrize(("unfolds_to", "renewed"), [(renewal.MAX_DECODED_BYTES, True), (2**21, False)])
+@pytest.mark.parametrize(("unfolds_to", "renewed"), [(continue_as_new.MAX_DECODED_BYTES, True), (2**21, False)])
 async def test_a_state_that_compresses_well_is_handed_on_if_it_can_be_unfolded_again(
     served: Served, monkeypatch: pytest.MonkeyPatch, unfolds_to: int, renewed: bool
 ):
-    monkeypatch.setattr(renewal, "MAX_DECODED_BYTES", unfolds_to)
+    monkeypatch.setattr(continue_as_new, "MAX_DECODED_BYTES", unfolds_to)
     handle = await served.start(steps(14, {"key": "k", "size": "{{ 400000 + index }}"}))
     assert len((await asyncio.wait_for(handle.result(), PATIENCE))["data"]["k"]) == 400_013
     assert (await runs_of(served, handle) > 1) is renewed

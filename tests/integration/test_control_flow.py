@@ -12,8 +12,8 @@ import yaml
 from pytest_httpserver import HTTPServer
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 
-from activities import node
-from context.distributed import DistributedContext
+from anabranch.activities import node
+from anabranch.context.distributed import DistributedContext
 from tests.integration.graph_kit import (
     Handle,
     Served,

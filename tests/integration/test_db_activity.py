@@ -15,15 +15,22 @@ import pytest
 from temporalio.api.failure.v1 import Failure
 from temporalio.converter import DataConverter
 
-from activities import databases, db
-from activities.databases import Databases
-from activities.db import DbActivity
-from activities.failures import application_error
-from activities.outcome import Outcome
-from errors import AnabranchError, ConfigurationError, NodeError, SizeLimitExceeded, Unavailable, WireFormatError
-from graph.model import DbNode
+from anabranch.activities.failures import application_error
+from anabranch.activities.outcome import Outcome
+from anabranch.activities.sql import databases, handler
+from anabranch.activities.sql.databases import Databases
+from anabranch.activities.sql.handler import DbActivity
+from anabranch.dev.devserver import free_port
+from anabranch.errors import (
+    AnabranchError,
+    ConfigurationError,
+    NodeError,
+    SizeLimitExceeded,
+    Unavailable,
+    WireFormatError,
+)
+from anabranch.graph.model import DbNode
 from tests.node_tasks import task_of
-from transport.devserver import free_port
 
 
 class Bench:
@@ -224,7 +231,7 @@ async def test_a_value_that_the_driver_cannot_send_or_read_is_a_definite_error(p
 
 
 async def test_more_rows_than_the_limit_are_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(db, "MAX_ROWS", 1)
+    monkeypatch.setattr(handler, "MAX_ROWS", 1)
     with pytest.raises(SizeLimitExceeded, match="more than 1 rows"):
         await bench.run("select id from stock", result="all")
 

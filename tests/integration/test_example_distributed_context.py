@@ -57,4 +57,4 @@ def test_the_context_package_loads_no_client_and_no_temporal() -> None:
     ).stdout.split()
     heavy = {"redis", "sqlalchemy", "temporalio", "pydantic", "asyncio"}
     assert heavy.isdisjoint(loaded)
-    assert "context.merge" in loaded
+    assert "anabranch.context.merge.three_way" in loaded

@@ -18,6 +18,8 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureEr
 from temporalio.exceptions import CancelledError
 from temporalio.worker import Worker
 
+from anabranch.workflows.temporal import flow_control
+from anabranch.workflows.temporal.graph_workflow import GraphWorkflow
 from tests.integration.graph_kit import (
     MODES,
     PATIENCE,
@@ -37,8 +39,6 @@ from tests.integration.graph_kit import (
     until_status,
     worker_for,
 )
-from workflows import outflow
-from workflows.graph_workflow import GraphWorkflow
 
 ONCE = {"retry": {"max_attempts": 1}}
 QUICK = {"retry": {"max_attempts": 3, "initial_interval": "10ms", "backoff": 1}}
@@ -387,7 +387,7 @@ async def test_large_contexts_are_compressed_in_the_history(served: Served):
 async def test_no_more_activities_are_pending_than_the_server_takes(
     client: Client, task_queue: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(outflow, "MAX_PENDING", 3)
+    monkeypatch.setattr(flow_control, "MAX_PENDING", 3)
     names = [f"n{index}" for index in range(8)]
     graph = {"nodes": {name: leaf("pass_gate", args={"name": task_queue, name: 1}) for name in names}}
     async with worker_for(client, task_queue, tmp_path) as served, gate(task_queue) as opened:

@@ -15,12 +15,12 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from activities import http, network
-from activities.failures import application_error
-from activities.http import HttpActivity, retry_after
-from activities.outcome import Outcome
-from errors import AnabranchError, ConfigurationError, NodeError, SizeLimitExceeded, Unavailable
-from graph.model import HttpNode
+from anabranch.activities.failures import application_error
+from anabranch.activities.http import handler, network
+from anabranch.activities.http.handler import HttpActivity, retry_after
+from anabranch.activities.outcome import Outcome
+from anabranch.errors import AnabranchError, ConfigurationError, NodeError, SizeLimitExceeded, Unavailable
+from anabranch.graph.model import HttpNode
 from tests.node_tasks import task_of
 
 SECRET = 'tok"s3cr3t'
@@ -209,7 +209,7 @@ async def test_a_header_cannot_be_injected(activity: HttpActivity, echo: str, na
 async def test_an_answer_over_the_limit_is_refused(
     activity: HttpActivity, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "MAX_RESPONSE_BYTES", 1000)
+    monkeypatch.setattr(handler, "MAX_RESPONSE_BYTES", 1000)
     httpserver.expect_request("/").respond_with_data("x" * 1001)
     with pytest.raises(SizeLimitExceeded, match="larger than 1000 bytes"):
         await call(activity, url=httpserver.url_for("/"))
@@ -236,7 +236,7 @@ async def test_a_busy_server_is_tried_again_whatever_its_answer_holds(
     body: bytes,
     headers: dict[str, str],
 ) -> None:
-    monkeypatch.setattr(http, "MAX_RESPONSE_BYTES", 1000)
+    monkeypatch.setattr(handler, "MAX_RESPONSE_BYTES", 1000)
     httpserver.expect_request("/").respond_with_data(body, status=503, headers={"Retry-After": "7", **headers})
     with pytest.raises(Unavailable, match="answered 503") as caught:
         await call(activity, url=httpserver.url_for("/"))

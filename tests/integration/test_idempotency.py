@@ -13,12 +13,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from activities.databases import Databases
-from activities.db import DbActivity
-from activities.idempotency import EFFECTS, RETENTION_SECONDS, EffectLog, column_key, header_key
-from activities.outcome import Outcome
-from errors import ConfigurationError, NodeError
-from graph.model import DbNode
+from anabranch.activities.outcome import Outcome
+from anabranch.activities.sql.databases import Databases
+from anabranch.activities.sql.handler import DbActivity
+from anabranch.activities.sql.idempotency import EFFECTS, RETENTION_SECONDS, EffectLog, column_key, header_key
+from anabranch.errors import ConfigurationError, NodeError
+from anabranch.graph.model import DbNode
 from tests.node_tasks import task_of
 
 

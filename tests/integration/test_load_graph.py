@@ -12,11 +12,11 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.load_graph import GraphLoader
-from context.resolution import ConflictResolution
-from errors import GraphError, InputError
-from graph.model import Graph
-from transport.node_io import GraphRequest
+from anabranch.activities.load_graph import GraphLoader
+from anabranch.context.merge.resolution import ConflictResolution
+from anabranch.errors import GraphError, InputError
+from anabranch.graph.model import Graph
+from anabranch.transport.node_protocol import GraphRequest
 
 GREET = """
 name: greet

@@ -12,18 +12,18 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from activities import databases
-from activities.databases import Databases
-from activities.db import DbActivity
-from activities.idempotency import EFFECTS
-from activities.outcome import Outcome
-from context.cache import DistributedCache
-from context.distributed import ContextMetadata, DistributedContext
-from context.stores.memory import InMemoryStore
-from context.stores.sql import SqlStore, open_engine
-from errors import ConfigurationError, NodeError, Unavailable, VersionMismatch
-from graph.model import DbNode
-from graph.sql import ends_transaction_in_mysql
+from anabranch.activities.outcome import Outcome
+from anabranch.activities.sql import databases
+from anabranch.activities.sql.databases import Databases
+from anabranch.activities.sql.handler import DbActivity
+from anabranch.activities.sql.idempotency import EFFECTS
+from anabranch.context.cache.cache import DistributedCache
+from anabranch.context.distributed import ContextMetadata, DistributedContext
+from anabranch.context.stores.memory import InMemoryStore
+from anabranch.context.stores.sql import SqlStore, open_engine
+from anabranch.errors import ConfigurationError, NodeError, Unavailable, VersionMismatch
+from anabranch.graph.dataflow.sql import ends_transaction_in_mysql
+from anabranch.graph.model import DbNode
 from tests.node_tasks import task_of
 
 
@@ -293,7 +293,7 @@ def no_driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     with monkeypatch.context() as patch:
         patch.setattr(databases, "create_async_engine", missing)
-        patch.setattr("context.stores.sql.create_async_engine", missing)
+        patch.setattr("anabranch.context.stores.sql.create_async_engine", missing)
         yield
 
 

@@ -18,14 +18,14 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities.databases import Databases
-from activities.db import DbActivity
-from activities.standard import node_activities
-from context.changes import ChangeSet
-from graph.model import DbNode
-from settings import Settings
+from anabranch.activities.sql.databases import Databases
+from anabranch.activities.sql.handler import DbActivity
+from anabranch.activities.standard import node_activities
+from anabranch.context.changes import ChangeSet
+from anabranch.graph.model import DbNode
+from anabranch.settings import Settings
+from anabranch.transport.node_protocol import NodeTask
 from tests.node_tasks import task_of
-from transport.node_io import NodeTask
 
 
 @workflow.defn

@@ -21,14 +21,14 @@ from temporalio.converter import (
     StorageDriverStoreContext,
 )
 
-from activities.standard import node_activities
-from context.stores.sql import open_engine
-from errors import Unavailable, WireFormatError
-from settings import Settings
-from transport.client import connect
-from transport.devserver import DevServer
-from transport.offload import RedisPayloads, SqlPayloads, offloading
-from worker import build_worker
+from anabranch.activities.standard import node_activities
+from anabranch.context.stores.sql import open_engine
+from anabranch.dev.devserver import DevServer
+from anabranch.errors import Unavailable, WireFormatError
+from anabranch.settings import Settings
+from anabranch.transport.client import connect
+from anabranch.transport.payload_store import RedisPayloads, SqlPayloads, offloading
+from anabranch.worker import build_worker
 
 STORE, RETRIEVE = StorageDriverStoreContext(), StorageDriverRetrieveContext()
 GRAPH = {"name": "big", "nodes": {"count": {"type": "rule", "rules": [{"then": {"size": "{{ size(rows) }}"}}]}}}

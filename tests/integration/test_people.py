@@ -15,6 +15,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 
+from anabranch.dev.devserver import DevServer, temporal_command
 from tests.integration.graph_kit import (
     Handle,
     Served,
@@ -30,7 +31,6 @@ from tests.integration.graph_kit import (
     until_status,
     worker_for,
 )
-from transport.devserver import DevServer, temporal_command
 
 GUIDE = Path(__file__).parents[2] / "docs" / "people.md"
 ONCE = {"retry": {"max_attempts": 1}}

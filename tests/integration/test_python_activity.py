@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from activities import node, python
-from activities.outcome import Outcome
-from activities.python import PythonActivity
-from context.distributed import DistributedContext
-from errors import ConfigurationError, NodeError, UndeclaredRead, WireFormatError
-from graph.model import PythonNode
+from anabranch.activities import node, python
+from anabranch.activities.outcome import Outcome
+from anabranch.activities.python import PythonActivity
+from anabranch.context.distributed import DistributedContext
+from anabranch.errors import ConfigurationError, NodeError, UndeclaredRead, WireFormatError
+from anabranch.graph.model import PythonNode
 from tests.node_tasks import task_of
 
 

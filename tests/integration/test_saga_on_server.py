@@ -13,9 +13,10 @@ from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from activities import node
-from context.distributed import DistributedContext
-from errors import NodeError, Unavailable
+from anabranch.activities import node
+from anabranch.context.distributed import DistributedContext
+from anabranch.dev.devserver import DevServer, temporal_command
+from anabranch.errors import NodeError, Unavailable
 from tests.integration.graph_kit import (
     MODES,
     Served,
@@ -30,7 +31,6 @@ from tests.integration.graph_kit import (
     until_status,
     worker_for,
 )
-from transport.devserver import DevServer, temporal_command
 
 
 @pytest.fixture(params=MODES)

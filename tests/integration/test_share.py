@@ -8,10 +8,10 @@ from typing import Any
 
 from temporalio.client import Client
 
-from activities.standard import node_activities
-from context.stores.redis import RedisStore
-from settings import Settings
-from worker import build_worker
+from anabranch.activities.standard import node_activities
+from anabranch.context.stores.redis import RedisStore
+from anabranch.settings import Settings
+from anabranch.worker import build_worker
 
 RULES = {
     "one": {"type": "rule", "rules": [{"then": {"x": 1}}]},

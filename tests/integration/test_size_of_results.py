@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from activities import node
-from context.distributed import DistributedContext
+from anabranch.activities import node
+from anabranch.context.distributed import DistributedContext
 from tests.integration.graph_kit import PATIENCE, Served, chain, edge, leaf, worker_for
 
 KEYS = 150

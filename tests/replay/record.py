@@ -22,10 +22,10 @@ from unittest.mock import patch
 import yaml
 from temporalio.client import Client, WorkflowFailureError
 
-from settings import Settings
+from anabranch.dev.devserver import FAST, DevServer, temporal_command
+from anabranch.settings import Settings
+from anabranch.transport.client import connect
 from tests.integration.graph_kit import Handle, Served, chain, diamond, edge, leaf, put, until_status, worker_for
-from transport.client import connect
-from transport.devserver import FAST, DevServer, temporal_command
 
 HISTORIES = Path(__file__).parent / "histories"
 IDENTITY = "anabranch-test"
@@ -33,7 +33,7 @@ ONCE = {"retry": {"max_attempts": 1}}
 STRIPPED = {"stackTrace"}
 
 BEFORE = "_before"
-"""What the names of plays end with that are recorded as they went before the changes in `workflows/patches.py`."""
+"""What the names of plays end with that are recorded as they went before the changes in `patches.py`."""
 
 Play = Callable[[Served], Awaitable[Handle]]
 

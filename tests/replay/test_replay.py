@@ -21,11 +21,11 @@ from temporalio.worker import (
 )
 from temporalio.workflow import NondeterminismError
 
-from errors import AnabranchError
+from anabranch.errors import AnabranchError
+from anabranch.transport.converter import data_converter
+from anabranch.worker import WORKFLOWS, sandbox
+from anabranch.workflows.interpreter.scope import Scope
 from tests.replay.record import BEFORE, HISTORIES, PLAYS
-from transport.converter import data_converter
-from worker import WORKFLOWS, sandbox
-from workflows.scope import Scope
 
 FILES = sorted(HISTORIES.glob("*.json"))
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from context.changes import ChangeSet, diff, overlay
-from context.lineage import Line
-from context.resolution import ConflictResolution, Policies, Policy, Reducer
-from context.union import Conflict, unite
-from context.values import MISSING, Json, Path
+from anabranch.context.changes import ChangeSet, diff, overlay
+from anabranch.context.merge.lineage import Line
+from anabranch.context.merge.resolution import ConflictResolution, Policies, Policy, Reducer
+from anabranch.context.merge.union import Conflict, unite
+from anabranch.context.values import MISSING, Json, Path
 
 KEYS = ["a", "b", "c"]
 POLICIES: list[Policy] = [*ConflictResolution, *Reducer]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from context.changes import ChangeSet
-from graph.model import Graph
-from graph.plan import plan_graph
-from workflows.commands import (
+from anabranch.context.changes import ChangeSet
+from anabranch.graph.model import Graph
+from anabranch.graph.plan import plan_graph
+from anabranch.workflows.interpreter.commands import (
     AskConflict,
     AskPerson,
     CancelWork,
@@ -23,7 +23,7 @@ from workflows.commands import (
     StartChild,
     StartTimer,
 )
-from workflows.machine import Machine
+from anabranch.workflows.interpreter.machine import Machine
 
 Outcome = Mapping[str, Any] | Failure
 RUN = {"id": "run-1", "session_id": "order-1", "graph": "g", "attempt": 1}

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from graph.plan import Plan
+from anabranch.graph.plan import Plan
+from anabranch.workflows.interpreter import snapshot, views
+from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, Finish, RunNode, StartChild, StartTimer
+from anabranch.workflows.interpreter.machine import Machine
 from tests.unit.machine_kit import RUN, Play, changes, edge, failure, machine_of, python, timeout
 from tests.unit.test_machine_properties import Case, Run, cases
-from workflows import carry, views
-from workflows.commands import AskConflict, AskPerson, Finish, RunNode, StartChild, StartTimer
-from workflows.machine import Machine
 
 FEW = settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
@@ -24,7 +24,7 @@ FEW = settings(max_examples=75, deadline=None, suppress_health_check=[HealthChec
 def through_json(machine: Machine, plan: Plan) -> Machine:
     """A fresh machine in the state of this one, which has travelled as JSON text."""
     fresh = Machine(plan, {}, run=RUN)
-    carry.load(fresh, json.loads(json.dumps(carry.dump(machine))))
+    snapshot.load(fresh, json.loads(json.dumps(snapshot.dump(machine))))
     return fresh
 
 
@@ -86,8 +86,8 @@ def test_what_is_carried_is_the_same_again_when_it_is_carried_on(case: Case, see
     play = Carried(case, seed, [after])
     machine = play.machine
     if machine.failure is None:
-        state = json.dumps(carry.dump(machine))
-        assert json.dumps(carry.dump(through_json(machine, machine.plan))) == state
+        state = json.dumps(snapshot.dump(machine))
+        assert json.dumps(snapshot.dump(through_json(machine, machine.plan))) == state
 
 
 def carried(play: Play, plan: Plan | None = None) -> Play:
@@ -256,10 +256,10 @@ def test_versions_go_on_counting_and_the_newest_go_along():
 
 
 def test_only_so_many_versions_go_along():
-    names = [f"n{index}" for index in range(carry.MAX_VERSIONS + 10)]
+    names = [f"n{index}" for index in range(snapshot.MAX_VERSIONS + 10)]
     play = drained(line(*names, "last"), {name: {name: 1} for name in names}, *names)
-    state = carry.dump(play.machine)
-    assert (len(state["versions"]), state["count"]) == (carry.MAX_VERSIONS, len(names) + 1)
+    state = snapshot.dump(play.machine)
+    assert (len(state["versions"]), state["count"]) == (snapshot.MAX_VERSIONS, len(names) + 1)
 
 
 def test_a_held_run_stays_held():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from activities.carrying import MAX_BYTES, Carrying
-from settings import Settings
+from anabranch.activities.carrying import MAX_BYTES, Carrying
+from anabranch.settings import Settings
 
 STORED = Settings(payload_store_url="redis://127.0.0.1:1", payload_store_threshold_bytes=MAX_BYTES + 1000)
 

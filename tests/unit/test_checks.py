@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from errors import GraphError, Problem
-from graph.dataflow import graph_inputs
-from graph.load import LoadedGraph, load_text
+from anabranch.errors import GraphError, Problem
+from anabranch.graph.dataflow.dataflow import graph_inputs
+from anabranch.graph.load import LoadedGraph, load_text
 
 RULE = "{type: rule, rules: [{then: {k: 1}}]}"
 
@@ -463,7 +463,7 @@ def test_a_fan_of_1999_exclusive_branches_is_checked_in_seconds() -> None:
 
 def test_every_code_is_documented_and_none_else() -> None:
     call = re.compile(r"(?:Problem|problem|_report|_stop|exactly_one)\(\s*(?:node, )?\"([A-Z_]+)\"")
-    raised = {code for path in Path("graph").glob("*.py") for code in call.findall(path.read_text(encoding="utf-8"))}
+    raised = {code for path in Path("graph").rglob("*.py") for code in call.findall(path.read_text(encoding="utf-8"))}
     raised |= {"SUBGRAPH_INVALID", "EXPRESSION_INVALID"}
     table = [
         line for line in Path("docs/problems.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")

@@ -15,7 +15,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner, Result
 
-from cli.main import app
+from anabranch.cli.main import app
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ORDERS = EXAMPLES / "distributed_context_graph.yaml"

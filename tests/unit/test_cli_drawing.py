@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.console import Console
 
-from cli.layout import rows
-from cli.live import LiveRun
-from cli.report import plain
-from cli.versions import versions_table
-from graph.model import Graph
+from anabranch.cli.live import LiveRun
+from anabranch.cli.report import plain
+from anabranch.cli.versions import versions_table
+from anabranch.graph.drawing.layout import rows
+from anabranch.graph.model import Graph
 
 DIAMOND = ["check", "stock", "price", "pack", "ship", "notify"]
 ARROWS = [

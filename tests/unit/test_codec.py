@@ -4,8 +4,8 @@ import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
-from errors import SizeLimitExceeded, WireFormatError
-from transport.codec import ZstdCodec, zstd
+from anabranch.errors import SizeLimitExceeded, WireFormatError
+from anabranch.transport.codec import ZstdCodec, zstd
 
 MSGPACK = {"encoding": b"binary/msgpack", "anabranch-type": b"ChangeSet"}
 JSON = {"encoding": b"json/plain"}

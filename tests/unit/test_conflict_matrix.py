@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from context.resolution import ConflictResolution, Reducer
+from anabranch.context.merge.resolution import ConflictResolution, Reducer
+from anabranch.workflows.interpreter import views
 from tests.unit.machine_kit import Play, edge, machine_of, python
-from workflows import views
 
 BRANCHES = ("a", "b", "c")
 ORDERS = tuple(permutations(BRANCHES))

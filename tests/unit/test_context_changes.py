@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from context.changes import ChangeSet, apply, diff, refine
-from context.values import same
-from errors import WireFormatError
+from anabranch.context.changes import ChangeSet, apply, diff, refine
+from anabranch.context.values import same
+from anabranch.errors import WireFormatError
 from tests.unit.lineage_kit import Edit, edited, edits, objects, paths, values
 
 change_sets = st.builds(

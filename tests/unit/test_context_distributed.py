@@ -3,9 +3,9 @@ import time
 
 import pytest
 
-import context
-from context.distributed import ContextMetadata, ContextSnapshot, DistributedContext, copied
-from errors import UndeclaredRead, WireFormatError
+from anabranch import context
+from anabranch.context.distributed import ContextMetadata, ContextSnapshot, DistributedContext, copied
+from anabranch.errors import UndeclaredRead, WireFormatError
 
 
 def test_a_new_context_is_at_version_1_and_both_its_times_are_the_given_one() -> None:
@@ -188,5 +188,5 @@ def test_every_public_name_is_importable_from_context(name: str) -> None:
 
 
 def test_a_name_that_context_does_not_have_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="module 'context' has no attribute 'Nonsense'"):
+    with pytest.raises(AttributeError, match=r"module 'anabranch\.context' has no attribute 'Nonsense'"):
         context.Nonsense  # noqa: B018

@@ -10,10 +10,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from context.line_wire import dump_lines, load_lines
-from context.lineage import Line, replay
-from context.resolution import Policies, Reducer
-from context.values import MISSING, Path, same, value_at
+from anabranch.context.merge.line_wire import dump_lines, load_lines
+from anabranch.context.merge.lineage import Line, replay
+from anabranch.context.merge.resolution import Policies, Reducer
+from anabranch.context.values import MISSING, Path, same, value_at
 from tests.unit.lineage_kit import Editing, History, Node, histories, orders, overlap
 
 SOME = settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from context.changes import ChangeSet, apply, diff
-from context.line_wire import dump_lines, load_lines
-from context.lineage import Line, Write, oldest_first, past, replay
-from context.resolution import Policies
-from context.union import line_as_known, unite
-from context.values import MISSING, Path, same
-from errors import WireFormatError
+from anabranch.context.changes import ChangeSet, apply, diff
+from anabranch.context.merge.line_wire import dump_lines, load_lines
+from anabranch.context.merge.lineage import Line, Write, oldest_first, past, replay
+from anabranch.context.merge.resolution import Policies
+from anabranch.context.merge.union import line_as_known, unite
+from anabranch.context.values import MISSING, Path, same
+from anabranch.errors import WireFormatError
 from tests.unit.lineage_kit import Edit, edited, edits, objects
 
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from context import ConflictError, ConflictResolution, ContextSnapshot, DistributedContext, ThreeWayMerge
-from context.changes import diff
-from context.resolution import Policies
-from context.values import MISSING, same, value_at
-from errors import InputError
+from anabranch.context import ConflictError, ConflictResolution, ContextSnapshot, DistributedContext, ThreeWayMerge
+from anabranch.context.changes import diff
+from anabranch.context.merge.resolution import Policies
+from anabranch.context.values import MISSING, same, value_at
+from anabranch.errors import InputError
 from tests.unit.lineage_kit import edited, edits, objects, overlap, policies
 
 SOME = settings(max_examples=60)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from context.resolution import (
+from anabranch.context.merge.resolution import (
     Candidate,
     ConflictResolution,
     Policies,
@@ -20,8 +20,8 @@ from context.resolution import (
     united,
     winner,
 )
-from context.values import MISSING, Json, Missing, same
-from errors import InputError
+from anabranch.context.values import MISSING, Json, Missing, same
+from anabranch.errors import InputError
 from tests.unit.lineage_kit import values
 
 LWW = ConflictResolution.LAST_WRITE_WINS

@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from context.distributed import DistributedContext
-from context.shared import SharedContext
-from errors import SizeLimitExceeded
+from anabranch.context.distributed import DistributedContext
+from anabranch.context.shared import SharedContext
+from anabranch.errors import SizeLimitExceeded
 
 
 async def test_what_one_task_sets_another_gets() -> None:

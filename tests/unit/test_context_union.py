@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from context.changes import ChangeSet
-from context.lineage import Line
-from context.resolution import Policies
-from context.union import Conflict, Union, unite
-from context.values import MISSING, Path, same
+from anabranch.context.changes import ChangeSet
+from anabranch.context.merge.lineage import Line
+from anabranch.context.merge.resolution import Policies
+from anabranch.context.merge.union import Conflict, Union, unite
+from anabranch.context.values import MISSING, Path, same
 
 FAIL = "fail_on_conflict"
 

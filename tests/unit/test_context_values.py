@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from context.values import MISSING, check_value, format_path, identity, parse_path, same, value_at
-from errors import InputError, WireFormatError
+from anabranch.context.values import MISSING, check_value, format_path, identity, parse_path, same, value_at
+from anabranch.errors import InputError, WireFormatError
 from tests.unit.lineage_kit import values
 
 keys = st.text(alphabet="ab.\\ é", max_size=5)

@@ -9,9 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from context import Blame, ConflictError, ConflictResolution, ContextMetadata, DistributedContext, VersionedContext
-from context.values import same, value_at
-from errors import InputError
+from anabranch.context import (
+    Blame,
+    ConflictError,
+    ConflictResolution,
+    ContextMetadata,
+    DistributedContext,
+    VersionedContext,
+)
+from anabranch.context.values import same, value_at
+from anabranch.errors import InputError
 from tests.unit.lineage_kit import edited, edits
 
 

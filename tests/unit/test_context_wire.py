@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from context.distributed import ContextMetadata, ContextSnapshot, DistributedContext
-from context.values import check_value
-from context.wire import MAX_CONTEXT_SIZE_BYTES, measure
-from errors import SizeLimitExceeded, WireFormatError
+from anabranch.context.distributed import ContextMetadata, ContextSnapshot, DistributedContext
+from anabranch.context.values import check_value
+from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES, measure
+from anabranch.errors import SizeLimitExceeded, WireFormatError
 
 RUST = Path(__file__).parents[1] / "fixtures" / "rust"
 METADATA = ContextMetadata(created_at=1, updated_at=2, version=3)

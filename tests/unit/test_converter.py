@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from temporalio.common import RawValue
 
-from context.changes import ChangeSet
-from context.distributed import ContextMetadata, DistributedContext
-from errors import WireFormatError
-from transport.converter import ContextFormat, data_converter, readable
-from transport.node_io import GraphRequest, NodeTask, PinnedGraph, RunInfo
+from anabranch.context.changes import ChangeSet
+from anabranch.context.distributed import ContextMetadata, DistributedContext
+from anabranch.errors import WireFormatError
+from anabranch.transport.converter import ContextFormat, data_converter, readable
+from anabranch.transport.node_protocol import GraphRequest, NodeTask, PinnedGraph, RunInfo
 
 BINARY = data_converter("msgpack").payload_converter
 READABLE = data_converter("json").payload_converter

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from activities.decision_table import evaluate_table
-from activities.rule import evaluate_rules
-from errors import EvaluationError, InputError
-from graph.decision_table import read_table
-from graph.model import RuleNode
+from anabranch.activities.rules.decision_table import evaluate_table
+from anabranch.activities.rules.handler import evaluate_rules
+from anabranch.errors import EvaluationError, InputError
+from anabranch.graph.model import RuleNode
+from anabranch.graph.rules.decision_table import read_table
 
 COLUMNS = [
     {"id": "total", "name": "Total", "field": "order.total"},

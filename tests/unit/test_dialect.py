@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from errors import GraphError
-from graph.dialect import cel_condition, node_type
-from graph.load import LoadedGraph, load_graph, load_text
-from graph.model import AiNode, DbNode, GraphNode, RuleNode
+from anabranch.errors import GraphError
+from anabranch.graph.load import LoadedGraph, load_graph, load_text
+from anabranch.graph.model import AiNode, DbNode, GraphNode, RuleNode
+from anabranch.graph.source.rust_logic_graph import cel_condition, node_type
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "graphs"
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from errors import InputError
-from graph.drawing import MAX_BOXES, MAX_IMAGE, boxes, escaped, mermaid, png, svg
-from graph.load import load_graph, load_text
-from graph.model import Graph
-from graph.tree import tree
+from anabranch.errors import InputError
+from anabranch.graph.drawing.mermaid import MAX_BOXES, MAX_IMAGE, boxes, escaped, mermaid, png, svg
+from anabranch.graph.drawing.tree import tree
+from anabranch.graph.load import load_graph, load_text
+from anabranch.graph.model import Graph
 
 ORDER = load_graph(Path("examples/distributed_context_graph.yaml")).graph
 HOSTILE = load_text(

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from errors import InputError, SizeLimitExceeded
-from graph.model import Graph
-from graph.plan import plan_graph
-from workflows.commands import AskConflict, Failure, RunNode, StartTimer
-from workflows.dry_run import Answer, AnswerOf, Chosen, Done, DryRun, Failed, Work, drive
-from workflows.machine import Machine
+from anabranch.errors import InputError, SizeLimitExceeded
+from anabranch.graph.model import Graph
+from anabranch.graph.plan import plan_graph
+from anabranch.workflows.interpreter.commands import AskConflict, Failure, RunNode, StartTimer
+from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.interpreter.simulation import Answer, AnswerOf, Chosen, Done, DryRun, Failed, Work, drive
 
 RUN = {"id": "r", "session_id": "s", "graph": "g", "attempt": 1}
 NODE = {"type": "python", "handler": "h", "reads": []}
@@ -126,7 +126,7 @@ def test_a_run_without_end_is_stopped_after_so_many_steps() -> None:
 
 
 def _changes(values: Mapping[str, Any]) -> Any:
-    from context.changes import ChangeSet
+    from anabranch.context.changes import ChangeSet
 
     return ChangeSet(base_version=0, set={(key,): value for key, value in values.items()})
 

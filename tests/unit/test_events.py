@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from cli.main import app
-from context.values import Json
-from errors import ConfigurationError, InputError
-from events.address import Address, parse_address
-from events.event import MAX_ID_CHARACTERS, Reading, read_event
-from events.event_workflow import event_workflow_id, run_id
-from events.kafka import client_options
-from events.offsets import Offsets
-from events.service import events_queue
-from events.source import Message
+from anabranch.cli.main import app
+from anabranch.context.values import Json
+from anabranch.errors import ConfigurationError, InputError
+from anabranch.events.address import Address, parse_address
+from anabranch.events.event import MAX_ID_CHARACTERS, Reading, read_event
+from anabranch.events.event_workflow import event_workflow_id, run_id
+from anabranch.events.kafka import client_options
+from anabranch.events.offsets import Offsets
+from anabranch.events.service import events_queue
+from anabranch.events.source import Message
 
 NAMES = ("Content-Type", "Anabranch-Event-Id", "Anabranch-Context", "traceparent")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from graph.dataflow import graph_inputs
-from graph.load import find_graph, load_library
-from graph.model import DbNode
+from anabranch.graph.dataflow.dataflow import graph_inputs
+from anabranch.graph.load import find_graph, load_library
+from anabranch.graph.model import DbNode
 
 FOLDER = Path("examples")
 ORDERS = sorted([FOLDER / "order.json", *(FOLDER / "orders").glob("*.json")])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from anabranch.workflows.interpreter import views
+from anabranch.workflows.interpreter.excerpt import newest_versions
+from anabranch.workflows.interpreter.size import MAX_BYTES, Room, json_size
+from anabranch.workflows.interpreter.trail import MAX_ENTRIES
 from tests.unit.machine_kit import Play, edge, failure, machine_of, python
-from workflows import views
-from workflows.excerpt import newest_versions
-from workflows.size import MAX_BYTES, Room, json_size
-from workflows.trail import MAX_ENTRIES
 
 ASK = {"context": {"conflict_resolution": "fail_on_conflict"}}
 

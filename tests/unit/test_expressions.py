@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from errors import EvaluationError, ExpressionError
-from graph.expressions import ValueMissing, compile_expression, evaluate_condition
+from anabranch.errors import EvaluationError, ExpressionError
+from anabranch.graph.expressions.expressions import ValueMissing, compile_expression, evaluate_condition
 
 DATA: dict[str, Any] = {
     "a": 5,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from anabranch.workflows.interpreter.commands import RunNode
 from tests.unit.machine_kit import Play, edge, failure, machine_of, python
-from workflows.commands import RunNode
 
 WRITE = {"type": "db", "connection": "DB", "query": "update t set a = 1"}
 READ = {"type": "db", "connection": "DB", "query": "select a from t"}

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from activities.grl import evaluate_grl
-from activities.rule import evaluate_rules
-from errors import EvaluationError, ExpressionError, NodeError
-from graph.grl import Assignment, Complete, Retract, parse_grl
-from graph.load import load_graph
-from graph.model import RuleNode
+from anabranch.activities.rules.grl import evaluate_grl
+from anabranch.activities.rules.handler import evaluate_rules
+from anabranch.errors import EvaluationError, ExpressionError, NodeError
+from anabranch.graph.load import load_graph
+from anabranch.graph.model import RuleNode
+from anabranch.graph.rules.grl import Assignment, Complete, Retract, parse_grl
 
 PURCHASING = Path(__file__).parents[2] / "examples" / "purchasing.yaml"
 INPUT: dict[str, Any] = {

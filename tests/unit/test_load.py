@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from errors import GraphError, Place, Problem
-from graph.load import LoadedGraph, canonical, digest, find_graph, load_graph, load_library, load_text
-from graph.model import Graph, RuleNode
-from graph.schemas import graph_json_schema
-from graph.yaml_source import read_yaml
+from anabranch.errors import GraphError, Place, Problem
+from anabranch.graph.checks.schemas import graph_json_schema
+from anabranch.graph.load import LoadedGraph, canonical, digest, find_graph, load_graph, load_library, load_text
+from anabranch.graph.model import Graph, RuleNode
+from anabranch.graph.source.yaml_source import read_yaml
 
 MINIMAL = "name: {name}\nnodes:\n  a: {{type: rule, rules: [{{then: {{x: 1}}}}]}}\n"
 NAMING = "name: {name}\nnodes:\n  a: {{type: graph, graph: {other}}}\n"

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from context.changes import ChangeSet
-from errors import ConflictError, InputMissing, SchemaViolation
+from anabranch.context.changes import ChangeSet
+from anabranch.errors import ConflictError, InputMissing, SchemaViolation
 from tests.unit.machine_kit import Play, edge, failure, machine_of, python, timeout
 
 

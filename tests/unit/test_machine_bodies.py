@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from context.changes import ChangeSet
+from anabranch.context.changes import ChangeSet
+from anabranch.workflows.interpreter import views
+from anabranch.workflows.interpreter.commands import Failure, RunNode, StartChild
+from anabranch.workflows.interpreter.trail import describe_conflict
 from tests.unit.machine_kit import Play, edge, failure, machine_of, python, shuffled, timeout
-from workflows import views
-from workflows.commands import Failure, RunNode, StartChild
-from workflows.trail import describe_conflict
 
 
 def body(*names: str, **nodes: Any) -> dict[str, Any]:

@@ -14,15 +14,15 @@ from typing import Any
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from context.changes import ChangeSet
-from errors import AnabranchError
+from anabranch.context.changes import ChangeSet
+from anabranch.errors import AnabranchError
+from anabranch.workflows.interpreter import snapshot
+from anabranch.workflows.interpreter.commands import AskConflict, CancelWork, Command, Failure, Finish, RunNode, Work
+from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.interpreter.saga import StepState
+from anabranch.workflows.interpreter.scope import Status
 from tests.unit.machine_kit import RUN, cancelled, edge, python
 from tests.unit.test_machine_properties import Case, cases, perform
-from workflows import carry
-from workflows.commands import AskConflict, CancelWork, Command, Failure, Finish, RunNode, Work
-from workflows.machine import Machine
-from workflows.saga import StepState
-from workflows.scope import Status
 
 MANY = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 WEIGHTS = {"hold": 2, "resume": 3, "drain": 3, "write": 2, "cancel": 1}
@@ -148,7 +148,7 @@ class Rough:
         if machine.draining and machine.failure is None and not runs:
             self.carried += 1
             self.machine = Machine(machine.plan, {}, run=RUN)
-            carry.load(self.machine, json.loads(json.dumps(carry.dump(machine))))
+            snapshot.load(self.machine, json.loads(json.dumps(snapshot.dump(machine))))
             self.pending.clear()
             self.take(self.machine.go_on(self.now))
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from context.changes import ChangeSet
-from errors import SizeLimitExceeded
+from anabranch.context.changes import ChangeSet
+from anabranch.errors import SizeLimitExceeded
+from anabranch.workflows.interpreter import views
+from anabranch.workflows.interpreter.commands import NOT_STARTED, Failure
 from tests.unit.machine_kit import Play, changes, edge, failure, machine_of, python
-from workflows import views
-from workflows.commands import NOT_STARTED, Failure
 
 ASK = {"context": {"conflict_resolution": "fail_on_conflict"}}
 

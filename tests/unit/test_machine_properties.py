@@ -11,15 +11,15 @@ from typing import Any
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from context.changes import ChangeSet, apply
-from context.values import MISSING, Path, same, value_at
-from graph.model import Graph
-from graph.plan import plan_graph
+from anabranch.context.changes import ChangeSet, apply
+from anabranch.context.values import MISSING, Path, same, value_at
+from anabranch.graph.model import Graph
+from anabranch.graph.plan import plan_graph
+from anabranch.workflows.interpreter.commands import AskConflict, Failure, Finish, RunNode
+from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.interpreter.scope import Status
+from anabranch.workflows.interpreter.trail import describe_conflict
 from tests.unit.machine_kit import RUN, Play, edge, failure, python, shuffled, timeout
-from workflows.commands import AskConflict, Failure, Finish, RunNode
-from workflows.machine import Machine
-from workflows.scope import Status
-from workflows.trail import describe_conflict
 
 FEW = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 INPUT = {"n": 1, "o": {"a": 1, "b": {"c": 1}}, "l": [1], "t": "x"}

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from context.resolution import ConflictResolution, Reducer
-from errors import ExpressionError
-from graph.load import canonical
-from graph.model import Graph
-from graph.plan import Plan, plan_graph, plan_of
+from anabranch.context.merge.resolution import ConflictResolution, Reducer
+from anabranch.errors import ExpressionError
+from anabranch.graph.load import canonical
+from anabranch.graph.model import Graph
+from anabranch.graph.plan import Plan, plan_graph, plan_of
 from tests.unit.machine_kit import edge, python
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from context import DistributedContext
-from context.propagation import CONTEXT_HEADER, MAX_HEADER_BYTES, extract, inject, trace_of
-from errors import SizeLimitExceeded, WireFormatError
+from anabranch.context import DistributedContext
+from anabranch.context.propagation import CONTEXT_HEADER, MAX_HEADER_BYTES, extract, inject, trace_of
+from anabranch.errors import SizeLimitExceeded, WireFormatError
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

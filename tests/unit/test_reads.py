@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from graph.model import Node
-from graph.reads import condition_reads, node_reads, node_writes, required_reads
+from anabranch.graph.dataflow.reads import condition_reads, node_reads, node_writes, required_reads
+from anabranch.graph.model import Node
 
 _NODE: TypeAdapter[Node] = TypeAdapter(Node)
 

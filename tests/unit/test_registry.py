@@ -12,12 +12,12 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.failures import application_error
-from activities.load_graph import GraphLoader
-from activities.outcome import Outcome, own_key
-from activities.registry import NodeActivities, parse_node
-from context.changes import ChangeSet
-from errors import (
+from anabranch.activities.failures import application_error
+from anabranch.activities.load_graph import GraphLoader
+from anabranch.activities.outcome import Outcome, own_key
+from anabranch.activities.registry import NodeActivities, parse_node
+from anabranch.context.changes import ChangeSet
+from anabranch.errors import (
     AnabranchError,
     ConfigurationError,
     GraphError,
@@ -28,9 +28,9 @@ from errors import (
     Unavailable,
     WireFormatError,
 )
+from anabranch.transport.converter import data_converter
+from anabranch.transport.node_protocol import NodeTask
 from tests.node_tasks import task_of
-from transport.converter import data_converter
-from transport.node_io import NodeTask
 
 DB = {"type": "db", "connection": "DB", "query": "select 1"}
 

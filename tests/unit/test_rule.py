@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from activities.rule import RuleActivity, evaluate_rules
-from context.distributed import DistributedContext
-from errors import EvaluationError, NodeError, WireFormatError
-from graph.model import RuleNode
-from transport.node_io import NodeTask, RunInfo
+from anabranch.activities.rules.handler import RuleActivity, evaluate_rules
+from anabranch.context.distributed import DistributedContext
+from anabranch.errors import EvaluationError, NodeError, WireFormatError
+from anabranch.graph.model import RuleNode
+from anabranch.transport.node_protocol import NodeTask, RunInfo
 
 RUN = RunInfo(id="run-1", session_id="order-1", graph="orders", time="2026-01-31T12:00:00Z")
 

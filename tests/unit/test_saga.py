@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError, ChildWorkflowError, TerminatedError
 
-from context.changes import ChangeSet
-from graph.model import Defaults, Graph
+from anabranch.context.changes import ChangeSet
+from anabranch.graph.model import Defaults, Graph
+from anabranch.workflows.interpreter import views
+from anabranch.workflows.interpreter.commands import CancelWork, Failure, RunNode
+from anabranch.workflows.temporal.failures import failure_of, run_error
+from anabranch.workflows.temporal.node_options import local_options, remote_options
 from tests.unit.machine_kit import Play, cancelled, changes, edge, failure, machine_of, python, shuffled, timeout
-from workflows import views
-from workflows.commands import CancelWork, Failure, RunNode
-from workflows.failures import failure_of, run_error
-from workflows.node_options import local_options, remote_options
 
 
 def step(**fields: Any) -> dict[str, Any]:

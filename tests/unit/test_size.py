@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from context.changes import ChangeSet
-from errors import SizeLimitExceeded, WireFormatError
+from anabranch.context.changes import ChangeSet
+from anabranch.errors import SizeLimitExceeded, WireFormatError
+from anabranch.workflows.interpreter import snapshot
+from anabranch.workflows.interpreter.size import MAX_BYTES, ContextSize, newest_beside
 from tests.unit.machine_kit import Play, edge, machine_of, python
-from workflows import carry
-from workflows.size import MAX_BYTES, ContextSize, newest_beside
 
 MEGABYTE = "x" * 1_000_000
 
@@ -47,7 +47,7 @@ def test_what_was_written_before_a_run_continued_as_new_counts():
     before.machine.draining = True
     before.answer("b")
     after = Play(machine_of(graph), script)
-    carry.load(after.machine, carry.dump(before.machine))
+    snapshot.load(after.machine, snapshot.dump(before.machine))
     after.take(after.machine.go_on(9))
     failure = after.finish().failure
     assert failure is not None

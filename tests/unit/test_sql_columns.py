@@ -2,7 +2,7 @@
 
 import pytest
 
-from graph.sql_columns import returned_columns
+from anabranch.graph.dataflow.sql_columns import returned_columns
 
 
 @pytest.mark.parametrize(

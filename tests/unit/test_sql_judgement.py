@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from graph.model import DbNode, HttpNode
-from graph.sql import is_write, records_effect, undoes_recorded_effect
+from anabranch.graph.dataflow.sql import is_write, records_effect, undoes_recorded_effect
+from anabranch.graph.model import DbNode, HttpNode
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from activities.sql_values import bind_value, json_row, json_value
-from errors import NodeError
+from anabranch.activities.sql.values import bind_value, json_row, json_value
+from anabranch.errors import NodeError
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from examples.stand_in_model import NAME, answer, decide, fill
+from anabranch.dev.stand_in_model import NAME, answer, decide, fill
 
 SCHEMA = {
     "type": "object",

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from errors import EvaluationError, ExpressionError
-from graph.templates import compile_template
+from anabranch.errors import EvaluationError, ExpressionError
+from anabranch.graph.expressions.templates import compile_template
 
 DATA: dict[str, Any] = {
     "weight": 2,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.main import app
+from anabranch.cli.main import app
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ORDER = """

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from context.values import Json
-from errors import GraphError, Place
-from graph.yaml_source import MAX_BYTES, MAX_DEPTH, read_yaml
+from anabranch.context.values import Json
+from anabranch.errors import GraphError, Place
+from anabranch.graph.source.yaml_source import MAX_BYTES, MAX_DEPTH, read_yaml
 
 
 def value(text: str) -> Json:

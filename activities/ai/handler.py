@@ -1,0 +1,183 @@
+"""`ai` nodes: one question to a language model, at least once, with an `Idempotency-Key` where the provider takes it.
+
+What `output` sees as `result`: the properties of the answer where there is an `output_schema`, else `text`; and
+`usage` (`requests`, `input_tokens`, `output_tokens`). Without `output` the properties become keys, or the text is
+written under the node's id. An answer that does not fit the schema is sent back to the model with what is wrong,
+`MAX_REASKS` times.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, cast
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, best_match
+from pydantic_ai import Agent, ModelRetry, ModelSettings, RunContext, StructuredDict
+from pydantic_ai.exceptions import (
+    AgentRunError,
+    ModelAPIError,
+    ModelAuthenticationError,
+    ModelConnectionError,
+    ModelHTTPError,
+    ModelRateLimitError,
+    ModelServerError,
+    ModelUnavailableError,
+    UnexpectedModelBehavior,
+    UserError,
+)
+from pydantic_ai.usage import RunUsage
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from anabranch.activities.ai.models import ModelAccess, Models
+from anabranch.activities.outcome import Outcome, own_key
+from anabranch.activities.rendering import render
+from anabranch.activities.secrets import redact
+from anabranch.activities.sql.idempotency import header_key
+from anabranch.context.values import Json
+from anabranch.errors import AnabranchError, ConfigurationError, NodeError, Unavailable
+from anabranch.graph.model import AiNode
+from anabranch.transport.node_protocol import NodeTask
+
+MAX_REASKS = 2
+_RETRYABLE = (ModelRateLimitError, ModelUnavailableError, ModelServerError, ModelConnectionError)
+_LONGEST_PAUSE_SECONDS = 3600.0
+_MAX_SAID = 500
+"""Characters of what a model or a checker says; it may repeat a whole answer."""
+
+
+class AiActivity:
+    """Runs `ai` nodes."""
+
+    def __init__(self, models: Models | None = None) -> None:
+        self._models = models or Models()
+
+    async def aclose(self) -> None:
+        """Close the connections to the providers."""
+        await self._models.aclose()
+
+    async def __call__(self, task: NodeTask, node: AiNode) -> Outcome:
+        """Ask, have the answer checked, and tell what it cost."""
+        prompt, system = _plain(render(node.prompt, task)), _plain(render(node.system, task))
+        access = await self._models.get(node.model)
+        failure: AnabranchError
+        try:
+            agent = _agent(node)
+            answer = await agent.run(
+                prompt, model=access.model, instructions=system or None, model_settings=_settings(node, task.key)
+            )
+        except UserError as error:
+            failure = NodeError(f"the model cannot be asked like this: {error}", suggestion="see the node's settings")
+        except AgentRunError as error:
+            failure = _typed(error, node.model, access)
+        except (LookupError, AttributeError, TypeError) as error:
+            # The library takes an answer apart, and a proxy's may lack anything.
+            failure = Unavailable(f"the answer of the model {node.model!r} cannot be read ({type(error).__name__})")
+        else:
+            return _outcome(node, answer.output, answer.usage, own_key(task))
+        # Out of the except block: the cause holds the request, and Temporal serialises contexts too.
+        raise failure
+
+
+def _plain(value: Json) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _agent(node: AiNode) -> Agent[None, Any]:
+    if node.output_schema is None:
+        return Agent(output_type=str, retries=MAX_REASKS, name="anabranch")
+    schema = node.output_schema
+    check = _checker(schema)
+    agent: Agent[None, Any] = Agent(
+        output_type=StructuredDict(dict(schema), name="answer"), retries=MAX_REASKS, name="anabranch"
+    )
+    # StructuredDict tells the model the schema, and checks nothing.
+    agent.output_validator(check)
+    return agent
+
+
+def _checker(schema: dict[str, Any]) -> Callable[[dict[str, Json]], dict[str, Json]]:
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise NodeError(
+            f"`output_schema` is no JSON Schema: {error.message}", suggestion=f"see {error.json_path} in it"
+        ) from None
+    # An empty registry: a `$ref` to somewhere else is an error, never a download.
+    validator = Draft202012Validator(schema, registry=Registry())
+
+    def check(answer: dict[str, Json]) -> dict[str, Json]:
+        try:
+            fault = best_match(validator.iter_errors(answer))
+        except Unresolvable as error:
+            raise NodeError(f"`output_schema` refers to what it does not hold: {error.ref}") from None
+        if fault is not None:
+            raise ModelRetry(f"{fault.json_path}: {fault.message}"[:_MAX_SAID])
+        return answer
+
+    return check
+
+
+def _settings(node: AiNode, key: str) -> Callable[[RunContext[None]], ModelSettings]:
+    # Temporal retries, by the node's own policy; two layers of retries would multiply.
+    settings = ModelSettings(max_retries=0)
+    if node.temperature is not None:
+        settings["temperature"] = node.temperature
+    if node.max_tokens is not None:
+        settings["max_tokens"] = node.max_tokens
+
+    def of_request(run: RunContext[None]) -> ModelSettings:
+        # A re-ask is another request: the same key would bring the same bad answer back.
+        return {**settings, "extra_headers": {"Idempotency-Key": header_key(f"{key}#{run.run_step}")}}
+
+    return of_request
+
+
+def _outcome(node: AiNode, answer: Any, usage: RunUsage, key: str) -> Outcome:
+    cost: dict[str, Json] = {
+        "requests": usage.requests,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+    }
+    if node.output_schema is None:
+        return Outcome({"text": answer, "usage": cost}, {key: answer})
+    properties = dict(cast("dict[str, Json]", answer))
+    return Outcome({"usage": cost, **properties}, properties)
+
+
+def _typed(error: AgentRunError, model: str, access: ModelAccess) -> AnabranchError:
+    if isinstance(error, ModelAuthenticationError):
+        return ConfigurationError(
+            f"the provider of {model!r} refused the worker's key",
+            suggestion=f"correct {access.key_variable} in the worker's environment",
+        )
+    said = redact(" ".join(str(error).split()), (access.key,))[:_MAX_SAID]
+    if isinstance(error, ModelAPIError) and (isinstance(error, _RETRYABLE) or _is_retryable_status(error)):
+        return Unavailable(
+            f"the model {model!r} did not answer: {said}",
+            suggestion="it is tried again",
+            retry_after=_pause(error.retry_after),
+        )
+    if isinstance(error, UnexpectedModelBehavior):
+        return NodeError(
+            f"the model {model!r} gave no answer that fits, in {MAX_REASKS + 1} tries: {_reason(error, said)}",
+            suggestion="say in the prompt what is wanted, simplify `output_schema`, or take another model",
+        )
+    return NodeError(
+        f"the model {model!r} refused the request: {said}", suggestion="see `model`, `prompt`, `max_tokens`"
+    )
+
+
+def _is_retryable_status(error: ModelAPIError) -> bool:
+    return isinstance(error, ModelHTTPError) and error.status_code in (408, 409, 425)
+
+
+def _reason(error: UnexpectedModelBehavior, said: str) -> str:
+    return error.__cause__.message if isinstance(error.__cause__, ModelRetry) else said
+
+
+def _pause(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=max(0.0, min(seconds, _LONGEST_PAUSE_SECONDS)))

@@ -1,0 +1,96 @@
+"""The network as `http` nodes may see it: public addresses only, unless the worker allows private ones.
+
+The check is on the *resolved* address, at the moment of connecting and to exactly the address that was checked, so
+neither a name that points inside, nor one that changes its answer in between (DNS rebinding), nor an odd spelling
+gets through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterable
+from functools import cache
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import cast
+
+import httpcore2
+import httpx2
+
+from anabranch.errors import NodeError
+
+_NAT64 = IPv6Network("64:ff9b::/96")
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+"""All that is given out (RFC 4291). Outside stand addresses that `ipaddress` calls global: those of a site, and of a
+NAT64 of one's own (RFC 8215), behind which the private IPv4 addresses are."""
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """The worker's one TLS configuration: reading the trusted certificates takes 0.2 s."""
+    return httpx2.create_ssl_context()
+
+
+def is_public(address: str) -> bool:
+    """True for a unicast address of the public internet; what an IPv6 address wraps counts."""
+    ip = ip_address(address)
+    if isinstance(ip, IPv6Address) and (wrapped := _wrapped(ip)) is not None:
+        ip = wrapped
+    return ip.is_global and not ip.is_multicast and (isinstance(ip, IPv4Address) or ip in _GLOBAL_UNICAST)
+
+
+def _wrapped(ip: IPv6Address) -> IPv4Address | None:
+    if ip in _NAT64:
+        return IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+
+
+class PublicNetwork(httpcore2.AsyncNetworkBackend):
+    """Connects to the first public address of a host; NodeError where it has none."""
+
+    def __init__(self) -> None:
+        self._network = cast("httpcore2.AsyncNetworkBackend", httpcore2.AnyIOBackend())
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 (the signature is httpcore2's)
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Resolve, check, and connect to what was checked."""
+        failure: Exception = httpcore2.ConnectError("no address")
+        for address in await _public_addresses(host, port):
+            try:
+                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait between the pool's attempts."""
+        await self._network.sleep(seconds)
+
+
+async def _public_addresses(host: str, port: int) -> list[str]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a label that no name has
+        raise httpcore2.ConnectError(f"the name does not resolve: {error}") from None
+    addresses = [str(entry[4][0]) for entry in found]
+    if public := [address for address in addresses if is_public(address)]:
+        return public
+    raise NodeError(
+        f"the host {host!r} is at a private, loopback, link-local or reserved address, where `http` nodes may not go",
+        suggestion="call public hosts only, or set HTTP_ALLOW_PRIVATE=true on the worker",
+    )
+
+
+class PublicTransport(httpx2.AsyncHTTPTransport):
+    """The client's own transport over `PublicNetwork`."""
+
+    def __init__(self) -> None:
+        super().__init__(verify=tls_context())
+        self._pool = httpcore2.AsyncConnectionPool(ssl_context=tls_context(), network_backend=PublicNetwork())

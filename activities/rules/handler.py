@@ -1,0 +1,101 @@
+"""`rule` nodes: business rules over the context, as a list, a decision table (JDM) or GRL text.
+
+What `output` sees as `result` are the keys that the rules wrote. Without `output` these are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+from anabranch.activities.outcome import Outcome
+from anabranch.activities.rendering import visible_roots
+from anabranch.activities.rules.decision_table import evaluate_table
+from anabranch.activities.rules.grl import evaluate_grl
+from anabranch.context.values import Json, check_value
+from anabranch.errors import AnabranchError, NodeError
+from anabranch.graph.dataflow.reads import in_order
+from anabranch.graph.expressions.expressions import compile_expression, evaluate_condition
+from anabranch.graph.expressions.templates import compile_template
+from anabranch.graph.model import JsonObject, Rule, RuleNode
+from anabranch.transport.node_protocol import NodeTask
+
+
+class RuleActivity:
+    """Runs `rule` nodes."""
+
+    async def __call__(self, task: NodeTask, node: RuleNode) -> Outcome:
+        """Evaluate the rules; nothing else happens."""
+        changes = evaluate_rules(node, task.context.data, visible_roots(task))
+        return Outcome(changes, changes)
+
+
+def evaluate_rules(node: RuleNode, data: Mapping[str, Json], roots: Mapping[str, Json]) -> dict[str, Json]:
+    """The top-level keys that the node's rules write, with their values. Pure: `data` is not changed.
+
+    EvaluationError, placed at the rule, where an expression has no value; NodeError where GRL does not come to rest or
+    the node has none or several kinds of rules.
+    """
+    kinds = [kind for kind in (node.rules, node.decision_table, node.grl) if kind is not None]
+    if len(kinds) != 1:
+        raise NodeError(
+            "a `rule` node has exactly one of `rules`, `decision_table` and `grl`", suggestion="remove all but one"
+        )
+    if node.grl is not None:
+        changes = evaluate_grl(node.grl, data, roots)
+    elif node.decision_table is not None:
+        changes = evaluate_table(node.decision_table, data)
+    else:
+        changes = _evaluate_list(node, data, roots)
+    for key, value in changes.items():
+        check_value(value, path=(key,))
+    return changes
+
+
+def _evaluate_list(node: RuleNode, data: Mapping[str, Json], roots: Mapping[str, Json]) -> dict[str, Json]:
+    changes: dict[str, Json] = {}
+    seen = dict(data)
+    for written in _written(node, seen, roots):
+        changes.update(written)
+        seen.update(written)
+    return changes
+
+
+def _written(node: RuleNode, seen: Mapping[str, Json], roots: Mapping[str, Json]) -> Iterator[dict[str, Json]]:
+    """What each rule writes, in order; `seen` holds by then what the rules before it wrote."""
+    matched = False
+    for rule in in_order(node.rules or ()):
+        try:
+            applies = _applies(rule, seen, roots, matched=matched)
+            default = _is_default(rule)
+            chosen = rule.then if applies and not default else rule.otherwise if default == applies else None
+            written = _rendered(chosen, seen, roots)
+        except AnabranchError as error:
+            error.place = error.place or _place(rule, node)
+            raise
+        yield written
+        if applies and node.hit == "first":
+            return
+        matched = matched or (applies and rule.when is not None)
+
+
+def _is_default(rule: Rule) -> bool:
+    return rule.when is None and rule.then is None
+
+
+def _applies(rule: Rule, seen: Mapping[str, Json], roots: Mapping[str, Json], *, matched: bool) -> bool:
+    """Whether the rule's condition holds; a rule with `otherwise` alone applies where no condition before it held."""
+    if rule.when is not None:
+        return evaluate_condition(compile_expression(rule.when, frozenset(roots)), seen, roots)
+    return not (_is_default(rule) and matched)
+
+
+def _rendered(values: JsonObject | None, seen: Mapping[str, Json], roots: Mapping[str, Json]) -> dict[str, Json]:
+    if not values:
+        return {}
+    return cast("dict[str, Json]", compile_template(cast("Json", values), frozenset(roots)).render(seen, roots))
+
+
+def _place(rule: Rule, node: RuleNode) -> str:
+    position = next(index for index, other in enumerate(node.rules or (), start=1) if other is rule)
+    return f"rule {rule.name or position!r}"

@@ -1,0 +1,180 @@
+"""Exactly once for SQL: a node's effect and its idempotency key are committed by one transaction.
+
+The table `anabranch_effects` lives in the database that the effect happens in. The key is inserted first, so a
+concurrent duplicate waits on it; a retry finds it and gets the stored outcome without executing anything.
+
+Compensation: a forward node whose outcome is unknown may not have happened. `forestall` inserts the *forward* key as a
+tombstone. If that succeeds the forward effect never was, and now never can be: a late attempt finds the tombstone
+and fails. If it does not, the forward effect is committed (an attempt in flight is waited for) and is to be undone.
+
+The idea is the idempotent receiver with an inbox table (Hohpe and Woolf; Richardson).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import quote
+
+from sqlalchemy import BigInteger, Column, Index, MetaData, Table, Text, delete, insert, select, update
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import Insert
+
+from anabranch.context.values import Json
+from anabranch.errors import ConfigurationError, NodeError
+from anabranch.sql.exact_text import ExactText
+
+RETENTION_SECONDS = 365 * 86400
+"""Longer than any run: a key that is gone cannot stop a retry, nor tell a compensation what happened."""
+PRUNE_EVERY_SECONDS = 3600
+_KEY_LENGTH = 512
+_HEADER_LENGTH = 255
+
+_METADATA = MetaData()
+EFFECTS = Table(
+    "anabranch_effects",
+    _METADATA,
+    Column("key", ExactText(_KEY_LENGTH, 4 * _KEY_LENGTH), primary_key=True),
+    Column(
+        "outcome",
+        Text().with_variant(mysql.LONGTEXT(), "mysql"),
+        nullable=True,
+        comment="JSON; null is a tombstone: undone before it happened",
+    ),
+    Column("created_at", BigInteger, nullable=False, comment="Unix seconds"),
+    Index("anabranch_effects_created_at", "created_at"),
+    mysql_engine="InnoDB",
+)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Either the key is `fresh` and the caller does the work, or `outcome` is what the first attempt stored."""
+
+    fresh: bool
+    outcome: Json = None
+
+
+class EffectLog:
+    """The effects of one database. Every method but `ready` works inside the caller's transaction."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._due = 0.0
+        self._lock = asyncio.Lock()
+
+    async def ready(self, connection: AsyncConnection) -> None:
+        """Create the table at the first use and prune it once an hour, in transactions of their own.
+
+        ConfigurationError where the table is missing and may not be created.
+        """
+        if self._clock() < self._due:
+            return
+        async with self._lock:
+            if self._clock() < self._due:
+                return
+            await _create(connection)
+            await self._prune(connection)
+            self._due = self._clock() + PRUNE_EVERY_SECONDS
+
+    async def claim(self, connection: AsyncConnection, key: str) -> Claim:
+        """Take the key for this transaction; NodeError where a compensation left a tombstone."""
+        if await self._insert(connection, key):
+            return Claim(fresh=True)
+        stored = await connection.scalar(select(EFFECTS.c.outcome).where(EFFECTS.c.key == column_key(key)))
+        if stored is None:
+            raise NodeError(
+                "its compensation ran before this attempt, which therefore did nothing",
+                suggestion="an earlier attempt timed out; a longer `timeout` gives it the time it needs",
+            )
+        return Claim(fresh=False, outcome=cast("Json", json.loads(stored)))
+
+    async def forestall(self, connection: AsyncConnection, forward_key: str) -> bool:
+        """True where the forward effect never happened and now never will; False where there is something to undo."""
+        if await self._insert(connection, forward_key):
+            return True
+        stored = await connection.scalar(select(EFFECTS.c.outcome).where(EFFECTS.c.key == column_key(forward_key)))
+        return stored is None
+
+    async def record(self, connection: AsyncConnection, key: str, outcome: Json) -> None:
+        """Store what the claimed key's effect came to, for the retries to find."""
+        text = json.dumps(outcome, separators=(",", ":"))
+        await connection.execute(update(EFFECTS).where(EFFECTS.c.key == column_key(key)).values(outcome=text))
+
+    async def _insert(self, connection: AsyncConnection, key: str) -> bool:
+        values = {"key": column_key(key), "outcome": None, "created_at": int(self._clock())}
+        try:
+            cursor = await connection.execute(_insert_if_absent(connection.dialect.name), values)
+        except IntegrityError:
+            return False
+        return cursor.rowcount == 1
+
+    async def _prune(self, connection: AsyncConnection) -> None:
+        horizon = int(self._clock()) - RETENTION_SECONDS
+        try:
+            async with connection.begin():
+                await connection.execute(delete(EFFECTS).where(EFFECTS.c.created_at < horizon))
+        except DBAPIError as error:
+            # Nothing depends on it: the next hour, or another worker, does it.
+            _log.info("%s was not pruned this time: %s", EFFECTS.name, type(error).__name__)
+
+
+async def _create(connection: AsyncConnection) -> None:
+    try:
+        await _create_all(connection)
+    except (IntegrityError, OperationalError, ProgrammingError):
+        # Another worker may have created it in the same moment: look again.
+        await _create_again(connection)
+
+
+async def _create_again(connection: AsyncConnection) -> None:
+    try:
+        await _create_all(connection)
+    except (OperationalError, ProgrammingError) as failed:
+        if isinstance(failed, OperationalError) and not _denied_by_mysql(failed):
+            raise
+        raise ConfigurationError(
+            f"the database has no table {EFFECTS.name!r}, and this worker may not create it",
+            suggestion="let its user create the table once, or set `idempotent: false` on the node",
+        ) from None
+
+
+def _denied_by_mysql(failed: OperationalError) -> bool:
+    return failed.orig is not None and failed.orig.args[:1] in ((1044,), (1142,))
+
+
+async def _create_all(connection: AsyncConnection) -> None:
+    async with connection.begin():
+        await connection.run_sync(_METADATA.create_all)
+
+
+def column_key(key: str) -> str:
+    """The key as the table holds it: itself, or where it is longer than the column, its start and its SHA-256."""
+    if len(key) <= _KEY_LENGTH:
+        return key
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return f"{key[: _KEY_LENGTH - len(digest) - 1]}#{digest}"
+
+
+def _insert_if_absent(dialect: str) -> Insert:
+    if dialect == "postgresql":
+        return postgresql.insert(EFFECTS).on_conflict_do_nothing(index_elements=["key"])
+    if dialect == "sqlite":
+        return sqlite.insert(EFFECTS).on_conflict_do_nothing(index_elements=["key"])
+    # A statement that fails does not end a transaction of MySQL, and its `insert ignore` would ignore other errors too.
+    return insert(EFFECTS)
+
+
+def header_key(key: str) -> str:
+    """The key as the value of an `Idempotency-Key` header: percent-encoded, or its SHA-256 where that is over 255."""
+    encoded = quote(key, safe="/:@#[]!$&'()*+,;=")
+    return encoded if len(encoded) <= _HEADER_LENGTH else hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""YAML graphs on Temporal, with one versioned context that branches and rejoins by three-way merge."""

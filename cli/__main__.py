@@ -1,5 +1,0 @@
-"""`python -m cli` is the command `anabranch`."""
-
-from cli.main import main
-
-main()

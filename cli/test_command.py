@@ -1,0 +1,86 @@
+"""`anabranch test`: run test files, print what they came to; the exit code tells whether all passed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from anabranch.cli.report import err, out, plain, show_error, show_finding
+from anabranch.cli.test_report import result_object, share_object, show_coverage, show_file, show_sum
+from anabranch.errors import AnabranchError
+from anabranch.testkit.coverage import Share
+from anabranch.testkit.file import TestFile, read_test_file, test_files
+from anabranch.testkit.results import FileResult, Session
+from anabranch.testkit.rules import rule_evaluator
+
+
+def run_tests(paths: list[Path], *, fail_each_node: bool, min_coverage: float | None, as_json: bool) -> int:
+    """Run the tests of files and folders and print the results; returns the exit code."""
+    files, unreadable = _read(test_files(paths))
+    results: list[FileResult] = []
+    with rule_evaluator() as evaluate:
+        session = Session(evaluate, fail_each_node)
+        for file in files:
+            with err().status(plain(file.path)):
+                results.append(session.run(file))
+            if not as_json:
+                show_file(results[-1])
+    shares = {_named(name): coverage.shares() for name, coverage in session.coverage.items()}
+    outcomes = [result.passed for found in results for result in found.results]
+    if as_json:
+        _print_json(results, shares, unreadable)
+    else:
+        out().print()
+        for name, each in shares.items():
+            show_coverage(name, each)
+        show_sum(outcomes.count(True), outcomes.count(False))
+    enough = _covered_enough(shares, min_coverage)
+    return 0 if all(outcomes) and enough and not unreadable else 1
+
+
+def _read(paths: list[Path]) -> tuple[list[TestFile], dict[str, AnabranchError]]:
+    """The files that can be read; what is wrong with the others is printed at once."""
+    files: list[TestFile] = []
+    unreadable: dict[str, AnabranchError] = {}
+    for path in paths:
+        try:
+            files.append(read_test_file(path))
+        except AnabranchError as error:
+            show_error(error)
+            unreadable[str(path)] = error
+    return files, unreadable
+
+
+def _covered_enough(shares: dict[str, dict[str, Share]], least: float | None) -> bool:
+    enough = True
+    for name, kinds in shares.items() if least is not None else ():
+        for kind, share in kinds.items():
+            if least is not None and share.percent < least:
+                enough = False
+                text = f"the tests cover {share.percent:.0f} % of the {kind}, under {least:g} %"
+                show_finding("COVERAGE_TOO_LOW", name, text)
+    return enough
+
+
+def _named(path: str) -> str:
+    """The path from here, where it lies below."""
+    here = Path.cwd()
+    found = Path(path)
+    return str(found.relative_to(here)) if found.is_relative_to(here) else path
+
+
+def _print_json(
+    results: list[FileResult], shares: dict[str, dict[str, Share]], unreadable: dict[str, AnabranchError]
+) -> None:
+    told: dict[str, Any] = {
+        "files": [
+            {"file": str(found.file.path), "tests": [result_object(result) for result in found.results]}
+            for found in results
+        ],
+        "unreadable": [{"file": name, "code": each.code, "message": str(each)} for name, each in unreadable.items()],
+        "coverage": {
+            name: {kind: share_object(share) for kind, share in kinds.items()} for name, kinds in shares.items()
+        },
+    }
+    out().file.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")

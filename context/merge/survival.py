@@ -1,0 +1,169 @@
+"""What is left when lines of descent meet: the writes that none of them has superseded, and who holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from anabranch.context.merge.lineage import Line, Overlaps, Write, past, replay
+from anabranch.context.merge.resolution import Candidate
+from anabranch.context.values import Json, Missing, Path, value_at
+
+Group = Mapping[Path, Sequence[Write]]
+"""Writes whose paths overlap, by path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A line that takes part where writes overlap, and those of the writes that it holds."""
+
+    line: Line
+    writes: tuple[Write, ...]
+
+    def candidate(self, top: Path) -> Candidate:
+        """What the line says at a path, as of the newest of its writes."""
+        last = max(self.writes, key=lambda write: (write.at, write.version))
+        return Candidate(value_at(self.line.data, top), last.version, last.at, last.by)
+
+
+class Survivors:
+    """The writes that survive on lines in declaration order.
+
+    A fact survives while every line that has seen it holds it; a settled write while one of its facts does.
+    """
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._lines = lines
+        self._holders: dict[Write, list[int]] = {}
+        facts: dict[Write, list[int]] = {}
+        for index, line in enumerate(lines):
+            for write in (write for writes in line.writes.values() for write in writes):
+                self._holders.setdefault(write, []).append(index)
+                for fact in write.facts:
+                    holders = facts.setdefault(fact, [])
+                    if holders[-1:] != [index]:
+                        holders.append(index)
+        self.facts = self._surviving(facts)
+        self.writes: dict[Path, list[Write]] = {}
+        for write in self._holders:
+            if any(fact in self.facts for fact in write.facts):
+                self.writes.setdefault(write.path, []).append(write)
+
+    def _surviving(self, facts: Mapping[Write, Sequence[int]]) -> frozenset[Write]:
+        _, twice = _seen_bits(self._lines)
+        seen_by: dict[int, int] = {}
+        for fact in facts:
+            if twice >> fact.writer & 1 and fact.writer not in seen_by:
+                seen_by[fact.writer] = sum(line.seen >> fact.writer & 1 for line in self._lines)
+        return frozenset(fact for fact, holders in facts.items() if len(holders) == seen_by.get(fact.writer, 1))
+
+    def facts_of(self, writes: Iterable[Write]) -> list[Write]:
+        """The surviving facts that writes stand for, each once."""
+        return list(dict.fromkeys(fact for write in writes for fact in write.facts if fact in self.facts))
+
+    def sides(self, group: Group) -> list[Side]:
+        """The lines that hold writes of a group, in declaration order, but for those that know less than another."""
+        held: dict[int, list[Write]] = {}
+        for write in (write for writes in group.values() for write in writes):
+            for index in self._holders[write]:
+                held.setdefault(index, []).append(write)
+        sides: dict[frozenset[Write], Side] = {}
+        for index in sorted(held):
+            known = frozenset(self.facts_of(held[index]))
+            sides.setdefault(known, Side(self._lines[index], tuple(held[index])))
+        return [sides[known] for known in _maximal(sides)]
+
+
+class Bases:
+    """Values of common ancestors on one root."""
+
+    def __init__(self, root: dict[str, Json]) -> None:
+        self._root = root
+        self._overlaps: dict[Line, Overlaps] = {}
+
+    def base(self, path: Path, lines: Sequence[Line]) -> Json | Missing:
+        """The value in the lines' common ancestor: the newest writes that every line has seen, on top of the root."""
+        common = -1
+        for line in lines:
+            common &= line.seen
+        known = as_known([write for line in lines for write in self._around(path, line)], common)
+        root = {key: value for key, value in self._root.items() if key == path[0]}
+        return value_at(replay(root, known), path)
+
+    def _around(self, path: Path, line: Line) -> list[Write]:
+        if line not in self._overlaps:
+            self._overlaps[line] = Overlaps(line.writes)
+        index = self._overlaps[line]
+        return [*index.above(path), *index.at_and_below(path)]
+
+
+def as_known(writes: Iterable[Write], known: int) -> list[Write]:
+    """The newest writes by writers in the bit set `known` that lead to these, the oldest version first."""
+    found: dict[Write, None] = {}
+    queue = list(dict.fromkeys(writes))
+    seen = set(queue)
+    for write in queue:  # grows while it is walked
+        if all(known >> fact.writer & 1 for fact in write.facts):
+            found[write] = None
+        else:
+            queue.extend(each for each in dict.fromkeys(write.before) if each not in seen)
+            seen.update(write.before)
+    if len(found) > 1:
+        for write in list(found):
+            for each in past(write):
+                if each in found and each.path[: len(write.path)] == write.path:
+                    del found[each]
+    return sorted(found, key=lambda write: write.version)
+
+
+def undominated(lines: Sequence[Line]) -> list[Line]:
+    """The lines that are not part of another one's past; of lines that have seen the same, the first one."""
+    _, twice = _seen_bits(lines)
+    heads: dict[int, Line] = {}
+    # A line can only be part of the past of one that has seen more.
+    for line in sorted(lines, key=lambda line: -line.seen.bit_count()):
+        if line.seen & ~twice or not any(line.seen | other == other for other in heads):
+            heads[line.seen] = line
+    return [line for line in lines if heads.get(line.seen) is line]
+
+
+def groups(writes: Group) -> list[tuple[Path, Group]]:
+    """Writes whose paths overlap, together under their shortest path; in the order of the first write of each."""
+    tops: dict[Path, dict[Path, Sequence[Write]]] = {}
+    for path in sorted(writes, key=len):
+        top = next((path[:length] for length in range(1, len(path)) if path[:length] in tops), path)
+        tops.setdefault(top, {})[path] = writes[path]
+    order = {path: index for index, path in enumerate(writes)}
+    found: list[tuple[Path, Group]] = list(tops.items())
+    return sorted(found, key=lambda item: order[item[0]])
+
+
+def stands_on(write: Write, shallow: Write) -> bool:
+    """Whether a deeper write was made on top of all that a shallow one says."""
+    if shallow in write.before:
+        return True
+    missing = set(shallow.facts)
+    for each in past(write):
+        missing.discard(each)
+        if not missing:
+            return True
+    return False
+
+
+def _seen_bits(lines: Sequence[Line]) -> tuple[int, int]:
+    """Writers that a line has seen, and those that more than one has."""
+    once = twice = 0
+    for line in lines:
+        twice |= once & line.seen
+        once |= line.seen
+    return once, twice
+
+
+def _maximal(known: Mapping[frozenset[Write], object]) -> list[frozenset[Write]]:
+    """The sets that are not a part of another one."""
+    sharing: dict[Write, list[frozenset[Write]]] = {}
+    for facts in known:
+        for fact in facts:
+            sharing.setdefault(fact, []).append(facts)
+    fewest = (min((sharing[fact] for fact in facts), key=len) for facts in known)
+    return [facts for facts, others in zip(known, fewest, strict=True) if not any(facts < other for other in others)]

@@ -1,0 +1,71 @@
+"""Everything that `validate` finds in a graph whose shape is right. docs/problems.md lists the codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from anabranch.errors import Problem
+from anabranch.graph.checks.expressions import check_expressions
+from anabranch.graph.checks.keys import KeyChecks
+from anabranch.graph.checks.nodes import check_node
+from anabranch.graph.checks.schemas import check_schemas
+from anabranch.graph.checks.structure import check_structure, ordered
+from anabranch.graph.dataflow.walk import Scope, scopes, with_compensations
+from anabranch.graph.model import Graph
+from anabranch.graph.source.problems import described
+from anabranch.graph.source.yaml_source import Source
+
+MAX_NODES = 2000
+MAX_FINDINGS = 500
+
+
+def check_graph(graph: Graph, source: Source) -> list[Problem]:
+    """Problems and warnings of a graph; of very many the first ones."""
+    levels = list(scopes(graph))
+    count = sum(len(scope.body.nodes) for scope in levels)
+    if count > MAX_NODES:
+        message = f"the graph has {count} nodes with those of its bodies, over the limit of {MAX_NODES}"
+        return [Problem("GRAPH_TOO_LARGE", message, source.place(("nodes",)), "split it with `type: graph` nodes")]
+    found = list(islice(_by_level(levels, graph, source), MAX_FINDINGS))
+    if not any(not problem.warning for problem in found):
+        found += islice(KeyChecks(graph, source).problems(), MAX_FINDINGS)
+    return found
+
+
+def _by_level(levels: list[Scope], graph: Graph, source: Source) -> Iterator[Problem]:
+    yield from check_schemas(graph, source)
+    for scope in levels:
+        yield from check_structure(scope, source)
+        for path, _, outer in scope.nodes():
+            for where, node in with_compensations(path, outer):
+                yield from check_node(where, node, source)
+        yield from check_expressions(scope, source)
+        yield from _unused_compensations(scope, source)
+
+
+def _unused_compensations(scope: Scope, source: Source) -> Iterator[Problem]:
+    """Compensations that no run reaches: of a compensation, and of what runs only behind a pivot."""
+    behind = _behind_pivots(scope)
+    for path, key, node in scope.nodes():
+        undo = node.compensate
+        if undo is not None and undo.compensate is not None:
+            place = source.place((*path, "compensate", "compensate"), key=True)
+            message = f"{described(path)} has a compensation of its compensation, which never runs"
+            yield Problem("COMPENSATION_UNUSED", message, place, "remove it", warning=True)
+        if undo is not None and key in behind:
+            place = source.place((*path, "compensate"), key=True)
+            message = f"{described(path)} runs only after a pivot, from which the saga goes forward: it is never undone"
+            yield Problem("COMPENSATION_UNUSED", message, place, "remove it, or move the pivot", warning=True)
+
+
+def _behind_pivots(scope: Scope) -> set[str]:
+    sources: dict[str, list[str]] = {key: [] for key in scope.body.nodes}
+    for edge in scope.body.edges:
+        if edge.source in sources and edge.target in sources:
+            sources[edge.target].append(edge.source)
+    behind: set[str] = set()
+    for key in ordered(scope):
+        if sources[key] and all(one in behind or scope.body.nodes[one].pivot for one in sources[key]):
+            behind.add(key)
+    return behind

@@ -1,0 +1,63 @@
+"""Every expression and template of a graph compiled once, each error at its own line and column of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from anabranch.errors import ExpressionError, Place, Problem
+from anabranch.graph.checks.structure import edge_path
+from anabranch.graph.dataflow.fields import Field, node_fields, texts
+from anabranch.graph.dataflow.walk import Scope, with_compensations
+from anabranch.graph.expressions.expressions import compile_expression
+from anabranch.graph.expressions.templates import compile_template
+from anabranch.graph.model import RuleNode
+from anabranch.graph.source.problems import described
+from anabranch.graph.source.yaml_source import Pointer, Source
+
+_ERROR = frozenset({"error"})
+
+
+def check_expressions(scope: Scope, source: Source) -> Iterator[Problem]:
+    """Expressions and templates of one level that do not compile."""
+    on_failure = {edge.target for edge in scope.body.edges if edge.outcome != "success"}
+    for path, key, outer in scope.nodes():
+        for where, node in with_compensations(path, outer):
+            roots = scope.roots | _ERROR if key in on_failure or where != path else scope.roots
+            for field in node_fields(node):
+                yield from _check(field, where, roots, source)
+            if isinstance(node, RuleNode) and node.grl:
+                yield from _grl(node.grl, (*where, "grl"), roots, source)
+    for index, edge in enumerate(scope.body.edges):
+        if edge.when is not None:
+            field = Field(("when",), edge.when, is_template=False)
+            yield from _check(field, edge_path(scope, index), scope.roots | _ERROR, source)
+
+
+def _check(field: Field, path: Pointer, roots: frozenset[str], source: Source) -> Iterator[Problem]:
+    for where, text in texts(field.value, (*path, *field.path)):
+        try:
+            if field.is_template:
+                compile_template(text, roots | field.roots)
+            else:
+                compile_expression(text, roots | field.roots)
+        except ExpressionError as error:
+            yield _problem(error, text, where, source)
+
+
+def _grl(text: str, path: Pointer, roots: frozenset[str], source: Source) -> Iterator[Problem]:
+    from anabranch.graph.rules.grl import parse_grl
+
+    try:
+        parse_grl(text, roots)
+    except ExpressionError as error:
+        yield _problem(error, text, path, source)
+
+
+def _problem(error: ExpressionError, text: str, path: Pointer, source: Source) -> Problem:
+    message = f"{described(path)} does not compile: {error.message}"
+    return Problem(error.code, message, _place(error, text, path, source), error.suggestion)
+
+
+def _place(error: ExpressionError, text: str, path: Pointer, source: Source) -> Place:
+    lines = text.split("\n")[: error.line - 1]
+    return source.place_in(path, sum(len(line) + 1 for line in lines) + error.column - 1)

@@ -1,0 +1,160 @@
+"""What is wrong or odd with the context's keys: read but never written, written twice at once, policies for nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+
+from anabranch.context.values import Json, parse_path
+from anabranch.errors import InputError, Place, Problem
+from anabranch.graph.dataflow.dataflow import Level, Read, Rivals, levels, may_rival, rivals, unwritten_reads
+from anabranch.graph.dataflow.fields import node_fields, texts
+from anabranch.graph.dataflow.reads import node_writes
+from anabranch.graph.expressions.expressions import ROOTS
+from anabranch.graph.model import ForeachNode, Graph, RuleNode
+from anabranch.graph.source.problems import described, did_you_mean
+from anabranch.graph.source.yaml_source import Pointer, Source, value_at
+
+_PLACE_NAMES = {
+    "error": "on edges of a failure, behind them, and in compensations",
+    "result": "in `output`",
+    "item": "in the body of a `foreach`",
+    "index": "in the body of a `foreach` or `while`",
+}
+
+
+class KeyChecks:
+    """The checks of one graph that has no cycles and whose expressions compile."""
+
+    def __init__(self, graph: Graph, source: Source) -> None:
+        self.graph = graph
+        self.source = source
+        self.levels = list(levels(graph))
+
+    def problems(self) -> Iterator[Problem]:
+        """Everything that is found."""
+        for level in self.levels:
+            for read in unwritten_reads(level):
+                yield from self._unwritten(read)
+            yield from self._names(level)
+            for pair in rivals(level):
+                yield from self._rivals(pair, level)
+        yield from self._policies()
+
+    @cached_property
+    def _declared(self) -> frozenset[str] | None:
+        """The keys that the schema declares; None where there is none, or where it leaves others open by intent."""
+        schema = self.graph.context.schema_
+        if schema is None or not {"patternProperties", "$ref", "allOf", "anyOf", "oneOf"}.isdisjoint(schema):
+            return None
+        if schema.get("additionalProperties", False) is not False:
+            return None
+        properties, required = schema.get("properties"), schema.get("required")
+        names = [
+            *(properties if isinstance(properties, dict) else ()),
+            *(required if isinstance(required, list) else ()),
+        ]
+        return frozenset(str(name) for name in names)
+
+    def _unwritten(self, read: Read) -> Iterator[Problem]:
+        if self._declared is not None:
+            if read.key not in self._declared:
+                yield self._undeclared(read, self._declared)
+        elif read.key in _PLACE_NAMES:
+            message = (
+                f"{described(read.path)} reads `{read.key}` as a key of the context: the run must be started with it"
+            )
+            mend = f"the name has another meaning only {_PLACE_NAMES[read.key]}"
+            yield Problem("NAME_NOT_VISIBLE", message, self._place(read), mend, warning=True)
+
+    def _undeclared(self, read: Read, declared: frozenset[str]) -> Problem:
+        message = (
+            f"{described(read.path)} reads `{read.key}`, which nothing before it writes and the schema does not declare"
+        )
+        level = read.level
+        later = next(level.named(level.writers.get(read.key, 0)), None)
+        before = level.ancestors[read.node] | level.bit[read.node]
+        mend = did_you_mean(read.key, sorted(declared | level.written_before(before)))
+        if later is not None:
+            mend = f"the node {later!r} writes it, and does not run before"
+        return Problem(
+            "KEY_UNKNOWN", message, self._place(read), mend or "declare it under `context.schema.properties`"
+        )
+
+    def _place(self, read: Read) -> Place:
+        """The first mention of the key in what stands at the read's path."""
+        word = re.compile(rf"(?<![\w.\"'])(?:context\.)?{re.escape(read.key)}(?!\w)")
+        node = value_at(self.source.value, read.path)
+        pointed = [(read.path, node)] if isinstance(node, str) else list(self._texts(read))
+        for path, text in pointed:
+            if isinstance(text, str) and (match := word.search(text)):
+                return self.source.place_in(path, match.start())
+        return self.source.place(read.path, key=True)
+
+    def _texts(self, read: Read) -> Iterator[tuple[Pointer, Json]]:
+        node = next(node for path, _, node in read.level.scope.nodes() if path == read.path[: len(path)])
+        for step in read.path[len(read.level.scope.path) + 2 :]:
+            if step == "compensate" and node.compensate is not None:
+                node = node.compensate
+        for field in node_fields(node):
+            yield from texts(field.value, (*read.path, *field.path))
+
+    def _names(self, level: Level) -> Iterator[Problem]:
+        """Keys and loop variables that a reserved name hides."""
+        for path, key, node in level.scope.nodes():
+            if isinstance(node, ForeachNode) and node.as_ in ROOTS | {"error", "result", "index"}:
+                place = self.source.place((*path, "as"))
+                yield Problem("NAME_RESERVED", f"{described(path)} calls its item `{node.as_}`, a reserved name", place)
+            for name in sorted((node_writes(key, node) or frozenset()) & ROOTS):
+                message = (
+                    f"{described(path)} writes the key `{name}`, a reserved name that no expression reads as a key"
+                )
+                yield Problem("NAME_RESERVED", message, self._written_at(path, node, name), "give it another name")
+
+    def _written_at(self, path: Pointer, node: object, name: str) -> Place:
+        for index, rule in enumerate(node.rules or ()) if isinstance(node, RuleNode) else ():
+            for side, written in (("then", rule.then), ("otherwise", rule.otherwise)):
+                if written is not None and name in written:
+                    return self.source.place((*path, "rules", index, side, name), key=True)
+        return self.source.place((*path, "output", name), key=True)
+
+    def _rivals(self, pair: Rivals, level: Level) -> Iterator[Problem]:
+        spec = self.graph.context
+        if spec.conflict_resolution is not None or any(_first(path) == pair.key for path in spec.merge):
+            return
+        path = (*level.scope.path, "nodes", pair.second)
+        place = self._written_at(path, level.scope.body.nodes[pair.second], pair.key)
+        if pair.first == pair.second:
+            message = f"every item of {described(path)} writes `{pair.key}`: the default strategy keeps one of them"
+            mend = f"write `collect:`, or say under `context.merge` what becomes of `{pair.key}`"
+        else:
+            both = f"the nodes {pair.first!r} and {pair.second!r} run at the same time and both write `{pair.key}`"
+            message = f"{both}: the default strategy keeps one of them"
+            mend = f"say under `context.merge` what becomes of `{pair.key}`, or draw an edge between them"
+        yield Problem("PARALLEL_WRITES", message, place, mend, warning=True)
+
+    def _policies(self) -> Iterator[Problem]:
+        for text, policy in self.graph.context.merge.items():
+            place = self.source.place(("context", "merge", text), key=True)
+            try:
+                key = parse_path(text)[0]
+            except InputError as error:
+                yield Problem("MERGE_PATH_INVALID", error.message, place, error.suggestion)
+                continue
+            if not key:
+                yield Problem("MERGE_PATH_INVALID", f"the path {text!r} begins with an empty key", place)
+            elif not any(level.writers.get(key) or level.unknown for level in self.levels):
+                mend = did_you_mean(key, sorted({name for level in self.levels for name in level.writers}))
+                message = f"no node writes `{key}`, so its policy `{policy}` is never used"
+                yield Problem("MERGE_UNUSED", message, place, mend, warning=True)
+            elif policy == "fail_on_conflict" and not any(may_rival(level, key) for level in self.levels):
+                message = f"no two nodes write `{key}` at the same time: there is never a conflict to resolve"
+                yield Problem("CONFLICT_IMPOSSIBLE", message, place, "remove the policy", warning=True)
+
+
+def _first(text: str) -> str | None:
+    try:
+        return parse_path(text)[0]
+    except InputError:
+        return None

@@ -1,0 +1,99 @@
+"""The JSON Schemas that a graph carries, checked as schemas; and the JSON Schema of the graph language itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from anabranch.context.values import Json
+from anabranch.errors import Problem
+from anabranch.graph.dataflow.walk import scopes, with_compensations
+from anabranch.graph.model import AiNode, ApprovalNode, Graph
+from anabranch.graph.source.yaml_source import Pointer, Source
+
+if TYPE_CHECKING:
+    from referencing import Registry
+
+_LONGEST = 300
+_REFERENCES = ("$ref", "$dynamicRef")
+
+
+def graph_json_schema() -> dict[str, Any]:
+    """The JSON Schema of the graph language, for editors."""
+    schema = Graph.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Anabranch graph", **schema}
+
+
+def check_schemas(graph: Graph, source: Source) -> Iterator[Problem]:
+    """Problems of every schema in the graph: of the context, of answers of models and people."""
+    for path, schema in _schemas(graph):
+        yield from _check(schema, path, source)
+
+
+def _schemas(graph: Graph) -> Iterator[tuple[Pointer, dict[str, Json]]]:
+    if graph.context.schema_ is not None:
+        yield ("context", "schema"), graph.context.schema_
+    for scope in scopes(graph):
+        for path, _, outer in scope.nodes():
+            for where, node in with_compensations(path, outer):
+                if isinstance(node, AiNode) and node.output_schema is not None:
+                    yield (*where, "output_schema"), node.output_schema
+                elif isinstance(node, ApprovalNode) and node.schema_ is not None:
+                    yield (*where, "schema"), node.schema_
+
+
+def _check(schema: dict[str, Json], path: Pointer, source: Source) -> Iterator[Problem]:
+    # Imported here: graphs without a schema need not wait for it.
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+    from referencing import Registry
+    from referencing.jsonschema import DRAFT202012
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        message = f"`{path[-1]}` is not a JSON Schema: {error.message[:_LONGEST]}"
+        yield Problem("SCHEMA_INVALID", message, source.place((*path, *error.absolute_path)))
+        return
+    alone: Registry[Any] = Registry().with_resource("", DRAFT202012.create_resource(schema))
+    for where, keyword, text in _keywords(schema, path):
+        if keyword == "pattern" and not _is_pattern(text):
+            message = f"{text[:128]!r} is not a regular expression"
+            yield Problem("SCHEMA_INVALID", message, source.place(where))
+        elif keyword in _REFERENCES and not _resolves(alone, text):
+            message = f"the schema refers to {text[:128]!r}, which is not in it; nothing else is read"
+            yield Problem("SCHEMA_REFERENCE", message, source.place(where), "define it under $defs")
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError):
+        return False
+    return True
+
+
+def _resolves(registry: Registry[Any], reference: str) -> bool:
+    from referencing.exceptions import Unresolvable
+
+    try:
+        registry.resolver().lookup(reference)
+    except Unresolvable:
+        return False
+    return True
+
+
+def _keywords(value: Json, path: Pointer) -> Iterator[tuple[Pointer, str, str]]:
+    """Where a text stands that must mean something: references and patterns."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            where = (*path, key)
+            if isinstance(inner, str):
+                yield where, key, inner
+            elif key == "patternProperties" and isinstance(inner, dict):
+                yield from (((*where, pattern), "pattern", pattern) for pattern in inner)
+            yield from _keywords(inner, where)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _keywords(inner, (*path, index))

@@ -1,0 +1,159 @@
+"""The shape of a graph's edges: unknown ends, cycles, nodes that can never run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from itertools import chain
+
+from anabranch.errors import Problem
+from anabranch.graph.dataflow.walk import Scope
+from anabranch.graph.model import Edge, Node
+from anabranch.graph.source.problems import did_you_mean
+from anabranch.graph.source.yaml_source import Pointer, Source
+
+MAX_CYCLES = 10
+_LONGEST_CYCLE = 12
+_NEVER = ("false", "False", "FALSE", "!true")
+_BOTH = {"success": {"failure", "timeout"}, "failure": {"success", "timeout"}, "timeout": {"success", "failure"}}
+
+
+def check_structure(scope: Scope, source: Source) -> Iterator[Problem]:
+    """Problems of one level's edges."""
+    broken = False
+    for problem in chain(_ends(scope, source), _cycles(scope, source)):
+        broken = broken or not problem.warning
+        yield problem
+    if not broken:
+        yield from _never_run(scope, source)
+        yield from _joined_to_nothing(scope, source)
+
+
+def ordered(scope: Scope) -> list[str]:
+    """The ids in an order in which each node stands after its predecessors; those of a cycle are left out."""
+    nodes = scope.body.nodes
+    waiting = dict.fromkeys(nodes, 0)
+    targets: dict[str, list[str]] = {key: [] for key in nodes}
+    for edge in _known_edges(scope):
+        targets[edge.source].append(edge.target)
+        waiting[edge.target] += 1
+    ready = [key for key in nodes if not waiting[key]]
+    for key in ready:
+        for target in targets[key]:
+            waiting[target] -= 1
+            if not waiting[target]:
+                ready.append(target)
+    return ready
+
+
+def edge_path(scope: Scope, index: int) -> Pointer:
+    """The path of an edge by its number in this level."""
+    return (*scope.path, "edges", index)
+
+
+def _known_edges(scope: Scope) -> list[Edge]:
+    nodes = scope.body.nodes
+    return [edge for edge in scope.body.edges if edge.source in nodes and edge.target in nodes]
+
+
+def _ends(scope: Scope, source: Source) -> Iterator[Problem]:
+    seen: dict[tuple[str, str, str | None, str], int] = {}
+    for index, edge in enumerate(scope.body.edges):
+        path = edge_path(scope, index)
+        for field, end in (("from", edge.source), ("to", edge.target)):
+            if end not in scope.body.nodes:
+                suggestion = did_you_mean(end, scope.body.nodes) or "edges join nodes of the same level"
+                message = f"the edge names the node {end!r}, which does not exist"
+                yield Problem("EDGE_UNKNOWN_NODE", message, source.place((*path, field)), suggestion)
+        what = (edge.source, edge.target, edge.when, edge.outcome)
+        if what in seen:
+            message = f"the edge {edge.source!r} → {edge.target!r} is drawn twice"
+            yield Problem("EDGE_DUPLICATE", message, source.place(path), "remove one of them", warning=True)
+        seen[what] = index
+
+
+def _cycles(scope: Scope, source: Source) -> Iterator[Problem]:
+    """Cycles that share no node, each shown as `a → b → a` at the edge that closes it."""
+    edges = _known_edges(scope)
+    closing = {(edge.source, edge.target): index for index, edge in enumerate(scope.body.edges)}
+    for _ in range(MAX_CYCLES):
+        sorter: TopologicalSorter[str] = TopologicalSorter()
+        for edge in edges:
+            sorter.add(edge.target, edge.source)
+        try:
+            sorter.prepare()
+        except CycleError as error:
+            cycle = _from_first(error.args[1], scope)
+            place = source.place(edge_path(scope, closing[cycle[-2], cycle[-1]]))
+            suggestion = "a graph has no way back; repeat work with a `while` node"
+            yield Problem("CYCLE", f"the edges run in a circle: {_shown(cycle)}", place, suggestion)
+            edges = [edge for edge in edges if edge.source not in cycle and edge.target not in cycle]
+        else:
+            return
+
+
+def _from_first(cycle: list[str], scope: Scope) -> list[str]:
+    """The same cycle, beginning and ending with the node that is defined first."""
+    order = {key: index for index, key in enumerate(scope.body.nodes)}
+    ring = cycle[:-1]
+    start = ring.index(min(ring, key=lambda key: order[key]))
+    return [*ring[start:], *ring[:start], ring[start]]
+
+
+def _shown(cycle: list[str]) -> str:
+    if len(cycle) > _LONGEST_CYCLE:
+        cycle = [
+            *cycle[: _LONGEST_CYCLE // 2],
+            f"… {len(cycle) - _LONGEST_CYCLE} more …",
+            *cycle[-_LONGEST_CYCLE // 2 :],
+        ]
+    return " → ".join(cycle)
+
+
+def _never_run(scope: Scope, source: Source) -> Iterator[Problem]:
+    """Nodes that no run reaches. What only follows from another dead node is not said again."""
+    arriving: dict[str, list[Edge]] = {key: [] for key in scope.body.nodes}
+    for edge in _known_edges(scope):
+        arriving[edge.target].append(edge)
+    dead: set[str] = set()
+    for key in ordered(scope):
+        node = scope.body.nodes[key]
+        reason = _own_reason(node, arriving[key])
+        if reason is not None or _follows(node, arriving[key], dead):
+            dead.add(key)
+        if reason is not None:
+            place = source.place((*scope.path, "nodes", key), key=True)
+            yield Problem("NODE_UNREACHABLE", f"the node {key!r} never runs: {reason}", place, warning=True)
+
+
+def _own_reason(node: Node, edges: list[Edge]) -> str | None:
+    if _is_never(node.when):
+        return "its `when` is always false"
+    closed = [edge for edge in edges if _is_never(edge.when)]
+    if closed and (node.join == "all" or len(closed) == len(edges)):
+        return f"the edge from {closed[0].source!r} is never taken"
+    if node.join == "all":
+        outcomes: dict[str, set[str]] = {}
+        for edge in edges:
+            if outcomes.setdefault(edge.source, set()) & _BOTH.get(edge.outcome, set()):
+                return f"`join: all` waits for two outcomes of {edge.source!r}, which has one"
+            outcomes[edge.source].add(edge.outcome)
+    return None
+
+
+def _follows(node: Node, edges: list[Edge], dead: set[str]) -> bool:
+    from_dead = [edge.source in dead or _is_never(edge.when) for edge in edges]
+    return bool(edges) and (any(from_dead) if node.join == "all" else all(from_dead))
+
+
+def _is_never(condition: str | None) -> bool:
+    return condition is not None and condition.strip() in _NEVER
+
+
+def _joined_to_nothing(scope: Scope, source: Source) -> Iterator[Problem]:
+    joined = {end for edge in scope.body.edges for end in (edge.source, edge.target)}
+    for key in scope.body.nodes if joined else ():
+        if key not in joined:
+            message = f"no edge leads to or from the node {key!r}: it starts with the run and nothing waits for it"
+            place = source.place((*scope.path, "nodes", key), key=True)
+            yield Problem("NODE_ISOLATED", message, place, "draw its edges, or remove it", warning=True)

@@ -1,0 +1,1 @@
+"""What each node reads and writes, and what follows from it."""

@@ -1,0 +1,187 @@
+"""Which keys each node can count on: what its ancestors write, what the graph needs from outside, who writes at once.
+
+Sets of nodes are integers with a bit for each node, so that a graph of 2,000 nodes is looked through in a moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from anabranch.graph.checks.structure import edge_path, ordered
+from anabranch.graph.dataflow.exclusion import Exclusion, exclusion
+from anabranch.graph.dataflow.reads import node_writes, required_reads
+from anabranch.graph.dataflow.walk import Scope, scopes, with_compensations
+from anabranch.graph.expressions.expressions import compile_expression
+from anabranch.graph.model import Body, ForeachNode, Graph, Node, WhileNode
+from anabranch.graph.source.yaml_source import Pointer
+
+_ERROR = frozenset({"error"})
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A key that must be there when what stands at `path` is worked on, and that nothing before it writes."""
+
+    key: str
+    path: Pointer
+    node: str
+    level: Level
+
+
+@dataclass(slots=True)
+class Level:
+    """One level of a graph: who runs before whom, and who writes what."""
+
+    scope: Scope
+    parent: Level | None = None
+    owner: int = 0
+    """The bits of the nodes of the parent level whose writes are there when this body starts."""
+    order: list[str] = field(default_factory=list)
+    bit: dict[str, int] = field(default_factory=dict)
+    ancestors: dict[str, int] = field(default_factory=dict)
+    writers: dict[str, int] = field(default_factory=dict)
+    unknown: int = 0
+    """The bits of nodes that may write anything."""
+    on_failure: set[str] = field(default_factory=set)
+    _exclusion: Exclusion | None = None
+
+    def __post_init__(self) -> None:
+        self.order = ordered(self.scope)
+        self.bit = {key: 1 << index for index, key in enumerate(self.order)}
+        self.ancestors = dict.fromkeys(self.order, 0)
+        arriving: dict[str, list[str]] = {key: [] for key in self.order}
+        for edge in self.scope.body.edges:
+            arriving[edge.target].append(edge.source)
+            if edge.outcome != "success":
+                self.on_failure.add(edge.target)
+        for key in self.order:
+            for source in arriving[key]:
+                self.ancestors[key] |= self.ancestors[source] | self.bit[source]
+            self._note_writes(key)
+
+    def _note_writes(self, key: str) -> None:
+        written = node_writes(key, self.scope.body.nodes[key])
+        if written is None:
+            self.unknown |= self.bit[key]
+        for name in written or ():
+            self.writers[name] = self.writers.get(name, 0) | self.bit[key]
+
+    def roots(self, key: str) -> frozenset[str]:
+        """Names beside the context's keys that a node may use."""
+        return self.scope.roots | _ERROR if key in self.on_failure else self.scope.roots
+
+    def may_have(self, name: str, before: int) -> bool:
+        """Whether one of the nodes `before`, or one before the body that this is, may have written the key."""
+        if (self.writers.get(name, 0) | self.unknown) & before:
+            return True
+        return self.parent is not None and self.parent.may_have(name, self.owner)
+
+    def written_before(self, before: int) -> set[str]:
+        """The keys that nodes `before`, or those before the body that this is, are known to write."""
+        keys = {name for name, writers in self.writers.items() if writers & before}
+        return keys | self.parent.written_before(self.owner) if self.parent else keys
+
+    @property
+    def exclusion(self) -> Exclusion:
+        """Which of its nodes can never both run."""
+        if self._exclusion is None:
+            self._exclusion = exclusion(self.scope)
+        return self._exclusion
+
+    def named(self, bits: int) -> Iterator[str]:
+        """The nodes of a set, in the order of `order`."""
+        while bits:
+            low = bits & -bits
+            yield self.order[low.bit_length() - 1]
+            bits ^= low
+
+
+def levels(graph: Graph) -> Iterator[Level]:
+    """The levels of a graph without cycles, each after the one that it stands in."""
+    found: dict[Pointer, Level] = {}
+    for scope in scopes(graph):
+        level = Level(scope, *_owner(scope.path, found))
+        found[scope.path] = level
+        yield level
+
+
+def _owner(path: Pointer, found: dict[Pointer, Level]) -> tuple[Level | None, int]:
+    if not path:
+        return None, 0
+    end = len(path) - 1
+    undone = path[end - 1] == "compensate"
+    while path[end - 1] == "compensate":
+        end -= 1
+    parent, key = found[path[: end - 2]], str(path[end - 1])
+    return parent, parent.ancestors[key] | (parent.bit[key] if undone else 0)
+
+
+def unwritten_reads(level: Level) -> Iterator[Read]:
+    """Keys that nodes, compensations and edges of a level need and that nothing before them writes."""
+    for path, key, outer in level.scope.nodes():
+        for where, node in with_compensations(path, outer):
+            undone = where != path
+            roots = level.roots(key) | _ERROR if undone else level.roots(key)
+            before = level.ancestors[key] | (level.bit[key] if undone else 0)
+            for name in sorted(_required(key, node, roots)):
+                if not level.may_have(name, before):
+                    yield Read(name, where, key, level)
+    for index, edge in enumerate(level.scope.body.edges):
+        if edge.when is not None:
+            before = level.ancestors[edge.source] | level.bit[edge.source]
+            for name in sorted(compile_expression(edge.when, level.scope.roots | _ERROR).required):
+                if not level.may_have(name, before):
+                    yield Read(name, (*edge_path(level.scope, index), "when"), edge.source, level)
+
+
+def _required(key: str, node: Node, roots: frozenset[str]) -> frozenset[str]:
+    """What the node itself needs; the nodes of its body have a level of their own."""
+    if not isinstance(node, ForeachNode | WhileNode):
+        return required_reads(key, node, roots)
+    inside = node.model_copy(update={"collect": None, "output": None}) if isinstance(node, ForeachNode) else node
+    written = node_writes(key, inside) if isinstance(node, ForeachNode) and node.collect else frozenset()
+    alone = node.model_copy(update={"body": Body()})
+    return frozenset() if written is None else required_reads(key, alone, roots) - written
+
+
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """Two nodes of a level that may run at the same time and write one key; the same node twice where its items do."""
+
+    key: str
+    first: str
+    second: str
+
+
+def rivals(level: Level) -> Iterator[Rivals]:
+    """For each key that is written at once, the first two nodes that do so."""
+    for key, writers in level.writers.items():
+        if (pair := _pair(level, writers)) is not None:
+            yield Rivals(key, *pair)
+
+
+def may_rival(level: Level, key: str) -> bool:
+    """Whether two nodes of a level, those that may write anything included, may write the key at once."""
+    return _pair(level, level.writers.get(key, 0) | level.unknown) is not None
+
+
+def _pair(level: Level, writers: int) -> tuple[str, str] | None:
+    for second in level.named(writers):
+        node = level.scope.body.nodes[second]
+        if isinstance(node, ForeachNode) and node.collect is None and node.output is None:
+            return second, second
+        earlier = writers & ~level.ancestors[second] & (level.bit[second] - 1)
+        for first in level.named(earlier):
+            if not level.exclusion.excludes(first, second):
+                return first, second
+    return None
+
+
+def graph_inputs(graph: Graph) -> dict[str, Pointer]:
+    """The keys that a run must be started with, each with the path of what reads it first."""
+    found: dict[str, Pointer] = {}
+    for level in levels(graph):
+        for read in unwritten_reads(level):
+            found.setdefault(read.key, read.path)
+    return found

@@ -1,0 +1,1 @@
+"""Rule languages: GRL and decision tables."""

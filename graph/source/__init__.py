@@ -1,0 +1,1 @@
+"""A graph file as text: YAML, the language of rust-logic-graph, attached files, and what is wrong with them."""

@@ -1,0 +1,182 @@
+"""What pydantic found wrong with a file's shape, as sentences that name the node, the place and the mend.
+
+Pydantic's `loc` mixes the keys of the value with tags of discriminated unions and labels of plain ones. `_walk` follows
+it through the model's annotations, so that each problem gets the path that the author wrote.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from anabranch.errors import Problem
+from anabranch.graph.model import NODE_TYPES, Graph, Model
+from anabranch.graph.source.yaml_source import Pointer, Source
+
+_LONGEST = 300
+_SECRET = "connection"  # noqa: S105 - the field whose value may be a mistaken secret: never shown
+_MESSAGES = {
+    "string_type": "must be a string",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "dict_type": "must be a mapping (`key: value`)",
+    "model_type": "must be a mapping (`key: value`)",
+    "model_attributes_type": "must be a mapping (`key: value`)",
+    "tuple_type": "must be a list",
+}
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str | None:
+    """A suggestion of the name that was likely meant; None where none is near."""
+    near = get_close_matches(word[:64], list(words), n=1)
+    return f"did you mean `{near[0]}`?" if near else None
+
+
+def shape_problems(
+    error: ValidationError, source: Source, *, model: type[Model] = Graph, whole: str = "the graph"
+) -> tuple[Problem, ...]:
+    """One problem for each field that pydantic refused. `whole` is what the file holds, a `model`."""
+    found: dict[tuple[Pointer, str], Problem] = {}
+    for details in error.errors(include_url=False):
+        path, owner = _walk(details["loc"], model)
+        problem = _problem(details, path, owner, source, whole)
+        earlier = found.get((path, problem.code))
+        if earlier is None:
+            found[path, problem.code] = problem
+        elif earlier.code == "VALUE_INVALID":
+            message = f"{earlier.message}, or it {details_message(details)}"
+            found[path, problem.code] = Problem(earlier.code, message, earlier.place, earlier.suggestion)
+    parents = {path[:length] for path, _ in found for length in range(len(path))}
+    # Of a union (`priority: 1` or a mapping) pydantic reports each member: the one that got deeper was meant.
+    return tuple(one for (path, code), one in found.items() if code != "VALUE_INVALID" or path not in parents)
+
+
+def details_message(details: ErrorDetails) -> str:
+    """What a value must be, without the value."""
+    kind = details["type"]
+    if kind in _MESSAGES:
+        return _MESSAGES[kind]
+    if kind == "literal_error":
+        return f"must be one of {_listed(details)}"
+    if kind == "string_pattern_mismatch":
+        return f"must match {_context(details, 'pattern')}"
+    if kind == "value_error":
+        return f"is wrong: {_context(details, 'error')}"[:_LONGEST]
+    text = details["msg"].removeprefix("Input ").removeprefix("String ")
+    return f"{text[:1].lower()}{text[1:_LONGEST]}".replace("should ", "must ", 1)
+
+
+def described(path: Pointer) -> str:
+    """The node, edge or section at `path`, as a person would say it: `node 'pack/weigh'`, `edge 3`, `` `retry` ``."""
+    ids = [str(path[i + 1]) for i in range(len(path) - 1) if path[i] == "nodes" and (i == 0 or path[i - 1] == "body")]
+    where = f"node {'/'.join(ids)[:128]!r}" if ids else ""
+    last = max((i + 2 for i in range(len(path) - 1) if path[i] == "nodes"), default=0)
+    rest = list(path[last:])
+    if rest[:1] == ["body"]:
+        rest = rest[1:]
+    if rest[:1] == ["edges"] and len(rest) > 1:
+        where = f"edge {int(rest[1]) + 1}" + (f" in the body of {where}" if where else "")
+        rest = rest[2:]
+    field = ".".join(map(str, rest))[:128]
+    return " ".join(
+        part for part in (f"`{field}` of" if field and where else f"`{field}`" if field else "", where) if part
+    )
+
+
+def _problem(details: ErrorDetails, path: Pointer, owner: type[Model] | None, source: Source, whole: str) -> Problem:
+    kind, given = details["type"], details["input"]
+    last = str(path[-1]) if path else ""
+    if kind == "missing":
+        message = f"{described(path[:-1]) or whole} needs the field `{last}`"
+        return Problem("FIELD_MISSING", message, source.place(path[:-1], key=True), f"add `{last}:`")
+    if kind == "extra_forbidden":
+        names = _names(owner)
+        suggestion = did_you_mean(last, names) or f"its fields are {', '.join(names)}"
+        message = f"{described(path[:-1]) or whole} has no field `{last[:128]}`"
+        return Problem("FIELD_UNKNOWN", message, source.place(path, key=True), suggestion)
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return _type_problem(details, path, source)
+    if details["loc"][-1:] == ("[key]",):
+        message = f"the key {last[:128]!r} {details_message(details)}"
+        return Problem("KEY_INVALID", message, source.place(path, key=True))
+    message = f"{described(path) or whole} {details_message(details)}"
+    mend: str | None = None
+    if kind == "literal_error" and isinstance(given, str):
+        message += f", not {given[:64]!r}"
+        mend = did_you_mean(given, _listed(details).split(", "))
+    if last == _SECRET:
+        mend = "write the NAME of an environment variable of the worker, such as POSTGRES_URL, not its value"
+    return Problem("VALUE_INVALID", message, source.place(path), mend)
+
+
+def _type_problem(details: ErrorDetails, path: Pointer, source: Source) -> Problem:
+    known = f"the types are {', '.join(NODE_TYPES)}"
+    if details["type"] == "union_tag_not_found":
+        message = f"{described(path)} has no `type`"
+        return Problem("NODE_TYPE_MISSING", message, source.place(path, key=True), known)
+    tag = _context(details, "tag")
+    message = f"{described(path)} has the unknown type {tag[:64]!r}"
+    suggestion = did_you_mean(tag, NODE_TYPES) or known
+    return Problem("NODE_TYPE_UNKNOWN", message, source.place((*path, "type")), suggestion)
+
+
+def _listed(details: ErrorDetails) -> str:
+    return _context(details, "expected").replace("'", "").replace(" or ", ", ")
+
+
+def _context(details: ErrorDetails, name: str) -> str:
+    return str(details.get("ctx", {}).get(name, ""))
+
+
+def _names(model: type[Model] | None) -> list[str]:
+    return [] if model is None else [info.alias or name for name, info in model.model_fields.items()]
+
+
+def _walk(loc: tuple[str | int, ...], model: type[Model]) -> tuple[Pointer, type[Model] | None]:
+    """The path in the value that a `loc` means, and the model that its last step is a field of."""
+    path: list[str | int] = []
+    current: list[Any] = [model]
+    owner: type[Model] | None = None
+    for step in loc:
+        if len(current) > 1:
+            current = [one for one in current if step in _labels(one)]
+            continue
+        if step == "[key]":
+            break
+        path.append(step)
+        owner, current = _step(current[0] if current else None, step)
+    return tuple(path), owner
+
+
+def _step(annotation: Any, step: str | int) -> tuple[type[Model] | None, list[Any]]:
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        for name, info in annotation.model_fields.items():
+            if step in (name, info.alias):
+                return annotation, _alternatives(info.annotation)
+        return annotation, []
+    arguments = get_args(annotation)
+    return None, _alternatives(arguments[-1 if get_origin(annotation) is dict else 0]) if arguments else []
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """The members of a union, `None` apart; one thing otherwise."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        return [one for part in get_args(annotation) if part is not type(None) for one in _alternatives(part)]
+    return [annotation]
+
+
+def _labels(alternative: Any) -> tuple[str, ...]:
+    """How pydantic names this member of a union in a `loc`: by its tag or by its class."""
+    if not (isinstance(alternative, type) and issubclass(alternative, Model)):
+        return ()
+    tag = alternative.model_fields.get("type")
+    return (alternative.__name__, *(get_args(tag.annotation) if tag else ()))

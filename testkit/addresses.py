@@ -1,0 +1,54 @@
+"""Addresses of nodes in a run, and the nodes of the plan that they lead to.
+
+`pack[3]/weigh` is the node `weigh` in the body of `pack`, for the item 3; `pack/weigh` is it for every item.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from anabranch.graph.model import ForeachNode, GraphNode, Node, WhileNode
+from anabranch.graph.plan import Plan, PlanNode
+from anabranch.workflows.interpreter.scope import END
+from anabranch.workflows.interpreter.undo import PREFIX as UNDO
+
+__all__ = ["END", "UNDO", "has_body", "known", "node_at", "static", "walk"]
+
+_INDEX = re.compile(r"\[\d+\]")
+
+
+def static(address: str) -> str:
+    """The address without the indexes of items and turns: where the node stands in the definition."""
+    return _INDEX.sub("", address)
+
+
+def has_body(node: Node) -> bool:
+    """Whether the interpreter goes into the node, instead of asking somebody else for its outcome."""
+    return isinstance(node, ForeachNode | WhileNode) or (isinstance(node, GraphNode) and node.mode == "inline")
+
+
+def walk(plan: Plan, prefix: str = "") -> Iterator[tuple[str, Plan]]:
+    """The plan and the plans of all bodies in it, each with what the addresses of its nodes start with."""
+    yield prefix, plan
+    for name, planned in plan.nodes.items():
+        if has_body(planned.node):
+            yield from walk(plan.body(name), f"{prefix}{name}/")
+
+
+def known(plan: Plan) -> list[str]:
+    """The addresses of all nodes, in definition order, bodies after the graph around them."""
+    return [prefix + name for prefix, inner in walk(plan) for name in inner.nodes]
+
+
+def node_at(plan: Plan, address: str) -> PlanNode | None:
+    """The node that an address leads to; after `undo ` its compensation."""
+    undo = address.startswith(UNDO)
+    *around, last = address.removeprefix(UNDO).split("/")
+    for name in map(static, around):
+        owner = plan.nodes.get(name)
+        if owner is None or not has_body(owner.node):
+            return None
+        plan = plan.body(name)
+    planned = plan.nodes.get(last)
+    return planned.compensation if undo and planned is not None else planned

@@ -1,0 +1,118 @@
+"""Example values for what a dry run cannot know: by JSON Schema, else by how the graph uses the key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from anabranch.context.values import Json
+from anabranch.graph.dataflow.reads import node_reads, node_writes
+from anabranch.graph.dataflow.walk import scopes
+from anabranch.graph.model import AiNode, ApprovalNode, Graph, Node, Rule, RuleNode
+from anabranch.graph.plan import Plan
+from anabranch.workflows.interpreter.commands import RunNode
+
+_EDGE = r"(?:^|&&|\|\||[!(?:])\s*"
+_END = r"\s*(?:$|&&|\|\||[)?:])"
+_MAX_DEPTH = 16
+
+
+def assumed_writes(plan: Plan, node_id: str, work: RunNode | None) -> dict[str, Json]:
+    """The keys that a node is taken to write, with example values."""
+    graph = plan.graph
+    node = work.planned.node if work else graph.nodes[node_id]
+    schema = _answer_schema(node)
+    if isinstance(schema, dict) and node.output is None:
+        example = example_of(schema)
+        return example if isinstance(example, dict) else {}
+    keys = node_writes(node_id, node)
+    if keys is None:
+        keys = frozenset() if work is None else _wanted(graph) - work.line.data.keys()
+    declared = (graph.context.schema_ or {}).get("properties")
+    return {key: _example(graph, key, declared if isinstance(declared, dict) else {}) for key in sorted(keys)}
+
+
+def example_of(schema: Any, depth: int = 0) -> Json:
+    """A value that fits a JSON Schema, as far as its common keywords go."""
+    if not isinstance(schema, dict) or depth > _MAX_DEPTH:
+        return None
+    for keyword in ("const", "default"):
+        if keyword in schema:
+            return _json(schema[keyword])
+    for keyword in ("enum", "examples"):
+        if schema.get(keyword):
+            return _json(schema[keyword][0])
+    for keyword in ("anyOf", "oneOf", "allOf"):
+        if schema.get(keyword):
+            return example_of(schema[keyword][0], depth + 1)
+    return _by_type(schema, depth)
+
+
+def _by_type(schema: Mapping[str, Any], depth: int) -> Json:
+    kind = schema.get("type", "object" if "properties" in schema else "string")
+    kind = kind[0] if isinstance(kind, list) and kind else kind
+    if kind == "object":
+        return {key: example_of(value, depth + 1) for key, value in schema.get("properties", {}).items()}
+    if kind == "array":
+        return [example_of(schema.get("items"), depth + 1) for _ in range(min(schema.get("minItems", 0), 3))]
+    if kind in ("number", "integer"):
+        return _number(schema)
+    return True if kind == "boolean" else None if kind == "null" else "example"
+
+
+def _number(schema: Mapping[str, Any]) -> float | int:
+    least = schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1)
+    most = schema.get("maximum", schema.get("exclusiveMaximum", least + 2) - 1)
+    number: float | int = max(min(1, most), least)
+    return number
+
+
+def _example(graph: Graph, key: str, declared: Mapping[str, Any]) -> Json:
+    if key in declared:
+        return example_of(declared[key])
+    for rule in _rules(graph):
+        for writes in (rule.then or {}, rule.otherwise or {}):
+            if key in writes and "{{" not in str(writes[key]):
+                return _json(writes[key])
+    name = re.escape(key)
+    conditions = list(_conditions(graph))
+    for condition in conditions:
+        if match := re.search(rf"\b{name}\s*[!=]=\s*[\"']([^\"']*)[\"']", condition):
+            return match[1]
+    alone = re.compile(rf"{_EDGE}{name}{_END}")
+    return True if any(alone.search(condition) for condition in conditions) else 1
+
+
+def _conditions(graph: Graph) -> Iterator[str]:
+    for scope in scopes(graph):
+        for edge in scope.body.edges:
+            yield edge.when or ""
+        for _, _, node in scope.nodes():
+            yield node.when or ""
+    for rule in _rules(graph):
+        yield rule.when or ""
+
+
+def _rules(graph: Graph) -> Iterator[Rule]:
+    for scope in scopes(graph):
+        for _, _, node in scope.nodes():
+            yield from (node.rules or ()) if isinstance(node, RuleNode) else ()
+
+
+def _wanted(graph: Graph) -> frozenset[str]:
+    """Keys that some node reads and that no node is known to write."""
+    read = [node_reads(name, node) or frozenset() for name, node in graph.nodes.items()]
+    written = [node_writes(name, node) or frozenset() for name, node in graph.nodes.items()]
+    return frozenset().union(*read) - frozenset().union(*written)
+
+
+def _answer_schema(node: Node) -> Json:
+    if isinstance(node, AiNode):
+        return node.output_schema
+    return node.schema_ if isinstance(node, ApprovalNode) else None
+
+
+def _json(value: Any) -> Json:
+    found: Json = value
+    return found

@@ -1,0 +1,119 @@
+"""What a test file says of a graph, checked against the graph: addresses, and outcomes that nodes can have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from anabranch.context.values import Json
+from anabranch.errors import Problem, SchemaViolation
+from anabranch.graph.model import AiNode, ApprovalNode, GraphNode, Node, WaitNode
+from anabranch.graph.plan import Plan
+from anabranch.graph.source.problems import did_you_mean
+from anabranch.graph.source.yaml_source import Pointer, Source
+from anabranch.testkit.addresses import END, UNDO, has_body, known, node_at, static
+from anabranch.testkit.model import TIMEOUT, Case, Expectation
+from anabranch.testkit.outcomes import Outcome
+from anabranch.workflows.interpreter.input import check_value_against
+
+
+def case_problems(case: Case, at: Pointer, plan: Plan, source: Source) -> Iterator[Problem]:
+    """What one test says wrongly of the graph."""
+    yield from outcome_problems(case.outcomes, (*at, "outcomes"), plan, source)
+    for pointer, address in _mentions(case, at):
+        yield from _address_problem(address, pointer, plan, source)
+
+
+def outcome_problems(outcomes: Mapping[str, Outcome], at: Pointer, plan: Plan, source: Source) -> Iterator[Problem]:
+    """Outcomes of nodes that there are not, or that these nodes cannot have."""
+    for address, outcome in outcomes.items():
+        pointer = (*at, address)
+        unknown = list(_address_problem(address, pointer, plan, source, key=True))
+        yield from unknown
+        planned = None if unknown else node_at(plan, address)
+        if planned is not None and (refusal := _refusal(planned.node, address, outcome, plan)):
+            yield Problem("OUTCOME_INVALID", refusal[0], source.place(pointer, key=True), refusal[1])
+
+
+def _mentions(case: Case, at: Pointer) -> Iterator[tuple[Pointer, str]]:
+    yield from _listed(case.order, (*at, "order"))
+    yield from (((*at, "choose", address), around) for address in case.choose if (around := _join(address)))
+    if case.cancel_after is not None:
+        yield (*at, "cancel_after"), case.cancel_after
+    yield from _expected(case.expect, (*at, "expect"))
+
+
+def _expected(expect: Expectation, at: Pointer) -> Iterator[tuple[Pointer, str]]:
+    for field in ("path", "ran", "skipped", "compensated", "not_compensated"):
+        yield from _listed(getattr(expect, field) or (), (*at, field))
+    if expect.error is not None and expect.error.node:
+        yield (*at, "error", "node"), expect.error.node
+    for index, conflict in enumerate(expect.conflicts or ()):
+        if around := _join(conflict.at or END):
+            yield (*at, "conflicts", index, "at"), around
+
+
+def _join(address: str) -> str:
+    """The node at whose join lines meet, or in whose body they end; nothing at the end of the graph itself."""
+    return static(address).removesuffix(END).removesuffix("/")
+
+
+def _listed(addresses: tuple[str, ...], at: Pointer) -> Iterator[tuple[Pointer, str]]:
+    yield from (((*at, index), address) for index, address in enumerate(addresses))
+
+
+def _address_problem(
+    address: str, pointer: Pointer, plan: Plan, source: Source, *, key: bool = False
+) -> Iterator[Problem]:
+    if node_at(plan, address) is not None:
+        return
+    place, name = source.place(pointer, key=key), address.removeprefix(UNDO)
+    if address.startswith(UNDO) and node_at(plan, name) is not None:
+        yield Problem("COMPENSATION_UNKNOWN", f"node {name[:128]!r} has no compensation", place)
+        return
+    addresses = known(plan)
+    suggestion = did_you_mean(static(name), addresses) or f"there are {', '.join(addresses[:20])}"
+    yield Problem("NODE_UNKNOWN", f"the graph has no node {name[:128]!r}", place, suggestion)
+
+
+def _refusal(node: Node, address: str, outcome: Outcome, plan: Plan) -> tuple[str, str] | None:
+    """Why a node cannot have an outcome, and what to write instead."""
+    given = outcome.model_fields_set - {"message", "after"}
+    if "choose" in given:
+        return "`choose` is no outcome of a node", "settle conflicts under the test's own `choose`"
+    if has_body(node):
+        inner = next((each for each in known(plan) if each.startswith(f"{static(address)}/")), "")
+        return f"node {address!r} has what the nodes inside make of it", f"give the outcomes of its nodes: `{inner}`"
+    fields, mend = _possible(node)
+    if wrong := sorted(given - fields):
+        return f"a {node.type!r} node {address!r} has no outcome `{wrong[0]}`", mend
+    if "result" in given and node.output is None:
+        return f"node {address!r} has no `output` that would read a `result`", "give what it writes: `set`"
+    if isinstance(node, ApprovalNode) and not given:
+        return f"node {address!r} needs an answer", f"write `answer: …` or `{TIMEOUT}`"
+    return _impossible(node, address, outcome)
+
+
+def _impossible(node: Node, address: str, outcome: Outcome) -> tuple[str, str] | None:
+    """Why a model or a person cannot answer so: the node's own schema refuses it."""
+    answer: Json
+    if isinstance(node, AiNode) and node.output is None and outcome.set is not None:
+        schema, answer = node.output_schema, dict(outcome.set)
+    elif isinstance(node, ApprovalNode) and "answer" in outcome.model_fields_set:
+        schema, answer = node.schema_, outcome.answer
+    else:
+        return None
+    try:
+        check_value_against(schema or {}, answer, what="the answer", by=address)
+    except SchemaViolation as error:
+        return f"node {address!r} cannot answer so: {error.message}", "the answer must fit the schema of the node"
+    return None
+
+
+def _possible(node: Node) -> tuple[set[str], str]:
+    if isinstance(node, WaitNode):
+        return set(), "a timer fires by itself; with `after: 5s` at another time"
+    if isinstance(node, ApprovalNode):
+        return {"answer", "timeout"}, "write `answer: …` or `timeout`"
+    if isinstance(node, GraphNode):
+        return {"answer", "set", "fail", "timeout"}, "write `answer:` (the data that the graph ends with), `fail`, …"
+    return {"set", "result", "fail", "timeout"}, "write `set`, `result`, `fail` or `timeout`"

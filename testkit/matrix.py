@@ -1,0 +1,93 @@
+"""The matrix "each node fails once": what the saga would undo, for every node on a test's path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from anabranch.context.values import Json
+from anabranch.graph.dataflow.sql import is_write, queries
+from anabranch.graph.model import ActivityNode, DbNode, GraphNode, HttpNode, PythonNode
+from anabranch.graph.plan import Plan
+from anabranch.testkit.addresses import static
+from anabranch.testkit.outcomes import Outcome
+from anabranch.testkit.play import Evaluate, Played, Script, play
+from anabranch.workflows.interpreter.commands import AskPerson, RunNode, StartChild
+from anabranch.workflows.interpreter.simulation import Done, Failed, Step
+
+INJECTED = "INJECTED"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One node that failed, and what came of it. `left` are effects that stay: nothing undoes them, or it failed."""
+
+    node: str
+    outcome: Literal["failure", "timeout"]
+    status: str
+    undone: tuple[str, ...]
+    left: tuple[str, ...]
+
+    def to_json_object(self) -> dict[str, Json]:
+        """For other programs."""
+        undone: list[Json] = [*self.undone]
+        left: list[Json] = [*self.left]
+        return {"node": self.node, "outcome": self.outcome, "status": self.status, "undone": undone, "left": left}
+
+
+def fail_each_node(plan: Plan, script: Script, path: list[Step], evaluate: Evaluate) -> Iterator[Row]:
+    """One run for each node of `path` and each way in which it can fail; of a body's turns the last one's nodes.
+
+    What the script does not say is assumed: a failure leads where the test does not. Raises SizeLimitExceeded.
+    """
+    free = replace(script, assume=True, order=(), cancel_after=None)
+    last = {static(step.work.address): step for step in path}
+    for step in last.values():
+        for outcome, failing in _ways(step):
+            address = step.work.address
+            played = play(plan, replace(free, outcomes={**script.outcomes, address: failing}), evaluate)
+            yield Row(address, outcome, played.status, tuple(played.undone), tuple(_left(played)))
+
+
+def _ways(step: Step) -> Iterator[tuple[Literal["failure", "timeout"], Outcome]]:
+    if isinstance(step.work, RunNode | StartChild):
+        yield "failure", Outcome(fail=INJECTED, message="each node fails once")
+    if isinstance(step.work, RunNode | StartChild | AskPerson):
+        yield "timeout", Outcome(timeout=True)
+
+
+def _left(played: Played) -> Iterator[str]:
+    """Effects of a run that failed which are still there, or may be."""
+    if played.status not in ("failed", "cancelled"):
+        return
+    undone = set(played.undone)
+    for step in played.path:
+        address = step.work.address
+        if not _has_effect(step) or _undone(address, undone):
+            continue
+        if isinstance(step.answer, Done):
+            yield address
+        elif isinstance(step.answer, Failed) and step.answer.failure.unknown:
+            yield f"{address} (unknown)"
+
+
+def _undone(address: str, undone: set[str]) -> bool:
+    """Whether the node, or one in whose body it stands, was undone.
+
+    Around `pack[3]/box[0]/tape` stand `pack` and `pack[3]/box`.
+    """
+    parts = address.split("/")
+    around = ("/".join([*parts[:index], static(parts[index])]) for index in range(len(parts) - 1))
+    return address in undone or any(each in undone for each in around)
+
+
+def _has_effect(step: Step) -> bool:
+    if not isinstance(step.work, RunNode | StartChild):
+        return False
+    node = step.work.planned.node
+    if isinstance(node, DbNode):
+        return any(map(is_write, queries(node)))
+    if isinstance(node, HttpNode):
+        return node.method not in ("GET", "HEAD")
+    return isinstance(node, ActivityNode | PythonNode | GraphNode)

@@ -1,0 +1,211 @@
+"""One run of a graph for a test: outcomes given, rules evaluated, everything else refused or assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from anabranch.context.changes import ChangeSet
+from anabranch.context.merge.union import Conflict
+from anabranch.context.values import MISSING, Json, Missing, format_path
+from anabranch.errors import AnabranchError, InputError
+from anabranch.graph.model import RuleNode
+from anabranch.graph.plan import Plan
+from anabranch.testkit.addresses import UNDO, static
+from anabranch.testkit.model import EPOCH, TIMEOUT, Case, Choices
+from anabranch.testkit.outcomes import Outcome, Outcomes
+from anabranch.workflows.interpreter.commands import AskConflict, Failure, RunNode, StartTimer
+from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.interpreter.saga import StepState
+from anabranch.workflows.interpreter.scope import Scope, Status
+from anabranch.workflows.interpreter.simulation import Answer, Chosen, DryRun, Failed, Step, Work, drive
+from anabranch.workflows.interpreter.trail import Version
+from anabranch.workflows.interpreter.views import run_status
+
+Evaluate = Callable[[RunNode], ChangeSet]
+_NOT_STARTED = frozenset({Status.PENDING, Status.READY, Status.CONFLICT, Status.SKIPPED})
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """How a run goes. Where `assume` is False, a node without an outcome is an error of the test."""
+
+    data: Mapping[str, Json]
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    choose: Choices = field(default_factory=dict)
+    assume: bool = False
+    order: tuple[str, ...] = ()
+    cancel_after: str | None = None
+    at: datetime = EPOCH
+
+    @classmethod
+    def of(cls, case: Case, data: Mapping[str, Json], shared: Mapping[str, Outcome], *, assume: bool) -> Script:
+        """The script of a test; `shared` are the outcomes that its file gives for all tests."""
+        outcomes = {**shared, **case.outcomes}
+        return cls(data, outcomes, case.choose, assume, case.order, case.cancel_after, case.at)
+
+
+class ObservedMachine(Machine):
+    """A machine that remembers every scope that it entered, bodies that are long done too."""
+
+    def __init__(self, plan: Plan, data: Mapping[str, Json], *, run: Mapping[str, Json]) -> None:
+        self.entered: list[Scope] = []
+        super().__init__(plan, data, run=run)
+
+    def enter(self, scope: Scope) -> None:
+        """Start a scope's first nodes."""
+        self.entered.append(scope)
+        super().enter(scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A run that is over. `refused` is why it could not even start; `used` are the outcomes that were asked for."""
+
+    machine: ObservedMachine
+    steps: tuple[Step, ...]
+    refused: AnabranchError | None
+    used: frozenset[str]
+
+    @property
+    def status(self) -> str:
+        """completed, failed, cancelled or paused."""
+        if self.refused is not None:
+            return "failed"
+        return run_status(self.machine) if self.machine.finished else "paused"
+
+    @property
+    def paused(self) -> list[str]:
+        """Addresses of nodes and compensations that wait for an operator."""
+        compensations = self.machine.undo.saga.in_state(StepState.PAUSED)
+        return [*self.machine.paused, *(UNDO + address for address in compensations)]
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the run failed."""
+        if self.refused is not None:
+            return Failure("failure", self.refused.code, str(self.refused))
+        return self.machine.failure
+
+    @property
+    def data(self) -> Mapping[str, Json]:
+        """The context at the end."""
+        machine = self.machine
+        return (machine.finished.line if machine.finished else machine.branches.now()).data
+
+    @property
+    def path(self) -> list[Step]:
+        """What nodes were asked to do, in the order in which they ended, compensations apart."""
+        return [step for step in self.steps if not _undoes(step.work) and not isinstance(step.work, AskConflict)]
+
+    @property
+    def undone(self) -> list[str]:
+        """Addresses of the nodes that were undone, in this order."""
+        return [step.work.address.removeprefix(UNDO) for step in self.undo_steps if not isinstance(step.answer, Failed)]
+
+    @property
+    def undo_steps(self) -> list[Step]:
+        """The compensations, those that failed too."""
+        return [step for step in self.steps if _undoes(step.work)]
+
+    @property
+    def not_compensated(self) -> list[str]:
+        """Addresses of the nodes whose compensation failed."""
+        return list(self.machine.finished.not_compensated) if self.machine.finished else []
+
+    @property
+    def ran(self) -> dict[str, None]:
+        """Addresses of all nodes that started, those around bodies too."""
+        return {
+            scope.address(run): None
+            for scope in self.machine.entered
+            for run in scope.nodes.values()
+            if run.status not in _NOT_STARTED
+            and (run.status is not Status.CANCELLED or run.started is not None)  # the run was over before its turn
+        }
+
+    @property
+    def versions(self) -> list[Version]:
+        """The audit trail."""
+        return self.machine.trail.versions
+
+
+def play(plan: Plan, script: Script, evaluate: Evaluate) -> Played:
+    """Run to the end in virtual time. Raises InputError where the script does not say how it goes on."""
+    name = plan.graph.name
+    run: dict[str, Json] = {"id": "test-run", "session_id": f"{name}-test", "graph": name, "attempt": 1}
+    machine = ObservedMachine(plan, script.data, run=run)
+    answers = _Answers(Outcomes(plan, script.outcomes, evaluate), script)
+    at = round(script.at.timestamp() * 1000)
+    try:
+        done = drive(machine, answers, at=at, order=script.order, cancel_after=script.cancel_after)
+    except AnabranchError as error:
+        if machine.entered:
+            raise
+        return Played(machine, (), error, frozenset())  # the input was refused: nothing has started
+    return _played(machine, done, answers)
+
+
+def _played(machine: ObservedMachine, done: DryRun, answers: _Answers) -> Played:
+    return Played(machine, done.steps, None, frozenset(answers.used))
+
+
+class _Answers:
+    """What a script answers to a machine's work."""
+
+    def __init__(self, outcomes: Outcomes, script: Script) -> None:
+        self._outcomes = outcomes
+        self._script = script
+        self.used: set[str] = set()
+
+    def __call__(self, work: Work) -> Answer:
+        if isinstance(work, AskConflict):
+            return self._settle(work)
+        address = work.address
+        self.used |= {address, static(address)}
+        given = self._script.outcomes.keys() & {address, static(address)}
+        if not given and not self._script.assume and _needs_outcome(work):
+            node = work.planned.node.type if isinstance(work, RunNode) else "approval"
+            raise InputError(
+                f"a {node!r} node ran, and the test gives no outcome for it",
+                place=f"node {address!r}",
+                suggestion=f"write `{static(address)}: {{set: {{…}}}}` under `outcomes`, or `assume: true` in the file",
+            )
+        return self._outcomes(work)
+
+    def _settle(self, work: AskConflict) -> Answer:
+        chosen = self._script.choose.get(work.address, self._script.choose.get(static(work.address), {}))
+        if chosen == TIMEOUT:
+            text = f"nobody answered node {work.address!r} in time"
+            return Failed(Failure("timeout", "NO_ANSWER", text, work.address), work.timeout or 0.0)
+        assert not isinstance(chosen, str)  # noqa: S101 - the model allows no other text
+        return Chosen({each.path: self._choice(work, each, chosen) for each in work.conflicts})
+
+    def _choice(self, work: AskConflict, conflict: Conflict, chosen: Mapping[str, Json]) -> Json | Missing:
+        path = format_path(conflict.path)
+        values = {each.by: each.value for each in conflict.candidates}
+        if path not in chosen:
+            if self._script.assume:
+                return conflict.candidates[-1].value
+            raise InputError(
+                f"a conflict at {path!r} waits for somebody, and the test does not say what is chosen",
+                place=f"node {work.address!r}",
+                suggestion=f"write `choose: {{{work.address}: {{{path}: …}}}}` with {', '.join(values)} or a value",
+            )
+        wish = chosen[path]
+        if isinstance(wish, str) and wish in values:
+            return values[wish]
+        if wish == {"remove": True}:
+            return MISSING
+        return wish["value"] if isinstance(wish, dict) and wish.keys() == {"value"} else wish
+
+
+def _needs_outcome(work: Work) -> bool:
+    if isinstance(work, RunNode):
+        return not work.undo and not isinstance(work.planned.node, RuleNode)
+    return not isinstance(work, StartTimer)
+
+
+def _undoes(work: Work) -> bool:
+    return isinstance(work, RunNode) and work.undo

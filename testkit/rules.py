@@ -1,0 +1,37 @@
+"""`rule` nodes without a worker: evaluated by the code that a worker runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from anabranch.activities.standard import node_activities
+from anabranch.cli.inputs import settings
+from anabranch.context.changes import ChangeSet
+from anabranch.context.distributed import ContextMetadata, DistributedContext
+from anabranch.transport.node_protocol import NodeTask, RunInfo
+from anabranch.workflows.interpreter.commands import RunNode
+
+
+@contextmanager
+def rule_evaluator() -> Iterator[Callable[[RunNode], ChangeSet]]:
+    """Gives a function from a rule node's command to its change set. It raises AnabranchError."""
+    activities = node_activities(settings())
+    with asyncio.Runner() as runner:
+        yield lambda work: runner.run(activities.execute(_task(work)))
+
+
+def _task(work: RunNode) -> NodeTask:
+    root = work.roots["run"]
+    assert isinstance(root, dict)  # noqa: S101 - the machine's own root
+    run = RunInfo(**root)  # type: ignore[arg-type]
+    metadata = ContextMetadata(created_at=0, updated_at=0, version=work.line.version)
+    return NodeTask(
+        address=work.address,
+        node=work.planned.wire,
+        context=DistributedContext(run.session_id, data=work.line.data, metadata=metadata),
+        run=run,
+        key=work.key,
+        roots={name: value for name, value in work.roots.items() if name != "run"},
+    )

@@ -1,0 +1,1 @@
+"""The graph interpreter, sans I/O: it imports no Temporal."""

@@ -1,0 +1,139 @@
+"""What crosses between the machine and whoever drives it: commands out, results and failures in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from anabranch.context.merge.lineage import Line
+from anabranch.context.merge.union import Conflict
+from anabranch.context.values import Json
+from anabranch.errors import Unavailable
+from anabranch.graph.plan import PlanNode
+
+Outcome: TypeAlias = Literal["failure", "timeout", "cancelled"]
+
+NOT_STARTED = "NOT_STARTED"
+"""The code of what was cancelled before it started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a node did not succeed.
+
+    `failure` is definite (it did nothing); after `timeout` and `cancelled` the outcome is unknown, unless the node was
+    cancelled before it started.
+    """
+
+    outcome: Outcome
+    code: str
+    message: str
+    node: str = ""
+    details: tuple[Json, ...] = ()
+    happened: bool = False
+    """It failed, and yet did something that is not undone: so an activity or a child workflow tells."""
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the node may have had its effect.
+
+        A service that stopped answering may have done its work, and so may what only a later attempt found impossible.
+        """
+        return (
+            self.happened
+            or self.code == Unavailable.code
+            or self._attempt > 1
+            or (self.outcome != "failure" and self.code != NOT_STARTED)
+        )
+
+    @property
+    def _attempt(self) -> int:
+        found = self.details[0].get("attempt") if self.details and isinstance(self.details[0], dict) else None
+        return found if isinstance(found, int) else 1
+
+    def root(self) -> dict[str, Json]:
+        """The value of the root `error` in expressions."""
+        return {"node": self.node, "type": self.code, "message": self.message, "outcome": self.outcome}
+
+
+@dataclass(frozen=True, slots=True)
+class RunNode:
+    """Run a leaf node's activity on the context of `line`. `undo` marks a compensation, `key` its effect."""
+
+    address: str
+    planned: PlanNode
+    line: Line
+    roots: Mapping[str, Json]
+    key: str
+    undo: bool = False
+    deadline: float | None = None
+    """For a compensation: seconds left of the saga's deadline. Past it (0) there is one attempt and no retry."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Wait for `seconds`."""
+
+    address: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AskPerson:
+    """Wait for the answer of a person (update `complete_task`), at most `timeout` seconds."""
+
+    address: str
+    prompt: str
+    schema: Mapping[str, Json] | None
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AskConflict:
+    """Wait until every conflict at a join is settled (update `resolve_conflict`), at most `timeout` seconds."""
+
+    address: str
+    conflicts: tuple[Conflict, ...]
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartChild:
+    """Run a graph as a child workflow on `data`."""
+
+    address: str
+    planned: PlanNode
+    graph: str
+    data: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelWork:
+    """Cancel what runs at `address`; its outcome still arrives as an event."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The run is over. `failure` is None when it completed."""
+
+    line: Line
+    failure: Failure | None = None
+    compensated: tuple[str, ...] = ()
+    not_compensated: tuple[str, ...] = ()
+    reasons: Mapping[str, Failure] = field(default_factory=dict)
+    """Why, for each of `not_compensated`."""
+    effects_left: bool = False
+    """Whether a node without a compensation did something, or a pivot has succeeded."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody cancelled the run; a node that was cancelled is a failure like others."""
+        return self.failure is not None and self.failure.outcome == "cancelled" and self.failure.node == ""
+
+
+Work: TypeAlias = RunNode | StartTimer | AskPerson | AskConflict | StartChild
+"""What is answered: by a result, a choice or a failure."""
+Command: TypeAlias = Work | CancelWork | Finish

@@ -1,0 +1,67 @@
+"""What a run may be started with, and what its context must look like at every write (`context.schema`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from anabranch.context.values import Json
+from anabranch.context.wire import measure
+from anabranch.errors import InputMissing, SchemaViolation
+from anabranch.graph.plan import Plan
+
+
+def check_input(plan: Plan, data: Mapping[str, Json]) -> None:
+    """Refuse an input without the keys that the graph reads and never writes; all missing ones are named.
+
+    Raises WireFormatError for what is no JSON data, InputMissing, SchemaViolation.
+    """
+    measure(dict(data))
+    missing = sorted(plan.inputs - data.keys())
+    if missing:
+        raise InputMissing(
+            f"the input of graph {plan.graph.name!r} lacks {', '.join(map(repr, missing))}",
+            suggestion="give these keys in the input; `anabranch validate` lists a graph's inputs",
+        )
+    check_schema(plan, data, "input")
+
+
+def check_schema(plan: Plan, data: Mapping[str, Json], by: str) -> None:
+    """Refuse a context that its graph's schema does not allow. Raises SchemaViolation, naming path and writer."""
+    schema = plan.graph.context.schema_
+    if schema is None:
+        return
+    check_value_against(schema, data, what="the context", by=by)
+
+
+def check_value_against(schema: Mapping[str, Any], value: Any, *, what: str, by: str) -> None:
+    """Refuse a value that a JSON Schema does not allow. Raises SchemaViolation."""
+    error = next(iter(_validator(_Key(schema)).iter_errors(value)), None)
+    if error is not None:
+        path = error.json_path.removeprefix("$").lstrip(".") or what
+        raise SchemaViolation(
+            f"{path}: {error.message[:300]}",
+            place=f"node {by!r}" if by != "input" else "input",
+            suggestion=f"{what} must fit the schema that the graph declares",
+        )
+
+
+class _Key:
+    """Identity of a schema object, for the cache of validators."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self.schema = schema
+
+    def __hash__(self) -> int:
+        return id(self.schema)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and other.schema is self.schema
+
+
+@lru_cache(maxsize=256)
+def _validator(key: _Key) -> Draft202012Validator:
+    return Draft202012Validator(key.schema)

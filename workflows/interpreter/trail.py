@@ -1,0 +1,114 @@
+"""The audit trail of a run: one `Version` for everything that changed the context, with its parents and conflicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from anabranch.context.changes import ChangeSet
+from anabranch.context.merge.lineage import Line
+from anabranch.context.merge.union import Conflict
+from anabranch.context.values import Json, Missing, Path, format_path
+
+Kind = Literal["input", "node", "merge", "external", "compensation", "rollback"]
+MAX_ENTRIES = 1000
+"""Older entries leave the workflow's memory; they stay in the workflow's history."""
+MAX_CONFLICTS = 200
+"""Settled conflicts that the result tells, the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of the context. `number` counts all versions of the run, `version` those on its line of descent."""
+
+    number: int
+    version: int
+    kind: Kind
+    by: str
+    at: int
+    parents: tuple[int, ...]
+    changes: ChangeSet
+    conflicts: tuple[Conflict, ...] = ()
+
+    def head(self) -> dict[str, Json]:
+        """For people: what it is, without its changes. Times are Unix milliseconds."""
+        return {
+            "number": self.number,
+            "version": self.version,
+            "kind": self.kind,
+            "by": self.by,
+            "at": self.at,
+            "parents": list(self.parents),
+        }
+
+
+def describe_conflict(conflict: Conflict, *, values: bool = True) -> dict[str, Json]:
+    """A conflict for people: where, what was there before, who wrote what, how it was settled."""
+    candidates: list[Json] = [
+        {"by": each.by, "version": each.version, "at": each.at, **(_value("value", each.value) if values else {})}
+        for each in conflict.candidates
+    ]
+    described: dict[str, Json] = {
+        "path": format_path(conflict.path),
+        "strategy": str(conflict.policy),
+        "candidates": candidates,
+        "settled": conflict.settled,
+    }
+    if not values:
+        return {**described, "values_left_out": True}
+    described |= _value("base", conflict.base)
+    if conflict.settled:
+        described |= _value("choice", conflict.value)
+    return described
+
+
+class Trail:
+    """Versions in the order of recording, the newest `MAX_ENTRIES` of them."""
+
+    def __init__(self) -> None:
+        self.versions: list[Version] = []
+        self.count = 0
+        self.settled: list[Conflict] = []
+        """Conflicts that merges had to settle, the newest `MAX_CONFLICTS` of them."""
+
+    def record(
+        self,
+        kind: Kind,
+        line: Line,
+        changes: ChangeSet,
+        *,
+        by: str,
+        at: int,
+        parents: Iterable[int],
+        conflicts: tuple[Conflict, ...] = (),
+    ) -> int:
+        """Append a version; returns its number, counted from 1."""
+        self.count += 1
+        entry = Version(self.count, line.version, kind, by, at, tuple(parents), changes, conflicts)
+        self.versions.append(entry)
+        if len(self.versions) > MAX_ENTRIES:
+            del self.versions[0]
+        self.settled = [*self.settled, *conflicts][-MAX_CONFLICTS:] if conflicts else self.settled
+        return self.count
+
+    def conflicts(self) -> list[Conflict]:
+        """The conflicts that merges had to settle."""
+        return self.settled
+
+
+def merge_changes(conflicts: Iterable[Conflict], *, base_version: int, by: str, at: int) -> ChangeSet:
+    """What a merge chose, as a change set."""
+    chosen: dict[Path, Json] = {}
+    removed: list[Path] = []
+    for conflict in conflicts:
+        value = conflict.value
+        if isinstance(value, Missing):
+            removed.append(conflict.path)
+        else:
+            chosen[conflict.path] = value
+    return ChangeSet(base_version=base_version, set=chosen, removed=tuple(removed), by=by, at=at)
+
+
+def _value(name: str, value: Json | Missing) -> dict[str, Json]:
+    return {} if isinstance(value, Missing) else {name: value}

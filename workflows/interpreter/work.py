@@ -1,0 +1,61 @@
+"""What a leaf node asks of the world: an activity, a timer, a person, a child workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from anabranch.context.merge.lineage import Line
+from anabranch.context.values import Json
+from anabranch.errors import EvaluationError
+from anabranch.graph.expressions.templates import compile_template
+from anabranch.graph.model import MAX_SECONDS, ApprovalNode, GraphNode, WaitNode, parse_duration
+from anabranch.graph.plan import PlanNode
+from anabranch.workflows.interpreter.bodies import graph_input
+from anabranch.workflows.interpreter.commands import AskPerson, Command, RunNode, StartChild, StartTimer
+from anabranch.workflows.interpreter.scope import Status
+
+
+def command_of(
+    address: str, planned: PlanNode, line: Line, roots: Mapping[str, Json], *, key: str, at: int
+) -> tuple[Command, Status]:
+    """The command that starts a node, and the state that it is in then. Raises EvaluationError."""
+    node = planned.node
+    if isinstance(node, WaitNode):
+        return StartTimer(address, _seconds(node, planned, line, roots, at)), Status.WAITING
+    if isinstance(node, ApprovalNode):
+        prompt = compile_template(node.prompt, planned.roots).render(line.data, roots)
+        timeout = None if node.timeout is None else node.timeout.total_seconds()
+        return AskPerson(address, str(prompt), node.schema_, timeout), Status.WAITING
+    if isinstance(node, GraphNode):
+        data = line.data if node.input is None else graph_input(node, planned, line, roots)
+        return StartChild(address, planned, node.graph, data), Status.RUNNING
+    return RunNode(address, planned, line, roots, key), Status.RUNNING
+
+
+def _seconds(node: WaitNode, planned: PlanNode, line: Line, roots: Mapping[str, Json], at: int) -> float:
+    if isinstance(node.for_, timedelta):
+        return node.for_.total_seconds()
+    try:
+        if node.for_ is not None:
+            value = compile_template(node.for_, planned.roots).render(line.data, roots)
+            return parse_duration(value).total_seconds()
+        until = planned.expression(node.until or "").evaluate(line.data, roots)
+        return min(MAX_SECONDS, max(0.0, _unix_seconds(until) - at / 1000))
+    except ValueError as error:
+        raise EvaluationError(
+            str(error),
+            place=f"node {planned.id!r}",
+            suggestion="`for` takes a duration such as 30s; `until` yields an ISO 8601 time or Unix milliseconds",
+        ) from None
+
+
+def _unix_seconds(value: Json) -> float:
+    if isinstance(value, str):
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone")
+        return moment.timestamp()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value / 1000
+    raise ValueError(f"{value!r} is not a time")

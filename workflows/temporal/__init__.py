@@ -1,0 +1,1 @@
+"""The Temporal driver around the interpreter."""

@@ -1,0 +1,85 @@
+"""What Temporal's exceptions say of a node's outcome, and what a failed run says to Temporal."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import workflow
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    ChildWorkflowError,
+    TerminatedError,
+    TimeoutError,  # noqa: A004 - Temporal's own name
+    is_cancelled_exception,
+)
+
+from anabranch.context.values import Json
+from anabranch.errors import AnabranchError
+from anabranch.workflows.interpreter.commands import NOT_STARTED, Failure, Finish, Outcome
+from anabranch.workflows.temporal.patches import JUDGES_BY_EFFECTS
+
+_ACTIVITY_TELLS = ("happened",)
+_CHILD_TELLS = ("not_compensated", "effects_left")
+
+
+class NeverScheduled(Exception):
+    """An activity was cancelled by the very workflow task that was to schedule it: the server never heard of it."""
+
+
+def failure_of(error: BaseException, address: str) -> Failure:
+    """The outcome that an exception of an activity, child workflow or timer stands for."""
+    if isinstance(error, NeverScheduled):
+        return Failure("cancelled", NOT_STARTED, f"node {address!r} was cancelled before it started", address)
+    cause = error.cause if isinstance(error, ActivityError | ChildWorkflowError) else error
+    if is_cancelled_exception(error) or isinstance(cause, CancelledError):
+        return Failure("cancelled", "CANCELLED", f"node {address!r} was cancelled", address)
+    if isinstance(cause, ApplicationError):
+        told, code = tuple(cause.details), cause.type or "NODE_FAILED"
+        child = isinstance(error, ChildWorkflowError)
+        outcome: Outcome = "cancelled" if child and _cancelled(cause) else "failure"
+        happened = _left_effects(cause, child=child) and workflow.patched(JUDGES_BY_EFFECTS)
+        return Failure(outcome, code, cause.message, address, told, happened)
+    if isinstance(error, asyncio.TimeoutError):
+        return Failure("timeout", "NO_ANSWER", f"nobody answered node {address!r} in time", address)
+    if isinstance(cause, TimeoutError):
+        kind = cause.type.name.lower().replace("_", " ") if cause.type is not None else ""
+        return Failure("timeout", "TIMEOUT", f"node {address!r} timed out ({kind})", address)
+    if isinstance(cause, TerminatedError):
+        return Failure("timeout", "TERMINATED", f"node {address!r} was terminated", address)
+    if isinstance(cause, AnabranchError):
+        return Failure("failure", cause.code, str(cause), address)
+    return Failure("failure", "NODE_FAILED", str(cause), address)
+
+
+def run_error(finish: Finish, failure: Failure) -> ApplicationError:
+    """The error that ends a failed run: its type is the error's code, its details name node, cause and saga."""
+    details: dict[str, Json] = {
+        "node": failure.node,
+        "outcome": failure.outcome,
+        "code": failure.code,
+        "message": failure.message,
+        "cause": list(failure.details),
+        "compensated": list(finish.compensated),
+        "not_compensated": [*finish.not_compensated],
+    }
+    if finish.effects_left:
+        details["effects_left"] = True
+    if finish.reasons:
+        details["reasons"] = {address: reason.root() for address, reason in finish.reasons.items()}
+    where = f"node {failure.node!r}: " if failure.node and repr(failure.node) not in failure.message else ""
+    left = f"; not compensated: {', '.join(map(repr, finish.not_compensated))}" if finish.not_compensated else ""
+    return ApplicationError(f"{where}{failure.message}{left}", details, type=failure.code, non_retryable=True)
+
+
+def _left_effects(cause: ApplicationError, *, child: bool) -> bool:
+    """Whether an activity tells that it failed after its effect, or a child that not all of its own is undone."""
+    told = cause.details[0] if cause.details else None
+    return isinstance(told, dict) and any(told.get(key) for key in (_CHILD_TELLS if child else _ACTIVITY_TELLS))
+
+
+def _cancelled(cause: ApplicationError) -> bool:
+    """Whether a child failed because it was cancelled and not all of it could be undone."""
+    told = cause.details[0] if cause.details else None
+    return cause.type == "CANCELLED" and isinstance(told, dict) and told.get("node") == ""

@@ -1,0 +1,68 @@
+"""How a node's activity is scheduled: timeouts, retry policy, task queue and priority, from the YAML."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import Priority, RetryPolicy
+
+from anabranch.graph.model import Defaults, Node, Retry
+from anabranch.graph.model import Priority as NodePriority
+
+_UNLIMITED = Retry(max_attempts=0)
+"""A compensation is tried until the saga's deadline."""
+
+
+def retry_policy(retry: Retry) -> RetryPolicy:
+    """The policy that Temporal follows."""
+    return RetryPolicy(
+        initial_interval=retry.initial_interval,
+        backoff_coefficient=retry.backoff,
+        maximum_interval=retry.max_interval,
+        maximum_attempts=retry.max_attempts,
+        non_retryable_error_types=list(retry.non_retryable) or None,
+    )
+
+
+def runs_locally(node: Node, defaults: Defaults) -> bool:
+    """Whether the node runs as a local activity, inside the workflow's task."""
+    if node.local is not None:
+        return node.local
+    return defaults.local and node.type == "rule"
+
+
+def local_options(node: Node, defaults: Defaults, *, undo: bool, deadline: float | None) -> dict[str, Any]:
+    """Keyword arguments of `workflow.start_local_activity`. Past the saga's deadline there is one attempt."""
+    own = node.retry or (_UNLIMITED if undo else defaults.retry)
+    if deadline == 0:
+        own = own.model_copy(update={"max_attempts": 1})
+    options: dict[str, Any] = {
+        "start_to_close_timeout": node.timeout or defaults.timeout,
+        "retry_policy": retry_policy(own),
+    }
+    if deadline:
+        options["schedule_to_close_timeout"] = timedelta(seconds=deadline)
+    return options
+
+
+def remote_options(node: Node, defaults: Defaults, *, undo: bool, deadline: float | None) -> dict[str, Any]:
+    """Keyword arguments of `workflow.start_activity`."""
+    options = local_options(node, defaults, undo=undo, deadline=deadline)
+    options["heartbeat_timeout"] = node.heartbeat
+    options["task_queue"] = node.task_queue or defaults.task_queue
+    options["cancellation_type"] = workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
+    if node.priority is not None:
+        options["priority"] = _priority(node.priority)
+    return options
+
+
+def _priority(priority: NodePriority | int) -> Priority:
+    if isinstance(priority, int):
+        return Priority(priority_key=priority)
+    return Priority(
+        priority_key=priority.key,
+        fairness_key=priority.fairness_key,
+        fairness_weight=priority.fairness_weight,
+    )

@@ -1,0 +1,79 @@
+"""What the updates and signals do to a run, once they are accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from temporalio import workflow
+
+from anabranch.context.changes import ChangeSet
+from anabranch.context.values import Json, format_path
+from anabranch.workflows.temporal import updates
+from anabranch.workflows.temporal.patches import KEEPS_WHAT_PEOPLE_SAY, SKIPS_AS_SUCCEEDED
+
+if TYPE_CHECKING:
+    from anabranch.workflows.interpreter.machine import Machine
+    from anabranch.workflows.temporal.driver import GraphRun
+
+Request = Mapping[str, Json]
+
+
+async def resolve_conflict(run: GraphRun, request: Request) -> dict[str, Json]:
+    """Settle one path; the join goes on when all of its paths are settled. Returns what is still open there."""
+    machine = await _machine(run)
+    node, path, value = updates.checked(lambda: updates.conflict_choice(run, machine, request))
+    chosen = run.choices.setdefault(node, {})
+    chosen[path] = value
+    if "value" in request and workflow.patched(KEEPS_WHAT_PEOPLE_SAY):
+        machine.size.add(ChangeSet(0, {path: request["value"]}))
+    still_open: list[Json] = [format_path(each.path) for each in machine.branches.open[node] if each.path not in chosen]
+    if not still_open:
+        run.answers[node].set_result(run.choices.pop(node))
+    return {"node": node, "path": format_path(path), "open": still_open}
+
+
+async def complete_task(run: GraphRun, request: Request) -> dict[str, Json]:
+    """Give the answer that an `approval` waits for."""
+    await _machine(run)
+    node, answer = updates.checked(lambda: updates.task_answer(run, request))
+    run.answers[node].set_result(answer)
+    return {"node": node}
+
+
+async def write_context(run: GraphRun, request: Request) -> dict[str, Json]:
+    """Write from outside; returns the `number` of the version that it made."""
+    machine = await _machine(run)
+    checks = updates.outside_write
+    if weighs := workflow.patched(KEEPS_WHAT_PEOPLE_SAY):
+        checks = updates.outside_write_that_fits
+    changes = updates.checked(lambda: checks(machine, request))
+    number = updates.checked(lambda: machine.write(changes, run.now()))
+    if weighs:
+        machine.size.add(changes)
+    run.obey(machine.resume(run.now()))
+    return {"number": number}
+
+
+async def operate(run: GraphRun, what: Literal["retry", "skip", "fail"], request: Request) -> dict[str, Json]:
+    """Act on a paused node."""
+    machine = await _machine(run)
+    node, edits = updates.checked(lambda: updates.paused_node(machine, request))
+    if what == "retry":
+        apart = edits is not None and workflow.patched(KEEPS_WHAT_PEOPLE_SAY)
+        run.obey(machine.operator.retry(node, edits, run.now(), apart=apart))
+    elif what == "skip":
+        forgets = workflow.patched(SKIPS_AS_SUCCEEDED)
+        run.obey(machine.operator.skip(node, edits, run.now(), forgets=forgets))
+    else:
+        run.obey(machine.operator.give_up(node, run.now()))
+    return {"node": node}
+
+
+async def _machine(run: GraphRun) -> Machine:
+    """The machine, once the graph is loaded: an update may arrive together with the start."""
+    await workflow.wait_condition(lambda: run.machine is not None)
+    if run.machine is None:
+        raise AssertionError("the condition says that it is there")
+    run.heard = run.info.get_current_history_length()
+    return run.machine
