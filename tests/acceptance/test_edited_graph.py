@@ -61,7 +61,7 @@ def start(client: Client, task_queue: str) -> Start:
 
 async def test_a_run_in_flight_finishes_on_its_own_edition_while_new_runs_use_the_new_one(
     environment: dict[str, str], start: Start, tmp_path: Path
-):
+) -> None:
     async with service() as asked:
         (tmp_path / "order.yaml").write_text(FIRST.format(port=asked.port))
         with worker_process(environment):
@@ -77,7 +77,7 @@ async def test_a_run_in_flight_finishes_on_its_own_edition_while_new_runs_use_th
 
 async def test_a_new_worker_finishes_an_old_run_from_its_history_though_the_file_is_broken(
     environment: dict[str, str], start: Start, tmp_path: Path
-):
+) -> None:
     file = tmp_path / "order.yaml"
     async with service() as asked:
         file.write_text(FIRST.format(port=asked.port))

@@ -22,7 +22,7 @@ def site(client: Client, dev_server: DevServer, postgres_url: str, task_queue: s
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-async def test_every_order_from_nats_is_processed_once_and_published_once(site: Site, nats_url: str):
+async def test_every_order_from_nats_is_processed_once_and_published_once(site: Site, nats_url: str) -> None:
     async with nats_broker(nats_url, "storm") as broker:
         found = await storm(site, broker, ORDERS, seconds=200)
     assert findings(site, found, ORDERS, repeats=0) == []
@@ -30,7 +30,7 @@ async def test_every_order_from_nats_is_processed_once_and_published_once(site: 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-async def test_every_order_from_kafka_is_processed_once_and_published(site: Site, kafka_url: str):
+async def test_every_order_from_kafka_is_processed_once_and_published(site: Site, kafka_url: str) -> None:
     """The broker is librdkafka's mock. A kill between its answer and Temporal's record of it publishes again."""
     async with kafka_broker(kafka_url, "storm") as broker:
         found = await storm(site, broker, ORDERS, seconds=200)

@@ -17,7 +17,7 @@ SHARE = 20
 @pytest.mark.timeout(600)
 async def test_each_effect_is_made_once_and_undone_once_in_reverse_whatever_is_killed_lost_or_cancelled(
     dev_server: DevServer, postgres_url: str, tmp_path: Path
-):
+) -> None:
     scenarios = [*spread(sagas(), SHARE), *spread(kills(), SHARE)]
     report = await prove(dev_server.address, postgres_url, tmp_path, scenarios)
     assert report.wrong == []
@@ -26,7 +26,7 @@ async def test_each_effect_is_made_once_and_undone_once_in_reverse_whatever_is_k
     assert sum(row["runs"] for row in report.counts.values()) >= len(scenarios)
 
 
-def test_at_full_size_every_fault_strikes_every_step_of_both_graphs():
+def test_at_full_size_every_fault_strikes_every_step_of_both_graphs() -> None:
     struck = {
         (scenario.name, scenario.shape.definition["name"], step.removeprefix("undo "))
         for scenario in sagas()

@@ -67,7 +67,7 @@ async def histories(client: Client, handle: Handle) -> list[int]:
     return lengths
 
 
-async def test_a_foreach_over_a_thousand_items_has_bounded_histories(served: Served):
+async def test_a_foreach_over_a_thousand_items_has_bounded_histories(served: Served) -> None:
     each = {
         "type": "foreach",
         "items": "xs",
@@ -100,7 +100,7 @@ def fans(count: int) -> dict[str, Any]:
     }
 
 
-async def test_a_graph_of_two_thousand_nodes_completes(client: Client, task_queue: str, tmp_path: Path):
+async def test_a_graph_of_two_thousand_nodes_completes(client: Client, task_queue: str, tmp_path: Path) -> None:
     text = "\n".join(f"{key}: {json.dumps(value)}" for key, value in fans(2_000).items())
     async with worker_for(client, task_queue, tmp_path) as served:
         served.write("fans", text)
@@ -140,11 +140,11 @@ def calls_per_node(count: int) -> float:
     return calls / count
 
 
-def test_a_node_of_two_thousand_takes_no_more_calls_than_one_of_twenty():
+def test_a_node_of_two_thousand_takes_no_more_calls_than_one_of_twenty() -> None:
     assert calls_per_node(2_000) <= 1.5 * calls_per_node(20)
 
 
-def test_what_can_be_undone_takes_no_more_calls_per_node_in_a_large_graph():
+def test_what_can_be_undone_takes_no_more_calls_per_node_in_a_large_graph() -> None:
     def undone(count: int) -> float:
         names = [f"n{index}" for index in range(count)]
         node = {"type": "python", "handler": "h", "reads": []}
@@ -177,7 +177,7 @@ def test_what_can_be_undone_takes_no_more_calls_per_node_in_a_large_graph():
     assert undone(1_000) <= 1.5 * undone(50)
 
 
-def test_memory_grows_by_what_the_nodes_write_and_not_by_the_square_of_their_number():
+def test_memory_grows_by_what_the_nodes_write_and_not_by_the_square_of_their_number() -> None:
     def bytes_per_node(count: int) -> float:
         graph = fans(count)
         tracemalloc.start()

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_three_services_share_a_context_and_settle_their_conflicts():
+def test_three_services_share_a_context_and_settle_their_conflicts() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "examples.services"], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
     )

@@ -91,14 +91,14 @@ async def result(handle: Handle) -> dict[str, Any]:
     return data
 
 
-async def test_an_undisturbed_run(site: Site, reserve: Service):
+async def test_an_undisturbed_run(site: Site, reserve: Service) -> None:
     reserve.opened.set()
     with worker_process(site.environment):
         assert await result(await site.start("order", {"n": 3})) == OUTCOME
     assert (site.steps(), len(reserve.keys)) == (["/reserve"], 1)
 
 
-async def test_a_worker_killed_while_an_activity_runs(site: Site, reserve: Service):
+async def test_a_worker_killed_while_an_activity_runs(site: Site, reserve: Service) -> None:
     """The request is sent again, under the same idempotency key."""
     handle = await site.start("order", {"n": 3})
     with worker_process(site.environment) as first:
@@ -112,7 +112,7 @@ async def test_a_worker_killed_while_an_activity_runs(site: Site, reserve: Servi
     assert len(set(reserve.keys)) == 1
 
 
-async def test_a_worker_killed_between_nodes(site: Site, reserve: Service):
+async def test_a_worker_killed_between_nodes(site: Site, reserve: Service) -> None:
     """Nothing runs but a timer of the server's."""
     reserve.opened.set()
     handle = await site.start("order", {"n": 3})
@@ -124,7 +124,7 @@ async def test_a_worker_killed_between_nodes(site: Site, reserve: Service):
     assert (site.steps(), len(reserve.keys)) == (["/reserve"], 1)
 
 
-async def test_a_worker_killed_in_a_database_transaction(site: Site, reserve: Service):
+async def test_a_worker_killed_in_a_database_transaction(site: Site, reserve: Service) -> None:
     """The statement waits for a lock when its process dies; it happens once all the same."""
     reserve.opened.set()
     handle = await site.start("order", {"n": 3})
@@ -149,7 +149,7 @@ async def until_running(handle: Handle, activity_id: str) -> None:
     raise AssertionError(f"activity {activity_id!r} did not start in time")
 
 
-async def test_a_worker_killed_again_and_again_writes_every_row_once(site: Site):
+async def test_a_worker_killed_again_and_again_writes_every_row_once(site: Site) -> None:
     names = [f"step{index:02}" for index in range(20)]
     statement = "insert into steps (name) values (:name) returning name as last"
     nodes = "\n".join(
@@ -180,7 +180,7 @@ async def until_steps(site: Site, count: int) -> None:
     raise AssertionError(f"{site.steps()} came")
 
 
-async def test_a_worker_that_is_asked_to_stop_finishes_what_it_runs(site: Site, reserve: Service):
+async def test_a_worker_that_is_asked_to_stop_finishes_what_it_runs(site: Site, reserve: Service) -> None:
     handle = await site.start("order", {"n": 3})
     with worker_process(site.environment) as first:
         await reserve.requests(1)

@@ -16,6 +16,7 @@ from temporalio.testing import ActivityEnvironment
 from anabranch.activities.guards.breaker import Breakers, BreakerState, InMemoryBreakers, RedisBreakers
 from anabranch.errors import NodeError, Unavailable
 from anabranch.graph.model import CircuitBreaker
+from typing import Never
 
 POLICY = CircuitBreaker(failures=3, window=timedelta(seconds=5), reset=timedelta(milliseconds=200), probes=1)
 
@@ -47,7 +48,7 @@ async def fail(breakers: Breakers, name: str, times: int) -> None:
             await call(breakers, name, Unavailable("down"))
 
 
-async def test_it_opens_after_the_declared_failures_and_says_when_to_come_back(state: BreakerState, name: str):
+async def test_it_opens_after_the_declared_failures_and_says_when_to_come_back(state: BreakerState, name: str) -> None:
     breakers = Breakers(state)
     await fail(breakers, name, 3)
     with pytest.raises(Unavailable, match="is open") as caught:
@@ -56,7 +57,7 @@ async def test_it_opens_after_the_declared_failures_and_says_when_to_come_back(s
     assert timedelta(0) < caught.value.retry_after <= POLICY.reset
 
 
-async def test_a_refusal_of_our_input_is_no_failure_of_the_service(state: BreakerState, name: str):
+async def test_a_refusal_of_our_input_is_no_failure_of_the_service(state: BreakerState, name: str) -> None:
     breakers = Breakers(state)
     for _ in range(5):
         with pytest.raises(NodeError):
@@ -64,7 +65,7 @@ async def test_a_refusal_of_our_input_is_no_failure_of_the_service(state: Breake
     await call(breakers, name)
 
 
-async def test_a_success_of_the_probe_closes_it(state: BreakerState, name: str):
+async def test_a_success_of_the_probe_closes_it(state: BreakerState, name: str) -> None:
     breakers = Breakers(state)
     await fail(breakers, name, 3)
     await asyncio.sleep(0.25)
@@ -73,7 +74,7 @@ async def test_a_success_of_the_probe_closes_it(state: BreakerState, name: str):
     await call(breakers, name)
 
 
-async def test_a_failure_of_the_probe_opens_it_again(state: BreakerState, name: str):
+async def test_a_failure_of_the_probe_opens_it_again(state: BreakerState, name: str) -> None:
     breakers = Breakers(state)
     await fail(breakers, name, 3)
     await asyncio.sleep(0.25)
@@ -82,7 +83,7 @@ async def test_a_failure_of_the_probe_opens_it_again(state: BreakerState, name: 
         await call(breakers, name)
 
 
-async def test_half_open_lets_only_the_bounded_number_of_probes_through(state: BreakerState, name: str):
+async def test_half_open_lets_only_the_bounded_number_of_probes_through(state: BreakerState, name: str) -> None:
     breakers, inside, release = Breakers(state), asyncio.Event(), asyncio.Event()
     await fail(breakers, name, 3)
     await asyncio.sleep(0.25)
@@ -102,7 +103,7 @@ async def test_half_open_lets_only_the_bounded_number_of_probes_through(state: B
     await call(breakers, name)
 
 
-async def test_a_cancelled_probe_gives_its_place_back(state: BreakerState, name: str):
+async def test_a_cancelled_probe_gives_its_place_back(state: BreakerState, name: str) -> None:
     breakers, inside = Breakers(state), asyncio.Event()
     await fail(breakers, name, 3)
     await asyncio.sleep(0.25)
@@ -120,7 +121,7 @@ async def test_a_cancelled_probe_gives_its_place_back(state: BreakerState, name:
     await call(breakers, name)
 
 
-async def test_a_probe_whose_worker_died_counts_as_long_as_its_attempt_may_take(state: BreakerState, name: str):
+async def test_a_probe_whose_worker_died_counts_as_long_as_its_attempt_may_take(state: BreakerState, name: str) -> None:
     breakers = Breakers(state)
     await fail(breakers, name, 3)
     await asyncio.sleep(0.25)
@@ -133,7 +134,7 @@ async def test_a_probe_whose_worker_died_counts_as_long_as_its_attempt_may_take(
     await call(breakers, name)
 
 
-async def test_failures_outside_of_the_window_are_forgotten(state: BreakerState, name: str):
+async def test_failures_outside_of_the_window_are_forgotten(state: BreakerState, name: str) -> Never:
     breakers = Breakers(state)
     short = POLICY.model_copy(update={"window": timedelta(milliseconds=100)})
     for _ in range(4):
@@ -144,7 +145,7 @@ async def test_failures_outside_of_the_window_are_forgotten(state: BreakerState,
     await call(breakers, name)
 
 
-async def test_breakers_of_two_workers_share_their_state(valkey_url: str, name: str):
+async def test_breakers_of_two_workers_share_their_state(valkey_url: str, name: str) -> None:
     one, two = Redis.from_url(valkey_url), Redis.from_url(valkey_url)
     await fail(Breakers(RedisBreakers(one)), name, 3)
     with pytest.raises(Unavailable, match="is open"):
@@ -153,7 +154,7 @@ async def test_breakers_of_two_workers_share_their_state(valkey_url: str, name: 
     await two.aclose()
 
 
-async def test_without_its_redis_a_breaker_still_works_for_its_process(name: str):
+async def test_without_its_redis_a_breaker_still_works_for_its_process(name: str) -> None:
     redis = Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=0.2)
     breakers = Breakers(RedisBreakers(redis))
     begun = time.monotonic()

@@ -45,7 +45,9 @@ def cache_of(strategy: CacheStrategy, held: Held) -> DistributedCache:
 
 
 @pytest.mark.parametrize("strategy", list(CacheStrategy))
-async def test_a_caller_that_looked_before_another_one_s_load_ended_does_not_load_again(strategy: CacheStrategy):
+async def test_a_caller_that_looked_before_another_one_s_load_ended_does_not_load_again(
+    strategy: CacheStrategy,
+) -> None:
     held, loads = Held(), 0
     cache = cache_of(strategy, held)
 
@@ -66,7 +68,7 @@ async def test_a_caller_that_looked_before_another_one_s_load_ended_does_not_loa
 
 
 @pytest.mark.parametrize("strategy", STORED)
-async def test_a_load_does_not_undo_what_was_written_while_it_ran(strategy: CacheStrategy):
+async def test_a_load_does_not_undo_what_was_written_while_it_ran(strategy: CacheStrategy) -> None:
     cache = DistributedCache(InMemoryStore(), InMemoryStore(), strategy=strategy)
     loading, go = asyncio.Event(), asyncio.Event()
 

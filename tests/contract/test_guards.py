@@ -32,7 +32,7 @@ def task_of(node: dict[str, object]) -> tuple[NodeTask, Node]:
     return task, TypeAdapter[Node](Node).validate_python(node)
 
 
-async def test_more_callers_than_connections_compute_a_cached_node_once(guards: Guards):
+async def test_more_callers_than_connections_compute_a_cached_node_once(guards: Guards) -> None:
     task, node = task_of({**BODY, "cache": {"key": uuid.uuid4().hex, "ttl": "5s"}})
     times = 0
 
@@ -47,7 +47,9 @@ async def test_more_callers_than_connections_compute_a_cached_node_once(guards: 
     assert [each.set[("rate",)] for each in answers] == [1] * 40
 
 
-async def test_more_callers_than_connections_open_the_breaker_that_all_workers_see(guards: Guards, valkey_url: str):
+async def test_more_callers_than_connections_open_the_breaker_that_all_workers_see(
+    guards: Guards, valkey_url: str
+) -> None:
     name = uuid.uuid4().hex
     task, node = task_of({**BODY, "circuit_breaker": {"name": name, "failures": 40, "window": "1m", "reset": "1m"}})
 

@@ -42,21 +42,21 @@ class Work:
         return ChangeSet(base_version=1, set={("rate",): self.times}, by="fetch")
 
 
-async def test_the_second_call_gets_the_first_one_s_changes(cache: ResultCache):
+async def test_the_second_call_gets_the_first_one_s_changes(cache: ResultCache) -> None:
     results, work, key = NodeResults(cache), Work(), uuid.uuid4().hex
     assert await results.through(key, TTL, work) == (ChangeSet(1, {("rate",): 1}, (), "fetch"), False)
     assert await results.through(key, TTL, work) == (ChangeSet(1, {("rate",): 1}, (), "fetch"), True)
     assert work.times == 1
 
 
-async def test_another_key_is_another_result(cache: ResultCache):
+async def test_another_key_is_another_result(cache: ResultCache) -> None:
     results, work = NodeResults(cache), Work()
     await results.through(uuid.uuid4().hex, TTL, work)
     await results.through(uuid.uuid4().hex, TTL, work)
     assert work.times == 2
 
 
-async def test_an_expired_result_is_computed_anew(cache: ResultCache):
+async def test_an_expired_result_is_computed_anew(cache: ResultCache) -> None:
     results, work, key = NodeResults(cache), Work(), uuid.uuid4().hex
     await results.through(key, timedelta(milliseconds=50), work)
     await asyncio.sleep(0.1)
@@ -64,14 +64,14 @@ async def test_an_expired_result_is_computed_anew(cache: ResultCache):
     assert work.times == 2
 
 
-async def test_many_callers_at_once_compute_one_result(cache: ResultCache):
+async def test_many_callers_at_once_compute_one_result(cache: ResultCache) -> None:
     work, key = Work(0.1), uuid.uuid4().hex
     answers = await asyncio.gather(*(NodeResults(cache).through(key, TTL, work) for _ in range(20)))
     assert work.times == 1
     assert sorted(reused for _, reused in answers) == [False] + [True] * 19
 
 
-async def test_a_caller_that_looked_too_early_gets_the_result_that_came_before_its_lease():
+async def test_a_caller_that_looked_too_early_gets_the_result_that_came_before_its_lease() -> None:
     """Its look finds nothing; then the first caller keeps its result and lets go; then its lease is granted."""
     work, key = Work(), uuid.uuid4().hex
 
@@ -89,7 +89,7 @@ async def test_a_caller_that_looked_too_early_gets_the_result_that_came_before_i
     assert await late.lease(key, "another"), "nobody holds the lease now"
 
 
-async def test_a_failure_is_not_kept_and_the_next_caller_computes(cache: ResultCache):
+async def test_a_failure_is_not_kept_and_the_next_caller_computes(cache: ResultCache) -> None:
     results, work, key = NodeResults(cache), Work(), uuid.uuid4().hex
 
     async def fails() -> ChangeSet:
@@ -100,14 +100,14 @@ async def test_a_failure_is_not_kept_and_the_next_caller_computes(cache: ResultC
     assert (await results.through(key, TTL, work))[1] is False
 
 
-async def test_garbage_in_the_cache_is_no_answer(cache: ResultCache):
+async def test_garbage_in_the_cache_is_no_answer(cache: ResultCache) -> None:
     results, work, key = NodeResults(cache), Work(), uuid.uuid4().hex
     await cache.put(key, b"\xc1garbage", TTL)
     assert (await results.through(key, TTL, work))[1] is False
     assert (await results.through(key, TTL, work))[1] is True
 
 
-async def test_a_cache_that_is_down_costs_only_the_reuse():
+async def test_a_cache_that_is_down_costs_only_the_reuse() -> None:
     redis = Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=0.2)
     results, work = NodeResults(RedisResults(redis)), Work()
     assert (await results.through("k", TTL, work))[1] is False
@@ -117,7 +117,7 @@ async def test_a_cache_that_is_down_costs_only_the_reuse():
 
 async def test_a_result_that_takes_longer_than_a_lease_is_computed_once(
     cache: ResultCache, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(node_cache, "_LEASE_SECONDS", 0.3)
     work, key = Work(1.0), uuid.uuid4().hex
     answers = await asyncio.gather(*(NodeResults(cache).through(key, TTL, work) for _ in range(10)))
@@ -127,7 +127,7 @@ async def test_a_result_that_takes_longer_than_a_lease_is_computed_once(
 
 async def test_one_of_those_who_wait_takes_over_from_a_worker_that_died(
     cache: ResultCache, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(node_cache, "_LEASE_SECONDS", 0.3)
     work, key = Work(0.5), uuid.uuid4().hex
     assert await cache.lease(key, "a worker that is killed")
@@ -136,7 +136,7 @@ async def test_one_of_those_who_wait_takes_over_from_a_worker_that_died(
     assert sorted(reused for _, reused in answers) == [False] + [True] * 9
 
 
-async def test_results_of_one_process_are_bounded_by_their_size():
+async def test_results_of_one_process_are_bounded_by_their_size() -> None:
     results = InMemoryResults(max_bytes=1000)
     for number in range(20):
         await results.put(f"k{number}", bytes(100), TTL)

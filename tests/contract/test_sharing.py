@@ -56,7 +56,7 @@ class On(ContextSharing):
 
 
 @pytest.mark.parametrize("strategy", ["write_through", "write_behind", "read_through"])
-async def test_an_attempt_that_was_given_up_does_not_replace_a_later_version(strategy: str):
+async def test_an_attempt_that_was_given_up_does_not_replace_a_later_version(strategy: str) -> None:
     """It hangs in the store; its successor and the next version are there before it goes on."""
     store, options = Slow(), {"strategy": strategy}
     sharing = On(store)
@@ -73,7 +73,7 @@ async def test_an_attempt_that_was_given_up_does_not_replace_a_later_version(str
 
 
 @pytest.mark.parametrize("strategy", list(CacheStrategy))
-async def test_each_strategy_keeps_version_after_version_and_a_later_run_replaces_them(strategy: CacheStrategy):
+async def test_each_strategy_keeps_version_after_version_and_a_later_run_replaces_them(strategy: CacheStrategy) -> None:
     store = InMemoryStore()
     sharing = On(store, cache_url="cache")
     for context in (version(1), version(2), version(9), version(9), version(1, started=STARTED + 60_000)):
@@ -84,7 +84,7 @@ async def test_each_strategy_keeps_version_after_version_and_a_later_run_replace
 
 
 @pytest.mark.parametrize("strategy", ["write_through", "write_behind", "read_through"])
-async def test_a_store_that_refuses_is_told(strategy: str, valkey_url: str):
+async def test_a_store_that_refuses_is_told(strategy: str, valkey_url: str) -> None:
     """Whoever has no password: nothing is there on return, so it must not return."""
     sharing = ContextSharing(settings(store_url=valkey_url.replace("redis://", "redis://nobody:secret@")))
     with pytest.raises(ConfigurationError, match="credentials"):
@@ -92,7 +92,7 @@ async def test_a_store_that_refuses_is_told(strategy: str, valkey_url: str):
     await sharing.aclose()
 
 
-async def test_what_is_stored_and_damaged_is_replaced(valkey_url: str):
+async def test_what_is_stored_and_damaged_is_replaced(valkey_url: str) -> None:
     redis, store = Redis.from_url(valkey_url), RedisStore.from_url(valkey_url)
     await redis.set("anabranch:context:{run}", b"\x00" * 40)
     sharing = ContextSharing(settings(store_url=valkey_url))

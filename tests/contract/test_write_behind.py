@@ -26,7 +26,7 @@ def records(name: str) -> dict[str, Record]:
     return {name: Record.of(DistributedContext(name))}
 
 
-async def test_a_put_that_waits_for_room_is_told_that_the_cache_was_closed():
+async def test_a_put_that_waits_for_room_is_told_that_the_cache_was_closed() -> None:
     given_up: list[str] = []
     behind = WriteBehind(Down(), max_pending=1, report=lambda context, _: given_up.append(context.session_id))
     await behind.put(records("first"), None)
@@ -41,7 +41,7 @@ async def test_a_put_that_waits_for_room_is_told_that_the_cache_was_closed():
     assert (given_up, behind.pending) == (["first"], ())
 
 
-async def test_a_put_after_the_end_starts_no_writer():
+async def test_a_put_after_the_end_starts_no_writer() -> None:
     behind = WriteBehind(InMemoryStore())
     await behind.aclose(1)
     running = asyncio.all_tasks()

@@ -119,7 +119,7 @@ def everything() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 @pytest.mark.parametrize("served", MODES, indirect=True)
-async def test_the_result_is_that_of_a_run_that_never_continues_as_new(served: Served, patient: Served):
+async def test_the_result_is_that_of_a_run_that_never_continues_as_new(served: Served, patient: Served) -> None:
     graph, data = everything()
     handle = await served.start(graph, data)
     result = await asyncio.wait_for(handle.result(), 60)
@@ -136,7 +136,7 @@ def _plain(conflict: dict[str, Any]) -> dict[str, Any]:
     return {**conflict, "candidates": sides}
 
 
-async def test_the_history_goes_on_with_numbers_and_conflicts(served: Served):
+async def test_the_history_goes_on_with_numbers_and_conflicts(served: Served) -> None:
     graph, data = everything()
     handle = await served.start(graph, data)
     await asyncio.wait_for(handle.result(), 60)
@@ -147,7 +147,7 @@ async def test_the_history_goes_on_with_numbers_and_conflicts(served: Served):
     assert {"items", "name"} <= told
 
 
-async def test_what_people_were_asked_waits_on_across_it(served: Served):
+async def test_what_people_were_asked_waits_on_across_it(served: Served) -> None:
     """An approval and a conflict wait, one of its two paths settled, while a loop beside them continues as new."""
     graph = diamond(put(x=1, y=1), put(x=2, y=2), context={"conflict_resolution": "fail_on_conflict"})
     graph["nodes"] |= {"ask": {"type": "approval"}, "loop": ticks(16), "end": put(end="{{ [x, y, n] }}")}
@@ -164,7 +164,7 @@ async def test_what_people_were_asked_waits_on_across_it(served: Served):
     assert result["data"] == {"n": 16, "x": 2, "y": 1, "ok": True, "end": [2, 1, 16]}
 
 
-async def test_timers_go_on_with_the_time_that_is_left(served: Served):
+async def test_timers_go_on_with_the_time_that_is_left(served: Served) -> None:
     """Each wait is longer than one workflow run; asked anew in full, none of them would end before the loop."""
     late = {"conflict_resolution": "fail_on_conflict", "conflict_timeout": "500ms"}
     graph = diamond(put(x=1), put(x=2), context=late)
@@ -189,7 +189,7 @@ async def test_timers_go_on_with_the_time_that_is_left(served: Served):
 
 
 @pytest.mark.parametrize("served", MODES, indirect=True)
-async def test_no_update_and_no_signal_is_lost_however_many_come(served: Served):
+async def test_no_update_and_no_signal_is_lost_however_many_come(served: Served) -> None:
     """Thirty services write at once, and a run of ten approvals is answered, while a loop continues as new."""
     asks = {f"ask{index}": {"type": "approval"} for index in range(10)}
     graph = {"nodes": {"loop": ticks(30), "stay": {"type": "approval"}, **asks}, "context": {"merge": {"total": "sum"}}}
@@ -214,7 +214,7 @@ async def test_no_update_and_no_signal_is_lost_however_many_come(served: Served)
     assert result["data"] == expected
 
 
-async def test_a_run_that_is_paused_stays_paused_and_is_resumed(served: Served):
+async def test_a_run_that_is_paused_stays_paused_and_is_resumed(served: Served) -> None:
     graph = chain(slow=leaf("pass_gate", args={"name": served.task_queue}), loop=ticks(6))
     wide = {f"n{index}": put(**{f"n{index}": 1}) for index in range(8)}
     graph["nodes"] |= wide
@@ -244,7 +244,7 @@ def undoable(**last: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("served", MODES, indirect=True)
-async def test_a_failure_undoes_the_steps_of_the_runs_before(served: Served):
+async def test_a_failure_undoes_the_steps_of_the_runs_before(served: Served) -> None:
     handle = await served.start(
         undoable(handler="break", args={"name": served.task_queue, "how": "typed"}, **ONCE), {"n": 0}
     )
@@ -258,7 +258,7 @@ async def test_a_failure_undoes_the_steps_of_the_runs_before(served: Served):
     assert (await handle.query("context"))["data"] == {"n": 0, "undone": "reserve"}
 
 
-async def test_a_cancellation_undoes_the_steps_of_the_runs_before(served: Served):
+async def test_a_cancellation_undoes_the_steps_of_the_runs_before(served: Served) -> None:
     handle = await served.start(
         undoable(handler="dawdle", args={"name": served.task_queue}, heartbeat="300ms"), {"n": 0}
     )
@@ -274,7 +274,7 @@ async def test_a_cancellation_undoes_the_steps_of_the_runs_before(served: Served
     assert (len(compensated), compensated[0], compensated[-1]) == (8, "pay", "reserve")
 
 
-async def test_an_operator_finds_the_node_that_paused_in_a_run_before(served: Served):
+async def test_an_operator_finds_the_node_that_paused_in_a_run_before(served: Served) -> None:
     broken = {**put(paid="{{ 100 / parts }}"), "on_failure": "pause"}
     graph = {
         "nodes": {"pay": broken, "ship": put(shipped="{{ paid }}"), "loop": ticks(8)},
@@ -290,7 +290,7 @@ async def test_an_operator_finds_the_node_that_paused_in_a_run_before(served: Se
 # what runs for long, and states that are large
 
 
-async def test_what_runs_for_hours_does_not_hold_back_the_rest(served: Served, monkeypatch: pytest.MonkeyPatch):
+async def test_what_runs_for_hours_does_not_hold_back_the_rest(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(continue_as_new, "GRACE", timedelta(milliseconds=300))
     graph = {
         "nodes": {
@@ -316,7 +316,7 @@ async def test_what_runs_for_hours_does_not_hold_back_the_rest(served: Served, m
 
 async def test_near_the_end_of_its_history_a_run_waits_for_whatever_runs(
     served: Served, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(continue_as_new, "GRACE", timedelta(milliseconds=10))
     monkeypatch.setattr(continue_as_new, "MAX_EVENTS", EVENTS)
     slow = leaf("pass_gate", args={"name": served.task_queue})
@@ -354,7 +354,7 @@ def steps(turns: int, args: dict[str, Any], last: dict[str, Any] | None = None) 
 
 
 @pytest.mark.parametrize("served", MODES, indirect=True)
-async def test_a_run_whose_state_is_too_large_to_be_handed_on_goes_on(served: Served):
+async def test_a_run_whose_state_is_too_large_to_be_handed_on_goes_on(served: Served) -> None:
     handle = await served.start(heavy(14))
     result = await asyncio.wait_for(handle.result(), PATIENCE)
     assert len(result["data"]["k"]) == 400_000
@@ -364,7 +364,7 @@ async def test_a_run_whose_state_is_too_large_to_be_handed_on_goes_on(served: Se
 
 async def test_near_the_end_of_its_history_such_a_run_fails_and_is_undone(
     served: Served, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(continue_as_new, "MAX_EVENTS", 3 * EVENTS)
     handle = await served.start(heavy(100))
     error = await error_of(handle)
@@ -380,7 +380,7 @@ async def test_near_the_end_of_its_history_such_a_run_fails_and_is_undone(
 @pytest.mark.parametrize(("unfolds_to", "renewed"), [(continue_as_new.MAX_DECODED_BYTES, True), (2**21, False)])
 async def test_a_state_that_compresses_well_is_handed_on_if_it_can_be_unfolded_again(
     served: Served, monkeypatch: pytest.MonkeyPatch, unfolds_to: int, renewed: bool
-):
+) -> None:
     monkeypatch.setattr(continue_as_new, "MAX_DECODED_BYTES", unfolds_to)
     handle = await served.start(steps(14, {"key": "k", "size": "{{ 400000 + index }}"}))
     assert len((await asyncio.wait_for(handle.result(), PATIENCE))["data"]["k"]) == 400_013
@@ -389,7 +389,7 @@ async def test_a_state_that_compresses_well_is_handed_on_if_it_can_be_unfolded_a
 
 async def test_with_a_payload_store_a_large_state_is_handed_on(
     impatient_server: DevServer, valkey_url: str, task_queue: str, tmp_path: Path
-):
+) -> None:
     client = await connect(Settings(payload_store_url=valkey_url), target_host=impatient_server.address)
     async with worker_for(client, task_queue, tmp_path, payload_store_url=valkey_url) as served:
         handle = await served.start(heavy(14, leaf("break", args={"name": task_queue, "how": "typed"}, **ONCE)))

@@ -75,7 +75,7 @@ async def until_started(parent: Handle) -> None:
 
 
 @pytest.mark.parametrize("mode", ["inline", "child_workflow"])
-async def test_a_graph_sees_only_its_mapped_input_and_writes_only_its_mapped_output(served: Served, mode: str):
+async def test_a_graph_sees_only_its_mapped_input_and_writes_only_its_mapped_output(served: Served, mode: str) -> None:
     see = {"type": "python", "handler": "copy", "args": {"into": "seen"}}
     save(served, "twice", chain(d=put(doubled="{{ n * 2 }}"), see=see))
     mapped = {"input": {"n": "{{ total + 1 }}"}, "output": {"result_of": "result.doubled", "seen": "result.seen"}}
@@ -84,7 +84,7 @@ async def test_a_graph_sees_only_its_mapped_input_and_writes_only_its_mapped_out
     assert result["data"] == {"total": 4, "secret": "x", "result_of": 10, "seen": {"n": 5, "doubled": 10}, "end": 10}
 
 
-async def test_a_child_runs_the_graphs_that_its_parent_pinned(served: Served):
+async def test_a_child_runs_the_graphs_that_its_parent_pinned(served: Served) -> None:
     """The child names a graph that names another; none of the files is there any more when the child runs."""
     save(served, "inmost", chain(a=put(depth="{{ depth + 1 }}")))
     save(
@@ -104,7 +104,7 @@ async def test_a_child_runs_the_graphs_that_its_parent_pinned(served: Served):
     assert (inner.workflow_type, inner.status) == ("inmost", WorkflowExecutionStatus.COMPLETED)
 
 
-async def test_a_child_is_given_its_graph_and_those_that_it_leads_to_and_no_others(served: Served):
+async def test_a_child_is_given_its_graph_and_those_that_it_leads_to_and_no_others(served: Served) -> None:
     for name in ("inmost", "body", "other", "beside"):
         save(served, name, chain(a=put(x=1)))
     each = {"type": "foreach", "items": "[1]", "body": {"graph": "body"}}
@@ -125,12 +125,12 @@ async def test_a_child_is_given_its_graph_and_those_that_it_leads_to_and_no_othe
     assert await given_to("outer/deep/inner") == ["inmost"]
 
 
-async def test_nobody_but_a_parent_can_pin_a_definition(served: Served):
+async def test_nobody_but_a_parent_can_pin_a_definition(served: Served) -> None:
     error = await error_of(await served.start_type("g", {}, {"pinned": ["g", "", "{}", {}]}))
     assert (error.type, error.message) == ("INPUT_INVALID", "a graph takes one JSON object: the context's data")
 
 
-async def test_a_child_s_failure_is_its_node_s_with_the_child_s_code(served: Served):
+async def test_a_child_s_failure_is_its_node_s_with_the_child_s_code(served: Served) -> None:
     broken = leaf("break", args={"name": served.task_queue, "how": "typed"}, **ONCE)
     save(served, "sub", chain(step={**put(x=1), "compensate": put(x=0)}, broken=broken))
     graph = {
@@ -143,7 +143,7 @@ async def test_a_child_s_failure_is_its_node_s_with_the_child_s_code(served: Ser
     assert error.details[0]["compensated"] == ["step"]
 
 
-async def test_cancelling_a_run_cancels_its_child_which_undoes_what_it_did(served: Served):
+async def test_cancelling_a_run_cancels_its_child_which_undoes_what_it_did(served: Served) -> None:
     slow = leaf("dawdle", args={"name": served.task_queue}, heartbeat="300ms")
     save(served, "sub", chain(step={**put(x=1), "compensate": put(x=0)}, slow=slow))
     handle = await served.start(chain(inner=child("sub")))
@@ -158,7 +158,7 @@ async def test_cancelling_a_run_cancels_its_child_which_undoes_what_it_did(serve
     assert attempts[f"{served.task_queue} cancelled"] == 1
 
 
-async def test_a_child_that_succeeded_is_undone_by_its_node_s_compensation(served: Served):
+async def test_a_child_that_succeeded_is_undone_by_its_node_s_compensation(served: Served) -> None:
     save(served, "sub", chain(step=put(booked="{{ trip }}")))
     graph = chain(
         inner=child("sub", compensate=put(undone="{{ booked }}")),
@@ -169,7 +169,7 @@ async def test_a_child_that_succeeded_is_undone_by_its_node_s_compensation(serve
     assert (await handle.query("context"))["data"] == {"trip": "Rome", "undone": "Rome"}
 
 
-async def test_a_child_that_is_terminated_has_an_unknown_outcome(served: Served):
+async def test_a_child_that_is_terminated_has_an_unknown_outcome(served: Served) -> None:
     save(served, "sub", chain(ask={"type": "approval"}))
     graph = {
         "nodes": {"inner": child("sub"), "late": put(why="{{ error.type }}"), "after": put()},
@@ -190,7 +190,7 @@ def foreach(items: str, body: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {"type": "foreach", "items": items, "body": body, **fields}
 
 
-async def test_never_more_items_run_than_max_concurrency_and_the_window_slides(served: Served):
+async def test_never_more_items_run_than_max_concurrency_and_the_window_slides(served: Served) -> None:
     body = chain(one=leaf("count_running", args={"name": served.task_queue}))
     graph = chain(each=foreach("xs", body, max_concurrency=3))
     handle = await served.start(graph, {"xs": list(range(12))})
@@ -199,7 +199,7 @@ async def test_never_more_items_run_than_max_concurrency_and_the_window_slides(s
     assert list(await scheduled(served.client, handle)) == [f"each[{index}]/one" for index in range(12)]
 
 
-async def test_the_items_changes_merge_as_those_of_branches_do(served: Served):
+async def test_the_items_changes_merge_as_those_of_branches_do(served: Served) -> None:
     body = chain(add=put(total="{{ total + x }}", tags="{{ [string(x)] }}", last="{{ x }}", **{"seen.all": True}))
     merge = {"total": "sum", "tags": "append", "last": "max"}
     graph = {**chain(each=foreach("xs", body, **{"as": "x"})), "context": {"merge": merge}}
@@ -211,7 +211,7 @@ async def test_the_items_changes_merge_as_those_of_branches_do(served: Served):
     assert [each["by"] for each in conflicts["total"]["candidates"]] == ["each[0]", "each[1]", "each[2]"]
 
 
-async def test_collect_keeps_the_items_changes_local_and_their_order(served: Served):
+async def test_collect_keeps_the_items_changes_local_and_their_order(served: Served) -> None:
     body = chain(square=put(square="{{ x * x }}"))
     each = foreach("xs", body, collect={"into": "out", "value": "[index, square]"}, **{"as": "x"})
     result = await served.run(chain(each=each, after=put(n="{{ size(out) }}")), {"xs": [4, 2, 3]})
@@ -219,7 +219,9 @@ async def test_collect_keeps_the_items_changes_local_and_their_order(served: Ser
 
 
 @pytest.mark.parametrize(("collect", "data"), [(None, {}), ({"into": "out", "value": "item"}, {"out": []})])
-async def test_an_empty_list_runs_nothing_and_the_graph_goes_on(served: Served, collect: Any, data: dict[str, Any]):
+async def test_an_empty_list_runs_nothing_and_the_graph_goes_on(
+    served: Served, collect: Any, data: dict[str, Any]
+) -> None:
     each = foreach("[]", chain(one=put(x=1)), **({"collect": collect} if collect else {}))
     handle = await served.start(chain(each=each, after=put(done=True)))
     assert (await asyncio.wait_for(handle.result(), 30))["data"] == {**data, "done": True}
@@ -227,20 +229,20 @@ async def test_an_empty_list_runs_nothing_and_the_graph_goes_on(served: Served, 
 
 
 @pytest.mark.parametrize("items", ["3", "{'a': 1}", "'abc'"])
-async def test_items_that_are_no_list_fail_the_node(served: Served, items: str):
+async def test_items_that_are_no_list_fail_the_node(served: Served, items: str) -> None:
     error = await served.error(chain(each=foreach(items, chain(one=put(x=1)))))
     assert (error.type, error.details[0]["node"]) == ("EXPRESSION_FAILED", "each")
     assert "not a list" in error.message
 
 
-async def test_an_item_that_fails_fails_the_node_whose_failure_edge_is_taken(served: Served):
+async def test_an_item_that_fails_fails_the_node_whose_failure_edge_is_taken(served: Served) -> None:
     body = chain(one=put(value="{{ 10 / x }}"))
     nodes = {"each": foreach("[1, 0, 2]", body, **{"as": "x"}), "after": put(), "mend": put(why="{{ error.node }}")}
     graph = {"nodes": nodes, "edges": [edge("each", "after"), edge("each", "mend", outcome="failure")]}
     assert (await served.run(graph))["data"] == {"why": "each[1]/one"}
 
 
-async def test_a_foreach_in_a_foreach_sees_both_items(served: Served):
+async def test_a_foreach_in_a_foreach_sees_both_items(served: Served) -> None:
     inner = foreach("row", chain(put=put(v="{{ row_no * 10 + cell }}")), collect={"into": "cells", "value": "v"})
     inner["as"] = "cell"
     body = chain(note=put(row_no="{{ index }}"), inner=inner)
@@ -252,13 +254,13 @@ async def test_a_foreach_in_a_foreach_sees_both_items(served: Served):
 # while, joins, timers
 
 
-async def test_changes_flow_from_turn_to_turn_and_the_turn_is_counted(served: Served):
+async def test_changes_flow_from_turn_to_turn_and_the_turn_is_counted(served: Served) -> None:
     body = chain(grow=put(n="{{ n * 2 }}", turns="{{ index + 1 }}"))
     loop = {"type": "while", "while": "n < 100 && index < 10", "body": body}
     assert (await served.run(chain(loop=loop), {"n": 3}))["data"] == {"n": 192, "turns": 6}
 
 
-async def test_a_loop_that_does_not_end_is_an_error_at_max_iterations(served: Served):
+async def test_a_loop_that_does_not_end_is_an_error_at_max_iterations(served: Served) -> None:
     loop = {"type": "while", "while": "true", "body": chain(grow=put(n="{{ n + 1 }}")), "max_iterations": 3}
     handle = await served.start(chain(loop=loop), {"n": 0})
     error = await error_of(handle)
@@ -271,14 +273,14 @@ async def test_a_loop_that_does_not_end_is_an_error_at_max_iterations(served: Se
     ("join", "left", "ran"),
     [("any", True, True), ("any", False, True), ("all", True, True), ("all", False, False), ("first", True, True)],
 )
-async def test_a_join_runs_on_any_or_all_of_its_edges(served: Served, join: str, left: bool, ran: bool):
+async def test_a_join_runs_on_any_or_all_of_its_edges(served: Served, join: str, left: bool, ran: bool) -> None:
     nodes = {"start": put(go=left), "left": put(l=1), "right": put(r=1), "join": {**put(j=1), "join": join}}
     pairs = [edge("start", "left", when="go"), edge("start", "right"), edge("left", "join"), edge("right", "join")]
     data = (await served.run({"nodes": nodes, "edges": pairs}))["data"]
     assert data == {"go": left, "r": 1, **({"l": 1} if left else {}), **({"j": 1} if ran else {})}
 
 
-async def test_join_first_runs_at_the_first_edge_and_sees_that_branch_alone(served: Served):
+async def test_join_first_runs_at_the_first_edge_and_sees_that_branch_alone(served: Served) -> None:
     nodes = {
         "quick": put(quick=1),
         "slow": {"type": "wait", "for": "400ms"},
@@ -302,7 +304,7 @@ async def test_join_first_runs_at_the_first_edge_and_sees_that_branch_alone(serv
         ({"until": "due"}, {"due": 1}),
     ],
 )
-async def test_a_wait_takes_a_duration_or_a_time(served: Served, fields: dict[str, Any], data: dict[str, Any]):
+async def test_a_wait_takes_a_duration_or_a_time(served: Served, fields: dict[str, Any], data: dict[str, Any]) -> None:
     handle = await served.start(chain(nap={"type": "wait", **fields}), data)
     await asyncio.wait_for(handle.result(), 30)
     attributes = [event.timer_started_event_attributes for event in await events(handle)]
@@ -311,7 +313,7 @@ async def test_a_wait_takes_a_duration_or_a_time(served: Served, fields: dict[st
 
 
 @pytest.mark.parametrize("value", ["'soon'", "'2030-01-01T00:00:00'", "true", "[1]"])
-async def test_a_wait_until_what_is_no_time_fails_its_node(served: Served, value: str):
+async def test_a_wait_until_what_is_no_time_fails_its_node(served: Served, value: str) -> None:
     error = await served.error(chain(nap={"type": "wait", "until": value}))
     assert (error.type, error.details[0]["node"]) == ("EXPRESSION_FAILED", "nap")
     assert "ISO 8601" in error.message
@@ -320,7 +322,7 @@ async def test_a_wait_until_what_is_no_time_fails_its_node(served: Served, value
 # http
 
 
-async def test_an_http_node_calls_maps_and_sends_its_idempotency_key(served: Served, httpserver: HTTPServer):
+async def test_an_http_node_calls_maps_and_sends_its_idempotency_key(served: Served, httpserver: HTTPServer) -> None:
     httpserver.expect_request("/orders", method="POST", json={"total": 12}).respond_with_json({"id": "A1"}, status=201)
     call = {"type": "http", "method": "POST", "url": httpserver.url_for("/orders"), "body": {"total": "{{ total }}"}}
     graph = chain(
@@ -337,7 +339,7 @@ async def test_an_http_node_calls_maps_and_sends_its_idempotency_key(served: Ser
     assert request.headers["Idempotency-Key"] == f"{handle.first_execution_run_id}/call"
 
 
-async def test_a_refused_request_is_the_node_s_failure_at_once(served: Served, httpserver: HTTPServer):
+async def test_a_refused_request_is_the_node_s_failure_at_once(served: Served, httpserver: HTTPServer) -> None:
     httpserver.expect_request("/orders").respond_with_data("no such order", status=404)
     nodes = {"call": {"type": "http", "url": httpserver.url_for("/orders")}, "mend": put(why="{{ error.message }}")}
     result = await served.run({"nodes": nodes, "edges": [edge("call", "mend", outcome="failure")]})

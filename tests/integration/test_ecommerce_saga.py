@@ -55,7 +55,7 @@ def state(database: Path) -> tuple[int, list[str]]:
         return reserved, [row[0] for query in queries for row in connection.execute(query)]
 
 
-async def test_an_order_that_goes_through_leaves_all_of_it_done(served: Served, database: Path):
+async def test_an_order_that_goes_through_leaves_all_of_it_done(served: Served, database: Path) -> None:
     handle = await served.start_type("ecommerce_saga", ORDER)
     result = await asyncio.wait_for(handle.result(), 30)
     done = {"reservation": "reserved", "payment": "charged", "shipment": "created", "confirmation": "sent"}
@@ -64,7 +64,7 @@ async def test_an_order_that_goes_through_leaves_all_of_it_done(served: Served, 
 
 
 @pytest.mark.parametrize("fail_at", STEPS)
-async def test_an_order_that_fails_leaves_nothing_done(served: Served, database: Path, fail_at: str):
+async def test_an_order_that_fails_leaves_nothing_done(served: Served, database: Path, fail_at: str) -> None:
     handle = await served.start_type("ecommerce_saga", {**ORDER, "fail_at": fail_at})
     with pytest.raises(WorkflowFailureError) as failed:
         await asyncio.wait_for(handle.result(), 30)

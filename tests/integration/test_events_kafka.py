@@ -100,7 +100,7 @@ async def site(client: Client, task_queue: str, kafka_url: str, tmp_path: Path) 
     await producer.stop()
 
 
-async def test_a_json_event_becomes_a_run_and_its_context_the_next_event(site: Site):
+async def test_a_json_event_becomes_a_run_and_its_context_the_next_event(site: Site) -> None:
     order = f"ö-{site.topic}"
     async with serving(site.client, site.route, flow(site.route, site.task_queue)):
         await site.send({"id": order, "price": 2.5, "quantity": 4}, traceparent=TRACE)
@@ -121,7 +121,7 @@ async def test_a_json_event_becomes_a_run_and_its_context_the_next_event(site: S
     assert result["data"]["total"] == 10.0
 
 
-async def test_a_serialized_context_is_carried_on(site: Site):
+async def test_a_serialized_context_is_carried_on(site: Site) -> None:
     context = DistributedContext(f"s-{site.topic}", {"price": 3, "quantity": 2})
     async with serving(site.client, site.route, flow(site.route, site.task_queue)):
         await site.send(context.serialize())
@@ -130,7 +130,7 @@ async def test_a_serialized_context_is_carried_on(site: Site):
     assert (after.session_id, after.data["total"], after.metadata.version) == (context.session_id, 6, 3)
 
 
-async def test_an_event_that_stands_there_twice_starts_nothing_twice(site: Site):
+async def test_an_event_that_stands_there_twice_starts_nothing_twice(site: Site) -> None:
     async with serving(site.client, site.route, flow(site.route, site.task_queue)):
         for _ in range(3):
             await site.send({"id": f"o-{site.topic}", "price": 1, "quantity": 1})
@@ -139,7 +139,7 @@ async def test_an_event_that_stands_there_twice_starts_nothing_twice(site: Site)
     assert len(done) == 1
 
 
-async def test_poison_and_failed_runs_go_to_the_dead_letters_and_hold_nothing_up(site: Site):
+async def test_poison_and_failed_runs_go_to_the_dead_letters_and_hold_nothing_up(site: Site) -> None:
     async with serving(site.client, site.route, flow(site.route, site.task_queue)):
         await site.send(b"\x93broken", My_Header="kept")
         await site.send({"price": 1})
@@ -157,7 +157,7 @@ async def test_poison_and_failed_runs_go_to_the_dead_letters_and_hold_nothing_up
     assert headers_of(done)["Anabranch-Event-Id"].startswith(f"{site.topic}-0-2@")
 
 
-async def test_an_offset_is_committed_when_all_before_it_are_finished(site: Site):
+async def test_an_offset_is_committed_when_all_before_it_are_finished(site: Site) -> None:
     for number in range(3):
         await site.send(f"{number}".encode())
     source = await KafkaSource.open(parse_address(f"{site.url}/{site.topic}", "--from"), "anabranch-order")
@@ -180,7 +180,7 @@ async def take(source: KafkaSource, count: int) -> list[Any]:
     return taken
 
 
-async def test_what_was_not_acknowledged_comes_again_to_the_next_member(site: Site):
+async def test_what_was_not_acknowledged_comes_again_to_the_next_member(site: Site) -> None:
     await site.send(b"1")
     address = parse_address(f"{site.url}/{site.topic}", "--from")
     first = await KafkaSource.open(address, "anabranch-order")
@@ -194,7 +194,7 @@ async def test_what_was_not_acknowledged_comes_again_to_the_next_member(site: Si
     assert await site.committed() == 1
 
 
-async def test_one_process_publishes_an_id_once(site: Site):
+async def test_one_process_publishes_an_id_once(site: Site) -> None:
     sink = await KafkaSink.open(parse_address(f"{site.url}/{site.topic}", "--to"))
     message = Outgoing(f"{site.topic}.done", b"1", "same", "k")
     await asyncio.gather(sink.publish(message), sink.publish(message))
@@ -205,13 +205,13 @@ async def test_one_process_publishes_an_id_once(site: Site):
     assert [record.value for record in await site.read(".done", 1)] == [b"1"]
 
 
-async def test_no_broker_is_an_error_that_names_it():
+async def test_no_broker_is_an_error_that_names_it() -> None:
     port = free_port()
     with pytest.raises(Unavailable, match=f"127.0.0.1:{port}"):
         await KafkaSink.open(parse_address(f"kafka://127.0.0.1:{port}/a", "--to"))
 
 
-async def test_compressed_events_are_read(kafka_url: str):
+async def test_compressed_events_are_read(kafka_url: str) -> None:
     async with compressed(kafka_url, "gzip", "lz4", "snappy", "zstd") as source:
         bodies = [(await until_fetched(source))[0].message.body for _ in range(4)]
     assert bodies == [b'{"quantity": 1}' * 100] * 4
@@ -219,7 +219,7 @@ async def test_compressed_events_are_read(kafka_url: str):
 
 async def test_events_that_cannot_be_unfolded_are_told_not_tried_for_ever(
     kafka_url: str, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(codec, "has_lz4", lambda: False)
     async with compressed(kafka_url, "lz4") as source:
         with pytest.raises(ConfigurationError, match=r"lz4.*anabranch\[kafka\]"):

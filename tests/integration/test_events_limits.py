@@ -94,7 +94,7 @@ def noise(size: int) -> str:
     return base64.b64encode(random.Random(size).randbytes(size * 3 // 4)).decode()
 
 
-async def test_a_large_event_with_a_larger_result_is_published(client: Client, task_queue: str, tmp_path: Path):
+async def test_a_large_event_with_a_larger_result_is_published(client: Client, task_queue: str, tmp_path: Path) -> None:
     broker, blob = Broker(), noise(MEGABYTE)
     body = json.dumps({"id": task_queue, "blob": blob}).encode()
     (tmp_path / "order.yaml").write_text(GRAPH)
@@ -107,7 +107,7 @@ async def test_a_large_event_with_a_larger_result_is_published(client: Client, t
     assert json.loads(published.body) == {"id": task_queue, "blob": blob, "copied": f"{blob}!"}
 
 
-async def test_an_event_that_temporal_cannot_take_is_a_dead_letter(client: Client, task_queue: str):
+async def test_an_event_that_temporal_cannot_take_is_a_dead_letter(client: Client, task_queue: str) -> None:
     broker = Broker()
     body = json.dumps({"id": task_queue, "blob": noise(7 * MEGABYTE)}).encode()
     async with flowing(client, task_queue, broker, Message(body, {}, "orders-1"), 8 * MEGABYTE):
@@ -116,7 +116,9 @@ async def test_an_event_that_temporal_cannot_take_is_a_dead_letter(client: Clien
     assert dead.headers["Anabranch-Error-Code"] == "INPUT_INVALID"
 
 
-async def test_poison_whose_headers_leave_no_room_is_a_dead_letter_without_them(client: Client, task_queue: str):
+async def test_poison_whose_headers_leave_no_room_is_a_dead_letter_without_them(
+    client: Client, task_queue: str
+) -> None:
     broker = Broker(limit=2000)
     async with flowing(client, task_queue, broker, Message(b"poison", {"Mine": "x" * 1990}, "orders-1"), MEGABYTE):
         dead = await asyncio.wait_for(broker.stored.get(), 10)

@@ -95,7 +95,7 @@ def event_id(site: Site, name: str) -> str:
     return f"{name}-{site.topic}"
 
 
-async def test_a_json_event_becomes_a_run_and_its_context_the_next_event(site: Site):
+async def test_a_json_event_becomes_a_run_and_its_context_the_next_event(site: Site) -> None:
     order = event_id(site, "o1")
     async with serving(site.client, site.route, flow(site.route, site.task_queue)):
         await site.send({"id": order, "price": 2.5, "quantity": 4}, traceparent=TRACE, tracestate="a=b")
@@ -118,7 +118,7 @@ async def test_a_json_event_becomes_a_run_and_its_context_the_next_event(site: S
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content_Type": "application/msgpack"}], ids=["detected", "declared"])
-async def test_a_serialized_context_is_carried_on(site: Site, headers: dict[str, str]):
+async def test_a_serialized_context_is_carried_on(site: Site, headers: dict[str, str]) -> None:
     session = event_id(site, "s")
     context = DistributedContext(session, {"price": 3, "quantity": 2})
     context.add_tag("eu")
@@ -136,7 +136,7 @@ async def test_a_serialized_context_is_carried_on(site: Site, headers: dict[str,
     assert done.headers["Content-Type"] == "application/msgpack"
 
 
-async def test_a_context_in_the_header_lies_under_the_event(site: Site):
+async def test_a_context_in_the_header_lies_under_the_event(site: Site) -> None:
     session = event_id(site, "s")
     headers: dict[str, str] = {}
     inject(DistributedContext(session, {"price": 3, "quantity": 9}), headers)
@@ -149,7 +149,7 @@ async def test_a_context_in_the_header_lies_under_the_event(site: Site):
     assert done.headers["Anabranch-Event-Id"].startswith(f"{site.topic}-1@")
 
 
-async def test_an_event_of_a_stream_that_was_made_anew_is_another_event(site: Site):
+async def test_an_event_of_a_stream_that_was_made_anew_is_another_event(site: Site) -> None:
     """It stands where an event of the old stream stood, and has no id of its own."""
     for total in (2, 3):
         async with serving(site.client, site.route, flow(site.route, site.task_queue)):
@@ -160,7 +160,7 @@ async def test_an_event_of_a_stream_that_was_made_anew_is_another_event(site: Si
         await site.stream.add_stream(StreamConfig(name=site.topic, subjects=[site.topic]))
 
 
-async def test_a_stream_that_was_made_anew_is_read_on(site: Site):
+async def test_a_stream_that_was_made_anew_is_read_on(site: Site) -> None:
     """Its consumer is gone with it, and the command goes on."""
     async with serving(site.client, site.route, flow(site.route, site.task_queue)):
         await site.send({"price": 1, "quantity": 2})
@@ -173,7 +173,7 @@ async def test_a_stream_that_was_made_anew_is_read_on(site: Site):
     assert [json.loads(each.data)["total"] for each in done] == [2, 3]
 
 
-async def test_poison_of_a_stream_that_was_made_anew_is_buried_too(site: Site):
+async def test_poison_of_a_stream_that_was_made_anew_is_buried_too(site: Site) -> None:
     for count in (1, 2):
         async with serving(site.client, site.route, flow(site.route, site.task_queue)):
             await site.send(b"poison %d" % count)
@@ -183,7 +183,7 @@ async def test_poison_of_a_stream_that_was_made_anew_is_buried_too(site: Site):
         await site.stream.add_stream(StreamConfig(name=site.topic, subjects=[site.topic]))
 
 
-async def test_an_event_that_is_delivered_again_starts_nothing(site: Site):
+async def test_an_event_that_is_delivered_again_starts_nothing(site: Site) -> None:
     order = event_id(site, "o")
     async with serving(site.client, site.route, flow(site.route, site.task_queue)):
         for _ in range(3):
@@ -208,7 +208,7 @@ async def test_an_event_that_is_delivered_again_starts_nothing(site: Site):
 )
 async def test_where_the_id_of_an_event_comes_from(
     site: Site, body: dict[str, Any], headers: dict[str, str], expected: str
-):
+) -> None:
     body = {name: value.format(site.topic) for name, value in body.items()}
     async with serving(site.client, site.route, flow(site.route, site.task_queue)):
         named = {name: value.format(site.topic) for name, value in headers.items()}
@@ -232,7 +232,9 @@ async def test_where_the_id_of_an_event_comes_from(
     ],
     ids=["broken MessagePack", "no text", "a list", "NaN", "id", "long id", "header", "too large"],
 )
-async def test_poison_goes_to_the_dead_letters_as_it_came(site: Site, body: bytes, headers: dict[str, str], code: str):
+async def test_poison_goes_to_the_dead_letters_as_it_came(
+    site: Site, body: bytes, headers: dict[str, str], code: str
+) -> None:
     chosen = flow(site.route, site.task_queue)
     reading = type(chosen.reading)(max_bytes=2000)
     async with serving(site.client, site.route, flow(site.route, site.task_queue, reading=reading)):
@@ -248,7 +250,7 @@ async def test_poison_goes_to_the_dead_letters_as_it_came(site: Site, body: byte
     assert dead.headers["My-Header"] == "kept"
 
 
-async def test_a_run_that_fails_goes_to_the_dead_letters_with_its_reason(site: Site):
+async def test_a_run_that_fails_goes_to_the_dead_letters_with_its_reason(site: Site) -> None:
     order = event_id(site, "o")
     async with serving(site.client, site.route, flow(site.route, site.task_queue)):
         await site.send({"id": order, "price": 1}, traceparent=TRACE)
@@ -262,7 +264,7 @@ async def test_a_run_that_fails_goes_to_the_dead_letters_with_its_reason(site: S
     assert dead.headers["traceparent"] == TRACE
 
 
-async def test_a_run_that_the_event_did_not_start_is_left_alone(site: Site):
+async def test_a_run_that_the_event_did_not_start_is_left_alone(site: Site) -> None:
     order = event_id(site, "o")
     started = await site.client.execute_workflow(
         "order", {"price": 1, "quantity": 1}, id=run_id("order", order), task_queue=site.task_queue
@@ -275,7 +277,7 @@ async def test_a_run_that_the_event_did_not_start_is_left_alone(site: Site):
     assert dead.headers["Anabranch-Error-Code"] == "ALREADY_STARTED"
 
 
-async def test_a_result_that_the_broker_finds_too_large_is_a_dead_letter_without_its_body(site: Site):
+async def test_a_result_that_the_broker_finds_too_large_is_a_dead_letter_without_its_body(site: Site) -> None:
     order = event_id(site, "o")
     headers = {"Anabranch-Event-Id": order}
     body = json.dumps({"price": 1, "quantity": 1, "blob": "x" * 1_048_300}).encode()
@@ -288,7 +290,7 @@ async def test_a_result_that_the_broker_finds_too_large_is_a_dead_letter_without
     assert dead.headers["Anabranch-Body-Left-Out"].endswith(" bytes")
 
 
-async def test_results_are_published_after_the_process_that_took_the_event_is_gone(site: Site):
+async def test_results_are_published_after_the_process_that_took_the_event_is_gone(site: Site) -> None:
     """The event was acknowledged; the run waits for its worker; another process publishes."""
     order = event_id(site, "o")
     late = f"{site.task_queue}-late"
@@ -311,7 +313,7 @@ async def until_started(client: Client, workflow_id: str) -> None:
     raise AssertionError(f"{workflow_id!r} did not start within 10 s")
 
 
-async def test_a_stream_that_is_missing_is_made_only_where_that_is_allowed(nats_url: str):
+async def test_a_stream_that_is_missing_is_made_only_where_that_is_allowed(nats_url: str) -> None:
     subject = f"lonely.{uuid.uuid4().hex[:8]}"
     address = parse_address(f"{nats_url}/{subject}", "--to")
     with pytest.raises(ConfigurationError, match=f"no JetStream stream holds the subject '{subject}'"):
@@ -326,7 +328,7 @@ async def test_a_stream_that_is_missing_is_made_only_where_that_is_allowed(nats_
     await connection.close()
 
 
-async def test_a_message_has_the_same_identity_at_each_delivery(site: Site):
+async def test_a_message_has_the_same_identity_at_each_delivery(site: Site) -> None:
     await site.send(b"{}")
     address = parse_address(f"{site.url}/{site.topic}", "--from")
     source, seen = await NatsSource.open(address, "c", create=False, ack_wait=0.2), list[str]()
@@ -337,7 +339,7 @@ async def test_a_message_has_the_same_identity_at_each_delivery(site: Site):
     assert re.fullmatch(rf"{site.topic}-1@\d{{13}}", seen[0])
 
 
-async def test_a_sink_whose_connection_was_closed_for_good_makes_another(site: Site):
+async def test_a_sink_whose_connection_was_closed_for_good_makes_another(site: Site) -> None:
     """As the client closes it after its credentials were refused twice."""
     sink = await NatsSink.open(parse_address(f"{site.url}/{site.topic}.done", "--to"), [], create=False)
     await sink._connection.close()
@@ -348,7 +350,7 @@ async def test_a_sink_whose_connection_was_closed_for_good_makes_another(site: S
         await sink.publish(Outgoing(f"{site.topic}.done", b"1", "late", "k"))
 
 
-async def test_headers_that_nats_cannot_hold_are_left_out(site: Site):
+async def test_headers_that_nats_cannot_hold_are_left_out(site: Site) -> None:
     sink = await NatsSink.open(parse_address(f"{site.url}/{site.topic}.done", "--to"), [], create=False)
     headers = {"my header": "x", "": "x", "Reason": "two\r\nlines"}
     await sink.publish(Outgoing(f"{site.topic}.done", b"1", "same", "k", headers))
@@ -357,13 +359,13 @@ async def test_headers_that_nats_cannot_hold_are_left_out(site: Site):
     assert stored.headers == {"Reason": "two  lines", "Nats-Msg-Id": "same"}
 
 
-async def test_no_server_is_an_error_that_names_it():
+async def test_no_server_is_an_error_that_names_it() -> None:
     port = free_port()
     with pytest.raises(Unavailable, match=f"127.0.0.1:{port}"):
         await NatsSource.open(parse_address(f"nats://127.0.0.1:{port}/a", "--from"), "c", create=True)
 
 
-async def test_a_server_that_was_away_is_found_again(client: Client, task_queue: str, tmp_path: Path):
+async def test_a_server_that_was_away_is_found_again(client: Client, task_queue: str, tmp_path: Path) -> None:
     port, topic = free_port(), f"orders{uuid.uuid4().hex[:8]}"
     of = route(f"nats://127.0.0.1:{port}/{topic}", f"nats://127.0.0.1:{port}/{topic}.done")
     with contextlib.ExitStack() as server:
@@ -392,7 +394,7 @@ async def exchange(port: int, topic: str, name: str) -> object:
     return total
 
 
-async def test_without_temporal_nothing_is_acknowledged_and_nothing_is_lost(nats_url: str, tmp_path: Path):
+async def test_without_temporal_nothing_is_acknowledged_and_nothing_is_lost(nats_url: str, tmp_path: Path) -> None:
     topic, kept = f"orders{uuid.uuid4().hex[:8]}", tmp_path / "temporal.db"
     of = route(f"{nats_url}/{topic}", f"{nats_url}/{topic}.done")
     connection = await nats.connect(nats_url)

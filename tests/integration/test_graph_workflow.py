@@ -55,7 +55,7 @@ async def served(
 # results and merges
 
 
-async def test_a_chain_returns_session_status_version_and_data(served: Served):
+async def test_a_chain_returns_session_status_version_and_data(served: Served) -> None:
     result = await served.run(chain(a=put(x=1), b=leaf("add", reads=["x"], args={"key": "x", "amount": 4})), {"y": 0})
     assert result == {
         "session_id": served.started[0],
@@ -76,7 +76,7 @@ async def test_a_chain_returns_session_status_version_and_data(served: Served):
         ("max", 15),
     ],
 )
-async def test_a_conflict_at_a_join_is_settled_by_its_policy(served: Served, policy: str, total: Any):
+async def test_a_conflict_at_a_join_is_settled_by_its_policy(served: Served, policy: str, total: Any) -> None:
     """The left branch writes last; the right one from a higher version."""
     graph = diamond(
         leaf("pass_gate", args={"name": served.task_queue, "total": 12}),
@@ -96,7 +96,7 @@ async def test_a_conflict_at_a_join_is_settled_by_its_policy(served: Served, pol
     assert [(each["by"], each["value"]) for each in conflict["candidates"]] == [("left", 12), ("right", 15)]
 
 
-async def test_a_conflict_that_nobody_may_settle_fails_the_run_naming_the_candidates(served: Served):
+async def test_a_conflict_that_nobody_may_settle_fails_the_run_naming_the_candidates(served: Served) -> None:
     graph = diamond(put(x=1), put(x=2), context={"conflict_resolution": "fail_on_conflict", "conflict_timeout": 0})
     error = await served.error(graph)
     assert error.type == "CONFLICT"
@@ -104,7 +104,7 @@ async def test_a_conflict_that_nobody_may_settle_fails_the_run_naming_the_candid
     assert error.details[0]["node"] == "join"
 
 
-async def test_a_conflict_waits_for_the_update_resolve_conflict(served: Served):
+async def test_a_conflict_waits_for_the_update_resolve_conflict(served: Served) -> None:
     graph = diamond(put(x=1), put(x=2), context={"conflict_resolution": "fail_on_conflict"})
     handle = await served.start(graph)
     told = await until_status(handle, "join", "conflict")
@@ -114,7 +114,7 @@ async def test_a_conflict_waits_for_the_update_resolve_conflict(served: Served):
     assert (await handle.result())["data"] == {"x": 2}
 
 
-async def test_two_answers_at_once_are_one_answer_and_one_refusal(served: Served):
+async def test_two_answers_at_once_are_one_answer_and_one_refusal(served: Served) -> None:
     """Both may reach the workflow in one task: neither may break it."""
     approval = {"type": "approval", "prompt": "Ship {{ n }}?", "schema": {"type": "object", "required": ["ok"]}}
     handle = await served.start(chain(ask=approval, after=put(done=True)), {"n": 3})
@@ -133,7 +133,7 @@ async def test_two_answers_at_once_are_one_answer_and_one_refusal(served: Served
 
 
 @pytest.mark.parametrize("update", ["complete_task", "resolve_conflict", "write_context", "retry_node", "skip_node"])
-async def test_updates_of_the_wrong_shape_are_refused_and_the_run_goes_on(served: Served, update: str):
+async def test_updates_of_the_wrong_shape_are_refused_and_the_run_goes_on(served: Served, update: str) -> None:
     handle = await served.start(chain(ask={"type": "approval", "prompt": "?"}))
     await until_status(handle, "ask", "waiting")
     for args in ([], [1], [None], [[]], [{}], [{"node": []}], [{"node": "ask", "answer": 1}, {}], [{"nodes": "ask"}]):
@@ -144,7 +144,7 @@ async def test_updates_of_the_wrong_shape_are_refused_and_the_run_goes_on(served
     assert result["data"] == {"ask": "yes"}
 
 
-async def test_bodies_and_graphs_write_back_into_the_run(served: Served):
+async def test_bodies_and_graphs_write_back_into_the_run(served: Served) -> None:
     served.write("twice", yaml.safe_dump({"name": "twice", **chain(d=put(doubled="{{ n * 2 }}"))}))
     graph = chain(
         each={
@@ -161,7 +161,7 @@ async def test_bodies_and_graphs_write_back_into_the_run(served: Served):
     assert result["data"] == {"n": 8, "squares": [1, 4, 9], "doubled": 16, "from_child": 16}
 
 
-async def test_a_hundred_nodes_run_side_by_side(served: Served):
+async def test_a_hundred_nodes_run_side_by_side(served: Served) -> None:
     names = [f"n{index}" for index in range(100)]
     graph = {"nodes": {"first": put(), **{name: put(**{name: 1}) for name in names}, "last": put(end=1)}}
     graph["edges"] = [*(edge("first", name) for name in names), *(edge(name, "last") for name in names)]
@@ -170,7 +170,7 @@ async def test_a_hundred_nodes_run_side_by_side(served: Served):
     assert result["version"] == 102
 
 
-async def test_timers_wait_and_the_run_s_time_is_the_workflow_s(served: Served):
+async def test_timers_wait_and_the_run_s_time_is_the_workflow_s(served: Served) -> None:
     graph = chain(
         before=put(start="{{ run.time }}"), nap={"type": "wait", "for": "200ms"}, after=put(end="{{ run.time }}")
     )
@@ -183,7 +183,7 @@ async def test_timers_wait_and_the_run_s_time_is_the_workflow_s(served: Served):
 # failures
 
 
-async def test_a_failed_run_s_error_names_the_code_the_node_and_the_cause(served: Served):
+async def test_a_failed_run_s_error_names_the_code_the_node_and_the_cause(served: Served) -> None:
     graph = chain(
         reserve={**put(reserved=True), "compensate": put(reserved=False)},
         pay=leaf("break", args={"name": served.task_queue, "how": "typed"}, **ONCE),
@@ -204,7 +204,7 @@ async def test_a_failed_run_s_error_names_the_code_the_node_and_the_cause(served
     assert (await handle.query("status"))["status"] == "failed"
 
 
-async def test_an_error_of_ours_is_not_retried_and_says_what_to_do(served: Served):
+async def test_an_error_of_ours_is_not_retried_and_says_what_to_do(served: Served) -> None:
     error = await served.error({"nodes": {"pay": leaf("break", args={"name": served.task_queue}, **QUICK)}})
     assert error.type == "NODE_FAILED"
     assert "it is broken (mend it)" in error.message
@@ -213,7 +213,7 @@ async def test_an_error_of_ours_is_not_retried_and_says_what_to_do(served: Serve
 
 
 @pytest.mark.parametrize("how", ["unavailable", "typed", "other"])
-async def test_a_node_is_tried_as_often_as_its_policy_says(served: Served, how: str):
+async def test_a_node_is_tried_as_often_as_its_policy_says(served: Served, how: str) -> None:
     arguments = {"name": served.task_queue, "how": how}
     graph = {"nodes": {"pay": leaf("break", args=arguments, **QUICK)}}
     error = await served.error(graph)
@@ -221,12 +221,12 @@ async def test_a_node_is_tried_as_often_as_its_policy_says(served: Served, how: 
     assert attempts[served.task_queue] == 3
 
 
-async def test_a_node_that_recovers_goes_on(served: Served):
+async def test_a_node_that_recovers_goes_on(served: Served) -> None:
     graph = {"nodes": {"pay": leaf("break", args={"name": served.task_queue, "how": "other", "until": 3}, **QUICK)}}
     assert (await served.run(graph))["data"] == {"attempt": 3}
 
 
-async def test_error_types_that_the_yaml_names_are_not_retried(served: Served):
+async def test_error_types_that_the_yaml_names_are_not_retried(served: Served) -> None:
     retry = {**QUICK["retry"], "non_retryable": ["NO_STOCK"]}
     graph = {
         "defaults": {"retry": retry},
@@ -236,7 +236,7 @@ async def test_error_types_that_the_yaml_names_are_not_retried(served: Served):
     assert attempts[served.task_queue] == 1
 
 
-async def test_a_failure_edge_sees_the_error(served: Served):
+async def test_a_failure_edge_sees_the_error(served: Served) -> None:
     graph = {
         "nodes": {
             "pay": leaf("break", args={"name": served.task_queue, "how": "typed"}, **ONCE),
@@ -251,7 +251,7 @@ async def test_a_failure_edge_sees_the_error(served: Served):
     assert states == {"pay": "failed", "review": "succeeded", "ship": "skipped"}
 
 
-async def test_a_timeout_takes_the_timeout_edge_and_cancels_the_activity(served: Served):
+async def test_a_timeout_takes_the_timeout_edge_and_cancels_the_activity(served: Served) -> None:
     graph = {
         "nodes": {
             "slow": leaf("dawdle", args={"name": served.task_queue}, timeout="300ms", heartbeat="200ms", **ONCE),
@@ -264,7 +264,7 @@ async def test_a_timeout_takes_the_timeout_edge_and_cancels_the_activity(served:
     await until(lambda: attempts[f"{served.task_queue} cancelled"] == 1)
 
 
-async def test_a_failing_template_of_an_activity_node_is_that_node_s_failure(served: Served):
+async def test_a_failing_template_of_an_activity_node_is_that_node_s_failure(served: Served) -> None:
     graph = {
         "nodes": {"ship": {"type": "activity", "activity": "ship", "args": ["{{ context.nothing.there }}"]}},
     }
@@ -273,7 +273,7 @@ async def test_a_failing_template_of_an_activity_node_is_that_node_s_failure(ser
     assert error.details[0]["node"] == "ship"
 
 
-async def test_work_that_is_cancelled_in_the_moment_it_starts_comes_to_rest(served: Served):
+async def test_work_that_is_cancelled_in_the_moment_it_starts_comes_to_rest(served: Served) -> None:
     """`slow` is scheduled and cancelled by the same completion: the next node's items are no list."""
     graph = {
         "nodes": {
@@ -290,7 +290,7 @@ async def test_work_that_is_cancelled_in_the_moment_it_starts_comes_to_rest(serv
 # where and how nodes run
 
 
-async def test_a_node_runs_on_its_own_task_queue(served: Served, tmp_path: Path):
+async def test_a_node_runs_on_its_own_task_queue(served: Served, tmp_path: Path) -> None:
     other = f"{served.task_queue}-other"
     graph = chain(here=leaf("place"), there=leaf("place", task_queue=other))
     async with worker_for(served.client, other, tmp_path):
@@ -298,7 +298,7 @@ async def test_a_node_runs_on_its_own_task_queue(served: Served, tmp_path: Path)
     assert result["data"] == {"here": served.task_queue, "there": other}
 
 
-async def test_priority_and_timeouts_reach_the_server(served: Served):
+async def test_priority_and_timeouts_reach_the_server(served: Served) -> None:
     graph = chain(
         a={**put(), "priority": 1, "timeout": "7s", "heartbeat": "2s"},
         b={**put(), "priority": {"key": 5, "fairness_key": "acme", "fairness_weight": 2.0}},
@@ -315,7 +315,9 @@ async def test_priority_and_timeouts_reach_the_server(served: Served):
     )
 
 
-async def test_an_activity_node_calls_another_worker_s_activity_with_plain_json(served: Served, dev_server: Any):
+async def test_an_activity_node_calls_another_worker_s_activity_with_plain_json(
+    served: Served, dev_server: Any
+) -> None:
     @activity.defn(name="ship")
     async def ship(order: str, weight: float) -> dict[str, Any]:
         return {"label": f"{order}/{weight}", "carrier": {"name": "post"}}
@@ -341,7 +343,7 @@ async def test_an_activity_node_calls_another_worker_s_activity_with_plain_json(
     assert result["data"] == {"mass": 4, "order": "A1", "weigh": 10.0, "label": "A1/10.0", "carrier": "post"}
 
 
-async def test_local_nodes_are_markers_that_read_as_the_graph(served: Served):
+async def test_local_nodes_are_markers_that_read_as_the_graph(served: Served) -> None:
     graph = {
         "defaults": {"local": True},
         **chain(
@@ -356,7 +358,7 @@ async def test_local_nodes_are_markers_that_read_as_the_graph(served: Served):
     assert told == ["load_graph", "decide (rule)", "note (python)"]
 
 
-async def test_what_crosses_to_a_node_is_what_it_reads(served: Served):
+async def test_what_crosses_to_a_node_is_what_it_reads(served: Served) -> None:
     graph = chain(
         some=leaf("copy", reads=["b", "nothing"], args={"into": "some"}),
         all={"type": "python", "handler": "copy", "args": {"into": "every"}},
@@ -372,7 +374,7 @@ async def test_what_crosses_to_a_node_is_what_it_reads(served: Served):
     }
 
 
-async def test_large_contexts_are_compressed_in_the_history(served: Served):
+async def test_large_contexts_are_compressed_in_the_history(served: Served) -> None:
     handle = await served.start(
         chain(a={"type": "python", "handler": "copy", "args": {"into": "b"}}), {"text": "x" * 60_000}
     )
@@ -386,7 +388,7 @@ async def test_large_contexts_are_compressed_in_the_history(served: Served):
 
 async def test_no_more_activities_are_pending_than_the_server_takes(
     client: Client, task_queue: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(flow_control, "MAX_PENDING", 3)
     names = [f"n{index}" for index in range(8)]
     graph = {"nodes": {name: leaf("pass_gate", args={"name": task_queue, name: 1}) for name in names}}
@@ -398,7 +400,7 @@ async def test_no_more_activities_are_pending_than_the_server_takes(
         assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"] == dict.fromkeys(names, 1)
 
 
-async def test_what_is_too_much_for_one_task_leaves_in_several(client: Client, task_queue: str, tmp_path: Path):
+async def test_what_is_too_much_for_one_task_leaves_in_several(client: Client, task_queue: str, tmp_path: Path) -> None:
     """Eighty times 75 KB that hardly compress: the server would end a workflow that sends them at once."""
     text = base64.b64encode(random.Random(1).randbytes(56_000)).decode()
     graph = {"nodes": {f"n{index}": leaf(reads=["text"], args={f"n{index}": 1}) for index in range(80)}}
@@ -426,14 +428,14 @@ edges: [{from: check, to: note}]
 """
 
 
-async def test_the_workflow_type_is_the_graph_s_name(served: Served):
+async def test_the_workflow_type_is_the_graph_s_name(served: Served) -> None:
     served.write("order", ORDER)
     handle = await served.start_type("order", {"total": 11, "customer": "Ada"})
     assert (await handle.result())["data"] == {"total": 11, "customer": "Ada", "checked": True, "noted": True}
     assert (await handle.describe()).workflow_type == "order"
 
 
-async def test_graph_workflow_runs_a_graph_by_name_as_an_object_and_as_yaml_text(served: Served):
+async def test_graph_workflow_runs_a_graph_by_name_as_an_object_and_as_yaml_text(served: Served) -> None:
     served.write("order", ORDER)
     for graph in ("order", yaml.safe_load(ORDER), ORDER):
         result = await served.run(graph, {"total": 11, "customer": "Ada"})
@@ -458,14 +460,14 @@ async def test_graph_workflow_runs_a_graph_by_name_as_an_object_and_as_yaml_text
 )
 async def test_an_input_that_does_not_fit_fails_the_run_at_once(
     served: Served, args: list[Any], code: str, message: str
-):
+) -> None:
     served.write("order", ORDER)
     error = await error_of(await served.start_type("order", *args))
     assert (error.type, error.non_retryable) == (code, True)
     assert message in error.message
 
 
-async def test_the_status_of_a_run_whose_input_does_not_fit_says_that_it_failed(served: Served):
+async def test_the_status_of_a_run_whose_input_does_not_fit_says_that_it_failed(served: Served) -> None:
     served.write("order", ORDER)
     handle = await served.start_type("order", {"customer": "Ada"})
     await error_of(handle)
@@ -478,21 +480,21 @@ async def test_the_status_of_a_run_whose_input_does_not_fit_says_that_it_failed(
     "args",
     [[], ["order"], [{"graph": "order"}, {}], [{"data": {}}], [{"graph": "order", "dat": {}}]],
 )
-async def test_graph_workflow_says_what_it_takes(served: Served, args: list[Any]):
+async def test_graph_workflow_says_what_it_takes(served: Served, args: list[Any]) -> None:
     error = await error_of(await served.start_type("GraphWorkflow", *args))
     assert error.type == "INPUT_INVALID"
     assert '{"graph": name or definition, "data": {…}}' in error.message
 
 
 @pytest.mark.parametrize("name", ["nowhere", "../secret", "Nowhere Land"])
-async def test_an_unknown_graph_fails_the_run(served: Served, name: str):
+async def test_an_unknown_graph_fails_the_run(served: Served, name: str) -> None:
     served.write("order", ORDER)
     error = await error_of(await served.start_type(name, {}))
     assert (error.type, error.non_retryable) == ("GRAPH_INVALID", True)
     assert "GRAPH_UNKNOWN" in error.details[0]["problems"][0]
 
 
-async def test_an_invalid_graph_fails_the_run_with_every_problem(served: Served):
+async def test_an_invalid_graph_fails_the_run_with_every_problem(served: Served) -> None:
     graph = {
         "nodes": {"a": {**put(), "tiemout": "3s"}, "b": {"type": "rule", "rules": [{"when": "x >", "then": {"y": 1}}]}},
         "edges": [edge("a", "nowhere")],
@@ -512,7 +514,7 @@ def exactly(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-async def test_a_typed_client_gets_numbers_as_they_are(served: Served):
+async def test_a_typed_client_gets_numbers_as_they_are(served: Served) -> None:
     """By its type hints, the SDK would make another type of a number that fits into it."""
     values = {"half": 1.5, "two": 2.0, "whole": 2, "yes": True, "nothing": None, "nested": [{"deep": [2.0, 3]}]}
     given = {"graph": {"name": "g", **chain(ask={"type": "approval"}, write=put(written=values))}, "data": values}
@@ -530,7 +532,7 @@ async def test_a_typed_client_gets_numbers_as_they_are(served: Served):
     assert "write" in await handle.query(GraphWorkflow.diagram)
 
 
-async def test_queries_tell_context_status_history_and_diagram_during_a_run_and_after_it(served: Served):
+async def test_queries_tell_context_status_history_and_diagram_during_a_run_and_after_it(served: Served) -> None:
     graph = chain(a=put(x=1), b=leaf("pass_gate", args={"name": served.task_queue, "y": 2}), c=put(z=3))
     async with gate(served.task_queue) as opened:
         handle = await served.start(graph, {"w": 0})
@@ -559,7 +561,7 @@ async def test_queries_tell_context_status_history_and_diagram_during_a_run_and_
     assert (await handle.query("diagram")).startswith("flowchart")
 
 
-async def test_the_timeline_reads_as_the_graph(served: Served):
+async def test_the_timeline_reads_as_the_graph(served: Served) -> None:
     graph = chain(first=put(), nap={"type": "wait", "for": "20ms"}, second=put())
     handle = await served.start(graph)
     await handle.result()
@@ -574,7 +576,7 @@ async def test_the_timeline_reads_as_the_graph(served: Served):
     assert list(await scheduled(served.client, handle)) == ["first", "second"]
 
 
-async def test_current_details_list_the_nodes_and_their_states(served: Served):
+async def test_current_details_list_the_nodes_and_their_states(served: Served) -> None:
     async with gate(served.task_queue) as opened:
         handle = await served.start(chain(a=put(), b=leaf("pass_gate", args={"name": served.task_queue})))
         await until_status(handle, "b", "running")
@@ -597,7 +599,7 @@ async def test_current_details_list_the_nodes_and_their_states(served: Served):
     }
 
 
-async def test_cancelling_a_run_cancels_its_activities_and_compensates(served: Served):
+async def test_cancelling_a_run_cancels_its_activities_and_compensates(served: Served) -> None:
     graph = chain(
         reserve={**put(reserved=True), "compensate": put(released=True)},
         slow=leaf("dawdle", args={"name": served.task_queue}, heartbeat="300ms"),

@@ -151,7 +151,7 @@ async def test_the_activity_answers_as_the_loader_does(folder: Path) -> None:
     assert pinned == loader.load(GraphRequest(name="greet"))
 
 
-def test_the_worker_s_default_strategy_is_pinned_with_a_graph_that_names_none(tmp_path: Path):
+def test_the_worker_s_default_strategy_is_pinned_with_a_graph_that_names_none(tmp_path: Path) -> None:
     (tmp_path / "g.yaml").write_text("name: g\nnodes: {a: {type: rule, rules: [{then: {x: 1}}]}}\n")
     loader = GraphLoader(tmp_path, ConflictResolution.MERGE_ALL)
     assert '"conflict_resolution":"merge_all"' in loader.load(GraphRequest(name="g")).definition

@@ -53,7 +53,7 @@ async def driver(url: str) -> AsyncIterator[StorageDriver]:
         await engine.dispose()
 
 
-async def test_what_is_stored_comes_back_in_order_and_twice_is_once(driver: StorageDriver):
+async def test_what_is_stored_comes_back_in_order_and_twice_is_once(driver: StorageDriver) -> None:
     payloads = [Payload(metadata={"encoding": b"json/plain"}, data=text.encode()) for text in ("one", "two", "one")]
     claims = await driver.store(STORE, payloads)
     assert claims[0] == claims[2]
@@ -61,7 +61,7 @@ async def test_what_is_stored_comes_back_in_order_and_twice_is_once(driver: Stor
     assert await driver.retrieve(RETRIEVE, claims) == payloads
 
 
-async def test_what_is_stored_again_counts_as_stored_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_what_is_stored_again_counts_as_stored_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that it may be deleted by its age, and a new run is not left with an old entry."""
     engine = open_engine(f"sqlite:///{tmp_path}/payloads.db")
     for now in (1000.0, 2000.0):
@@ -73,19 +73,19 @@ async def test_what_is_stored_again_counts_as_stored_now(tmp_path: Path, monkeyp
     await engine.dispose()
 
 
-async def test_several_megabytes_are_kept_by_many_at_once(driver: StorageDriver):
+async def test_several_megabytes_are_kept_by_many_at_once(driver: StorageDriver) -> None:
     payloads = [Payload(data=bytes([index]) * 3_000_000) for index in range(3)]
     claims = await asyncio.gather(*(driver.store(STORE, payloads) for _ in range(4)))
     assert claims == [claims[0]] * 4
     assert await driver.retrieve(RETRIEVE, claims[0]) == payloads
 
 
-async def test_a_payload_that_is_gone_is_named(driver: StorageDriver):
+async def test_a_payload_that_is_gone_is_named(driver: StorageDriver) -> None:
     with pytest.raises(WireFormatError, match="is not in the payload store"):
         await driver.retrieve(RETRIEVE, [StorageDriverClaim(claim_data={"sha256": "0" * 64})])
 
 
-async def test_a_payload_that_was_altered_is_refused(valkey_url: str):
+async def test_a_payload_that_was_altered_is_refused(valkey_url: str) -> None:
     redis = Redis.from_url(valkey_url)
     driver = RedisPayloads(redis)
     claims = await driver.store(STORE, [Payload(data=b"true")])
@@ -95,7 +95,7 @@ async def test_a_payload_that_was_altered_is_refused(valkey_url: str):
     await redis.aclose()
 
 
-async def test_a_connection_that_breaks_costs_no_attempt_of_an_activity(valkey_url: str):
+async def test_a_connection_that_breaks_costs_no_attempt_of_an_activity(valkey_url: str) -> None:
     """The result of work that is done is sent again, rather than the work done again."""
     broken: list[bytes] = []
 
@@ -123,7 +123,7 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
-async def test_a_store_that_does_not_answer_is_unavailable():
+async def test_a_store_that_does_not_answer_is_unavailable() -> None:
     redis = Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=0.2)
     with pytest.raises(Unavailable):
         await RedisPayloads(redis).store(STORE, [Payload(data=b"1")])
@@ -132,7 +132,7 @@ async def test_a_store_that_does_not_answer_is_unavailable():
 
 async def test_a_context_of_almost_a_megabyte_runs_and_the_history_stays_small(
     dev_server: DevServer, task_queue: str, valkey_url: str
-):
+) -> None:
     settings = Settings(task_queue=task_queue, graphs=Path("examples"), payload_store_url=valkey_url)
     client = await connect(settings, target_host=dev_server.address)
     storage = client.data_converter.external_storage

@@ -100,7 +100,7 @@ def guide_graph() -> str:
     return str(graph)
 
 
-async def test_the_guide_s_commands_bring_its_graph_to_its_end(served: Served, dev_server: DevServer):
+async def test_the_guide_s_commands_bring_its_graph_to_its_end(served: Served, dev_server: DevServer) -> None:
     by_name = commands()
     served.write("review_terms", guide_graph())
     handle = await served.start_type("review_terms", {"price": 100, "customer": "Ada"})
@@ -130,7 +130,7 @@ async def test_the_guide_s_commands_bring_its_graph_to_its_end(served: Served, d
     assert {"external", "merge"} <= {entry["kind"] for entry in history}
 
 
-async def test_the_other_ways_to_settle_a_conflict_in_the_guide_work_too(served: Served, dev_server: DevServer):
+async def test_the_other_ways_to_settle_a_conflict_in_the_guide_work_too(served: Served, dev_server: DevServer) -> None:
     first, *others = commands()["resolve_conflict"]
     served.write("review_terms", guide_graph())
     prices = []
@@ -147,7 +147,7 @@ async def test_the_other_ways_to_settle_a_conflict_in_the_guide_work_too(served:
 
 
 @pytest.mark.parametrize("name", ["skip_node", "fail_node"])
-async def test_the_guide_s_commands_for_operators_work(served: Served, dev_server: DevServer, name: str):
+async def test_the_guide_s_commands_for_operators_work(served: Served, dev_server: DevServer, name: str) -> None:
     served.write("review_terms", guide_graph())
     handle = await served.start_type("review_terms", {"price": 100, "customer": "Ada"})
     await until_status(handle, "agree", "conflict")
@@ -176,7 +176,7 @@ async def test_the_guide_s_commands_for_operators_work(served: Served, dev_serve
 )
 async def test_a_conflict_is_settled_by_writer_index_value_or_removal(
     served: Served, choice: dict[str, Any], value: dict[str, Any]
-):
+) -> None:
     handle = await served.start(diamond(put(x=1), put(x=2), **ASK))
     await until_status(handle, "join", "conflict")
     await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", **choice})
@@ -205,7 +205,7 @@ async def test_a_conflict_is_settled_by_writer_index_value_or_removal(
 )
 async def test_an_answer_that_fits_no_conflict_is_refused_before_it_enters_the_history(
     served: Served, request_: dict[str, Any], told: str
-):
+) -> None:
     handle = await served.start(diamond(put(x=1, y=1), put(x=2, y=2), **ASK))
     await until_status(handle, "join", "conflict")
     code, message = await refused(handle, "resolve_conflict", request_)
@@ -214,7 +214,7 @@ async def test_an_answer_that_fits_no_conflict_is_refused_before_it_enters_the_h
     await handle.terminate()
 
 
-async def test_a_join_goes_on_when_all_of_its_conflicts_are_settled(served: Served):
+async def test_a_join_goes_on_when_all_of_its_conflicts_are_settled(served: Served) -> None:
     handle = await served.start(diamond(put(x=1, y=1), put(x=2, y=2), **ASK))
     await until_status(handle, "join", "conflict")
     first = await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", "choose": 0})
@@ -234,7 +234,7 @@ def hurried(**fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("limit", ["50ms", 0])
-async def test_a_conflict_that_nobody_settles_in_time_fails_the_join(served: Served, limit: Any):
+async def test_a_conflict_that_nobody_settles_in_time_fails_the_join(served: Served, limit: Any) -> None:
     graph = hurried()
     graph["context"]["conflict_timeout"] = limit
     error = await served.error(graph, {"n": 10})
@@ -243,7 +243,7 @@ async def test_a_conflict_that_nobody_settles_in_time_fails_the_join(served: Ser
     assert (error.details[0]["node"], error.details[0]["outcome"]) == ("join", "failure")
 
 
-async def test_behind_a_join_that_failed_the_last_writes_are_visible_and_conflict_no_more(served: Served):
+async def test_behind_a_join_that_failed_the_last_writes_are_visible_and_conflict_no_more(served: Served) -> None:
     graph = hurried()
     graph["nodes"] |= {"after": put(), "review": put(seen="{{ [x, n] }}", why="{{ error.type }}")}
     graph["edges"] += [edge("join", "after"), edge("join", "review", outcome="failure")]
@@ -254,7 +254,7 @@ async def test_behind_a_join_that_failed_the_last_writes_are_visible_and_conflic
     assert {each["path"]: each["choice"] for each in result["conflicts"]} == {"x": result["data"]["x"], "n": 17}
 
 
-async def test_a_join_that_fails_and_may_be_passed_is_passed_on_the_last_writes(served: Served):
+async def test_a_join_that_fails_and_may_be_passed_is_passed_on_the_last_writes(served: Served) -> None:
     graph = hurried(on_failure="continue")
     graph["nodes"]["after"] = put(seen="{{ [x, n] }}")
     graph["edges"].append(edge("join", "after"))
@@ -263,7 +263,7 @@ async def test_a_join_that_fails_and_may_be_passed_is_passed_on_the_last_writes(
     assert "joined" not in result["data"]
 
 
-async def test_an_operator_may_settle_a_conflict_for_which_it_was_too_late(served: Served):
+async def test_an_operator_may_settle_a_conflict_for_which_it_was_too_late(served: Served) -> None:
     handle = await served.start(hurried(on_failure="pause"), {"n": 10})
     await until_status(handle, "join", "paused")
     await handle.execute_update("retry_node", {"node": "join", "changes": {"x": 3}, "by": "ada"})
@@ -273,7 +273,7 @@ async def test_an_operator_may_settle_a_conflict_for_which_it_was_too_late(serve
 # approvals
 
 
-async def test_an_answer_must_fit_its_schema_and_becomes_keys(served: Served):
+async def test_an_answer_must_fit_its_schema_and_becomes_keys(served: Served) -> None:
     handle = await served.start(chain(ask=AGREE, after=put(noted="{{ agreed }}")), {"price": 80})
     await until_status(handle, "ask", "waiting")
     assert await refused(handle, "complete_task", {"node": "ask", "answer": {"agreed": "yes"}}) == (
@@ -287,14 +287,14 @@ async def test_an_answer_must_fit_its_schema_and_becomes_keys(served: Served):
     assert (await result_of(handle))["data"] == {"price": 80, "agreed": True, "noted": True}
 
 
-async def test_an_approval_that_nobody_answers_takes_its_timeout_edge(served: Served):
+async def test_an_approval_that_nobody_answers_takes_its_timeout_edge(served: Served) -> None:
     nodes = {"ask": {**AGREE, "timeout": "50ms"}, "yes": put(went="on"), "late": put(why="{{ error.type }}")}
     edges = [edge("ask", "yes"), edge("ask", "late", outcome="timeout")]
     handle = await served.start({"nodes": nodes, "edges": edges}, {"price": 80})
     assert (await result_of(handle))["data"] == {"price": 80, "why": "NO_ANSWER"}
 
 
-async def test_an_approval_that_nobody_answers_fails_the_run_where_no_edge_leads_on(served: Served):
+async def test_an_approval_that_nobody_answers_fails_the_run_where_no_edge_leads_on(served: Served) -> None:
     error = await served.error({"nodes": {"ask": {**AGREE, "timeout": "50ms"}}}, {"price": 80})
     assert (error.type, error.details[0]["outcome"]) == ("NO_ANSWER", "timeout")
 
@@ -311,7 +311,7 @@ async def waiting(served: Served, graph: dict[str, Any], data: dict[str, Any]) -
     return handle
 
 
-async def test_a_write_from_outside_is_seen_by_the_nodes_that_start_later(served: Served):
+async def test_a_write_from_outside_is_seen_by_the_nodes_that_start_later(served: Served) -> None:
     handle = await waiting(served, WAITING, {"total": 10})
     number = (await handle.query("context"))["number"]
     written = {"changes": {"total": 25, "crm.id": 7}, "base_version": number, "by": "crm"}
@@ -323,14 +323,14 @@ async def test_a_write_from_outside_is_seen_by_the_nodes_that_start_later(served
     assert (await result_of(handle))["data"] == {"total": 25, "a": 1, "crm": {"id": 7}, "seen": 25}
 
 
-async def test_a_write_from_outside_is_in_the_result_even_if_no_node_follows(served: Served):
+async def test_a_write_from_outside_is_in_the_result_even_if_no_node_follows(served: Served) -> None:
     handle = await waiting(served, chain(first=put(a=1), ask={"type": "approval"}), {"total": 10})
     await handle.execute_update("write_context", {"changes": {"late": True}, "removed": ["total"], "base_version": 1})
     await handle.execute_update("complete_task", {"node": "ask", "answer": {}})
     assert (await result_of(handle))["data"] == {"a": 1, "late": True}
 
 
-async def test_a_write_on_a_stale_base_is_merged_with_what_happened_since(served: Served):
+async def test_a_write_on_a_stale_base_is_merged_with_what_happened_since(served: Served) -> None:
     """`total` was 10 when the service looked; the run has since added 5, and the service adds 2."""
     graph = chain(add=put(total=15, other=1), ask={"type": "approval"}, after=put())
     handle = await waiting(served, {**graph, "context": {"merge": {"total": "sum"}}}, {"total": 10})
@@ -342,7 +342,7 @@ async def test_a_write_on_a_stale_base_is_merged_with_what_happened_since(served
     assert [(each["by"], each["value"]) for each in conflict["candidates"]] == [("add", 15), ("crm", 12)]
 
 
-async def test_a_write_that_conflicts_with_the_run_waits_at_the_next_join(served: Served):
+async def test_a_write_that_conflicts_with_the_run_waits_at_the_next_join(served: Served) -> None:
     graph = {**chain(add=put(total=15), ask={"type": "approval"}, after=put(seen="{{ total }}")), **ASK}
     handle = await waiting(served, graph, {"total": 10})
     await handle.execute_update("write_context", {"changes": {"total": 12}, "base_version": 1, "by": "crm"})
@@ -352,7 +352,7 @@ async def test_a_write_that_conflicts_with_the_run_waits_at_the_next_join(served
     assert (await result_of(handle))["data"] == {"total": 12, "seen": 12}
 
 
-async def test_two_services_that_write_differently_on_one_base_conflict_at_once(served: Served):
+async def test_two_services_that_write_differently_on_one_base_conflict_at_once(served: Served) -> None:
     handle = await waiting(served, {**WAITING, **ASK}, {"total": 10})
     await handle.execute_update("write_context", {"changes": {"total": 11}, "base_version": 1, "by": "crm"})
     with pytest.raises(WorkflowUpdateFailedError) as failed:
@@ -382,7 +382,7 @@ async def test_two_services_that_write_differently_on_one_base_conflict_at_once(
 )
 async def test_a_write_that_cannot_be_merged_is_refused_and_changes_nothing(
     served: Served, request_: dict[str, Any], code: str, told: str
-):
+) -> None:
     schema = {"context": {"schema": {"properties": {"total": {"type": "number"}}}}}
     handle = await waiting(served, {**WAITING, **schema}, {"total": 10})
     assert (refusal := await refused(handle, "write_context", request_))[0] == code
@@ -401,7 +401,7 @@ def breaking(task_queue: str) -> dict[str, Any]:
     )
 
 
-async def test_a_paused_node_is_retried_on_an_edited_context(served: Served):
+async def test_a_paused_node_is_retried_on_an_edited_context(served: Served) -> None:
     graph = chain(pay={**put(paid="{{ 100 / parts }}"), "on_failure": "pause"}, ship=put(shipped=True))
     handle = await served.start(graph, {"parts": 0})
     told = await until_status(handle, "pay", "paused")
@@ -414,14 +414,14 @@ async def test_a_paused_node_is_retried_on_an_edited_context(served: Served):
     assert [(entry["kind"], entry["set"]) for entry in by_ada] == [("external", {"parts": 4, "note": "split"})]
 
 
-async def test_a_paused_node_is_skipped_with_what_it_would_have_written(served: Served):
+async def test_a_paused_node_is_skipped_with_what_it_would_have_written(served: Served) -> None:
     handle = await served.start(breaking(served.task_queue), {"address": "Rome"})
     await until_status(handle, "pay", "paused")
     await handle.execute_update("skip_node", {"node": "pay", "changes": {"paid": "cash"}, "removed": ["address.x"]})
     assert (await result_of(handle))["data"] == {"address": "Rome", "reserved": True, "paid": "cash", "to": "Rome"}
 
 
-async def test_a_paused_node_whose_failure_stands_fails_the_run_and_what_was_done_is_undone(served: Served):
+async def test_a_paused_node_whose_failure_stands_fails_the_run_and_what_was_done_is_undone(served: Served) -> None:
     handle = await served.start(breaking(served.task_queue), {"address": "Rome"})
     await until_status(handle, "pay", "paused")
     await handle.execute_update("fail_node", {"node": "pay"})
@@ -430,7 +430,7 @@ async def test_a_paused_node_whose_failure_stands_fails_the_run_and_what_was_don
     assert attempts[served.task_queue] == 1
 
 
-async def test_pause_starts_nothing_new_and_resume_goes_on(served: Served):
+async def test_pause_starts_nothing_new_and_resume_goes_on(served: Served) -> None:
     graph = chain(slow=leaf("pass_gate", args={"name": served.task_queue}), after=put(done=True))
     async with gate(served.task_queue) as opened:
         handle = await served.start(graph)
@@ -455,7 +455,7 @@ async def test_pause_starts_nothing_new_and_resume_goes_on(served: Served):
 )
 async def test_an_update_that_comes_with_the_start_is_not_lost(
     served: Served, update: str, request_: dict[str, Any], data: dict[str, Any]
-):
+) -> None:
     graph = {"name": "g", "nodes": {"ask": {"type": "approval", "timeout": "500ms"}}, "edges": []}
     graph["nodes"]["ask"]["on_failure"] = "continue"
     start = WithStartWorkflowOperation(
@@ -470,7 +470,7 @@ async def test_an_update_that_comes_with_the_start_is_not_lost(
     assert (await result_of(handle))["data"] == data
 
 
-async def test_a_pause_that_comes_with_the_start_holds_the_first_node(served: Served):
+async def test_a_pause_that_comes_with_the_start_holds_the_first_node(served: Served) -> None:
     handle = await served.client.start_workflow(
         "GraphWorkflow",
         {"graph": {"name": "g", **chain(a=put(x=1))}},
@@ -484,7 +484,7 @@ async def test_a_pause_that_comes_with_the_start_holds_the_first_node(served: Se
     assert (await result_of(handle))["data"] == {"x": 1}
 
 
-async def test_what_is_settled_at_a_join_stays_settled_while_another_conflict_comes_up(served: Served):
+async def test_what_is_settled_at_a_join_stays_settled_while_another_conflict_comes_up(served: Served) -> None:
     graph = diamond(put(x=1, y=1), put(x=2), **ASK)
     handle = await served.start(graph, {"x": 0, "y": 0})
     await until_status(handle, "join", "conflict")
@@ -496,7 +496,7 @@ async def test_what_is_settled_at_a_join_stays_settled_while_another_conflict_co
     assert (await result_of(handle))["data"] == {"x": 2, "y": 2}
 
 
-async def test_writes_from_outside_that_make_the_context_too_large_are_refused(served: Served):
+async def test_writes_from_outside_that_make_the_context_too_large_are_refused(served: Served) -> None:
     handle = await served.start(chain(ask={"type": "approval", "prompt": "Go on?"}, last=put(done=True)))
     await until_status(handle, "ask", "waiting")
     for key in "ab":

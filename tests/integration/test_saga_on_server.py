@@ -88,7 +88,7 @@ async def until_completed(handle: Any, count: int) -> None:
     raise AssertionError(f"{count} activities have not completed in time")
 
 
-async def test_a_failed_run_is_undone_backwards_and_its_error_says_so(served: Served):
+async def test_a_failed_run_is_undone_backwards_and_its_error_says_so(served: Served) -> None:
     graph = chain(a=step(args={"x": 1}), b=step(), c=broken(served.task_queue))
     error = await served.error(graph, {"x": 0})
     assert (error.type, error.details[0]["compensated"], error.details[0]["not_compensated"]) == (
@@ -98,19 +98,19 @@ async def test_a_failed_run_is_undone_backwards_and_its_error_says_so(served: Se
     )
 
 
-async def test_a_step_that_had_no_answer_before_it_was_refused_may_have_happened(served: Served):
+async def test_a_step_that_had_no_answer_before_it_was_refused_may_have_happened(served: Served) -> None:
     retry = {"max_attempts": 3, "initial_interval": "10ms"}
     error = await served.error(chain(a=step(), b=step("stumble", retry=retry)))
     assert (error.type, error.details[0]["compensated"]) == ("NODE_FAILED", ["b", "a"])
 
 
-async def test_a_step_whose_every_attempt_broke_off_may_have_happened(served: Served):
+async def test_a_step_whose_every_attempt_broke_off_may_have_happened(served: Served) -> None:
     twice = {"max_attempts": 2, "initial_interval": "10ms"}
     error = await served.error(chain(a=step(), b=step("collapse", retry=twice)))
     assert (error.type, error.details[0]["compensated"]) == ("ConnectionResetError", ["b", "a"])
 
 
-async def test_the_timeline_names_a_compensation_after_its_node(served: Served):
+async def test_the_timeline_names_a_compensation_after_its_node(served: Served) -> None:
     handle = await served.start(chain(a=step(), b=broken(served.task_queue)))
     await asyncio.wait([asyncio.ensure_future(handle.result())])
     found = await scheduled(served.client, handle)
@@ -118,7 +118,7 @@ async def test_the_timeline_names_a_compensation_after_its_node(served: Served):
     assert summary == "undo a"
 
 
-async def test_the_context_is_rolled_back_and_keeps_what_compensations_wrote(served: Served):
+async def test_the_context_is_rolled_back_and_keeps_what_compensations_wrote(served: Served) -> None:
     undo = leaf(reads=("x", "kept"), args={"refunded": "{{ x }} after {{ error.type }}"})
     handle = await served.start(chain(a=step(undo=undo, args={"x": 1}), b=broken(served.task_queue)), {"x": 0})
     await asyncio.wait([asyncio.ensure_future(handle.result())])
@@ -127,7 +127,7 @@ async def test_the_context_is_rolled_back_and_keeps_what_compensations_wrote(ser
     assert [entry["kind"] for entry in trail] == ["input", "node", "compensation", "rollback"]
 
 
-async def test_a_compensation_that_fails_is_named_with_its_reason(served: Served):
+async def test_a_compensation_that_fails_is_named_with_its_reason(served: Served) -> None:
     graph = chain(a=step(), b=step(undo=broken(f"undo {served.task_queue}")), c=broken(served.task_queue))
     error = await served.error(graph)
     told = error.details[0]
@@ -135,7 +135,7 @@ async def test_a_compensation_that_fails_is_named_with_its_reason(served: Served
     assert told["reasons"]["b"]["type"] == "NODE_FAILED"
 
 
-async def test_past_the_deadline_a_compensation_fails_and_the_others_are_tried_once(served: Served):
+async def test_past_the_deadline_a_compensation_fails_and_the_others_are_tried_once(served: Served) -> None:
     stuck = leaf("break", args={"name": f"undo {served.task_queue}", "how": "unforeseen"})
     graph = chain(a=step(), b=step(undo=stuck), c=broken(served.task_queue))
     error = await served.error({**graph, "saga": {"deadline": "500ms"}})
@@ -143,7 +143,7 @@ async def test_past_the_deadline_a_compensation_fails_and_the_others_are_tried_o
     assert (told["compensated"], told["not_compensated"]) == (["a"], ["b"])
 
 
-async def test_an_operator_decides_about_a_failed_compensation(served: Served):
+async def test_an_operator_decides_about_a_failed_compensation(served: Served) -> None:
     graph = chain(a=step(), b=step(undo=broken(f"undo {served.task_queue}")), c=broken(served.task_queue))
     handle = await served.start({**graph, "saga": {"on_compensation_failure": "pause"}})
     status = await until_not_compensated(handle)
@@ -155,7 +155,7 @@ async def test_an_operator_decides_about_a_failed_compensation(served: Served):
     assert "not_compensated" not in status
 
 
-async def test_what_is_cancelled_before_it_is_scheduled_is_not_undone(served: Served):
+async def test_what_is_cancelled_before_it_is_scheduled_is_not_undone(served: Served) -> None:
     """`slow` is scheduled and cancelled by the same workflow task: the next node's items are no list."""
     graph = {
         "nodes": {
@@ -170,7 +170,7 @@ async def test_what_is_cancelled_before_it_is_scheduled_is_not_undone(served: Se
     assert list(await scheduled(served.client, handle)) == ["first", "undo first"]
 
 
-async def test_temporal_s_own_command_cancels_and_the_run_is_undone(served: Served, dev_server: DevServer):
+async def test_temporal_s_own_command_cancels_and_the_run_is_undone(served: Served, dev_server: DevServer) -> None:
     slow = step("dawdle", args={"name": served.task_queue}, heartbeat="1s")
     handle = await served.start(chain(a=step(args={"x": 1}), b=slow), {"x": 0})
     await until_status(handle, "b", "running")
@@ -187,7 +187,7 @@ async def test_temporal_s_own_command_cancels_and_the_run_is_undone(served: Serv
 
 async def test_a_cancelled_run_whose_compensation_failed_ends_as_failed_and_names_it(
     served: Served, dev_server: DevServer
-):
+) -> None:
     slow = leaf("dawdle", args={"name": served.task_queue}, heartbeat="1s")
     stuck = step(undo=broken(f"undo {served.task_queue}"))
     handle = await served.start(chain(a=step(args={"x": 1}), b=stuck, c=slow), {"x": 0})
@@ -212,7 +212,7 @@ async def test_a_cancelled_run_whose_compensation_failed_ends_as_failed_and_name
     assert b"not compensated: 'b'" in shown
 
 
-async def test_a_child_that_is_cancelled_and_not_wholly_undone_may_have_happened(served: Served):
+async def test_a_child_that_is_cancelled_and_not_wholly_undone_may_have_happened(served: Served) -> None:
     slow = leaf("dawdle", args={"name": served.task_queue}, heartbeat="1s")
     inner = {"name": "inner", **chain(b=step(undo=broken(f"undo {served.task_queue}")), slow=slow)}
     served.write("inner", yaml.safe_dump(inner))
@@ -227,7 +227,7 @@ async def test_a_child_that_is_cancelled_and_not_wholly_undone_may_have_happened
     assert (status["nodes"]["child"]["status"], status["compensated"]) == ("cancelled", ["child", "a"])
 
 
-async def test_a_node_whose_output_does_not_fit_what_it_did_is_undone(served: Served):
+async def test_a_node_whose_output_does_not_fit_what_it_did_is_undone(served: Served) -> None:
     error = await served.error(chain(a=step(), b=step(args={"x": 1}, output={"y": "result.missing"})))
     assert (error.details[0]["node"], error.details[0]["compensated"]) == ("b", ["b", "a"])
 
@@ -245,14 +245,14 @@ async def test_a_node_whose_output_does_not_fit_what_it_did_is_undone(served: Se
 )
 async def test_a_child_that_failed_may_have_happened_where_it_left_effects(
     served: Served, inner: dict[str, Any], undone: list[str]
-):
+) -> None:
     served.write("inner", yaml.safe_dump({"name": "inner", **chain(**inner, ship=broken(served.task_queue))}))
     child = {"type": "graph", "graph": "inner", "mode": "child_workflow", "compensate": put(released=True)}
     error = await served.error(chain(a=step(), child=child))
     assert (error.type, error.details[0]["compensated"]) == ("NODE_FAILED", undone)
 
 
-async def test_what_a_child_of_a_child_left_is_told_to_the_outermost(served: Served):
+async def test_what_a_child_of_a_child_left_is_told_to_the_outermost(served: Served) -> None:
     served.write("inner", yaml.safe_dump({"name": "inner", **chain(b=put(), ship=broken(served.task_queue))}))
     nested = {"type": "graph", "graph": "inner", "mode": "child_workflow"}
     served.write("middle", yaml.safe_dump({"name": "middle", **chain(nested=nested)}))
@@ -261,7 +261,7 @@ async def test_what_a_child_of_a_child_left_is_told_to_the_outermost(served: Ser
     assert error.details[0]["compensated"] == ["child", "a"]
 
 
-async def test_a_node_that_waits_at_its_join_when_the_run_is_cancelled_did_nothing(served: Served):
+async def test_a_node_that_waits_at_its_join_when_the_run_is_cancelled_did_nothing(served: Served) -> None:
     steps = {name: step(args={"x": value}) for name, value in (("p", 1), ("q", 2))}
     body = {"nodes": {**steps, "j": put()}, "edges": [edge("p", "j"), edge("q", "j")]}
     each = {"type": "foreach", "items": "[1]", "body": body, "compensate": put()}
@@ -275,7 +275,7 @@ async def test_a_node_that_waits_at_its_join_when_the_run_is_cancelled_did_nothi
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_step_that_completes_in_the_very_task_that_cancels_the_run_is_undone(
     client: Client, task_queue: str, tmp_path: Path, mode: str
-):
+) -> None:
     other = f"{task_queue}-other"
     waiting = step("pass_gate", args={"name": task_queue}, task_queue=other)
     async with worker_for(client, other, tmp_path), gate(task_queue) as opened:
@@ -290,7 +290,7 @@ async def test_a_step_that_completes_in_the_very_task_that_cancels_the_run_is_un
             assert await undone(served, handle) == ["b", "a"]
 
 
-async def test_terminating_a_run_undoes_nothing(served: Served):
+async def test_terminating_a_run_undoes_nothing(served: Served) -> None:
     slow = step("dawdle", args={"name": served.task_queue}, heartbeat="1s")
     handle = await served.start(chain(a=step(), b=slow))
     await until_status(handle, "b", "running")
@@ -299,7 +299,7 @@ async def test_terminating_a_run_undoes_nothing(served: Served):
     assert (await events(handle))[-1].HasField("workflow_execution_terminated_event_attributes")
 
 
-async def test_steps_of_a_foreach_in_parallel_are_undone(served: Served):
+async def test_steps_of_a_foreach_in_parallel_are_undone(served: Served) -> None:
     body = chain(p=step(), q=step())
     each = {"type": "foreach", "items": "[1, 2, 3]", "body": body}
     graph = chain(a=step(), each=each, c=broken(served.task_queue))

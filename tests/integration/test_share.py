@@ -34,7 +34,9 @@ async def run(client: Client, task_queue: str, share: dict[str, Any], **settings
     return session, told
 
 
-async def test_the_context_is_in_the_store_when_the_run_is_over(client: Client, task_queue: str, valkey_url: str):
+async def test_the_context_is_in_the_store_when_the_run_is_over(
+    client: Client, task_queue: str, valkey_url: str
+) -> None:
     session, told = await run(client, task_queue, {"strategy": "write_through", "ttl": "1m"}, store_url=valkey_url)
     store = RedisStore.from_url(valkey_url)
     kept = await store.load(session)
@@ -46,7 +48,7 @@ async def test_the_context_is_in_the_store_when_the_run_is_over(client: Client, 
 
 async def test_it_is_published_after_nodes_too_each_with_the_number_that_write_context_takes(
     client: Client, task_queue: str, valkey_url: str
-):
+) -> None:
     session, told = await run(client, task_queue, {"at": "every_node"}, store_url=valkey_url)
     handle = client.get_workflow_handle(session)
     scheduled = [
@@ -60,7 +62,7 @@ async def test_it_is_published_after_nodes_too_each_with_the_number_that_write_c
 
 async def test_a_worker_without_a_store_finishes_the_run_and_says_that_it_was_not_shared(
     client: Client, task_queue: str
-):
+) -> None:
     _, told = await run(client, task_queue, {"at": "end"})
     assert told["status"] == "completed"
     assert "STORE_URL" in told["not_shared"]

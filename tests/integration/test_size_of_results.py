@@ -36,7 +36,7 @@ def noisy(seed: int, name: str) -> dict[str, Any]:
     return leaf("noise", args={"seed": seed, "name": name})
 
 
-async def test_a_result_tells_as_many_conflicts_as_fit_and_how_many_it_left_out(served: Served):
+async def test_a_result_tells_as_many_conflicts_as_fit_and_how_many_it_left_out(served: Served) -> None:
     """Two branches write other values to the same keys, twice: of 1.95 MB of data each value was in conflict."""
     names = [f"{side}{turn}" for turn in "ab" for side in ("left", "right")]
     graph = {
@@ -59,7 +59,7 @@ async def test_a_result_tells_as_many_conflicts_as_fit_and_how_many_it_left_out(
     assert [conflict["path"] for conflict in told] == settled[-len(told) :]
 
 
-async def test_of_fifty_large_versions_the_newest_are_told(served: Served):
+async def test_of_fifty_large_versions_the_newest_are_told(served: Served) -> None:
     """Five megabytes in all, of which the server takes no four in one answer."""
     steps = {f"n{index}": leaf("fill", args={"key": "k", "size": 100_000, "seed": index}) for index in range(50)}
     handle = await served.start(chain(**steps))

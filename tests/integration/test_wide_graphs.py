@@ -67,7 +67,7 @@ CHILD = {"type": "graph", "graph": "inner", "mode": "child_workflow", "input": {
 )
 async def test_a_wide_foreach_sends_no_more_at_once_than_the_server_takes(
     served: Served, body: dict[str, Any], value: str
-):
+) -> None:
     """Ten megabytes, five of them compressed; of more than four at once the server ends the run."""
     served.write("inner", yaml.safe_dump({"name": "inner", **chain(d=put(done=True))}))
     text = random.Random(1).randbytes(50_000).hex()
@@ -78,7 +78,7 @@ async def test_a_wide_foreach_sends_no_more_at_once_than_the_server_takes(
 
 
 @pytest.mark.slow
-async def test_ten_thousand_local_nodes_come_to_their_end(client: Client, task_queue: str, tmp_path: Path):
+async def test_ten_thousand_local_nodes_come_to_their_end(client: Client, task_queue: str, tmp_path: Path) -> None:
     """As many as ran in one workflow task were too many for its ten seconds, at every attempt."""
     async with worker_for(client, task_queue, tmp_path) as served:
         body = {"nodes": {"r": {"type": "rule", "local": True, "rules": [{"then": {"k": "{{ item * 2 }}"}}]}}}

@@ -64,19 +64,19 @@ def replayer(*, strict: bool = False, results: Results | None = None) -> Replaye
     )
 
 
-def test_every_play_has_its_history():
+def test_every_play_has_its_history() -> None:
     assert [path.stem for path in FILES] == sorted(PLAYS)
 
 
 @pytest.mark.parametrize("strict", [False, True], ids=["shared", "sandbox"])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-async def test_a_recorded_run_replays(path: Path, strict: bool):
+async def test_a_recorded_run_replays(path: Path, strict: bool) -> None:
     replayed = await replayer(strict=strict).replay_workflow(history_of(path))
     assert replayed.replay_failure is None
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-async def test_a_recorded_run_ends_with_the_same_result(path: Path):
+async def test_a_recorded_run_ends_with_the_same_result(path: Path) -> None:
     results = Results()
     history = history_of(path)
     await replayer(results=results).replay_workflow(history)
@@ -84,7 +84,7 @@ async def test_a_recorded_run_ends_with_the_same_result(path: Path):
     assert results.found == await data_converter().decode(recorded)
 
 
-async def test_another_order_of_the_same_nodes_does_not_replay(monkeypatch: pytest.MonkeyPatch):
+async def test_another_order_of_the_same_nodes_does_not_replay(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that what passes above is known to be able to fail."""
     settle = Scope.settle
     monkeypatch.setattr(Scope, "settle", lambda scope, edges: settle(scope, edges)[::-1])
@@ -95,14 +95,14 @@ async def test_another_order_of_the_same_nodes_does_not_replay(monkeypatch: pyte
 @pytest.mark.parametrize("path", [path for path in FILES if path.stem.endswith(BEFORE)], ids=lambda path: path.stem)
 async def test_a_run_from_before_a_change_would_not_replay_without_its_patch(
     path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr("temporalio.workflow.patched", lambda _: True)
     with pytest.raises(NondeterminismError):
         await replayer().replay_workflow(history_of(path))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_history_tells_nothing_of_the_machine_that_recorded_it(path: Path):
+def test_a_history_tells_nothing_of_the_machine_that_recorded_it(path: Path) -> None:
     text = path.read_text()
     assert set(_values(json.loads(text), "identity")) == {"anabranch-test"}
     assert "stackTrace" not in text

@@ -66,7 +66,7 @@ def end(run: Run) -> dict[str, Any]:
     st.integers(0, 10_000),
     st.lists(st.integers(1, 12), min_size=1, max_size=4),
 )
-def test_a_run_continued_as_new_comes_to_the_same_end(case: Case, seed: int, after: list[int]):
+def test_a_run_continued_as_new_comes_to_the_same_end(case: Case, seed: int, after: list[int]) -> None:
     plain, carried = Run(case, seed), Carried(case, seed, after)
     event(f"failed: {plain.finished.failure is not None}, continued: {carried.machine is not plain.machine}")
     if plain.finished.failure is None and not _depends_on_order(case):
@@ -82,7 +82,7 @@ def _depends_on_order(case: Case) -> bool:
 
 @FEW
 @given(cases(joins=["any", "all"]), st.integers(0, 10_000), st.integers(1, 10))
-def test_what_is_carried_is_the_same_again_when_it_is_carried_on(case: Case, seed: int, after: int):
+def test_what_is_carried_is_the_same_again_when_it_is_carried_on(case: Case, seed: int, after: int) -> None:
     play = Carried(case, seed, [after])
     machine = play.machine
     if machine.failure is None:
@@ -111,7 +111,7 @@ def drained(graph: Mapping[str, Any], script: Mapping[str, Any] | None = None, *
     return play
 
 
-def test_steps_before_and_after_are_undone_alike():
+def test_steps_before_and_after_are_undone_alike() -> None:
     step = python(compensate=python())
     graph = line("a", "b", "c", a=step, b=step)
     play = carried(drained(graph, {"a": {"n": 1}, "b": {"n": 2}, "c": failure()}, "a"))
@@ -122,7 +122,7 @@ def test_steps_before_and_after_are_undone_alike():
 
 
 @pytest.mark.parametrize("compensation", ["sequential", "parallel"])
-def test_steps_in_bodies_are_undone_in_the_same_order(compensation: str):
+def test_steps_in_bodies_are_undone_in_the_same_order(compensation: str) -> None:
     body = {"nodes": {"p": python(compensate=python())}}
     loop = {"type": "while", "while": "index < 3", "body": body}
     graph = {**line("a", "loop", "c", a=python(compensate=python()), loop=loop), "saga": {"compensation": compensation}}
@@ -130,26 +130,26 @@ def test_steps_in_bodies_are_undone_in_the_same_order(compensation: str):
     assert play.finish().compensated == ("loop[2]/p", "loop[1]/p", "loop[0]/p", "a")
 
 
-def test_an_unknown_outcome_stays_unknown():
+def test_an_unknown_outcome_stays_unknown() -> None:
     graph = line("a", "late", "b", "c", late=python(compensate=python(), on_failure="continue"))
     play = carried(drained(graph, {"late": timeout(), "c": failure()}, "a", "late"))
     assert play.finish().compensated == ("late",)
 
 
-def test_past_a_pivot_nothing_is_undone_after_either():
+def test_past_a_pivot_nothing_is_undone_after_either() -> None:
     graph = line("a", "pay", "b", a=python(compensate=python()), pay=python(pivot=True))
     play = carried(drained(graph, {"b": failure()}, "a", "pay"))
     assert play.finish().compensated == ()
 
 
-def test_the_keys_of_effects_stay_the_same():
+def test_the_keys_of_effects_stay_the_same() -> None:
     play = carried(drained(line("a", "b"), {}, "a"))
     command = play.pending["b"]
     assert isinstance(command, RunNode)
     assert command.key == "run-1/b"
 
 
-def test_a_timer_goes_on_for_what_is_left_of_it():
+def test_a_timer_goes_on_for_what_is_left_of_it() -> None:
     play = drained(line("a", "nap", nap={"type": "wait", "for": "10s"}), {}, "a")
     play.machine.draining = False
     play.take(play.machine.resume(5_000))
@@ -157,7 +157,7 @@ def test_a_timer_goes_on_for_what_is_left_of_it():
     assert carried(play).pending == {"nap": StartTimer("nap", 6.0)}
 
 
-def test_a_person_is_asked_again_for_what_is_left_of_the_time():
+def test_a_person_is_asked_again_for_what_is_left_of_the_time() -> None:
     play = drained(line("a", "ask", ask={"type": "approval", "prompt": "Yes?", "timeout": "1m"}), {}, "a")
     play.machine.draining = False
     play.take(play.machine.resume(5_000))
@@ -167,7 +167,7 @@ def test_a_person_is_asked_again_for_what_is_left_of_the_time():
     assert (asked.prompt, asked.timeout) == ("Yes?", 40.0)
 
 
-def test_a_conflict_is_asked_again_with_the_same_candidates():
+def test_a_conflict_is_asked_again_with_the_same_candidates() -> None:
     graph = {
         "nodes": {name: python() for name in "abj"},
         "edges": [edge("a", "j"), edge("b", "j")],
@@ -182,7 +182,7 @@ def test_a_conflict_is_asked_again_with_the_same_candidates():
     assert (conflict.path, conflict.base, [each.value for each in conflict.candidates]) == (("x",), 0, [1, 2])
 
 
-def test_a_paused_node_still_waits_for_its_operator_and_knows_its_failure():
+def test_a_paused_node_still_waits_for_its_operator_and_knows_its_failure() -> None:
     play = drained(line("a", "b", b=python(on_failure="pause")), {}, "a")
     play.machine.draining = False
     play.script = {"b": failure("NO_STOCK")}
@@ -197,7 +197,7 @@ def test_a_paused_node_still_waits_for_its_operator_and_knows_its_failure():
     assert play.finish().line.data == {"n": 0, "x": 1}
 
 
-def test_items_that_were_held_back_start_and_results_stay_in_the_order_of_the_items():
+def test_items_that_were_held_back_start_and_results_stay_in_the_order_of_the_items() -> None:
     each = {
         "type": "foreach",
         "items": "[1, 2, 3, 4]",
@@ -214,7 +214,7 @@ def test_items_that_were_held_back_start_and_results_stay_in_the_order_of_the_it
     assert play.finish().line.data == {"seen": [10, 20, 30, 40]}
 
 
-def test_items_that_were_held_back_start_when_the_run_goes_on_without_continuing_as_new():
+def test_items_that_were_held_back_start_when_the_run_goes_on_without_continuing_as_new() -> None:
     each = {"type": "foreach", "items": "[1, 2, 3, 4]", "max_concurrency": 2, "body": {"nodes": {"p": python()}}}
     play = Play(machine_of({"nodes": {"each": each, "a": python(), "b": python()}, "edges": [edge("a", "b")]})).start()
     play.machine.draining = True
@@ -227,7 +227,7 @@ def test_items_that_were_held_back_start_when_the_run_goes_on_without_continuing
     assert play.finish().failure is None
 
 
-def test_what_services_wrote_from_outside_still_rejoins_by_three_way_merge():
+def test_what_services_wrote_from_outside_still_rejoins_by_three_way_merge() -> None:
     graph = {**line("a", "b"), "context": {"merge": {"n": "sum"}}}
     play = Play(machine_of(graph, {"n": 10}), {"b": {"m": 1}}).start()
     assert play.machine.write(changes_on(1, n=15), 50) == 2
@@ -243,7 +243,7 @@ def changes_on(base: int, **keys: Any) -> Any:
     return type(given)(base_version=base, set=given.set, by="crm")
 
 
-def test_versions_go_on_counting_and_the_newest_go_along():
+def test_versions_go_on_counting_and_the_newest_go_along() -> None:
     play = carried(drained(line("a", "b"), {"a": {"n": 1}, "b": {"n": 2}}, "a"))
     finish = play.finish()
     assert [(each.number, each.kind, each.by) for each in play.machine.trail.versions] == [
@@ -255,14 +255,14 @@ def test_versions_go_on_counting_and_the_newest_go_along():
     assert finish.line.version == 3
 
 
-def test_only_so_many_versions_go_along():
+def test_only_so_many_versions_go_along() -> None:
     names = [f"n{index}" for index in range(snapshot.MAX_VERSIONS + 10)]
     play = drained(line(*names, "last"), {name: {name: 1} for name in names}, *names)
     state = snapshot.dump(play.machine)
     assert (len(state["versions"]), state["count"]) == (snapshot.MAX_VERSIONS, len(names) + 1)
 
 
-def test_a_held_run_stays_held():
+def test_a_held_run_stays_held() -> None:
     play = Play(machine_of(line("a", "b"))).start()
     play.machine.held = True
     play.answer("a")

@@ -22,5 +22,5 @@ STORED = Settings(payload_store_url="redis://127.0.0.1:1", payload_store_thresho
 )
 async def test_a_state_may_be_carried_if_the_server_takes_it_or_the_store_does(
     settings: Settings, size: int, may: bool
-):
+) -> None:
     assert await Carrying(settings).may_be_carried(size) is may

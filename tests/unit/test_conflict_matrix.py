@@ -75,20 +75,20 @@ def shown(play: Play) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("policy", [*ConflictResolution, *Reducer])
-def test_the_result_does_not_depend_on_the_order_of_completion(policy: str):
+def test_the_result_does_not_depend_on_the_order_of_completion(policy: str) -> None:
     told = [json.dumps(shown(played(policy, order))) for order in ORDERS]
     assert told == [told[0]] * 6
 
 
 @pytest.mark.parametrize("policy", [*ConflictResolution, *Reducer])
-def test_each_policy_has_its_own_result(policy: str):
+def test_each_policy_has_its_own_result(policy: str) -> None:
     finish = played(policy, BRANCHES).machine.finished
     assert finish is not None
     assert finish.line.data["tags" if policy in LISTS else "n"] == EXPECTED[policy]
 
 
 @pytest.mark.parametrize("policy", [*ConflictResolution, *Reducer])
-def test_history_result_and_details_tell_base_candidates_policy_and_choice(policy: str):
+def test_history_result_and_details_tell_base_candidates_policy_and_choice(policy: str) -> None:
     key = "tags" if policy in LISTS else "n"
     told = shown(played(policy, BRANCHES))
     (conflict,) = told["result"]["conflicts"]
@@ -103,7 +103,7 @@ def test_history_result_and_details_tell_base_candidates_policy_and_choice(polic
     assert line.endswith(f"({policy})")
 
 
-def test_the_details_show_what_waits_for_somebody_and_then_what_was_chosen():
+def test_the_details_show_what_waits_for_somebody_and_then_what_was_chosen() -> None:
     script = {branch: {"n": WRITES[branch]["n"]} for branch in BRANCHES}
     play = Play(machine_of(graph_of("fail_on_conflict"), BASE), script, TIMES).start()
     for name in ("start", "before", *BRANCHES):
@@ -120,7 +120,7 @@ def test_the_details_show_what_waits_for_somebody_and_then_what_was_chosen():
     )
 
 
-def test_large_values_and_markup_do_not_spill_into_the_details():
+def test_large_values_and_markup_do_not_spill_into_the_details() -> None:
     writes: dict[str, Any] = {"a": "`" * 1_000, "b": {"big": ["x"] * 1_000}, "c": ["x"] * 1_000}
     script = {branch: {"n": value} for branch, value in writes.items()}
     play = Play(machine_of(graph_of("last_write_wins"), BASE), script, TIMES)

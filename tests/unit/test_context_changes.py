@@ -29,19 +29,19 @@ def told(changes: ChangeSet) -> tuple[Any, ...]:
 
 
 @given(pairs)
-def test_apply_is_the_inverse_of_diff(pair: tuple[dict[str, Any], dict[str, Any]]):
+def test_apply_is_the_inverse_of_diff(pair: tuple[dict[str, Any], dict[str, Any]]) -> None:
     old, new = pair
     assert same(apply(old, diff(old, new)), new)
 
 
 @given(pairs)
-def test_a_diff_is_empty_exactly_where_nothing_changed(pair: tuple[dict[str, Any], dict[str, Any]]):
+def test_a_diff_is_empty_exactly_where_nothing_changed(pair: tuple[dict[str, Any], dict[str, Any]]) -> None:
     old, new = pair
     assert bool(diff(old, new)) is not same(old, new)
 
 
 @given(pairs)
-def test_diff_and_apply_mutate_nothing(pair: tuple[dict[str, Any], dict[str, Any]]):
+def test_diff_and_apply_mutate_nothing(pair: tuple[dict[str, Any], dict[str, Any]]) -> None:
     before = copy.deepcopy(pair)
     result = apply(pair[0], diff(*pair))
     apply(result, diff(result, pair[0]))
@@ -49,7 +49,7 @@ def test_diff_and_apply_mutate_nothing(pair: tuple[dict[str, Any], dict[str, Any
 
 
 @given(pairs)
-def test_no_path_of_a_diff_leads_through_another(pair: tuple[dict[str, Any], dict[str, Any]]):
+def test_no_path_of_a_diff_leads_through_another(pair: tuple[dict[str, Any], dict[str, Any]]) -> None:
     changes = diff(*pair)
     found = [*changes.set, *changes.removed]
     assert len(set(found)) == len(found)
@@ -57,43 +57,43 @@ def test_no_path_of_a_diff_leads_through_another(pair: tuple[dict[str, Any], dic
 
 
 @given(objects, change_sets)
-def test_refined_changes_are_the_diff_that_they_make(data: dict[str, Any], changes: ChangeSet):
+def test_refined_changes_are_the_diff_that_they_make(data: dict[str, Any], changes: ChangeSet) -> None:
     exact = diff(data, apply(data, changes), base_version=changes.base_version)
     assert told(refine(data, changes)) == told(exact)
 
 
-def test_a_new_object_is_set_leaf_by_leaf_and_an_empty_one_is_a_leaf():
+def test_a_new_object_is_set_leaf_by_leaf_and_an_empty_one_is_a_leaf() -> None:
     changes = diff({}, {"order": {"id": 1, "items": [{"sku": "x"}], "notes": {}}})
     assert changes.set == {("order", "id"): 1, ("order", "items"): [{"sku": "x"}], ("order", "notes"): {}}
     assert changes.removed == ()
 
 
-def test_an_object_that_replaces_a_value_is_one_change_and_so_is_the_way_back():
+def test_an_object_that_replaces_a_value_is_one_change_and_so_is_the_way_back() -> None:
     assert diff({"a": 1}, {"a": {"b": 2}}).set == {("a",): {"b": 2}}
     assert diff({"a": {"b": 2}}, {"a": 1}).set == {("a",): 1}
     assert diff({"a": [1]}, {"a": {}}).set == {("a",): {}}
 
 
-def test_the_last_key_that_is_removed_leaves_an_empty_object():
+def test_the_last_key_that_is_removed_leaves_an_empty_object() -> None:
     changes = diff({"a": {"b": 2}}, {"a": {}})
     assert (changes.set, changes.removed) == ({}, (("a", "b"),))
     assert apply({"a": {"b": 2}}, changes) == {"a": {}}
 
 
-def test_a_list_is_one_value():
+def test_a_list_is_one_value() -> None:
     assert diff({"l": [1, {"a": 2}]}, {"l": [1, {"a": 3}]}).set == {("l",): [1, {"a": 3}]}
 
 
-def test_a_key_with_a_dot_is_one_segment_of_a_path():
+def test_a_key_with_a_dot_is_one_segment_of_a_path() -> None:
     assert diff({"a": {"b": 1}}, {"a": {"b": 1}, "a.b": 2}).set == {("a.b",): 2}
 
 
-def test_a_number_that_is_written_otherwise_is_no_change_and_true_is_not_one():
+def test_a_number_that_is_written_otherwise_is_no_change_and_true_is_not_one() -> None:
     assert not diff({"n": 1}, {"n": 1.0})
     assert diff({"n": 1}, {"n": True}).set == {("n",): True}
 
 
-def test_a_diff_does_not_look_into_what_is_the_same_object():
+def test_a_diff_does_not_look_into_what_is_the_same_object() -> None:
     class Watched(dict[str, Any]):
         def items(self) -> Any:
             raise AssertionError("looked into")
@@ -102,7 +102,7 @@ def test_a_diff_does_not_look_into_what_is_the_same_object():
     assert diff({"large": large, "n": 1}, {"large": large, "n": 2}).set == {("n",): 2}
 
 
-def test_apply_shares_what_it_does_not_change():
+def test_apply_shares_what_it_does_not_change() -> None:
     data: dict[str, Any] = {"kept": {"k": 1}, "order": {"items": [1], "status": "new"}}
     result = apply(data, ChangeSet(1, {("order", "status"): "paid"}))
     assert result == {"kept": {"k": 1}, "order": {"items": [1], "status": "paid"}}
@@ -110,7 +110,7 @@ def test_apply_shares_what_it_does_not_change():
     assert result["order"]["items"] is data["order"]["items"]
 
 
-def test_removing_what_is_not_there_changes_nothing():
+def test_removing_what_is_not_there_changes_nothing() -> None:
     data = {"a": 1}
     changes = ChangeSet(1, {}, (("b",), ("a", "x"), ("c", "d")))
     assert apply(data, changes) == data
@@ -129,14 +129,14 @@ def test_removing_what_is_not_there_changes_nothing():
 )
 def test_changes_that_lead_through_each_other_are_refined_to_what_they_make(
     changes: ChangeSet, expected: dict[str, Any]
-):
+) -> None:
     data = {"a": {"b": 1, "c": 2}}
     assert apply(data, changes) == expected
     assert apply(data, refine(data, changes)) == expected
 
 
 @given(change_sets, st.text(max_size=3), st.integers(0, 2**40))
-def test_a_change_set_comes_back_from_the_wire(changes: ChangeSet, by: str, at: int):
+def test_a_change_set_comes_back_from_the_wire(changes: ChangeSet, by: str, at: int) -> None:
     changes = ChangeSet(changes.base_version, changes.set, changes.removed, by, at)
     assert ChangeSet.from_wire(changes.to_wire()) == changes
 
@@ -161,12 +161,12 @@ def test_a_change_set_comes_back_from_the_wire(changes: ChangeSet, by: str, at: 
         [1, [], ["a"], "w", 0],
     ],
 )
-def test_a_wire_that_is_no_change_set_is_refused(wire: object):
+def test_a_wire_that_is_no_change_set_is_refused(wire: object) -> None:
     with pytest.raises(WireFormatError):
         ChangeSet.from_wire(wire)
 
 
-def test_a_change_set_is_shown_with_paths_as_text():
+def test_a_change_set_is_shown_with_paths_as_text() -> None:
     changes = ChangeSet(3, {("order", "v.2"): 1}, (("old",),), "pay", 17)
     assert changes.to_json_object() == {
         "base_version": 3,
@@ -177,14 +177,14 @@ def test_a_change_set_is_shown_with_paths_as_text():
     }
 
 
-def test_a_change_set_is_true_where_it_changes_something():
+def test_a_change_set_is_true_where_it_changes_something() -> None:
     assert not ChangeSet(1, {})
     assert ChangeSet(1, {("a",): None})
     assert ChangeSet(1, {}, (("a",),))
 
 
 @given(objects, st.lists(edits, max_size=4))
-def test_edits_one_after_the_other_come_to_one_diff(data: dict[str, Any], changes: list[Edit]):
+def test_edits_one_after_the_other_come_to_one_diff(data: dict[str, Any], changes: list[Edit]) -> None:
     result = data
     for change in changes:
         result = apply(result, diff(result, edited(result, [change])))

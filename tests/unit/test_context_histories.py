@@ -43,7 +43,7 @@ def carried(lines: dict[int, Line]) -> dict[int, Line]:
 @given(histories(), st.data())
 def test_nothing_depends_on_the_order_or_the_time_of_joins_nor_on_a_journey_over_the_wire(
     history: History, data: st.DataObject
-):
+) -> None:
     root = copy.deepcopy(history.root)
     first = history.evaluate()
     again = history.evaluate(data.draw(orders(history)), clock=data.draw(st.integers(0, 300)))
@@ -55,7 +55,7 @@ def test_nothing_depends_on_the_order_or_the_time_of_joins_nor_on_a_journey_over
 
 @SOME
 @given(histories())
-def test_the_data_of_every_line_is_its_root_with_any_of_its_agreeing_writes_on_top(history: History):
+def test_the_data_of_every_line_is_its_root_with_any_of_its_agreeing_writes_on_top(history: History) -> None:
     done = history.evaluate()
     for line in (*done.joins.values(), *done.lines.values()):
         for index in (0, -1):
@@ -66,7 +66,7 @@ def test_the_data_of_every_line_is_its_root_with_any_of_its_agreeing_writes_on_t
 
 @SOME
 @given(histories())
-def test_no_write_is_lost_in_silence(history: History):
+def test_no_write_is_lost_in_silence(history: History) -> None:
     """It is in the data, or a descendant superseded it, or a join before tells of a conflict there."""
     done = history.evaluate()
     for index in range(len(history.nodes)):
@@ -95,7 +95,7 @@ def written(history: History, index: int) -> dict[Path, Any]:
 
 @SOME
 @given(histories())
-def test_what_all_lines_agree_on_stays_as_it_is(history: History):
+def test_what_all_lines_agree_on_stays_as_it_is(history: History) -> None:
     done = history.evaluate()
     for index, node in enumerate(history.nodes):
         lines = [done.lines[parent].data for parent in node.parents]
@@ -110,7 +110,7 @@ def test_what_all_lines_agree_on_stays_as_it_is(history: History):
 
 @SOME
 @given(histories())
-def test_a_conflict_has_candidates_that_differ_and_the_settled_value_is_in_the_data(history: History):
+def test_a_conflict_has_candidates_that_differ_and_the_settled_value_is_in_the_data(history: History) -> None:
     done = history.evaluate()
     for index, conflicts in done.conflicts.items():
         for conflict in conflicts:
@@ -217,7 +217,7 @@ EXPECTED: dict[str, Callable[[Facts], Any]] = {
 
 @SOME
 @given(flat_histories())
-def test_every_policy_sees_each_write_that_nobody_superseded_once(history: History):
+def test_every_policy_sees_each_write_that_nobody_superseded_once(history: History) -> None:
     done = history.evaluate()
     for index in range(len(history.nodes)):
         for key, expected in EXPECTED.items():

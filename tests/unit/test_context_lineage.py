@@ -30,7 +30,7 @@ def held(line: Line) -> dict[Path, list[Any]]:
     return {path: [write.value for write in writes] for path, writes in line.writes.items()}
 
 
-def test_a_step_keeps_the_newest_write_of_each_path():
+def test_a_step_keeps_the_newest_write_of_each_path() -> None:
     line = step(step(Line.start({"x": 0}), 1, {("x",): 1, ("y",): 2}), 2, {("x",): 3})
     assert line.data == {"x": 3, "y": 2}
     assert held(line) == {("x",): [3], ("y",): [2]}
@@ -39,7 +39,7 @@ def test_a_step_keeps_the_newest_write_of_each_path():
     assert [each.value for each in past(write)] == [1]
 
 
-def test_a_step_that_changes_nothing_is_seen_but_makes_no_version():
+def test_a_step_that_changes_nothing_is_seen_but_makes_no_version() -> None:
     start = Line.start({"x": 1}, version=4)
     line, refined = start.advance(ChangeSet(0, {("x",): 1.0}), writer=3, by="idle", at=9)
     assert not refined
@@ -47,24 +47,24 @@ def test_a_step_that_changes_nothing_is_seen_but_makes_no_version():
     assert line.data is start.data
 
 
-def test_each_writer_that_changes_something_makes_one_version():
+def test_each_writer_that_changes_something_makes_one_version() -> None:
     line = step(step(Line.start({}, version=4), 0, {("x",): 1}), 5, {("y",): 1, ("z",): 1})
     assert (line.version, line.seen, line.made) == (6, 0b100001, 0b100001)
 
 
-def test_the_changes_of_a_step_are_told_as_the_diff_that_they_came_to():
+def test_the_changes_of_a_step_are_told_as_the_diff_that_they_came_to() -> None:
     line = Line.start({"order": {"id": 1, "status": "new"}}, version=2)
     _, refined = line.advance(ChangeSet(0, {("order",): {"id": 1, "status": "paid"}}), writer=0, by="pay", at=7)
     assert refined == ChangeSet(2, {("order", "status"): "paid"}, (), "pay", 7)
 
 
-def test_writes_can_carry_the_version_that_their_writer_counted():
+def test_writes_can_carry_the_version_that_their_writer_counted() -> None:
     line, _ = Line.start({}).advance(ChangeSet(0, {("x",): 1}), writer=0, by="w", at=1, version=0)
     assert line.writes["x",][0].version == 0
     assert line.version == 2
 
 
-def test_a_write_supersedes_those_at_its_path_and_below_but_not_above():
+def test_a_write_supersedes_those_at_its_path_and_below_but_not_above() -> None:
     line = step(Line.start({"a": 1}), 0, {("a",): {"b": {"c": 1}}})
     line = step(line, 1, {("a", "b", "c"): 2})
     assert held(line) == {("a",): [{"b": {"c": 1}}], ("a", "b", "c"): [2]}
@@ -76,7 +76,7 @@ def test_a_write_supersedes_those_at_its_path_and_below_but_not_above():
     assert {each.writer for each in past(line.writes["a",][0])} == {0, 1, 2}
 
 
-def test_a_step_mutates_nothing_that_was_there_before():
+def test_a_step_mutates_nothing_that_was_there_before() -> None:
     start = Line.start({"a": {"b": 1}, "l": [1]})
     first = step(start, 0, {("a", "b"): 2})
     step(first, 1, {("a", "c"): 3}, ("l",))
@@ -85,7 +85,7 @@ def test_a_step_mutates_nothing_that_was_there_before():
 
 
 @given(objects, st.lists(st.lists(edits, max_size=3), max_size=5))
-def test_the_data_of_a_line_is_its_root_with_its_writes_on_top(root: dict[str, Any], steps: list[list[Edit]]):
+def test_the_data_of_a_line_is_its_root_with_its_writes_on_top(root: dict[str, Any], steps: list[list[Edit]]) -> None:
     line = Line.start(root)
     for writer, changes in enumerate(steps):
         expected = edited(line.data, changes)
@@ -97,7 +97,7 @@ def test_the_data_of_a_line_is_its_root_with_its_writes_on_top(root: dict[str, A
 
 
 @given(objects, st.lists(st.lists(edits, max_size=3), max_size=5), st.integers(0, 5))
-def test_a_line_can_be_seen_as_it_once_was(root: dict[str, Any], steps: list[list[Edit]], number: int):
+def test_a_line_can_be_seen_as_it_once_was(root: dict[str, Any], steps: list[list[Edit]], number: int) -> None:
     lines = [Line.start(root)]
     for writer, changes in enumerate(steps):
         changed = diff(lines[-1].data, edited(lines[-1].data, changes))
@@ -109,7 +109,7 @@ def test_a_line_can_be_seen_as_it_once_was(root: dict[str, Any], steps: list[lis
     assert dict(known.writes) == dict(once.writes)
 
 
-def test_the_past_of_a_write_holds_each_write_once():
+def test_the_past_of_a_write_holds_each_write_once() -> None:
     root = Write(("x",), 0, 0, "", 1, 1)
     left, right = (Write(("x",), value, value, "", 2, 2, (root,)) for value in (1, 2))
     top = Write(("x",), 3, 3, "", 3, 3, (left, right))
@@ -117,13 +117,13 @@ def test_the_past_of_a_write_holds_each_write_once():
     assert oldest_first([right, top]) == [root, right, left, top]
 
 
-def test_what_is_removed_from_an_object_leaves_the_object():
+def test_what_is_removed_from_an_object_leaves_the_object() -> None:
     line = step(step(Line.start({}), 0, {("a", "b"): 1}), 1, {}, ("a", "b"))
     assert line.data == {"a": {}}
     assert replay({}, (found[0] for found in line.writes.values())) == {"a": {}}
 
 
-def test_lines_come_back_from_the_wire_with_the_writes_that_they_share():
+def test_lines_come_back_from_the_wire_with_the_writes_that_they_share() -> None:
     start = Line.start({"n": 10})
     shared = step(start, 0, {("o", "a"): 1})
     left, right = step(shared, 1, {("n",): 11}), step(shared, 70, {("n",): 12}, ("o", "a"))
@@ -144,7 +144,7 @@ def test_lines_come_back_from_the_wire_with_the_writes_that_they_share():
     assert dump_lines(loaded) == wire
 
 
-def test_a_chain_of_many_thousand_writes_crosses_the_wire():
+def test_a_chain_of_many_thousand_writes_crosses_the_wire() -> None:
     line = Line.start({"n": 0})
     for writer in range(20_000):
         line = Line(line.root, 1, line.data, 1, 1, {("n",): (_next(line, writer),)})
@@ -174,12 +174,12 @@ def _next(line: Line, value: int) -> Write:
         [[5], [[["x"], [1], 0, "", 1, 1, [], False]], [["a", 0, 1, "1", "1", [0]]]],
     ],
 )
-def test_a_wire_that_is_no_lines_is_refused(wire: object):
+def test_a_wire_that_is_no_lines_is_refused(wire: object) -> None:
     with pytest.raises(WireFormatError):
         load_lines(wire)
 
 
-def test_a_raw_change_set_may_lead_through_itself():
+def test_a_raw_change_set_may_lead_through_itself() -> None:
     line = Line.start({"a": {"b": 1}})
     changes = ChangeSet(0, {("a", "c"): 2, ("a",): {"d": 3}})
     advanced, _ = line.advance(changes, writer=0, by="w", at=1)

@@ -32,7 +32,7 @@ def merge(base: Any, local: Any, remote: Any, resolution: str = "last_write_wins
     return ThreeWayMerge(snap(base, 1, 1), snap(local, 5, 10), snap(remote, 6, 20), resolution, policies)
 
 
-def test_changes_of_both_sides_come_together():
+def test_changes_of_both_sides_come_together() -> None:
     base = DistributedContext("product", {"price": 100, "stock": 50}, at=1)
     local, remote = base.copy(), base.copy()
     local.set("price", 120, at=2)
@@ -47,7 +47,7 @@ def test_changes_of_both_sides_come_together():
     assert (merged.metadata.version, merged.metadata.created_at, merged.metadata.updated_at) == (4, 1, 5)
 
 
-def test_conflicts_tell_what_each_side_wanted_and_what_it_came_to():
+def test_conflicts_tell_what_each_side_wanted_and_what_it_came_to() -> None:
     merger = merge({"price": 100}, {"price": 110}, {"price": 120})
     (conflict,) = merger.conflicts
     assert (conflict.path, conflict.base, conflict.value, conflict.settled) == (("price",), 100, 120, True)
@@ -59,7 +59,7 @@ def test_conflicts_tell_what_each_side_wanted_and_what_it_came_to():
     assert merger.merge().data == {"price": 120}
 
 
-def test_an_open_conflict_is_refused_with_path_base_and_candidates():
+def test_an_open_conflict_is_refused_with_path_base_and_candidates() -> None:
     merger = merge({"order": {"status": "new", "x": 1}}, {"order": {"status": "paid"}}, {"order": {}}, "FailOnConflict")
     with pytest.raises(ConflictError) as refused:
         merger.merge()
@@ -71,13 +71,13 @@ def test_an_open_conflict_is_refused_with_path_base_and_candidates():
     assert [(each.path, each.settled) for each in merger.conflicts] == [(("order", "status"), False)]
 
 
-def test_every_open_conflict_is_told_and_long_values_are_cut():
+def test_every_open_conflict_is_told_and_long_values_are_cut() -> None:
     with pytest.raises(ConflictError, match=r"^x: 2 conflicts .*'x' was absent.*'y' was") as refused:
         merge({}, {"x": "a" * 1000, "y": 1}, {"x": "b" * 1000, "y": 2}, "fail_on_conflict").merge()
     assert len(str(refused.value)) < 500
 
 
-def test_policies_settle_single_paths_by_text_or_keys():
+def test_policies_settle_single_paths_by_text_or_keys() -> None:
     merger = ThreeWayMerge(
         snap({"order": {"n": 10, "tags": []}}, 1),
         snap({"order": {"n": 12, "tags": ["a"]}, "v": {"x": 1}}),
@@ -88,7 +88,7 @@ def test_policies_settle_single_paths_by_text_or_keys():
     assert merger.merge().data == {"order": {"n": 17, "tags": ["a", "b"]}, "v": {"x": [1, 2]}}
 
 
-def test_unknown_policies_and_foreign_snapshots_are_refused():
+def test_unknown_policies_and_foreign_snapshots_are_refused() -> None:
     with pytest.raises(InputError, match="'newest' is not a conflict resolution"):
         merge({}, {}, {}, "newest")
     with pytest.raises(InputError, match="'product' is not a merge policy"):
@@ -111,7 +111,7 @@ def test_unknown_policies_and_foreign_snapshots_are_refused():
 )
 def test_versions_and_times_are_those_of_the_snapshots(
     resolution: str, local: tuple[int, int], remote: tuple[int, int], expected: str
-):
+) -> None:
     merger = ThreeWayMerge(snap({}, 1), snap({"x": "local"}, *local), snap({"x": "remote"}, *remote), resolution)
     assert merger.merge().data == {"x": expected}
 
@@ -130,19 +130,19 @@ def test_versions_and_times_are_those_of_the_snapshots(
 )
 def test_the_version_grows_where_the_newest_side_did_not_hold_the_data(
     local: tuple[Any, int], remote: tuple[Any, int], expected: int
-):
+) -> None:
     merged = ThreeWayMerge(snap({"x": 0}, 2, 1), snap(*local, 10), snap(*remote, 20)).merge()
     assert (merged.metadata.version, merged.metadata.updated_at) == (expected, 20)
 
 
-def test_two_writers_who_agree_add_up_but_one_snapshot_twice_does_not():
+def test_two_writers_who_agree_add_up_but_one_snapshot_twice_does_not() -> None:
     assert merge({"n": 10}, {"n": 15}, {"n": 15}, n="sum").merge().data == {"n": 20}
     side = snap({"n": 15})
     merger = ThreeWayMerge(snap({"n": 10}, 1), side, copy.deepcopy(side), policies={"n": "sum"})
     assert (merger.merge().data, merger.conflicts) == ({"n": 15}, ())
 
 
-def test_the_merged_context_shares_nothing_with_the_snapshots():
+def test_the_merged_context_shares_nothing_with_the_snapshots() -> None:
     base, local = snap({"l": [1], "o": {"k": [2]}}, 1), snap({"l": [1], "o": {"k": [2]}, "n": [3]})
     merged = ThreeWayMerge(base, local, base).merge()
     for items in (merged.data["l"], merged.data["o"]["k"], merged.data["n"]):
@@ -156,7 +156,7 @@ def test_the_merged_context_shares_nothing_with_the_snapshots():
 
 @SOME
 @given(sides, policies)
-def test_merging_a_side_with_itself_or_with_the_base_changes_nothing(triple: Any, policies: Policies):
+def test_merging_a_side_with_itself_or_with_the_base_changes_nothing(triple: Any, policies: Policies) -> None:
     base, local, _ = triple
     for left, right in [(local, local), (local, base), (base, local)]:
         snapshots = [snap(data, 1 if data is base else 5, 1 if data is base else 10) for data in (left, right)]
@@ -167,7 +167,7 @@ def test_merging_a_side_with_itself_or_with_the_base_changes_nothing(triple: Any
 
 @SOME
 @given(sides, untied, st.sampled_from(["last_write_wins", "higher_version_wins"]))
-def test_swapped_sides_give_the_same_data(triple: Any, stamps: Any, resolution: str):
+def test_swapped_sides_give_the_same_data(triple: Any, stamps: Any, resolution: str) -> None:
     base, *both = triple
     local, remote = (snap(data, *stamp) for data, stamp in zip(both, stamps, strict=True))
     merged = ThreeWayMerge(snap(base, 1, 1), local, remote, resolution).merge()
@@ -178,7 +178,7 @@ def test_swapped_sides_give_the_same_data(triple: Any, stamps: Any, resolution: 
 
 @SOME
 @given(sides)
-def test_swapped_sides_have_the_same_conflicts(triple: Any):
+def test_swapped_sides_have_the_same_conflicts(triple: Any) -> None:
     base, local, remote = triple
     told = merge(base, local, remote, "fail_on_conflict").conflicts
     swapped = merge(base, remote, local, "fail_on_conflict").conflicts
@@ -191,7 +191,7 @@ def test_swapped_sides_have_the_same_conflicts(triple: Any):
 
 @SOME
 @given(sides, policies)
-def test_what_one_side_alone_wrote_is_kept(triple: Any, policies: Policies):
+def test_what_one_side_alone_wrote_is_kept(triple: Any, policies: Policies) -> None:
     base, local, remote = triple
     merger = ThreeWayMerge(snap(base, 1, 1), snap(local, 5, 10), snap(remote, 6, 20), "merge_all", policies.by_path)
     if any(not conflict.settled for conflict in merger.conflicts):
@@ -208,7 +208,7 @@ def test_what_one_side_alone_wrote_is_kept(triple: Any, policies: Policies):
 
 @SOME
 @given(sides, policies)
-def test_no_snapshot_is_changed(triple: Any, policies: Policies):
+def test_no_snapshot_is_changed(triple: Any, policies: Policies) -> None:
     before = copy.deepcopy(triple)
     base, local, remote = triple
     merger = ThreeWayMerge(snap(base, 1), snap(local), snap(remote, 6), policies.default, policies.by_path)

@@ -34,24 +34,24 @@ uniform = st.one_of(
 
 
 @pytest.mark.parametrize("name", ["LastWriteWins", "last_write_wins", "LAST_WRITE_WINS", "lastwritewins", LWW])
-def test_a_strategy_is_known_by_either_spelling(name: str):
+def test_a_strategy_is_known_by_either_spelling(name: str) -> None:
     assert ConflictResolution.parse(name) is LWW
 
 
-def test_a_policy_is_a_strategy_or_a_reducer():
+def test_a_policy_is_a_strategy_or_a_reducer() -> None:
     assert parse_policy("Sum") is Reducer.SUM
     assert parse_policy(Reducer.UNION) is Reducer.UNION
     assert parse_policy("MergeAll") is ConflictResolution.MERGE_ALL
 
 
-def test_an_unknown_policy_is_refused_with_those_that_exist():
+def test_an_unknown_policy_is_refused_with_those_that_exist() -> None:
     with pytest.raises(InputError, match=r"'newest' is not a conflict resolution .*last_write_wins.*merge_all"):
         ConflictResolution.parse("newest")
     with pytest.raises(InputError, match=r"'product' is not a merge policy .*merge_all, sum, min"):
         parse_policy("product")
 
 
-def test_a_policy_covers_what_is_below_its_path_until_a_longer_one_does():
+def test_a_policy_covers_what_is_below_its_path_until_a_longer_one_does() -> None:
     policies = Policies.of("fail_on_conflict", {"order": "MergeAll", ("order", "total"): "sum", r"a\.b": "max"})
     expected: dict[tuple[str, ...], Policy] = {
         ("order",): ConflictResolution.MERGE_ALL,
@@ -82,14 +82,14 @@ def candidate(value: Json | Missing, version: int, at: int) -> Candidate:
 )
 def test_ties_go_to_the_other_measure_and_then_to_the_one_declared_last(
     policy: ConflictResolution, pairs: list[tuple[int, int]], expected: int
-):
+) -> None:
     candidates = [candidate(index, version, at) for index, (version, at) in enumerate(pairs)]
     chosen = winner(candidates, policy)
     assert chosen is candidates[expected]
 
 
 @pytest.mark.parametrize("policy", [ConflictResolution.FAIL_ON_CONFLICT, ConflictResolution.MERGE_ALL, *Reducer])
-def test_other_policies_choose_no_candidate(policy: Policy):
+def test_other_policies_choose_no_candidate(policy: Policy) -> None:
     assert winner([candidate(1, 1, 1), candidate(2, 2, 2)], policy) is None
 
 
@@ -114,24 +114,24 @@ def test_other_policies_choose_no_candidate(policy: Policy):
         ([{}, {}], {}),
     ],
 )
-def test_merge_all_keeps_everything_once(found: list[Any], expected: Any):
+def test_merge_all_keeps_everything_once(found: list[Any], expected: Any) -> None:
     assert same(merge_all(found), expected)
 
 
 @given(uniform)
-def test_merge_all_is_associative_for_values_of_one_kind(found: list[Any]):
+def test_merge_all_is_associative_for_values_of_one_kind(found: list[Any]) -> None:
     flat = merge_all(found)
     assert same(reduce(lambda left, right: merge_all([left, right]), found), flat)
     assert same(reduce(lambda right, left: merge_all([left, right]), reversed(found)), flat)
 
 
 @given(st.lists(values, min_size=1, max_size=4))
-def test_merge_all_changes_nothing_where_all_agree(found: list[Any]):
+def test_merge_all_changes_nothing_where_all_agree(found: list[Any]) -> None:
     assert same(merge_all([found[0]] * len(found)), found[0])
 
 
 @given(st.lists(st.lists(values, max_size=3), max_size=3))
-def test_united_lists_hold_each_item_once_in_the_order_of_its_first_place(lists: list[list[Any]]):
+def test_united_lists_hold_each_item_once_in_the_order_of_its_first_place(lists: list[list[Any]]) -> None:
     items = [item for each in lists for item in each]
     expected = [item for index, item in enumerate(items) if not any(same(item, other) for other in items[:index])]
     assert same(united(lists), expected)

@@ -61,7 +61,7 @@ def values_of(conflict: Conflict) -> list[Any]:
 # what is no conflict
 
 
-def test_what_lines_write_at_different_paths_is_all_there():
+def test_what_lines_write_at_different_paths_is_all_there() -> None:
     graph = Graph({"order": {"id": 1}, "kept": True})
     united = graph.unite(
         graph.change(None, {("order", "a"): 1}), graph.change(None, {("order", "b"): 2}), graph.write(None, "kept")
@@ -71,7 +71,7 @@ def test_what_lines_write_at_different_paths_is_all_there():
     assert united.line.data == {"order": {"id": 1, "a": 1, "b": 2}}
 
 
-def test_a_line_that_is_part_of_another_one_s_past_says_nothing():
+def test_a_line_that_is_part_of_another_one_s_past_says_nothing() -> None:
     graph = Graph({"x": 0})
     old = graph.write(x=1)
     new = graph.write(graph.write(old, x=2), y=1)
@@ -80,7 +80,7 @@ def test_a_line_that_is_part_of_another_one_s_past_says_nothing():
     assert graph.unite(graph.root, idle).line is idle
 
 
-def test_of_lines_that_have_seen_the_same_the_first_one_stands_for_all():
+def test_of_lines_that_have_seen_the_same_the_first_one_stands_for_all() -> None:
     graph = Graph()
     left, right = graph.write(x=1), graph.write(y=1)
     first, second = graph.join(left, right), graph.join(right, left)
@@ -88,14 +88,14 @@ def test_of_lines_that_have_seen_the_same_the_first_one_stands_for_all():
     assert graph.unite(second, first).line is second
 
 
-def test_a_value_that_only_one_side_overwrote_is_the_new_one():
+def test_a_value_that_only_one_side_overwrote_is_the_new_one() -> None:
     graph = Graph({"x": 0})
     common = graph.write(x=1)
     assert graph.join(graph.write(common, y=1), graph.write(common, x=2)).data == {"x": 2, "y": 1}
     assert graph.join(graph.write(common, "x"), graph.write(common, y=1)).data == {"y": 1}
 
 
-def test_equal_writes_and_equal_removals_agree():
+def test_equal_writes_and_equal_removals_agree() -> None:
     graph = Graph({"x": 0, "y": 0, "z": {"k": 0}})
     left = graph.change(None, {("x",): 1, ("z",): 5}, ("y",))
     right = graph.change(None, {("x",): 1.0, ("z",): 5}, ("y",))
@@ -105,7 +105,7 @@ def test_equal_writes_and_equal_removals_agree():
     assert united.line.data == {"x": 1, "z": 5}
 
 
-def test_a_value_that_two_lines_reached_on_different_ways_is_agreed():
+def test_a_value_that_two_lines_reached_on_different_ways_is_agreed() -> None:
     graph = Graph({"order": {"status": "new", "note": "n"}})
     rebuilt = graph.write(graph.write(None, "order"), order={"status": "paid"})
     edited = graph.change(None, {("order", "status"): "paid"}, ("order", "note"))
@@ -117,7 +117,7 @@ def test_a_value_that_two_lines_reached_on_different_ways_is_agreed():
 
 
 @pytest.mark.parametrize("direction", [1, -1])
-def test_who_agreed_and_then_diverges_conflicts_with_the_other_who_agreed(direction: int):
+def test_who_agreed_and_then_diverges_conflicts_with_the_other_who_agreed(direction: int) -> None:
     graph = Graph({"x": 0})
     lines = [graph.write(x=1), graph.write(x=1)]
     joined = graph.join(*lines[::direction])
@@ -127,7 +127,7 @@ def test_who_agreed_and_then_diverges_conflicts_with_the_other_who_agreed(direct
     assert graph.join(joined, graph.write(graph.join(*lines), x=4)).data == {"x": 4}
 
 
-def test_two_lines_that_make_the_same_object_share_it():
+def test_two_lines_that_make_the_same_object_share_it() -> None:
     graph = Graph()
     left, right = graph.write(order={"a": 1}), graph.write(order={"b": 2})
     empty = graph.write(order={})
@@ -138,7 +138,7 @@ def test_two_lines_that_make_the_same_object_share_it():
     assert graph.join(empty, graph.change(gone, {("order", "d"): 4})).data == {"order": {"d": 4}}
 
 
-def test_an_object_that_one_line_emptied_stays():
+def test_an_object_that_one_line_emptied_stays() -> None:
     graph = Graph()
     emptied = graph.change(graph.write(order={"a": 1}), {}, ("order", "a"))
     assert graph.join(emptied, graph.write(y=1)).data == {"order": {}, "y": 1}
@@ -147,7 +147,7 @@ def test_an_object_that_one_line_emptied_stays():
 # what is a conflict
 
 
-def test_a_removal_against_a_change_is_a_conflict():
+def test_a_removal_against_a_change_is_a_conflict() -> None:
     graph = Graph({"x": 1})
     conflict = only(graph.unite(graph.write(None, "x"), graph.write(x=2)))
     assert (conflict.path, conflict.base, values_of(conflict)) == (("x",), 1, [MISSING, 2])
@@ -155,7 +155,7 @@ def test_a_removal_against_a_change_is_a_conflict():
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_a_removal_conflicts_with_what_others_set_below_it(depth: int):
+def test_a_removal_conflicts_with_what_others_set_below_it(depth: int) -> None:
     graph = Graph({"a": {"b": {"c": {"d": 0}, "other": 1}}})
     path = ("a", "b", "c")[:depth]
     removed = graph.change(None, {}, path)
@@ -168,7 +168,7 @@ def test_a_removal_conflicts_with_what_others_set_below_it(depth: int):
     assert kept == {1: {}, 2: {"a": {}}, 3: {"a": {"b": {"other": 1}}}}[depth]
 
 
-def test_a_removal_conflicts_with_a_removal_below_it_only_where_something_is_left():
+def test_a_removal_conflicts_with_a_removal_below_it_only_where_something_is_left() -> None:
     graph = Graph({"a": {"b": 1, "c": 2}})
     part = graph.change(None, {}, ("a", "b"))
     conflict = only(graph.unite(graph.write(None, "a"), part))
@@ -177,7 +177,7 @@ def test_a_removal_conflicts_with_a_removal_below_it_only_where_something_is_lef
     assert graph.unite(graph.write(None, "a"), both).conflicts == ()
 
 
-def test_an_object_that_was_emptied_by_replacing_it_conflicts_with_changes_in_it():
+def test_an_object_that_was_emptied_by_replacing_it_conflicts_with_changes_in_it() -> None:
     graph = Graph({"a": {"b": 1}})
     replaced = graph.write(graph.write(a=5), a={})
     conflict = only(graph.unite(replaced, graph.change(None, {("a", "b"): 2})))
@@ -185,7 +185,7 @@ def test_an_object_that_was_emptied_by_replacing_it_conflicts_with_changes_in_it
     assert graph.join(replaced, graph.write(y=1)).data == {"a": {}, "y": 1}
 
 
-def test_a_conflict_below_an_object_that_a_common_ancestor_wrote_is_at_its_leaf():
+def test_a_conflict_below_an_object_that_a_common_ancestor_wrote_is_at_its_leaf() -> None:
     graph = Graph({"order": 1})
     common = graph.write(order={"id": 1, "status": {"now": "new"}})
     left = graph.change(common, {("order", "status", "now"): "paid", ("order", "a"): 1})
@@ -196,7 +196,7 @@ def test_a_conflict_below_an_object_that_a_common_ancestor_wrote_is_at_its_leaf(
     assert merged.data == {"order": {"id": 1, "status": {"now": "paid"}, "a": 1, "b": 2}}
 
 
-def test_candidates_stand_in_the_order_of_the_lines_each_with_its_writer():
+def test_candidates_stand_in_the_order_of_the_lines_each_with_its_writer() -> None:
     graph = Graph()
     lines = [graph.write(x=value) for value in (1, 2, 1)]
     for order in permutations(range(3)):
@@ -205,7 +205,7 @@ def test_candidates_stand_in_the_order_of_the_lines_each_with_its_writer():
         assert values_of(conflict) == [[1, 2, 1][index] for index in order]
 
 
-def test_lines_that_say_the_same_write_are_one_candidate():
+def test_lines_that_say_the_same_write_are_one_candidate() -> None:
     graph = Graph({"x": 0})
     left = graph.write(x=1)
     copies = [graph.write(left, **{f"copy{index}": 1}) for index in range(3)]
@@ -213,7 +213,7 @@ def test_lines_that_say_the_same_write_are_one_candidate():
     assert values_of(conflict) == [1, 2]
 
 
-def test_every_conflict_is_named_while_any_is_open():
+def test_every_conflict_is_named_while_any_is_open() -> None:
     graph = Graph(x="merge_all")
     united = graph.unite(graph.write(x=1, y=1, z=1), graph.write(x=2, y=2, z=2), choices={("y",): 2})
     assert united.line is None
@@ -223,7 +223,7 @@ def test_every_conflict_is_named_while_any_is_open():
 # the base
 
 
-def test_the_base_is_the_value_in_the_newest_common_ancestor():
+def test_the_base_is_the_value_in_the_newest_common_ancestor() -> None:
     graph = Graph({"x": 0})
     common = graph.write(graph.write(x=1), x=2)
     left = graph.write(graph.write(common, x=3), x=4)
@@ -232,7 +232,7 @@ def test_the_base_is_the_value_in_the_newest_common_ancestor():
     assert only(graph.unite(left, graph.write(x=6))).base == 0
 
 
-def test_the_base_of_a_removed_object_holds_what_the_ancestor_had_written_in_it():
+def test_the_base_of_a_removed_object_holds_what_the_ancestor_had_written_in_it() -> None:
     graph = Graph({"order": {"id": 1}})
     common = graph.change(None, {("order", "lines"): [1]})
     conflict = only(graph.unite(graph.write(common, "order"), graph.change(common, {("order", "status"): "paid"})))
@@ -240,7 +240,7 @@ def test_the_base_of_a_removed_object_holds_what_the_ancestor_had_written_in_it(
     assert values_of(conflict) == [MISSING, {"id": 1, "lines": [1], "status": "paid"}]
 
 
-def test_the_base_of_lines_that_crossed_is_what_the_joins_made():
+def test_the_base_of_lines_that_crossed_is_what_the_joins_made() -> None:
     graph = Graph({"x": 0}, default="last_write_wins")
     left, right = graph.write(x=1), graph.write(x=2)
     one, other = graph.join(left, right), graph.join(right, left)
@@ -248,7 +248,7 @@ def test_the_base_of_lines_that_crossed_is_what_the_joins_made():
     assert (conflict.base, values_of(conflict), conflict.value) == (2, [3, 4], 4)
 
 
-def test_what_did_not_exist_has_no_base():
+def test_what_did_not_exist_has_no_base() -> None:
     graph = Graph()
     assert only(graph.unite(graph.write(x=1), graph.write(x=2))).base is MISSING
 
@@ -256,7 +256,7 @@ def test_what_did_not_exist_has_no_base():
 # strategies
 
 
-def test_the_later_write_wins_wherever_and_whenever_lines_were_joined_before():
+def test_the_later_write_wins_wherever_and_whenever_lines_were_joined_before() -> None:
     graph = Graph(default="last_write_wins")
     first, second, third = graph.write(x=1, at=10), graph.write(x=2, at=20), graph.write(x=3, at=15)
     for at in (1, 1000):
@@ -267,14 +267,14 @@ def test_the_later_write_wins_wherever_and_whenever_lines_were_joined_before():
     assert (winner.by, winner.at, winner.version) == ("w2", 20, 2)
 
 
-def test_the_write_of_the_higher_version_wins():
+def test_the_write_of_the_higher_version_wins() -> None:
     graph = Graph(default="higher_version_wins")
     high = graph.write(graph.write(graph.write(y=1), y=2), x=1, at=1)
     low = graph.write(x=2, at=9)
     assert graph.join(high, low).data["x"] == graph.join(low, high).data["x"] == 1
 
 
-def test_a_join_s_choice_is_no_new_write():
+def test_a_join_s_choice_is_no_new_write() -> None:
     graph = Graph(default="merge_all")
     left, right = graph.write(x=1), graph.write(x=2)
     one, other = graph.join(left, right), graph.join(right, left)
@@ -285,7 +285,7 @@ def test_a_join_s_choice_is_no_new_write():
     assert united.line.data == {"x": 9}
 
 
-def test_a_line_that_knows_a_part_of_what_a_join_settled_says_nothing_there():
+def test_a_line_that_knows_a_part_of_what_a_join_settled_says_nothing_there() -> None:
     graph = Graph(default="merge_all")
     left, right = graph.write(x=1), graph.write(x=2)
     joined, aside = graph.join(left, right), graph.write(left, y=1)
@@ -296,7 +296,7 @@ def test_a_line_that_knows_a_part_of_what_a_join_settled_says_nothing_there():
         assert united.line.data == {"x": [1, 2], "y": 1}
 
 
-def test_who_writes_below_what_crossed_joins_settled_does_not_conflict():
+def test_who_writes_below_what_crossed_joins_settled_does_not_conflict() -> None:
     graph = Graph({"a": 0}, default="merge_all")
     left, right = graph.write(a={"p": 1}), graph.write(a={"q": 1})
     one, other = graph.join(left, right), graph.join(right, left)
@@ -306,7 +306,7 @@ def test_who_writes_below_what_crossed_joins_settled_does_not_conflict():
     assert united.line.data == {"a": {"p": 1, "q": 1, "x": 1, "y": 2}}
 
 
-def test_what_a_join_settled_is_gone_with_the_writes_that_it_settled():
+def test_what_a_join_settled_is_gone_with_the_writes_that_it_settled() -> None:
     graph = Graph(default="merge_all")
     left, right = graph.write(x="a"), graph.write(x="b")
     joined = graph.join(left, right)
@@ -324,7 +324,7 @@ def test_what_a_join_settled_is_gone_with_the_writes_that_it_settled():
         ([[1, 2], [2, 3], [4]], [1, 2, 3, 4]),
     ],
 )
-def test_merge_all_gives_one_flat_result_however_three_branches_meet(values: list[Any], expected: list[Any]):
+def test_merge_all_gives_one_flat_result_however_three_branches_meet(values: list[Any], expected: list[Any]) -> None:
     graph = Graph({"x": 0}, default="merge_all")
     one, two, three = (graph.write(x=value) for value in values)
     assert graph.join(one, two, three).data == {"x": expected}
@@ -332,7 +332,7 @@ def test_merge_all_gives_one_flat_result_however_three_branches_meet(values: lis
     assert graph.join(one, graph.join(two, three)).data == {"x": expected}
 
 
-def test_the_policy_of_the_longest_prefix_settles():
+def test_the_policy_of_the_longest_prefix_settles() -> None:
     graph = Graph({"order": {"n": 10}}, order="merge_all")
     graph.policies = Policies.of(FAIL, {"order": "merge_all", "order.n": "sum"})
     left = graph.change(None, {("order", "n"): 12, ("order", "x"): 1})
@@ -343,7 +343,7 @@ def test_the_policy_of_the_longest_prefix_settles():
 # reducers
 
 
-def test_sum_adds_what_each_branch_added_to_the_base():
+def test_sum_adds_what_each_branch_added_to_the_base() -> None:
     graph = Graph({"n": 10}, n="sum")
     united = graph.unite(graph.write(n=12), graph.write(n=15))
     assert united.line is not None
@@ -351,12 +351,12 @@ def test_sum_adds_what_each_branch_added_to_the_base():
     assert (only(united).base, only(united).value) == (10, 17)
 
 
-def test_sum_counts_agreeing_writes_each():
+def test_sum_counts_agreeing_writes_each() -> None:
     graph = Graph({"n": 10}, n="sum")
     assert graph.join(graph.write(n=15), graph.write(n=15), graph.write(n=15)).data == {"n": 25}
 
 
-def test_sum_over_chains_adds_every_delta():
+def test_sum_over_chains_adds_every_delta() -> None:
     graph = Graph({"n": 10}, n="sum")
     left = graph.write(graph.write(graph.write(n=11), n=13), n=9)
     right = graph.write(graph.write(n=20), n=21)
@@ -364,7 +364,7 @@ def test_sum_over_chains_adds_every_delta():
     assert graph.join(graph.write(graph.join(left, right), n=25), graph.write(n=11)).data == {"n": 26}
 
 
-def test_sum_counts_a_write_that_some_branches_share_once():
+def test_sum_counts_a_write_that_some_branches_share_once() -> None:
     graph = Graph({"n": 10}, n="sum")
     shared = graph.write(n=15)
     one, two, three = graph.write(shared, n=16), graph.write(shared, n=17), graph.write(n=13)
@@ -373,7 +373,7 @@ def test_sum_counts_a_write_that_some_branches_share_once():
     assert graph.join(graph.join(one, three), graph.join(two, three)).data == {"n": 21}
 
 
-def test_sum_counts_a_write_once_where_joins_crossed():
+def test_sum_counts_a_write_once_where_joins_crossed() -> None:
     graph = Graph({"n": 10}, n="sum")
     left, right = graph.write(n=12), graph.write(n=15)
     one, other = graph.join(left, right), graph.join(right, left)
@@ -381,12 +381,12 @@ def test_sum_counts_a_write_once_where_joins_crossed():
     assert graph.join(graph.write(one, n=18), graph.write(other, n=19)).data == {"n": 20}
 
 
-def test_sum_starts_from_zero_where_there_was_no_number():
+def test_sum_starts_from_zero_where_there_was_no_number() -> None:
     graph = Graph({"s": "text"}, n="sum", s="sum")
     assert graph.join(graph.write(n=1, s=2), graph.write(n=2, s=3)).data == {"n": 3, "s": 5}
 
 
-def test_a_sum_of_fractions_does_not_depend_on_the_order():
+def test_a_sum_of_fractions_does_not_depend_on_the_order() -> None:
     graph = Graph({"n": 0.1}, n="sum")
     lines = [graph.write(n=value) for value in (0.3, 1e16, 0.7, -1e16)]
     sums = {graph.join(*order).data["n"] for order in permutations(lines)}
@@ -407,12 +407,12 @@ def test_a_sum_of_fractions_does_not_depend_on_the_order():
         ("sum", [-(2**63), -5]),
     ],
 )
-def test_what_a_reducer_cannot_reduce_is_left_to_somebody(policy: str, values: list[Any]):
+def test_what_a_reducer_cannot_reduce_is_left_to_somebody(policy: str, values: list[Any]) -> None:
     graph = Graph(n=policy)
     assert not only(graph.unite(*(graph.write(n=value) for value in values))).settled
 
 
-def test_a_removal_is_left_to_somebody_and_what_was_chosen_counts_from_there():
+def test_a_removal_is_left_to_somebody_and_what_was_chosen_counts_from_there() -> None:
     graph = Graph({"n": 10}, n="sum")
     removed, raised, other = graph.write(None, "n"), graph.write(n=12), graph.write(n=13)
     assert values_of(only(graph.unite(removed, raised))) == [MISSING, 12]
@@ -423,14 +423,14 @@ def test_a_removal_is_left_to_somebody_and_what_was_chosen_counts_from_there():
 
 
 @pytest.mark.parametrize("policy", ["sum", "append", "min", "union"])
-def test_what_agrees_and_does_not_add_up_is_no_conflict(policy: str):
+def test_what_agrees_and_does_not_add_up_is_no_conflict(policy: str) -> None:
     graph = Graph({"n": [1]}, n=policy)
     assert graph.unite(graph.write(None, "n"), graph.write(None, "n")).conflicts == ()
     assert graph.unite(graph.write(n="text"), graph.write(n="text")).conflicts == ()
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("min", 3), ("max", 9)])
-def test_min_and_max_look_only_at_writes_that_nobody_superseded(policy: str, expected: int):
+def test_min_and_max_look_only_at_writes_that_nobody_superseded(policy: str, expected: int) -> None:
     graph = Graph({"n": 5}, n=policy)
     low, high = graph.write(n=1), graph.write(n=20)
     joined = graph.join(low, high)
@@ -438,7 +438,7 @@ def test_min_and_max_look_only_at_writes_that_nobody_superseded(policy: str, exp
     assert graph.join(joined, after_low, after_high).data == {"n": expected}
 
 
-def test_append_keeps_what_was_there_and_adds_what_each_branch_added():
+def test_append_keeps_what_was_there_and_adds_what_each_branch_added() -> None:
     graph = Graph({"log": [0]}, log="append")
     shared = graph.write(log=[0, 1])
     one, two, three = graph.write(shared, log=[0, 1, 2]), graph.write(shared, log=[0, 1, 2]), graph.write(log=[0, 3])
@@ -446,14 +446,14 @@ def test_append_keeps_what_was_there_and_adds_what_each_branch_added():
     assert graph.join(three, graph.join(one, two)).data == {"log": [0, 3, 1, 2, 2]}
 
 
-def test_a_list_that_was_replaced_is_a_new_start():
+def test_a_list_that_was_replaced_is_a_new_start() -> None:
     graph = Graph({"log": [0]}, log="append")
     replaced = graph.write(graph.write(log=[0, 1]), log=[9])
     assert graph.join(replaced, graph.write(log=[0, 2])).data == {"log": [9, 2]}
     assert graph.join(replaced, graph.write(log=[8])).data == {"log": [9, 8]}
 
 
-def test_union_holds_each_item_once():
+def test_union_holds_each_item_once() -> None:
     graph = Graph({"tags": ["a"]}, tags="union")
     assert graph.join(graph.write(tags=["a", "b"]), graph.write(tags=["c", "b"])).data == {"tags": ["a", "b", "c"]}
 
@@ -462,7 +462,7 @@ def test_union_holds_each_item_once():
 
 
 @pytest.mark.parametrize("value", [7, None, {"k": 1}, {}, MISSING])
-def test_what_somebody_chose_is_written_by_the_join(value: Any):
+def test_what_somebody_chose_is_written_by_the_join(value: Any) -> None:
     graph = Graph({"x": 0})
     left, right = graph.write(x=1), graph.write(x=2)
     united = graph.unite(left, right, at=50, choices={("x",): value})
@@ -473,7 +473,7 @@ def test_what_somebody_chose_is_written_by_the_join(value: Any):
     assert (write.by, write.at, write.version, write.settled) == ("join3", 50, 4, False)
 
 
-def test_two_who_chose_differently_conflict():
+def test_two_who_chose_differently_conflict() -> None:
     graph = Graph({"x": 0})
     left, right = graph.write(x=1), graph.write(x=2)
     one, other = (graph.join(left, right, choices={("x",): value}) for value in (1, 2))
@@ -481,19 +481,19 @@ def test_two_who_chose_differently_conflict():
     assert [(each.by, each.value) for each in conflict.candidates] == [("join3", 1), ("join4", 2)]
 
 
-def test_a_choice_for_a_path_that_nobody_disputes_does_nothing():
+def test_a_choice_for_a_path_that_nobody_disputes_does_nothing() -> None:
     graph = Graph()
     assert graph.join(graph.write(x=1), graph.write(y=1), choices={("x",): 9}).data == {"x": 1, "y": 1}
 
 
-def test_only_a_join_that_had_to_choose_makes_a_version():
+def test_only_a_join_that_had_to_choose_makes_a_version() -> None:
     graph = Graph(default="last_write_wins")
     left, right = graph.write(x=1), graph.write(y=1)
     assert graph.join(left, right).version == 3
     assert graph.join(left, graph.write(right, x=2)).version == 5
 
 
-def test_nothing_that_is_united_is_changed():
+def test_nothing_that_is_united_is_changed() -> None:
     graph = Graph({"a": {"b": 1}, "l": [1]}, l="append")
     left = graph.change(None, {("a", "b"): 2, ("l",): [1, 2]})
     right = graph.change(None, {("l",): [1, 3]}, ("a",))
@@ -524,7 +524,7 @@ def many(changes: Iterator[dict[Path, Any]] | list[dict[Path, Any]], root: dict[
         ("merge_all", lambda _: ("n",), list(range(10_000))),
     ],
 )
-def test_ten_thousand_lines_unite_in_a_moment(policy: str, path: Any, expected: Any):
+def test_ten_thousand_lines_unite_in_a_moment(policy: str, path: Any, expected: Any) -> None:
     lines = many(({path(index): index} for index in range(10_000)), {})
     begun = time.process_time()
     united = unite(lines, Policies.of(FAIL, {"n": policy}), **WHO)
@@ -539,7 +539,7 @@ def test_ten_thousand_lines_unite_in_a_moment(policy: str, path: Any, expected: 
 WHO: dict[str, Any] = {"writer": 10_000, "by": "join", "at": 0}
 
 
-def test_two_lines_with_many_deep_conflicts_unite_in_a_moment():
+def test_two_lines_with_many_deep_conflicts_unite_in_a_moment() -> None:
     wide = [{("o", "p", str(index)): side for index in range(5_000)} for side in (1, 2)]
     lines = many(wide, {})
     begun = time.process_time()

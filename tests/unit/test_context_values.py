@@ -14,16 +14,16 @@ keys = st.text(alphabet="ab.\\ é", max_size=5)
 
 
 @given(st.lists(keys, min_size=1, max_size=4).map(tuple))
-def test_a_path_comes_back_from_its_text(path: tuple[str, ...]):
+def test_a_path_comes_back_from_its_text(path: tuple[str, ...]) -> None:
     assert parse_path(format_path(path)) == path
 
 
-def test_a_dot_in_a_key_is_no_separator():
+def test_a_dot_in_a_key_is_no_separator() -> None:
     assert format_path(("order.v2", "status")) == r"order\.v2.status"
     assert parse_path(r"order\.v2.status") == ("order.v2", "status")
 
 
-def test_a_path_that_ends_in_a_lone_backslash_is_refused():
+def test_a_path_that_ends_in_a_lone_backslash_is_refused() -> None:
     with pytest.raises(InputError, match="ends in a lone backslash"):
         parse_path("order\\")
 
@@ -49,18 +49,18 @@ def test_a_path_that_ends_in_a_lone_backslash_is_refused():
         (2**63 + 1, float(2**63), False),
     ],
 )
-def test_equality_is_that_of_json(left: object, right: object, expected: bool):
+def test_equality_is_that_of_json(left: object, right: object, expected: bool) -> None:
     assert same(left, right) is expected
     assert same(right, left) is expected
 
 
 @given(values, values)
-def test_values_share_an_identity_exactly_where_they_are_the_same(left: object, right: object):
+def test_values_share_an_identity_exactly_where_they_are_the_same(left: object, right: object) -> None:
     assert (identity(left) == identity(right)) is same(left, right)
     assert identity(left) != identity([left])
 
 
-def test_a_path_leads_through_objects_only():
+def test_a_path_leads_through_objects_only() -> None:
     data = {"a": {"b": None}, "l": [{"b": 1}]}
     assert value_at(data, ("a", "b")) is None
     assert value_at(data, ("a", "c")) is MISSING
@@ -81,12 +81,12 @@ def test_a_path_leads_through_objects_only():
         ({"a": b"x"}, "'a' is of type bytes"),
     ],
 )
-def test_what_is_not_json_is_refused_with_its_path(value: object, message: str):
+def test_what_is_not_json_is_refused_with_its_path(value: object, message: str) -> None:
     with pytest.raises(WireFormatError, match=message):
         check_value(value)
 
 
-def test_values_of_64_bits_and_depth_64_are_data():
+def test_values_of_64_bits_and_depth_64_are_data() -> None:
     deep: list[object] = []
     for _ in range(63):
         deep = [deep]

@@ -41,7 +41,7 @@ def bare(version: int, at: int, **keys: Any) -> DistributedContext:
     return DistributedContext("s", keys, ContextMetadata(0, at, version, f"w{at}"))
 
 
-def test_the_later_price_wins():
+def test_the_later_price_wins() -> None:
     context = VersionedContext("product-123", 10, ConflictResolution.LastWriteWins)
     local, remote = DistributedContext("product-123"), DistributedContext("product-123")
     local.set("price", 100, at=1)
@@ -52,13 +52,13 @@ def test_the_later_price_wins():
     assert [each.value for each in conflict.candidates] == [100, 120]
 
 
-def test_a_new_one_is_empty_at_version_1():
+def test_a_new_one_is_empty_at_version_1() -> None:
     context = VersionedContext("s", at=5)
     assert (context.current.data, context.current.metadata) == ({}, ContextMetadata(5, 5))
     assert [each.version for each in context.history] == [1]
 
 
-def test_history_holds_the_newest_versions_oldest_first():
+def test_history_holds_the_newest_versions_oldest_first() -> None:
     context = versioned(*({"n": number} for number in range(5)), max_history=3)
     assert [(each.version, each.data, each.timestamp) for each in context.history] == [
         (4, {"n": 2}, 3),
@@ -69,20 +69,20 @@ def test_history_holds_the_newest_versions_oldest_first():
 
 
 @pytest.mark.parametrize("version", [1, 3, 7, -1])
-def test_a_version_that_is_not_kept_is_refused_with_those_that_are(version: int):
+def test_a_version_that_is_not_kept_is_refused_with_those_that_are(version: int) -> None:
     context = versioned(*({"n": number} for number in range(5)), max_history=3)
     with pytest.raises(InputError, match=rf"'s' has no version {version} \(it keeps 4, 5, 6\)"):
         context.get_version(version)
 
 
-def test_current_is_a_copy():
+def test_current_is_a_copy() -> None:
     context = versioned({"l": [1]})
     context.current.data["l"].append(2)
     context.current.set("x", 1)
     assert context.current.data == {"l": [1]}
 
 
-def test_update_keeps_the_number_of_a_newer_version_and_gives_an_older_one_the_next():
+def test_update_keeps_the_number_of_a_newer_version_and_gives_an_older_one_the_next() -> None:
     context = versioned({"n": 1})
     assert context.update(bare(9, 2, n=2)) == 9
     assert context.update(bare(2, 3, n=3)) == 10
@@ -91,20 +91,20 @@ def test_update_keeps_the_number_of_a_newer_version_and_gives_an_older_one_the_n
     assert [each.version for each in context.history] == [1, 2, 9, 10, 11]
 
 
-def test_an_update_with_the_current_version_makes_none():
+def test_an_update_with_the_current_version_makes_none() -> None:
     context = versioned({"n": 1})
     assert context.update(context.current) == 2
     assert len(context.history) == 2
 
 
-def test_an_updated_context_can_still_be_changed():
+def test_an_updated_context_can_still_be_changed() -> None:
     context, mine = VersionedContext("s", at=0), bare(2, 1, l=[1])
     context.update(mine)
     mine.data["l"].append(2)
     assert context.current.data == {"l": [1]}
 
 
-def test_rollback_makes_a_new_version_with_the_old_data():
+def test_rollback_makes_a_new_version_with_the_old_data() -> None:
     context = versioned({"n": 1}, {"n": 2}, {"m": 3})
     assert context.rollback_to(2, by="operator", at=9) == 5
     assert context.current.data == {"n": 1}
@@ -117,7 +117,7 @@ def test_rollback_makes_a_new_version_with_the_old_data():
         context.rollback_to(8)
 
 
-def test_a_diff_leads_from_one_version_to_another_either_way():
+def test_a_diff_leads_from_one_version_to_another_either_way() -> None:
     context = versioned({"o": {"a": 1, "b": 2}}, {"o": {"a": 1}, "x": 5})
     forth = context.diff(2, 3)
     assert (forth.set, forth.removed) == ({("x",): 5}, (("o", "b"),))
@@ -127,7 +127,7 @@ def test_a_diff_leads_from_one_version_to_another_either_way():
     assert context.diff(1, 1).by == ""
 
 
-def test_blame_names_the_last_write_at_above_or_below_a_path():
+def test_blame_names_the_last_write_at_above_or_below_a_path() -> None:
     context = versioned({"o": {"a": 1, "b": {"c": 1}}, "l": [1]}, {"o": {"a": 2, "b": {"c": 1}}}, {"l": [1, 2]})
     assert context.blame("o.a") == Blame(3, "w2", 2)
     assert context.blame("o.b") == context.blame("o.b.c") == Blame(2, "w1", 1)
@@ -137,7 +137,7 @@ def test_blame_names_the_last_write_at_above_or_below_a_path():
     assert context.blame("nothing") is None
 
 
-def test_blame_outlives_the_version_but_that_of_a_removal_does_not():
+def test_blame_outlives_the_version_but_that_of_a_removal_does_not() -> None:
     context = versioned({"kept": 1, "gone": {"a": 1}}, max_history=2)
     write(context, 2, "gone")
     assert context.blame("gone") == context.blame("gone.a") == Blame(3, "w2", 2)
@@ -154,7 +154,7 @@ def test_blame_outlives_the_version_but_that_of_a_removal_does_not():
 
 @settings(max_examples=60)
 @given(st.lists(st.lists(edits, max_size=2), max_size=5))
-def test_blame_is_the_newest_version_that_changed_the_value(steps: list[Any]):
+def test_blame_is_the_newest_version_that_changed_the_value(steps: list[Any]) -> None:
     context = VersionedContext("s", at=0)
     for at, told in enumerate(steps, 1):
         data = edited(context.current.data, told)
@@ -171,7 +171,7 @@ def test_blame_is_the_newest_version_that_changed_the_value(steps: list[Any]):
         assert found == last if len(path) == 1 else found >= last
 
 
-def test_a_merge_with_a_copy_starts_from_the_newest_version_that_both_share():
+def test_a_merge_with_a_copy_starts_from_the_newest_version_that_both_share() -> None:
     left, right = versioned({"n": 1, "gone": 1}, {"n": 2}), versioned({"n": 1, "gone": 1}, {"n": 2})
     write(left, 3, "gone")
     write(right, 4, n=3)
@@ -183,7 +183,7 @@ def test_a_merge_with_a_copy_starts_from_the_newest_version_that_both_share():
     assert left.blame("gone") == Blame(4, "w3", 3)
 
 
-def test_a_merge_with_a_copy_that_only_went_on_takes_its_version():
+def test_a_merge_with_a_copy_that_only_went_on_takes_its_version() -> None:
     left, right = versioned({"n": 1}), versioned({"n": 1}, {"n": 2}, {"n": 3})
     left.merge_with_resolution(right)
     assert left.history[-1] == right.history[-1]
@@ -193,7 +193,7 @@ def test_a_merge_with_a_copy_that_only_went_on_takes_its_version():
     assert right.current.data == {"n": 3, "m": 1}
 
 
-def test_a_merge_with_an_older_copy_or_with_itself_changes_nothing():
+def test_a_merge_with_an_older_copy_or_with_itself_changes_nothing() -> None:
     context, older = versioned({"n": 1}, {"n": 2}), versioned({"n": 1})
     before = context.history
     for other in (older, context, context.current, older.current):
@@ -201,7 +201,7 @@ def test_a_merge_with_an_older_copy_or_with_itself_changes_nothing():
     assert context.history == before
 
 
-def test_what_was_merged_once_is_known_to_both():
+def test_what_was_merged_once_is_known_to_both() -> None:
     left, right = versioned({"n": 0}), versioned({"n": 0})
     write(left, 2, a=1)
     write(right, 3, n=5)
@@ -212,7 +212,7 @@ def test_what_was_merged_once_is_known_to_both():
     assert left.merge_with_resolution(right) == ()
 
 
-def test_a_bare_context_that_was_merged_is_known():
+def test_a_bare_context_that_was_merged_is_known() -> None:
     context, other = versioned({"n": 1}), bare(7, 9, n=5)
     assert len(context.merge_with_resolution(other)) == 1
     write(context, 10, n=6)
@@ -220,13 +220,13 @@ def test_a_bare_context_that_was_merged_is_known():
     assert context.current.data == {"n": 6}
 
 
-def test_without_a_shared_version_what_one_side_lacks_is_kept():
+def test_without_a_shared_version_what_one_side_lacks_is_kept() -> None:
     context = versioned({"a": 1, "n": 1})
     context.merge_with_resolution(bare(2, 9, b=2, n=1))
     assert context.current.data == {"a": 1, "n": 1, "b": 2}
 
 
-def test_a_conflict_that_nobody_settles_changes_nothing():
+def test_a_conflict_that_nobody_settles_changes_nothing() -> None:
     context = versioned({"n": 1}, resolution="FailOnConflict")
     with pytest.raises(ConflictError, match=r"'n' was absent, local \(version 2\) made it 1 and remote"):
         context.merge_with_resolution(bare(5, 9, n=2))
@@ -234,7 +234,7 @@ def test_a_conflict_that_nobody_settles_changes_nothing():
     assert len(context.history) == 2
 
 
-def test_the_resolution_settles_merges():
+def test_the_resolution_settles_merges() -> None:
     context = versioned({"n": [1]}, resolution=ConflictResolution.MergeAll)
     (conflict,) = context.merge_with_resolution(bare(2, 9, n=[2]))
     assert conflict.value == context.current.get("n") == [1, 2]
@@ -243,7 +243,7 @@ def test_the_resolution_settles_merges():
     assert context.current.get("n") == 2
 
 
-def test_tags_of_both_sides_are_kept():
+def test_tags_of_both_sides_are_kept() -> None:
     context, other = versioned({"n": 1}), bare(2, 9, m=1)
     ours = context.current
     ours.add_tag("a")
@@ -255,7 +255,7 @@ def test_tags_of_both_sides_are_kept():
     assert context.current.metadata.tags == ("a", "b")
 
 
-def test_another_session_s_context_is_refused():
+def test_another_session_s_context_is_refused() -> None:
     context = VersionedContext("s", at=0)
     for other in (DistributedContext("t"), VersionedContext("t")):
         with pytest.raises(InputError, match="the session 't', not of 's'"):
@@ -264,6 +264,6 @@ def test_another_session_s_context_is_refused():
         context.update(DistributedContext("t"))
 
 
-def test_a_history_of_no_version_is_refused():
+def test_a_history_of_no_version_is_refused() -> None:
     with pytest.raises(InputError, match="max_history is 0"):
         VersionedContext("s", 0)

@@ -32,7 +32,7 @@ NAMES = ("Content-Type", "Anabranch-Event-Id", "Anabranch-Context", "traceparent
         ("nats://token@h/t", Address("nats", ("h:4222",), "t", "token")),
     ],
 )
-def test_an_address_names_servers_topic_and_credentials(url: str, expected: Address):
+def test_an_address_names_servers_topic_and_credentials(url: str, expected: Address) -> None:
     assert parse_address(url, "--from") == expected
 
 
@@ -41,18 +41,18 @@ def test_an_address_names_servers_topic_and_credentials(url: str, expected: Addr
     ["orders", "http://h/t", "nats://h", "nats:///t", "nats://h/a..b", "nats://h/a.*", "nats://h/a b", "nats://h:x/t",
      "nats://h:99999/t", "kafka://h/ä", "kafka://h/a/b", "kafka://h/..", "nats://h/a%0d%0ab"],
 )  # fmt: skip
-def test_what_is_no_address_is_refused_naming_the_option(url: str):
+def test_what_is_no_address_is_refused_naming_the_option(url: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         parse_address(url, "--to")
     assert refused.value.place == "--to"
 
 
-def test_a_password_is_not_shown():
+def test_a_password_is_not_shown() -> None:
     address = parse_address("nats://me:hunter2@h/t", "--from")
     assert "hunter2" not in f"{address} {address!r}"
 
 
-def test_kafka_is_told_of_tls_and_of_the_user():
+def test_kafka_is_told_of_tls_and_of_the_user() -> None:
     plain = client_options(parse_address("kafka://h/t", "--from"))
     assert (plain["security_protocol"], plain["bootstrap_servers"]) == ("PLAINTEXT", ["h:9092"])
     secure = client_options(parse_address("kafka+ssl://me:secret@h/t", "--from"))
@@ -61,7 +61,7 @@ def test_kafka_is_told_of_tls_and_of_the_user():
     assert "ssl_context" in secure
 
 
-def test_ids_of_runs_and_of_their_events_never_meet():
+def test_ids_of_runs_and_of_their_events_never_meet() -> None:
     """No graph's name holds a colon or a slash."""
     assert run_id("order", "1") == "order:1"
     assert event_workflow_id("order", "1") == "event/order:1"
@@ -76,11 +76,11 @@ def json_event(body: bytes, **headers: str) -> Message:
     ("body", "event_id"),
     [(b'{"id": "a"}', "a"), (b'{"id": 12}', "12"), (b'{"id": ""}', "T-1"), (b'{"id": null}', "T-1"), (b"{}", "T-1")],
 )
-def test_the_id_of_a_json_event(body: bytes, event_id: str):
+def test_the_id_of_a_json_event(body: bytes, event_id: str) -> None:
     assert read_event(json_event(body), Reading()).id == event_id
 
 
-def test_the_id_may_stand_deeper_and_in_another_header():
+def test_the_id_may_stand_deeper_and_in_another_header() -> None:
     reading = Reading(id_header="ce-id", id_field=("order", "no"))
     assert read_event(json_event(b'{"order": {"no": 7}}'), reading).id == "7"
     assert read_event(json_event(b'{"order": {"no": 7}}', **{"CE-ID": "h"}), reading).id == "h"
@@ -90,19 +90,19 @@ def test_the_id_may_stand_deeper_and_in_another_header():
 @pytest.mark.parametrize(
     "value", ["true", "1.5", "[]", "{}", '"a\\nb"', '"a\\u0000"', f'"{"x" * (MAX_ID_CHARACTERS + 1)}"']
 )
-def test_an_id_is_printable_text_or_an_integer(value: str):
+def test_an_id_is_printable_text_or_an_integer(value: str) -> None:
     with pytest.raises(InputError, match="id"):
         read_event(json_event(f'{{"id": {value}}}'.encode()), Reading())
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/cloudevents+json; charset=utf-8", "text/x"])
-def test_json_is_declared_or_detected(content_type: str):
+def test_json_is_declared_or_detected(content_type: str) -> None:
     event = read_event(json_event(b'{"id": "a", "n": 1.5}', **{"content-type": content_type}), Reading())
     data: dict[str, Json] = {"id": "a", "n": 1.5}
     assert (event.format, event.context.data, event.context.session_id) == ("json", data, "a")
 
 
-def test_offsets_are_committed_up_to_the_first_that_is_in_hand():
+def test_offsets_are_committed_up_to_the_first_that_is_in_hand() -> None:
     offsets: Offsets[str] = Offsets()
     for offset in (5, 6, 9):
         offsets.take("p", offset)
@@ -117,7 +117,7 @@ def test_offsets_are_committed_up_to_the_first_that_is_in_hand():
     assert offsets.uncommitted() == {"p": 10}
 
 
-def test_offsets_of_a_partition_that_was_forgotten_are_not_committed():
+def test_offsets_of_a_partition_that_was_forgotten_are_not_committed() -> None:
     offsets: Offsets[str] = Offsets()
     offsets.take("p", 1)
     offsets.forget("p")
@@ -137,7 +137,7 @@ def test_offsets_of_a_partition_that_was_forgotten_are_not_committed():
         (["--from", "nats://h/a", "--consumer", "a.b"], "--consumer"),
     ],
 )
-def test_the_command_refuses_a_flow_that_cannot_be(arguments: list[str], option: str):
+def test_the_command_refuses_a_flow_that_cannot_be(arguments: list[str], option: str) -> None:
     result = CliRunner().invoke(app, ["events", "--graph", "order", *arguments])
     assert (result.exit_code, option in result.output) == (1, True)
 
@@ -145,7 +145,7 @@ def test_the_command_refuses_a_flow_that_cannot_be(arguments: list[str], option:
 @given(
     st.binary() | st.text().map(str.encode), st.dictionaries(st.sampled_from(NAMES), st.text()), st.none() | st.text()
 )
-def test_any_message_is_an_event_or_poison(body: bytes, headers: dict[str, str], message_id: str | None):
+def test_any_message_is_an_event_or_poison(body: bytes, headers: dict[str, str], message_id: str | None) -> None:
     try:
         event = read_event(Message(body, headers, "T-1", message_id), Reading(max_bytes=200))
     except InputError:

@@ -38,13 +38,13 @@ def history(play: Play) -> list[Any]:
     return views.history(play.machine)
 
 
-def test_a_short_history_is_told_whole_without_a_count():
+def test_a_short_history_is_told_whole_without_a_count() -> None:
     told = history(chain_of(3, 10))
     assert [entry["by"] for entry in told] == ["input", "n0", "n1", "n2"]
     assert not any("left_out" in entry for entry in told)
 
 
-def test_of_a_long_history_the_newest_versions_are_told_and_the_others_counted():
+def test_of_a_long_history_the_newest_versions_are_told_and_the_others_counted() -> None:
     told = history(chain_of(50, 100_000))
     assert json_size(told) < MAX_BYTES
     assert [entry["number"] for entry in told] == list(range(52 - len(told), 52))
@@ -53,7 +53,7 @@ def test_of_a_long_history_the_newest_versions_are_told_and_the_others_counted()
     assert told[-21]["left_out"]["set"] == 1  # there was room for what it is, and not for what it wrote
 
 
-def test_what_the_oldest_entry_counts_are_the_versions_before_it():
+def test_what_the_oldest_entry_counts_are_the_versions_before_it() -> None:
     play = chain_of(3, 10)
     room = Room(500)
     told: Any = newest_versions(play.machine.trail, room)
@@ -61,14 +61,14 @@ def test_what_the_oldest_entry_counts_are_the_versions_before_it():
     assert [entry.get("left_out") for entry in told] == [{"versions": 2}, None]
 
 
-def test_versions_that_have_left_the_memory_are_counted_too():
+def test_versions_that_have_left_the_memory_are_counted_too() -> None:
     play = chain_of(2, 1)
     play.machine.trail.count += 7
     assert history(play)[0]["left_out"] == {"versions": 7}
     assert len(history(chain_of(MAX_ENTRIES + 9, 1))) == MAX_ENTRIES
 
 
-def test_a_merge_that_is_too_large_is_told_with_the_conflicts_that_fit():
+def test_a_merge_that_is_too_large_is_told_with_the_conflicts_that_fit() -> None:
     play = two_sides(5_000, keys=200)
     merge = history(play)[-1]
     assert (merge["kind"], len(merge["set"])) == ("merge", 200)
@@ -79,13 +79,13 @@ def test_a_merge_that_is_too_large_is_told_with_the_conflicts_that_fit():
     assert json_size(history(play)) < MAX_BYTES
 
 
-def test_one_conflict_too_large_to_be_told_still_tells_who_wrote_what_for_an_operator_to_choose():
+def test_one_conflict_too_large_to_be_told_still_tells_who_wrote_what_for_an_operator_to_choose() -> None:
     (told,) = views.status(two_sides(1_500_000, **ASK).machine)["conflicts"]["j"]  # type: ignore[index,call-overload]
     assert told["values_left_out"] is True
     assert (told["path"], [each["by"] for each in told["candidates"]]) == ("k0", ["a", "b"])
 
 
-def test_what_of_a_status_does_not_fit_is_counted():
+def test_what_of_a_status_does_not_fit_is_counted() -> None:
     graph = {"nodes": {f"n{index}": python(on_failure="continue") for index in range(30)}}
     play = Play(machine_of(graph), {f"n{index}": failure("x" * 100_000) for index in range(30)})
     play.run()
@@ -95,13 +95,13 @@ def test_what_of_a_status_does_not_fit_is_counted():
     assert told["status"] == "completed"
 
 
-def test_conflicts_without_room_are_counted_and_the_rest_is_told_in_order():
+def test_conflicts_without_room_are_counted_and_the_rest_is_told_in_order() -> None:
     told: Any = views.status(two_sides(1, keys=20_000, **ASK).machine)
     assert len(told["conflicts"]["j"]) + told["left_out"]["conflicts"] == 20_000
     assert [each["path"] for each in told["conflicts"]["j"][:2]] == ["k0", "k1"]
 
 
-def test_a_context_that_is_too_large_until_its_branches_meet_shows_without_its_largest_keys():
+def test_a_context_that_is_too_large_until_its_branches_meet_shows_without_its_largest_keys() -> None:
     script = {"a": {"a": "a" * 900_000}, "b": {"b": "b" * 1_000_000}, "c": {"c": "c" * 800_000}}
     play = Play(machine_of({"nodes": {name: python() for name in "abcd"}}), script).start()
     for name in "abc":
@@ -111,6 +111,6 @@ def test_a_context_that_is_too_large_until_its_branches_meet_shows_without_its_l
     assert list(told["data"]) == ["a", "c"]
 
 
-def test_what_has_room_is_taken_and_what_has_none_leaves_it_as_it_was():
+def test_what_has_room_is_taken_and_what_has_none_leaves_it_as_it_was() -> None:
     room = Room(10)
     assert [room.takes(value) for value in ("123456", "1234", "", "1", "")] == [True, False, True, False, False]

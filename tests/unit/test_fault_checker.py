@@ -70,7 +70,7 @@ PARALLEL = replace(
     [COMPLETED, FAILED, NEVER_HAPPENED, DEFINITE, CANCELLED, PARALLEL],
     ids=["completed", "failed", "never happened", "definite", "cancelled", "parallel"],
 )
-def test_what_is_right_is_accepted(record: Record):
+def test_what_is_right_is_accepted(record: Record) -> None:
     assert violations(record) == []
 
 
@@ -194,6 +194,6 @@ CORRUPTED: dict[str, tuple[Callable[[], Record], str]] = {
 
 
 @pytest.mark.parametrize("name", CORRUPTED)
-def test_what_is_wrong_is_found(name: str):
+def test_what_is_wrong_is_found(name: str) -> None:
     corrupted, finding = CORRUPTED[name]
     assert f"r: {finding}" in violations(corrupted())

@@ -18,7 +18,7 @@ def chain(*names: str) -> dict[str, object]:
     }
 
 
-def test_a_chain_runs_in_order_and_carries_the_context():
+def test_a_chain_runs_in_order_and_carries_the_context() -> None:
     play = Play(machine_of(chain("a", "b", "c"), {"x": 1}), {"a": {"y": 2}, "b": {"x": 3}})
     finish = play.run()
     assert play.ran == ["a", "b", "c"]
@@ -28,7 +28,7 @@ def test_a_chain_runs_in_order_and_carries_the_context():
     assert finish.line.version == 3
 
 
-def test_independent_nodes_start_at_once():
+def test_independent_nodes_start_at_once() -> None:
     graph = {
         "nodes": {name: python() for name in "abcd"},
         "edges": [edge("a", "b"), edge("a", "c"), edge("b", "d"), edge("c", "d")],
@@ -42,7 +42,7 @@ def test_independent_nodes_start_at_once():
     assert set(play.pending) == {"d"}
 
 
-def test_a_branch_does_not_see_what_a_parallel_branch_wrote():
+def test_a_branch_does_not_see_what_a_parallel_branch_wrote() -> None:
     graph = {"nodes": {name: python() for name in "abc"}, "edges": [edge("a", "b"), edge("a", "c")]}
     play = Play(machine_of(graph), {"b": {"x": 1}}).start()
     play.answer("a")
@@ -51,7 +51,7 @@ def test_a_branch_does_not_see_what_a_parallel_branch_wrote():
     assert play.finish().line.data == {"x": 1}
 
 
-def test_a_false_condition_kills_the_path_behind_it():
+def test_a_false_condition_kills_the_path_behind_it() -> None:
     graph = {
         "nodes": {name: python() for name in "abcd"},
         "edges": [edge("a", "b", when="ok"), edge("a", "c", when="!ok"), edge("b", "d")],
@@ -65,7 +65,7 @@ def test_a_false_condition_kills_the_path_behind_it():
 
 
 @pytest.mark.parametrize(("join", "runs"), [("any", True), ("all", False), ("first", True)])
-def test_a_join_with_one_dead_edge(join: str, runs: bool):
+def test_a_join_with_one_dead_edge(join: str, runs: bool) -> None:
     graph = {
         "nodes": {"a": python(), "b": python(), "c": python(), "j": python(join=join)},
         "edges": [edge("a", "b", when="false"), edge("a", "c"), edge("b", "j"), edge("c", "j")],
@@ -75,7 +75,7 @@ def test_a_join_with_one_dead_edge(join: str, runs: bool):
     assert ("j" in play.ran) is runs
 
 
-def test_join_first_starts_at_the_first_edge_and_loses_no_write():
+def test_join_first_starts_at_the_first_edge_and_loses_no_write() -> None:
     graph = {
         "nodes": {"a": python(), "b": python(), "j": python(join="first")},
         "edges": [edge("a", "j"), edge("b", "j")],
@@ -87,14 +87,14 @@ def test_join_first_starts_at_the_first_edge_and_loses_no_write():
     assert play.ran.count("j") == 1
 
 
-def test_a_node_whose_condition_fails_is_skipped():
+def test_a_node_whose_condition_fails_is_skipped() -> None:
     graph = {"nodes": {"a": python(), "b": python(when="x > 5")}, "edges": [edge("a", "b")]}
     play = Play(machine_of(graph, {"x": 1}))
     assert play.run().failure is None
     assert play.ran == ["a"]
 
 
-def test_a_failure_without_an_edge_fails_the_run_and_cancels_what_runs():
+def test_a_failure_without_an_edge_fails_the_run_and_cancels_what_runs() -> None:
     graph = {"nodes": {"a": python(), "b": python()}}
     play = Play(machine_of(graph), {"a": failure("NO_STOCK")}).start()
     play.answer("a")
@@ -104,7 +104,7 @@ def test_a_failure_without_an_edge_fails_the_run_and_cancels_what_runs():
     assert play.cancelled == ["b"]
 
 
-def test_a_failure_edge_is_taken_and_sees_the_error():
+def test_a_failure_edge_is_taken_and_sees_the_error() -> None:
     graph = {
         "nodes": {"a": python(), "b": python(), "c": python(when="error.type == 'NO_STOCK'")},
         "edges": [edge("a", "b"), edge("a", "c", outcome="failure")],
@@ -117,7 +117,7 @@ def test_a_failure_edge_is_taken_and_sees_the_error():
 
 
 @pytest.mark.parametrize(("outcome", "ran"), [({}, ["a", "fine"]), (failure(), ["a", "bad"])])
-def test_behind_an_always_edge_the_error_is_null_after_a_success(outcome: object, ran: list[str]):
+def test_behind_an_always_edge_the_error_is_null_after_a_success(outcome: object, ran: list[str]) -> None:
     graph = {
         "nodes": {"a": python(), "fine": python(), "bad": python(when="error != null && error.node == 'a'")},
         "edges": [edge("a", "fine", outcome="always", when="error == null"), edge("a", "bad", outcome="always")],
@@ -128,7 +128,7 @@ def test_behind_an_always_edge_the_error_is_null_after_a_success(outcome: object
 
 
 @pytest.mark.parametrize("first", ["a", "b"])
-def test_the_error_of_two_failures_is_that_of_the_edge_declared_first(first: str):
+def test_the_error_of_two_failures_is_that_of_the_edge_declared_first(first: str) -> None:
     graph = {
         "nodes": {"a": python(), "b": python(), "c": python(when="error.node == 'b'")},
         "edges": [edge("b", "c", outcome="failure"), edge("a", "c", outcome="failure")],
@@ -143,7 +143,7 @@ def test_the_error_of_two_failures_is_that_of_the_edge_declared_first(first: str
     ("outcome", "taken"),
     [({}, ["ok", "both"]), (failure(), ["bad", "both"]), (timeout(), ["late", "both"])],
 )
-def test_edges_are_taken_by_outcome(outcome: object, taken: list[str]):
+def test_edges_are_taken_by_outcome(outcome: object, taken: list[str]) -> None:
     graph = {
         "nodes": {name: python() for name in ("a", "ok", "bad", "late", "both")},
         "edges": [
@@ -158,14 +158,14 @@ def test_edges_are_taken_by_outcome(outcome: object, taken: list[str]):
     assert play.ran == ["a", *taken]
 
 
-def test_on_failure_continue_goes_on_as_if_nothing_was_written():
+def test_on_failure_continue_goes_on_as_if_nothing_was_written() -> None:
     graph = {"nodes": {"a": python(on_failure="continue"), "b": python()}, "edges": [edge("a", "b")]}
     play = Play(machine_of(graph, {"x": 1}), {"a": failure()})
     assert play.run().failure is None
     assert play.seen["b"] == {"x": 1}
 
 
-def test_a_failed_condition_fails_the_run_naming_the_key():
+def test_a_failed_condition_fails_the_run_naming_the_key() -> None:
     graph = {"nodes": {"a": python(), "b": python()}, "edges": [edge("a", "b", when="nothing.there > 1")]}
     finish = Play(machine_of(graph, {"nothing": {}})).run()
     assert finish.failure is not None
@@ -173,7 +173,7 @@ def test_a_failed_condition_fails_the_run_naming_the_key():
     assert finish.failure.node == "a"
 
 
-def test_missing_inputs_are_named_all_at_once():
+def test_missing_inputs_are_named_all_at_once() -> None:
     graph = {
         "nodes": {
             "a": {"type": "rule", "rules": [{"when": "x > y", "then": {"z": 1}}]},
@@ -185,7 +185,7 @@ def test_missing_inputs_are_named_all_at_once():
         machine_of(graph).start(0)
 
 
-def test_an_input_that_its_schema_refuses_does_not_start():
+def test_an_input_that_its_schema_refuses_does_not_start() -> None:
     graph = {
         "context": {"schema": {"properties": {"total": {"type": "number", "exclusiveMinimum": 0}}}},
         "nodes": {"a": python()},
@@ -194,7 +194,7 @@ def test_an_input_that_its_schema_refuses_does_not_start():
         machine_of(graph, {"total": -1}).start(0)
 
 
-def test_a_write_that_the_schema_refuses_fails_its_node():
+def test_a_write_that_the_schema_refuses_fails_its_node() -> None:
     graph = {"context": {"schema": {"properties": {"total": {"type": "number"}}}}, "nodes": {"a": python()}}
     finish = Play(machine_of(graph), {"a": {"total": "much"}}).run()
     assert finish.failure is not None
@@ -219,7 +219,7 @@ DIAMOND = {
     ],
 )
 @pytest.mark.parametrize("first", ["a", "b"])
-def test_a_conflict_at_a_join_is_settled_by_its_policy(policy: str, expected: object, first: str):
+def test_a_conflict_at_a_join_is_settled_by_its_policy(policy: str, expected: object, first: str) -> None:
     graph = {**DIAMOND, "context": {"merge": {"x": policy}}}
     play = Play(machine_of(graph, {"x": 1}), {"a": {"x": 2}, "b": {"x": 3}}, {"a": 10, "b": 20}).start()
     play.answer("s")
@@ -232,13 +232,13 @@ def test_a_conflict_at_a_join_is_settled_by_its_policy(policy: str, expected: ob
     assert [each.value for each in merge.conflicts[0].candidates] == [2, 3]
 
 
-def test_branches_that_agree_do_not_conflict():
+def test_branches_that_agree_do_not_conflict() -> None:
     play = Play(machine_of(DIAMOND, {"x": 1}), {"a": {"x": 2}, "b": {"x": 2}})
     assert play.run().line.data == {"x": 2}
     assert not play.machine.trail.conflicts()
 
 
-def test_fail_on_conflict_without_time_to_wait_fails_the_join_naming_the_candidates():
+def test_fail_on_conflict_without_time_to_wait_fails_the_join_naming_the_candidates() -> None:
     graph = {**DIAMOND, "context": {"conflict_resolution": "fail_on_conflict", "conflict_timeout": 0}}
     finish = Play(machine_of(graph, {"x": 1}), {"a": {"x": 2}, "b": {"x": 3}}).run()
     assert finish.failure is not None
@@ -246,7 +246,7 @@ def test_fail_on_conflict_without_time_to_wait_fails_the_join_naming_the_candida
     assert "'x'" in finish.failure.message
 
 
-def test_a_conflict_at_a_join_waits_for_a_choice():
+def test_a_conflict_at_a_join_waits_for_a_choice() -> None:
     graph = {**DIAMOND, "context": {"conflict_resolution": "fail_on_conflict"}}
     play = Play(machine_of(graph, {"x": 1}), {"a": {"x": 2}, "b": {"x": 3}}).start()
     for name in "sab":
@@ -258,24 +258,24 @@ def test_a_conflict_at_a_join_waits_for_a_choice():
     assert play.finish().line.data == {"x": 3}
 
 
-def test_a_conflict_at_the_end_of_the_graph_is_merged_too():
+def test_a_conflict_at_the_end_of_the_graph_is_merged_too() -> None:
     graph = {"nodes": {"a": python(), "b": python()}, "context": {"merge": {"x": "merge_all"}}}
     assert Play(machine_of(graph), {"a": {"x": 1}, "b": {"x": 2}}).run().line.data == {"x": [1, 2]}
 
 
-def test_a_node_on_a_longer_line_supersedes_its_ancestor_whatever_the_clock_says():
+def test_a_node_on_a_longer_line_supersedes_its_ancestor_whatever_the_clock_says() -> None:
     play = Play(machine_of(chain("a", "b")), {"a": {"x": 1}, "b": {"x": 2}}, {"a": 500, "b": 5})
     assert play.run().line.data == {"x": 2}
 
 
-def test_the_trail_names_parents_writer_and_changes():
+def test_the_trail_names_parents_writer_and_changes() -> None:
     play = Play(machine_of(DIAMOND, {"x": 1}), {"a": {"y": 1}, "b": {"z": 1}, "j": {"w": 1}})
     play.run()
     trail = [(version.kind, version.by, version.parents) for version in play.machine.trail.versions]
     assert trail == [("input", "input", ()), ("node", "a", (1,)), ("node", "b", (1,)), ("node", "j", (2, 3))]
 
 
-def test_cancelling_cancels_what_runs_and_ends_the_run():
+def test_cancelling_cancels_what_runs_and_ends_the_run() -> None:
     play = Play(machine_of(chain("a", "b"))).start()
     play.take(play.machine.cancel("stop", 5))
     finish = play.finish()
@@ -284,7 +284,7 @@ def test_cancelling_cancels_what_runs_and_ends_the_run():
     assert finish.failure.code == "CANCELLED"
 
 
-def test_a_held_run_starts_nothing_new_until_it_is_resumed():
+def test_a_held_run_starts_nothing_new_until_it_is_resumed() -> None:
     play = Play(machine_of(chain("a", "b"))).start()
     play.machine.held = True
     play.answer("a")
@@ -294,7 +294,7 @@ def test_a_held_run_starts_nothing_new_until_it_is_resumed():
     assert list(play.pending) == ["b"]
 
 
-def test_a_write_from_outside_rejoins_by_three_way_merge_against_its_base():
+def test_a_write_from_outside_rejoins_by_three_way_merge_against_its_base() -> None:
     graph = {**chain("a", "b"), "context": {"merge": {"n": "sum"}}}
     play = Play(machine_of(graph, {"n": 10}), {"a": {"n": 12}}).start()
     play.answer("a")
@@ -303,7 +303,7 @@ def test_a_write_from_outside_rejoins_by_three_way_merge_against_its_base():
     assert finish.line.data == {"n": 17}
 
 
-def test_a_write_from_outside_does_not_settle_what_somebody_must_settle():
+def test_a_write_from_outside_does_not_settle_what_somebody_must_settle() -> None:
     graph = {**DIAMOND, "context": {"conflict_resolution": "fail_on_conflict"}}
     play = Play(machine_of(graph, {"x": 1}), {"a": {"x": 2}, "b": {"x": 3}}).start()
     for name in "sab":
@@ -317,7 +317,7 @@ def test_a_write_from_outside_does_not_settle_what_somebody_must_settle():
     assert play.finish().line.data == {"x": 3, "y": 1}
 
 
-def test_two_thousand_nodes_are_skipped_without_deep_recursion():
+def test_two_thousand_nodes_are_skipped_without_deep_recursion() -> None:
     names = [f"n{index}" for index in range(1500)]
     graph = chain(*names)
     edges = graph["edges"]

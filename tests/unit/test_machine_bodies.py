@@ -40,7 +40,7 @@ def item(command: RunNode) -> Any:
 # foreach
 
 
-def test_each_item_runs_the_body_on_the_context_of_the_node():
+def test_each_item_runs_the_body_on_the_context_of_the_node() -> None:
     play = Play(machine_of(one(foreach(inner=body("p", "q"))), {"x": 1})).start()
     assert list(play.pending) == ["node[0]/p", "node[1]/p", "node[2]/p"]
     commands = [play.pending[address] for address in play.pending]
@@ -50,14 +50,14 @@ def test_each_item_runs_the_body_on_the_context_of_the_node():
     assert play.seen["node[1]/q"] == {"x": 1}
 
 
-def test_an_item_does_not_see_what_another_wrote():
+def test_an_item_does_not_see_what_another_wrote() -> None:
     play = Play(machine_of(one(foreach(max_concurrency=1))), {f"node[{index}]/p": {"x": index} for index in range(3)})
     play.run()
     assert play.seen["node[2]/p"] == {}
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_items_changes_merge_in_the_order_of_the_items_whatever_ends_first(seed: int):
+def test_items_changes_merge_in_the_order_of_the_items_whatever_ends_first(seed: int) -> None:
     graph = one(foreach(), context={"merge": {"total": "sum", "names": "append"}})
     script = {
         f"node[{index}]/p": {"total": 10 + index, "names": ["first", f"n{index}"], f"own{index}": True}
@@ -73,7 +73,7 @@ def test_items_changes_merge_in_the_order_of_the_items_whatever_ends_first(seed:
     }
 
 
-def test_what_items_disagree_about_is_in_the_audit_trail():
+def test_what_items_disagree_about_is_in_the_audit_trail() -> None:
     graph = one(foreach("[1, 2]"), after=False, context={"merge": {"x": "max"}})
     play = Play(machine_of(graph, {"x": 0}), {"node[0]/p": {"x": 5}, "node[1]/p": {"x": 3}})
     assert play.run().line.data == {"x": 5}
@@ -84,7 +84,7 @@ def test_what_items_disagree_about_is_in_the_audit_trail():
     assert [each["by"] for each in told["candidates"]] == ["node[0]", "node[1]"]  # type: ignore[union-attr,index,call-overload]
 
 
-def test_items_that_disagree_where_nobody_may_choose_fail_the_node():
+def test_items_that_disagree_where_nobody_may_choose_fail_the_node() -> None:
     graph = one(foreach("[1, 2]"), context={"conflict_resolution": "fail_on_conflict"})
     finish = Play(machine_of(graph), {"node[0]/p": {"x": 5}, "node[1]/p": {"x": 3}}).run()
     assert finish.failure is not None
@@ -92,14 +92,14 @@ def test_items_that_disagree_where_nobody_may_choose_fail_the_node():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_collect_writes_one_list_in_item_order_and_keeps_the_rest_local(seed: int):
+def test_collect_writes_one_list_in_item_order_and_keeps_the_rest_local(seed: int) -> None:
     node = foreach(collect={"into": "weights", "value": "weight * 2 + index"})
     script = {f"node[{index}]/p": {"weight": index * 10} for index in range(3)}
     play = Play(machine_of(one(node)), script, pick=shuffled(seed))
     assert play.run().line.data == {"weights": [0, 21, 42]}
 
 
-def test_at_most_max_concurrency_items_are_in_flight_in_a_sliding_window():
+def test_at_most_max_concurrency_items_are_in_flight_in_a_sliding_window() -> None:
     play = Play(machine_of(one(foreach("[1, 2, 3, 4, 5]", max_concurrency=2)))).start()
     assert list(play.pending) == ["node[0]/p", "node[1]/p"]
     play.answer("node[1]/p")
@@ -109,32 +109,32 @@ def test_at_most_max_concurrency_items_are_in_flight_in_a_sliding_window():
     assert play.finish().failure is None
 
 
-def test_no_items_is_a_success_without_changes():
+def test_no_items_is_a_success_without_changes() -> None:
     play = Play(machine_of(one(foreach("[]"))))
     assert play.run().line.version == 1
     assert play.ran == ["after"]
 
 
-def test_no_items_collect_to_an_empty_list():
+def test_no_items_collect_to_an_empty_list() -> None:
     node = foreach("[]", collect={"into": "found", "value": "item"})
     assert Play(machine_of(one(node))).run().line.data == {"found": []}
 
 
-def test_items_that_are_no_list_fail_the_node_naming_what_they_are():
+def test_items_that_are_no_list_fail_the_node_naming_what_they_are() -> None:
     finish = Play(machine_of(one(foreach("x")), {"x": "abc"})).run()
     assert finish.failure is not None
     assert (finish.failure.code, finish.failure.node) == ("EXPRESSION_FAILED", "node")
     assert "gave str, not a list" in finish.failure.message
 
 
-def test_the_item_may_have_a_name_of_its_own():
+def test_the_item_may_have_a_name_of_its_own() -> None:
     play = Play(machine_of(one(foreach("[7]", **{"as": "parcel"})))).start()
     command = play.pending["node[0]/p"]
     assert isinstance(command, RunNode)
     assert (command.roots["parcel"], "item" in command.roots) == (7, False)
 
 
-def test_a_failed_item_cancels_the_others_and_fails_the_node():
+def test_a_failed_item_cancels_the_others_and_fails_the_node() -> None:
     play = Play(machine_of(one(foreach())), {"node[1]/p": failure("BROKEN")}).start()
     play.answer("node[1]/p")
     finish = play.finish()
@@ -143,7 +143,7 @@ def test_a_failed_item_cancels_the_others_and_fails_the_node():
     assert (finish.failure.code, finish.failure.node) == ("BROKEN", "node[1]/p")
 
 
-def test_nothing_of_a_failed_foreach_reaches_the_context():
+def test_nothing_of_a_failed_foreach_reaches_the_context() -> None:
     graph = one(foreach(max_concurrency=1))
     graph["edges"] = [edge("node", "after", outcome="failure")]
     play = Play(machine_of(graph), {"node[0]/p": {"x": 1}, "node[1]/p": failure("BROKEN")})
@@ -151,21 +151,21 @@ def test_nothing_of_a_failed_foreach_reaches_the_context():
     assert play.ran == ["node[0]/p", "node[1]/p", "after"]
 
 
-def test_a_failure_edge_inside_the_body_keeps_the_item_alive():
+def test_a_failure_edge_inside_the_body_keeps_the_item_alive() -> None:
     inner = {"nodes": {"p": python(), "q": python()}, "edges": [edge("p", "q", outcome="failure")]}
     play = Play(machine_of(one(foreach("[1, 2]", inner))), {"node[0]/p": failure(), "node[0]/q": {"mended": True}})
     assert play.run().line.data == {"mended": True}
     assert play.ran == ["node[0]/p", "node[1]/p", "node[0]/q", "after"]
 
 
-def test_on_failure_continue_of_the_node_goes_on_without_the_items_changes():
+def test_on_failure_continue_of_the_node_goes_on_without_the_items_changes() -> None:
     play = Play(machine_of(one(foreach(on_failure="continue")), {"x": 0}), {"node[0]/p": {"x": 1}})
     play.script = {**play.script, "node[2]/p": failure()}
     assert play.run().line.data == {"x": 0}
     assert play.seen["after"] == {"x": 0}
 
 
-def test_foreach_inside_foreach_names_its_nodes_by_both_indexes():
+def test_foreach_inside_foreach_names_its_nodes_by_both_indexes() -> None:
     inner = {"nodes": {"inner": foreach("[item, item * 10]", **{"as": "part"})}}
     play = Play(machine_of(one(foreach("[1, 2]", inner), after=False))).start()
     assert list(play.pending) == [
@@ -180,7 +180,7 @@ def test_foreach_inside_foreach_names_its_nodes_by_both_indexes():
     assert command.key == "run-1/node[1]/inner[1]/p"
 
 
-def test_an_empty_path_through_a_body_ends_the_item():
+def test_an_empty_path_through_a_body_ends_the_item() -> None:
     inner = body("p", p=python(when="item > 1"))
     play = Play(machine_of(one(foreach("[1, 2]", inner), after=False)))
     assert play.run().failure is None
@@ -190,7 +190,7 @@ def test_an_empty_path_through_a_body_ends_the_item():
 # while
 
 
-def test_a_while_s_changes_flow_from_one_turn_to_the_next():
+def test_a_while_s_changes_flow_from_one_turn_to_the_next() -> None:
     play = Play(machine_of(one(loop("n < 3")), {"n": 0}))
     play.script = {f"node[{index}]/t": {"n": index + 1} for index in range(5)}
     assert play.run().line.data == {"n": 3}
@@ -198,13 +198,13 @@ def test_a_while_s_changes_flow_from_one_turn_to_the_next():
     assert [play.seen[f"node[{index}]/t"] for index in range(3)] == [{"n": 0}, {"n": 1}, {"n": 2}]
 
 
-def test_a_while_whose_condition_never_held_changes_nothing():
+def test_a_while_whose_condition_never_held_changes_nothing() -> None:
     play = Play(machine_of(one(loop("false"))))
     assert play.run().line.version == 1
     assert play.ran == ["after"]
 
 
-def test_a_while_s_condition_and_body_see_the_turn():
+def test_a_while_s_condition_and_body_see_the_turn() -> None:
     play = Play(machine_of(one(loop("index < 2")))).start()
     command = play.pending["node[0]/t"]
     assert isinstance(command, RunNode)
@@ -213,18 +213,18 @@ def test_a_while_s_condition_and_body_see_the_turn():
     assert play.ran == ["node[0]/t", "node[1]/t", "after"]
 
 
-def test_a_while_that_reaches_max_iterations_fails_naming_them():
+def test_a_while_that_reaches_max_iterations_fails_naming_them() -> None:
     finish = Play(machine_of(one(loop("true", max_iterations=3)))).run()
     assert finish.failure is not None
     assert (finish.failure.code, finish.failure.node) == ("NODE_FAILED", "node")
     assert "max_iterations = 3" in finish.failure.message
 
 
-def test_a_while_that_ends_exactly_at_max_iterations_succeeds():
+def test_a_while_that_ends_exactly_at_max_iterations_succeeds() -> None:
     assert Play(machine_of(one(loop("index < 3", max_iterations=3)))).run().failure is None
 
 
-def test_a_failed_turn_fails_the_while_and_leaves_the_context_as_it_was():
+def test_a_failed_turn_fails_the_while_and_leaves_the_context_as_it_was() -> None:
     graph = one(loop("n < 3"))
     graph["edges"] = [edge("node", "after", outcome="failure")]
     play = Play(machine_of(graph, {"n": 0}), {"node[0]/t": {"n": 1}, "node[1]/t": failure()})
@@ -232,7 +232,7 @@ def test_a_failed_turn_fails_the_while_and_leaves_the_context_as_it_was():
     assert play.ran == ["node[0]/t", "node[1]/t", "after"]
 
 
-def test_a_removal_in_a_turn_holds_in_the_next():
+def test_a_removal_in_a_turn_holds_in_the_next() -> None:
     graph = one(loop("has(context.todo)"), after=False)
     machine = machine_of(graph, {"todo": 1})
     play = Play(machine).start()
@@ -244,7 +244,7 @@ def test_a_removal_in_a_turn_holds_in_the_next():
 # graph
 
 
-def test_an_inline_graph_runs_on_the_context_and_writes_back():
+def test_an_inline_graph_runs_on_the_context_and_writes_back() -> None:
     play = Play(machine_of(one({"type": "graph", "graph": "sub"}), {"x": 1}, sub={"name": "sub", **body("p", "q")}))
     play.script = {"node/p": {"y": 2}}
     assert play.run().line.data == {"x": 1, "y": 2}
@@ -252,7 +252,7 @@ def test_an_inline_graph_runs_on_the_context_and_writes_back():
     assert (play.seen["node/p"], play.seen["node/q"]) == ({"x": 1}, {"x": 1, "y": 2})
 
 
-def test_an_inline_graph_with_input_and_output_sees_and_writes_only_those():
+def test_an_inline_graph_with_input_and_output_sees_and_writes_only_those() -> None:
     node = {"type": "graph", "graph": "sub", "input": {"n": "{{ x + 1 }}"}, "output": {"doubled": "result.n2"}}
     play = Play(machine_of(one(node), {"x": 1, "other": 0}, sub={"name": "sub", **body("p")}))
     play.script = {"node/p": {"n2": 4, "local": True}}
@@ -261,7 +261,7 @@ def test_an_inline_graph_with_input_and_output_sees_and_writes_only_those():
 
 
 @pytest.mark.parametrize("how", [failure("BROKEN"), timeout()], ids=["failure", "timeout"])
-def test_a_node_s_failure_inside_is_the_graph_node_s_own_outcome(how: Failure):
+def test_a_node_s_failure_inside_is_the_graph_node_s_own_outcome(how: Failure) -> None:
     graph = one({"type": "graph", "graph": "sub"})
     graph["edges"] = [edge("node", "after", outcome=how.outcome)]
     play = Play(machine_of(graph, sub={"name": "sub", **body("p")}), {"node/p": how})
@@ -269,7 +269,7 @@ def test_a_node_s_failure_inside_is_the_graph_node_s_own_outcome(how: Failure):
     assert play.ran == ["node/p", "after"]
 
 
-def test_graphs_inside_bodies_inside_graphs():
+def test_graphs_inside_bodies_inside_graphs() -> None:
     sub = {"name": "sub", "nodes": {"each": foreach("[1, 2]", {"nodes": {"deep": {"type": "graph", "graph": "leaf"}}})}}
     graph = one({"type": "graph", "graph": "sub"}, context={"merge": {"n": "sum"}})
     machine = machine_of(
@@ -280,7 +280,7 @@ def test_graphs_inside_bodies_inside_graphs():
     assert play.ran == ["node/each[0]/deep/p", "node/each[1]/deep/p", "after"]
 
 
-def test_a_child_workflow_is_started_on_its_mapped_input_and_writes_its_data():
+def test_a_child_workflow_is_started_on_its_mapped_input_and_writes_its_data() -> None:
     node = {"type": "graph", "graph": "sub", "mode": "child_workflow", "input": {"n": "{{ x }}"}}
     play = Play(machine_of(one(node), {"x": 1}, sub={"name": "sub", **body("p")}), {"node": {"m": 2}}).start()
     command = play.pending["node"]
@@ -300,7 +300,7 @@ COMPOSITES = {
 
 
 @pytest.mark.parametrize("kind", COMPOSITES)
-def test_a_body_makes_one_version_of_its_node(kind: str):
+def test_a_body_makes_one_version_of_its_node(kind: str) -> None:
     machine = machine_of(one(COMPOSITES[kind], after=False), sub={"name": "sub", **body("p")})
     play = Play(machine).start()
     while play.machine.finished is None:
@@ -314,7 +314,7 @@ def test_a_body_makes_one_version_of_its_node(kind: str):
 
 
 @pytest.mark.parametrize("kind", COMPOSITES)
-def test_cancelling_the_run_cancels_what_runs_inside(kind: str):
+def test_cancelling_the_run_cancels_what_runs_inside(kind: str) -> None:
     play = Play(machine_of(one(COMPOSITES[kind]), sub={"name": "sub", **body("p")})).start()
     running = list(play.pending)
     play.take(play.machine.cancel("stop", 50))
@@ -326,7 +326,7 @@ def test_cancelling_the_run_cancels_what_runs_inside(kind: str):
 
 
 @pytest.mark.parametrize("kind", COMPOSITES)
-def test_a_failing_branch_beside_it_cancels_what_runs_inside(kind: str):
+def test_a_failing_branch_beside_it_cancels_what_runs_inside(kind: str) -> None:
     graph = {"nodes": {"beside": python(), "node": COMPOSITES[kind]}}
     play = Play(machine_of(graph, sub={"name": "sub", **body("p")}), {"beside": failure()}).start()
     running = [address for address in play.pending if address != "beside"]
@@ -336,7 +336,7 @@ def test_a_failing_branch_beside_it_cancels_what_runs_inside(kind: str):
 
 
 @pytest.mark.parametrize("kind", COMPOSITES)
-def test_a_paused_node_inside_a_body_waits_for_its_operator_by_its_address(kind: str):
+def test_a_paused_node_inside_a_body_waits_for_its_operator_by_its_address(kind: str) -> None:
     inner = {"nodes": {"p": python(on_failure="pause")}}
     node = {**COMPOSITES[kind], "body": inner} if kind != "graph" else COMPOSITES[kind]
     play = Play(machine_of(one(node), sub={"name": "sub", **inner})).start()
@@ -350,7 +350,7 @@ def test_a_paused_node_inside_a_body_waits_for_its_operator_by_its_address(kind:
     assert play.ran.count(first) == 2
 
 
-def test_a_paused_composite_runs_anew_when_its_operator_retries_it():
+def test_a_paused_composite_runs_anew_when_its_operator_retries_it() -> None:
     play = Play(
         machine_of(one(foreach("[1, 2]", on_failure="pause", max_concurrency=1))), {"node[1]/p": failure()}
     ).start()
@@ -363,7 +363,7 @@ def test_a_paused_composite_runs_anew_when_its_operator_retries_it():
     assert play.ran == ["node[0]/p", "node[1]/p", "node[0]/p", "node[1]/p", "after"]
 
 
-def test_the_status_shows_what_runs_inside_bodies_and_no_more_than_that():
+def test_the_status_shows_what_runs_inside_bodies_and_no_more_than_that() -> None:
     play = Play(machine_of(one(foreach("[1, 2]", body("p", "q"))))).start()
     play.answer("node[0]/p")
     nodes = views.status(play.machine)["nodes"]
@@ -374,7 +374,7 @@ def test_the_status_shows_what_runs_inside_bodies_and_no_more_than_that():
     assert list(views.status(play.machine)["nodes"]) == ["node", "after"]  # type: ignore[arg-type]
 
 
-def test_the_status_names_the_nodes_that_are_paused_in_bodies():
+def test_the_status_names_the_nodes_that_are_paused_in_bodies() -> None:
     play = Play(machine_of(one(foreach("[1]", body("p", p=python(on_failure="pause"))))), {"node[0]/p": failure()})
     play.start().answer("node[0]/p")
     told: Any = views.status(play.machine)["nodes"]
@@ -382,7 +382,7 @@ def test_the_status_names_the_nodes_that_are_paused_in_bodies():
 
 
 @pytest.mark.parametrize("held_back", ["held", "draining"])
-def test_what_was_held_back_in_a_body_that_failed_never_starts(held_back: str):
+def test_what_was_held_back_in_a_body_that_failed_never_starts(held_back: str) -> None:
     inner = {"nodes": {name: python() for name in "pqr"}, "edges": [edge("p", "q")]}
     play = Play(machine_of(one(foreach("[1]", inner, on_failure="continue"))), {"node[0]/r": failure()}).start()
     setattr(play.machine, held_back, True)

@@ -213,7 +213,7 @@ ROUGH = (rough_cases(), st.integers(0, 100_000), st.integers(0, 8))
 
 @MANY
 @given(*ROUGH)
-def test_a_run_ends_whatever_happens_to_it_and_leaves_nothing_behind(case: Case, seed: int, chances: int):
+def test_a_run_ends_whatever_happens_to_it_and_leaves_nothing_behind(case: Case, seed: int, chances: int) -> None:
     run = Rough(case, seed, chances).run()
     machine = run.machine
     event(f"failed: {machine.failure is not None}, carried: {run.carried > 0}, undone: {bool(run.undone)}")
@@ -227,7 +227,7 @@ def test_a_run_ends_whatever_happens_to_it_and_leaves_nothing_behind(case: Case,
 
 @MANY
 @given(*ROUGH)
-def test_exactly_what_has_happened_is_undone(case: Case, seed: int, chances: int):
+def test_exactly_what_has_happened_is_undone(case: Case, seed: int, chances: int) -> None:
     run = Rough(case, seed, chances).run()
     (finish,) = run.finishes
     told = {*finish.compensated, *finish.not_compensated}
@@ -245,7 +245,7 @@ def test_exactly_what_has_happened_is_undone(case: Case, seed: int, chances: int
 
 @MANY
 @given(*ROUGH)
-def test_steps_are_undone_in_reverse_of_the_order_in_which_they_happened(case: Case, seed: int, chances: int):
+def test_steps_are_undone_in_reverse_of_the_order_in_which_they_happened(case: Case, seed: int, chances: int) -> None:
     case.graph["saga"]["compensation"] = "sequential"
     run = Rough(case, seed, chances).run()
     latest = {address: index for index, address in enumerate(run.happened)}

@@ -32,7 +32,7 @@ def in_conflict() -> Play:
 
 
 @pytest.mark.parametrize("merged", [False, True], ids=["edited before", "merged before"])
-def test_an_operator_s_edits_outlive_a_service_that_has_seen_what_stood_there_before(merged: bool):
+def test_an_operator_s_edits_outlive_a_service_that_has_seen_what_stood_there_before(merged: bool) -> None:
     nodes = {name: python() for name in "abk"} | {"j": python(on_failure="pause")}
     graph = {"nodes": nodes, "edges": [edge("a", "j"), edge("b", "j"), edge("j", "k")]}
     play = Play(machine_of(graph, {"x": 0}), {"a": {"x": 1}, "b": {"x": 2} if merged else {}, "j": failure()}).start()
@@ -49,7 +49,7 @@ def test_an_operator_s_edits_outlive_a_service_that_has_seen_what_stood_there_be
 
 
 @pytest.mark.parametrize("held_back", ["held", "draining"])
-def test_a_node_whose_conflict_is_settled_waits_while_the_run_is_paused_or_drained(held_back: str):
+def test_a_node_whose_conflict_is_settled_waits_while_the_run_is_paused_or_drained(held_back: str) -> None:
     play = in_conflict()
     setattr(play.machine, held_back, True)
     del play.pending["j"]
@@ -61,7 +61,7 @@ def test_a_node_whose_conflict_is_settled_waits_while_the_run_is_paused_or_drain
     assert [version.kind for version in play.machine.trail.versions] == ["input", "node", "node", "merge"]
 
 
-def test_what_is_settled_at_the_end_of_a_paused_run_ends_it():
+def test_what_is_settled_at_the_end_of_a_paused_run_ends_it() -> None:
     graph = {"nodes": {name: python() for name in "ab"}, **ASK}
     play = Play(machine_of(graph, {"x": 0}), {"a": {"x": 1}, "b": {"x": 2}}).start()
     for name in "ab":
@@ -73,7 +73,7 @@ def test_what_is_settled_at_the_end_of_a_paused_run_ends_it():
 
 
 @pytest.mark.parametrize(("code", "undone"), [(NOT_STARTED, ("each[0]/b", "each[0]/a")), ("CANCELLED", ("each",))])
-def test_a_node_that_is_cancelled_at_its_join_did_nothing_that_its_composite_must_undo(code: str, undone: Any):
+def test_a_node_that_is_cancelled_at_its_join_did_nothing_that_its_composite_must_undo(code: str, undone: Any) -> None:
     steps = {name: python(compensate=python()) for name in "ab"}
     body = {"nodes": {**steps, "j": python()}, "edges": [edge("a", "j"), edge("b", "j")]}
     graph = {"nodes": {"each": {"type": "foreach", "items": "[1]", "body": body, "compensate": python()}}, **ASK}
@@ -86,7 +86,7 @@ def test_a_node_that_is_cancelled_at_its_join_did_nothing_that_its_composite_mus
     assert play.finish().compensated == undone
 
 
-def test_what_comes_from_outside_is_weighed_with_what_the_run_has_written():
+def test_what_comes_from_outside_is_weighed_with_what_the_run_has_written() -> None:
     play = Play(machine_of({"nodes": {"a": python()}}, {"x": "x" * 1_500_000})).start()
     given = ChangeSet(1, {("y",): "y" * 700_000}, by="crm")
     with pytest.raises(SizeLimitExceeded, match="the largest key is 'x'"):
@@ -95,7 +95,7 @@ def test_what_comes_from_outside_is_weighed_with_what_the_run_has_written():
 
 
 @pytest.mark.parametrize("forgets", [True, False], ids=["now", "in runs of earlier releases"])
-def test_a_node_that_an_operator_skips_has_no_error_for_what_comes_after_it(forgets: bool):
+def test_a_node_that_an_operator_skips_has_no_error_for_what_comes_after_it(forgets: bool) -> None:
     nodes = {"p": python(on_failure="pause"), "t": python(), "r": python(when="error != null"), "c": python()}
     edges = [
         edge("p", "t", when="error == null"),
@@ -111,7 +111,7 @@ def test_a_node_that_an_operator_skips_has_no_error_for_what_comes_after_it(forg
 
 
 @pytest.mark.parametrize("written", [{}, {"x": 2**70}])
-def test_a_node_that_cannot_be_skipped_with_such_changes_fails_anew(written: Any):
+def test_a_node_that_cannot_be_skipped_with_such_changes_fails_anew(written: Any) -> None:
     nodes = {"p": python(on_failure="pause"), "q": python()}
     schema = {"type": "object", "properties": {"x": {"type": "string"}}}
     graph = {"nodes": nodes, "edges": [edge("p", "q")], "context": {"schema": schema}}

@@ -173,7 +173,9 @@ class Run(Play):
 
 @FEW
 @given(cases(), st.lists(st.integers(0, 10_000), min_size=2, max_size=3))
-def test_data_version_states_and_conflicts_do_not_depend_on_the_order_of_completion(case: Case, seeds: list[int]):
+def test_data_version_states_and_conflicts_do_not_depend_on_the_order_of_completion(
+    case: Case, seeds: list[int]
+) -> None:
     first, *others = [Run(case, seed).outcome for seed in seeds]
     event(f"conflicts: {len(first.get('conflicts', []))}, failed: {'failed' in first}")
     for other in others:
@@ -182,7 +184,7 @@ def test_data_version_states_and_conflicts_do_not_depend_on_the_order_of_complet
 
 @FEW
 @given(cases(joins=["any", "any", "all", "first"]), st.integers(0, 10_000))
-def test_no_write_is_lost_in_silence(case: Case, seed: int):
+def test_no_write_is_lost_in_silence(case: Case, seed: int) -> None:
     """It is in the data, or a descendant superseded it, or the audit trail tells of a conflict there."""
     run = Run(case, seed)
     if run.finished.failure is None:
@@ -221,7 +223,7 @@ def ancestors(run: Run, name: str) -> set[str]:
 
 @FEW
 @given(cases(joins=["any", "all", "first"], fragile=True), st.integers(0, 10_000), st.none() | st.integers(0, 12))
-def test_every_run_ends_with_nothing_left_behind(case: Case, seed: int, cancel_after: int | None):
+def test_every_run_ends_with_nothing_left_behind(case: Case, seed: int, cancel_after: int | None) -> None:
     run = Run(case, seed, cancel_after)
     machine = run.machine
     assert (run.pending, machine.work, machine.paused, machine.composites.under_way) == ({}, {}, {}, {})

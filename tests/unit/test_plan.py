@@ -20,7 +20,7 @@ def plan(nodes: dict[str, Any], edges: list[dict[str, Any]] | None = None, **fie
     return plan_graph(Graph.model_validate({"name": "g", "nodes": nodes, "edges": edges or [], **fields}), library)
 
 
-def test_nodes_know_their_edges_in_the_order_of_the_definition():
+def test_nodes_know_their_edges_in_the_order_of_the_definition() -> None:
     found = plan(
         {name: python() for name in "cab"},
         [edge("b", "a"), edge("c", "a", when="x"), edge("c", "b", outcome="failure")],
@@ -30,7 +30,7 @@ def test_nodes_know_their_edges_in_the_order_of_the_definition():
     assert [each.edge.target for each in found.nodes["c"].outgoing] == ["a", "b"]
 
 
-def test_a_condition_is_compiled_and_no_condition_is_none():
+def test_a_condition_is_compiled_and_no_condition_is_none() -> None:
     found = plan({"a": python(when="x > 1"), "b": python()}, [edge("a", "b", when="x > 2")])
     condition = found.nodes["a"].condition
     assert condition is not None
@@ -39,7 +39,7 @@ def test_a_condition_is_compiled_and_no_condition_is_none():
     assert found.nodes["a"].outgoing[0].condition is not None
 
 
-def test_the_error_is_visible_behind_failure_edges_and_nowhere_else():
+def test_the_error_is_visible_behind_failure_edges_and_nowhere_else() -> None:
     nodes = {"a": python(), "b": python(when="error.type == 'X'"), "c": python()}
     found = plan(nodes, [edge("a", "b", outcome="failure"), edge("a", "c")])
     assert found.nodes["b"].roots == {"error"}
@@ -49,7 +49,7 @@ def test_the_error_is_visible_behind_failure_edges_and_nowhere_else():
     assert condition.keys == frozenset()
 
 
-def test_what_crosses_to_an_activity_is_what_its_node_reads():
+def test_what_crosses_to_an_activity_is_what_its_node_reads() -> None:
     found = plan(
         {
             "declared": python(reads=("b", "a")),
@@ -62,7 +62,7 @@ def test_what_crosses_to_an_activity_is_what_its_node_reads():
     assert found.nodes["inferred"].reads == ("w", "x", "y")
 
 
-def test_an_activity_receives_its_node_without_what_only_the_workflow_acts_on():
+def test_an_activity_receives_its_node_without_what_only_the_workflow_acts_on() -> None:
     found = plan(
         {
             "a": python(
@@ -86,7 +86,7 @@ def test_an_activity_receives_its_node_without_what_only_the_workflow_acts_on():
     }
 
 
-def test_a_compensation_is_a_node_of_the_same_name_that_sees_the_error():
+def test_a_compensation_is_a_node_of_the_same_name_that_sees_the_error() -> None:
     found = plan({"a": python(compensate={"type": "python", "handler": "undo", "args": {"why": "{{ error.type }}"}})})
     undo = found.nodes["a"].compensation
     assert undo is not None
@@ -105,18 +105,18 @@ def test_a_compensation_is_a_node_of_the_same_name_that_sees_the_error():
 )
 def test_compensations_in_bodies_count_and_those_of_child_workflows_are_their_own(
     nodes: dict[str, Any], expected: bool
-):
+) -> None:
     library = {"sub": {"nodes": {"b": python(compensate=python())}}}
     assert plan(nodes, library=library).has_compensation is expected
 
 
-def test_inputs_are_what_is_read_and_written_by_nobody_before():
+def test_inputs_are_what_is_read_and_written_by_nobody_before() -> None:
     rule = {"type": "rule", "rules": [{"when": "x > 0", "then": {"y": 1}}]}
     then = {"type": "rule", "rules": [{"when": "y > z", "then": {"w": 1}}]}
     assert plan({"a": rule, "b": then}, [edge("a", "b", when="v")]).inputs == {"x", "z", "v"}
 
 
-def test_policies_are_those_of_the_graph_and_else_the_default():
+def test_policies_are_those_of_the_graph_and_else_the_default() -> None:
     settings = {"merge": {"total": "sum", "order.status": "merge_all"}}
     found = plan({"a": python()}, context=settings).policies(ConflictResolution.HIGHER_VERSION_WINS)
     assert found.at(("total",)) is Reducer.SUM
@@ -126,7 +126,7 @@ def test_policies_are_those_of_the_graph_and_else_the_default():
     assert strict.policies(ConflictResolution.MERGE_ALL).at(("x",)) is ConflictResolution.FAIL_ON_CONFLICT
 
 
-def test_a_body_sees_its_item_and_index_and_has_the_settings_of_the_graph_around_it():
+def test_a_body_sees_its_item_and_index_and_has_the_settings_of_the_graph_around_it() -> None:
     foreach = {
         "type": "foreach",
         "items": "[1]",
@@ -142,7 +142,7 @@ def test_a_body_sees_its_item_and_index_and_has_the_settings_of_the_graph_around
     assert found.body("a") is body
 
 
-def test_a_named_graph_brings_its_own_settings_and_none_of_the_roots_around_it():
+def test_a_named_graph_brings_its_own_settings_and_none_of_the_roots_around_it() -> None:
     sub = {"nodes": {"b": python()}, "context": {"merge": {"x": "max"}}}
     each = {"type": "foreach", "items": "[1]", "body": {"nodes": {"n": {"type": "graph", "graph": "sub"}}}}
     found = plan({"a": each}, context={"merge": {"x": "sum"}}, library={"sub": sub})
@@ -152,12 +152,12 @@ def test_a_named_graph_brings_its_own_settings_and_none_of_the_roots_around_it()
     assert inner.policies(ConflictResolution.MERGE_ALL).at(("x",)) is Reducer.MAX
 
 
-def test_a_leaf_node_has_no_body():
+def test_a_leaf_node_has_no_body() -> None:
     with pytest.raises(TypeError, match=r"'a' of type 'python' has no body"):
         plan({"a": python()}).body("a")
 
 
-def test_an_expression_of_a_node_may_use_its_roots_and_extra_ones_only():
+def test_an_expression_of_a_node_may_use_its_roots_and_extra_ones_only() -> None:
     node = plan({"a": python()}).nodes["a"]
     assert node.expression("result.x + y", "result").keys == {"y"}
     assert node.expression("result.x").keys == {"result"}
@@ -165,7 +165,7 @@ def test_an_expression_of_a_node_may_use_its_roots_and_extra_ones_only():
         node.expression("result.")
 
 
-def test_runs_of_one_definition_share_one_plan():
+def test_runs_of_one_definition_share_one_plan() -> None:
     text = canonical(Graph.model_validate({"name": "g", "nodes": {"a": python()}}))
     other = canonical(Graph.model_validate({"name": "g", "nodes": {"a": python(), "b": python()}}))
     assert plan_of(text, {}) is plan_of(text, {})

@@ -19,7 +19,7 @@ def context(**data: object) -> DistributedContext:
     return DistributedContext("s-1", dict(data), at=5)  # type: ignore[arg-type]
 
 
-def test_what_was_injected_is_extracted():
+def test_what_was_injected_is_extracted() -> None:
     headers = {"Accept": "*/*"}
     inject(context(name="Zoë", total=2.5), headers, trace={"TraceParent": TRACE, "tracestate": "a=b", "cookie": "x"})
     carried = extract(headers)
@@ -28,7 +28,7 @@ def test_what_was_injected_is_extracted():
     assert headers.keys() == {"Accept", CONTEXT_HEADER, "traceparent", "tracestate"}
 
 
-def test_names_are_found_in_any_case_and_replaced():
+def test_names_are_found_in_any_case_and_replaced() -> None:
     headers = {CONTEXT_HEADER.upper(): "old", "Traceparent": "old"}
     inject(context(n=1), headers, trace={"traceparent": TRACE})
     assert len(headers) == 2
@@ -36,24 +36,24 @@ def test_names_are_found_in_any_case_and_replaced():
     assert extract(lower).context == context(n=1)
 
 
-def test_without_a_trace_the_one_that_stands_there_stays():
+def test_without_a_trace_the_one_that_stands_there_stays() -> None:
     headers = {"Traceparent": TRACE}
     inject(context(), headers)
     assert extract(headers).trace == {"traceparent": TRACE}
 
 
-def test_headers_without_a_context_carry_none():
+def test_headers_without_a_context_carry_none() -> None:
     assert extract({"Accept": "*/*"}).context is None
 
 
-def test_the_value_is_one_line_of_ascii():
+def test_the_value_is_one_line_of_ascii() -> None:
     headers: dict[str, str] = {}
     inject(context(text="ä\r\nSet-Cookie: a=b\x00"), headers)
     assert headers[CONTEXT_HEADER].isascii()
     assert headers[CONTEXT_HEADER].isprintable()
 
 
-def test_a_context_too_large_for_a_header_is_refused_on_both_sides():
+def test_a_context_too_large_for_a_header_is_refused_on_both_sides() -> None:
     headers: dict[str, str] = {}
     with pytest.raises(SizeLimitExceeded, match=r"over the limit of 6144 .*\(share large contexts through a store"):
         inject(context(blob="x" * MAX_HEADER_BYTES), headers)
@@ -78,12 +78,12 @@ def test_a_context_too_large_for_a_header_is_refused_on_both_sides():
         base64.b64encode(b"\xdd\xff\xff\xff\xff").decode(),
     ],
 )
-def test_what_is_no_context_is_refused(value: str):
+def test_what_is_no_context_is_refused(value: str) -> None:
     with pytest.raises(WireFormatError):
         extract({CONTEXT_HEADER: value})
 
 
-def test_two_contexts_are_refused():
+def test_two_contexts_are_refused() -> None:
     headers: dict[str, str] = {}
     inject(context(), headers)
     with pytest.raises(WireFormatError, match="two contexts"):
@@ -103,17 +103,17 @@ def test_two_contexts_are_refused():
         TRACE.replace("-01", "-1"),
     ],
 )
-def test_a_trace_that_is_none_is_left_out(parent: str):
+def test_a_trace_that_is_none_is_left_out(parent: str) -> None:
     assert trace_of({"traceparent": parent.replace("\n", "\nx"), "tracestate": "a=b"}) == {}
 
 
 @pytest.mark.parametrize("state", ["", "x" * 513, "a=b\r\nEvil: 1"])
-def test_a_trace_state_that_is_none_is_left_out(state: str):
+def test_a_trace_state_that_is_none_is_left_out(state: str) -> None:
     assert trace_of({"traceparent": TRACE, "tracestate": state}) == {"traceparent": TRACE}
 
 
 @given(st.dictionaries(st.sampled_from([CONTEXT_HEADER, "traceparent", "tracestate", "x"]), st.text()))
-def test_any_headers_are_read_or_refused(headers: dict[str, str]):
+def test_any_headers_are_read_or_refused(headers: dict[str, str]) -> None:
     try:
         carried = extract(headers)
     except WireFormatError:

@@ -62,13 +62,13 @@ def deadline_of(play: Play, address: str) -> float | None:
 # which steps
 
 
-def test_a_successful_run_undoes_nothing():
+def test_a_successful_run_undoes_nothing() -> None:
     play = Play(machine_of(DIAMOND))
     finish = play.run()
     assert (finish.failure, undone(play), finish.compensated) == (None, [], ())
 
 
-def test_steps_are_undone_once_each_in_the_reverse_order_of_their_completion():
+def test_steps_are_undone_once_each_in_the_reverse_order_of_their_completion() -> None:
     play = failed_run(chain("a", "b", "c"))
     assert undone(play) == ["c", "b", "a"]
     assert play.machine.finished is not None
@@ -76,7 +76,7 @@ def test_steps_are_undone_once_each_in_the_reverse_order_of_their_completion():
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_parallel_steps_too_are_undone_in_the_reverse_order_of_their_completion(seed: int):
+def test_parallel_steps_too_are_undone_in_the_reverse_order_of_their_completion(seed: int) -> None:
     play = Play(machine_of(DIAMOND), {"boom": failure()}, pick=shuffled(seed))
     completed: list[str] = []
     play.script = {**play.script, **{name: lambda command: completed.append(command.address) or {} for name in "sabcj"}}
@@ -84,33 +84,33 @@ def test_parallel_steps_too_are_undone_in_the_reverse_order_of_their_completion(
     assert undone(play) == completed[::-1]
 
 
-def test_a_node_without_a_compensation_is_passed_over():
+def test_a_node_without_a_compensation_is_passed_over() -> None:
     assert undone(failed_run(chain("a", "b", "c", b=python()))) == ["c", "a"]
 
 
-def test_a_definite_failure_did_nothing_and_is_not_undone():
+def test_a_definite_failure_did_nothing_and_is_not_undone() -> None:
     assert undone(failed_run(chain("a", boom=step()))) == ["a"]
 
 
 @pytest.mark.parametrize(
     "outcome", [timeout(), cancelled(), failure("UNAVAILABLE")], ids=["timeout", "cancelled", "UNAVAILABLE"]
 )
-def test_a_step_whose_outcome_is_unknown_is_undone_first(outcome: Failure):
+def test_a_step_whose_outcome_is_unknown_is_undone_first(outcome: Failure) -> None:
     assert undone(failed_run(chain("a", boom=step()), {"boom": outcome})) == ["boom", "a"]
 
 
-def test_a_failure_that_only_a_later_attempt_met_leaves_open_what_the_earlier_ones_did():
+def test_a_failure_that_only_a_later_attempt_met_leaves_open_what_the_earlier_ones_did() -> None:
     for attempt, expected in ((1, ["a"]), (2, ["boom", "a"])):
         met = Failure("failure", "NODE_FAILED", "it broke", "", ({"code": "NODE_FAILED", "attempt": attempt},))
         assert undone(failed_run(chain("a", boom=step()), {"boom": met})) == expected
 
 
-def test_a_step_that_another_failure_cancels_in_flight_is_undone():
+def test_a_step_that_another_failure_cancels_in_flight_is_undone() -> None:
     play = failed_run({"nodes": {"boom": python(), "a": step()}})
     assert (play.cancelled, undone(play)) == (["a"], ["a"])
 
 
-def test_a_step_that_completes_in_spite_of_its_cancellation_is_undone_on_what_it_left():
+def test_a_step_that_completes_in_spite_of_its_cancellation_is_undone_on_what_it_left() -> None:
     machine = machine_of({"nodes": {"a": step(), "boom": python()}})
     machine.start(1)
     assert machine.failed("boom", failure(), 2) == [CancelWork("a")]
@@ -119,7 +119,7 @@ def test_a_step_that_completes_in_spite_of_its_cancellation_is_undone_on_what_it
     assert (undo.address, undo.undo, undo.line.data) == ("undo a", True, {"x": 1})
 
 
-def test_nothing_is_undone_before_everything_that_runs_has_come_to_rest():
+def test_nothing_is_undone_before_everything_that_runs_has_come_to_rest() -> None:
     machine = machine_of({"nodes": {"a": step(), "b": step(), "boom": python()}})
     machine.start(1)
     machine.succeeded("a", changes(), 2)
@@ -127,45 +127,45 @@ def test_nothing_is_undone_before_everything_that_runs_has_come_to_rest():
     assert [each.address for each in machine.failed("b", cancelled(), 4) if isinstance(each, RunNode)] == ["undo b"]
 
 
-def test_a_step_whose_result_breaks_the_schema_has_happened():
+def test_a_step_whose_result_breaks_the_schema_has_happened() -> None:
     graph = chain("a", boom=step()) | {"context": {"schema": {"properties": {"total": {"type": "number"}}}}}
     play = failed_run(graph, {"boom": {"total": "much"}})
     assert undone(play) == ["boom", "a"]
     assert play.seen["undo boom"] == {"total": "much"}
 
 
-def test_a_step_whose_outgoing_condition_fails_has_happened():
+def test_a_step_whose_outgoing_condition_fails_has_happened() -> None:
     graph = {"nodes": {"a": step(), "b": python()}, "edges": [edge("a", "b", when="data.missing > 1")]}
     play = Play(machine_of(graph, {"data": {}}))
     assert play.run().failure is not None
     assert undone(play) == ["a"]
 
 
-def test_a_failure_that_an_edge_handles_leaves_its_step_out():
+def test_a_failure_that_an_edge_handles_leaves_its_step_out() -> None:
     graph = chain("a", "bad", "boom", last="end", boom=python())
     graph["edges"][1] = edge("bad", "boom", outcome="failure")
     assert undone(failed_run(graph, {"bad": failure()})) == ["a"]
 
 
-def test_a_timeout_that_an_edge_handles_is_undone_before_what_it_stands_on_and_after_what_stands_on_it():
+def test_a_timeout_that_an_edge_handles_is_undone_before_what_it_stands_on_and_after_what_stands_on_it() -> None:
     graph = chain("a", "late", "handler", saga={"compensation": "parallel"})
     graph["edges"][1] = edge("late", "handler", outcome="timeout")
     play = failed_run(graph, {"late": timeout()})
     assert undone(play) == ["handler", "late", "a"]
 
 
-def test_on_failure_continue_leaves_out_a_definite_failure_only():
+def test_on_failure_continue_leaves_out_a_definite_failure_only() -> None:
     for outcome, expected in ((failure(), ["a"]), (timeout(), ["odd", "a"])):
         assert undone(failed_run(chain("a", "odd", odd=step(on_failure="continue")), {"odd": outcome})) == expected
 
 
-def test_a_step_that_was_skipped_is_not_undone():
+def test_a_step_that_was_skipped_is_not_undone() -> None:
     graph = chain("a", "b", b=step(when="false"))
     graph["edges"].append(edge("a", "boom"))
     assert undone(failed_run(graph)) == ["a"]
 
 
-def test_a_child_that_was_terminated_may_have_done_something():
+def test_a_child_that_was_terminated_may_have_done_something() -> None:
     error = ChildWorkflowError(
         "child",
         namespace="n",
@@ -186,7 +186,7 @@ def test_a_child_that_was_terminated_may_have_done_something():
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_in_parallel_no_step_is_undone_before_those_that_stand_on_it(seed: int):
+def test_in_parallel_no_step_is_undone_before_those_that_stand_on_it(seed: int) -> None:
     graph = {**DIAMOND, "saga": {"compensation": "parallel"}}
     play = Play(machine_of(graph), {"boom": failure()}, pick=shuffled(seed)).start()
     over: set[str] = set()
@@ -200,7 +200,7 @@ def test_in_parallel_no_step_is_undone_before_those_that_stand_on_it(seed: int):
     assert sorted(undone(play)) == ["a", "b", "c", "j", "s"]
 
 
-def test_in_parallel_independent_steps_are_undone_at_the_same_time():
+def test_in_parallel_independent_steps_are_undone_at_the_same_time() -> None:
     graph = {**DIAMOND, "saga": {"compensation": "parallel"}}
     play = Play(machine_of(graph), {"boom": failure()}).start()
     for name in ("s", "a", "b", "c", "j", "boom", "undo j"):
@@ -213,7 +213,7 @@ def test_in_parallel_independent_steps_are_undone_at_the_same_time():
 # what a compensation sees and writes
 
 
-def test_a_compensation_sees_the_context_as_its_node_left_it_and_the_error():
+def test_a_compensation_sees_the_context_as_its_node_left_it_and_the_error() -> None:
     play = Play(machine_of(chain("a", "b"), {"n": 0}), {"a": {"n": 1}, "b": {"n": 2}, "boom": failure("NO_STOCK")})
     roots: dict[str, Mapping[str, Any]] = {}
     for name in ("undo a", "undo b"):
@@ -228,14 +228,14 @@ def test_a_compensation_sees_the_context_as_its_node_left_it_and_the_error():
     }
 
 
-def test_the_key_of_a_compensation_is_its_node_s_own_with_undo_behind_it():
+def test_the_key_of_a_compensation_is_its_node_s_own_with_undo_behind_it() -> None:
     keys: dict[str, str] = {}
     note: Callable[[RunNode], dict[str, Any]] = lambda command: keys.__setitem__(command.address, command.key) or {}  # noqa: E731
     failed_run(chain("a"), {"a": note, "undo a": note})
     assert keys == {"a": "run-1/a", "undo a": "run-1/a/undo"}
 
 
-def test_the_data_is_rolled_back_and_keeps_what_compensations_wrote():
+def test_the_data_is_rolled_back_and_keeps_what_compensations_wrote() -> None:
     play = Play(
         machine_of(chain("a", "b"), {"n": 0, "gone": 1}),
         {"a": {"n": 1}, "b": {"n": 2, "m": 3}, "undo a": {"refund": 10}, "undo b": {"n": 5}, "boom": failure()},
@@ -244,7 +244,7 @@ def test_the_data_is_rolled_back_and_keeps_what_compensations_wrote():
     assert finish.line.data == {"n": 5, "gone": 1, "refund": 10}
 
 
-def test_the_rollback_is_a_new_version_and_the_history_stays():
+def test_the_rollback_is_a_new_version_and_the_history_stays() -> None:
     play = Play(machine_of(chain("a"), {"n": 0}), {"a": {"n": 1}, "undo a": {"refund": 10}, "boom": failure()})
     finish = play.run()
     trail = [(each.number, each.kind, each.by, each.parents) for each in play.machine.trail.versions]
@@ -258,7 +258,7 @@ def test_the_rollback_is_a_new_version_and_the_history_stays():
     assert finish.line.version == 3
 
 
-def test_the_rollback_counts_as_a_version_on_top_of_what_services_wrote_meanwhile():
+def test_the_rollback_counts_as_a_version_on_top_of_what_services_wrote_meanwhile() -> None:
     play = Play(machine_of(chain("a"), {"n": 0}), {"a": {"n": 1}, "undo a": {"refund": 10}, "boom": failure()}).start()
     play.answer("a")
     for base in (1, 2):
@@ -270,12 +270,12 @@ def test_the_rollback_counts_as_a_version_on_top_of_what_services_wrote_meanwhil
     assert finish.line.version == before + 1
 
 
-def test_a_graph_without_compensations_keeps_its_data_when_it_fails():
+def test_a_graph_without_compensations_keeps_its_data_when_it_fails() -> None:
     play = Play(machine_of(chain("a", a=python())), {"a": {"n": 1}, "boom": failure()})
     assert play.run().line.data == {"n": 1}
 
 
-def test_a_compensation_s_result_that_is_no_change_set_is_written_by_its_output():
+def test_a_compensation_s_result_that_is_no_change_set_is_written_by_its_output() -> None:
     undo = {"type": "activity", "activity": "refund", "output": {"refunded": "result.amount"}}
     machine = machine_of(chain("a", a=python(compensate=undo)))
     machine.start(1)
@@ -289,7 +289,7 @@ def test_a_compensation_s_result_that_is_no_change_set_is_written_by_its_output(
 # compensations that fail
 
 
-def test_a_compensation_that_fails_is_reported_and_the_others_go_on():
+def test_a_compensation_that_fails_is_reported_and_the_others_go_on() -> None:
     play = failed_run(chain("a", "b", "c"), {"undo b": failure("REFUSED")})
     assert undone(play) == ["c", "b", "a"]
     finish = play.machine.finished
@@ -298,7 +298,7 @@ def test_a_compensation_that_fails_is_reported_and_the_others_go_on():
     assert finish.reasons["b"].code == "REFUSED"
 
 
-def test_a_compensation_whose_output_does_not_fit_its_result_is_reported_and_the_others_go_on():
+def test_a_compensation_whose_output_does_not_fit_its_result_is_reported_and_the_others_go_on() -> None:
     undo = {"type": "activity", "activity": "refund", "output": {"refunded": "result.amount"}}
     machine = machine_of(chain("a", "b", b=python(compensate=undo)))
     machine.start(1)
@@ -313,7 +313,7 @@ def test_a_compensation_whose_output_does_not_fit_its_result_is_reported_and_the
     assert finish.reasons["b"].code == "EXPRESSION_FAILED"
 
 
-def test_the_run_s_error_names_node_cause_and_what_was_compensated_and_what_was_not():
+def test_the_run_s_error_names_node_cause_and_what_was_compensated_and_what_was_not() -> None:
     play = failed_run(
         chain("a", "b"), {"undo b": failure("REFUSED"), "boom": Failure("failure", "NO_STOCK", "none left", "", (3,))}
     )
@@ -347,13 +347,13 @@ def paused_play(**fields: Any) -> Play:
     return play
 
 
-def test_a_failed_compensation_may_wait_for_an_operator():
+def test_a_failed_compensation_may_wait_for_an_operator() -> None:
     play = paused_play()
     assert (play.machine.undo.waiting, play.pending, play.machine.finished) == (("undo b",), {}, None)
     assert views.status(play.machine)["status"] == "compensating"
 
 
-def test_an_operator_has_a_compensation_tried_again():
+def test_an_operator_has_a_compensation_tried_again() -> None:
     play = paused_play()
     play.script = {"boom": failure()}
     play.take(play.machine.operator.retry("undo b", None, 50))
@@ -361,21 +361,21 @@ def test_an_operator_has_a_compensation_tried_again():
     assert (undone(play), finish.compensated, finish.reasons) == (["b", "b", "a"], ("b", "a"), {})
 
 
-def test_an_operator_says_that_a_step_is_undone_by_other_means():
+def test_an_operator_says_that_a_step_is_undone_by_other_means() -> None:
     play = paused_play()
     play.take(play.machine.operator.skip("undo b", None, 50))
     finish = play.finish()
     assert (undone(play), finish.compensated, finish.not_compensated) == (["b", "a"], ("b", "a"), ())
 
 
-def test_an_operator_gives_a_compensation_up():
+def test_an_operator_gives_a_compensation_up() -> None:
     play = paused_play()
     play.take(play.machine.operator.give_up("undo b", 50))
     finish = play.finish()
     assert (finish.compensated, finish.not_compensated, finish.reasons["b"].code) == (("a",), ("b",), "REFUSED")
 
 
-def test_in_parallel_a_paused_compensation_holds_back_only_what_it_stands_on():
+def test_in_parallel_a_paused_compensation_holds_back_only_what_it_stands_on() -> None:
     graph = {**DIAMOND, "saga": {"compensation": "parallel", "on_compensation_failure": "pause"}}
     play = Play(machine_of(graph), {"boom": failure(), "undo a": failure("REFUSED")}).start()
     for name in ("s", "a", "b", "c", "j", "boom", "undo j", "undo a", "undo c", "undo b"):
@@ -388,7 +388,7 @@ def test_in_parallel_a_paused_compensation_holds_back_only_what_it_stands_on():
 # the deadline
 
 
-def test_what_is_left_of_the_deadline_goes_along_with_each_compensation():
+def test_what_is_left_of_the_deadline_goes_along_with_each_compensation() -> None:
     play = Play(machine_of(chain("a", "b", saga={"deadline": "10s"})), {"boom": failure()}, {"boom": 5_000}).start()
     for name in ("a", "b", "boom"):
         play.answer(name)
@@ -398,7 +398,7 @@ def test_what_is_left_of_the_deadline_goes_along_with_each_compensation():
     assert deadline_of(play, "undo a") == 2.5
 
 
-def test_past_the_deadline_the_others_are_still_tried_once():
+def test_past_the_deadline_the_others_are_still_tried_once() -> None:
     script = {"boom": failure(), "undo b": timeout()}
     play = Play(machine_of(chain("a", "b", saga={"deadline": "10s"})), script, {"boom": 5_000, "undo b": 15_001})
     play.start()
@@ -409,7 +409,7 @@ def test_past_the_deadline_the_others_are_still_tried_once():
     assert (finish.compensated, finish.not_compensated) == (("a",), ("b",))
 
 
-def test_a_compensation_is_tried_without_limit_until_the_deadline_and_once_past_it():
+def test_a_compensation_is_tried_without_limit_until_the_deadline_and_once_past_it() -> None:
     node = Graph.model_validate({"name": "g", "nodes": {"a": step()}}).nodes["a"]
     for deadline, attempts, limit in ((None, 0, None), (8.0, 0, timedelta(seconds=8)), (0.0, 1, None)):
         for options_of in (local_options, remote_options):
@@ -420,7 +420,7 @@ def test_a_compensation_is_tried_without_limit_until_the_deadline_and_once_past_
     assert forward["retry_policy"].maximum_attempts == 5
 
 
-def test_a_compensation_has_its_own_retry_policy():
+def test_a_compensation_has_its_own_retry_policy() -> None:
     node = Graph.model_validate({"name": "g", "nodes": {"a": python(retry={"max_attempts": 3})}}).nodes["a"]
     assert local_options(node, Defaults(), undo=True, deadline=9.0)["retry_policy"].maximum_attempts == 3
 
@@ -428,7 +428,7 @@ def test_a_compensation_has_its_own_retry_policy():
 # the pivot
 
 
-def test_past_a_pivot_nothing_is_undone_any_more_and_the_data_stays():
+def test_past_a_pivot_nothing_is_undone_any_more_and_the_data_stays() -> None:
     graph = chain("a", "pay", "b", pay=step(pivot=True))
     play = Play(machine_of(graph, {"n": 0}), {"a": {"n": 1}, "pay": {"paid": True}, "boom": failure()})
     finish = play.run()
@@ -436,17 +436,17 @@ def test_past_a_pivot_nothing_is_undone_any_more_and_the_data_stays():
     assert finish.line.data == {"n": 1, "paid": True}
 
 
-def test_a_pivot_that_fails_turns_back():
+def test_a_pivot_that_fails_turns_back() -> None:
     play = failed_run(chain("a", boom=step(pivot=True)))
     assert undone(play) == ["a"]
 
 
-def test_a_pivot_whose_outcome_is_unknown_turns_back_and_is_undone_too():
+def test_a_pivot_whose_outcome_is_unknown_turns_back_and_is_undone_too() -> None:
     play = failed_run(chain("a", boom=step(pivot=True)), {"boom": timeout()})
     assert undone(play) == ["boom", "a"]
 
 
-def test_what_runs_beside_a_pivot_is_not_undone_either_once_the_pivot_has_succeeded():
+def test_what_runs_beside_a_pivot_is_not_undone_either_once_the_pivot_has_succeeded() -> None:
     play = Play(machine_of({"nodes": {"side": step(), "pay": python(pivot=True)}}), {"side": timeout()}).start()
     play.answer("pay")
     play.answer("side")
@@ -457,7 +457,7 @@ def test_what_runs_beside_a_pivot_is_not_undone_either_once_the_pivot_has_succee
 # cancellation
 
 
-def test_cancelling_the_run_undoes_what_is_done_and_what_was_in_flight():
+def test_cancelling_the_run_undoes_what_is_done_and_what_was_in_flight() -> None:
     play = Play(machine_of(chain("a", "b"), {"n": 0}), {"a": {"n": 1}}).start()
     play.answer("a")
     play.take(play.machine.cancel("stop", 50))
@@ -468,7 +468,7 @@ def test_cancelling_the_run_undoes_what_is_done_and_what_was_in_flight():
     assert views.run_status(play.machine) == "cancelled"
 
 
-def test_cancelling_a_run_that_is_being_undone_changes_nothing():
+def test_cancelling_a_run_that_is_being_undone_changes_nothing() -> None:
     play = Play(machine_of(chain("a", "b")), {"boom": failure("NO_STOCK")}).start()
     for name in ("a", "b", "boom"):
         play.answer(name)
@@ -479,7 +479,7 @@ def test_cancelling_a_run_that_is_being_undone_changes_nothing():
     assert finish.failure.code == "NO_STOCK"
 
 
-def test_cancelling_while_a_node_is_paused_undoes_the_run():
+def test_cancelling_while_a_node_is_paused_undoes_the_run() -> None:
     play = Play(machine_of(chain("a", "b", b=step(on_failure="pause"))), {"b": timeout()}).start()
     play.answer("a")
     play.answer("b")
@@ -495,7 +495,7 @@ def states(play: Play) -> dict[str, str]:
     return {name: str(told["status"]) for name, told in nodes.items() if isinstance(told, dict)}
 
 
-def test_what_a_cancelled_run_never_started_is_cancelled():
+def test_what_a_cancelled_run_never_started_is_cancelled() -> None:
     graph = {
         "nodes": {name: python() for name in ("a", "b", "next", "later")},
         "edges": [edge("a", "next"), edge("next", "later")],
@@ -509,7 +509,7 @@ def test_what_a_cancelled_run_never_started_is_cancelled():
     assert play.finish().compensated == ()
 
 
-def test_what_a_failed_run_never_started_is_cancelled_from_the_moment_on_that_it_fails():
+def test_what_a_failed_run_never_started_is_cancelled_from_the_moment_on_that_it_fails() -> None:
     play = Play(machine_of(chain("a", "boom", last="z")), {"boom": failure()}).start()
     for name in ("a", "boom"):
         play.answer(name)
@@ -520,7 +520,7 @@ def test_what_a_failed_run_never_started_is_cancelled_from_the_moment_on_that_it
 
 
 @pytest.mark.parametrize(("outcome", "state"), [(failure(), "failed"), (timeout(), "timed_out")], ids=str)
-def test_the_failure_of_a_paused_node_stands_when_the_run_is_cancelled(outcome: Failure, state: str):
+def test_the_failure_of_a_paused_node_stands_when_the_run_is_cancelled(outcome: Failure, state: str) -> None:
     play = Play(machine_of(chain("a", "b", b=step(on_failure="pause"))), {"b": outcome}).start()
     play.answer("a")
     play.answer("b")
@@ -529,7 +529,7 @@ def test_the_failure_of_a_paused_node_stands_when_the_run_is_cancelled(outcome: 
     assert states(play)["b"] == state
 
 
-def test_what_completes_while_the_run_is_being_cancelled_starts_nothing_and_is_told_as_it_was():
+def test_what_completes_while_the_run_is_being_cancelled_starts_nothing_and_is_told_as_it_was() -> None:
     graph = {"nodes": {name: step() for name in "ab"}, "edges": [edge("a", "b")]}
     machine = machine_of(graph)
     machine.start(1)
@@ -542,7 +542,7 @@ def test_what_completes_while_the_run_is_being_cancelled_starts_nothing_and_is_t
 # operators and steps
 
 
-def test_a_step_that_may_have_happened_stays_known_when_its_retry_fails_for_good():
+def test_a_step_that_may_have_happened_stays_known_when_its_retry_fails_for_good() -> None:
     play = Play(machine_of(chain("a", "b", b=step(on_failure="pause"))), {"b": timeout()}).start()
     play.answer("a")
     play.answer("b")
@@ -555,7 +555,9 @@ def test_a_step_that_may_have_happened_stays_known_when_its_retry_fails_for_good
 
 
 @pytest.mark.parametrize(("outcome", "expected"), [(failure(), ["a"]), (timeout(), ["b", "a"])])
-def test_a_paused_step_that_an_operator_skips_is_undone_if_it_may_have_happened(outcome: Failure, expected: list[str]):
+def test_a_paused_step_that_an_operator_skips_is_undone_if_it_may_have_happened(
+    outcome: Failure, expected: list[str]
+) -> None:
     play = Play(machine_of(chain("a", "b", b=step(on_failure="pause"))), {"b": outcome, "boom": failure()}).start()
     play.answer("a")
     play.answer("b")
@@ -573,7 +575,7 @@ def foreach(**fields: Any) -> dict[str, Any]:
     return {"type": "foreach", "items": "[5, 6]", "max_concurrency": 1, "body": PACK, **fields}
 
 
-def test_items_of_a_foreach_are_undone_each_on_its_own_context():
+def test_items_of_a_foreach_are_undone_each_on_its_own_context() -> None:
     play = Play(machine_of(chain("a", "each", each=foreach())), {"boom": failure()})
     for index, item in enumerate((5, 6)):
         play.script = {**play.script, f"each[{index}]/p": {"weight": item}}
@@ -585,7 +587,7 @@ def test_items_of_a_foreach_are_undone_each_on_its_own_context():
     assert seen == {"undo each[0]/p": (5, {"weight": 5}), "undo each[1]/p": (6, {"weight": 6})}
 
 
-def test_in_parallel_items_are_undone_at_the_same_time_and_each_backwards():
+def test_in_parallel_items_are_undone_at_the_same_time_and_each_backwards() -> None:
     graph = chain("a", "each", "z", each=foreach(max_concurrency=2), saga={"compensation": "parallel"})
     play = Play(machine_of(graph), {"boom": failure()}).start()
     while "undo z" not in play.pending:
@@ -600,41 +602,41 @@ def test_in_parallel_items_are_undone_at_the_same_time_and_each_backwards():
 
 
 @pytest.mark.parametrize("compensation", ["sequential", "parallel"])
-def test_turns_of_a_while_are_undone_backwards(compensation: str):
+def test_turns_of_a_while_are_undone_backwards(compensation: str) -> None:
     loop = {"type": "while", "while": "index < 3", "body": {"nodes": {"t": step()}}}
     play = failed_run(chain("a", "loop", loop=loop, saga={"compensation": compensation}))
     assert undone(play) == ["loop[2]/t", "loop[1]/t", "loop[0]/t", "a"]
 
 
-def test_steps_of_an_inline_graph_are_undone():
+def test_steps_of_an_inline_graph_are_undone() -> None:
     play = failed_run(chain("a", "sub", "z", sub={"type": "graph", "graph": "pack"}), pack={"name": "pack", **PACK})
     assert undone(play) == ["z", "sub/q", "sub/p", "a"]
 
 
-def test_a_composite_s_own_compensation_replaces_those_of_its_body():
+def test_a_composite_s_own_compensation_replaces_those_of_its_body() -> None:
     play = failed_run(chain("a", "each", each=foreach(compensate=python())))
     assert undone(play) == ["each", "a"]
 
 
-def test_where_a_body_fails_what_it_had_done_is_undone_step_by_step():
+def test_where_a_body_fails_what_it_had_done_is_undone_step_by_step() -> None:
     play = failed_run(chain("a", "each", each=foreach(compensate=python())), {"each[1]/p": failure()})
     assert undone(play) == ["each[0]/q", "each[0]/p", "a"]
 
 
 @pytest.mark.parametrize("outcome", [timeout(), failure()], ids=["timeout", "failure"])
-def test_an_effect_inside_that_has_no_compensation_of_its_own_falls_to_the_composite(outcome: Failure):
+def test_an_effect_inside_that_has_no_compensation_of_its_own_falls_to_the_composite(outcome: Failure) -> None:
     body = {"nodes": {"p": step(), "q": python()}, "edges": [edge("p", "q")]}
     graph = chain("a", "each", each=foreach(body=body, compensate=python()))
     assert undone(failed_run(graph, {"each[1]/p": outcome})) == ["each", "a"]
 
 
-def test_a_composite_inside_which_nothing_happened_is_not_undone():
+def test_a_composite_inside_which_nothing_happened_is_not_undone() -> None:
     body = {"nodes": {"r": {"type": "rule", "rules": [{"then": {"x": 1}}]}, "p": python()}, "edges": [edge("r", "p")]}
     graph = chain("a", "each", each=foreach(body=body, compensate=python()))
     assert undone(failed_run(graph, {"each[0]/p": failure()})) == ["a"]
 
 
-def test_a_composite_that_the_run_s_failure_cuts_off_is_undone_where_something_happened_inside():
+def test_a_composite_that_the_run_s_failure_cuts_off_is_undone_where_something_happened_inside() -> None:
     graph = {
         "nodes": {"each": foreach(body={"nodes": {"p": python()}}, compensate=python()), "boom": python()},
     }
@@ -645,7 +647,7 @@ def test_a_composite_that_the_run_s_failure_cuts_off_is_undone_where_something_h
     assert (play.cancelled, undone(play)) == (["each[1]/p"], ["each"])
 
 
-def test_a_body_s_failure_that_an_edge_handles_is_undone_when_the_run_fails_later():
+def test_a_body_s_failure_that_an_edge_handles_is_undone_when_the_run_fails_later() -> None:
     graph = chain("a", "each", "boom", last="end", each=foreach(), boom=python())
     graph["edges"][1] = edge("each", "boom", outcome="failure")
     assert undone(failed_run(graph, {"each[1]/q": failure()})) == ["each[1]/p", "each[0]/q", "each[0]/p", "a"]

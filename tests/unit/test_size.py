@@ -15,7 +15,7 @@ from tests.unit.machine_kit import Play, edge, machine_of, python
 MEGABYTE = "x" * 1_000_000
 
 
-def test_the_write_that_passes_the_limit_fails_its_node_naming_size_limit_and_largest_key():
+def test_the_write_that_passes_the_limit_fails_its_node_naming_size_limit_and_largest_key() -> None:
     graph = {"nodes": {name: python() for name in "abc"}, "edges": [edge("a", "b"), edge("b", "c")]}
     finish = Play(machine_of(graph), {"a": {"x": MEGABYTE}, "b": {"y": MEGABYTE + "yy"}, "c": {"z": MEGABYTE}}).run()
     assert finish.failure is not None
@@ -23,14 +23,14 @@ def test_the_write_that_passes_the_limit_fails_its_node_naming_size_limit_and_la
     assert "3000008 bytes, over the limit of 2097152; the largest key is 'y'" in finish.failure.message
 
 
-def test_branches_that_are_too_large_together_fail_their_join():
+def test_branches_that_are_too_large_together_fail_their_join() -> None:
     graph = {"nodes": {name: python() for name in "abc"}}
     finish = Play(machine_of(graph), {name: {name: MEGABYTE} for name in "abc"}).run()
     assert finish.failure is not None
     assert (finish.failure.code, finish.failure.node) == ("SIZE_LIMIT_EXCEEDED", "(end)")
 
 
-def test_a_large_value_written_again_and_again_is_not_too_large():
+def test_a_large_value_written_again_and_again_is_not_too_large() -> None:
     names = [f"n{index}" for index in range(5)]
     edges = [edge(*pair) for pair in pairwise(names)]
     graph = {"nodes": {name: python() for name in names}, "edges": edges}
@@ -39,7 +39,7 @@ def test_a_large_value_written_again_and_again_is_not_too_large():
     assert finish.line.data == {"x": MEGABYTE + "n4"}
 
 
-def test_what_was_written_before_a_run_continued_as_new_counts():
+def test_what_was_written_before_a_run_continued_as_new_counts() -> None:
     graph = {"nodes": {name: python() for name in "abc"}, "edges": [edge("a", "b"), edge("b", "c")]}
     script = {name: {name: MEGABYTE} for name in "abc"}
     before = Play(machine_of(graph), script).start()
@@ -54,12 +54,12 @@ def test_what_was_written_before_a_run_continued_as_new_counts():
     assert (failure.code, failure.node) == ("SIZE_LIMIT_EXCEEDED", "c")
 
 
-def test_an_input_over_the_limit_does_not_start():
+def test_an_input_over_the_limit_does_not_start() -> None:
     with pytest.raises(SizeLimitExceeded, match=r"^input: the context is"):
         machine_of({"nodes": {"a": python()}}, {"x": MEGABYTE * 3}).start(0)
 
 
-def test_below_the_limit_nothing_is_measured():
+def test_below_the_limit_nothing_is_measured() -> None:
     size = ContextSize(limit=100)
     size.add(ChangeSet(0, {("x",): "y" * 90}))
     size.check({"x": object()}, "a")  # type: ignore[dict-item]
@@ -69,12 +69,12 @@ def test_below_the_limit_nothing_is_measured():
 
 
 @pytest.mark.parametrize("value", [2**70, float("inf"), float("nan"), "\ud800", [[{"deep": 2**64}]]])
-def test_an_input_that_is_no_json_data_does_not_start(value: object):
+def test_an_input_that_is_no_json_data_does_not_start(value: object) -> None:
     with pytest.raises(WireFormatError, match="'x"):
         machine_of({"nodes": {"a": python()}}, {"x": value}).start(0)
 
 
-def test_a_foreign_activity_s_result_that_is_no_json_data_fails_its_node():
+def test_a_foreign_activity_s_result_that_is_no_json_data_fails_its_node() -> None:
     machine = machine_of({"nodes": {"a": {"type": "activity", "activity": "count"}}})
     machine.start(0)
     machine.succeeded("a", {"n": 2**70}, 1)
@@ -82,7 +82,7 @@ def test_a_foreign_activity_s_result_that_is_no_json_data_fails_its_node():
     assert (machine.failure.code, machine.failure.node) == ("WIRE_FORMAT_INVALID", "a")
 
 
-def test_of_a_result_s_conflicts_the_newest_that_fit_beside_the_data_stay():
+def test_of_a_result_s_conflicts_the_newest_that_fit_beside_the_data_stay() -> None:
     told = [{"path": f"k{index}", "value": "x" * 1000} for index in range(10)]
     assert newest_beside({"a": 1}, told) == told
     assert newest_beside({"a": "x" * (MAX_BYTES - 64 * 1024 - 2500)}, told) == told[-2:]
