@@ -84,7 +84,7 @@ def _with_graphs(settings: Settings) -> Settings:
 
 async def _demo_services(stack: AsyncExitStack, settings: Settings, *, wanted: bool | None) -> tuple[str, ...]:
     if wanted is None:
-        wanted = settings.graphs.resolve() == EXAMPLES and not os.environ.get("POSTGRES_URL")
+        wanted = settings.graphs.resolve() == EXAMPLES.resolve() and not os.environ.get("POSTGRES_URL")
     if not wanted:
         return ()
     services = await stack.enter_async_context(start_demo_services(os.environ))

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Never
 
 import pytest
 from redis.asyncio import Redis
@@ -16,7 +17,6 @@ from temporalio.testing import ActivityEnvironment
 from anabranch.activities.guards.breaker import Breakers, BreakerState, InMemoryBreakers, RedisBreakers
 from anabranch.errors import NodeError, Unavailable
 from anabranch.graph.model import CircuitBreaker
-from typing import Never
 
 POLICY = CircuitBreaker(failures=3, window=timedelta(seconds=5), reset=timedelta(milliseconds=200), probes=1)
 
