@@ -7,10 +7,12 @@ read by `temporalio.envconfig` in `transport/client.py`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from anabranch.errors import ConfigurationError
 
 
 class Settings(BaseSettings):
@@ -39,3 +41,14 @@ class Settings(BaseSettings):
     payload_store_url: str | None = Field(default=None, validation_alias="PAYLOAD_STORE_URL")
     """Where payloads that are too large for a history are kept: Redis, or a database."""
     payload_store_threshold_bytes: int = Field(default=262_144, gt=0, validation_alias="PAYLOAD_STORE_THRESHOLD_BYTES")
+
+
+def settings_from_environment(**options: Any) -> Settings:
+    """Settings from the environment; an option that is not None wins. Raises ConfigurationError naming the variable."""
+    try:
+        found = Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        variable = ".".join(map(str, first["loc"]))
+        raise ConfigurationError(first["msg"], place=variable, suggestion=f"set {variable} anew, or unset it") from None
+    return found.model_copy(update={name: value for name, value in options.items() if value is not None})

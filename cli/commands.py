@@ -20,8 +20,9 @@ from anabranch.cli.arguments import (
     TaskQueueOption,
     the_file,
 )
-from anabranch.cli.inputs import context_data, settings
+from anabranch.cli.inputs import context_data
 from anabranch.cli.report import out, show_problems
+from anabranch.settings import settings_from_environment
 
 
 def dry_run(
@@ -109,7 +110,7 @@ def run(
     order = Order(
         loaded.graph,
         data,
-        settings(task_queue=task_queue, graphs=path.parent),
+        settings_from_environment(task_queue=task_queue, graphs=path.parent),
         workflow_id or f"{loaded.graph.name}-{uuid.uuid4().hex[:8]}",
         follow=(out().is_terminal and not as_json) if follow is None else follow,
         as_json=as_json,
@@ -125,7 +126,7 @@ def worker(task_queue: TaskQueueOption = None, graphs: GraphsOption = None) -> N
     from anabranch.cli.logs import log_to_stderr
 
     log_to_stderr(logging.INFO)
-    asyncio.run(work(settings(task_queue=task_queue, graphs=graphs)))
+    asyncio.run(work(settings_from_environment(task_queue=task_queue, graphs=graphs)))
 
 
 def dev(
@@ -151,7 +152,7 @@ def dev(
     from anabranch.cli.logs import log_to_stderr
 
     log_to_stderr(logging.WARNING)
-    chosen = settings(task_queue=task_queue, graphs=graphs)
+    chosen = settings_from_environment(task_queue=task_queue, graphs=graphs)
     asyncio.run(develop(chosen, Ports(port, ui_port, codec_port), database=db, demo_services=demo_services))
 
 

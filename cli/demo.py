@@ -13,7 +13,6 @@ from temporalio.client import Client, WorkflowFailureError
 
 from anabranch.cli.dev import EXAMPLES
 from anabranch.cli.failure import describe, show_failure
-from anabranch.cli.inputs import json_object, settings
 from anabranch.cli.live import LiveRun
 from anabranch.cli.local import embedded_server, environment, first_of, interruptible, worker_beside
 from anabranch.cli.report import out, plain
@@ -23,6 +22,8 @@ from anabranch.console.app import CODEC_PATH, console, serving
 from anabranch.dev.demo_services import demo_services
 from anabranch.dev.devserver import LOOPBACK, free_port
 from anabranch.graph.load import LoadedGraph, load_graph
+from anabranch.graph.source.files import json_object
+from anabranch.settings import settings_from_environment
 
 GRAPH = EXAMPLES / "distributed_context_graph.yaml"
 ORDERS = ("approved", "declined", "out_of_stock")
@@ -46,7 +47,7 @@ async def demonstrate(*, keep: bool, postgres: bool) -> int:
 
 async def _demonstrate(*, keep: bool, postgres: bool) -> int:
     loaded, screen = load_graph(GRAPH), out()
-    chosen = settings(graphs=EXAMPLES, task_queue="anabranch-demo")
+    chosen = settings_from_environment(graphs=EXAMPLES, task_queue="anabranch-demo")
     screen.print(Text.assemble(("anabranch demo", "bold"), "  three orders on a real Temporal server"))
     async with AsyncExitStack() as stack:
         starting = stack.enter_context(screen.status("starting a Temporal server, a database and a worker"))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anabranch.cli.arguments import TaskQueueOption
-from anabranch.cli.inputs import settings
 from anabranch.errors import ConfigurationError
+from anabranch.settings import settings_from_environment
 
 if TYPE_CHECKING:
     from anabranch.events.address import Address
@@ -66,7 +66,7 @@ def events(
     from anabranch.context.values import parse_path
     from anabranch.events.event import Reading
 
-    chosen = settings(task_queue=task_queue)
+    chosen = settings_from_environment(task_queue=task_queue)
     reading = Reading(id_header, parse_path(id_field), chosen.max_context_size_bytes)
     asked = _Asked(source, target, graph, dead_letter, consumer, create)
     route, flow = _route(chosen, asked, reading, concurrency)

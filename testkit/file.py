@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from anabranch.cli.inputs import json_object, mapping
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError, GraphError, InputError, Problem
 from anabranch.graph.load import LoadedGraph, load_graph
 from anabranch.graph.plan import Plan, plan_graph
 from anabranch.graph.source.attachments import read_text
+from anabranch.graph.source.files import json_object, mapping
 from anabranch.graph.source.problems import shape_problems
 from anabranch.graph.source.yaml_source import Source, read_yaml
 from anabranch.testkit.checks import case_problems, outcome_problems

@@ -9,13 +9,13 @@ from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
-from anabranch.cli.inputs import mapping
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, Missing, check_value, parse_path
 from anabranch.context.values import Path as ContextPath
 from anabranch.errors import AnabranchError, InputError
 from anabranch.graph.model import Duration, Model, RuleNode
 from anabranch.graph.plan import Plan
+from anabranch.graph.source.files import mapping
 from anabranch.graph.source.problems import did_you_mean
 from anabranch.testkit.assume import assumed_writes
 from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, Failure, RunNode, StartChild, StartTimer

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from anabranch.activities.standard import node_activities
-from anabranch.cli.inputs import settings
 from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import ContextMetadata, DistributedContext
+from anabranch.settings import settings_from_environment
 from anabranch.transport.node_protocol import NodeTask, RunInfo
 from anabranch.workflows.interpreter.commands import RunNode
 
@@ -17,7 +17,7 @@ from anabranch.workflows.interpreter.commands import RunNode
 @contextmanager
 def rule_evaluator() -> Iterator[Callable[[RunNode], ChangeSet]]:
     """Gives a function from a rule node's command to its change set. It raises AnabranchError."""
-    activities = node_activities(settings())
+    activities = node_activities(settings_from_environment())
     with asyncio.Runner() as runner:
         yield lambda work: runner.run(activities.execute(_task(work)))
 
