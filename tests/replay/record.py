@@ -14,10 +14,8 @@ import os
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import yaml
 from temporalio.client import Client, WorkflowFailureError
@@ -31,9 +29,6 @@ HISTORIES = Path(__file__).parent / "histories"
 IDENTITY = "anabranch-test"
 ONCE = {"retry": {"max_attempts": 1}}
 STRIPPED = {"stackTrace"}
-
-BEFORE = "_before"
-"""What the names of plays end with that are recorded as they went before the changes in `patches.py`."""
 
 Play = Callable[[Served], Awaitable[Handle]]
 
@@ -243,24 +238,15 @@ PLAYS: dict[str, Play] = {
     "saga": saga,
     "cancelled": cancelled,
     "cancelled_not_undone": cancelled_not_undone,
-    "cancelled_not_undone_before": cancelled_not_undone,
     "people": people,
     "skipped_by_hand": skipped_by_hand,
-    "skipped_by_hand_before": skipped_by_hand,
     "conflict_anew": conflict_anew,
-    "conflict_anew_before": conflict_anew,
     "held_conflict": held_conflict,
-    "held_conflict_before": held_conflict,
     "effects_left": effects_left,
-    "effects_left_before": effects_left,
     "cancelled_at_join": cancelled_at_join,
-    "cancelled_at_join_before": cancelled_at_join,
     "drained": drained,
-    "drained_before": drained,
     "heavy": heavy,
-    "heavy_before": heavy,
     "wide": wide,
-    "wide_before": wide,
 }
 IMPATIENT = (drained, heavy)
 """Plays for a server that suggests to continue as new after a few events; the first run is recorded."""
@@ -272,16 +258,12 @@ async def record(names: list[str]) -> None:
         suggests = {"limit.historyCount.suggestContinueAsNew": "24"} if PLAYS[name] in IMPATIENT else {}
         async with await DevServer.start(dynamic_config={**FAST, **suggests}) as server:
             client = await connect(Settings(), target_host=server.address, identity=IDENTITY)
-            with tempfile.TemporaryDirectory() as graphs, _unpatched() if name.endswith(BEFORE) else nullcontext():
+            with tempfile.TemporaryDirectory() as graphs:
                 async with worker_for(client, name, Path(graphs)) as served:
                     history = await _history(client, server, await PLAYS[name](served))
             path = HISTORIES / f"{name}.json"
             path.write_text(_one_event_per_line(_nameless(history)))
             sys.stdout.write(f"{path.name}: {len(history['events'])} events, {path.stat().st_size} bytes\n")
-
-
-def _unpatched() -> AbstractContextManager[Any]:
-    return patch("temporalio.workflow.patched", return_value=False)
 
 
 async def _history(client: Client, server: DevServer, handle: Handle) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from anabranch.errors import AnabranchError
 from anabranch.transport.converter import data_converter
 from anabranch.worker import WORKFLOWS, sandbox
 from anabranch.workflows.interpreter.scope import Scope
-from tests.replay.record import BEFORE, HISTORIES, PLAYS
+from tests.replay.record import HISTORIES, PLAYS
 
 FILES = sorted(HISTORIES.glob("*.json"))
 
@@ -90,15 +90,6 @@ async def test_another_order_of_the_same_nodes_does_not_replay(monkeypatch: pyte
     monkeypatch.setattr(Scope, "settle", lambda scope, edges: settle(scope, edges)[::-1])
     with pytest.raises(NondeterminismError, match="left"):
         await replayer().replay_workflow(history_of(HISTORIES / "diamond_with_conflicts.json"))
-
-
-@pytest.mark.parametrize("path", [path for path in FILES if path.stem.endswith(BEFORE)], ids=lambda path: path.stem)
-async def test_a_run_from_before_a_change_would_not_replay_without_its_patch(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("temporalio.workflow.patched", lambda _: True)
-    with pytest.raises(NondeterminismError):
-        await replayer().replay_workflow(history_of(path))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -117,17 +117,15 @@ class Machine:
             self.outcomes.fail(*found, self.branches.timed_out(address, conflicts) if late else failure)
         return self.drain()
 
-    def choose(
-        self, address: str, choices: Mapping[Path, Json | Missing], at: int, *, at_once: bool = False
-    ) -> list[Command]:
+    def choose(self, address: str, choices: Mapping[Path, Json | Missing], at: int) -> list[Command]:
         """Somebody settled every conflict that the join at `address` waits for.
 
-        Its node starts when nothing is held back any more, or `at_once` (as runs of earlier releases did).
+        Its node starts when nothing is held back any more.
         """
         self.at = at
         found = self.work.pop(address)
         del self.branches.open[address]
-        self.guarded(*found, lambda scope, run: self._join(scope, run, choices, wait=not at_once))
+        self.guarded(*found, lambda scope, run: self._join(scope, run, choices))
         return self.drain()
 
     def write(self, changes: ChangeSet, at: int) -> int:
@@ -250,19 +248,17 @@ class Machine:
         """What names the node's effect: the same for every attempt."""
         return f"{self.run['id']}/{scope.address(run)}"
 
-    def _join(
-        self, scope: Scope, run: NodeRun, choices: Mapping[Path, Json | Missing] | None = None, *, wait: bool = False
-    ) -> None:
+    def _join(self, scope: Scope, run: NodeRun, choices: Mapping[Path, Json | Missing] | None = None) -> None:
         # It may have a line already: conflicts that were settled while the run was held.
         line = run.line or self.branches.join(scope, run, choices or {})
         if line is None:
             return
         self.size.check(line.data, scope.address(run))
         run.line = line
-        if wait and (self.held or self.draining) and run is not scope.end:  # at the end nothing starts
-            self._queue(scope, (run,))
-        elif run is scope.end:
+        if run is scope.end:
             self._end(scope, line)
+        elif self.held or self.draining:  # its conflicts were settled meanwhile
+            self._queue(scope, (run,))
         else:
             self.launch(scope, run)
 

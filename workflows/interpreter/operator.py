@@ -18,24 +18,23 @@ class Operator:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
-    def retry(self, address: str, edits: ChangeSet | None, at: int, *, apart: bool = True) -> list[Command]:
-        """Try it again. The edits are a write `apart`, unless in runs of earlier releases."""
+    def retry(self, address: str, edits: ChangeSet | None, at: int) -> list[Command]:
+        """Try it again."""
         machine = self._machine
         machine.at = at
         if (step := machine.undo.paused(address)) is not None:
             machine.undo.retry(step)
             return machine.drain()
         scope, run = machine.paused.pop(address)
-        self._edit(scope, run, edits, apart)
+        self._edit(scope, run, edits)
         run.failure = None
         machine.guarded(scope, run, machine.launch)
         return machine.drain()
 
-    def skip(self, address: str, edits: ChangeSet | None, at: int, *, forgets: bool = True) -> list[Command]:
-        """Go on as if it had succeeded and written `edits`.
+    def skip(self, address: str, edits: ChangeSet | None, at: int) -> list[Command]:
+        """Go on as if it had succeeded and written `edits`; its failure is forgotten.
 
-        Its failure is forgotten (`forgets`), unless in runs of earlier releases. It is undone later only if it may have
-        happened: after a definite failure it did nothing.
+        It is undone later only if it may have happened: after a definite failure it did nothing.
         """
         machine = self._machine
         machine.at = at
@@ -43,10 +42,9 @@ class Operator:
             machine.undo.give_up(step, done=True)
             return machine.drain()
         changes = edits or ChangeSet(base_version=0, set={})
-        found = machine.paused.pop(address)
-        if forgets:
-            found[1].failure = None
-        machine.guarded(*found, lambda scope, run: machine.outcomes.complete(scope, run, changes))
+        scope, run = machine.paused.pop(address)
+        run.failure = None
+        machine.guarded(scope, run, lambda scope, run: machine.outcomes.complete(scope, run, changes))
         return machine.drain()
 
     def give_up(self, address: str, at: int) -> list[Command]:
@@ -59,14 +57,13 @@ class Operator:
             machine.outcomes.close_failed(*machine.paused.pop(address))
         return machine.drain()
 
-    def _edit(self, scope: Scope, run: NodeRun, edits: ChangeSet | None, apart: bool) -> None:
+    def _edit(self, scope: Scope, run: NodeRun, edits: ChangeSet | None) -> None:
         machine = self._machine
         if not edits or run.line is None:
             return
-        writer = machine.branches.edit_writer(scope, run) if apart else scope.merge_writer(run)
+        writer = machine.branches.edit_writer(scope, run)
         line, refined = run.line.advance(edits, writer=writer, by=edits.by, at=machine.at)
-        if apart:
-            machine.size.add(refined)
+        machine.size.add(refined)
         number = machine.trail.record("external", line, refined, by=edits.by, at=machine.at, parents=run.versions)
         run.line, run.versions = line, (number,)
         machine.branches.note(scope, writer, number)

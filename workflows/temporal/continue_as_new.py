@@ -21,7 +21,6 @@ from temporalio.exceptions import ActivityError
 from anabranch.errors import SizeLimitExceeded
 from anabranch.transport.codec import MAX_DECODED_BYTES, ZstdCodec
 from anabranch.workflows.interpreter.commands import Failure
-from anabranch.workflows.temporal.patches import DRAINS_FOR_A_WHILE, WEIGHS_WHAT_IS_CARRIED
 
 if TYPE_CHECKING:
     from anabranch.workflows.interpreter.machine import Machine
@@ -55,14 +54,14 @@ class Renewal:
         if not workflow.info().is_continue_as_new_suggested():
             return
         machine.draining = True
-        if workflow.patched(DRAINS_FOR_A_WHILE) and not self._is_beyond(MAX_EVENTS, MAX_BYTES):
+        if not self._is_beyond(MAX_EVENTS, MAX_BYTES):
             self._run.begin(self._lose_patience(machine, self._next))
 
     async def hand_on(self, machine: Machine, carried: dict[str, Any]) -> None:
         """Continue as new. Returns where the state must be looked at again, or where it is too large."""
         arguments = [{}, {"carried": carried}]
         (payload,) = workflow.payload_converter().to_payloads(arguments[1:])
-        if self._weighed == payload.data or len(payload.data) <= LIGHT or not workflow.patched(WEIGHS_WHAT_IS_CARRIED):
+        if self._weighed == payload.data or len(payload.data) <= LIGHT:
             workflow.continue_as_new(args=arguments)
         (encoded,) = await ZstdCodec().encode([payload])
         weighing = asyncio.create_task(_may_be_carried(payload, len(encoded.data)))

@@ -24,7 +24,6 @@ from anabranch.workflows.temporal.continue_as_new import Renewal
 from anabranch.workflows.temporal.effects import Effects
 from anabranch.workflows.temporal.failures import failure_of, run_error
 from anabranch.workflows.temporal.node_options import retry_policy
-from anabranch.workflows.temporal.patches import KEEPS_WHAT_PEOPLE_SAY, LEFT_UNDONE_FAILS
 from anabranch.workflows.temporal.sharing import Sharing
 
 _LOAD = Retry(max_attempts=10)
@@ -112,7 +111,7 @@ class GraphRun:
         told = await self._share_end(machine, finish)
         if finish.failure is None:
             return views.result(machine, finish, self.info.workflow_id) | told
-        if finish.cancelled and not (finish.not_compensated and workflow.patched(LEFT_UNDONE_FAILS)):
+        if finish.cancelled and not finish.not_compensated:
             raise asyncio.CancelledError(finish.failure.message)
         raise run_error(finish, finish.failure)
 
@@ -230,9 +229,8 @@ class GraphRun:
             self._fault(error)
 
     def _choose(self, machine: Machine, address: str, choices: dict[Path, Json | Missing]) -> list[Command]:
-        at_once = (machine.held or machine.draining) and not workflow.patched(KEEPS_WHAT_PEOPLE_SAY)
-        commands = machine.choose(address, choices, self.now(), at_once=at_once)
-        if address in machine.branches.open and workflow.patched(KEEPS_WHAT_PEOPLE_SAY):
+        commands = machine.choose(address, choices, self.now())
+        if address in machine.branches.open:
             self.choices[address] = choices  # of what came meanwhile somebody must settle more
         return commands
 

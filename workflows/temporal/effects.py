@@ -24,7 +24,6 @@ from anabranch.workflows.interpreter.machine import iso_time
 from anabranch.workflows.temporal.failures import NeverScheduled
 from anabranch.workflows.temporal.flow_control import Outflow
 from anabranch.workflows.temporal.node_options import local_options, remote_options, runs_locally
-from anabranch.workflows.temporal.patches import JUDGES_BY_EFFECTS
 
 if TYPE_CHECKING:
     from anabranch.workflows.temporal.driver import GraphRun
@@ -160,7 +159,7 @@ class Effects:
             if not answer.done():  # in the very task in which the time was up, an answer was accepted
                 raise
         except asyncio.CancelledError:
-            if isinstance(command, AskConflict) and workflow.patched(JUDGES_BY_EFFECTS):
+            if isinstance(command, AskConflict):
                 raise NeverScheduled from None  # the node stands at its join
             raise
         finally:

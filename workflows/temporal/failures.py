@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from temporalio import workflow
 from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
@@ -18,7 +17,6 @@ from temporalio.exceptions import (
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError
 from anabranch.workflows.interpreter.commands import NOT_STARTED, Failure, Finish, Outcome
-from anabranch.workflows.temporal.patches import JUDGES_BY_EFFECTS
 
 _ACTIVITY_TELLS = ("happened",)
 _CHILD_TELLS = ("not_compensated", "effects_left")
@@ -39,7 +37,7 @@ def failure_of(error: BaseException, address: str) -> Failure:
         told, code = tuple(cause.details), cause.type or "NODE_FAILED"
         child = isinstance(error, ChildWorkflowError)
         outcome: Outcome = "cancelled" if child and _cancelled(cause) else "failure"
-        happened = _left_effects(cause, child=child) and workflow.patched(JUDGES_BY_EFFECTS)
+        happened = _left_effects(cause, child=child)
         return Failure(outcome, code, cause.message, address, told, happened)
     if isinstance(error, asyncio.TimeoutError):
         return Failure("timeout", "NO_ANSWER", f"nobody answered node {address!r} in time", address)

@@ -9,8 +9,6 @@ from datetime import timedelta
 
 from temporalio import workflow
 
-from anabranch.workflows.temporal.patches import SPREADS_OVER_TASKS
-
 MAX_PENDING = 500
 """Activities that are scheduled and not done. The server refuses 2,000."""
 MAX_BYTES = 2 * 1024 * 1024
@@ -30,8 +28,6 @@ class Outflow:
 
     def __init__(self) -> None:
         self._pending = asyncio.Semaphore(MAX_PENDING)
-        self._task_time = 0.0
-        self._bytes = 0
         self._next_task: asyncio.Task[None] | None = None
         self._task_length = 0
         self._sent = 0
@@ -45,9 +41,8 @@ class Outflow:
     async def passage(self, size: int) -> AsyncIterator[None]:
         """Wait until an activity with `size` bytes of payload may be scheduled; it is done when the block is left."""
         async with self._pending:
-            while not self._fits(size) or self._is_crowded(size):
+            while self._is_crowded(size):
                 await self._until_next_task()
-            self._bytes += size
             self._sent += size
             yield
 
@@ -64,7 +59,7 @@ class Outflow:
         How large results will be is judged by those before.
         """
         async with self._turn:
-            while not self._local_fits() and workflow.patched(SPREADS_OVER_TASKS):
+            while not self._local_fits():
                 if self._local_running:
                     self._answered.clear()
                     await self._answered.wait()
@@ -98,10 +93,4 @@ class Outflow:
 
     def _is_crowded(self, size: int) -> bool:
         self._see_task()
-        return self._sent != 0 and self._sent + size > MAX_BYTES and workflow.patched(SPREADS_OVER_TASKS)
-
-    def _fits(self, size: int) -> bool:
-        """What was asked before `_is_crowded`, for older histories. (Local activities move a task's time.)"""
-        if workflow.time() != self._task_time:
-            self._task_time, self._bytes = workflow.time(), 0
-        return self._bytes == 0 or self._bytes + size <= MAX_BYTES
+        return self._sent != 0 and self._sent + size > MAX_BYTES

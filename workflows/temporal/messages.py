@@ -84,7 +84,7 @@ class Messages:
     @write_context.validator
     def _check_write_context(self, request: dict[str, Any]) -> None:
         if (machine := self._machine) is not None:
-            checked(lambda: updates.outside_write_that_fits(machine, request))
+            checked(lambda: updates.outside_write(machine, request))
 
     @workflow.update
     async def retry_node(self, request: dict[str, Any]) -> dict[str, Any]:

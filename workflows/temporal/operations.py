@@ -10,7 +10,6 @@ from temporalio import workflow
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, format_path
 from anabranch.workflows.temporal import updates
-from anabranch.workflows.temporal.patches import KEEPS_WHAT_PEOPLE_SAY, SKIPS_AS_SUCCEEDED
 
 if TYPE_CHECKING:
     from anabranch.workflows.interpreter.machine import Machine
@@ -25,7 +24,7 @@ async def resolve_conflict(run: GraphRun, request: Request) -> dict[str, Json]:
     node, path, value = updates.checked(lambda: updates.conflict_choice(run, machine, request))
     chosen = run.choices.setdefault(node, {})
     chosen[path] = value
-    if "value" in request and workflow.patched(KEEPS_WHAT_PEOPLE_SAY):
+    if "value" in request:
         machine.size.add(ChangeSet(0, {path: request["value"]}))
     still_open: list[Json] = [format_path(each.path) for each in machine.branches.open[node] if each.path not in chosen]
     if not still_open:
@@ -44,13 +43,9 @@ async def complete_task(run: GraphRun, request: Request) -> dict[str, Json]:
 async def write_context(run: GraphRun, request: Request) -> dict[str, Json]:
     """Write from outside; returns the `number` of the version that it made."""
     machine = await _machine(run)
-    checks = updates.outside_write
-    if weighs := workflow.patched(KEEPS_WHAT_PEOPLE_SAY):
-        checks = updates.outside_write_that_fits
-    changes = updates.checked(lambda: checks(machine, request))
+    changes = updates.checked(lambda: updates.outside_write(machine, request))
     number = updates.checked(lambda: machine.write(changes, run.now()))
-    if weighs:
-        machine.size.add(changes)
+    machine.size.add(changes)
     run.obey(machine.resume(run.now()))
     return {"number": number}
 
@@ -60,11 +55,9 @@ async def operate(run: GraphRun, what: Literal["retry", "skip", "fail"], request
     machine = await _machine(run)
     node, edits = updates.checked(lambda: updates.paused_node(machine, request))
     if what == "retry":
-        apart = edits is not None and workflow.patched(KEEPS_WHAT_PEOPLE_SAY)
-        run.obey(machine.operator.retry(node, edits, run.now(), apart=apart))
+        run.obey(machine.operator.retry(node, edits, run.now()))
     elif what == "skip":
-        forgets = workflow.patched(SKIPS_AS_SUCCEEDED)
-        run.obey(machine.operator.skip(node, edits, run.now(), forgets=forgets))
+        run.obey(machine.operator.skip(node, edits, run.now()))
     else:
         run.obey(machine.operator.give_up(node, run.now()))
     return {"node": node}

@@ -69,7 +69,7 @@ def task_answer(run: GraphRun, request: Request) -> tuple[str, Json]:
 def outside_write(machine: Machine, request: Request) -> ChangeSet:
     """The change set of a `write_context`: `{changes: {path: value}, removed: [path], base_version, by}`.
 
-    Raises InputError, VersionMismatch, ConflictError, SchemaViolation.
+    Raises InputError, VersionMismatch, ConflictError, SchemaViolation, SizeLimitExceeded.
     """
     _known_fields(request, {"changes", "removed", "base_version", "by"})
     base = request.get("base_version")
@@ -81,12 +81,6 @@ def outside_write(machine: Machine, request: Request) -> ChangeSet:
         raise InputError("the run is over", suggestion="start another run")
     changes = _changes(request, base)
     machine.branches.check_write(changes)
-    return changes
-
-
-def outside_write_that_fits(machine: Machine, request: Request) -> ChangeSet:
-    """The same, refused where the context would be too large. Raises SizeLimitExceeded too."""
-    changes = outside_write(machine, request)
     machine.branches.check_size(changes)
     return changes
 
