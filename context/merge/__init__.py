@@ -1,1 +1,1 @@
-"""Merging: lines of descent, what survives where they meet, and how conflicts are settled."""
+"""Merging: lines of descent, the writes that are concurrent where they meet, and how conflicts are settled."""

@@ -1,6 +1,7 @@
-"""Lines of descent as plain JSON, for a run that continues elsewhere.
+"""Lines of descent as plain JSON, for a run that continues as new.
 
-Writes are a table in which later ones refer to earlier ones, so that a write that lines share is one write again.
+All writes are in one table, and refer to earlier writes by index. A write that several lines share is therefore one
+object again after decoding, which merging relies on: writes are compared by identity.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def dump_lines(lines: Mapping[str, Line]) -> list[Any]:
     writes = oldest_first([write for line in lines.values() for found in line.writes.values() for write in found])
     root_index = {id(root): place for place, root in enumerate(roots)}
     index = {write: place for place, write in enumerate(writes)}
-    told = [
+    rows = [
         [
             name,
             root_index[id(line.root)],
@@ -30,19 +31,21 @@ def dump_lines(lines: Mapping[str, Line]) -> list[Any]:
         ]
         for name, line in lines.items()
     ]
-    return [roots, [_dump_write(write, index) for write in writes], told]
+    return [roots, [_dump_write(write, index) for write in writes], rows]
 
 
 def load_lines(wire: Any) -> dict[str, Line]:
     """The inverse of `dump_lines`. Raises WireFormatError for anything else."""
     try:
-        roots, table, told = wire
+        roots, table, rows = wire
         writes: list[Write] = []
         for row in table:
             writes.append(_load_write(row, writes))
-        return {name: _load_line(row, roots, writes) for name, *row in told}
+        return {name: _load_line(row, roots, writes) for name, *row in rows}
     except (TypeError, ValueError, LookupError, AttributeError):
-        raise WireFormatError("these are not lines of descent", suggestion="encode them with dump_lines") from None
+        raise WireFormatError(
+            "these are not encoded lines of descent", suggestion="encode them with dump_lines"
+        ) from None
 
 
 def _dump_write(write: Write, index: Mapping[Write, int]) -> list[Any]:

@@ -1,6 +1,7 @@
-"""Lines of descent: for each path the writes that no later write on the same line has superseded.
+"""Lines of descent: for each path, the writes that no later write on the same line has superseded.
 
-A `Line` is the head of one line. Lines share structure, so that a step costs what it changed.
+A `Line` is the head of one line. Lines share structure, so that advancing a line costs what was changed, not the size
+of the context.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from anabranch.context.values import MISSING, Json, Missing, Path, value_at
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Write:
-    """One change: `writer` made `path` to be `value` (MISSING: removed it) in version `version`.
+    """One change: `writer` set `path` to `value` (MISSING: removed it) in version `version`.
 
-    `writer` is a number unique among the lines that may meet, and writes once on its line. `before` are the writes
-    that its line knew where it overlaps: at the same path, above it or below it.
+    `writer` is a number that is unique among the lines that may meet; a writer writes once. `before` holds the
+    overlapping writes that its line knew: at the same path, above it or below it.
 
-    A write that is `settled` is what a policy made of the writes in `before`, and says nothing that they do not say:
-    they are its facts. Any other write is a fact itself.
+    A `settled` write is what a policy derived from the writes in `before`. It adds no information: those writes are its
+    facts. Any other write is a fact itself.
     """
 
     path: Path
@@ -35,7 +36,7 @@ class Write:
 
     @property
     def facts(self) -> tuple[Write, ...]:
-        """The writes by somebody that this one stands for."""
+        """The original writes that this one represents."""
         return self.before if self.settled else (self,)
 
 
@@ -44,11 +45,11 @@ Writes = Mapping[Path, tuple[Write, ...]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """The head of one line of descent. Nothing in it is ever mutated.
+    """The head of one line of descent. It is never mutated.
 
-    `root` is the data that all lines of the run started from, and `data` is `root` with `writes` on top of it. `seen`
-    and `made` are bit sets of writers: those in this line's past, and those of them that made a version. Writes at the
-    same path agree.
+    `root` is the data that all lines of the run started from, and `data` is `root` with `writes` applied. `seen` and
+    `made` are bit sets of writers: those in this line's past, and those of them that made a version. Writes at the same
+    path agree.
     """
 
     root: dict[str, Json]
@@ -65,15 +66,15 @@ class Line:
 
     @classmethod
     def start(cls, data: dict[str, Json], version: int = 1) -> Self:
-        """A line on which nothing has been written yet."""
+        """A line without writes."""
         return cls(data, version, data)
 
     def advance(
         self, changes: ChangeSet, *, writer: int, by: str, at: int, version: int | None = None
     ) -> tuple[Line, ChangeSet]:
-        """The line after a writer's changes, and the changes as the deep diff that they came down to.
+        """The line after a writer's changes, and those changes reduced to what differs from the line's data.
 
-        The writes carry `version` where the writer counted its versions itself.
+        Pass `version` where the writer counts its own versions.
         """
         refined = refine(self.data, changes)
         refined = ChangeSet(self.version, refined.set, refined.removed, by, at)
@@ -91,7 +92,7 @@ class Line:
         values: list[tuple[Path, Json | Missing]] = [(path, MISSING) for path in changes.removed]
         values.extend(changes.set.items())
         for path, value in values:
-            # Only in an object can there be writes below.
+            # Only an object can have writes below it; looking for them needs an index of all paths.
             is_object = isinstance(value_at(self.data, path), dict)
             hidden = index.at_and_below(path) if is_object else self.writes.get(path, ())
             for each in hidden:
@@ -123,7 +124,7 @@ class Overlaps:
 
 
 def past(write: Write) -> Iterator[Write]:
-    """Every write that a write was made on top of, each once; the nearest first."""
+    """Every write in a write's past, each once, the nearest first."""
     queue = list(write.before)
     seen: set[Write] = set()
     for each in queue:  # grows while it is walked
@@ -134,7 +135,7 @@ def past(write: Write) -> Iterator[Write]:
 
 
 def oldest_first(heads: Sequence[Write]) -> list[Write]:
-    """The heads and all that they were made on top of, each once and after that."""
+    """The heads and their past, each write once, every write after those in its own past."""
     done: dict[Write, None] = {}
     stack = list(reversed(heads))
     while stack:
@@ -147,14 +148,14 @@ def oldest_first(heads: Sequence[Write]) -> list[Write]:
 
 
 def replay(root: dict[str, Json], writes: Iterable[Write]) -> dict[str, Json]:
-    """The data with writes on top of it, the shortest paths first.
+    """The data with writes applied, the shortest paths first.
 
-    What is removed from an object leaves the object there, even where nothing else made it.
+    Removing a key leaves the object that held it, even if no other write created that object.
     """
     values: list[tuple[Path, Json | Missing]] = []
     for write in sorted(writes, key=lambda write: len(write.path)):
         if write.value is MISSING and len(write.path) > 1:
-            # Setting the key first makes the objects that lead to it.
+            # Setting the key first creates the objects that lead to it.
             values.append((write.path, None))
         values.append((write.path, write.value))
     return overlay(root, values)

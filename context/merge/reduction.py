@@ -1,7 +1,7 @@
-"""Reducers: how parallel writes to one path add up.
+"""Reducers: how parallel writes to one path are combined.
 
-`sum` and `append` count what each write added to the value that it found, and count each write once, however many
-lines it has reached. (The idea is that of operation-based replicated data types: Shapiro et al., *Conflict-Free
+`sum` and `append` take what each write added to the value before it, and count each write once, however many lines
+it has reached. (The idea is that of operation-based replicated data types: Shapiro et al., *Conflict-Free
 Replicated Data Types*, 2011.)
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TypeGuard
 
 from anabranch.context.merge.lineage import Write, oldest_first, past, replay
-from anabranch.context.merge.resolution import UNSETTLED, Policy, Reducer, Unsettled, united
+from anabranch.context.merge.resolution import UNSETTLED, Policy, Reducer, Unsettled, without_duplicates
 from anabranch.context.values import MAX_INT, MIN_INT, MISSING, Json, Missing, Path, same, value_at
 
 Number = int | float
@@ -21,16 +21,17 @@ Number = int | float
 def reduce(
     reducer: Reducer, path: Path, root: dict[str, Json], values: Sequence[Json | Missing], heads: Sequence[Write]
 ) -> Json | Unsettled:
-    """What the values at a path come to; `heads` are the writes that made them, on top of `root`.
+    """The combination of the values at a path; `heads` are the writes that made them, starting from `root`.
 
-    UNSETTLED where one of them is not a number (for `sum`, `min`, `max`) or a list, and where a sum is too large.
+    UNSETTLED if a value is not a number (`sum`, `min`, `max`) or not a list (`append`, `union`), or if a sum exceeds
+    64 bits.
     """
     numbers = [value for value in values if _is_number(value)]
     lists = [value for value in values if isinstance(value, list)]
     if len(values) > (len(lists) if reducer in {Reducer.APPEND, Reducer.UNION} else len(numbers)):
         return UNSETTLED
     if reducer is Reducer.UNION:
-        return united(lists)
+        return without_duplicates(lists)
     if reducer is Reducer.APPEND:
         return _History(path, root, heads).appended()
     if reducer is Reducer.SUM:
@@ -39,12 +40,12 @@ def reduce(
 
 
 def adds_up(policy: Policy, value: Json | Missing) -> bool:
-    """Whether two writes of this same value come to another value."""
+    """Whether two writes of this same value combine to a different value."""
     return (policy is Reducer.SUM and _is_number(value)) or (policy is Reducer.APPEND and isinstance(value, list))
 
 
 def accumulated(policy: Policy, path: Path, root: dict[str, Json], heads: Sequence[Write]) -> Json | Missing:
-    """What `sum` and `append` have come to at the heads, whatever their values are; MISSING for other policies."""
+    """The result of `sum` or `append` at the heads, whatever values they hold; MISSING for other policies."""
     if policy is Reducer.APPEND:
         return _History(path, root, heads).appended()
     value = _History(path, root, heads).total() if policy is Reducer.SUM else UNSETTLED
@@ -52,7 +53,7 @@ def accumulated(policy: Policy, path: Path, root: dict[str, Json], heads: Sequen
 
 
 class _History:
-    """What a path was in the root, and every fact there that led to the heads: the value before it and after it."""
+    """A path's value in the root, and every fact that led to the heads, with the path's value before and after it."""
 
     def __init__(self, path: Path, root: dict[str, Json], heads: Sequence[Write]) -> None:
         self._path = path
@@ -63,7 +64,7 @@ class _History:
         ]
 
     def total(self) -> Number | Unsettled:
-        """The start and what every write has added to it; other than numbers count as 0. UNSETTLED beyond 64 bits."""
+        """The start value plus what every write added; what is not a number counts as 0. UNSETTLED beyond 64 bits."""
         terms = [_number(self._start)]
         for write in self._writes:
             terms += (_number(self._after(write)), -_number(self._before(write)))
@@ -74,9 +75,9 @@ class _History:
         return result if isinstance(result, float) or MIN_INT <= result <= MAX_INT else UNSETTLED
 
     def appended(self) -> list[Json]:
-        """The start and what every write has appended to it; what is not a list counts as empty.
+        """The start value plus what every write appended; what is not a list counts as empty.
 
-        A write that did anything else than append is a new start: it replaces all that it was made on top of.
+        A write that did anything but append is a new start: it replaces everything in its past.
         """
         before = {write: _list(self._before(write)) for write in self._writes}
         after = {write: _list(self._after(write)) for write in self._writes}

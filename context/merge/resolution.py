@@ -33,7 +33,7 @@ class ConflictResolution(StrEnum):
 
 
 class Reducer(StrEnum):
-    """How parallel writes to one path combine. `sum` adds what each side added to the base."""
+    """How parallel writes to one path are combined. `sum` adds what each side added to the base."""
 
     SUM = "sum"
     MIN = "min"
@@ -96,7 +96,7 @@ class Unsettled(Enum):
 
 
 UNSETTLED: Final = Unsettled.UNSETTLED
-"""Nobody but a person may choose."""
+"""No policy decides: a person has to choose."""
 
 
 def _plain(name: str) -> str:
@@ -106,7 +106,7 @@ def _plain(name: str) -> str:
 def winner(candidates: Sequence[Candidate], policy: Policy) -> Candidate | None:
     """The candidate that `last_write_wins` or `higher_version_wins` chooses; None under any other policy.
 
-    Candidates stand in declaration order; of equals the last one wins.
+    Candidates are in declaration order; of equal ones the last wins.
     """
     if policy is ConflictResolution.LAST_WRITE_WINS:
         return max(reversed(candidates), key=lambda each: (each.at, each.version))
@@ -116,9 +116,9 @@ def winner(candidates: Sequence[Candidate], policy: Policy) -> Candidate | None:
 
 
 def merge_all(values: Sequence[Json | Missing]) -> Json | Missing:
-    """Keep everything: objects by key, lists and scalars in one list without duplicates. A removal yields.
+    """Keep everything: objects are merged by key, lists and scalars become one list without duplicates.
 
-    What all sides agree on stays as it is.
+    A removal yields to any value. A value on which all sides agree stays unchanged.
     """
     kept: list[Json] = [value for value in values if not isinstance(value, Missing)]
     if not kept:
@@ -130,11 +130,11 @@ def merge_all(values: Sequence[Json | Missing]) -> Json | Missing:
         keys = dict.fromkeys(key for value in objects for key in value)
         merged = {key: merge_all([value.get(key, MISSING) for value in objects]) for key in keys}
         return {key: value for key, value in merged.items() if not isinstance(value, Missing)}
-    return united(value if isinstance(value, list) else [value] for value in kept)
+    return without_duplicates(value if isinstance(value, list) else [value] for value in kept)
 
 
-def united(lists: Iterable[Sequence[Json]]) -> list[Json]:
-    """The lists one after the other, without duplicates."""
+def without_duplicates(lists: Iterable[Sequence[Json]]) -> list[Json]:
+    """The items of all lists in order, each once."""
     union: dict[Hashable, Json] = {}
     for item in (item for items in lists for item in items):
         union.setdefault(identity(item), item)

@@ -1,4 +1,4 @@
-"""What is left when lines of descent meet: the writes that none of them has superseded, and who holds them."""
+"""Where lines of descent meet: the writes that no line has superseded, and which lines hold them."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ Group = Mapping[Path, Sequence[Write]]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A line that takes part where writes overlap, and those of the writes that it holds."""
+    """A line that takes part where writes overlap, and which of those writes it holds."""
 
     line: Line
     writes: tuple[Write, ...]
 
     def candidate(self, top: Path) -> Candidate:
-        """What the line says at a path, as of the newest of its writes."""
+        """The line's value at a path, dated by the newest of its writes."""
         last = max(self.writes, key=lambda write: (write.at, write.version))
         return Candidate(value_at(self.line.data, top), last.version, last.at, last.by)
 
 
-class Survivors:
-    """The writes that survive on lines in declaration order.
+class ConcurrentWrites:
+    """The writes on lines, in declaration order, that none of the lines has superseded.
 
-    A fact survives while every line that has seen it holds it; a settled write while one of its facts does.
+    A fact survives while every line that has seen it still holds it; a settled write, while one of its facts survives.
     """
 
     def __init__(self, lines: Sequence[Line]) -> None:
@@ -58,11 +58,11 @@ class Survivors:
         return frozenset(fact for fact, holders in facts.items() if len(holders) == seen_by.get(fact.writer, 1))
 
     def facts_of(self, writes: Iterable[Write]) -> list[Write]:
-        """The surviving facts that writes stand for, each once."""
+        """The surviving facts that writes represent, each once."""
         return list(dict.fromkeys(fact for write in writes for fact in write.facts if fact in self.facts))
 
     def sides(self, group: Group) -> list[Side]:
-        """The lines that hold writes of a group, in declaration order, but for those that know less than another."""
+        """The lines that hold writes of a group, in declaration order, except those that know less than another."""
         held: dict[int, list[Write]] = {}
         for write in (write for writes in group.values() for write in writes):
             for index in self._holders[write]:
@@ -82,7 +82,7 @@ class Bases:
         self._overlaps: dict[Line, Overlaps] = {}
 
     def base(self, path: Path, lines: Sequence[Line]) -> Json | Missing:
-        """The value in the lines' common ancestor: the newest writes that every line has seen, on top of the root."""
+        """The value in the lines' common ancestor: the root with the newest writes that every line has seen."""
         common = -1
         for line in lines:
             common &= line.seen
@@ -98,7 +98,7 @@ class Bases:
 
 
 def as_known(writes: Iterable[Write], known: int) -> list[Write]:
-    """The newest writes by writers in the bit set `known` that lead to these, the oldest version first."""
+    """The newest writes in the past of these, by writers in the bit set `known`, the oldest version first."""
     found: dict[Write, None] = {}
     queue = list(dict.fromkeys(writes))
     seen = set(queue)
@@ -116,11 +116,11 @@ def as_known(writes: Iterable[Write], known: int) -> list[Write]:
     return sorted(found, key=lambda write: write.version)
 
 
-def undominated(lines: Sequence[Line]) -> list[Line]:
-    """The lines that are not part of another one's past; of lines that have seen the same, the first one."""
+def drop_ancestors(lines: Sequence[Line]) -> list[Line]:
+    """The lines that are not ancestors of another line; of lines that have seen the same, the first one."""
     _, twice = _seen_bits(lines)
     heads: dict[int, Line] = {}
-    # A line can only be part of the past of one that has seen more.
+    # An ancestor has seen less: with the longest first, each line is compared only with possible descendants.
     for line in sorted(lines, key=lambda line: -line.seen.bit_count()):
         if line.seen & ~twice or not any(line.seen | other == other for other in heads):
             heads[line.seen] = line
@@ -128,7 +128,7 @@ def undominated(lines: Sequence[Line]) -> list[Line]:
 
 
 def groups(writes: Group) -> list[tuple[Path, Group]]:
-    """Writes whose paths overlap, together under their shortest path; in the order of the first write of each."""
+    """Writes whose paths overlap, grouped under the shortest path; groups are in the order of their first write."""
     tops: dict[Path, dict[Path, Sequence[Write]]] = {}
     for path in sorted(writes, key=len):
         top = next((path[:length] for length in range(1, len(path)) if path[:length] in tops), path)
@@ -138,8 +138,8 @@ def groups(writes: Group) -> list[tuple[Path, Group]]:
     return sorted(found, key=lambda item: order[item[0]])
 
 
-def stands_on(write: Write, shallow: Write) -> bool:
-    """Whether a deeper write was made on top of all that a shallow one says."""
+def has_seen(write: Write, shallow: Write) -> bool:
+    """Whether all facts of a shallow write are in the past of a deeper one."""
     if shallow in write.before:
         return True
     missing = set(shallow.facts)
@@ -151,7 +151,7 @@ def stands_on(write: Write, shallow: Write) -> bool:
 
 
 def _seen_bits(lines: Sequence[Line]) -> tuple[int, int]:
-    """Writers that a line has seen, and those that more than one has."""
+    """Writers that any line has seen, and those that more than one line has seen."""
     once = twice = 0
     for line in lines:
         twice |= once & line.seen
@@ -160,7 +160,7 @@ def _seen_bits(lines: Sequence[Line]) -> tuple[int, int]:
 
 
 def _maximal(known: Mapping[frozenset[Write], object]) -> list[frozenset[Write]]:
-    """The sets that are not a part of another one."""
+    """The sets that are not proper subsets of another one."""
     sharing: dict[Write, list[frozenset[Write]]] = {}
     for facts in known:
         for fact in facts:

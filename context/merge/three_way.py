@@ -1,6 +1,6 @@
-"""The three-way merge of snapshots: two sides that left one base, brought together again.
+"""The three-way merge of two snapshots that have a common base.
 
-It is the union of two lines of descent, so that what holds for the joins of a run holds here.
+It merges two lines of descent, as a join of a run does, so both follow the same rules.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from anabranch.context.changes import diff
 from anabranch.context.distributed import ContextMetadata, ContextSnapshot, DistributedContext, copied
 from anabranch.context.merge.lineage import Line
 from anabranch.context.merge.resolution import Candidate, ConflictResolution, Policies
-from anabranch.context.merge.union import Conflict, unite
+from anabranch.context.merge.union import Conflict, merge_heads
 from anabranch.context.values import Json, Missing, Path, format_path, same
 from anabranch.errors import ConflictError, InputError
 
@@ -25,7 +25,7 @@ class ThreeWayMerge:
 
     `policies` settles single paths: `{"stock": "sum", ("order", "status"): "fail_on_conflict"}`; a policy for `order`
     covers `order.status`. Equal snapshots are the same version, not two writers that agree. Raises InputError for
-    snapshots of different sessions and for a policy that does not exist.
+    snapshots of different sessions and for an unknown policy.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class ThreeWayMerge:
     ) -> None:
         if not base.session_id == local.session_id == remote.session_id:
             sessions = ", ".join(map(repr, dict.fromkeys(each.session_id for each in (base, local, remote))))
-            raise InputError(f"these are snapshots of different sessions: {sessions}")
+            raise InputError(f"the snapshots are of different sessions: {sessions}")
         self._base = base
         self._local = local
         self._remote = remote
         start = Line.start(dict(base.data), base.version)
         writer = _LOCAL if same_snapshot(local, remote) else _REMOTE
-        self._union = unite(
+        self._result = merge_heads(
             [_advance(start, local, _LOCAL, "local"), _advance(start, remote, writer, "remote")],
             Policies.of(resolution, policies),
             writer=_MERGE,
@@ -55,15 +55,15 @@ class ThreeWayMerge:
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
         """Every path that both sides changed to different values, and how it was settled."""
-        return self._union.conflicts
+        return self._result.conflicts
 
     def merge(self) -> DistributedContext:
         """The merged context. Raises ConflictError naming every path that no policy settles.
 
-        Its version is that of the newer side, one more where that side did not hold this data already. It was updated
-        when the later side was.
+        Its version is that of the newer side, plus one if that side does not already hold this data. Its time of
+        update is that of the later side.
         """
-        line = self._union.line
+        line = self._result.line
         if line is None:
             raise _refused(self.conflicts)
         data = {key: copied(value, 1) for key, value in line.data.items()}
@@ -76,7 +76,7 @@ class ThreeWayMerge:
 
 
 def same_snapshot(left: ContextSnapshot, right: ContextSnapshot) -> bool:
-    """Whether two snapshots are of one version: written at the same time, with the same data."""
+    """Whether two snapshots are the same version: same number, time and data."""
     at_once = (left.version, left.timestamp) == (right.version, right.timestamp)
     return at_once and same(dict(left.data), dict(right.data))
 
@@ -89,19 +89,19 @@ def _advance(start: Line, side: ContextSnapshot, writer: int, by: str) -> Line:
 
 def _refused(conflicts: tuple[Conflict, ...]) -> ConflictError:
     open_ones = [conflict for conflict in conflicts if not conflict.settled]
-    told = "; ".join(
-        f"{format_path(each.path)!r} was {_text(each.base)}, {' and '.join(map(_told, each.candidates))}"
+    described = "; ".join(
+        f"{format_path(each.path)!r} was {_text(each.base)}, {' and '.join(map(_describe, each.candidates))}"
         for each in open_ones
     )
     return ConflictError(
-        f"{len(open_ones)} conflict{'s' if len(open_ones) > 1 else ''} that nobody has settled: {told}",
+        f"{len(open_ones)} unsettled conflict{'s' if len(open_ones) > 1 else ''}: {described}",
         place=format_path(open_ones[0].path),
         suggestion="name a policy for each path, or change one side",
     )
 
 
-def _told(candidate: Candidate) -> str:
-    return f"{candidate.by} (version {candidate.version}) made it {_text(candidate.value)}"
+def _describe(candidate: Candidate) -> str:
+    return f"{candidate.by} (version {candidate.version}) set it to {_text(candidate.value)}"
 
 
 def _text(value: Json | Missing) -> str:

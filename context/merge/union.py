@@ -1,9 +1,9 @@
 """The merge of lines of descent: causality decides, not the clock.
 
-Only writes that no line has superseded can conflict. `unite` is an n-way three-way merge: it looks at all lines at
-once, in declaration order, and its result does not depend on which of them was finished first. (The idea is that of
-version vectors: Parker et al., *Detection of Mutual Inconsistency in Distributed Systems*, 1983. The base of a
-conflict is the lines' common ancestor, as in a version control system.)
+Only writes that no line has superseded can conflict. `merge_heads` is a three-way merge of any number of lines: it
+looks at all of them at once, in declaration order, and its result does not depend on which of them ended first. (The
+idea is that of version vectors: Parker et al., *Detection of Mutual Inconsistency in Distributed Systems*, 1983. The
+base of a conflict is the lines' common ancestor, as in a version control system.)
 """
 
 from __future__ import annotations
@@ -25,15 +25,24 @@ from anabranch.context.merge.resolution import (
     merge_all,
     winner,
 )
-from anabranch.context.merge.survival import Bases, Group, Side, Survivors, as_known, groups, stands_on, undominated
+from anabranch.context.merge.survival import (
+    Bases,
+    ConcurrentWrites,
+    Group,
+    Side,
+    as_known,
+    drop_ancestors,
+    groups,
+    has_seen,
+)
 from anabranch.context.values import MISSING, Json, Missing, Path, same, value_at
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A path that lines changed differently since their common ancestor, whose value there was `base`.
+    """A path that lines changed differently since their common ancestor, where its value was `base`.
 
-    `value` is what was chosen; while `settled` is False somebody still has to choose.
+    `value` is the chosen value; while `settled` is False, a person still has to choose.
     """
 
     path: Path
@@ -45,14 +54,14 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True)
-class Union:
-    """What lines come to together. `line` is None while a conflict is not settled; `conflicts` holds all of them."""
+class MergeResult:
+    """The merged line, None while a conflict is not settled, and all conflicts."""
 
     line: Line | None
     conflicts: tuple[Conflict, ...] = ()
 
 
-def unite(
+def merge_heads(
     lines: Sequence[Line],
     policies: Policies,
     *,
@@ -60,20 +69,20 @@ def unite(
     by: str,
     at: int,
     choices: Mapping[Path, Json | Missing] | None = None,
-) -> Union:
-    """Merge lines that stand in declaration order; `writer` writes what the policies (or `choices`) settle.
+) -> MergeResult:
+    """Merge lines given in declaration order; `writer` is the author of what the policies (or `choices`) settle.
 
-    Linear in the writes that survive on the lines, not in the data. What a policy settles is as old as the newest
-    write that it settles, so that it matters neither where nor when lines were joined before; a choice is made now.
+    Takes time linear in the surviving writes, not in the data. What a policy settles is dated by the newest write
+    involved, so that it does not matter where or when the lines were joined before; a choice is dated `at`.
     """
-    heads = undominated(lines)
+    heads = drop_ancestors(lines)
     if len(heads) == 1:
-        return Union(heads[0])
-    return _Merge(heads, policies, choices or {}, Write((), MISSING, writer, by, 0, at)).union()
+        return MergeResult(heads[0])
+    return _Merge(heads, policies, choices or {}, Write((), MISSING, writer, by, 0, at)).result()
 
 
 def line_as_known(line: Line, known: int) -> Line:
-    """The line as it stood when only the writers in the bit set `known` had written."""
+    """The line as it was when only the writers in the bit set `known` had written."""
     writes: dict[Path, tuple[Write, ...]] = {}
     for write in as_known((write for found in line.writes.values() for write in found), known):
         agreeing = [each for each in writes.get(write.path, ()) if same(each.value, write.value)]
@@ -83,7 +92,7 @@ def line_as_known(line: Line, known: int) -> Line:
 
 
 class _Merge:
-    """One merge; `stamp` says who writes, and when."""
+    """One merge; `stamp` holds the writer and the time."""
 
     def __init__(
         self, lines: Sequence[Line], policies: Policies, choices: Mapping[Path, Json | Missing], stamp: Write
@@ -93,15 +102,15 @@ class _Merge:
         self.policies = policies
         self.choices = choices
         self.stamp = stamp
-        self.survivors = Survivors(lines)
+        self.concurrent = ConcurrentWrites(lines)
         self.bases = Bases(self.root)
         self.adopted: dict[Path, tuple[Write, ...]] = {}
         self.conflicts: list[Conflict] = []
 
-    def union(self) -> Union:
-        queue = groups(self.survivors.writes)
+    def result(self) -> MergeResult:
+        queue = groups(self.concurrent.writes)
         for top, found in queue:  # grows while it is walked: a group may fall apart below its top
-            sides = self.survivors.sides(found) if len(found) > 1 or len(found[top]) > 1 else []
+            sides = self.concurrent.sides(found) if len(found) > 1 or len(found[top]) > 1 else []
             group = _held(sides) if sides else {top: tuple(found[top])}
             if len(sides) <= 1:
                 self.adopted.update(group)
@@ -113,18 +122,18 @@ class _Merge:
             else:
                 self._settle(top, group, sides)
         settled = all(conflict.settled for conflict in self.conflicts)
-        return Union(self._line() if settled else None, tuple(self.conflicts))
+        return MergeResult(self._line() if settled else None, tuple(self.conflicts))
 
     def _undisputed(self, top: Path, group: Group, sides: Sequence[Side]) -> bool:
-        """Whether the writes at `top` agree, and what stands below was written on top of them."""
+        """Whether the writes at `top` agree, and every write below has them in its past."""
         writes = group[top]
         if not self._same(top, [write.value for write in writes]):
             return False
         below = [write for path, found in group.items() if path != top for write in found]
-        loose = [shallow for shallow in writes if not all(stands_on(write, shallow) for write in below)]
+        loose = [shallow for shallow in writes if not all(has_seen(write, shallow) for write in below)]
         if not loose:
             return True
-        # What made an empty object where none was takes in whatever others put there.
+        # Creating an empty object where there was none is compatible with anything that others put into it.
         return all(write.value == {} for write in loose) and not isinstance(self._base(top, sides), dict)
 
     def _agreed(self, top: Path, sides: Sequence[Side]) -> bool:
@@ -147,14 +156,14 @@ class _Merge:
 
     def _chosen(self, top: Path, heads: tuple[Write, ...]) -> Write:
         added_up = accumulated(self.policies.at(top), top, self.root, heads)
-        if not isinstance(added_up, Missing):  # what was chosen differs from what the writes had come to
-            facts = tuple(self.survivors.facts_of(heads))
+        if not isinstance(added_up, Missing):  # later sums must count the choice relative to the combined value
+            facts = tuple(self.concurrent.facts_of(heads))
             heads = (replace(self.stamp, path=top, value=added_up, before=facts, settled=True),)
         return replace(self.stamp, path=top, value=self.choices[top], version=self._version, before=heads)
 
     def _decided(self, top: Path, candidates: Sequence[Candidate], heads: Sequence[Write]) -> Write | None:
-        """What the policy makes of the heads; None where it leaves that to somebody."""
-        policy, facts = self.policies.at(top), self.survivors.facts_of(heads)
+        """What the policy derives from the heads; None if it leaves the choice to a person."""
+        policy, facts = self.policies.at(top), self.concurrent.facts_of(heads)
         chosen = winner(candidates, policy)
         if chosen is not None:
             value: Json | Missing | Unsettled = chosen.value
@@ -196,7 +205,7 @@ class _Merge:
 
 
 def _held(sides: Sequence[Side]) -> dict[Path, tuple[Write, ...]]:
-    """The writes that the sides hold, each once; settled ones that stand for the same facts are one."""
+    """The writes that the sides hold, each once; settled writes with the same facts count as one."""
     group: dict[Path, dict[frozenset[Write], Write]] = {}
     for write in (write for side in sides for write in side.writes):
         group.setdefault(write.path, {}).setdefault(frozenset(write.facts), write)

@@ -23,8 +23,8 @@ Caching
 Conflict resolution
   last_write_wins: price 120
   higher_version_wins: price 100
-  fail_on_conflict: 1 conflict that nobody has settled: 'price' was absent, \
-local (version 3) made it 100 and remote (version 2) made it 120
+  fail_on_conflict: 1 unsettled conflict: 'price' was absent, \
+local (version 3) set it to 100 and remote (version 2) set it to 120
   merge_all: price [100, 120]
 Three-way merge
   price: 120

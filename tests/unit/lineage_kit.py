@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from anabranch.context.changes import ChangeSet, diff, overlay
 from anabranch.context.merge.lineage import Line
 from anabranch.context.merge.resolution import ConflictResolution, Policies, Policy, Reducer
-from anabranch.context.merge.union import Conflict, unite
+from anabranch.context.merge.union import Conflict, merge_heads
 from anabranch.context.values import MISSING, Json, Path
 
 KEYS = ["a", "b", "c"]
@@ -101,13 +101,13 @@ class History:
         return done
 
     def _join(self, index: int, lines: Sequence[Line], clock: int) -> tuple[Line, tuple[Conflict, ...]]:
-        united = unite(lines, self.policies, writer=2 * index, by=f"join {index}", at=clock)
-        if united.line is None:
-            choices = {each.path: each.candidates[0].value for each in united.conflicts if not each.settled}
+        merged = merge_heads(lines, self.policies, writer=2 * index, by=f"join {index}", at=clock)
+        if merged.line is None:
+            choices = {each.path: each.candidates[0].value for each in merged.conflicts if not each.settled}
             at = self.nodes[index].at
-            united = unite(lines, self.policies, writer=2 * index, by=f"join {index}", at=at, choices=choices)
-        assert united.line is not None
-        return united.line, united.conflicts
+            merged = merge_heads(lines, self.policies, writer=2 * index, by=f"join {index}", at=at, choices=choices)
+        assert merged.line is not None
+        return merged.line, merged.conflicts
 
     def _work(self, index: int, line: Line) -> tuple[Line, ChangeSet]:
         changes = diff(line.data, self.nodes[index].work(line.data))

@@ -14,7 +14,7 @@ from anabranch.context.changes import ChangeSet, apply, diff
 from anabranch.context.merge.line_wire import dump_lines, load_lines
 from anabranch.context.merge.lineage import Line, Write, oldest_first, past, replay
 from anabranch.context.merge.resolution import Policies
-from anabranch.context.merge.union import line_as_known, unite
+from anabranch.context.merge.union import line_as_known, merge_heads
 from anabranch.context.values import MISSING, Path, same
 from anabranch.errors import WireFormatError
 from tests.unit.lineage_kit import Edit, edited, edits, objects
@@ -127,7 +127,7 @@ def test_lines_come_back_from_the_wire_with_the_writes_that_they_share() -> None
     start = Line.start({"n": 10})
     shared = step(start, 0, {("o", "a"): 1})
     left, right = step(shared, 1, {("n",): 11}), step(shared, 70, {("n",): 12}, ("o", "a"))
-    merged = unite([left, right], Policies.of("fail_on_conflict", {"n": "sum"}), writer=3, by="join", at=99).line
+    merged = merge_heads([left, right], Policies.of("fail_on_conflict", {"n": "sum"}), writer=3, by="join", at=99).line
     assert merged is not None
     lines = {"left": left, "right": right, "merged": merged, "start": start}
     wire = dump_lines(lines)

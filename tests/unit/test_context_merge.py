@@ -64,15 +64,15 @@ def test_an_open_conflict_is_refused_with_path_base_and_candidates() -> None:
     with pytest.raises(ConflictError) as refused:
         merger.merge()
     assert str(refused.value) == (
-        "order.status: 1 conflict that nobody has settled: 'order.status' was 'new', "
-        "local (version 5) made it 'paid' and remote (version 6) made it absent "
+        "order.status: 1 unsettled conflict: 'order.status' was 'new', "
+        "local (version 5) set it to 'paid' and remote (version 6) set it to absent "
         "(name a policy for each path, or change one side)"
     )
     assert [(each.path, each.settled) for each in merger.conflicts] == [(("order", "status"), False)]
 
 
 def test_every_open_conflict_is_told_and_long_values_are_cut() -> None:
-    with pytest.raises(ConflictError, match=r"^x: 2 conflicts .*'x' was absent.*'y' was") as refused:
+    with pytest.raises(ConflictError, match=r"^x: 2 unsettled conflicts: 'x' was absent.*'y' was") as refused:
         merge({}, {"x": "a" * 1000, "y": 1}, {"x": "b" * 1000, "y": 2}, "fail_on_conflict").merge()
     assert len(str(refused.value)) < 500
 

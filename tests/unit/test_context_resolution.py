@@ -17,8 +17,8 @@ from anabranch.context.merge.resolution import (
     Reducer,
     merge_all,
     parse_policy,
-    united,
     winner,
+    without_duplicates,
 )
 from anabranch.context.values import MISSING, Json, Missing, same
 from anabranch.errors import InputError
@@ -131,7 +131,7 @@ def test_merge_all_changes_nothing_where_all_agree(found: list[Any]) -> None:
 
 
 @given(st.lists(st.lists(values, max_size=3), max_size=3))
-def test_united_lists_hold_each_item_once_in_the_order_of_its_first_place(lists: list[list[Any]]) -> None:
+def test_lists_without_duplicates_hold_each_item_once_in_the_order_of_its_first_place(lists: list[list[Any]]) -> None:
     items = [item for each in lists for item in each]
     expected = [item for index, item in enumerate(items) if not any(same(item, other) for other in items[:index])]
-    assert same(united(lists), expected)
+    assert same(without_duplicates(lists), expected)

@@ -12,7 +12,7 @@ import pytest
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
 from anabranch.context.merge.resolution import Policies
-from anabranch.context.merge.union import Conflict, Union, unite
+from anabranch.context.merge.union import Conflict, MergeResult, merge_heads
 from anabranch.context.values import MISSING, Path, same
 
 FAIL = "fail_on_conflict"
@@ -38,19 +38,19 @@ class Graph:
         line = on or self.root
         return line.advance(ChangeSet(0, changes, removed), writer=self.writers, by=f"w{self.writers}", at=at)[0]
 
-    def unite(self, *lines: Line, at: int = 1000, choices: dict[Path, Any] | None = None) -> Union:
+    def merge_heads(self, *lines: Line, at: int = 1000, choices: dict[Path, Any] | None = None) -> MergeResult:
         self.writers += 1
         by = f"join{self.writers}"
-        return unite(lines, self.policies, writer=self.writers, by=by, at=at, choices=choices)
+        return merge_heads(lines, self.policies, writer=self.writers, by=by, at=at, choices=choices)
 
     def join(self, *lines: Line, at: int = 1000, choices: dict[Path, Any] | None = None) -> Line:
-        united = self.unite(*lines, at=at, choices=choices)
-        assert united.line is not None, united.conflicts
-        return united.line
+        merged = self.merge_heads(*lines, at=at, choices=choices)
+        assert merged.line is not None, merged.conflicts
+        return merged.line
 
 
-def only(united: Union) -> Conflict:
-    (conflict,) = united.conflicts
+def only(merged: MergeResult) -> Conflict:
+    (conflict,) = merged.conflicts
     return conflict
 
 
@@ -63,12 +63,12 @@ def values_of(conflict: Conflict) -> list[Any]:
 
 def test_what_lines_write_at_different_paths_is_all_there() -> None:
     graph = Graph({"order": {"id": 1}, "kept": True})
-    united = graph.unite(
+    merged = graph.merge_heads(
         graph.change(None, {("order", "a"): 1}), graph.change(None, {("order", "b"): 2}), graph.write(None, "kept")
     )
-    assert united.conflicts == ()
-    assert united.line is not None
-    assert united.line.data == {"order": {"id": 1, "a": 1, "b": 2}}
+    assert merged.conflicts == ()
+    assert merged.line is not None
+    assert merged.line.data == {"order": {"id": 1, "a": 1, "b": 2}}
 
 
 def test_a_line_that_is_part_of_another_one_s_past_says_nothing() -> None:
@@ -76,8 +76,8 @@ def test_a_line_that_is_part_of_another_one_s_past_says_nothing() -> None:
     old = graph.write(x=1)
     new = graph.write(graph.write(old, x=2), y=1)
     idle = graph.change(None, {})
-    assert graph.unite(old, graph.root, new, old).line is new
-    assert graph.unite(graph.root, idle).line is idle
+    assert graph.merge_heads(old, graph.root, new, old).line is new
+    assert graph.merge_heads(graph.root, idle).line is idle
 
 
 def test_of_lines_that_have_seen_the_same_the_first_one_stands_for_all() -> None:
@@ -85,7 +85,7 @@ def test_of_lines_that_have_seen_the_same_the_first_one_stands_for_all() -> None
     left, right = graph.write(x=1), graph.write(y=1)
     first, second = graph.join(left, right), graph.join(right, left)
     assert first.seen == second.seen
-    assert graph.unite(second, first).line is second
+    assert graph.merge_heads(second, first).line is second
 
 
 def test_a_value_that_only_one_side_overwrote_is_the_new_one() -> None:
@@ -99,10 +99,10 @@ def test_equal_writes_and_equal_removals_agree() -> None:
     graph = Graph({"x": 0, "y": 0, "z": {"k": 0}})
     left = graph.change(None, {("x",): 1, ("z",): 5}, ("y",))
     right = graph.change(None, {("x",): 1.0, ("z",): 5}, ("y",))
-    united = graph.unite(left, right)
-    assert united.conflicts == ()
-    assert united.line is not None
-    assert united.line.data == {"x": 1, "z": 5}
+    merged = graph.merge_heads(left, right)
+    assert merged.conflicts == ()
+    assert merged.line is not None
+    assert merged.line.data == {"x": 1, "z": 5}
 
 
 def test_a_value_that_two_lines_reached_on_different_ways_is_agreed() -> None:
@@ -110,10 +110,10 @@ def test_a_value_that_two_lines_reached_on_different_ways_is_agreed() -> None:
     rebuilt = graph.write(graph.write(None, "order"), order={"status": "paid"})
     edited = graph.change(None, {("order", "status"): "paid"}, ("order", "note"))
     for lines in permutations([rebuilt, edited]):
-        united = graph.unite(*lines)
-        assert united.conflicts == ()
-        assert united.line is not None
-        assert united.line.data == {"order": {"status": "paid"}}
+        merged = graph.merge_heads(*lines)
+        assert merged.conflicts == ()
+        assert merged.line is not None
+        assert merged.line.data == {"order": {"status": "paid"}}
 
 
 @pytest.mark.parametrize("direction", [1, -1])
@@ -122,7 +122,7 @@ def test_who_agreed_and_then_diverges_conflicts_with_the_other_who_agreed(direct
     lines = [graph.write(x=1), graph.write(x=1)]
     joined = graph.join(*lines[::direction])
     for line in lines:
-        conflict = only(graph.unite(joined, graph.write(line, x=3)))
+        conflict = only(graph.merge_heads(joined, graph.write(line, x=3)))
         assert (values_of(conflict), conflict.base) == ([1, 3], 1)
     assert graph.join(joined, graph.write(graph.join(*lines), x=4)).data == {"x": 4}
 
@@ -149,7 +149,7 @@ def test_an_object_that_one_line_emptied_stays() -> None:
 
 def test_a_removal_against_a_change_is_a_conflict() -> None:
     graph = Graph({"x": 1})
-    conflict = only(graph.unite(graph.write(None, "x"), graph.write(x=2)))
+    conflict = only(graph.merge_heads(graph.write(None, "x"), graph.write(x=2)))
     assert (conflict.path, conflict.base, values_of(conflict)) == (("x",), 1, [MISSING, 2])
     assert not conflict.settled
 
@@ -160,7 +160,7 @@ def test_a_removal_conflicts_with_what_others_set_below_it(depth: int) -> None:
     path = ("a", "b", "c")[:depth]
     removed = graph.change(None, {}, path)
     deep = [graph.change(None, {("a", "b", "c", "d"): 1}), graph.change(None, {("a", "b", "c", "e"): 2})]
-    conflict = only(graph.unite(removed, *deep))
+    conflict = only(graph.merge_heads(removed, *deep))
     assert conflict.path == path
     assert conflict.candidates[0].value is MISSING
     assert len(conflict.candidates) == 3
@@ -171,16 +171,16 @@ def test_a_removal_conflicts_with_what_others_set_below_it(depth: int) -> None:
 def test_a_removal_conflicts_with_a_removal_below_it_only_where_something_is_left() -> None:
     graph = Graph({"a": {"b": 1, "c": 2}})
     part = graph.change(None, {}, ("a", "b"))
-    conflict = only(graph.unite(graph.write(None, "a"), part))
+    conflict = only(graph.merge_heads(graph.write(None, "a"), part))
     assert (conflict.path, values_of(conflict)) == (("a",), [MISSING, {"c": 2}])
     both = graph.write(graph.change(part, {}, ("a", "c")), "a")
-    assert graph.unite(graph.write(None, "a"), both).conflicts == ()
+    assert graph.merge_heads(graph.write(None, "a"), both).conflicts == ()
 
 
 def test_an_object_that_was_emptied_by_replacing_it_conflicts_with_changes_in_it() -> None:
     graph = Graph({"a": {"b": 1}})
     replaced = graph.write(graph.write(a=5), a={})
-    conflict = only(graph.unite(replaced, graph.change(None, {("a", "b"): 2})))
+    conflict = only(graph.merge_heads(replaced, graph.change(None, {("a", "b"): 2})))
     assert (conflict.path, conflict.base, values_of(conflict)) == (("a",), {"b": 1}, [{}, {"b": 2}])
     assert graph.join(replaced, graph.write(y=1)).data == {"a": {}, "y": 1}
 
@@ -190,7 +190,7 @@ def test_a_conflict_below_an_object_that_a_common_ancestor_wrote_is_at_its_leaf(
     common = graph.write(order={"id": 1, "status": {"now": "new"}})
     left = graph.change(common, {("order", "status", "now"): "paid", ("order", "a"): 1})
     right = graph.change(common, {("order", "status", "now"): "void", ("order", "b"): 2})
-    conflict = only(graph.unite(left, right))
+    conflict = only(graph.merge_heads(left, right))
     assert (conflict.path, conflict.base) == (("order", "status", "now"), "new")
     merged = graph.join(left, right, choices={("order", "status", "now"): "paid"})
     assert merged.data == {"order": {"id": 1, "status": {"now": "paid"}, "a": 1, "b": 2}}
@@ -200,7 +200,7 @@ def test_candidates_stand_in_the_order_of_the_lines_each_with_its_writer() -> No
     graph = Graph()
     lines = [graph.write(x=value) for value in (1, 2, 1)]
     for order in permutations(range(3)):
-        conflict = only(graph.unite(*(lines[index] for index in order)))
+        conflict = only(graph.merge_heads(*(lines[index] for index in order)))
         assert [each.by for each in conflict.candidates] == [f"w{index + 1}" for index in order]
         assert values_of(conflict) == [[1, 2, 1][index] for index in order]
 
@@ -209,15 +209,15 @@ def test_lines_that_say_the_same_write_are_one_candidate() -> None:
     graph = Graph({"x": 0})
     left = graph.write(x=1)
     copies = [graph.write(left, **{f"copy{index}": 1}) for index in range(3)]
-    conflict = only(graph.unite(*copies, graph.write(x=2)))
+    conflict = only(graph.merge_heads(*copies, graph.write(x=2)))
     assert values_of(conflict) == [1, 2]
 
 
 def test_every_conflict_is_named_while_any_is_open() -> None:
     graph = Graph(x="merge_all")
-    united = graph.unite(graph.write(x=1, y=1, z=1), graph.write(x=2, y=2, z=2), choices={("y",): 2})
-    assert united.line is None
-    assert [(each.path, each.settled) for each in united.conflicts] == [(("x",), True), (("y",), True), (("z",), False)]
+    merged = graph.merge_heads(graph.write(x=1, y=1, z=1), graph.write(x=2, y=2, z=2), choices={("y",): 2})
+    assert merged.line is None
+    assert [(each.path, each.settled) for each in merged.conflicts] == [(("x",), True), (("y",), True), (("z",), False)]
 
 
 # the base
@@ -228,14 +228,16 @@ def test_the_base_is_the_value_in_the_newest_common_ancestor() -> None:
     common = graph.write(graph.write(x=1), x=2)
     left = graph.write(graph.write(common, x=3), x=4)
     right = graph.write(graph.write(common, y=1), x=5)
-    assert only(graph.unite(left, right)).base == 2
-    assert only(graph.unite(left, graph.write(x=6))).base == 0
+    assert only(graph.merge_heads(left, right)).base == 2
+    assert only(graph.merge_heads(left, graph.write(x=6))).base == 0
 
 
 def test_the_base_of_a_removed_object_holds_what_the_ancestor_had_written_in_it() -> None:
     graph = Graph({"order": {"id": 1}})
     common = graph.change(None, {("order", "lines"): [1]})
-    conflict = only(graph.unite(graph.write(common, "order"), graph.change(common, {("order", "status"): "paid"})))
+    conflict = only(
+        graph.merge_heads(graph.write(common, "order"), graph.change(common, {("order", "status"): "paid"}))
+    )
     assert conflict.base == {"id": 1, "lines": [1]}
     assert values_of(conflict) == [MISSING, {"id": 1, "lines": [1], "status": "paid"}]
 
@@ -244,13 +246,13 @@ def test_the_base_of_lines_that_crossed_is_what_the_joins_made() -> None:
     graph = Graph({"x": 0}, default="last_write_wins")
     left, right = graph.write(x=1), graph.write(x=2)
     one, other = graph.join(left, right), graph.join(right, left)
-    conflict = only(graph.unite(graph.write(one, x=3), graph.write(other, x=4)))
+    conflict = only(graph.merge_heads(graph.write(one, x=3), graph.write(other, x=4)))
     assert (conflict.base, values_of(conflict), conflict.value) == (2, [3, 4], 4)
 
 
 def test_what_did_not_exist_has_no_base() -> None:
     graph = Graph()
-    assert only(graph.unite(graph.write(x=1), graph.write(x=2))).base is MISSING
+    assert only(graph.merge_heads(graph.write(x=1), graph.write(x=2))).base is MISSING
 
 
 # strategies
@@ -278,11 +280,11 @@ def test_a_join_s_choice_is_no_new_write() -> None:
     graph = Graph(default="merge_all")
     left, right = graph.write(x=1), graph.write(x=2)
     one, other = graph.join(left, right), graph.join(right, left)
-    assert graph.unite(one, other).conflicts == ()
-    united = graph.unite(graph.write(one, x=9), other)
-    assert united.conflicts == ()
-    assert united.line is not None
-    assert united.line.data == {"x": 9}
+    assert graph.merge_heads(one, other).conflicts == ()
+    merged = graph.merge_heads(graph.write(one, x=9), other)
+    assert merged.conflicts == ()
+    assert merged.line is not None
+    assert merged.line.data == {"x": 9}
 
 
 def test_a_line_that_knows_a_part_of_what_a_join_settled_says_nothing_there() -> None:
@@ -290,20 +292,20 @@ def test_a_line_that_knows_a_part_of_what_a_join_settled_says_nothing_there() ->
     left, right = graph.write(x=1), graph.write(x=2)
     joined, aside = graph.join(left, right), graph.write(left, y=1)
     for lines in permutations([joined, aside]):
-        united = graph.unite(*lines)
-        assert united.conflicts == ()
-        assert united.line is not None
-        assert united.line.data == {"x": [1, 2], "y": 1}
+        merged = graph.merge_heads(*lines)
+        assert merged.conflicts == ()
+        assert merged.line is not None
+        assert merged.line.data == {"x": [1, 2], "y": 1}
 
 
 def test_who_writes_below_what_crossed_joins_settled_does_not_conflict() -> None:
     graph = Graph({"a": 0}, default="merge_all")
     left, right = graph.write(a={"p": 1}), graph.write(a={"q": 1})
     one, other = graph.join(left, right), graph.join(right, left)
-    united = graph.unite(graph.change(one, {("a", "x"): 1}), graph.change(other, {("a", "y"): 2}))
-    assert united.conflicts == ()
-    assert united.line is not None
-    assert united.line.data == {"a": {"p": 1, "q": 1, "x": 1, "y": 2}}
+    merged = graph.merge_heads(graph.change(one, {("a", "x"): 1}), graph.change(other, {("a", "y"): 2}))
+    assert merged.conflicts == ()
+    assert merged.line is not None
+    assert merged.line.data == {"a": {"p": 1, "q": 1, "x": 1, "y": 2}}
 
 
 def test_what_a_join_settled_is_gone_with_the_writes_that_it_settled() -> None:
@@ -345,10 +347,10 @@ def test_the_policy_of_the_longest_prefix_settles() -> None:
 
 def test_sum_adds_what_each_branch_added_to_the_base() -> None:
     graph = Graph({"n": 10}, n="sum")
-    united = graph.unite(graph.write(n=12), graph.write(n=15))
-    assert united.line is not None
-    assert united.line.data == {"n": 17}
-    assert (only(united).base, only(united).value) == (10, 17)
+    merged = graph.merge_heads(graph.write(n=12), graph.write(n=15))
+    assert merged.line is not None
+    assert merged.line.data == {"n": 17}
+    assert (only(merged).base, only(merged).value) == (10, 17)
 
 
 def test_sum_counts_agreeing_writes_each() -> None:
@@ -409,13 +411,13 @@ def test_a_sum_of_fractions_does_not_depend_on_the_order() -> None:
 )
 def test_what_a_reducer_cannot_reduce_is_left_to_somebody(policy: str, values: list[Any]) -> None:
     graph = Graph(n=policy)
-    assert not only(graph.unite(*(graph.write(n=value) for value in values))).settled
+    assert not only(graph.merge_heads(*(graph.write(n=value) for value in values))).settled
 
 
 def test_a_removal_is_left_to_somebody_and_what_was_chosen_counts_from_there() -> None:
     graph = Graph({"n": 10}, n="sum")
     removed, raised, other = graph.write(None, "n"), graph.write(n=12), graph.write(n=13)
-    assert values_of(only(graph.unite(removed, raised))) == [MISSING, 12]
+    assert values_of(only(graph.merge_heads(removed, raised))) == [MISSING, 12]
     chosen = graph.join(removed, raised, choices={("n",): 7})
     assert chosen.data == {"n": 7}
     assert graph.join(chosen, other).data == {"n": 10}
@@ -425,8 +427,8 @@ def test_a_removal_is_left_to_somebody_and_what_was_chosen_counts_from_there() -
 @pytest.mark.parametrize("policy", ["sum", "append", "min", "union"])
 def test_what_agrees_and_does_not_add_up_is_no_conflict(policy: str) -> None:
     graph = Graph({"n": [1]}, n=policy)
-    assert graph.unite(graph.write(None, "n"), graph.write(None, "n")).conflicts == ()
-    assert graph.unite(graph.write(n="text"), graph.write(n="text")).conflicts == ()
+    assert graph.merge_heads(graph.write(None, "n"), graph.write(None, "n")).conflicts == ()
+    assert graph.merge_heads(graph.write(n="text"), graph.write(n="text")).conflicts == ()
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("min", 3), ("max", 9)])
@@ -465,11 +467,11 @@ def test_union_holds_each_item_once() -> None:
 def test_what_somebody_chose_is_written_by_the_join(value: Any) -> None:
     graph = Graph({"x": 0})
     left, right = graph.write(x=1), graph.write(x=2)
-    united = graph.unite(left, right, at=50, choices={("x",): value})
-    assert (only(united).value, only(united).settled) == (value, True)
-    assert united.line is not None
-    assert united.line.data == ({} if value is MISSING else {"x": value})
-    (write,) = united.line.writes["x",]
+    merged = graph.merge_heads(left, right, at=50, choices={("x",): value})
+    assert (only(merged).value, only(merged).settled) == (value, True)
+    assert merged.line is not None
+    assert merged.line.data == ({} if value is MISSING else {"x": value})
+    (write,) = merged.line.writes["x",]
     assert (write.by, write.at, write.version, write.settled) == ("join3", 50, 4, False)
 
 
@@ -477,7 +479,7 @@ def test_two_who_chose_differently_conflict() -> None:
     graph = Graph({"x": 0})
     left, right = graph.write(x=1), graph.write(x=2)
     one, other = (graph.join(left, right, choices={("x",): value}) for value in (1, 2))
-    conflict = only(graph.unite(one, other))
+    conflict = only(graph.merge_heads(one, other))
     assert [(each.by, each.value) for each in conflict.candidates] == [("join3", 1), ("join4", 2)]
 
 
@@ -493,7 +495,7 @@ def test_only_a_join_that_had_to_choose_makes_a_version() -> None:
     assert graph.join(left, graph.write(right, x=2)).version == 5
 
 
-def test_nothing_that_is_united_is_changed() -> None:
+def test_merging_changes_none_of_its_inputs() -> None:
     graph = Graph({"a": {"b": 1}, "l": [1]}, l="append")
     left = graph.change(None, {("a", "b"): 2, ("l",): [1, 2]})
     right = graph.change(None, {("l",): [1, 3]}, ("a",))
@@ -527,13 +529,13 @@ def many(changes: Iterator[dict[Path, Any]] | list[dict[Path, Any]], root: dict[
 def test_ten_thousand_lines_unite_in_a_moment(policy: str, path: Any, expected: Any) -> None:
     lines = many(({path(index): index} for index in range(10_000)), {})
     begun = time.process_time()
-    united = unite(lines, Policies.of(FAIL, {"n": policy}), **WHO)
+    merged = merge_heads(lines, Policies.of(FAIL, {"n": policy}), **WHO)
     assert time.process_time() - begun < 5
-    assert united.line is not None
+    assert merged.line is not None
     if expected is None:
-        assert len(united.line.data["items"]) == 10_000
+        assert len(merged.line.data["items"]) == 10_000
     else:
-        assert same(united.line.data["n"], expected)
+        assert same(merged.line.data["n"], expected)
 
 
 WHO: dict[str, Any] = {"writer": 10_000, "by": "join", "at": 0}
@@ -543,8 +545,8 @@ def test_two_lines_with_many_deep_conflicts_unite_in_a_moment() -> None:
     wide = [{("o", "p", str(index)): side for index in range(5_000)} for side in (1, 2)]
     lines = many(wide, {})
     begun = time.process_time()
-    united = unite(lines, Policies(), **WHO)
+    merged = merge_heads(lines, Policies(), **WHO)
     assert time.process_time() - begun < 5
-    assert len(united.conflicts) == 5_000
-    assert united.line is not None
-    assert set(united.line.data["o"]["p"].values()) == {2}
+    assert len(merged.conflicts) == 5_000
+    assert merged.line is not None
+    assert set(merged.line.data["o"]["p"].values()) == {2}

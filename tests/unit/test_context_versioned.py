@@ -228,7 +228,7 @@ def test_without_a_shared_version_what_one_side_lacks_is_kept() -> None:
 
 def test_a_conflict_that_nobody_settles_changes_nothing() -> None:
     context = versioned({"n": 1}, resolution="FailOnConflict")
-    with pytest.raises(ConflictError, match=r"'n' was absent, local \(version 2\) made it 1 and remote"):
+    with pytest.raises(ConflictError, match=r"'n' was absent, local \(version 2\) set it to 1 and remote"):
         context.merge_with_resolution(bare(5, 9, n=2))
     assert context.current.data == {"n": 1}
     assert len(context.history) == 2

@@ -308,7 +308,7 @@ def test_a_write_from_outside_does_not_settle_what_somebody_must_settle() -> Non
     play = Play(machine_of(graph, {"x": 1}), {"a": {"x": 2}, "b": {"x": 3}}).start()
     for name in "sab":
         play.answer(name)
-    with pytest.raises(ConflictError, match="nobody has settled"):
+    with pytest.raises(ConflictError, match="1 unsettled conflict"):
         play.machine.write(ChangeSet(base_version=3, set={("y",): 1}, by="crm"), 50)
     play.machine.write(ChangeSet(base_version=1, set={("y",): 1}, by="crm"), 50)
     assert list(play.pending) == ["j"]

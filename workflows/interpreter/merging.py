@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
 from anabranch.context.merge.resolution import ConflictResolution, Policies, winner
-from anabranch.context.merge.union import Conflict, Union, line_as_known, unite
+from anabranch.context.merge.union import Conflict, MergeResult, line_as_known, merge_heads
 from anabranch.context.values import Json, Missing, Path, format_path
 from anabranch.errors import ConflictError, VersionMismatch
 from anabranch.workflows.interpreter.commands import AskConflict, Failure
@@ -71,7 +71,7 @@ class Branches:
         self, scope: Scope, lines: Sequence[Line], *, writer: int, by: str
     ) -> tuple[Line, tuple[Conflict, ...]]:
         """The lines united here and now. Raises ConflictError where somebody would have to choose."""
-        united = unite(lines, self.policies(scope), writer=writer, by=by, at=self._machine.at)
+        united = merge_heads(lines, self.policies(scope), writer=writer, by=by, at=self._machine.at)
         if united.line is None:
             raise ConflictError(*_refusal(united.conflicts), place=f"node {by!r}")
         return united.line, united.conflicts
@@ -157,10 +157,10 @@ class Branches:
 
     def _united(
         self, scope: Scope, run: NodeRun, lines: Sequence[Line], choices: Mapping[Path, Json | Missing]
-    ) -> Union:
+    ) -> MergeResult:
         machine, address = self._machine, scope.address(run)
         writer = scope.merge_writer(run)
-        united = unite(lines, self.policies(scope), writer=writer, by=address, at=machine.at, choices=choices)
+        united = merge_heads(lines, self.policies(scope), writer=writer, by=address, at=machine.at, choices=choices)
         if united.line is not None and united.conflicts:
             changes = merge_changes(united.conflicts, base_version=lines[0].version, by=address, at=machine.at)
             number = machine.trail.record(
@@ -222,7 +222,7 @@ class Branches:
         known = sum(1 << writer for writer, made in self._numbers.items() if made <= number)
         lines = [line_as_known(line, known) for line in self._open_lines()]
         policies, writer = self.policies(machine.root), self.next_outside_writer
-        united = unite(lines, policies, writer=writer, by="outside", at=machine.at)
+        united = merge_heads(lines, policies, writer=writer, by="outside", at=machine.at)
         if united.line is None:
             raise ConflictError(
                 *_refusal(united.conflicts),
@@ -233,7 +233,7 @@ class Branches:
     def _by_last_write(self, lines: Sequence[Line]) -> Line:
         if len(lines) == 1:
             return lines[0]
-        united = unite(lines, _LAST_WRITE, writer=self.next_outside_writer, by="now", at=self._machine.at)
+        united = merge_heads(lines, _LAST_WRITE, writer=self.next_outside_writer, by="now", at=self._machine.at)
         if united.line is None:
             raise AssertionError("last_write_wins settles every conflict")
         return united.line
@@ -241,4 +241,4 @@ class Branches:
 
 def _refusal(conflicts: Sequence[Conflict]) -> tuple[str]:
     told = [f"{format_path(each.path)!r}: {describe_conflict(each)['candidates']}" for each in conflicts]
-    return (f"{len(told)} conflict(s) that nobody has settled: " + "; ".join(told),)
+    return (f"{len(told)} unsettled conflict(s): " + "; ".join(told),)
