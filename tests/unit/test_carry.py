@@ -50,7 +50,7 @@ class Carried(Run):
     def go_on(self) -> None:
         self.machine = through_json(self.machine, self.machine.plan)
         self.pending.clear()
-        self.take(self.machine.go_on(self.now))
+        self.take(self.machine.resume_from_snapshot(self.now))
 
 
 def end(run: Run) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def test_what_is_carried_is_the_same_again_when_it_is_carried_on(case: Case, see
 def carried(play: Play, plan: Plan | None = None) -> Play:
     """The same play on a machine that has continued as new."""
     fresh = Play(through_json(play.machine, plan or play.machine.plan), play.script, play.times, now=play.now)
-    fresh.take(fresh.machine.go_on(fresh.now))
+    fresh.take(fresh.machine.resume_from_snapshot(fresh.now))
     return fresh
 
 
@@ -264,7 +264,7 @@ def test_only_so_many_versions_go_along() -> None:
 
 def test_a_held_run_stays_held() -> None:
     play = Play(machine_of(line("a", "b"))).start()
-    play.machine.held = True
+    play.machine.is_paused = True
     play.answer("a")
     play = carried(play)
-    assert (play.pending, play.machine.held) == ({}, True)
+    assert (play.pending, play.machine.is_paused) == ({}, True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from anabranch.workflows.interpreter import views
 from anabranch.workflows.interpreter.excerpt import newest_versions
-from anabranch.workflows.interpreter.size import MAX_BYTES, Room, json_size
+from anabranch.workflows.interpreter.size import MAX_BYTES, ByteBudget, json_size
 from anabranch.workflows.interpreter.trail import MAX_ENTRIES
 from tests.unit.machine_kit import Play, edge, failure, machine_of, python
 
@@ -50,13 +50,13 @@ def test_of_a_long_history_the_newest_versions_are_told_and_the_others_counted()
     assert [entry["number"] for entry in told] == list(range(52 - len(told), 52))
     whole = [entry["set"] for entry in told if entry["set"]]
     assert whole == [{"x": f"{index % 10}" * 100_000} for index in range(30, 50)]
-    assert told[-21]["left_out"]["set"] == 1  # there was room for what it is, and not for what it wrote
+    assert told[-21]["left_out"]["set"] == 1  # there was budget for what it is, and not for what it wrote
 
 
 def test_what_the_oldest_entry_counts_are_the_versions_before_it() -> None:
     play = chain_of(3, 10)
-    room = Room(500)
-    told: Any = newest_versions(play.machine.trail, room)
+    budget = ByteBudget(500)
+    told: Any = newest_versions(play.machine.trail, budget)
     assert [entry["by"] for entry in told] == ["n1", "n2"]
     assert [entry.get("left_out") for entry in told] == [{"versions": 2}, None]
 
@@ -112,5 +112,5 @@ def test_a_context_that_is_too_large_until_its_branches_meet_shows_without_its_l
 
 
 def test_what_has_room_is_taken_and_what_has_none_leaves_it_as_it_was() -> None:
-    room = Room(10)
-    assert [room.takes(value) for value in ("123456", "1234", "", "1", "")] == [True, False, True, False, False]
+    budget = ByteBudget(10)
+    assert [budget.try_take(value) for value in ("123456", "1234", "", "1", "")] == [True, False, True, False, False]

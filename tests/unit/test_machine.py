@@ -286,10 +286,10 @@ def test_cancelling_cancels_what_runs_and_ends_the_run() -> None:
 
 def test_a_held_run_starts_nothing_new_until_it_is_resumed() -> None:
     play = Play(machine_of(chain("a", "b"))).start()
-    play.machine.held = True
+    play.machine.is_paused = True
     play.answer("a")
     assert not play.pending
-    play.machine.held = False
+    play.machine.is_paused = False
     play.take(play.machine.resume(7))
     assert list(play.pending) == ["b"]
 

@@ -381,7 +381,7 @@ def test_the_status_names_the_nodes_that_are_paused_in_bodies() -> None:
     assert (told["node[0]/p"]["status"], told["node[0]/p"]["error"]["type"]) == ("paused", "NODE_FAILED")
 
 
-@pytest.mark.parametrize("held_back", ["held", "draining"])
+@pytest.mark.parametrize("held_back", ["is_paused", "draining"])
 def test_what_was_held_back_in_a_body_that_failed_never_starts(held_back: str) -> None:
     inner = {"nodes": {name: python() for name in "pqr"}, "edges": [edge("p", "q")]}
     play = Play(machine_of(one(foreach("[1]", inner, on_failure="continue"))), {"node[0]/r": failure()}).start()

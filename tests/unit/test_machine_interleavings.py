@@ -93,7 +93,7 @@ class Rough:
             elif (stopped := [*self.machine.paused, *self.machine.undo.waiting]) and self.random.random() < 0.8:
                 self.operate(self.random.choice(stopped))
             else:
-                assert stopped or self.machine.held or self.machine.draining, "the machine waits for nothing"
+                assert stopped or self.machine.is_paused or self.machine.draining, "the machine waits for nothing"
                 self.resume()
             if not self.finishes:
                 self.carry_on()
@@ -102,11 +102,11 @@ class Rough:
     # what happens
 
     def hold(self) -> None:
-        self.machine.held = True
+        self.machine.is_paused = True
         self.take(self.machine.resume(self.now))
 
     def resume(self) -> None:
-        self.machine.held = self.machine.draining = False
+        self.machine.is_paused = self.machine.draining = False
         self.take(self.machine.resume(self.now))
 
     def drain(self) -> None:
@@ -150,7 +150,7 @@ class Rough:
             self.machine = Machine(machine.plan, {}, run=RUN)
             snapshot.load(self.machine, json.loads(json.dumps(snapshot.dump(machine))))
             self.pending.clear()
-            self.take(self.machine.go_on(self.now))
+            self.take(self.machine.resume_from_snapshot(self.now))
 
     def answer(self, address: str) -> None:
         command = self.pending.pop(address)
@@ -203,7 +203,7 @@ class Rough:
             assert work.address not in self.undone or work.address in self.retried
             self.undone.append(work.address)
         elif isinstance(work, RunNode):
-            held_back = self.machine.held or self.machine.draining
+            held_back = self.machine.is_paused or self.machine.draining
             assert self.operating or not held_back, "nothing new starts"
         self.pending[work.address] = work
 

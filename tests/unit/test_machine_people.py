@@ -48,7 +48,7 @@ def test_an_operator_s_edits_outlive_a_service_that_has_seen_what_stood_there_be
     assert play.seen["k"] == {"x": 4, "y": 5, "note": "seen"}
 
 
-@pytest.mark.parametrize("held_back", ["held", "draining"])
+@pytest.mark.parametrize("held_back", ["is_paused", "draining"])
 def test_a_node_whose_conflict_is_settled_waits_while_the_run_is_paused_or_drained(held_back: str) -> None:
     play = in_conflict()
     setattr(play.machine, held_back, True)
@@ -66,7 +66,7 @@ def test_what_is_settled_at_the_end_of_a_paused_run_ends_it() -> None:
     play = Play(machine_of(graph, {"x": 0}), {"a": {"x": 1}, "b": {"x": 2}}).start()
     for name in "ab":
         play.answer(name)
-    play.machine.held = True
+    play.machine.is_paused = True
     play.take(play.machine.choose("(end)", {("x",): 7}, play.now))
     assert play.machine.finished is not None
     assert play.machine.finished.line.data == {"x": 7}

@@ -501,7 +501,7 @@ def test_what_a_cancelled_run_never_started_is_cancelled() -> None:
         "edges": [edge("a", "next"), edge("next", "later")],
     }
     play = Play(machine_of(graph)).start()
-    play.machine.held = True
+    play.machine.is_paused = True
     play.answer("a")
     assert states(play) == {"a": "succeeded", "b": "running", "next": "ready", "later": "pending"}
     play.take(play.machine.cancel("stop", 50))

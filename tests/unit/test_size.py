@@ -48,7 +48,7 @@ def test_what_was_written_before_a_run_continued_as_new_counts() -> None:
     before.answer("b")
     after = Play(machine_of(graph), script)
     snapshot.load(after.machine, snapshot.dump(before.machine))
-    after.take(after.machine.go_on(9))
+    after.take(after.machine.resume_from_snapshot(9))
     failure = after.finish().failure
     assert failure is not None
     assert (failure.code, failure.node) == ("SIZE_LIMIT_EXCEEDED", "c")

@@ -5,7 +5,6 @@ A body starts on the context of its node; what it changed comes back as one chan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,10 +13,9 @@ from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
 from anabranch.errors import EvaluationError, NodeError
 from anabranch.graph.expressions.expressions import evaluate_condition
-from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.model import ForeachNode, GraphNode, WhileNode
-from anabranch.graph.plan import PlanNode
-from anabranch.workflows.interpreter.scope import NodeRun, Scope, Status
+from anabranch.workflows.interpreter.scope import NodeRun, Scope, Status, inside
+from anabranch.workflows.interpreter.work import graph_input, mapped_output
 
 if TYPE_CHECKING:
     from anabranch.workflows.interpreter.machine import Machine
@@ -26,7 +24,7 @@ Composite = ForeachNode | WhileNode | GraphNode
 
 
 @dataclass(slots=True)
-class Progress:
+class BodyRun:
     """How far a composite node has come. `results` are the items' change sets or collected values, by index."""
 
     scope: Scope
@@ -44,7 +42,7 @@ class Composites:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self.under_way: dict[str, Progress] = {}
+        self.under_way: dict[str, BodyRun] = {}
         self.scopes: dict[str, Scope] = {}
         """Bodies under way, by prefix."""
         self.owners: dict[str, str] = {}
@@ -53,7 +51,7 @@ class Composites:
     def start(self, scope: Scope, run: NodeRun) -> None:
         """Begin a composite node on the line that it stands on."""
         scope.mark(run, Status.RUNNING)
-        progress = Progress(scope, run, line=run.line)
+        progress = BodyRun(scope, run, line=run.line)
         self.under_way[scope.address(run)] = progress
         node = run.planned.node
         if isinstance(node, GraphNode):
@@ -82,7 +80,7 @@ class Composites:
             progress.line, _ = before.advance(changes, writer=0, by=scope.prefix, at=self._machine.at)
             self._advance_while(progress)
 
-    def go_on(self, progress: Progress) -> None:
+    def go_on(self, progress: BodyRun) -> None:
         """Start the items that the run before held back."""
         if isinstance(progress.run.planned.node, ForeachNode):
             self._advance_foreach(progress, progress.run.planned.node)
@@ -102,7 +100,7 @@ class Composites:
 
     # graph
 
-    def _enter_graph(self, progress: Progress, node: GraphNode) -> None:
+    def _enter_graph(self, progress: BodyRun, node: GraphNode) -> None:
         scope, run = progress.scope, progress.run
         assert run.line is not None  # noqa: S101 - set at the join
         data = (
@@ -113,7 +111,7 @@ class Composites:
         plan = scope.plan.body(run.planned.id)
         self._enter(progress, Scope(plan, f"{scope.address(run)}/", Line.start(data, run.line.version)))
 
-    def _leave_graph(self, progress: Progress, node: GraphNode, scope: Scope, line: Line) -> None:
+    def _leave_graph(self, progress: BodyRun, node: GraphNode, scope: Scope, line: Line) -> None:
         run = progress.run
         changes = diff(scope.base.data, line.data)
         if node.output is not None:
@@ -122,7 +120,7 @@ class Composites:
 
     # foreach
 
-    def _items(self, progress: Progress, node: ForeachNode) -> list[Json]:
+    def _items(self, progress: BodyRun, node: ForeachNode) -> list[Json]:
         scope, run = progress.scope, progress.run
         assert run.line is not None  # noqa: S101 - set at the join
         items = run.planned.expression(node.items).evaluate(run.line.data, self._machine.roots(scope, run))
@@ -134,7 +132,7 @@ class Composites:
             )
         return items
 
-    def _advance_foreach(self, progress: Progress, node: ForeachNode) -> None:
+    def _advance_foreach(self, progress: BodyRun, node: ForeachNode) -> None:
         while progress.begun < len(progress.items) and progress.running < node.max_concurrency:
             if self._machine.draining:
                 return
@@ -143,7 +141,7 @@ class Composites:
         if len(progress.results) == len(progress.items):
             self._done(progress, self._foreach_changes(progress, node))
 
-    def _enter_item(self, progress: Progress, node: ForeachNode, index: int) -> None:
+    def _enter_item(self, progress: BodyRun, node: ForeachNode, index: int) -> None:
         scope, run = progress.scope, progress.run
         assert run.line is not None  # noqa: S101 - set at the join
         roots = {**scope.roots, node.as_: progress.items[index], "index": index}
@@ -151,13 +149,13 @@ class Composites:
         prefix = f"{scope.address(run)}[{index}]/"
         self._enter(progress, Scope(scope.plan.body(run.planned.id), prefix, base, roots=roots, turn=index))
 
-    def _item_result(self, progress: Progress, node: ForeachNode, scope: Scope, line: Line) -> ChangeSet | Json:
+    def _item_result(self, progress: BodyRun, node: ForeachNode, scope: Scope, line: Line) -> ChangeSet | Json:
         if node.collect is not None:
             value = progress.run.planned.expression(node.collect.value, node.as_, "index")
             return value.evaluate(line.data, self._machine.roots(scope))
         return diff(scope.base.data, line.data, by=scope.prefix.rstrip("/"), at=self._machine.at)
 
-    def _foreach_changes(self, progress: Progress, node: ForeachNode) -> ChangeSet:
+    def _foreach_changes(self, progress: BodyRun, node: ForeachNode) -> ChangeSet:
         scope, run = progress.scope, progress.run
         assert run.line is not None  # noqa: S101 - set at the join
         ordered = [progress.results[index] for index in range(len(progress.items))]
@@ -178,7 +176,7 @@ class Composites:
 
     # while
 
-    def _advance_while(self, progress: Progress) -> None:
+    def _advance_while(self, progress: BodyRun) -> None:
         machine, scope, run = self._machine, progress.scope, progress.run
         node, line = run.planned.node, progress.line
         assert isinstance(node, WhileNode)  # noqa: S101
@@ -201,44 +199,12 @@ class Composites:
         plan, loop = scope.plan.body(run.planned.id), scope.address(run)
         self._enter(progress, Scope(plan, prefix, base, roots=roots, turn=index, loop=loop))
 
-    def _enter(self, progress: Progress, inner: Scope) -> None:
+    def _enter(self, progress: BodyRun, inner: Scope) -> None:
         inner.versions = progress.run.versions
         self.scopes[inner.prefix] = inner
         self.owners[inner.prefix] = progress.scope.address(progress.run)
         self._machine.enter(inner)
 
-    def _done(self, progress: Progress, changes: ChangeSet) -> None:
+    def _done(self, progress: BodyRun, changes: ChangeSet) -> None:
         self.close(progress.scope.address(progress.run))
         self._machine.outcomes.complete(progress.scope, progress.run, changes)
-
-
-def inside(address: str, owner: str) -> bool:
-    """Whether the address is the owner's, or lies in a body of it. The run's own is `""`."""
-    return owner in {"", address} or address.startswith((f"{owner}/", f"{owner}["))
-
-
-def graph_input(node: GraphNode, planned: PlanNode, line: Line, roots: Mapping[str, Json]) -> dict[str, Json]:
-    """What a graph starts with where its node maps the input."""
-    rendered = compile_template(node.input, planned.roots).render(line.data, roots)
-    assert isinstance(rendered, dict)  # noqa: S101 - a template keeps the shape of its value
-    return rendered
-
-
-def mapped_output(planned: PlanNode, result: Json, line: Line | None, roots: Mapping[str, Json]) -> ChangeSet:
-    """The change set of a node's `output` (context key → expression over `result`).
-
-    Without `output` an object's properties become keys, null writes nothing, and any other result is written under
-    the node's id.
-    """
-    data: Mapping[str, Json] = {} if line is None else line.data
-    node = planned.node
-    if node.output is not None:
-        scope = {**roots, "result": result}
-        written = {
-            key: planned.expression(source, "result").evaluate(data, scope) for key, source in node.output.items()
-        }
-    elif result is None:
-        written = {}
-    else:
-        written = result if isinstance(result, dict) else {planned.id: result}
-    return ChangeSet(base_version=0 if line is None else line.version, set={(key,): v for key, v in written.items()})

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json, format_path
-from anabranch.workflows.interpreter.size import MAX_BYTES, Room, json_size
-from anabranch.workflows.interpreter.trail import Trail, Version, describe_conflict
+from anabranch.workflows.interpreter.size import MAX_BYTES, ByteBudget, json_size
+from anabranch.workflows.interpreter.trail import AuditTrail, Version, describe_conflict
 
 _FRAME: dict[str, Json] = {
     "set": {},
@@ -21,7 +21,7 @@ _FRAME: dict[str, Json] = {
 """What stands round a version's changes, at its longest."""
 
 
-def newest_versions(trail: Trail, room: Room) -> list[Json]:
+def newest_versions(trail: AuditTrail, budget: ByteBudget) -> list[Json]:
     """The newest versions that fit, oldest first.
 
     What does not fit is counted under `left_out`: of a version its `set`, `removed` and `conflicts`; in the first entry
@@ -29,19 +29,19 @@ def newest_versions(trail: Trail, room: Room) -> list[Json]:
     """
     told: list[dict[str, Json]] = []
     for version in reversed(trail.versions):
-        if not room.takes({**version.head(), **_FRAME}):
+        if not budget.try_take({**version.head(), **_FRAME}):
             break
-        told.append(_excerpt(version, room))
+        told.append(_excerpt(version, budget))
     if told and (before := trail.count - len(told)):
         cut = told[-1].get("left_out")
         told[-1]["left_out"] = {"versions": before, **(cut if isinstance(cut, dict) else {})}
     return list(reversed(told))
 
 
-def conflicts_that_fit(conflicts: Iterable[Conflict], room: Room) -> list[Json]:
-    """Each conflict as long as there is room; where its values do not fit, without them."""
+def conflicts_that_fit(conflicts: Iterable[Conflict], budget: ByteBudget) -> list[Json]:
+    """Each conflict as long as there is budget; where its values do not fit, without them."""
     described = ((describe_conflict(each), describe_conflict(each, values=False)) for each in conflicts)
-    fitting = (next((form for form in forms if room.takes(form)), None) for forms in described)
+    fitting = (next((form for form in forms if budget.try_take(form)), None) for forms in described)
     return [form for form in fitting if form is not None]
 
 
@@ -60,15 +60,15 @@ def data_that_fits(data: Mapping[str, Json], limit: int = MAX_BYTES) -> tuple[di
     return {key: value for key, value in data.items() if key not in left_out}, left_out
 
 
-def _excerpt(version: Version, room: Room) -> dict[str, Json]:
+def _excerpt(version: Version, budget: ByteBudget) -> dict[str, Json]:
     changes = version.changes
     written = {
         text: value
         for text, value in ((format_path(path), value) for path, value in changes.set.items())
-        if room.takes([text, value])
+        if budget.try_take([text, value])
     }
-    removed: list[Json] = [text for text in map(format_path, changes.removed) if room.takes([text])]
-    conflicts = conflicts_that_fit(version.conflicts, room)
+    removed: list[Json] = [text for text in map(format_path, changes.removed) if budget.try_take([text])]
+    conflicts = conflicts_that_fit(version.conflicts, budget)
     told = {**version.head(), "set": written, "removed": removed}
     if version.conflicts:
         told["conflicts"] = conflicts

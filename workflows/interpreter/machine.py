@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Final
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
@@ -20,21 +21,21 @@ from anabranch.errors import AnabranchError
 from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.model import ForeachNode, GraphNode, WhileNode
 from anabranch.graph.plan import Plan, PlanEdge
-from anabranch.workflows.interpreter.aborts import Aborts
 from anabranch.workflows.interpreter.bodies import Composites
 from anabranch.workflows.interpreter.commands import AskPerson, Command, Failure, Finish, StartTimer
-from anabranch.workflows.interpreter.endings import Outcomes
+from anabranch.workflows.interpreter.endings import Aborts, Outcomes
 from anabranch.workflows.interpreter.input import check_input
 from anabranch.workflows.interpreter.merging import Branches
 from anabranch.workflows.interpreter.operator import Operator
 from anabranch.workflows.interpreter.saga import Ancestry
 from anabranch.workflows.interpreter.scope import END, NodeRun, Scope, Status, entered_by
 from anabranch.workflows.interpreter.size import ContextSize
-from anabranch.workflows.interpreter.trail import Trail
+from anabranch.workflows.interpreter.trail import AuditTrail
 from anabranch.workflows.interpreter.undo import Undo
 from anabranch.workflows.interpreter.work import command_of
 
-_NOTHING = ChangeSet(base_version=0, set={})
+REVISION: Final = 1
+"""The current revision: a change that makes runs behave otherwise raises it, and keeps the old way for older runs."""
 
 
 class Machine:
@@ -46,13 +47,16 @@ class Machine:
         data: Mapping[str, Json],
         *,
         run: Mapping[str, Json],
+        revision: int = REVISION,
         default: ConflictResolution = ConflictResolution.LAST_WRITE_WINS,
     ) -> None:
         self.plan = plan
         self.run = run
+        self.revision = revision
+        """The revision of the interpreter that the run is held to."""
         self.at = 0
         self.root = Scope(plan, "", Line.start(dict(data)))
-        self.trail = Trail()
+        self.trail = AuditTrail()
         self.size = ContextSize()
         self.branches = Branches(self, default)
         self.undo = Undo(self)
@@ -60,7 +64,7 @@ class Machine:
         self.aborts = Aborts(self)
         self.operator = Operator(self)
         self.outcomes = Outcomes(self)
-        self.held = False
+        self.is_paused = False
         """Start nothing new (signals `pause` and `resume`)."""
         self.draining = False
         """Start nothing new: the workflow continues as new when all work is answered."""
@@ -88,7 +92,7 @@ class Machine:
         self.enter(self.root)
         return self.drain()
 
-    def go_on(self, at: int) -> list[Command]:
+    def resume_from_snapshot(self, at: int) -> list[Command]:
         """Begin where another workflow run left off: ask anew what it waited for (see `snapshot`)."""
         self.at = at
         for scope in (self.root, *self.composites.scopes.values()):
@@ -207,9 +211,9 @@ class Machine:
         return commands
 
     def _start_ready(self) -> None:
-        while self.ready and not self.held and not self.draining and self.failure is None:
+        while self.ready and not self.is_paused and not self.draining and self.failure is None:
             scope, run = self.ready.popleft()
-            if not self.aborts.cover(scope.address(run)):
+            if not self.aborts.is_aborting(scope.address(run)):
                 self.guarded(scope, run, self._join)
 
     def _queue(self, scope: Scope, runs: Iterable[NodeRun]) -> None:
@@ -231,7 +235,7 @@ class Machine:
 
     def _go_on_with_bodies(self) -> None:
         for address, progress in list(self.composites.under_way.items()):
-            if not self.aborts.cover(address):
+            if not self.aborts.is_aborting(address):
                 self.guarded(progress.scope, progress.run, lambda *_, body=progress: self.composites.go_on(body))
 
     def _ask_anew(self, scope: Scope, run: NodeRun) -> None:
@@ -257,7 +261,7 @@ class Machine:
         run.line = line
         if run is scope.end:
             self._end(scope, line)
-        elif self.held or self.draining:  # its conflicts were settled meanwhile
+        elif self.is_paused or self.draining:  # its conflicts were settled meanwhile
             self._queue(scope, (run,))
         else:
             self.launch(scope, run)
@@ -295,7 +299,7 @@ class Machine:
     def settle(self, scope: Scope, edges: list[tuple[PlanEdge, bool]]) -> None:
         """Edges are taken or dead: start what may start then, the end of the scope too."""
         self._queue(scope, scope.settle(edges))
-        if scope.open == 0 and scope.end.status is Status.PENDING and not self.aborts.cover(scope.prefix + END):
+        if scope.open == 0 and scope.end.status is Status.PENDING and not self.aborts.is_aborting(scope.prefix + END):
             self._queue(scope, (scope.end,))
 
 

@@ -213,3 +213,8 @@ def _may_start(run: NodeRun) -> bool:
     if run.unsettled:
         return False
     return len(run.taken) == len(run.planned.incoming) if join == "all" else bool(run.taken)
+
+
+def inside(address: str, owner: str) -> bool:
+    """Whether the address is the owner's, or lies in a body of it. The run's own is `""`."""
+    return owner in {"", address} or address.startswith((f"{owner}/", f"{owner}["))

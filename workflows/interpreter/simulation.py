@@ -144,8 +144,8 @@ class _Driver:
         """What ends next. Work that is to end after other work is held back until that has ended."""
         if not self.order:
             return heapq.heappop(self.pending)[2]
-        held, first = set(self.order), self.order[0]
-        free = [entry for entry in self.pending if entry[2].work.address not in held - {first}]
+        ordered, first = set(self.order), self.order[0]
+        free = [entry for entry in self.pending if entry[2].work.address not in ordered - {first}]
         if not free:
             waiting = ", ".join(repr(entry[2].work.address) for entry in sorted(self.pending)[:10])
             raise InputError(

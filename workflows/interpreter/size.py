@@ -45,14 +45,14 @@ class ContextSize:
             )
 
 
-class Room:
+class ByteBudget:
     """What is left of the bytes of an answer, as JSON."""
 
     def __init__(self, limit: int = MAX_BYTES - _HEADROOM) -> None:
         self._left = limit
 
-    def takes(self, value: Json) -> bool:
-        """Whether there is room for the value; if so, it is taken."""
+    def try_take(self, value: Json) -> bool:
+        """Whether there is budget for the value; if so, it is taken."""
         size = json_size(value)
         if size > self._left:
             return False
@@ -66,9 +66,9 @@ def _written(changes: ChangeSet) -> int:
 
 def newest_beside(data: Mapping[str, Json], told: Sequence[Json], limit: int = MAX_BYTES) -> list[Json]:
     """As many of the last of `told` as fit into a run's result with its data."""
-    room = Room(limit - _HEADROOM - json_size(dict(data)))
+    budget = ByteBudget(limit - _HEADROOM - json_size(dict(data)))
     for kept, each in enumerate(reversed(told)):
-        if not room.takes(each):
+        if not budget.try_take(each):
             return list(told[len(told) - kept :])
     return list(told)
 

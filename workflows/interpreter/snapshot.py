@@ -16,7 +16,7 @@ from anabranch.context.merge.resolution import Candidate, parse_policy
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import MISSING, Json, Missing, Path
 from anabranch.graph.plan import Plan, PlanNode
-from anabranch.workflows.interpreter.bodies import Progress
+from anabranch.workflows.interpreter.bodies import BodyRun
 from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.saga import Ancestry, Step, StepState
@@ -33,7 +33,7 @@ def dump(machine: Machine) -> State:
     lines = _Lines()
     composites = machine.composites
     state = {
-        "held": machine.held,
+        "is_paused": machine.is_paused,
         "branches": machine.branches.dump(lines.name),
         "scopes": [_dump_scope(scope, lines) for scope in (machine.root, *composites.scopes.values())],
         "bodies": [_dump_progress(address, progress, lines) for address, progress in composites.under_way.items()],
@@ -52,9 +52,9 @@ def dump(machine: Machine) -> State:
 
 
 def load(machine: Machine, state: State) -> None:
-    """Put a fresh machine of the same plan into a dumped state. `machine.go_on` then asks anew what was waited for."""
+    """Put a fresh machine of the same plan into a dumped state, to be continued by `resume_from_snapshot`."""
     lines = load_lines(state["lines"])
-    machine.held = state["held"]
+    machine.is_paused = state["is_paused"]
     machine.branches.load(state["branches"], lines.__getitem__)
     machine.size.written = state["written"]
     machine.trail.count = state["count"]
@@ -179,7 +179,7 @@ def _load_failure(told: list[Any]) -> Failure:
     return Failure(outcome, code, message, node, tuple(details))
 
 
-def _dump_progress(address: str, progress: Progress, lines: _Lines) -> State:
+def _dump_progress(address: str, progress: BodyRun, lines: _Lines) -> State:
     return {
         "address": address,
         "scope": progress.scope.prefix,
@@ -193,8 +193,8 @@ def _dump_progress(address: str, progress: Progress, lines: _Lines) -> State:
     }
 
 
-def _load_progress(scope: Scope, body: State, lines: Mapping[str, Line]) -> Progress:
-    progress = Progress(scope, scope.nodes[body["node"]], body["items"], body["begun"], body["running"])
+def _load_progress(scope: Scope, body: State, lines: Mapping[str, Line]) -> BodyRun:
+    progress = BodyRun(scope, scope.nodes[body["node"]], body["items"], body["begun"], body["running"])
     progress.results.update({int(at): value for at, value in body["values"].items()})
     progress.results.update({int(at): ChangeSet.from_wire(each) for at, each in body["changes"].items()})
     progress.line = None if body["line"] is None else lines[body["line"]]

@@ -63,7 +63,7 @@ def describe_conflict(conflict: Conflict, *, values: bool = True) -> dict[str, J
     return described
 
 
-class Trail:
+class AuditTrail:
     """Versions in the order of recording, the newest `MAX_ENTRIES` of them."""
 
     def __init__(self) -> None:

@@ -10,10 +10,10 @@ from anabranch.context.values import Json
 from anabranch.errors import AnabranchError
 from anabranch.graph.dataflow.sql import undoes_recorded_effect
 from anabranch.graph.model import ApprovalNode, ForeachNode, GraphNode, RuleNode, WaitNode, WhileNode
-from anabranch.workflows.interpreter.bodies import mapped_output
 from anabranch.workflows.interpreter.commands import Failure, Finish, RunNode
 from anabranch.workflows.interpreter.saga import Ancestry, Saga, Step, StepState
 from anabranch.workflows.interpreter.scope import NodeRun, Scope
+from anabranch.workflows.interpreter.work import mapped_output
 
 if TYPE_CHECKING:
     from anabranch.graph.plan import PlanNode

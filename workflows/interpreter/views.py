@@ -14,7 +14,7 @@ from anabranch.workflows.interpreter.commands import Finish
 from anabranch.workflows.interpreter.excerpt import conflicts_that_fit, data_that_fits, newest_versions
 from anabranch.workflows.interpreter.saga import StepState
 from anabranch.workflows.interpreter.scope import NodeRun, Scope, Status
-from anabranch.workflows.interpreter.size import Room, newest_beside
+from anabranch.workflows.interpreter.size import ByteBudget, newest_beside
 from anabranch.workflows.interpreter.trail import describe_conflict
 
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ def context(machine: Machine, session_id: str) -> dict[str, Json]:
 
 def status(machine: Machine) -> dict[str, Json]:
     """The state of the run and of every node, bodies under way included, by address. What does not fit is counted."""
-    room, left_out = Room(), dict[str, Json]()
+    budget, left_out = ByteBudget(), dict[str, Json]()
     told: dict[str, Json] = {"graph": machine.plan.graph.name, "status": run_status(machine)}
 
     def tell(name: str, each: Iterable[tuple[str, Json]]) -> dict[str, Json]:
         entries = list(each)
-        kept = {key: value for key, value in entries if room.takes([key, value])}
+        kept = {key: value for key, value in entries if budget.try_take([key, value])}
         if len(kept) < len(entries):
             left_out[name] = len(entries) - len(kept)
         return kept
@@ -79,7 +79,7 @@ def status(machine: Machine) -> dict[str, Json]:
         reasons = ((step, reason.root()) for step, reason in machine.undo.failures.items())
         told["not_compensated"] = tell("not_compensated", reasons)
     if open_ones := machine.branches.open:
-        asked = {address: conflicts_that_fit(conflicts, room) for address, conflicts in open_ones.items()}
+        asked = {address: conflicts_that_fit(conflicts, budget) for address, conflicts in open_ones.items()}
         told["conflicts"] = {**asked}
         if missing := sum(map(len, open_ones.values())) - sum(map(len, asked.values())):
             left_out["conflicts"] = missing
@@ -94,12 +94,12 @@ def run_status(machine: Machine) -> str:
         return "cancelled" if finish.cancelled and not finish.not_compensated else "failed"
     if machine.failure is not None:
         return "compensating"
-    return "paused" if machine.held or machine.paused else "running"
+    return "paused" if machine.is_paused or machine.paused else "running"
 
 
 def history(machine: Machine) -> list[Json]:
     """The audit trail, oldest first; of a long one the newest versions."""
-    return newest_versions(machine.trail, Room())
+    return newest_versions(machine.trail, ByteBudget())
 
 
 def diagram(machine: Machine) -> str:

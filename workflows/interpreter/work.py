@@ -1,17 +1,17 @@
-"""What a leaf node asks of the world: an activity, a timer, a person, a child workflow."""
+"""What a node asks of the world (an activity, a timer, a person, a child workflow), and what its answer writes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
 from anabranch.errors import EvaluationError
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.model import MAX_SECONDS, ApprovalNode, GraphNode, WaitNode, parse_duration
 from anabranch.graph.plan import PlanNode
-from anabranch.workflows.interpreter.bodies import graph_input
 from anabranch.workflows.interpreter.commands import AskPerson, Command, RunNode, StartChild, StartTimer
 from anabranch.workflows.interpreter.scope import Status
 
@@ -59,3 +59,30 @@ def _unix_seconds(value: Json) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value / 1000
     raise ValueError(f"{value!r} is not a time")
+
+
+def graph_input(node: GraphNode, planned: PlanNode, line: Line, roots: Mapping[str, Json]) -> dict[str, Json]:
+    """What a graph starts with where its node maps the input."""
+    rendered = compile_template(node.input, planned.roots).render(line.data, roots)
+    assert isinstance(rendered, dict)  # noqa: S101 - a template keeps the shape of its value
+    return rendered
+
+
+def mapped_output(planned: PlanNode, result: Json, line: Line | None, roots: Mapping[str, Json]) -> ChangeSet:
+    """The change set of a node's `output` (context key → expression over `result`).
+
+    Without `output` an object's properties become keys, null writes nothing, and any other result is written under
+    the node's id.
+    """
+    data: Mapping[str, Json] = {} if line is None else line.data
+    node = planned.node
+    if node.output is not None:
+        scope = {**roots, "result": result}
+        written = {
+            key: planned.expression(source, "result").evaluate(data, scope) for key, source in node.output.items()
+        }
+    elif result is None:
+        written = {}
+    else:
+        written = result if isinstance(result, dict) else {planned.id: result}
+    return ChangeSet(base_version=0 if line is None else line.version, set={(key,): v for key, v in written.items()})

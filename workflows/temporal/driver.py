@@ -67,7 +67,7 @@ class GraphRun:
         The graph is the one that a parent workflow `pinned`, else it is loaded.
         """
         machine = self._prepare(await self._load(request) if pinned is None else pinned, data)
-        machine.held = bool(self._held)
+        machine.is_paused = bool(self._held)
         try:
             self.obey(machine.start(self.now()))
         except AnabranchError as error:
@@ -82,8 +82,8 @@ class GraphRun:
         self.choices = {node: dict(load_choices(each)) for node, each in carried["choices"].items()}
         snapshot.load(machine, carried["machine"])
         if self._held is not None:  # a signal came since
-            machine.held = self._held
-        self.obey(machine.go_on(self.now()))
+            machine.is_paused = self._held
+        self.obey(machine.resume_from_snapshot(self.now()))
         return await self._play(machine)
 
     def _prepare(self, pinned: PinnedGraph, data: Mapping[str, Json]) -> Machine:
@@ -158,7 +158,7 @@ class GraphRun:
         """Start nothing new while held."""
         self._held = held
         if self.machine is not None:
-            self.machine.held = held
+            self.machine.is_paused = held
             self.obey(self.machine.resume(self.now()))
 
     def obey(self, commands: list[Command]) -> None:
