@@ -1,6 +1,7 @@
 """A worker process: settings → client → registry → `Worker`. `python worker.py` is the command `anabranch worker`.
 
-SIGINT and SIGTERM stop it gracefully: nothing new is taken, what runs is finished within the grace period.
+SIGINT and SIGTERM stop it gracefully: nothing new is taken, what runs is finished within the grace period. What has not
+ended some seconds later is left behind, and the process ends all the same.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ from anabranch.errors import AnabranchError
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
 from anabranch.transport.converter import SANDBOX_MODULES
+from anabranch.transport.workflow_threads import WorkflowThreads
+from anabranch.transport.working import closed, unless, working
 from anabranch.workflows.temporal.graph_workflow import DynamicGraphWorkflow, GraphWorkflow
 
 WORKFLOWS: Sequence[type] = (GraphWorkflow, DynamicGraphWorkflow)
-_GRACE = timedelta(seconds=20)
+GRACE = timedelta(seconds=20)
+"""How long activities may go on when a worker is told to stop."""
 _CANCELLATION = timedelta(seconds=1)
 """How long heartbeats are held back. A cancellation reaches an activity with the answer to one of them."""
 
@@ -51,7 +55,7 @@ def build_worker(
     activities: NodeActivities,
     *,
     runner: WorkflowRunner | None = None,
-    grace: timedelta = _GRACE,
+    grace: timedelta = GRACE,
 ) -> Worker:
     """A worker that serves every graph and every node type on the settings' task queue.
 
@@ -63,6 +67,7 @@ def build_worker(
         workflows=WORKFLOWS,
         activities=activities.activities(),
         workflow_runner=runner or sandbox(),
+        workflow_task_executor=WorkflowThreads(),
         max_cached_workflows=settings.max_cached_workflows,
         max_concurrent_activities=settings.max_concurrent_activities,
         max_eager_activity_reservations_per_workflow_task=10,
@@ -81,19 +86,25 @@ async def serve(
     client: Client | None = None,
     stop: asyncio.Event | None = None,
     *,
-    grace: timedelta = _GRACE,
+    grace: timedelta = GRACE,
 ) -> None:
-    """Work until `stop` is set, then `grace` at most. Raises Unavailable when no server answers."""
-    client = client or await connect(settings)
-    stop = stop or asyncio.Event()
+    """Work until `stop` is set, then `grace` at most.
+
+    Raises Unavailable when no server answers, NotStopped where an activity ignores that it is cancelled.
+    """
+    stopping = asyncio.ensure_future((stop or asyncio.Event()).wait())
+    client = client or await unless(stopping, connect(settings))
+    if client is None:
+        return
     activities = node_activities(settings)
     try:
-        async with build_worker(client, settings, activities, grace=grace):
+        async with working(build_worker(client, settings, activities, grace=grace), activities.running) as running:
             log.info("worker started", task_queue=settings.task_queue, graphs=str(settings.graphs))
-            await stop.wait()
+            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
             log.info("worker stops")
     finally:
-        await activities.aclose()
+        stopping.cancel()
+        await closed(activities.aclose())
 
 
 if __name__ == "__main__":

@@ -59,6 +59,11 @@ class NodeActivities:
         self._max_bytes = max_bytes
         self._handlers: dict[str, Handler] = {}
         self._building = asyncio.Lock()
+        self._running: dict[bytes, str] = {}
+
+    def running(self) -> list[str]:
+        """The nodes that this worker runs, each with its workflow's id."""
+        return sorted(self._running.values())
 
     async def execute(self, task: NodeTask) -> ChangeSet:
         """Run a node and say what it changed. Raises AnabranchError."""
@@ -78,9 +83,13 @@ class NodeActivities:
         info = activity.info()
         if info.attempt != task.run.attempt:
             task = dataclasses.replace(task, run=dataclasses.replace(task.run, attempt=info.attempt))
-        async with nullcontext() if info.is_local else heartbeats():
-            with as_application_errors(f"node {task.address!r}"):
-                return await self.execute(task)
+        self._running[info.task_token] = f"node {task.address!r} of {info.workflow_id}"
+        try:
+            async with nullcontext() if info.is_local else heartbeats():
+                with as_application_errors(f"node {task.address!r}"):
+                    return await self.execute(task)
+        finally:
+            del self._running[info.task_token]
 
     def activities(self) -> list[Callable[..., Any]]:
         """What a Worker registers: those of the run itself, one for each node type, and one for local nodes."""

@@ -14,6 +14,7 @@ AnabranchError                      code                      may be retried
 ├── NodeError                       NODE_FAILED               no
 ├── ConfigurationError              CONFIGURATION_INVALID     no
 ├── SchemaViolation                 SCHEMA_VIOLATION          no
+├── NotStopped                      NOT_STOPPED               no
 └── Unavailable                     UNAVAILABLE               yes
 """
 
@@ -174,6 +175,12 @@ class SchemaViolation(AnabranchError):
     """A value does not fit its JSON Schema. Names the path and the expectation."""
 
     code = "SCHEMA_VIOLATION"
+
+
+class NotStopped(AnabranchError):
+    """A worker that was told to stop has not, long after its grace. Names what it still runs."""
+
+    code = "NOT_STOPPED"
 
 
 class Unavailable(AnabranchError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import uuid
 from pathlib import Path
@@ -97,6 +96,7 @@ def run(
     there. Where none is named, a server and a worker are started for this run alone.
     """
     path = the_file(file, file_option)
+    from anabranch.cli.leaving import run_until_over
     from anabranch.cli.logs import log_to_stderr
     from anabranch.cli.run import Order, execute
     from anabranch.graph.load import load_graph
@@ -117,16 +117,17 @@ def run(
         worker=worker,
     )
     log_to_stderr(logging.ERROR)
-    _leave(asyncio.run(execute(order)))
+    _leave(run_until_over(execute(order)))
 
 
 def worker(task_queue: TaskQueueOption = None, graphs: GraphsOption = None) -> None:
     """Work until Ctrl-C: serve every graph of a folder on a task queue of the server that the environment names."""
+    from anabranch.cli.leaving import run_until_over
     from anabranch.cli.local import work
     from anabranch.cli.logs import log_to_stderr
 
     log_to_stderr(logging.INFO)
-    asyncio.run(work(settings_from_environment(task_queue=task_queue, graphs=graphs)))
+    run_until_over(work(settings_from_environment(task_queue=task_queue, graphs=graphs)))
 
 
 def dev(
@@ -149,11 +150,12 @@ def dev(
 ) -> None:
     """Start a Temporal server, its Web UI, a codec server and a worker, until Ctrl-C."""
     from anabranch.cli.dev import Ports, develop
+    from anabranch.cli.leaving import run_until_over
     from anabranch.cli.logs import log_to_stderr
 
     log_to_stderr(logging.WARNING)
     chosen = settings_from_environment(task_queue=task_queue, graphs=graphs)
-    asyncio.run(develop(chosen, Ports(port, ui_port, codec_port), database=db, demo_services=demo_services))
+    run_until_over(develop(chosen, Ports(port, ui_port, codec_port), database=db, demo_services=demo_services))
 
 
 def demo(
@@ -164,10 +166,11 @@ def demo(
 ) -> None:
     """Run three orders through the order graph: a server, a database, a model and a worker are started and stopped."""
     from anabranch.cli.demo import demonstrate
+    from anabranch.cli.leaving import run_until_over
     from anabranch.cli.logs import log_to_stderr
 
     log_to_stderr(logging.ERROR)
-    _leave(asyncio.run(demonstrate(keep=keep, postgres=postgres)))
+    _leave(run_until_over(demonstrate(keep=keep, postgres=postgres)))
 
 
 def _leave(code: int) -> None:

@@ -13,8 +13,9 @@ from temporalio.client import Client, WorkflowFailureError
 
 from anabranch.cli.dev import EXAMPLES
 from anabranch.cli.failure import describe, show_failure
+from anabranch.cli.leaving import ENDING, interruptible
 from anabranch.cli.live import LiveRun
-from anabranch.cli.local import embedded_server, environment, first_of, interruptible, worker_beside
+from anabranch.cli.local import embedded_server, environment, first_of, worker_beside
 from anabranch.cli.report import out, plain
 from anabranch.cli.versions import versions_table
 from anabranch.cli.watch import draw
@@ -38,7 +39,7 @@ async def demonstrate(*, keep: bool, postgres: bool) -> int:
         if task is not None:
             task.cancel()
 
-    with interruptible(interrupt):
+    with interruptible(interrupt, within=ENDING):
         try:
             return await _demonstrate(keep=keep, postgres=postgres)
         except asyncio.CancelledError:

@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 import anabranch
-from anabranch.cli.local import check_port, embedded_server, environment, first_of, interruptible, worker_beside
+from anabranch.cli.leaving import ENDING, interruptible
+from anabranch.cli.local import check_port, embedded_server, environment, first_of, worker_beside
 from anabranch.cli.report import out, plain, show_problems
 from anabranch.console.app import CODEC_PATH, console, serving
 from anabranch.dev.demo_services import demo_services as start_demo_services
@@ -49,7 +50,7 @@ async def develop(settings: Settings, ports: Ports, *, database: Path | None, de
         check_port(port, option)
     library = _library(settings.graphs)
     stop = asyncio.Event()
-    with interruptible(lambda _: stop.set()):
+    with interruptible(lambda _: stop.set(), within=ENDING):
         async with AsyncExitStack() as stack:
             notes = await _demo_services(stack, settings, wanted=demo_services)
             ui_url = f"http://{LOOPBACK}:{ports.web_ui}"

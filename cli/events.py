@@ -62,6 +62,7 @@ def events(
     An event's id makes the workflow's id, so that an event that is delivered again starts nothing. It is acknowledged
     when its run has durably started. What cannot be read, and runs that fail, go to the dead-letter topic.
     """
+    from anabranch.cli.leaving import run_until_over
     from anabranch.cli.logs import log_to_stderr
     from anabranch.context.values import parse_path
     from anabranch.events.event import Reading
@@ -71,7 +72,7 @@ def events(
     asked = _Asked(source, target, graph, dead_letter, consumer, create)
     route, flow = _route(chosen, asked, reading, concurrency)
     log_to_stderr(logging.INFO)
-    asyncio.run(_serve(chosen, route, flow))
+    run_until_over(_serve(chosen, route, flow))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +129,11 @@ def _check_apart(origin: Address, results: Address | None, sink: Address, failur
 
 
 async def _serve(chosen: Settings, route: Route, flow: Flow) -> None:
-    from anabranch.cli.local import interruptible
-    from anabranch.events.service import serve_events
+    from anabranch.cli.leaving import BEYOND_GRACE, interruptible
+    from anabranch.events.service import GRACE, serve_events
     from anabranch.transport.client import connect
 
     stop = asyncio.Event()
     client = await connect(chosen)
-    with interruptible(lambda _: stop.set()):
+    with interruptible(lambda _: stop.set(), within=GRACE.total_seconds() + BEYOND_GRACE):
         await serve_events(client, flow, route, stop, max_cached_workflows=chosen.max_cached_workflows)

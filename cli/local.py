@@ -1,23 +1,23 @@
-"""What a command starts for as long as it runs, a Temporal server and a worker, and how it is interrupted."""
+"""What a command starts for as long as it runs, a Temporal server and a worker, and a worker alone."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client
 
+from anabranch.cli.leaving import BEYOND_GRACE, interruptible
 from anabranch.dev.devserver import LOOPBACK, DevServer
 from anabranch.errors import ConfigurationError
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
-from anabranch.worker import serve
+from anabranch.worker import GRACE, serve
 
 _GRACE = timedelta(seconds=2)
 """What still runs when a command ends is cancelled: whoever pressed Ctrl-C does not want to wait for it."""
@@ -73,20 +73,6 @@ def environment(given: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-@contextmanager
-def interruptible(on_signal: Callable[[int], None]) -> Iterator[None]:
-    """Have Ctrl-C, SIGTERM and a closed terminal call `on_signal` with the signal's number, in the event loop."""
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, on_signal, number)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
-
-
 def check_port(port: int, option: str) -> None:
     """Refuse a port that something listens on. Raises ConfigurationError naming the option."""
     try:
@@ -100,8 +86,11 @@ def check_port(port: int, option: str) -> None:
         ) from None
 
 
-async def work(settings: Settings) -> None:
-    """A worker for the server that the environment names, until Ctrl-C or SIGTERM. Raises Unavailable."""
+async def work(settings: Settings, *, grace: timedelta = GRACE) -> None:
+    """A worker for the server that the environment names, until Ctrl-C or SIGTERM.
+
+    Raises Unavailable; NotStopped, where the process is to end all the same.
+    """
     stop = asyncio.Event()
-    with interruptible(lambda _: stop.set()):
-        await serve(settings, stop=stop)
+    with interruptible(lambda _: stop.set(), within=grace.total_seconds() + BEYOND_GRACE):
+        await serve(settings, stop=stop, grace=grace)

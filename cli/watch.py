@@ -13,8 +13,9 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowQuer
 from temporalio.service import RPCError
 
 from anabranch.cli.failure import describe, show_failure
+from anabranch.cli.leaving import interruptible
 from anabranch.cli.live import LiveRun
-from anabranch.cli.local import first_of, interruptible
+from anabranch.cli.local import first_of
 from anabranch.cli.report import err, out, plain
 from anabranch.context.values import Json
 from anabranch.graph.model import Graph

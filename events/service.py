@@ -17,8 +17,11 @@ from anabranch.events.consumer import Consumer, Counts, Flow
 from anabranch.events.event_workflow import EventWorkflow
 from anabranch.events.publishing import Publisher
 from anabranch.events.source import Sink, Source
+from anabranch.transport.workflow_threads import WorkflowThreads
+from anabranch.transport.working import working
 
-_GRACE: Final = timedelta(seconds=10)
+GRACE: Final = timedelta(seconds=10)
+"""How long publications may go on when a flow is told to stop."""
 _STICKY: Final = timedelta(seconds=2)
 """How long a workflow waits for the process that knows it: it is short, and soon read anew by another one."""
 
@@ -50,11 +53,12 @@ async def serve_events(
         stack.push_async_callback(source.aclose)
         publisher = Publisher(sink, max_bytes=flow.reading.max_bytes)
         consumer = Consumer(source, client, publisher, flow)
-        await stack.enter_async_context(_worker(client, flow, publisher, max_cached_workflows))
+        worker = _worker(client, flow, publisher, max_cached_workflows)
+        running = await stack.enter_async_context(working(worker))
         log.info("consuming", source=str(route.source), graph=flow.graph, results=flow.results, failures=flow.failures)
         consuming = asyncio.create_task(consumer.consume())
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({consuming, stopping, running}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         consumer.stop()
         await consuming
@@ -98,8 +102,9 @@ def _worker(client: Client, flow: Flow, publisher: Publisher, max_cached_workflo
         workflows=[EventWorkflow],
         activities=[publisher.publish],
         workflow_runner=UnsandboxedWorkflowRunner(),
+        workflow_task_executor=WorkflowThreads(),
         max_cached_workflows=max_cached_workflows,
         max_concurrent_activities=flow.concurrency,
-        graceful_shutdown_timeout=_GRACE,
+        graceful_shutdown_timeout=GRACE,
         sticky_queue_schedule_to_start_timeout=_STICKY,
     )

@@ -2,62 +2,39 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import hypothesis
 import pytest
 from temporalio.client import Client
-from xdist.scheduler import LoadScopeScheduling
 
 from anabranch.dev.devserver import DevServer
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
 from tests import servers
+from tests.servers import NotInstalled
+
+pytest_plugins = ["tests.whole_run"]
 
 # Processes of other tests share the machine: how long examples take says nothing.
 hypothesis.settings.register_profile(
     "anabranch", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("anabranch")
-_sessions: list[pytest.Session] = []
 
 
-def pytest_sessionstart(session: pytest.Session) -> None:
-    _sessions.append(session)
-
-
-@atexit.register
-def _leave_with_the_session_s_exit_status() -> None:
-    """Leave before the interpreter is torn down, which can crash in a process that used Temporal's client.
-
-    A crash there would replace pytest's exit status by a signal's. Nothing can be hidden: this runs after pytest has
-    reported and has settled its status, and leaves with that status.
-    """
-    if _sessions:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(int(_sessions[-1].exitstatus))
-
-
-class _ByServers(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Spreads tests one by one, those that share a server of their module as a whole.
-
-    (xdist's own groups set a node id that pytest 9.2 no longer reads.)
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return file if file.startswith("tests/acceptance/") or file.endswith("_as_new.py") else nodeid
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
-    """How `-n` spreads the tests."""
-    return _ByServers(config, log)
+@contextmanager
+def _or_skipped() -> Iterator[None]:
+    """Skip the test where a program that the block needs is not installed; under CI that is a failure."""
+    try:
+        yield
+    except NotInstalled as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +54,7 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def mysql_url() -> Iterator[str]:
     """The URL of a database in a MariaDB of this test process."""
-    with servers.mysql() as url:
+    with _or_skipped(), servers.mysql() as url:
         yield url
 
 
@@ -91,8 +68,16 @@ def valkey_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def memcached_url() -> Iterator[str]:
     """The URL of a Memcached of this test process."""
-    with servers.memcached() as url:
+    with _or_skipped(), servers.memcached() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of the system's Chromium."""
+    with _or_skipped():
+        return servers.program("chromium")
+    raise AssertionError
 
 
 @pytest.fixture(scope="session")

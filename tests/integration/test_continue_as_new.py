@@ -16,6 +16,7 @@ from anabranch.dev.devserver import FAST, DevServer
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
 from anabranch.workflows.temporal import continue_as_new
+from tests import servers
 from tests.integration.graph_kit import (
     MODES,
     PATIENCE,
@@ -42,11 +43,8 @@ EVENTS = 24
 def impatient_server() -> Iterator[DevServer]:
     """A server that suggests to continue as new after a handful of events."""
     config = {**FAST, "limit.historyCount.suggestContinueAsNew": str(EVENTS)}
-    server = asyncio.run(DevServer.start(dynamic_config=config))
-    try:
+    with servers.temporal(dynamic_config=config) as server:
         yield server
-    finally:
-        asyncio.run(server.stop())
 
 
 @pytest.fixture

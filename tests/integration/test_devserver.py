@@ -14,7 +14,6 @@ import pytest
 from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.common import RawValue, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
-from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from anabranch.context.changes import ChangeSet
@@ -25,6 +24,7 @@ from anabranch.settings import Settings
 from anabranch.transport.client import connect
 from anabranch.transport.converter import SANDBOX_MODULES, ContextFormat, data_converter
 from anabranch.transport.node_protocol import NodeTask, RunInfo
+from tests.workers import worker_on
 
 # The sandbox imports this module anew for each run, and pytest with it.
 SANDBOXED = SandboxedWorkflowRunner(
@@ -90,18 +90,16 @@ async def test_a_task_reaches_the_activity_and_its_changes_come_back_in_either_f
     dev_server: DevServer, task_queue: str, context_format: ContextFormat, payloads: list[tuple[str, str]]
 ) -> None:
     client = await connect(Settings(context_format=context_format), target_host=dev_server.address)
-    async with Worker(
-        client, task_queue=task_queue, workflows=[Doubling], activities=[double], workflow_runner=SANDBOXED
-    ):
+    async with worker_on(client, task_queue, workflows=[Doubling], activities=[double], workflow_runner=SANDBOXED):
         result = await client.execute_workflow("doubling", {"total": 21}, id=task_queue, task_queue=task_queue)
     assert result == {"doubled": 42, "by": "double_it"}
     assert await payload_types(client, task_queue) == payloads
 
 
 async def test_a_replay_without_a_workflow_cache_reads_the_same_payloads(client: Client, task_queue: str) -> None:
-    async with Worker(
+    async with worker_on(
         client,
-        task_queue=task_queue,
+        task_queue,
         workflows=[Doubling],
         activities=[double],
         workflow_runner=SANDBOXED,
@@ -113,7 +111,7 @@ async def test_a_replay_without_a_workflow_cache_reads_the_same_payloads(client:
 
 async def test_a_short_timer_fires_at_once(client: Client, task_queue: str) -> None:
     """A stock dev server rounds it up to a second."""
-    async with Worker(client, task_queue=task_queue, workflows=[Anything], workflow_runner=SANDBOXED):
+    async with worker_on(client, task_queue, workflows=[Anything], workflow_runner=SANDBOXED):
         seconds = []
         for n in range(3):
             started = time.perf_counter()
@@ -130,7 +128,7 @@ async def test_a_database_file_survives_the_death_of_the_server(tmp_path: Path) 
         os.kill(server.pid, signal.SIGKILL)
     async with await DevServer.start(database=database) as server:
         client = await Client.connect(server.address)
-        async with Worker(client, task_queue="nobody", workflows=[Anything], workflow_runner=SANDBOXED):
+        async with worker_on(client, "nobody", workflows=[Anything], workflow_runner=SANDBOXED):
             assert await client.get_workflow_handle("kept").result() == "anything"
 
 
@@ -235,9 +233,7 @@ async def test_a_client_of_the_stock_converter_still_reads_the_plain_json_result
     client: Client, dev_server: DevServer, task_queue: str
 ) -> None:
     stock = await Client.connect(dev_server.address)
-    async with Worker(
-        client, task_queue=task_queue, workflows=[Doubling], activities=[double], workflow_runner=SANDBOXED
-    ):
+    async with worker_on(client, task_queue, workflows=[Doubling], activities=[double], workflow_runner=SANDBOXED):
         result = await stock.execute_workflow("doubling", {"total": 1}, id=task_queue, task_queue=task_queue)
     assert result == {"doubled": 2, "by": "double_it"}
     assert data_converter("json").payload_codec is not None

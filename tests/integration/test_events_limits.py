@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from temporalio.client import Client
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import UnsandboxedWorkflowRunner
 
 from anabranch.errors import SizeLimitExceeded
 from anabranch.events.consumer import Consumer, Flow
@@ -21,6 +21,7 @@ from anabranch.events.event_workflow import EventWorkflow
 from anabranch.events.publishing import Publisher
 from anabranch.events.source import Message, Outgoing
 from tests.integration.graph_kit import worker_for
+from tests.workers import worker_on
 
 GRAPH = """
 name: order
@@ -73,9 +74,9 @@ async def flowing(client: Client, task_queue: str, broker: Broker, message: Mess
     flow = Flow("order", "done", "dead", task_queue, f"{task_queue}/events", Reading(max_bytes=limit))
     publisher = Publisher(broker, max_bytes=limit)
     consumer = Consumer(broker, client, publisher, flow)
-    async with Worker(
+    async with worker_on(
         client,
-        task_queue=flow.events_queue,
+        flow.events_queue,
         workflows=[EventWorkflow],
         activities=[publisher.publish],
         workflow_runner=UnsandboxedWorkflowRunner(),

@@ -16,7 +16,6 @@ from temporalio import activity
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import CancelledError
-from temporalio.worker import Worker
 
 from anabranch.workflows.temporal import flow_control
 from anabranch.workflows.temporal.graph_workflow import GraphWorkflow
@@ -39,6 +38,7 @@ from tests.integration.graph_kit import (
     until_status,
     worker_for,
 )
+from tests.workers import worker_on
 
 ONCE = {"retry": {"max_attempts": 1}}
 QUICK = {"retry": {"max_attempts": 3, "initial_interval": "10ms", "backoff": 1}}
@@ -338,7 +338,7 @@ async def test_an_activity_node_calls_another_worker_s_activity_with_plain_json(
             "output": {"label": "result.label", "carrier": "result.carrier.name"},
         },
     )
-    async with Worker(plain, task_queue=other, activities=[ship, weigh]):
+    async with worker_on(plain, other, activities=[ship, weigh]):
         result = await served.run(graph, {"mass": 4, "order": "A1"})
     assert result["data"] == {"mass": 4, "order": "A1", "weigh": 10.0, "label": "A1/10.0", "carrier": "post"}
 

@@ -16,7 +16,7 @@ from temporalio import workflow
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import UnsandboxedWorkflowRunner
 
 from anabranch.activities.sql.databases import Databases
 from anabranch.activities.sql.handler import DbActivity
@@ -26,6 +26,7 @@ from anabranch.graph.model import DbNode
 from anabranch.settings import Settings
 from anabranch.transport.node_protocol import NodeTask
 from tests.node_tasks import task_of
+from tests.workers import worker_on
 
 
 @workflow.defn
@@ -59,9 +60,9 @@ async def started(
     client: Client, task_queue: str, task: NodeTask, *, local: bool = False
 ) -> AsyncIterator[WorkflowHandle[OneNode, ChangeSet]]:
     activities = node_activities(Settings(HTTP_ALLOW_PRIVATE=True))  # type: ignore[call-arg]
-    worker = Worker(
+    worker = worker_on(
         client,
-        task_queue=task_queue,
+        task_queue,
         workflows=[OneNode],
         activities=activities.activities(),
         workflow_runner=UnsandboxedWorkflowRunner(),

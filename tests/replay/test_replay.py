@@ -23,6 +23,7 @@ from temporalio.workflow import NondeterminismError
 
 from anabranch.errors import AnabranchError
 from anabranch.transport.converter import data_converter
+from anabranch.transport.workflow_threads import WorkflowThreads
 from anabranch.worker import WORKFLOWS, sandbox
 from anabranch.workflows.interpreter.scope import Scope
 from tests.replay.record import HISTORIES, PLAYS
@@ -58,6 +59,7 @@ def replayer(*, strict: bool = False, results: Results | None = None) -> Replaye
     return Replayer(
         workflows=WORKFLOWS,
         workflow_runner=sandbox(strict=strict),
+        workflow_task_executor=WorkflowThreads(),
         data_converter=data_converter(),
         interceptors=[results] if results else [],
         workflow_failure_exception_types=[AnabranchError],

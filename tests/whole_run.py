@@ -1,0 +1,102 @@
+"""What holds for a whole run of the tests: how they are spread, that they end, and what is told at the end."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import math
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Generator
+
+import pytest
+from _pytest.terminal import TerminalReporter
+from xdist.dsession import DSession
+from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
+
+from tests.watchdog import watchdog
+
+_AFTER_ITS_TIMEOUT = 60.0
+"""Seconds that a test may take to end when pytest-timeout has told it to."""
+_NEEDS = re.compile(r"needs \S+: install Debian's package ([a-z0-9+.-]+)")
+_sessions: list[pytest.Session] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--end-after", metavar="SECONDS", type=float, default=math.inf, help="End the whole run after so long."
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    watchdog.start()
+    bounds = contextlib.ExitStack()
+    bounds.enter_context(watchdog.bound("the run", config.getoption("--end-after")))
+    config.add_cleanup(bounds.close)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    marker = item.get_closest_marker("timeout")
+    seconds = float(marker.args[0] if marker else item.config.getini("timeout"))
+    with watchdog.bound(item.nodeid, seconds + _AFTER_ITS_TIMEOUT):
+        return (yield)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController, error: object) -> None:
+    """Where a process of the tests has died, the others need not go on."""
+    session = node.config.pluginmanager.get_plugin("dsession")
+    if error and isinstance(session, DSession):
+        session.shouldstop = f"{node.gateway.id} has died: {error}"
+
+
+class _ByServers(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Spreads tests one by one, those that share a server of their module as a whole.
+
+    (xdist's own groups set a node id that pytest 9.2 no longer reads.)
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file.startswith("tests/acceptance/") or file.endswith("_as_new.py") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    """How `-n` spreads the tests."""
+    return _ByServers(config, log)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Say which programs were missed, below everything else."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if hasattr(config, "workerinput") or not isinstance(reporter, TerminalReporter):
+        return
+    missed: Counter[str] = Counter()
+    for report in reporter.stats.get("skipped", ()):
+        missed.update(_NEEDS.findall(str(report.longrepr)))
+    if missed:
+        which = ", ".join(f"{package} ({count} tests)" for package, count in sorted(missed.items()))
+        reporter.write_line(f"Not tested, because it is not installed here: {which}.", yellow=True)
+        reporter.write_line(f"On Debian: apt-get install --no-install-recommends {' '.join(sorted(missed))}")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    _sessions.append(session)
+
+
+@atexit.register
+def _leave_with_the_session_s_exit_status() -> None:
+    """Leave before the interpreter is torn down, which can crash in a process that used Temporal's client.
+
+    A crash there would replace pytest's exit status by a signal's. Nothing can be hidden: this runs after pytest has
+    reported and has settled its status, and leaves with that status.
+    """
+    if _sessions:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(_sessions[-1].exitstatus))
