@@ -51,6 +51,12 @@ class Rate:
     many: float
 
 
+def _bytes(answer: bytes | str | None) -> bytes:
+    """What was stored: the client decodes nothing, which its types do not say."""
+    assert isinstance(answer, bytes)
+    return answer
+
+
 async def readers(url: str, folder: Path, stack: AsyncExitStack, items: int) -> list[Reader]:
     """Raw first; each has read its contexts once."""
     contexts = [_named(f"order-{index}", items) for index in range(MANY)]
@@ -61,10 +67,12 @@ async def readers(url: str, folder: Path, stack: AsyncExitStack, items: int) -> 
         await client.set(f"raw:{context.session_id}", context.serialize())
 
     async def raw() -> DistributedContext:
-        return DistributedContext.deserialize(await client.get("raw:order-0"))
+        return DistributedContext.deserialize(_bytes(await client.get("raw:order-0")))
 
     async def raw_many() -> list[DistributedContext]:
-        return [DistributedContext.deserialize(packed) for packed in await client.mget([f"raw:{n}" for n in names])]
+        return [
+            DistributedContext.deserialize(_bytes(packed)) for packed in await client.mget([f"raw:{n}" for n in names])
+        ]
 
     found = [Reader("raw GET + decode", raw, raw_many)]
     store = RedisStore.from_url(url)

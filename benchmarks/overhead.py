@@ -26,6 +26,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,9 @@ async def whole_state(step: str, state: dict[str, Any]) -> dict[str, Any]:
 @node("one_key")
 async def one_key_node(context: DistributedContext, step: str) -> dict[str, Any]:
     """The graph's handler: reads one key, writes one."""
-    return {step: context["count"] + 1}
+    count = context["count"]
+    assert isinstance(count, int)
+    return {step: count + 1}
 
 
 @workflow.defn
@@ -167,9 +170,8 @@ async def measure(size: int, *, alone: int, rounds: int, concurrent: int) -> dic
             usual = await Client.connect(server.address)
             starter = Starter({"floor": theirs, "usual": usual, "graph": ours, "local": ours})
             for name in CONTESTANTS:
-                for _ in range(5):
-                    handle = await starter.run(name, state)
-                history = await handle.fetch_history()
+                handles = [await starter.run(name, state) for _ in range(5)]
+                history = await handles[-1].fetch_history()
                 scores[name].history = sum(event.ByteSize() for event in history.events)
             await _race(starter, scores, state, process.pid, alone=alone, rounds=rounds, concurrent=concurrent)
         finally:
@@ -190,12 +192,12 @@ async def _race(
 ) -> None:
     for _ in range(alone):
         for name in CONTESTANTS:
-            scores[name].latencies.append(await timed(lambda name=name: starter.run(name, state)))  # type: ignore[misc]
+            scores[name].latencies.append(await timed(partial(starter.run, name, state)))
     for _ in range(rounds):
         for name in CONTESTANTS:
             before = cpu_seconds(pid)
             runs = [starter.run(name, state) for _ in range(concurrent)]
-            seconds = await timed(lambda runs=runs: asyncio.gather(*runs))  # type: ignore[misc]
+            seconds = await timed(partial(asyncio.gather, *runs))
             scores[name].rates.append(concurrent / seconds)
             scores[name].cpu.append((cpu_seconds(pid) - before) / concurrent)
 
@@ -254,7 +256,7 @@ async def serve(address: str) -> None:
 
 async def main() -> None:
     """Measure and report."""
-    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     options.add_argument("--worker", metavar="ADDRESS", help=argparse.SUPPRESS)
     options.add_argument("--alone", type=int, default=30, help="runs one at a time, of each contestant")
     options.add_argument("--rounds", type=int, default=5, help="rounds of concurrent runs")

@@ -173,7 +173,7 @@ def _verdict(what: str, value: float, aim: float) -> str:
 
 async def main() -> None:
     """Measure and report."""
-    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--items", type=int, default=10_000)
     chosen = options.parse_args()

@@ -95,7 +95,7 @@ class DistributedContext:
             return NotImplemented
         return (self.session_id, self.data, self.metadata) == (other.session_id, other.data, other.metadata)
 
-    __hash__ = None  # type: ignore[assignment]  # it changes
+    __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]  # it changes
 
     def get(self, key: str, default: Json = None) -> Json:
         """The value at a key, or the default. Raises UndeclaredRead."""

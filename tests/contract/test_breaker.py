@@ -8,7 +8,6 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Never
 
 import pytest
 from redis.asyncio import Redis
@@ -134,7 +133,7 @@ async def test_a_probe_whose_worker_died_counts_as_long_as_its_attempt_may_take(
     await call(breakers, name)
 
 
-async def test_failures_outside_of_the_window_are_forgotten(state: BreakerState, name: str) -> Never:
+async def test_failures_outside_of_the_window_are_forgotten(state: BreakerState, name: str) -> None:
     breakers = Breakers(state)
     short = POLICY.model_copy(update={"window": timedelta(milliseconds=100)})
     for _ in range(4):

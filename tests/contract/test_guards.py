@@ -12,11 +12,12 @@ from pydantic import TypeAdapter
 from anabranch.activities.guards.guards import Guards
 from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import DistributedContext
+from anabranch.context.values import Json
 from anabranch.errors import Unavailable
 from anabranch.graph.model import Node
 from anabranch.transport.node_protocol import NodeTask, RunInfo
 
-BODY = {"type": "rule", "rules": [{"then": {"rate": 1}}]}
+BODY: dict[str, Json] = {"type": "rule", "rules": [{"then": {"rate": 1}}]}
 
 
 @pytest.fixture
@@ -26,9 +27,9 @@ async def guards(valkey_url: str) -> AsyncIterator[Guards]:
     await opened.aclose()
 
 
-def task_of(node: dict[str, object]) -> tuple[NodeTask, Node]:
+def task_of(node: dict[str, Json]) -> tuple[NodeTask, Node]:
     context = DistributedContext("s", {})
-    task = NodeTask("fetch", dict(node), context, RunInfo("r", "s", "rates", ""), "k")  # type: ignore[arg-type]
+    task = NodeTask("fetch", dict(node), context, RunInfo("r", "s", "rates", ""), "k")
     return task, TypeAdapter[Node](Node).validate_python(node)
 
 

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
-import msgpack
 import pytest
 from redis.asyncio import Redis
 
@@ -15,6 +14,7 @@ from anabranch.activities.guards import node_cache
 from anabranch.activities.guards.node_cache import InMemoryResults, NodeResults, RedisResults, ResultCache
 from anabranch.context.changes import ChangeSet
 from anabranch.errors import Unavailable
+from tests.json_values import packed
 
 TTL = timedelta(seconds=5)
 
@@ -79,10 +79,10 @@ async def test_a_caller_that_looked_too_early_gets_the_result_that_came_before_i
         async def lease(self, key: str, holder: str) -> bool:
             if work.times == 0:
                 work.times = 1
-                await self.put(key, packed, TTL)
+                await self.put(key, kept, TTL)
             return await super().lease(key, holder)
 
-    packed = msgpack.packb(ChangeSet(1, {("rate",): 1}, (), "fetch").to_wire())
+    kept = packed(ChangeSet(1, {("rate",): 1}, (), "fetch").to_wire())
     late = Late()
     assert await NodeResults(late).through(key, TTL, work) == (ChangeSet(1, {("rate",): 1}, (), "fetch"), True)
     assert work.times == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -24,8 +25,8 @@ def version(number: int, started: int = STARTED) -> DistributedContext:
     return DistributedContext("run", {"step": number}, ContextMetadata(started, started + number, number))
 
 
-def settings(**given: object) -> Settings:
-    return Settings(graphs=Path("examples"), **given)  # type: ignore[arg-type]
+def settings(**given: Any) -> Settings:
+    return Settings(graphs=Path("examples"), **given)
 
 
 class Slow(InMemoryStore):

@@ -25,8 +25,11 @@ class Published:
 
 
 class Broker(Protocol):
-    url: str
-    topic: str
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def topic(self) -> str: ...
 
     async def send(self, events: Sequence[bytes]) -> None: ...
 
@@ -99,7 +102,8 @@ class Kafka:
         while len(found) < count:
             for records in (await self.consumer.getmany(timeout_ms=500)).values():
                 found += [
-                    Published(each.value, {name: value.decode() for name, value in each.headers}) for each in records
+                    Published(each.value or b"", {name: value.decode() for name, value in each.headers})
+                    for each in records
                 ]
         return found
 

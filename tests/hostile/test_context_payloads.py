@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anabranch.context.distributed import ContextMetadata, ContextSnapshot, DistributedContext
+from anabranch.context.values import Json
 from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
 from anabranch.errors import AnabranchError, SizeLimitExceeded, WireFormatError
+from tests.json_values import packed
 
 GENUINE = (Path(__file__).parents[1] / "fixtures" / "rust" / "context.msgpack").read_bytes()
 PRETTY = (Path(__file__).parents[1] / "fixtures" / "rust" / "context.json").read_text()
@@ -60,7 +61,8 @@ def test_two_halves_are_not_two_contexts(length: int) -> None:
 
 
 def test_several_contexts_are_decoded_as_each_one_is() -> None:
-    large = DistributedContext("large", {"k": [{"price": 1.5, "name": "naïve"}] * 500}, METADATA).serialize()
+    items: list[Json] = [{"price": 1.5, "name": "naïve"}]
+    large = DistributedContext("large", {"k": items * 500}, METADATA).serialize()
     packed = [GENUINE, payload(b"\x01"), large, GENUINE]
     decoded = DistributedContext.deserialize_many(packed)
     assert decoded == [DistributedContext.deserialize(alone) for alone in packed]
@@ -269,4 +271,4 @@ def test_data_that_contains_itself_is_refused_at_encode() -> None:
 def test_json_of_a_genuine_context_in_another_layout_is_the_same_context() -> None:
     compact = json.dumps(json.loads(PRETTY), separators=(",", ":"))
     assert DistributedContext.from_json(compact) == DistributedContext.deserialize(GENUINE)
-    assert len(msgpack.packb(json.loads(PRETTY))) > len(GENUINE)
+    assert len(packed(json.loads(PRETTY))) > len(GENUINE)

@@ -135,4 +135,4 @@ def test_holes_that_never_close_are_found_out_quickly(text: str) -> None:
 
 def test_a_template_does_not_grow_without_bound() -> None:
     with pytest.raises(EvaluationError, match="more than 2097152 characters"):
-        compile_template(["{{ big }} again"] * 10).render(DATA, {})
+        compile_template([*["{{ big }} again"] * 10]).render(DATA, {})

@@ -16,10 +16,12 @@ from temporalio.api.common.v1 import Payload
 from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.errors import AnabranchError, InputError, SizeLimitExceeded
-from anabranch.transport.codec import ZstdCodec, zstd
+from anabranch.transport.codec import ZstdCodec
 from anabranch.transport.converter import data_converter
 from anabranch.transport.node_protocol import GraphRequest, NodeTask, PinnedGraph, RunInfo
 from anabranch.transport.wire_types import MAX_BYTES, WIRE_TYPES
+from tests.json_values import packed
+from tests.zstandard import zstd
 
 CONVERTER = data_converter().payload_converter
 CONTEXT = DistributedContext("s", {"a": [1, 2.5, None, "ü"]}, ContextMetadata(1, 2, 3, None, ("t",)))
@@ -69,8 +71,8 @@ def refused_in_time(error: type[AnabranchError] = InputError) -> Iterator[None]:
         b"\x90trailing",
         b"\xc0",
         b"\x80",
-        msgpack.packb("text"),
-        msgpack.packb([None] * 1000),
+        packed("text"),
+        packed([None] * 1000),
     ],
     ids=[
         "empty",
@@ -106,7 +108,7 @@ def test_every_wrong_arity_is_refused(value: Any) -> None:
     array = value.to_wire()
     for other in [*(array[:length] for length in range(len(array))), [*array, None]]:
         with refused_in_time():
-            CONVERTER.from_payload(wire(type(value).__name__, msgpack.packb(other)))
+            CONVERTER.from_payload(wire(type(value).__name__, packed(other)))
 
 
 @pytest.mark.parametrize("position", range(7))
@@ -114,7 +116,7 @@ def test_a_position_of_another_type_is_refused(position: int) -> None:
     array = TASK.to_wire()
     array[position] = 7
     with refused_in_time():
-        CONVERTER.from_payload(wire("NodeTask", msgpack.packb(array)))
+        CONVERTER.from_payload(wire("NodeTask", packed(array)))
 
 
 @pytest.mark.parametrize("name", ["", "os.system", "NodeTask\x00", "nodetask", "RunInfo", "\udcff" * 3, "x" * 100_000])
@@ -128,13 +130,13 @@ def test_an_unknown_type_name_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        msgpack.packb(msgpack.ExtType(42, b"code")),
-        msgpack.packb(msgpack.Timestamp(1, 0)),
-        msgpack.packb(b"raw"),
-        msgpack.packb(b""),
-        msgpack.packb(float("nan")),
-        msgpack.packb(float("inf")),
-        msgpack.packb({1: 2}),
+        packed(msgpack.ExtType(42, b"code")),
+        packed(msgpack.Timestamp(1, 0)),
+        packed(b"raw"),
+        packed(b""),
+        packed(float("nan")),
+        packed(float("inf")),
+        packed({1: 2}),
         b"\x81\xc4\x01k\x01",
         b"\x81\x90\x01",
         b"\xa1\xff",

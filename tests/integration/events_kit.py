@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from temporalio.client import Client
 
@@ -30,7 +31,7 @@ def route(source: str, sink: str) -> Route:
     return Route(parse_address(source, "--from"), parse_address(sink, "--to"), "anabranch-order")
 
 
-def flow(of: Route, task_queue: str, **changes: object) -> Flow:
+def flow(of: Route, task_queue: str, **changes: Any) -> Flow:
     topic = of.sink.topic
     queue = events_queue(task_queue, "order", of.source)
     return replace(Flow("order", topic, f"{topic}.dead", task_queue, queue, Reading()), **changes)

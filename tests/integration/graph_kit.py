@@ -28,6 +28,7 @@ from anabranch.settings import Settings
 from anabranch.transport.node_protocol import NodeTask
 from anabranch.transport.working import working
 from anabranch.worker import build_worker, sandbox
+from tests.json_values import number
 
 MODES = ("cached", "replayed in the sandbox")
 """How workflow code runs: as in production; or from the start of its history at every task, in the strict sandbox."""
@@ -83,7 +84,7 @@ async def worker_for(
 ) -> AsyncIterator[Served]:
     """Serve `graphs` on `task_queue` while the block runs; `environment` are fields of Settings."""
     strict = mode != MODES[0]
-    cache = {"max_cached_workflows": 0} if strict else {}
+    cache: dict[str, Any] = {"max_cached_workflows": 0} if strict else {}
     settings = Settings(task_queue=task_queue, graphs=graphs, **cache, **environment)
     activities = node_activities(settings)
     try:
@@ -198,7 +199,7 @@ async def copy_context(context: DistributedContext, into: str) -> dict[str, Any]
 
 @node("add")
 async def add(context: DistributedContext, key: str, amount: int) -> None:
-    context.set(key, context.get(key) + amount)
+    context.set(key, number(context.get(key)) + amount)
 
 
 @node("fill")

@@ -15,6 +15,7 @@ from anabranch.context.stores.open import open_store
 from anabranch.context.stores.redis import RedisStore
 from tests.cache_faults import dying, load, writers
 from tests.cache_faults.faulty_cache import FAULTS, FaultyCache
+from tests.json_values import unchecked
 
 CALLS = 200
 BUDGET = 0.05
@@ -45,7 +46,7 @@ def failures(cached: DistributedCache, seconds: list[float]) -> None:
             seconds.append(time.perf_counter() - started)
         return answer
 
-    tier._guarded = timed  # type: ignore[method-assign]
+    unchecked(tier)._guarded = timed
 
 
 @pytest.mark.parametrize("strategy", ["write_through", "read_through", "write_behind"])

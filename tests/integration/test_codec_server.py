@@ -16,9 +16,9 @@ from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.dev.devserver import DevServer, temporal_command
 from anabranch.errors import Unavailable
-from anabranch.transport.codec import zstd
 from anabranch.transport.converter import data_converter
 from anabranch.transport.node_protocol import NodeTask, RunInfo
+from tests.zstandard import zstd
 
 UI = "http://127.0.0.1:8233"
 CONVERTER = data_converter()

@@ -15,6 +15,7 @@ from temporalio.exceptions import CancelledError
 from anabranch.dev.devserver import FAST, DevServer
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
+from anabranch.transport.codec import MAX_DECODED_BYTES
 from anabranch.workflows.temporal import continue_as_new
 from tests import servers
 from tests.integration.graph_kit import (
@@ -33,8 +34,9 @@ from tests.integration.graph_kit import (
     until_status,
     worker_for,
 )
+from tests.json_values import unchecked
 
-ONCE = {"retry": {"max_attempts": 1}}
+ONCE: dict[str, Any] = {"retry": {"max_attempts": 1}}
 EVENTS = 24
 """From how many events on the server suggests to continue as new; a node takes three, and three of workflow tasks."""
 
@@ -375,7 +377,7 @@ async def test_near_the_end_of_its_history_such_a_run_fails_and_is_undone(
     assert (await handle.query("context"))["data"] == {}
 
 
-@pytest.mark.parametrize(("unfolds_to", "renewed"), [(continue_as_new.MAX_DECODED_BYTES, True), (2**21, False)])
+@pytest.mark.parametrize(("unfolds_to", "renewed"), [(MAX_DECODED_BYTES, True), (2**21, False)])
 async def test_a_state_that_compresses_well_is_handed_on_if_it_can_be_unfolded_again(
     served: Served, monkeypatch: pytest.MonkeyPatch, unfolds_to: int, renewed: bool
 ) -> None:
@@ -395,5 +397,5 @@ async def test_with_a_payload_store_a_large_state_is_handed_on(
         assert await runs_of(served, handle) >= 2
     storage = client.data_converter.external_storage
     assert storage is not None
-    await storage.drivers[0]._redis.aclose()  # type: ignore[attr-defined]
+    await unchecked(storage.drivers[0])._redis.aclose()
     assert error.details[0]["compensated"] == [f"loop[{index}]/b" for index in reversed(range(14))]

@@ -29,7 +29,7 @@ from tests.integration.graph_kit import (
     worker_for,
 )
 
-ONCE = {"retry": {"max_attempts": 1}}
+ONCE: dict[str, Any] = {"retry": {"max_attempts": 1}}
 running: dict[str, int] = {}
 most: dict[str, int] = {}
 

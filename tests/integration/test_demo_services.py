@@ -69,7 +69,8 @@ async def test_without_postgres_it_says_why_it_goes_on_with_sqlite(monkeypatch: 
 async def test_without_a_key_the_stand_in_answers_and_says_so() -> None:
     async with demo_services({}, postgres=False) as services:
         activity = AiActivity(Models(services.environ))
-        outcome = await activity(task_of(), AiNode(type="ai", model="openai:gpt-4", prompt="Total $10"))
+        node = AiNode.model_validate({"type": "ai", "model": "openai:gpt-4", "prompt": "Total $10"})
+        outcome = await activity(task_of(), node)
         await activity.aclose()
     assert BANNER in services.notes
     assert str(outcome.writes["reserve"]).startswith("[stand-in, no language model] APPROVE")

@@ -6,7 +6,7 @@ import sys
 import textwrap
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -57,7 +57,7 @@ class Doubling:
         return {"doubled": changes.set["doubled",], "by": changes.by}
 
 
-@workflow.defn(name="anything", dynamic=True)
+@workflow.defn(dynamic=True)
 class Anything:
     @workflow.run
     async def run(self, args: Sequence[RawValue]) -> str:
@@ -187,11 +187,17 @@ def running(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("which", ["port", "ui_port"])
-async def test_a_port_that_is_taken_is_an_error_that_names_it(dev_server: DevServer, which: str) -> None:
+@pytest.mark.parametrize(
+    "start",
+    [lambda port: DevServer.start(port=port), lambda port: DevServer.start(ui_port=port)],
+    ids=["port", "ui_port"],
+)
+async def test_a_port_that_is_taken_is_an_error_that_names_it(
+    dev_server: DevServer, start: Callable[[int], Awaitable[DevServer]]
+) -> None:
     port = int(dev_server.address.rpartition(":")[2])
     with pytest.raises(Unavailable, match=r"the port is taken") as refused:
-        await DevServer.start(**{which: port})
+        await start(port)
     assert refused.value.place == dev_server.address
 
 

@@ -70,11 +70,12 @@ class Site:
     async def until_acknowledged(self) -> None:
         """Wait until the consumer owes no acknowledgement and has been given everything."""
         name = self.topic.replace(".", "_")
+        info = await self.stream.consumer_info(name, "anabranch-order")
         for _ in range(200):
-            info = await self.stream.consumer_info(name, "anabranch-order")
             if info.num_ack_pending == 0 and info.num_pending == 0:
                 return
             await asyncio.sleep(0.05)
+            info = await self.stream.consumer_info(name, "anabranch-order")
         raise AssertionError(f"{info.num_ack_pending} unacknowledged, {info.num_pending} not delivered")
 
 

@@ -40,8 +40,8 @@ from tests.integration.graph_kit import (
 )
 from tests.workers import worker_on
 
-ONCE = {"retry": {"max_attempts": 1}}
-QUICK = {"retry": {"max_attempts": 3, "initial_interval": "10ms", "backoff": 1}}
+ONCE: dict[str, Any] = {"retry": {"max_attempts": 1}}
+QUICK: dict[str, Any] = {"retry": {"max_attempts": 3, "initial_interval": "10ms", "backoff": 1}}
 
 
 @pytest.fixture(params=MODES)
@@ -56,7 +56,7 @@ async def served(
 
 
 async def test_a_chain_returns_session_status_version_and_data(served: Served) -> None:
-    result = await served.run(chain(a=put(x=1), b=leaf("add", reads=["x"], args={"key": "x", "amount": 4})), {"y": 0})
+    result = await served.run(chain(a=put(x=1), b=leaf("add", reads=("x",), args={"key": "x", "amount": 4})), {"y": 0})
     assert result == {
         "session_id": served.started[0],
         "status": "completed",
@@ -136,7 +136,17 @@ async def test_two_answers_at_once_are_one_answer_and_one_refusal(served: Served
 async def test_updates_of_the_wrong_shape_are_refused_and_the_run_goes_on(served: Served, update: str) -> None:
     handle = await served.start(chain(ask={"type": "approval", "prompt": "?"}))
     await until_status(handle, "ask", "waiting")
-    for args in ([], [1], [None], [[]], [{}], [{"node": []}], [{"node": "ask", "answer": 1}, {}], [{"nodes": "ask"}]):
+    wrong: list[list[Any]] = [
+        [],
+        [1],
+        [None],
+        [[]],
+        [{}],
+        [{"node": []}],
+        [{"node": "ask", "answer": 1}, {}],
+        [{"nodes": "ask"}],
+    ]
+    for args in wrong:
         with pytest.raises(WorkflowUpdateFailedError):
             await asyncio.wait_for(handle.execute_update(update, args=args), 10)
     await handle.execute_update("complete_task", {"node": "ask", "answer": "yes"})
@@ -163,8 +173,9 @@ async def test_bodies_and_graphs_write_back_into_the_run(served: Served) -> None
 
 async def test_a_hundred_nodes_run_side_by_side(served: Served) -> None:
     names = [f"n{index}" for index in range(100)]
-    graph = {"nodes": {"first": put(), **{name: put(**{name: 1}) for name in names}, "last": put(end=1)}}
-    graph["edges"] = [*(edge("first", name) for name in names), *(edge(name, "last") for name in names)]
+    nodes = {"first": put(), **{name: put(**{name: 1}) for name in names}, "last": put(end=1)}
+    edges = [*(edge("first", name) for name in names), *(edge(name, "last") for name in names)]
+    graph = {"nodes": nodes, "edges": edges}
     result = await served.run(graph)
     assert result["data"] == {**dict.fromkeys(names, 1), "end": 1}
     assert result["version"] == 102
@@ -324,7 +335,7 @@ async def test_an_activity_node_calls_another_worker_s_activity_with_plain_json(
 
     @activity.defn(name="weigh")
     async def weigh(order: dict[str, Any]) -> float:
-        return order["mass"] * 2.5
+        return float(order["mass"]) * 2.5
 
     other = f"{served.task_queue}-other"
     plain = await Client.connect(dev_server.address)
@@ -360,7 +371,7 @@ async def test_local_nodes_are_markers_that_read_as_the_graph(served: Served) ->
 
 async def test_what_crosses_to_a_node_is_what_it_reads(served: Served) -> None:
     graph = chain(
-        some=leaf("copy", reads=["b", "nothing"], args={"into": "some"}),
+        some=leaf("copy", reads=("b", "nothing"), args={"into": "some"}),
         all={"type": "python", "handler": "copy", "args": {"into": "every"}},
         template=put(sum="{{ a + b }}"),
     )
@@ -403,7 +414,7 @@ async def test_no_more_activities_are_pending_than_the_server_takes(
 async def test_what_is_too_much_for_one_task_leaves_in_several(client: Client, task_queue: str, tmp_path: Path) -> None:
     """Eighty times 75 KB that hardly compress: the server would end a workflow that sends them at once."""
     text = base64.b64encode(random.Random(1).randbytes(56_000)).decode()
-    graph = {"nodes": {f"n{index}": leaf(reads=["text"], args={f"n{index}": 1}) for index in range(80)}}
+    graph = {"nodes": {f"n{index}": leaf(reads=("text",), args={f"n{index}": 1}) for index in range(80)}}
     async with worker_for(client, task_queue, tmp_path) as served:
         handle = await served.start(graph, {"text": text})
         assert (await asyncio.wait_for(handle.result(), PATIENCE))["version"] == 81

@@ -17,6 +17,7 @@ from anabranch.activities.outcome import Outcome
 from anabranch.activities.sql.databases import Databases
 from anabranch.activities.sql.handler import DbActivity
 from anabranch.activities.sql.idempotency import EFFECTS, RETENTION_SECONDS, EffectLog, column_key, header_key
+from anabranch.context.values import Json
 from anabranch.errors import ConfigurationError, NodeError
 from anabranch.graph.model import DbNode
 from tests.node_tasks import task_of
@@ -44,7 +45,7 @@ class Account:
         if "query" in fields:
             fields["params"] = {"amount": amount}
         node = DbNode(type="db", connection="DB", **({} if "query" in fields else self.addition(amount)), **fields)
-        roots = {} if forward_key is None else {"forward_key": f"{self.run_id}/{forward_key}"}
+        roots: dict[str, Any] = {} if forward_key is None else {"forward_key": f"{self.run_id}/{forward_key}"}
         return await (activity or self.activity)(task_of(key=f"{self.run_id}/{key}", **roots), node)
 
     def addition(self, amount: int) -> dict[str, Any]:
@@ -136,7 +137,7 @@ async def test_a_compensation_of_what_happened_undoes_it_once(account: Account) 
 
 async def test_a_compensation_of_what_never_happened_does_nothing_and_forestalls_it(account: Account) -> None:
     undone = await account.add(-10, "debit/undo", forward_key="debit")
-    nothing = {"row": None, "rows": [], "row_count": 0}
+    nothing: dict[str, Json] = {"row": None, "rows": [], "row_count": 0}
     assert undone == Outcome({**nothing, "statements": [nothing]} if account.is_mysql else nothing)
     with pytest.raises(NodeError, match="its compensation ran before this attempt"):
         await account.add(10, "debit")

@@ -37,14 +37,15 @@ class OneNode:
     async def run(self, task: NodeTask, local: bool) -> ChangeSet:
         retry = RetryPolicy(initial_interval=timedelta(milliseconds=10), maximum_attempts=2)
         if local:
-            return await workflow.execute_local_activity(
+            changed: ChangeSet = await workflow.execute_local_activity(
                 f"{task.address} ({task.node['type']})",
                 task,
                 result_type=ChangeSet,
                 start_to_close_timeout=timedelta(seconds=30),
                 retry_policy=retry,
             )
-        return await workflow.execute_activity(
+            return changed
+        changes: ChangeSet = await workflow.execute_activity(
             str(task.node["type"]),
             task,
             result_type=ChangeSet,
@@ -53,13 +54,14 @@ class OneNode:
             retry_policy=retry,
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
+        return changes
 
 
 @asynccontextmanager
 async def started(
     client: Client, task_queue: str, task: NodeTask, *, local: bool = False
 ) -> AsyncIterator[WorkflowHandle[OneNode, ChangeSet]]:
-    activities = node_activities(Settings(HTTP_ALLOW_PRIVATE=True))  # type: ignore[call-arg]
+    activities = node_activities(Settings(http_allow_private=True))
     worker = worker_on(
         client,
         task_queue,

@@ -29,6 +29,7 @@ from anabranch.settings import Settings
 from anabranch.transport.client import connect
 from anabranch.transport.payload_store import RedisPayloads, SqlPayloads, offloading
 from anabranch.worker import build_worker
+from tests.json_values import unchecked
 
 STORE, RETRIEVE = StorageDriverStoreContext(), StorageDriverRetrieveContext()
 GRAPH = {"name": "big", "nodes": {"count": {"type": "rule", "rules": [{"then": {"size": "{{ size(rows) }}"}}]}}}
@@ -110,10 +111,10 @@ async def test_a_connection_that_breaks_costs_no_attempt_of_an_activity(valkey_u
     door = await asyncio.start_server(enter, "127.0.0.1", 0)
     storage = offloading(f"redis://127.0.0.1:{door.sockets[0].getsockname()[1]}", threshold=1)
     payloads = [Payload(data=b"1"), Payload(data=b"2")]
-    claims = await storage.drivers[0].store(STORE, payloads)
-    assert await storage.drivers[0].retrieve(RETRIEVE, claims) == payloads
+    claims = await unchecked(storage.drivers[0]).store(STORE, payloads)
+    assert await unchecked(storage.drivers[0]).retrieve(RETRIEVE, claims) == payloads
     assert broken
-    await storage.drivers[0]._redis.aclose()  # type: ignore[attr-defined]
+    await unchecked(storage.drivers[0])._redis.aclose()
     door.close()
 
 
@@ -146,6 +147,6 @@ async def test_a_context_of_almost_a_megabyte_runs_and_the_history_stays_small(
         told = await handle.result()
         history = await handle.fetch_history()
     await activities.aclose()
-    await storage.drivers[0]._redis.aclose()  # type: ignore[attr-defined]
+    await unchecked(storage.drivers[0])._redis.aclose()
     assert told["data"] == {"rows": rows, "size": 800}
     assert sum(event.ByteSize() for event in history.events) < 50_000

@@ -33,7 +33,7 @@ from tests.integration.graph_kit import (
 )
 
 GUIDE = Path(__file__).parents[2] / "docs" / "people.md"
-ONCE = {"retry": {"max_attempts": 1}}
+ONCE: dict[str, Any] = {"retry": {"max_attempts": 1}}
 ASK = {"context": {"conflict_resolution": "fail_on_conflict"}}
 AGREE = {
     "type": "approval",
@@ -456,9 +456,9 @@ async def test_pause_starts_nothing_new_and_resume_goes_on(served: Served) -> No
 async def test_an_update_that_comes_with_the_start_is_not_lost(
     served: Served, update: str, request_: dict[str, Any], data: dict[str, Any]
 ) -> None:
-    graph = {"name": "g", "nodes": {"ask": {"type": "approval", "timeout": "500ms"}}, "edges": []}
-    graph["nodes"]["ask"]["on_failure"] = "continue"
-    start = WithStartWorkflowOperation(
+    ask = {"type": "approval", "timeout": "500ms", "on_failure": "continue"}
+    graph = {"name": "g", "nodes": {"ask": ask}, "edges": []}
+    start: WithStartWorkflowOperation[Any, dict[str, Any]] = WithStartWorkflowOperation(
         "GraphWorkflow",
         {"graph": graph, "data": {"x": 0}},
         id=f"{served.task_queue}-with-start",

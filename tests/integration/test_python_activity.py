@@ -17,6 +17,7 @@ from anabranch.activities.python import PythonActivity
 from anabranch.context.distributed import DistributedContext
 from anabranch.errors import ConfigurationError, NodeError, UndeclaredRead, WireFormatError
 from anabranch.graph.model import PythonNode
+from tests.json_values import number
 from tests.node_tasks import task_of
 
 
@@ -41,7 +42,7 @@ async def call(
 async def test_a_coroutine_gets_rendered_args_and_returns_keys() -> None:
     @node("weigh")
     async def weigh(context: DistributedContext, factor: float) -> dict[str, Any]:
-        return {"weight": context["mass"] * factor}  # type: ignore[operator]
+        return {"weight": number(context["mass"]) * factor}
 
     outcome = await call("weigh", {"mass": 4, "f": 2.5}, {"factor": "{{ f }}"})
     assert outcome == Outcome({"weight": 10.0}, {"weight": 10.0})
@@ -67,7 +68,7 @@ async def test_as_many_plain_functions_run_at_once_as_a_worker_runs_activities()
     call_once = functools.partial(activity, task_of(), PythonNode(type="python", handler="meet"))
     outcomes = await asyncio.gather(*(call_once() for _ in range(50)))
     await activity.aclose()
-    assert sorted(outcome.writes["reserve"] for outcome in outcomes) == [*range(50)]  # type: ignore[type-var]
+    assert sorted(number(outcome.writes["reserve"]) for outcome in outcomes) == [*range(50)]
 
 
 async def test_a_cancelled_plain_function_is_over_before_the_node_is() -> None:

@@ -70,8 +70,9 @@ async def undone(served: Served, handle: Any) -> list[str]:
 
 async def until_not_compensated(handle: Any) -> dict[str, Any]:
     """The status, once a compensation has failed."""
+    status: dict[str, Any] = {}
     for _ in range(1200):
-        status: dict[str, Any] = await handle.query("status")
+        status = await handle.query("status")
         if "not_compensated" in status:
             return status
         await asyncio.sleep(0.05)

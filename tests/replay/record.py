@@ -27,7 +27,7 @@ from tests.integration.graph_kit import Handle, Served, chain, diamond, edge, le
 
 HISTORIES = Path(__file__).parent / "histories"
 IDENTITY = "anabranch-test"
-ONCE = {"retry": {"max_attempts": 1}}
+ONCE: dict[str, Any] = {"retry": {"max_attempts": 1}}
 STRIPPED = {"stackTrace"}
 
 Play = Callable[[Served], Awaitable[Handle]]

@@ -18,12 +18,14 @@ from anabranch.context.values import MISSING, Json, Path
 KEYS = ["a", "b", "c"]
 POLICIES: list[Policy] = [*ConflictResolution, *Reducer]
 
-scalars = st.sampled_from([None, False, True, 0, 1, 2, -3, 1.5, "", "x"])
+scalars: st.SearchStrategy[Json] = st.sampled_from([None, False, True, 0, 1, 2, -3, 1.5, "", "x"])
 lists = st.lists(st.integers(0, 3), max_size=3)
-values = st.recursive(
-    scalars | lists, lambda inner: st.dictionaries(st.sampled_from(KEYS), inner, max_size=3), max_leaves=6
+values: st.SearchStrategy[Json] = st.recursive(
+    scalars | lists.map(list[Json]),
+    lambda inner: st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
+    max_leaves=6,
 )
-objects = st.dictionaries(st.sampled_from(KEYS), values, max_size=3)
+objects: st.SearchStrategy[dict[str, Json]] = st.dictionaries(st.sampled_from(KEYS), values, max_size=3)
 paths = st.lists(st.sampled_from(KEYS), min_size=1, max_size=3).map(tuple)
 policies = st.builds(
     Policies,

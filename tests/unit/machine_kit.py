@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from anabranch.context.changes import ChangeSet
+from anabranch.context.values import Json
 from anabranch.graph.model import Graph
 from anabranch.graph.plan import plan_graph
 from anabranch.workflows.interpreter.commands import (
@@ -26,7 +27,7 @@ from anabranch.workflows.interpreter.commands import (
 from anabranch.workflows.interpreter.machine import Machine
 
 Outcome = Mapping[str, Any] | Failure
-RUN = {"id": "run-1", "session_id": "order-1", "graph": "g", "attempt": 1}
+RUN: dict[str, Json] = {"id": "run-1", "session_id": "order-1", "graph": "g", "attempt": 1}
 
 
 def python(*, reads: tuple[str, ...] = (), **fields: Any) -> dict[str, Any]:

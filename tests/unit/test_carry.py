@@ -15,6 +15,7 @@ from anabranch.graph.plan import Plan
 from anabranch.workflows.interpreter import snapshot, views
 from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, Finish, RunNode, StartChild, StartTimer
 from anabranch.workflows.interpreter.machine import Machine
+from tests.json_values import at
 from tests.unit.machine_kit import RUN, Play, changes, edge, failure, machine_of, python, timeout
 from tests.unit.test_machine_properties import Case, Run, cases
 
@@ -192,7 +193,7 @@ def test_a_paused_node_still_waits_for_its_operator_and_knows_its_failure() -> N
     status = views.status(play.machine)
     nodes = status["nodes"]
     assert isinstance(nodes, dict)
-    assert nodes["b"]["error"]["type"] == "NO_STOCK"  # type: ignore[index,call-overload]
+    assert at(nodes, "b", "error", "type") == "NO_STOCK"
     play.take(play.machine.operator.skip("b", changes(x=1), 50))
     assert play.finish().line.data == {"n": 0, "x": 1}
 

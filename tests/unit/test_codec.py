@@ -5,7 +5,8 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
 from anabranch.errors import SizeLimitExceeded, WireFormatError
-from anabranch.transport.codec import ZstdCodec, zstd
+from anabranch.transport.codec import ZstdCodec
+from tests.zstandard import zstd
 
 MSGPACK = {"encoding": b"binary/msgpack", "anabranch-type": b"ChangeSet"}
 JSON = {"encoding": b"json/plain"}

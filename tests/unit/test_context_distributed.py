@@ -1,11 +1,14 @@
 import dataclasses
 import time
+from collections.abc import Callable
 
 import pytest
 
 from anabranch import context
 from anabranch.context.distributed import ContextMetadata, ContextSnapshot, DistributedContext, copied
+from anabranch.context.values import Json
 from anabranch.errors import UndeclaredRead, WireFormatError
+from tests.json_values import at, fields, unchecked
 
 
 def test_a_new_context_is_at_version_1_and_both_its_times_are_the_given_one() -> None:
@@ -69,7 +72,7 @@ def test_a_tag_stands_once_and_does_not_move_the_version() -> None:
 def test_metadata_cannot_be_changed_behind_the_version_s_back() -> None:
     order = DistributedContext("order-1")
     with pytest.raises(AttributeError):
-        order.metadata.version = 7  # type: ignore[misc]
+        unchecked(order.metadata).version = 7
 
 
 def test_a_missing_key_gives_the_default_or_a_key_error() -> None:
@@ -90,7 +93,7 @@ def test_keys_stand_in_the_order_of_their_first_write() -> None:
 
 
 def test_the_hot_constructor_takes_the_data_as_it_is() -> None:
-    data = {"total": 1}
+    data: dict[str, Json] = {"total": 1}
     metadata = ContextMetadata(created_at=1, updated_at=2, version=3)
     order = DistributedContext("order-1", data=data, metadata=metadata)
     assert order.data is data
@@ -107,7 +110,9 @@ def test_the_hot_constructor_takes_the_data_as_it_is() -> None:
     ],
     ids=["index", "get", "contains", "remove"],
 )
-def test_reading_a_key_that_did_not_cross_names_the_key_and_the_mend(read) -> None:
+def test_reading_a_key_that_did_not_cross_names_the_key_and_the_mend(
+    read: Callable[[DistributedContext], object],
+) -> None:
     slice_ = DistributedContext("order-1", {"total": 1, "tax": 2}, reads=frozenset({"total"}))
     assert slice_["total"] == 1
     with pytest.raises(UndeclaredRead) as refused:
@@ -134,18 +139,18 @@ def test_a_node_may_read_what_it_wrote_itself() -> None:
 def test_a_snapshot_does_not_move_with_the_context() -> None:
     order = DistributedContext("order-1", {"items": [{"qty": 1}]}, at=1000)
     taken = order.snapshot()
-    order["items"][0]["qty"] = 9  # type: ignore[index, call-overload]
+    fields(at(order["items"], 0))["qty"] = 9
     order.set("total", 5)
     assert taken == ContextSnapshot("order-1", {"items": [{"qty": 1}]}, version=1, timestamp=1000)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        taken.version = 2  # type: ignore[misc]
+        unchecked(taken).version = 2
 
 
 def test_a_copy_goes_its_own_way() -> None:
     base = DistributedContext("product", {"stock": {"here": 50}}, at=1000)
     local = base.copy()
     assert local == base
-    local["stock"]["here"] = 45  # type: ignore[index, call-overload]
+    fields(local["stock"])["here"] = 45
     local.set("price", 120)
     assert base.data == {"stock": {"here": 50}}
     assert base.metadata.version == 1
@@ -153,14 +158,14 @@ def test_a_copy_goes_its_own_way() -> None:
 
 
 def test_data_that_contains_itself_is_refused_instead_of_copied_forever() -> None:
-    loop: list = []
+    loop: list[Json] = []
     loop.append(loop)
     with pytest.raises(WireFormatError, match="nested deeper than 64"):
         DistributedContext("order-1", {"loop": loop}).snapshot()
 
 
 def test_depth_64_is_copied_and_depth_65_is_not() -> None:
-    value: list = []
+    value: list[Json] = []
     for _ in range(62):
         value = [value]
     assert copied({"k": value}) == {"k": value}

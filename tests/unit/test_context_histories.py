@@ -165,7 +165,7 @@ def flat_histories(draw: st.DrawFn) -> History:
     for index in range(count):
         parents = draw(st.lists(st.integers(0, index - 1), max_size=4, unique=True)) if index else []
         nodes.append(Node(tuple(parents), FlatWork(index, draw(kinds)), 100 + times[index]))
-    return History(ROOT, nodes, Policies.of("fail_on_conflict", NAMED))
+    return History(ROOT, nodes, Policies.of("fail_on_conflict", {(key,): name for key, name in NAMED.items()}))
 
 
 class Facts:
@@ -194,7 +194,7 @@ class Facts:
         return [self.value(each) for each in self.live]
 
     def total(self) -> int:
-        return 10 + sum(self.value(each) - (self.found(each) or 0) for each in self.all)
+        return 10 + sum(int(self.value(each)) - (self.found(each) or 0) for each in self.all)
 
     def log(self) -> list[int]:
         """The own items of all writers, but for those that somebody later threw away."""
@@ -222,7 +222,7 @@ def test_every_policy_sees_each_write_that_nobody_superseded_once(history: Histo
     for index in range(len(history.nodes)):
         for key, expected in EXPECTED.items():
             facts = Facts(done, index, key)
-            found = done.joins[index].data.get(key)
+            found: Any = done.joins[index].data.get(key)
             if not facts.live:
                 assert found == ROOT.get(key)
             elif key == "all":

@@ -17,6 +17,7 @@ from anabranch.context.merge.resolution import Policies
 from anabranch.context.merge.union import line_as_known, merge_heads
 from anabranch.context.values import MISSING, Path, same
 from anabranch.errors import WireFormatError
+from tests.json_values import packed
 from tests.unit.lineage_kit import Edit, edited, edits, objects
 
 
@@ -131,7 +132,7 @@ def test_lines_come_back_from_the_wire_with_the_writes_that_they_share() -> None
     assert merged is not None
     lines = {"left": left, "right": right, "merged": merged, "start": start}
     wire = dump_lines(lines)
-    loaded = load_lines(json.loads(json.dumps(msgpack.unpackb(msgpack.packb(wire)))))
+    loaded = load_lines(json.loads(json.dumps(msgpack.unpackb(packed(wire)))))
     assert wire[0] == [{"n": 10}]
     assert len(wire[1]) == 5
     for name, line in lines.items():

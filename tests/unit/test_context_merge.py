@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from anabranch.context import ConflictError, ConflictResolution, ContextSnapshot, DistributedContext, ThreeWayMerge
 from anabranch.context.changes import diff
 from anabranch.context.merge.resolution import Policies
-from anabranch.context.values import MISSING, same, value_at
+from anabranch.context.values import MISSING, Path, same, value_at
 from anabranch.errors import InputError
+from tests.json_values import at, items
 from tests.unit.lineage_kit import edited, edits, objects, overlap, policies
 
 SOME = settings(max_examples=60)
@@ -29,7 +30,8 @@ def snap(data: Mapping[str, Any], version: int = 5, timestamp: int = 10) -> Cont
 
 
 def merge(base: Any, local: Any, remote: Any, resolution: str = "last_write_wins", **policies: str) -> ThreeWayMerge:
-    return ThreeWayMerge(snap(base, 1, 1), snap(local, 5, 10), snap(remote, 6, 20), resolution, policies)
+    paths: dict[str | Path, str] = {(key,): name for key, name in policies.items()}
+    return ThreeWayMerge(snap(base, 1, 1), snap(local, 5, 10), snap(remote, 6, 20), resolution, paths)
 
 
 def test_changes_of_both_sides_come_together() -> None:
@@ -145,8 +147,8 @@ def test_two_writers_who_agree_add_up_but_one_snapshot_twice_does_not() -> None:
 def test_the_merged_context_shares_nothing_with_the_snapshots() -> None:
     base, local = snap({"l": [1], "o": {"k": [2]}}, 1), snap({"l": [1], "o": {"k": [2]}, "n": [3]})
     merged = ThreeWayMerge(base, local, base).merge()
-    for items in (merged.data["l"], merged.data["o"]["k"], merged.data["n"]):
-        items.append("changed")
+    for path in (["l"], ["o", "k"], ["n"]):
+        items(at(merged.data, *path)).append("changed")
     assert local.data == {"l": [1], "o": {"k": [2]}, "n": [3]}
     assert base.data == {"l": [1], "o": {"k": [2]}}
 
@@ -154,13 +156,17 @@ def test_the_merged_context_shares_nothing_with_the_snapshots() -> None:
 # What holds for every merge.
 
 
+def by_path(policies: Policies) -> dict[str | Path, str]:
+    return {path: policy.value for path, policy in policies.by_path.items()}
+
+
 @SOME
 @given(sides, policies)
 def test_merging_a_side_with_itself_or_with_the_base_changes_nothing(triple: Any, policies: Policies) -> None:
     base, local, _ = triple
     for left, right in [(local, local), (local, base), (base, local)]:
-        snapshots = [snap(data, 1 if data is base else 5, 1 if data is base else 10) for data in (left, right)]
-        merger = ThreeWayMerge(snap(base, 1, 1), *snapshots, policies.default, policies.by_path)
+        local_snap, remote_snap = (snap(data, *((1, 1) if data is base else (5, 10))) for data in (left, right))
+        merger = ThreeWayMerge(snap(base, 1, 1), local_snap, remote_snap, policies.default, by_path(policies))
         assert same(merger.merge().data, local)
         assert merger.conflicts == ()
 
@@ -193,7 +199,7 @@ def test_swapped_sides_have_the_same_conflicts(triple: Any) -> None:
 @given(sides, policies)
 def test_what_one_side_alone_wrote_is_kept(triple: Any, policies: Policies) -> None:
     base, local, remote = triple
-    merger = ThreeWayMerge(snap(base, 1, 1), snap(local, 5, 10), snap(remote, 6, 20), "merge_all", policies.by_path)
+    merger = ThreeWayMerge(snap(base, 1, 1), snap(local, 5, 10), snap(remote, 6, 20), "merge_all", by_path(policies))
     if any(not conflict.settled for conflict in merger.conflicts):
         return
     merged, disputed = merger.merge().data, [conflict.path for conflict in merger.conflicts]
@@ -211,7 +217,7 @@ def test_what_one_side_alone_wrote_is_kept(triple: Any, policies: Policies) -> N
 def test_no_snapshot_is_changed(triple: Any, policies: Policies) -> None:
     before = copy.deepcopy(triple)
     base, local, remote = triple
-    merger = ThreeWayMerge(snap(base, 1), snap(local), snap(remote, 6), policies.default, policies.by_path)
+    merger = ThreeWayMerge(snap(base, 1), snap(local), snap(remote, 6), policies.default, by_path(policies))
     if all(conflict.settled for conflict in merger.conflicts):
         merged = merger.merge()
         for key in list(merged.data):

@@ -4,7 +4,9 @@ import pytest
 
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.shared import SharedContext
+from anabranch.context.values import Json
 from anabranch.errors import SizeLimitExceeded
+from tests.json_values import items
 
 
 async def test_what_one_task_sets_another_gets() -> None:
@@ -48,7 +50,7 @@ async def test_an_update_that_raises_changes_nothing_and_frees_the_others() -> N
     shared = SharedContext("session-123", {"items": [1]})
 
     def half(context: DistributedContext) -> None:
-        context["items"].append(2)  # type: ignore[union-attr]
+        items(context["items"]).append(2)
         raise RuntimeError("half-way")
 
     with pytest.raises(RuntimeError, match="half-way"):
@@ -73,13 +75,13 @@ async def test_a_cancelled_update_changes_nothing() -> None:
 
 
 async def test_what_was_given_or_read_is_a_copy() -> None:
-    given = {"items": [1]}
+    given: dict[str, Json] = {"items": [1]}
     shared = SharedContext("session-123", given)
-    given["items"].append(2)
+    items(given["items"]).append(2)
     read = await shared.get("items")
     assert read == [1]
-    read.append(3)
-    written = [4]
+    items(read).append(3)
+    written: list[Json] = [4]
     await shared.set("written", written)
     written.append(5)
     updated = await shared.update(lambda context: context.set("done", True))

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anabranch.context.values import MISSING, check_value, format_path, identity, parse_path, same, value_at
+from anabranch.context.values import (
+    MISSING,
+    Json,
+    Missing,
+    check_value,
+    format_path,
+    identity,
+    parse_path,
+    same,
+    value_at,
+)
 from anabranch.errors import InputError, WireFormatError
 from tests.unit.lineage_kit import values
 
@@ -49,19 +59,19 @@ def test_a_path_that_ends_in_a_lone_backslash_is_refused() -> None:
         (2**63 + 1, float(2**63), False),
     ],
 )
-def test_equality_is_that_of_json(left: object, right: object, expected: bool) -> None:
+def test_equality_is_that_of_json(left: Json | Missing, right: Json | Missing, expected: bool) -> None:
     assert same(left, right) is expected
     assert same(right, left) is expected
 
 
 @given(values, values)
-def test_values_share_an_identity_exactly_where_they_are_the_same(left: object, right: object) -> None:
+def test_values_share_an_identity_exactly_where_they_are_the_same(left: Json, right: Json) -> None:
     assert (identity(left) == identity(right)) is same(left, right)
     assert identity(left) != identity([left])
 
 
 def test_a_path_leads_through_objects_only() -> None:
-    data = {"a": {"b": None}, "l": [{"b": 1}]}
+    data: Json = {"a": {"b": None}, "l": [{"b": 1}]}
     assert value_at(data, ("a", "b")) is None
     assert value_at(data, ("a", "c")) is MISSING
     assert value_at(data, ("a", "b", "c")) is MISSING

@@ -19,6 +19,7 @@ from anabranch.context import (
 )
 from anabranch.context.values import same, value_at
 from anabranch.errors import InputError
+from tests.json_values import items
 from tests.unit.lineage_kit import edited, edits
 
 
@@ -77,7 +78,7 @@ def test_a_version_that_is_not_kept_is_refused_with_those_that_are(version: int)
 
 def test_current_is_a_copy() -> None:
     context = versioned({"l": [1]})
-    context.current.data["l"].append(2)
+    items(context.current.data["l"]).append(2)
     context.current.set("x", 1)
     assert context.current.data == {"l": [1]}
 
@@ -100,7 +101,7 @@ def test_an_update_with_the_current_version_makes_none() -> None:
 def test_an_updated_context_can_still_be_changed() -> None:
     context, mine = VersionedContext("s", at=0), bare(2, 1, l=[1])
     context.update(mine)
-    mine.data["l"].append(2)
+    items(mine.data["l"]).append(2)
     assert context.current.data == {"l": [1]}
 
 

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anabranch.context.distributed import ContextMetadata, ContextSnapshot, DistributedContext
-from anabranch.context.values import check_value
+from anabranch.context.values import Json, check_value
 from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES, measure
 from anabranch.errors import SizeLimitExceeded, WireFormatError
+from tests.json_values import packed, unchecked
 
 RUST = Path(__file__).parents[1] / "fixtures" / "rust"
 METADATA = ContextMetadata(created_at=1, updated_at=2, version=3)
@@ -172,7 +173,7 @@ def test_depth_64_passes_and_depth_65_is_refused() -> None:
     with pytest.raises(WireFormatError, match="nested deeper than 64"):
         too_deep.to_json()
     with pytest.raises(WireFormatError, match="nested deeper than 64"):
-        DistributedContext.deserialize(msgpack.packb(too_deep.to_wire()))
+        DistributedContext.deserialize(packed(too_deep.to_wire()))
 
 
 def test_subclasses_of_data_types_travel_as_data() -> None:
@@ -194,13 +195,13 @@ def test_a_mapping_that_is_no_dict_is_refused_with_a_typed_error() -> None:
 @pytest.mark.parametrize(
     "broken",
     [
-        DistributedContext(b"s", {}, METADATA),  # type: ignore[arg-type]
-        DistributedContext("s", [], METADATA),  # type: ignore[arg-type]
-        DistributedContext("s", {}, METADATA._replace(version="3")),  # type: ignore[arg-type]
-        DistributedContext("s", {}, METADATA._replace(updated_at=2.5)),  # type: ignore[arg-type]
-        DistributedContext("s", {}, METADATA._replace(modified_by=1)),  # type: ignore[arg-type]
-        DistributedContext("s", {}, METADATA._replace(tags="abc")),  # type: ignore[arg-type]
-        DistributedContext("s", {}, METADATA._replace(tags=(1,))),  # type: ignore[arg-type]
+        DistributedContext(unchecked(b"s"), {}, METADATA),
+        DistributedContext("s", unchecked([]), METADATA),
+        DistributedContext("s", {}, METADATA._replace(version=unchecked("3"))),
+        DistributedContext("s", {}, METADATA._replace(updated_at=unchecked(2.5))),
+        DistributedContext("s", {}, METADATA._replace(modified_by=unchecked(1))),
+        DistributedContext("s", {}, METADATA._replace(tags=unchecked("abc"))),
+        DistributedContext("s", {}, METADATA._replace(tags=unchecked((1,)))),
     ],
 )
 def test_what_could_not_be_decoded_is_not_encoded(broken: DistributedContext) -> None:
@@ -211,19 +212,9 @@ def test_what_could_not_be_decoded_is_not_encoded(broken: DistributedContext) ->
 
 
 def test_a_value_is_measured_as_it_is_encoded() -> None:
-    for value in (
-        None,
-        True,
-        2**64 - 1,
-        -(2**63),
-        1.5,
-        "naïve",
-        [],
-        {},
-        [[{"a": [1]}]],
-        {"k": "v"},
-    ):
-        assert measure(value) == len(msgpack.packb(value))
+    values: list[Json] = [None, True, 2**64 - 1, -(2**63), 1.5, "naïve", [], {}, [[{"a": [1]}]], {"k": "v"}]
+    for value in values:
+        assert measure(value) == len(packed(value))
 
 
 @pytest.mark.parametrize("path", [(), ("k",), ("k", "l")])
@@ -234,7 +225,7 @@ def test_what_is_measured_is_what_is_data(value: Any, path: tuple[str, ...]) -> 
     refused = refusal(check_value, value, path)
     assert refusal(measure, value, path) == refused
     if refused is None:
-        assert measure(value, path=path) == len(msgpack.packb(value))
+        assert measure(value, path=path) == len(packed(value))
 
 
 def refusal(check: Any, value: Any, path: tuple[str, ...]) -> str | None:
@@ -247,11 +238,11 @@ def refusal(check: Any, value: Any, path: tuple[str, ...]) -> str | None:
 
 def test_what_looks_like_data_and_cannot_be_encoded_is_refused() -> None:
     with pytest.raises(WireFormatError, match="mappingproxy"):
-        measure(MappingProxyType({"a": 1}))  # type: ignore[arg-type]
+        measure(unchecked(MappingProxyType({"a": 1})))
 
 
 def test_a_context_over_the_limit_names_size_limit_and_the_largest_key() -> None:
-    original = DistributedContext("s", {"small": "x", "large": "x" * 2000, "list": [1] * 100}, METADATA)
+    original = DistributedContext("s", {"small": "x", "large": "x" * 2000, "list": [*[1] * 100]}, METADATA)
     with pytest.raises(SizeLimitExceeded) as refused:
         original.serialize(max_bytes=1000)
     size = len(original.serialize())
@@ -310,7 +301,7 @@ def test_data_of_another_shape_is_not_a_context(wire: Any) -> None:
     with pytest.raises(WireFormatError, match="this is not a context"):
         DistributedContext.from_wire(wire)
     with pytest.raises(WireFormatError, match="this is not a context"):
-        DistributedContext.deserialize(msgpack.packb(wire))
+        DistributedContext.deserialize(packed(wire))
 
 
 @pytest.mark.parametrize(
@@ -318,7 +309,7 @@ def test_data_of_another_shape_is_not_a_context(wire: Any) -> None:
 )
 def test_data_of_another_shape_is_not_a_snapshot(wire: Any) -> None:
     with pytest.raises(WireFormatError, match="a snapshot"):
-        ContextSnapshot.deserialize(msgpack.packb(wire))
+        ContextSnapshot.deserialize(packed(wire))
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ from temporalio.common import RawValue
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import ContextMetadata, DistributedContext
+from anabranch.context.values import Json
 from anabranch.errors import WireFormatError
 from anabranch.transport.converter import ContextFormat, data_converter, readable
 from anabranch.transport.node_protocol import GraphRequest, NodeTask, PinnedGraph, RunInfo
+from tests.json_values import unchecked
 
 BINARY = data_converter("msgpack").payload_converter
 READABLE = data_converter("json").payload_converter
@@ -152,8 +154,8 @@ def test_a_hint_for_another_wire_type_is_refused() -> None:
         (ChangeSet(1, {("a",): float("inf")}), "set.a"),
         (ChangeSet(1, {("a",): 2**64}), "set.a"),
         (ChangeSet(1, {("a",): "\ud800"}), "set.a"),
-        (ChangeSet(1, {("a",): b"raw"}), "set.a"),  # type: ignore[dict-item]
-        (ChangeSet(1, {("a",): {1: 2}}), "set.a"),  # type: ignore[dict-item]
+        (ChangeSet(1, {("a",): unchecked(b"raw")}), "set.a"),
+        (ChangeSet(1, {("a",): unchecked({1: 2})}), "set.a"),
         (replace(TASK, context=DistributedContext("s", {"deep": {"x": float("-inf")}})), "context.data.deep.x"),
     ],
 )
@@ -165,10 +167,10 @@ def test_what_is_not_data_is_refused_at_encoding_by_its_path(value: object, wher
 
 
 def test_a_context_of_the_greatest_depth_survives_both_formats() -> None:
-    deep: dict[str, object] = {}
+    deep: dict[str, Json] = {}
     for _ in range(62):
         deep = {"d": deep}
-    task = replace(TASK, context=DistributedContext("s", {"deep": deep}))  # type: ignore[dict-item]
+    task = replace(TASK, context=DistributedContext("s", {"deep": deep}))
     for converter in (BINARY, READABLE):
         assert converter.from_payload(converter.to_payload(task), NodeTask) == task
 
@@ -187,8 +189,8 @@ paths = st.lists(st.text(), min_size=1, max_size=3).map(tuple)
 
 @given(st.dictionaries(paths, json_values, max_size=4), st.lists(paths, max_size=3).map(tuple))
 def test_any_changes_survive_both_formats(
-    changed: dict[tuple[str, ...], object], removed: tuple[tuple[str, ...]]
+    changed: dict[tuple[str, ...], Json], removed: tuple[tuple[str, ...]]
 ) -> None:
-    changes = ChangeSet(1, changed, removed)  # type: ignore[arg-type]
+    changes = ChangeSet(1, changed, removed)
     for converter in (BINARY, READABLE):
         assert converter.from_payload(converter.to_payload(changes), ChangeSet) == changes

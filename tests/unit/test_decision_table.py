@@ -102,7 +102,7 @@ def test_what_an_expression_node_makes_is_no_input() -> None:
     )
     decision = jdm(made, table())
     assert evaluate_table(decision, {"lines": 2, "country": "US", "vip": True})["fee"] == 0
-    assert read_table(decision).writes == {"order", "fee", "ship"}
+    assert read_table(decision).writes == frozenset({"order", "fee", "ship"})
 
 
 @pytest.mark.parametrize("kind", ["functionNode", "customNode", "decisionNode"])

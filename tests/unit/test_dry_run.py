@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from anabranch.context.values import Json
 from anabranch.errors import InputError, SizeLimitExceeded
 from anabranch.graph.model import Graph
 from anabranch.graph.plan import plan_graph
@@ -14,7 +15,7 @@ from anabranch.workflows.interpreter.commands import AskConflict, Failure, RunNo
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.simulation import Answer, AnswerOf, Chosen, Done, DryRun, Failed, Work, drive
 
-RUN = {"id": "r", "session_id": "s", "graph": "g", "attempt": 1}
+RUN: dict[str, Json] = {"id": "r", "session_id": "s", "graph": "g", "attempt": 1}
 NODE = {"type": "python", "handler": "h", "reads": []}
 START = 1_000_000
 

@@ -9,9 +9,10 @@ from anabranch.workflows.interpreter import views
 from anabranch.workflows.interpreter.excerpt import newest_versions
 from anabranch.workflows.interpreter.size import MAX_BYTES, ByteBudget, json_size
 from anabranch.workflows.interpreter.trail import MAX_ENTRIES
+from tests.json_values import at, items
 from tests.unit.machine_kit import Play, edge, failure, machine_of, python
 
-ASK = {"context": {"conflict_resolution": "fail_on_conflict"}}
+ASK: dict[str, Any] = {"context": {"conflict_resolution": "fail_on_conflict"}}
 
 
 def chain_of(count: int, size: int) -> Play:
@@ -80,9 +81,9 @@ def test_a_merge_that_is_too_large_is_told_with_the_conflicts_that_fit() -> None
 
 
 def test_one_conflict_too_large_to_be_told_still_tells_who_wrote_what_for_an_operator_to_choose() -> None:
-    (told,) = views.status(two_sides(1_500_000, **ASK).machine)["conflicts"]["j"]  # type: ignore[index,call-overload]
-    assert told["values_left_out"] is True
-    assert (told["path"], [each["by"] for each in told["candidates"]]) == ("k0", ["a", "b"])
+    (told,) = items(at(views.status(two_sides(1_500_000, **ASK).machine), "conflicts", "j"))
+    assert at(told, "values_left_out") is True
+    assert (at(told, "path"), [at(each, "by") for each in items(at(told, "candidates"))]) == ("k0", ["a", "b"])
 
 
 def test_what_of_a_status_does_not_fit_is_counted() -> None:

@@ -1,6 +1,7 @@
 """CEL on plain JSON: what it reads, what it yields, what it refuses and in which words."""
 
 import threading
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import pytest
@@ -94,7 +95,9 @@ def test_arithmetic_without_a_result_is_an_error(source: str) -> None:
         ("'ä€😀' + name", {"name"}, set()),
     ],
 )
-def test_free_names_are_context_keys_and_nothing_else_is(source: str, keys: set[str], names: set[str]) -> None:
+def test_free_names_are_context_keys_and_nothing_else_is(
+    source: str, keys: AbstractSet[str], names: AbstractSet[str]
+) -> None:
     expression = compile_expression(source)
     assert (expression.keys, expression.names) == (keys, names)
 
@@ -108,7 +111,7 @@ def test_the_bare_context_reads_every_key(source: str) -> None:
 
 def test_roots_given_are_not_keys_and_win_over_keys_of_their_name() -> None:
     expression = compile_expression("item.price * rate + index", frozenset({"item", "index"}))
-    assert expression.keys == {"rate"}
+    assert expression.keys == frozenset({"rate"})
     assert expression.names == {"item", "index"}
     assert value("item", {"item": "key"}, item="root") == "root"
     assert value("context.item", {"item": "key"}, item="root") == "key"
@@ -116,7 +119,7 @@ def test_roots_given_are_not_keys_and_win_over_keys_of_their_name() -> None:
 
 def test_keys_asked_for_with_has_are_not_required() -> None:
     guarded = compile_expression("has(context.coupon) ? coupon : standard")
-    assert guarded.keys == {"coupon", "standard"}
+    assert guarded.keys == frozenset({"coupon", "standard"})
     assert guarded.required == {"standard"}
     assert compile_expression("context.coupon == 'x'").required == frozenset()
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 
 from tests.faults.checker import violations
-from tests.faults.record import Event, Record, Row
+from tests.faults.record import Closed, Event, Record, Row
 
 BEHIND = {"a": frozenset[str](), "b": frozenset("a"), "c": frozenset("ab")}
 GIVEN = {"n": 0}
 
 
-def ran(address: str, kind: str = "completed", *, unknown: bool = False) -> tuple[Event, Event]:
-    return Event("scheduled", address), Event(kind, address, unknown)  # type: ignore[arg-type]
+def ran(address: str, kind: Closed = "completed", *, unknown: bool = False) -> tuple[Event, Event]:
+    return Event("scheduled", address), Event(kind, address, unknown)
 
 
 def rows(*told: str) -> tuple[Row, ...]:

@@ -7,10 +7,12 @@ import pytest
 
 from anabranch.activities.rules.grl import evaluate_grl
 from anabranch.activities.rules.handler import evaluate_rules
+from anabranch.context.values import Json
 from anabranch.errors import EvaluationError, ExpressionError, NodeError
 from anabranch.graph.load import load_graph
 from anabranch.graph.model import RuleNode
 from anabranch.graph.rules.grl import Assignment, Complete, Retract, parse_grl
+from tests.json_values import at
 
 PURCHASING = Path(__file__).parents[2] / "examples" / "purchasing.yaml"
 INPUT: dict[str, Any] = {
@@ -90,7 +92,7 @@ def test_names_are_paths_and_actions_are_typed() -> None:
         }"""
     )
     assert (rule.name, rule.salience, rule.no_loop) == ("Some Name", -5, True)
-    assert rule.keys == {"Order", "list"}
+    assert rule.keys == frozenset({"Order", "list"})
     assert rule.assigned == {("Order", "discount"), ("plain",)}
     assert [type(action) for action in rule.actions] == [Assignment, Assignment, Retract, Complete]
 
@@ -169,11 +171,11 @@ def test_rules_without_rest_are_stopped() -> None:
 
 
 def test_nested_assignments_copy_and_the_input_stays_as_it_was() -> None:
-    order = {"total": 200, "lines": [1]}
+    order: dict[str, Json] = {"total": 200, "lines": [1]}
     changed = evaluate_grl("rule R { when O.total > 1 then O.fee.net = 5; New.x.y = O.total; }", {"O": order}, {})
     assert changed == {"O": {"total": 200, "lines": [1], "fee": {"net": 5}}, "New": {"x": {"y": 200}}}
     assert order == {"total": 200, "lines": [1]}
-    assert changed["O"]["lines"] is order["lines"]
+    assert at(changed, "O", "lines") is order["lines"]
 
 
 def test_errors_name_their_rule() -> None:
@@ -187,5 +189,5 @@ def test_errors_name_their_rule() -> None:
 
 def test_roots_are_visible_and_keys_of_reserved_names_are_reachable() -> None:
     text = 'rule R { when run.id == "r" && list[1] == item && Order.in > 0 then found = item; }'
-    data = {"list": [1, 2], "Order": {"in": 1}}
+    data: dict[str, Json] = {"list": [1, 2], "Order": {"in": 1}}
     assert evaluate_grl(text, data, {"run": {"id": "r"}, "item": 2}) == {"found": 2}

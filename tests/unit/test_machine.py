@@ -8,7 +8,7 @@ import pytest
 
 from anabranch.context.changes import ChangeSet
 from anabranch.errors import ConflictError, InputMissing, SchemaViolation
-from tests.unit.machine_kit import Play, edge, failure, machine_of, python, timeout
+from tests.unit.machine_kit import Outcome, Play, edge, failure, machine_of, python, timeout
 
 
 def chain(*names: str) -> dict[str, object]:
@@ -117,12 +117,12 @@ def test_a_failure_edge_is_taken_and_sees_the_error() -> None:
 
 
 @pytest.mark.parametrize(("outcome", "ran"), [({}, ["a", "fine"]), (failure(), ["a", "bad"])])
-def test_behind_an_always_edge_the_error_is_null_after_a_success(outcome: object, ran: list[str]) -> None:
+def test_behind_an_always_edge_the_error_is_null_after_a_success(outcome: Outcome, ran: list[str]) -> None:
     graph = {
         "nodes": {"a": python(), "fine": python(), "bad": python(when="error != null && error.node == 'a'")},
         "edges": [edge("a", "fine", outcome="always", when="error == null"), edge("a", "bad", outcome="always")],
     }
-    play = Play(machine_of(graph), {"a": outcome})  # type: ignore[dict-item]
+    play = Play(machine_of(graph), {"a": outcome})
     assert play.run().failure is None
     assert play.ran == ran
 
@@ -143,7 +143,7 @@ def test_the_error_of_two_failures_is_that_of_the_edge_declared_first(first: str
     ("outcome", "taken"),
     [({}, ["ok", "both"]), (failure(), ["bad", "both"]), (timeout(), ["late", "both"])],
 )
-def test_edges_are_taken_by_outcome(outcome: object, taken: list[str]) -> None:
+def test_edges_are_taken_by_outcome(outcome: Outcome, taken: list[str]) -> None:
     graph = {
         "nodes": {name: python() for name in ("a", "ok", "bad", "late", "both")},
         "edges": [
@@ -153,7 +153,7 @@ def test_edges_are_taken_by_outcome(outcome: object, taken: list[str]) -> None:
             edge("a", "both", outcome="always"),
         ],
     }
-    play = Play(machine_of(graph), {"a": outcome})  # type: ignore[dict-item]
+    play = Play(machine_of(graph), {"a": outcome})
     assert play.run().failure is None
     assert play.ran == ["a", *taken]
 

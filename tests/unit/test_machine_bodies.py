@@ -12,6 +12,7 @@ from anabranch.context.changes import ChangeSet
 from anabranch.workflows.interpreter import views
 from anabranch.workflows.interpreter.commands import Failure, RunNode, StartChild
 from anabranch.workflows.interpreter.trail import describe_conflict
+from tests.json_values import at, fields, items
 from tests.unit.machine_kit import Play, edge, failure, machine_of, python, shuffled, timeout
 
 
@@ -19,8 +20,10 @@ def body(*names: str, **nodes: Any) -> dict[str, Any]:
     return {"nodes": {name: nodes.get(name, python()) for name in names}, "edges": [edge(*p) for p in pairwise(names)]}
 
 
-def foreach(items: str = "[1, 2, 3]", inner: Mapping[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
-    return {"type": "foreach", "items": items, "body": inner or body("p"), **fields}
+def foreach(
+    over: str = "[1, 2, 3]", inner: Mapping[str, Any] | None = None, *, named: str = "item", **fields: Any
+) -> dict[str, Any]:
+    return {"type": "foreach", "items": over, "as": named, "body": inner or body("p"), **fields}
 
 
 def loop(condition: str, inner: Mapping[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
@@ -81,7 +84,7 @@ def test_what_items_disagree_about_is_in_the_audit_trail() -> None:
     (conflict,) = version.conflicts
     told = describe_conflict(conflict)
     assert (version.kind, told["path"], told["base"], told["choice"]) == ("node", "x", 0, 5)
-    assert [each["by"] for each in told["candidates"]] == ["node[0]", "node[1]"]  # type: ignore[union-attr,index,call-overload]
+    assert [at(each, "by") for each in items(told["candidates"])] == ["node[0]", "node[1]"]
 
 
 def test_items_that_disagree_where_nobody_may_choose_fail_the_node() -> None:
@@ -128,7 +131,7 @@ def test_items_that_are_no_list_fail_the_node_naming_what_they_are() -> None:
 
 
 def test_the_item_may_have_a_name_of_its_own() -> None:
-    play = Play(machine_of(one(foreach("[7]", **{"as": "parcel"})))).start()
+    play = Play(machine_of(one(foreach("[7]", named="parcel")))).start()
     command = play.pending["node[0]/p"]
     assert isinstance(command, RunNode)
     assert (command.roots["parcel"], "item" in command.roots) == (7, False)
@@ -166,7 +169,7 @@ def test_on_failure_continue_of_the_node_goes_on_without_the_items_changes() -> 
 
 
 def test_foreach_inside_foreach_names_its_nodes_by_both_indexes() -> None:
-    inner = {"nodes": {"inner": foreach("[item, item * 10]", **{"as": "part"})}}
+    inner = {"nodes": {"inner": foreach("[item, item * 10]", named="part")}}
     play = Play(machine_of(one(foreach("[1, 2]", inner), after=False))).start()
     assert list(play.pending) == [
         "node[0]/inner[0]/p",
@@ -371,7 +374,7 @@ def test_the_status_shows_what_runs_inside_bodies_and_no_more_than_that() -> Non
     states = {address: each["status"] for address, each in nodes.items() if isinstance(each, dict)}
     assert states == {"node": "running", "after": "pending", "node[1]/p": "running", "node[0]/q": "running"}
     play.finish()
-    assert list(views.status(play.machine)["nodes"]) == ["node", "after"]  # type: ignore[arg-type]
+    assert list(fields(views.status(play.machine)["nodes"])) == ["node", "after"]
 
 
 def test_the_status_names_the_nodes_that_are_paused_in_bodies() -> None:

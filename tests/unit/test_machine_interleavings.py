@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from anabranch.context.changes import ChangeSet
+from anabranch.context.values import Json
 from anabranch.errors import AnabranchError
 from anabranch.workflows.interpreter import snapshot
 from anabranch.workflows.interpreter.commands import AskConflict, CancelWork, Command, Failure, Finish, RunNode, Work
@@ -116,7 +117,8 @@ class Rough:
         self.take(self.machine.cancel("enough", self.now))
 
     def write(self) -> None:
-        path, value = self.random.choice([("n", 7), ("l", [9]), ("o", {"a": 5}), ("t", "y")])
+        writes: list[tuple[str, Json]] = [("n", 7), ("l", [9]), ("o", {"a": 5}), ("t", "y")]
+        path, value = self.random.choice(writes)
         base = self.random.randint(1, self.machine.trail.count)
         changes = ChangeSet(base, {(path,): value}, by="crm")
         try:

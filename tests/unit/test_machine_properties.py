@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from anabranch.context.changes import ChangeSet, apply
-from anabranch.context.values import MISSING, Path, same, value_at
+from anabranch.context.values import MISSING, Json, Path, same, value_at
 from anabranch.graph.model import Graph
 from anabranch.graph.plan import plan_graph
 from anabranch.workflows.interpreter.commands import AskConflict, Failure, Finish, RunNode
@@ -22,7 +22,7 @@ from anabranch.workflows.interpreter.trail import describe_conflict
 from tests.unit.machine_kit import RUN, Play, edge, failure, python, shuffled, timeout
 
 FEW = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
-INPUT = {"n": 1, "o": {"a": 1, "b": {"c": 1}}, "l": [1], "t": "x"}
+INPUT: dict[str, Json] = {"n": 1, "o": {"a": 1, "b": {"c": 1}}, "l": [1], "t": "x"}
 
 STRATEGIES = ["last_write_wins", "higher_version_wins", "fail_on_conflict", "merge_all"]
 POLICIES = [*STRATEGIES, "sum", "min", "max", "append", "union"]

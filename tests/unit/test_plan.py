@@ -34,7 +34,7 @@ def test_a_condition_is_compiled_and_no_condition_is_none() -> None:
     found = plan({"a": python(when="x > 1"), "b": python()}, [edge("a", "b", when="x > 2")])
     condition = found.nodes["a"].condition
     assert condition is not None
-    assert condition.keys == {"x"}
+    assert condition.keys == frozenset({"x"})
     assert found.nodes["b"].condition is None
     assert found.nodes["a"].outgoing[0].condition is not None
 
@@ -90,7 +90,7 @@ def test_a_compensation_is_a_node_of_the_same_name_that_sees_the_error() -> None
     found = plan({"a": python(compensate={"type": "python", "handler": "undo", "args": {"why": "{{ error.type }}"}})})
     undo = found.nodes["a"].compensation
     assert undo is not None
-    assert (undo.id, undo.roots, undo.wire["handler"]) == ("a", {"error"}, "undo")
+    assert (undo.id, undo.roots, undo.wire["handler"]) == ("a", frozenset({"error"}), "undo")
     assert found.has_compensation
 
 
@@ -159,8 +159,8 @@ def test_a_leaf_node_has_no_body() -> None:
 
 def test_an_expression_of_a_node_may_use_its_roots_and_extra_ones_only() -> None:
     node = plan({"a": python()}).nodes["a"]
-    assert node.expression("result.x + y", "result").keys == {"y"}
-    assert node.expression("result.x").keys == {"result"}
+    assert node.expression("result.x + y", "result").keys == frozenset({"y"})
+    assert node.expression("result.x").keys == frozenset({"result"})
     with pytest.raises(ExpressionError):
         node.expression("result.")
 

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from anabranch.context import DistributedContext
 from anabranch.context.propagation import CONTEXT_HEADER, MAX_HEADER_BYTES, extract, inject, trace_of
+from anabranch.context.values import Json
 from anabranch.errors import SizeLimitExceeded, WireFormatError
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def context(**data: object) -> DistributedContext:
-    return DistributedContext("s-1", dict(data), at=5)  # type: ignore[arg-type]
+def context(**data: Json) -> DistributedContext:
+    return DistributedContext("s-1", dict(data), at=5)
 
 
 def test_what_was_injected_is_extracted() -> None:

@@ -128,13 +128,13 @@ def test_a_rule_does_not_read_what_a_rule_before_it_surely_wrote() -> None:
         {"when": "fee > 1", "then": {"tier": "a"}, "otherwise": {"tier": "b"}},
         {"when": "tier == 'a'", "then": {"done": True}},
     )
-    assert node_reads("me", parsed) == {"base"}
-    assert node_writes("me", parsed) == {"fee", "tier", "done"}
+    assert node_reads("me", parsed) == frozenset({"base"})
+    assert node_writes("me", parsed) == frozenset({"fee", "tier", "done"})
 
 
 def test_a_rule_may_read_what_another_may_have_written_but_nothing_requires_it() -> None:
     parsed = rules({"when": "total > 100", "then": {"discount": 5}}, {"when": "discount > 1", "then": {"big": True}})
-    assert node_reads("me", parsed) == {"total", "discount"}
+    assert node_reads("me", parsed) == frozenset({"total", "discount"})
     assert required_reads("me", parsed) == {"total"}
 
 
@@ -153,27 +153,27 @@ def test_what_a_condition_asks_for_is_not_required_where_it_holds() -> None:
 
 def test_a_nodes_when_is_required_but_does_not_cross_to_its_activity() -> None:
     parsed = node(type="ai", model="m", prompt="{{ a }}", when="b")
-    assert node_reads("me", parsed) == {"a"}
+    assert node_reads("me", parsed) == frozenset({"a"})
     assert required_reads("me", parsed) == {"a", "b"}
-    assert condition_reads(parsed.when) == {"b"}
+    assert condition_reads(parsed.when) == frozenset({"b"})
     assert condition_reads(None) == frozenset()
-    assert condition_reads("error.type == kind", frozenset({"error"})) == {"kind"}
+    assert condition_reads("error.type == kind", frozenset({"error"})) == frozenset({"kind"})
     assert condition_reads("size(context) > 1") is None
 
 
 def test_a_foreach_reads_what_its_body_reads_without_item_and_index() -> None:
     parsed = node(type="foreach", items="packs", **{"as": "pack"}, body=PACK, collect={"into": "all", "value": "kg"})
     assert required_reads("me", parsed) == {"packs", "factor", "limit", "item"}
-    assert node_reads("me", parsed) == {"packs", "factor", "limit", "item", "kg"}
-    assert node_writes("me", parsed) == {"all"}
-    assert node_writes("me", node(type="foreach", items="packs", body=PACK)) == {"kg", "send"}
+    assert node_reads("me", parsed) == frozenset({"packs", "factor", "limit", "item", "kg"})
+    assert node_writes("me", parsed) == frozenset({"all"})
+    assert node_writes("me", node(type="foreach", items="packs", body=PACK)) == frozenset({"kg", "send"})
 
 
 def test_a_while_requires_what_its_first_turn_needs() -> None:
     body = {"nodes": {"step": {"type": "rule", "rules": [{"then": {"n": "{{ n + step + index }}"}}]}}}
     parsed = node(type="while", **{"while": "n < most"}, body=body)
     assert required_reads("me", parsed) == {"n", "most", "step"}
-    assert node_writes("me", parsed) == {"n"}
+    assert node_writes("me", parsed) == frozenset({"n"})
 
 
 def test_compensations_in_a_body_see_what_their_node_wrote() -> None:
@@ -192,9 +192,9 @@ rule Done { when Result.big && state == "big" && run.id != nil then done = true;
 
 def test_grl_reads_what_its_rules_read_and_requires_what_none_assigns() -> None:
     parsed = node(type="rule", grl=GRL)
-    assert node_reads("me", parsed) == {"Order", "rate", "Result", "state"}
+    assert node_reads("me", parsed) == frozenset({"Order", "rate", "Result", "state"})
     assert required_reads("me", parsed) == {"Order", "rate"}
-    assert node_writes("me", parsed) == {"Order", "Result", "state", "done"}
+    assert node_writes("me", parsed) == frozenset({"Order", "Result", "state", "done"})
 
 
 def test_an_expression_over_the_whole_context_reads_everything() -> None:

@@ -30,6 +30,7 @@ from anabranch.errors import (
 )
 from anabranch.transport.converter import data_converter
 from anabranch.transport.node_protocol import NodeTask
+from tests.json_values import unchecked
 from tests.node_tasks import task_of
 
 DB = {"type": "db", "connection": "DB", "query": "select 1"}
@@ -85,7 +86,7 @@ async def test_the_attempt_is_visible_as_run_attempt() -> None:
 
 
 async def test_what_is_no_json_value_is_refused_with_its_path() -> None:
-    outcome = Outcome({}, {"order": {"when": object()}})
+    outcome = Outcome({}, {"order": {"when": unchecked(object())}})
     with pytest.raises(WireFormatError, match=r"order\.when"):
         await activities_with(Answer(outcome)).execute(task_of(DB))
 
@@ -173,7 +174,7 @@ async def test_an_unforeseen_exception_keeps_temporal_s_defaults() -> None:
 @pytest.mark.parametrize(
     ("outcome", "output"),
     [
-        (Outcome({}, {"receipt": object()}), None),
+        (Outcome({}, {"receipt": unchecked(object())}), None),
         (Outcome({}, {"receipt": "x" * 2000}), None),
         (Outcome({}), {"receipt": "result.none"}),
     ],
@@ -199,7 +200,7 @@ async def test_an_unforeseen_exception_of_a_later_attempt_tells_that_there_were_
 
 def test_a_worker_registers_load_graph_the_node_types_and_a_dynamic_activity() -> None:
     functions = activities_with(Answer(Outcome({}))).activities()
-    names = [function.__temporal_activity_definition.name for function in functions]  # type: ignore[attr-defined]
+    names = [unchecked(function).__temporal_activity_definition.name for function in functions]
     assert names == ["load_graph", "db", None]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from anabranch.activities.rules.handler import RuleActivity, evaluate_rules
 from anabranch.context.distributed import DistributedContext
+from anabranch.context.values import Json
 from anabranch.errors import EvaluationError, NodeError, WireFormatError
 from anabranch.graph.model import RuleNode
 from anabranch.transport.node_protocol import NodeTask, RunInfo
@@ -86,7 +87,7 @@ def test_keys_are_literal_and_values_may_be_structured() -> None:
 
 
 def test_the_context_is_not_changed() -> None:
-    data = {"n": 1, "o": {"x": 1}}
+    data: dict[str, Json] = {"n": 1, "o": {"x": 1}}
     evaluate_rules(rules({"then": {"n": 2, "o": "{{ {'x': 2} }}"}}), data, {})
     assert data == {"n": 1, "o": {"x": 1}}
 

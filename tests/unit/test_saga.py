@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -79,7 +79,12 @@ def test_steps_are_undone_once_each_in_the_reverse_order_of_their_completion() -
 def test_parallel_steps_too_are_undone_in_the_reverse_order_of_their_completion(seed: int) -> None:
     play = Play(machine_of(DIAMOND), {"boom": failure()}, pick=shuffled(seed))
     completed: list[str] = []
-    play.script = {**play.script, **{name: lambda command: completed.append(command.address) or {} for name in "sabcj"}}
+
+    def note(command: RunNode) -> dict[str, Any]:
+        completed.append(command.address)
+        return {}
+
+    play.script = {**play.script, **dict.fromkeys("sabcj", note)}
     play.run()
     assert undone(play) == completed[::-1]
 
@@ -216,8 +221,12 @@ def test_in_parallel_independent_steps_are_undone_at_the_same_time() -> None:
 def test_a_compensation_sees_the_context_as_its_node_left_it_and_the_error() -> None:
     play = Play(machine_of(chain("a", "b"), {"n": 0}), {"a": {"n": 1}, "b": {"n": 2}, "boom": failure("NO_STOCK")})
     roots: dict[str, Mapping[str, Any]] = {}
-    for name in ("undo a", "undo b"):
-        play.script = {**play.script, name: lambda command: roots.__setitem__(command.address, command.roots) or {}}
+
+    def note(command: RunNode) -> dict[str, Any]:
+        roots[command.address] = command.roots
+        return {}
+
+    play.script = {**play.script, "undo a": note, "undo b": note}
     play.run()
     assert (play.seen["undo a"], play.seen["undo b"]) == ({"n": 1}, {"n": 2})
     assert roots["undo a"]["error"] == {
@@ -230,7 +239,11 @@ def test_a_compensation_sees_the_context_as_its_node_left_it_and_the_error() -> 
 
 def test_the_key_of_a_compensation_is_its_node_s_own_with_undo_behind_it() -> None:
     keys: dict[str, str] = {}
-    note: Callable[[RunNode], dict[str, Any]] = lambda command: keys.__setitem__(command.address, command.key) or {}  # noqa: E731
+
+    def note(command: RunNode) -> dict[str, Any]:
+        keys[command.address] = command.key
+        return {}
+
     failed_run(chain("a"), {"a": note, "undo a": note})
     assert keys == {"a": "run-1/a", "undo a": "run-1/a/undo"}
 
@@ -580,7 +593,11 @@ def test_items_of_a_foreach_are_undone_each_on_its_own_context() -> None:
     for index, item in enumerate((5, 6)):
         play.script = {**play.script, f"each[{index}]/p": {"weight": item}}
     seen: dict[str, Any] = {}
-    note = lambda command: seen.__setitem__(command.address, (command.roots["item"], command.line.data)) or {}  # noqa: E731
+
+    def note(command: RunNode) -> dict[str, Any]:
+        seen[command.address] = (command.roots["item"], command.line.data)
+        return {}
+
     play.script = {**play.script, "undo each[0]/p": note, "undo each[1]/p": note}
     play.run()
     assert undone(play) == ["each[1]/q", "each[1]/p", "each[0]/q", "each[0]/p", "a"]

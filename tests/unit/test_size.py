@@ -7,9 +7,11 @@ from itertools import pairwise
 import pytest
 
 from anabranch.context.changes import ChangeSet
+from anabranch.context.values import Json
 from anabranch.errors import SizeLimitExceeded, WireFormatError
 from anabranch.workflows.interpreter import snapshot
 from anabranch.workflows.interpreter.size import MAX_BYTES, ContextSize, newest_beside
+from tests.json_values import unchecked
 from tests.unit.machine_kit import Play, edge, machine_of, python
 
 MEGABYTE = "x" * 1_000_000
@@ -62,10 +64,10 @@ def test_an_input_over_the_limit_does_not_start() -> None:
 def test_below_the_limit_nothing_is_measured() -> None:
     size = ContextSize(limit=100)
     size.add(ChangeSet(0, {("x",): "y" * 90}))
-    size.check({"x": object()}, "a")  # type: ignore[dict-item]
+    size.check({"x": unchecked(object())}, "a")
     size.add(ChangeSet(0, {("x",): "y" * 20}))
     with pytest.raises(TypeError):
-        size.check({"x": object()}, "a")  # type: ignore[dict-item]
+        size.check({"x": unchecked(object())}, "a")
 
 
 @pytest.mark.parametrize("value", [2**70, float("inf"), float("nan"), "\ud800", [[{"deep": 2**64}]]])
@@ -83,7 +85,7 @@ def test_a_foreign_activity_s_result_that_is_no_json_data_fails_its_node() -> No
 
 
 def test_of_a_result_s_conflicts_the_newest_that_fit_beside_the_data_stay() -> None:
-    told = [{"path": f"k{index}", "value": "x" * 1000} for index in range(10)]
+    told: list[Json] = [{"path": f"k{index}", "value": "x" * 1000} for index in range(10)]
     assert newest_beside({"a": 1}, told) == told
     assert newest_beside({"a": "x" * (MAX_BYTES - 64 * 1024 - 2500)}, told) == told[-2:]
     assert newest_beside({"a": "x" * MAX_BYTES}, told) == []

@@ -1,5 +1,7 @@
 """Which columns a statement plainly returns."""
 
+from collections.abc import Set as AbstractSet
+
 import pytest
 
 from anabranch.graph.dataflow.sql_columns import returned_columns
@@ -21,7 +23,7 @@ from anabranch.graph.dataflow.sql_columns import returned_columns
         ("update t set a = 1 where id = :id returning id", {"id"}),
     ],
 )
-def test_plainly_named_columns_are_known(query: str, columns: set[str]) -> None:
+def test_plainly_named_columns_are_known(query: str, columns: AbstractSet[str]) -> None:
     assert returned_columns(query) == columns
 
 

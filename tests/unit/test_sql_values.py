@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from anabranch.activities.sql.values import bind_value, json_row, json_value
+from anabranch.context.values import Json
 from anabranch.errors import NodeError
 
 
@@ -41,5 +42,5 @@ def test_bytes_are_refused_naming_the_column() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"), [({"a": [1, "ü"]}, '{"a":[1,"ü"]}'), ([1], "[1]"), ("x", "x"), (1.5, 1.5), (None, None)]
 )
-def test_objects_and_lists_travel_to_sql_as_json_text(value: object, expected: object) -> None:
-    assert bind_value(value) == expected  # type: ignore[arg-type]
+def test_objects_and_lists_travel_to_sql_as_json_text(value: Json, expected: object) -> None:
+    assert bind_value(value) == expected

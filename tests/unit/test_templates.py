@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from anabranch.context.values import Json
 from anabranch.errors import EvaluationError, ExpressionError
 from anabranch.graph.expressions.templates import compile_template
 
@@ -77,7 +78,7 @@ def test_texts_at_any_depth_are_rendered_and_keys_are_not() -> None:
 
 
 def test_a_value_without_holes_is_constant_and_stays_itself() -> None:
-    value = {"a": [1, "two", {"three": None}]}
+    value: Json = {"a": [1, "two", {"three": None}]}
     template = compile_template(value)
     assert template.constant
     assert template.render({}, {}) is value
@@ -88,7 +89,7 @@ def test_a_template_knows_the_keys_and_roots_that_it_reads() -> None:
     template = compile_template(
         {"a": "{{ item.x + rate }}", "b": ["{{ run.id }} {{ context.coupon }}"]}, frozenset({"item"})
     )
-    assert template.keys == {"rate", "coupon"}
+    assert template.keys == frozenset({"rate", "coupon"})
     assert template.required == {"rate"}
     assert template.names == {"item", "run", "context"}
     assert compile_template("{{ context }}").keys is None

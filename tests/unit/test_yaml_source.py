@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from anabranch.context.values import Json
 from anabranch.errors import GraphError, Place
 from anabranch.graph.source.yaml_source import MAX_BYTES, MAX_DEPTH, read_yaml
+from tests.json_values import at, text
 
 
 def value(text: str) -> Json:
@@ -53,7 +54,7 @@ def codes(text: str) -> list[tuple[str, str]]:
 def test_scalars_follow_yaml_1_2(text: str, expected: Json) -> None:
     found = value(f"key: {text}")
     assert found == {"key": expected}
-    assert type(found["key"]) is type(expected)  # type: ignore[index,call-overload]
+    assert type(at(found, "key")) is type(expected)
 
 
 def test_json_with_tabs_is_read_like_json() -> None:
@@ -168,5 +169,5 @@ def test_a_place_inside_a_string_sees_through_quotes_escapes_and_folds(
     key: str, word: str, line: int, column: int
 ) -> None:
     source = read_yaml(SOURCE, "f")
-    text = source.value["nodes"]["first"][key]  # type: ignore[index,call-overload]
-    assert source.place_in(("nodes", "first", key), text.index(word)) == Place("f", line, column)
+    found = text(at(source.value, "nodes", "first", key))
+    assert source.place_in(("nodes", "first", key), found.index(word)) == Place("f", line, column)
