@@ -74,6 +74,7 @@ def postgres() -> Iterator[str]:
     try:
         with get_server(folder, cleanup_mode="stop") as server:
             running = server.get_postmaster_info()
+            assert running.process is not None
             with _at_our_side("PostgreSQL", running.process.pid):
                 yield f"postgresql+asyncpg://postgres@/postgres?host={running.socket_dir}"
     finally:

@@ -14,6 +14,7 @@ from collections.abc import Generator
 import pytest
 from _pytest.terminal import TerminalReporter
 from xdist.dsession import DSession
+from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
@@ -34,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     watchdog.start()
     bounds = contextlib.ExitStack()
-    bounds.enter_context(watchdog.bound("the run", config.getoption("--end-after")))
+    bounds.enter_context(watchdog.bound("the run", float(config.getoption("--end-after", math.inf))))
     config.add_cleanup(bounds.close)
 
 
@@ -66,7 +67,7 @@ class _ByServers(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no typ
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     """How `-n` spreads the tests."""
     return _ByServers(config, log)
 
