@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     watchdog.start()
     bounds = contextlib.ExitStack()
-    bounds.enter_context(watchdog.bound("the run", float(config.getoption("--end-after", math.inf))))
+    bounds.enter_context(watchdog.bound("the run", config.option.end_after))
     config.add_cleanup(bounds.close)
 
 
