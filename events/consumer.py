@@ -14,14 +14,14 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from anabranch.backoff import Backoff
 from anabranch.errors import AnabranchError, InputError, Unavailable
 from anabranch.events.event import Event, Reading, read_event
 from anabranch.events.event_workflow import EventRun, EventWorkflow, event_workflow_id
 from anabranch.events.publishing import Publisher, event_context
 from anabranch.events.source import Delivery, Source
 
-_FIRST_PAUSE: Final = 0.2
-_LONGEST_PAUSE: Final = 10.0
+_BACKOFF: Final = Backoff(first=0.4, longest=10.0)
 _REFUSED: Final = frozenset({RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.OUT_OF_RANGE})
 _TOO_LARGE: Final = "larger than max"
 """How gRPC's servers speak of a message over 4 MiB, with the status that otherwise asks for patience."""
@@ -72,15 +72,16 @@ class Consumer:
 
     async def consume(self) -> None:
         """Until `stop`; what is in hand is then finished, or left unacknowledged where a service does not answer."""
-        pause = _FIRST_PAUSE
+        pauses = iter(_BACKOFF)
         try:
             while not self._stop.is_set():
                 try:
                     await self._take()
-                    pause = _FIRST_PAUSE
+                    pauses = iter(_BACKOFF)
                 except Unavailable as error:
-                    log.warning("the broker does not answer", reason=str(error), again_in=pause)
-                    pause = await self._rest(pause)
+                    pause = next(pauses)
+                    log.warning("the broker does not answer", reason=str(error), again_in=round(pause, 3))
+                    await self._rest(pause)
         finally:
             self._stop.set()
             if self._running:
@@ -104,11 +105,11 @@ class Consumer:
             task.result()
 
     async def _handle(self, delivery: Delivery) -> None:
-        """Start a run, or bury the message; acknowledge it then, and only then."""
+        """Start a run, or make the message a dead letter; acknowledge it then, and only then."""
         try:
             event = read_event(delivery.message, self._flow.reading)
         except AnabranchError as poison:
-            handled = await self._bury(delivery, poison)
+            handled = await self._dead_letter(delivery, poison)
         else:
             handled = await self._start(delivery, event)
         if handled:
@@ -119,28 +120,32 @@ class Consumer:
         try:
             return await self._persist(delivery, lambda: self._start_workflow(event, delivery.message.position))
         except InputError as refused:
-            return await self._bury(delivery, refused)
+            return await self._dead_letter(delivery, refused)
 
-    async def _bury(self, delivery: Delivery, poison: AnabranchError) -> bool:
+    async def _dead_letter(self, delivery: Delivery, poison: AnabranchError) -> bool:
         message, flow = delivery.message, self._flow
         log.warning("dead letter", position=message.position, code=poison.code, reason=str(poison))
-        buried = await self._persist(delivery, lambda: self._publisher.bury(message, flow.failures, flow.graph, poison))
-        self.counts.dead += buried
-        return buried
+        published = await self._persist(
+            delivery, lambda: self._publisher.dead_letter(message, flow.failures, flow.graph, poison)
+        )
+        self.counts.dead += published
+        return published
 
     async def _persist(self, delivery: Delivery, attempt: Callable[[], Awaitable[None]]) -> bool:
         """Try until it has been done; False where the consumer is stopped before."""
-        pause = _FIRST_PAUSE
+        position = delivery.message.position
+        pauses = iter(_BACKOFF)
         while True:
             try:
                 await attempt()
             except Unavailable as error:
-                log.warning("an event waits", position=delivery.message.position, reason=str(error), again_in=pause)
+                pause = next(pauses)
+                log.warning("an event waits", position=position, reason=str(error), again_in=round(pause, 3))
                 if self._stop.is_set():
                     return False
                 with suppress(Unavailable):
-                    await delivery.keep()
-                pause = await self._rest(pause)
+                    await delivery.extend()
+                await self._rest(pause)
             else:
                 return True
 
@@ -174,8 +179,7 @@ class Consumer:
                 raise InputError(f"Temporal refuses the run: {error.message}", place=event.id[:64]) from error
             raise Unavailable(f"Temporal does not start the run: {error.message}") from error
 
-    async def _rest(self, pause: float) -> float:
-        """Pause, or until the consumer is stopped; the next pause in seconds."""
+    async def _rest(self, pause: float) -> None:
+        """Pause for so many seconds, or until the consumer is stopped."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), pause)
-        return min(pause * 2, _LONGEST_PAUSE)

@@ -95,13 +95,13 @@ class EventWorkflow:
         """Ends when the broker has the result."""
         result = await self._result(event)
         if isinstance(result, Publication):
-            return await self._bury(event, result)
+            return await self._dead_letter(event, result)
         if event.results is None:
             return EventOutcome(run_id(event.graph, event.event_id), "completed", None)
         try:
             await _publish(Publication(event.results, _without_data(event), _after(event, result)))
         except ActivityError as error:
-            return await self._bury(event, _letter(event, error))
+            return await self._dead_letter(event, _letter(event, error))
         return EventOutcome(run_id(event.graph, event.event_id), "completed", event.results)
 
     async def _result(self, event: EventRun) -> dict[str, Any] | Publication:
@@ -119,7 +119,7 @@ class EventWorkflow:
             return _letter(event, error)
         return result
 
-    async def _bury(self, event: EventRun, letter: Publication) -> EventOutcome:
+    async def _dead_letter(self, event: EventRun, letter: Publication) -> EventOutcome:
         await _publish(letter)
         return EventOutcome(run_id(event.graph, event.event_id), letter.code or "failed", letter.topic)
 

@@ -60,7 +60,7 @@ class KafkaDelivery:
         """Have the offset committed within half a second."""
         self._offsets.finish(self._partition, self._offset)
 
-    async def keep(self) -> None:
+    async def extend(self) -> None:
         """Nothing: the group's heartbeats do it."""
 
 

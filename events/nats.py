@@ -76,7 +76,7 @@ class NatsDelivery:
         with _translated("acknowledging"):
             await self._raw.ack()
 
-    async def keep(self) -> None:
+    async def extend(self) -> None:
         """Start the wait for an acknowledgement anew. Raises Unavailable."""
         with _translated("asking for time"):
             await self._raw.in_progress()

@@ -43,17 +43,19 @@ class Publisher:
             if publication.code is None:
                 await self._sink.publish(self._outgoing(publication))
             else:
-                await self._bury(self._outgoing(publication))
+                await self._publish_dead_letter(self._outgoing(publication))
         except AnabranchError as error:
             raise ApplicationError(str(error), type=error.code, non_retryable=not error.retryable) from error
 
-    async def bury(self, message: Message, topic: str, graph: str, error: AnabranchError) -> None:
+    async def dead_letter(self, message: Message, topic: str, graph: str, error: AnabranchError) -> None:
         """Publish a poison message as it came, with the reason. Raises Unavailable."""
         headers = {name: value for name, value in message.headers.items() if not _is_reserved(name)}
         headers |= {GRAPH: graph, SOURCE: message.position, CODE: error.code, REASON: _line(str(error))}
-        await self._bury(Outgoing(topic, message.body, f"dead/{graph}:{message.identity}", message.position, headers))
+        await self._publish_dead_letter(
+            Outgoing(topic, message.body, f"dead/{graph}:{message.identity}", message.position, headers)
+        )
 
-    async def _bury(self, letter: Outgoing) -> None:
+    async def _publish_dead_letter(self, letter: Outgoing) -> None:
         headers = {**letter.headers, BODY_LEFT_OUT: f"{len(letter.body)} bytes"}
         try:
             await self._sink.publish(letter)

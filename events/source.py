@@ -51,7 +51,7 @@ class Delivery(Protocol):
         """Say that it need not be delivered again."""
         ...
 
-    async def keep(self) -> None:
+    async def extend(self) -> None:
         """Say that it is still being worked on."""
         ...
 

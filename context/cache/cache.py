@@ -231,8 +231,8 @@ class DistributedCache:
             written=self._behind.written,
             failed=self._behind.failed,
             loading=self._reads.loading + len(self._loads),
-            read_breaker=tier.read_breaker.state if tier else "closed",
-            write_breaker=tier.write_breaker.state if tier else "closed",
+            read_breaker=tier.read_circuit.state if tier else "closed",
+            write_breaker=tier.write_circuit.state if tier else "closed",
         )
 
     def _lifetime(self, ttl: float | None) -> float | None:

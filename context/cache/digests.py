@@ -15,7 +15,7 @@ class _Known(NamedTuple):
     at: float
 
 
-class Confirmed:
+class DigestCache:
     """The digests that the store is known to have had less than `max_staleness` seconds ago.
 
     An older observation never replaces a younger one, so a load that began before a write cannot undo what the write

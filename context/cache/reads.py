@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from anabranch.context.cache.digests import Confirmed
+from anabranch.context.cache.digests import DigestCache
 from anabranch.context.cache.single_flight import SingleFlight
 from anabranch.context.cache.tier import CacheTier
 from anabranch.context.distributed import DistributedContext
@@ -42,7 +42,7 @@ class VerifiedReads:
         self._one_by_one = store.in_process or (tier is not None and tier.store.in_process)
         self._ttl = ttl
         self._max_bytes = max_bytes
-        self._confirmed = Confirmed(max_staleness)
+        self._confirmed = DigestCache(max_staleness)
         self._flights: SingleFlight[Record | None] = SingleFlight()
 
     @property
@@ -87,7 +87,7 @@ class VerifiedReads:
 
     def _usable(self) -> CacheTier | None:
         """The cache, unless it is left alone now: then the store need not be asked twice."""
-        return self._tier if self._tier is not None and self._tier.read_breaker.state != "open" else None
+        return self._tier if self._tier is not None and self._tier.read_circuit.state != "open" else None
 
     async def _look(self, tier: CacheTier, session_ids: Sequence[str]) -> _Look:
         known = self._confirmed.digests(session_ids)

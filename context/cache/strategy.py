@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Self
 
+from anabranch.circuit import State
 from anabranch.errors import InputError
-
-BreakerState = Literal["closed", "open", "half_open"]
 
 
 class CacheStrategy(StrEnum):
@@ -52,5 +51,5 @@ class CacheStats:
     written: int
     failed: int
     loading: int
-    read_breaker: BreakerState
-    write_breaker: BreakerState
+    read_breaker: State
+    write_breaker: State

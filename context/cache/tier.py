@@ -1,22 +1,25 @@
 """The cache's side of a `DistributedCache`: what fails here costs a miss and a few milliseconds, never an answer.
 
-Reads and writes have a breaker each: a read-only cache may still be read.
+Reads and writes have a circuit each: a read-only cache may still be read. After some failures in a row a circuit opens,
+for this process alone: what fails may be its way there.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
-from anabranch.context.cache.breaker import CacheBreaker
+import structlog
+
+from anabranch.circuit import Circuit, CircuitPolicy
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.stores.protocol import ContextStore
 from anabranch.context.stores.record import Record
 from anabranch.errors import InputError
 
-_log = logging.getLogger(__name__)
+log = structlog.get_logger("anabranch.cache")
 _Answer = TypeVar("_Answer")
 
 
@@ -26,13 +29,14 @@ class CacheTier:
     def __init__(self, store: ContextStore, *, timeout: float, threshold: int, reset_after: float) -> None:
         self.store = store
         self.errors = 0
-        self.read_breaker = CacheBreaker(threshold=threshold, reset_after=reset_after)
-        self.write_breaker = CacheBreaker(threshold=threshold, reset_after=reset_after)
+        policy = CircuitPolicy(failures=threshold, in_a_row=True, reset=reset_after)
+        self.read_circuit = Circuit(policy, time.monotonic)
+        self.write_circuit = Circuit(policy, time.monotonic)
         self._timeout = timeout
 
     async def read(self, session_ids: Sequence[str]) -> list[Record | None] | None:
         """The copies that are whole (their bytes have their digest); None where the cache gave no answer."""
-        return await self._guarded(self.read_breaker, lambda: self._whole(session_ids))
+        return await self._guarded(self.read_circuit, lambda: self._whole(session_ids))
 
     async def write(self, contexts: Iterable[DistributedContext], ttl: float | None) -> bool:
         """Keep copies; whether the cache has taken them."""
@@ -42,12 +46,12 @@ class CacheTier:
             await self.store.save_many(kept, ttl)
             return True
 
-        return await self._guarded(self.write_breaker, write) or False
+        return await self._guarded(self.write_circuit, write) or False
 
     async def drop(self, session_ids: Iterable[str]) -> None:
         """Forget copies."""
         dropped = list(session_ids)
-        await self._guarded(self.write_breaker, lambda: asyncio.gather(*map(self.store.delete, dropped)))
+        await self._guarded(self.write_circuit, lambda: asyncio.gather(*map(self.store.delete, dropped)))
 
     async def aclose(self) -> None:
         """Close the cache's connections."""
@@ -63,29 +67,30 @@ class CacheTier:
             raise _Damaged
         return records
 
-    async def _guarded(self, breaker: CacheBreaker, call: Callable[[], Awaitable[_Answer]]) -> _Answer | None:
-        if not breaker.allows():
+    async def _guarded(self, circuit: Circuit, ask: Callable[[], Awaitable[_Answer]]) -> _Answer | None:
+        call = object()
+        if circuit.enter(call):
             return None
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await call()
+                answer = await ask()
         except asyncio.CancelledError:
-            breaker.abandoned()
+            circuit.left(call)
             raise
         except InputError as unfit:  # too large for this cache, say: that is not the cache's failure
-            breaker.succeeded()
+            circuit.succeeded(call)
             self._report(unfit)
             return None
         except Exception as failed:  # whatever a broken cache makes its client raise
-            breaker.failed()
+            circuit.failed(call)
             self._report(failed)
             return None
-        breaker.succeeded()
+        circuit.succeeded(call)
         return answer
 
     def _report(self, failed: Exception) -> None:
         self.errors += 1
-        _log.warning("the cache failed: %s", type(failed).__name__)
+        log.warning("the cache failed", reason=type(failed).__name__)
 
 
 class _Damaged(Exception):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import random
+import itertools
 from typing import Final
 
+from anabranch.backoff import Backoff
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.context.merge.resolution import ConflictResolution
 from anabranch.context.merge.three_way import ThreeWayMerge
@@ -15,9 +16,7 @@ from anabranch.context.stores.protocol import ContextStore
 from anabranch.context.values import same
 from anabranch.errors import VersionMismatch
 
-ATTEMPTS: Final = 100
-_FIRST_PAUSE: Final = 0.001
-_LONGEST_PAUSE: Final = 0.064
+_BACKOFF: Final = Backoff(first=0.002, longest=0.064)
 
 
 async def update(
@@ -27,27 +26,27 @@ async def update(
     *,
     resolution: ConflictResolution = ConflictResolution.LAST_WRITE_WINS,
     ttl: float | None = None,
+    attempts: int = 100,
 ) -> DistributedContext:
     """Let `change` work on the stored context (a new one where there is none) and store the result; returns it.
 
     Where another writer was faster, the change is made again on what that one stored, so no update is lost. Where both
     changed one path differently, `resolution` decides: `last_write_wins` and `higher_version_wins` make the change
     again, `fail_on_conflict` raises ConflictError, `merge_all` stores both values without making it again. A change
-    that changes nothing stores nothing. After 100 attempts it raises VersionMismatch.
+    that changes nothing stores nothing. After so many `attempts` it raises VersionMismatch.
     """
     base = await store.load(session_id)
     mine = await _changed(base, session_id, change)
-    attempt = 0
+    pauses = itertools.islice(_BACKOFF, attempts - 1)
     merged: DistributedContext | None = None
     while not _is_unchanged(base, mine):
         try:
             await store.save(mine, ttl, 0 if base is None else base.metadata.version)
             break
         except VersionMismatch:
-            attempt += 1
-            if attempt == ATTEMPTS:
+            if (pause := next(pauses, None)) is None:
                 raise
-        await asyncio.sleep(random.uniform(0, min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)))  # noqa: S311
+        await asyncio.sleep(pause)
         theirs = await store.load(session_id)
         merged = _settled(base, theirs, mine, resolution, merged=merged is not None)
         base, mine = theirs, merged or await _changed(theirs, session_id, change)

@@ -7,22 +7,22 @@ arrived. An orderly stop writes everything or reports what it could not write.
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
 
+import structlog
+
+from anabranch.backoff import Backoff
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.stores.protocol import ContextStore
 from anabranch.context.stores.record import Record
 from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
 from anabranch.errors import Unavailable
 
-_log = logging.getLogger(__name__)
-_FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 2.0
+log = structlog.get_logger("anabranch.cache")
+_BACKOFF: Final = Backoff(first=0.05, longest=2.0)
 PATIENCE: Final = 30.0
 """Seconds that a caller waits for the queue, where it names no other time."""
 
@@ -136,7 +136,7 @@ class WriteBehind:
             ) from None
 
     async def _write_on(self) -> None:
-        pause = _FIRST_PAUSE
+        pauses = iter(_BACKOFF)
         while True:
             await self._work.wait()
             with suppress(TimeoutError):
@@ -151,11 +151,10 @@ class WriteBehind:
                 if not self._pending:
                     self._work.clear()
                 self._changed.notify_all()
-            if not left:
-                pause = _FIRST_PAUSE
-                continue
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, hides nothing
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            if left:
+                await asyncio.sleep(next(pauses))
+            else:
+                pauses = iter(_BACKOFF)
 
     async def _write(self, entries: Mapping[str, _Entry]) -> Mapping[str, _Entry]:
         """What the store has not taken, and may take later."""
@@ -166,7 +165,7 @@ class WriteBehind:
             for ttl, contexts in by_ttl.items():
                 await self._store.save_many(contexts, ttl)
         except Unavailable as unavailable:
-            _log.warning("write-behind: %s; %d contexts wait", unavailable, len(entries) + len(self._pending))
+            log.warning("write-behind waits", reason=str(unavailable), contexts=len(entries) + len(self._pending))
             return entries
         except Exception as refused:  # reported: a store that misbehaves must not end the writer
             return await self._write_singly(entries, refused)
@@ -195,11 +194,10 @@ class WriteBehind:
 
     def _give_up(self, context: DistributedContext, refused: Exception) -> None:
         self.failed += 1
-        _log.error(
-            "write-behind: version %d of %r was not written: %s", context.metadata.version, context.session_id, refused
-        )
+        version = context.metadata.version
+        log.error("write-behind gave up", session_id=context.session_id, version=version, reason=str(refused))
         if self._report is not None:
             try:
                 self._report(context, refused)
             except Exception:
-                _log.exception("the report callback of write-behind failed")
+                log.exception("the report callback of write-behind failed")

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from anabranch.context.cache.breaker import CacheBreaker
 from anabranch.context.cache.cache import DistributedCache
-from anabranch.context.cache.digests import Confirmed
+from anabranch.context.cache.digests import DigestCache
 from anabranch.context.cache.single_flight import SingleFlight
 from anabranch.context.cache.strategy import CacheStrategy
+from anabranch.context.cache.update import update
 from anabranch.context.cache.warmer import CacheWarmer
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.context.stores.memory import InMemoryStore
@@ -346,7 +346,7 @@ async def test_with_max_staleness_a_copy_that_was_never_in_the_store_is_not_beli
 
 def test_an_older_observation_never_replaces_a_younger_one() -> None:
     now = 0.0
-    confirmed = Confirmed(10, clock=lambda: now)
+    confirmed = DigestCache(10, clock=lambda: now)
     confirmed.observe("a", b"written", 5.0)
     confirmed.observe("a", b"read before that", 4.0)
     assert confirmed.digests(["a"]) == {"a": b"written"}
@@ -358,29 +358,6 @@ def test_an_older_observation_never_replaces_a_younger_one() -> None:
     assert confirmed.digests(["10000"]) == {"10000": b"x"}
     now = 17.0
     assert confirmed.digests(["10000"]) == {}
-
-
-def test_the_breaker_opens_probes_once_and_closes() -> None:
-    now = 0.0
-    breaker = CacheBreaker(threshold=3, reset_after=1.0, clock=lambda: now)
-    for _ in range(2):
-        breaker.failed()
-    breaker.succeeded()
-    for _ in range(3):
-        assert breaker.allows()
-        breaker.failed()
-    assert (breaker.state, breaker.allows()) == ("open", False)
-    now = 1.0
-    assert breaker.state == "half_open"
-    assert [breaker.allows() for _ in range(3)] == [True, False, False]
-    breaker.failed()
-    assert (breaker.state, breaker.allows()) == ("open", False)
-    now = 2.0
-    assert breaker.allows()
-    breaker.abandoned()
-    assert breaker.allows()
-    breaker.succeeded()
-    assert (breaker.state, breaker.allows()) == ("closed", True)
 
 
 @pytest.mark.parametrize("strategy", BY_ITSELF)
@@ -571,12 +548,11 @@ async def test_merge_all_keeps_both_even_if_a_third_writer_comes_in() -> None:
     assert result.metadata.version > 3
 
 
-async def test_an_update_that_never_gets_through_ends_with_version_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anabranch.context.cache.update.ATTEMPTS", 3)
+async def test_an_update_that_never_gets_through_ends_with_version_mismatch() -> None:
     store = Contended(*(context("a", version, x=version) for version in range(2, 9)))
     await store.save(context("a", 1))
     with pytest.raises(VersionMismatch):
-        await DistributedCache(store).update("a", lambda changing: changing.set("y", 1))
+        await update(store, "a", lambda changing: changing.set("y", 1), attempts=3)
     assert len(store.interference) == 4
 
 

@@ -39,7 +39,7 @@ class Delivered:
     async def acknowledge(self) -> None:
         self.acknowledged = True
 
-    async def keep(self) -> None:
+    async def extend(self) -> None:
         pass
 
 

@@ -174,7 +174,7 @@ async def test_a_stream_that_was_made_anew_is_read_on(site: Site) -> None:
     assert [json.loads(each.data)["total"] for each in done] == [2, 3]
 
 
-async def test_poison_of_a_stream_that_was_made_anew_is_buried_too(site: Site) -> None:
+async def test_poison_of_a_stream_that_was_made_anew_is_a_dead_letter_too(site: Site) -> None:
     for count in (1, 2):
         async with serving(site.client, site.route, flow(site.route, site.task_queue)):
             await site.send(b"poison %d" % count)
