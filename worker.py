@@ -93,11 +93,11 @@ async def serve(
     Raises Unavailable when no server answers, NotStopped where an activity ignores that it is cancelled.
     """
     stopping = asyncio.ensure_future((stop or asyncio.Event()).wait())
-    client = client or await unless(stopping, connect(settings))
-    if client is None:
-        return
-    activities = node_activities(settings)
+    activities = node_activities(settings)  # first: what is wrong with the settings needs no server to be found
     try:
+        client = client or await unless(stopping, connect(settings))
+        if client is None:
+            return
         async with working(build_worker(client, settings, activities, grace=grace), activities.running) as running:
             log.info("worker started", task_queue=settings.task_queue, graphs=str(settings.graphs))
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -53,23 +53,31 @@ class ContextSharing:
 
     def _open(self, strategy: CacheStrategy) -> DistributedCache:
         settings = self._settings
-        store = self._store(settings.store_url or settings.redis_url)
+        store = self._store("STORE_URL", settings.store_url)
+        if store is None:
+            store = self._store("REDIS_URL", settings.redis_url)
         if store is None:
             raise ConfigurationError(
                 "a graph shares its context and this worker has no store for it",
                 suggestion="set STORE_URL (or REDIS_URL), for example to redis://127.0.0.1:6379",
             )
         self._caches[strategy] = DistributedCache(
-            store, self._store(settings.cache_url), strategy=strategy, default_ttl=settings.context_ttl_seconds
+            store,
+            self._store("CACHE_URL", settings.cache_url),
+            strategy=strategy,
+            default_ttl=settings.context_ttl_seconds,
         )
         return self._caches[strategy]
 
-    def _store(self, url: str | None) -> ContextStore | None:
+    def _store(self, variable: str, url: str | None) -> ContextStore | None:
         if url is None:
             return None
         settings = self._settings
         return open_store(
-            url, max_connections=settings.redis_max_connections, max_bytes=settings.max_context_size_bytes
+            url,
+            max_connections=settings.redis_max_connections,
+            max_bytes=settings.max_context_size_bytes,
+            variable=variable,
         )
 
 

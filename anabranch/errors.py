@@ -199,3 +199,9 @@ class Unavailable(AnabranchError):
     ) -> None:
         super().__init__(message, place=place, suggestion=suggestion)
         self.retry_after = retry_after
+
+
+def not_a_url(of: str, variable: str | None, suggestion: str) -> ConfigurationError:
+    """The error for a URL that is not one `of` what it should be. It does not repeat it: it may hold a password."""
+    subject = "this" if variable is None else f"the environment variable {variable}"
+    return ConfigurationError(f"{subject} is not the URL of {of}", suggestion=suggestion)

@@ -11,14 +11,10 @@ import hashlib
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import RedisError
-from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, insert, select, update
+from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, select
 from sqlalchemy.dialects import mysql
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
@@ -29,9 +25,16 @@ from temporalio.converter import (
     StorageDriverStoreContext,
 )
 
-from anabranch.context.stores.sql import create_tables, open_engine
-from anabranch.errors import Unavailable, WireFormatError
+from anabranch.errors import WireFormatError, not_a_url
+from anabranch.redis_client import SCHEMES, RedisClient
+from anabranch.sql import DRIVERS
+from anabranch.sql.engines import open_engine
+from anabranch.sql.errors import as_unavailable
+from anabranch.sql.sqlite_session import share_file
+from anabranch.sql.tables import LazyTables
+from anabranch.sql.upsert import upsert
 
+_VARIABLE = "PAYLOAD_STORE_URL"
 _DIGEST = "sha256"
 _METADATA = MetaData()
 _PAYLOADS = Table(
@@ -45,14 +48,19 @@ _PAYLOADS = Table(
 
 
 def offloading(url: str, *, threshold: int) -> ExternalStorage:
-    """External storage at `redis://…`, or a database's URL, for payloads of `threshold` bytes and more."""
+    """External storage at the URL of a Redis or of a database, for payloads of `threshold` bytes and more.
+
+    Raises ConfigurationError naming PAYLOAD_STORE_URL.
+    """
+    scheme = url.partition(":")[0].lower().partition("+")[0]
     driver: StorageDriver
-    if url.partition(":")[0] in {"redis", "rediss", "unix"}:
-        # What fails here fails the attempt of an activity whose work is done; to send it again changes nothing.
-        retry = Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), 3)
-        driver = RedisPayloads(Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, retry=retry))
+    if scheme in SCHEMES:
+        # What fails here fails the attempt of an activity whose work is done, so calls are patient and sent again.
+        driver = RedisPayloads(RedisClient.from_url(url, variable=_VARIABLE, timeout=5))
+    elif scheme in DRIVERS:
+        driver = SqlPayloads(open_engine(url, variable=_VARIABLE, read_committed=True))
     else:
-        driver = SqlPayloads(open_engine(url))
+        raise not_a_url("a Redis or a database", _VARIABLE, "write redis://host:6379/0 or postgresql://user@host/name")
     return ExternalStorage(drivers=[driver], payload_size_threshold=threshold)
 
 
@@ -84,7 +92,7 @@ class _ByDigest(StorageDriver):
 class RedisPayloads(_ByDigest):
     """Payloads in Redis, without an expiry."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
 
     def name(self) -> str:
@@ -92,20 +100,15 @@ class RedisPayloads(_ByDigest):
         return "anabranch-redis"
 
     async def _put(self, packed: dict[str, bytes]) -> None:
-        try:
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for digest, payload in packed.items():
-                    pipeline.set(_key(digest), payload)
-                await pipeline.execute()
-        except RedisError as error:
-            raise Unavailable(f"the payload store did not answer: {type(error).__name__}") from None
+        async with self._redis as redis, redis.pipeline(transaction=False) as pipeline:
+            for digest, payload in packed.items():
+                pipeline.set(_key(digest), payload)
+            await pipeline.execute()
 
     async def _get(self, digests: Sequence[str]) -> dict[str, bytes]:
-        try:
+        async with self._redis:
             values = await self._redis.mget([_key(digest) for digest in digests])
-        except RedisError as error:
-            raise Unavailable(f"the payload store did not answer: {type(error).__name__}") from None
-        return {digest: value for digest, value in zip(digests, values, strict=True) if isinstance(value, bytes)}
+        return {digest: value for digest, value in zip(digests, values, strict=True) if value is not None}
 
 
 class SqlPayloads(_ByDigest):
@@ -113,43 +116,34 @@ class SqlPayloads(_ByDigest):
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._ready = False
+        self._tables = LazyTables(engine, _METADATA)
+        # A payload that is there already is the same one: only its age is renewed.
+        self._upsert = upsert(_PAYLOADS, engine.dialect.name, ["stored_at"])
+        share_file(engine)
 
     def name(self) -> str:
         """What claims in the history name."""
         return "anabranch-sql"
 
     async def _put(self, packed: dict[str, bytes]) -> None:
-        try:
-            await self._create()
-            for digest, payload in packed.items():
-                await self._add(digest, payload)
-        except (SQLAlchemyError, OSError) as error:
-            raise Unavailable(f"the payload store did not answer: {type(error).__name__}") from None
-
-    async def _add(self, digest: str, payload: bytes) -> None:
         now = int(time.time())
-        try:
+        # Sorted, so that two writers of the same rows never wait for each other.
+        rows = [{"digest": digest, "payload": packed[digest], "stored_at": now} for digest in sorted(packed)]
+        with _failures():
+            await self._tables.ready()
             async with self._engine.begin() as connection:
-                await connection.execute(insert(_PAYLOADS).values(digest=digest, payload=payload, stored_at=now))
-        except IntegrityError:  # it is there already, and its name says that it is the same
-            async with self._engine.begin() as connection:
-                there = _PAYLOADS.c.digest == digest
-                await connection.execute(update(_PAYLOADS).where(there).values(stored_at=now))
+                await connection.execute(self._upsert, rows)
 
     async def _get(self, digests: Sequence[str]) -> dict[str, bytes]:
-        try:
-            await self._create()
+        with _failures():
+            await self._tables.ready()
             async with self._engine.connect() as connection:
                 rows = await connection.execute(select(_PAYLOADS).where(_PAYLOADS.c.digest.in_(digests)))
                 return {row.digest: bytes(row.payload) for row in rows}
-        except (SQLAlchemyError, OSError) as error:
-            raise Unavailable(f"the payload store did not answer: {type(error).__name__}") from None
 
-    async def _create(self) -> None:
-        if not self._ready:
-            await create_tables(self._engine, _METADATA)
-            self._ready = True
+
+def _failures() -> AbstractContextManager[None]:
+    return as_unavailable(_VARIABLE, "is it up, and may this user create and write anabranch_payloads?")
 
 
 def _verified(digest: str, packed: bytes | None) -> Payload:

@@ -33,10 +33,10 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from anabranch.activities.ai.models import ModelAccess, Models
+from anabranch.activities.idempotency_key import header_key
 from anabranch.activities.outcome import Outcome, own_key
 from anabranch.activities.rendering import render
 from anabranch.activities.secrets import redact
-from anabranch.activities.sql.idempotency import header_key
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError, ConfigurationError, NodeError, Unavailable
 from anabranch.graph.model import AiNode

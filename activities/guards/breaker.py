@@ -1,27 +1,27 @@
-"""Circuit breakers: stop calling what keeps failing, for all workers at once (Nygard, *Release It!*, 2007).
+"""Circuit breakers around nodes: stop calling what keeps failing, for all workers at once.
 
-Closed: calls pass, and failures within the window are counted. Open: calls fail at once, until `reset` has passed.
-Half-open: at most `probes` calls at a time pass; the first success closes, a failure opens again. With Redis the state
-is shared by all workers and changed by one atomic script on the server's clock; without, it is this process's own.
+`anabranch/circuit.py` tells the states. With Redis the state is shared by all workers and changed by one atomic script
+on the server's clock; without, it is this process's own.
 """
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Literal, Protocol
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from temporalio import activity
 
+from anabranch.circuit import Circuit, CircuitPolicy
 from anabranch.errors import AnabranchError, Unavailable
 from anabranch.graph.model import CircuitBreaker
+from anabranch.redis_client import RedisClient
 
+Told = Literal["enter", "success", "failure", "leave"]
 _KEPT_MS = 300_000
 """How long an open circuit is remembered after its reset time, and a probe at most."""
 
@@ -61,62 +61,53 @@ return 0
 class BreakerState(Protocol):
     """Where the state of breakers is kept."""
 
-    async def tell(self, name: str, policy: CircuitBreaker, what: str, call: str) -> int:
+    async def tell(self, name: str, policy: CircuitBreaker, what: Told, call: str) -> int:
         """`enter`, `success`, `failure` or `leave` (neither). Returns milliseconds to wait; 0 lets the call pass."""
         ...
 
 
-@dataclass(slots=True)
-class _Circuit:
-    opened: int = 0
-    failures: list[int] = field(default_factory=list)
-    probes: dict[str, int] = field(default_factory=dict)
-
-
 class InMemoryBreakers:
-    """The twin of the script, for one process."""
+    """The twin of the script, for one process: `Circuit`."""
 
-    def __init__(self, clock: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._circuits: dict[str, _Circuit] = {}
+        self._circuits: dict[str, Circuit] = {}
 
-    async def tell(self, name: str, policy: CircuitBreaker, what: str, call: str) -> int:
+    async def tell(self, name: str, policy: CircuitBreaker, what: Told, call: str) -> int:
         """As the script does."""
-        now, circuit = self._clock(), self._circuits.setdefault(name, _Circuit())
-        reset = _milliseconds(policy.reset)
-        if what == "enter":
-            return _enter(circuit, now, call, reset, policy.probes)
-        probing = circuit.probes.pop(call, None) is not None
-        if what == "success" and probing:
-            self._circuits[name] = _Circuit()
-        if what != "failure":
-            return 0
-        if circuit.opened:
-            circuit.opened = now if probing else circuit.opened
-            return 0
-        window = _milliseconds(policy.window)
-        circuit.failures = [at for at in circuit.failures if at > now - window] + [now]
-        if len(circuit.failures) >= policy.failures:
-            circuit.opened, circuit.failures = now, []
+        circuit = self._circuits.get(name)
+        if circuit is None:
+            circuit = self._circuits[name] = Circuit(_policy(policy), self._clock)
+        circuit.policy = _policy(policy)  # another graph may name the same circuit with another policy
+        match what:
+            case "enter":
+                return math.ceil(circuit.enter(call, _lease_ms() / 1000) * 1000)
+            case "success":
+                circuit.succeeded(call)
+            case "failure":
+                circuit.failed(call)
+            case "leave":
+                circuit.left(call)
         return 0
 
 
 class RedisBreakers:
     """State shared by all workers that use one Redis."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._script = redis.register_script(_SCRIPT)
+    def __init__(self, redis: RedisClient) -> None:
+        self._redis = redis
+        self._script = redis.commands.register_script(_SCRIPT)
         self._fallback = InMemoryBreakers()
 
-    async def tell(self, name: str, policy: CircuitBreaker, what: str, call: str) -> int:
+    async def tell(self, name: str, policy: CircuitBreaker, what: Told, call: str) -> int:
         """One atomic script. While Redis does not answer, this process keeps a state of its own."""
         keys = [f"anabranch:breaker:{{{name}}}:{part}" for part in ("opened", "failures", "probes")]
         times = [policy.failures, _milliseconds(policy.window), _milliseconds(policy.reset), policy.probes]
         try:
-            wait: Any = await self._script(keys=keys, args=[what, call, *times, _lease(), _KEPT_MS])
-        except RedisError:
+            async with self._redis:
+                return int(await self._script(keys=keys, args=[what, call, *times, _lease_ms(), _KEPT_MS]))
+        except AnabranchError:
             return await self._fallback.tell(name, policy, what, call)
-        return int(wait)
 
 
 class Breakers:
@@ -138,7 +129,7 @@ class Breakers:
                 suggestion="it lets a probe through when its reset time has passed",
                 retry_after=timedelta(milliseconds=wait),
             )
-        verdict = "leave"
+        verdict: Told = "leave"
         try:
             yield
             verdict = "success"
@@ -150,19 +141,16 @@ class Breakers:
             await self._state.tell(name, policy, verdict, call)
 
 
-def _enter(circuit: _Circuit, now: int, call: str, reset: int, probes: int) -> int:
-    if not circuit.opened:
-        return 0
-    if now < circuit.opened + reset:
-        return circuit.opened + reset - now
-    circuit.probes = {each: until for each, until in circuit.probes.items() if until > now}
-    if len(circuit.probes) >= probes:
-        return max(1, min(reset, 1000))
-    circuit.probes[call] = now + _lease()
-    return 0
+def _policy(breaker: CircuitBreaker) -> CircuitPolicy:
+    return CircuitPolicy(
+        failures=breaker.failures,
+        window=breaker.window.total_seconds(),
+        reset=breaker.reset.total_seconds(),
+        probes=breaker.probes,
+    )
 
 
-def _lease() -> int:
+def _lease_ms() -> int:
     """For how many milliseconds a probe counts: its worker may die, and this attempt of its activity is over then."""
     timeout = activity.info().start_to_close_timeout if activity.in_activity() else None
     return _KEPT_MS if timeout is None else min(_KEPT_MS, _milliseconds(timeout))

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Self
 
 import msgpack
-from redis.asyncio import BlockingConnectionPool, Redis
 
 from anabranch.activities.guards.breaker import Breakers, InMemoryBreakers, RedisBreakers
 from anabranch.activities.guards.node_cache import InMemoryResults, NodeResults, RedisResults, result_key
@@ -16,6 +15,7 @@ from anabranch.activities.rendering import render
 from anabranch.context.changes import ChangeSet
 from anabranch.graph.expressions.templates import text_of
 from anabranch.graph.model import CircuitBreaker, Node, NodeCache
+from anabranch.redis_client import RedisClient
 from anabranch.transport.node_protocol import NodeTask
 
 Compute = Callable[[], Awaitable[ChangeSet]]
@@ -24,21 +24,18 @@ Compute = Callable[[], Awaitable[ChangeSet]]
 class Guards:
     """Caches and breakers, shared by all workers that use `redis`; without it, those of this process."""
 
-    def __init__(self, redis: Redis | None = None) -> None:
+    def __init__(self, redis: RedisClient | None = None) -> None:
         self._redis = redis
         self._breakers = Breakers(InMemoryBreakers() if redis is None else RedisBreakers(redis))
         self._results = NodeResults(InMemoryResults() if redis is None else RedisResults(redis))
 
     @classmethod
     def from_url(cls, url: str | None, max_connections: int) -> Self:
-        """Guards on the Redis at `url`, if there is one."""
+        """Guards on the Redis at `url` (REDIS_URL), if there is one. Raises ConfigurationError."""
         if url is None:
             return cls()
-        # It waits for a connection: a worker does more at once than it has connections, and each refusal costs a reuse.
-        pool = BlockingConnectionPool.from_url(
-            url, max_connections=max_connections, timeout=2, socket_timeout=2, socket_connect_timeout=2
-        )
-        return cls(Redis.from_pool(pool))
+        # One retry: who waits longer for a reuse than for the work has gained nothing.
+        return cls(RedisClient.from_url(url, variable="REDIS_URL", max_connections=max_connections, retries=1))
 
     async def around(self, task: NodeTask, node: Node, compute: Compute) -> ChangeSet:
         """The changes of a node: from the cache, or computed behind its breaker. Raises Unavailable while open."""

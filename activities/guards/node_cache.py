@@ -9,29 +9,41 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgpack
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.asyncio.lock import Lock
 
+from anabranch.backoff import Backoff
 from anabranch.context.changes import ChangeSet
 from anabranch.context.wire import decode
 from anabranch.errors import AnabranchError
+from anabranch.redis_client import RedisClient
 
-_POLL_SECONDS = 0.05
-_LEASE_SECONDS = 30.0
+LEASE_SECONDS: Final = 30.0
 """How long others wait for one that computes and has died. It renews its lease while it lives."""
-_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
-_RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
+_WAIT: Final = Backoff(first=0.02, longest=0.1)
+
+
+class Lease(Protocol):
+    """The right to compute an entry, until it is released or not renewed in time."""
+
+    async def renew(self) -> None:
+        """Hold it for its whole time again."""
+        ...
+
+    async def release(self) -> None:
+        """Let another caller compute the entry."""
+        ...
 
 
 class ResultCache(Protocol):
-    """Where results are kept."""
+    """Where results are kept. Every method raises AnabranchError where the place does not answer."""
+
+    lease_seconds: float
 
     async def get(self, key: str) -> bytes | None:
         """The bytes of an entry, or None."""
@@ -41,16 +53,8 @@ class ResultCache(Protocol):
         """Keep an entry for `ttl`."""
         ...
 
-    async def lease(self, key: str, holder: str) -> bool:
-        """Whether `holder` is the one to compute the entry, for `_LEASE_SECONDS` or until it releases."""
-        ...
-
-    async def renew(self, key: str, holder: str) -> None:
-        """Hold the lease for another `_LEASE_SECONDS`, where it is still the holder's."""
-        ...
-
-    async def release(self, key: str, holder: str) -> None:
-        """Let another one compute it."""
+    async def lease(self, key: str) -> Lease | None:
+        """The right to compute the entry, for `lease_seconds`; None where another caller has it."""
         ...
 
 
@@ -60,15 +64,18 @@ class InMemoryResults:
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
+        *,
         max_entries: int = 10_000,
         max_bytes: int = 64 * 1024 * 1024,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
+        self.lease_seconds = lease_seconds
         self._clock = clock
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._size = 0
         self._entries: dict[str, tuple[float, bytes]] = {}
-        self._leases: dict[str, tuple[float, str]] = {}
+        self._leases: dict[str, _LocalLease] = {}
 
     async def get(self, key: str) -> bytes | None:
         """The bytes of an entry that has not expired."""
@@ -83,56 +90,79 @@ class InMemoryResults:
         while len(self._entries) > self._max_entries or self._size > self._max_bytes:
             self._drop(next(iter(self._entries)))
 
-    async def lease(self, key: str, holder: str) -> bool:
+    async def lease(self, key: str) -> Lease | None:
         """The first one gets it."""
-        until, _ = self._leases.get(key, (0.0, ""))
-        if until > self._clock():
-            return False
-        self._leases[key] = (self._clock() + _LEASE_SECONDS, holder)
-        return True
-
-    async def renew(self, key: str, holder: str) -> None:
-        """Only its holder renews it."""
-        if self._leases.get(key, (0.0, ""))[1] == holder:
-            self._leases[key] = (self._clock() + _LEASE_SECONDS, holder)
-
-    async def release(self, key: str, holder: str) -> None:
-        """Only its holder releases it."""
-        if self._leases.get(key, (0.0, ""))[1] == holder:
-            del self._leases[key]
+        held = self._leases.get(key)
+        if held is not None and held.until > self._clock():
+            return None
+        self._leases[key] = _LocalLease(self._leases, key, self._clock, self.lease_seconds)
+        return self._leases[key]
 
     def _drop(self, key: str) -> None:
         self._size -= len(self._entries.pop(key, (0.0, b""))[1])
 
 
+class _LocalLease:
+    """A lease of this process."""
+
+    def __init__(self, leases: dict[str, _LocalLease], key: str, clock: Callable[[], float], seconds: float) -> None:
+        self._leases = leases
+        self._key = key
+        self._clock = clock
+        self._seconds = seconds
+        self.until = clock() + seconds
+
+    async def renew(self) -> None:
+        """It counts only while nobody else has taken it."""
+        self.until = self._clock() + self._seconds
+
+    async def release(self) -> None:
+        """Where it is still this one's."""
+        if self._leases.get(self._key) is self:
+            del self._leases[self._key]
+
+
 class RedisResults:
     """Results shared by all workers that use one Redis."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: RedisClient, *, lease_seconds: float = LEASE_SECONDS) -> None:
+        self.lease_seconds = lease_seconds
         self._redis = redis
-        self._release = redis.register_script(_RELEASE)
-        self._renew = redis.register_script(_RENEW)
 
     async def get(self, key: str) -> bytes | None:
         """One GET."""
-        value = await self._redis.get(_name(key, "result"))
+        async with self._redis as redis:
+            value = await redis.get(_name(key, "result"))
         return value if isinstance(value, bytes) else None
 
     async def put(self, key: str, value: bytes, ttl: timedelta) -> None:
         """One SET with its time to live."""
-        await self._redis.set(_name(key, "result"), value, px=max(1, int(ttl.total_seconds() * 1000)))
+        async with self._redis as redis:
+            await redis.set(_name(key, "result"), value, px=max(1, int(ttl.total_seconds() * 1000)))
 
-    async def lease(self, key: str, holder: str) -> bool:
-        """SET if there is none."""
-        return bool(await self._redis.set(_name(key, "lease"), holder, nx=True, px=_lease_milliseconds()))
+    async def lease(self, key: str) -> Lease | None:
+        """The lock that is the client library's own: SET if there is none, with a token that its holder alone knows."""
+        async with self._redis as redis:
+            lock = Lock(redis, _name(key, "lease"), timeout=self.lease_seconds, blocking=False, thread_local=False)
+            return _RedisLease(self._redis, lock) if await lock.acquire() else None
 
-    async def renew(self, key: str, holder: str) -> None:
-        """Move its end if it is still the holder's."""
-        await self._renew(keys=[_name(key, "lease")], args=[holder, _lease_milliseconds()])
 
-    async def release(self, key: str, holder: str) -> None:
-        """Delete the lease if it is still the holder's."""
-        await self._release(keys=[_name(key, "lease")], args=[holder])
+class _RedisLease:
+    """A lease of all workers. It renews and releases only what is still its own."""
+
+    def __init__(self, redis: RedisClient, lock: Lock) -> None:
+        self._redis = redis
+        self._lock = lock
+
+    async def renew(self) -> None:
+        """Raises Unavailable where another one has taken it."""
+        async with self._redis:
+            await self._lock.reacquire()
+
+    async def release(self) -> None:
+        """Raises Unavailable where another one has taken it."""
+        async with self._redis:
+            await self._lock.release()
 
 
 class NodeResults:
@@ -145,61 +175,56 @@ class NodeResults:
         self, key: str, ttl: timedelta, compute: Callable[[], Awaitable[ChangeSet]]
     ) -> tuple[ChangeSet, bool]:
         """The changes, and whether they come from the cache. Failures of `compute` are not kept."""
-        holder = uuid.uuid4().hex
         try:
-            found = await self._found_or_leased(key, holder)
-        except RedisError:
+            found = await self._found_or_lease(key)
+        except AnabranchError:
             return await compute(), False
-        if found is not None:
+        if isinstance(found, ChangeSet):
             return found, True
-        async with self._holding(key, holder):
+        async with self._holding(found):
             changes = await compute()
-            await self._keep(key, changes, ttl)
+            with suppress(AnabranchError):
+                await self._cache.put(key, msgpack.packb(changes.to_wire()) or b"", ttl)
         return changes, False
 
-    async def _found_or_leased(self, key: str, holder: str) -> ChangeSet | None:
-        """The entry; None when it is for this caller to compute it."""
+    async def _found_or_lease(self, key: str) -> ChangeSet | Lease:
+        """The entry, or the right to compute it."""
+        pauses = iter(_WAIT)
         while True:
             if (changes := await self._found(key)) is not None:
                 return changes
-            if await self._cache.lease(key, holder):
+            if (lease := await self._cache.lease(key)) is not None:
                 # Another one may have kept its result and let go since the look above.
-                if (changes := await self._found(key)) is not None:
-                    await self._let_go(key, holder)
+                if (changes := await self._found(key)) is None:
+                    return lease
+                await _let_go(lease)
                 return changes
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(next(pauses))
 
     @asynccontextmanager
-    async def _holding(self, key: str, holder: str) -> AsyncIterator[None]:
+    async def _holding(self, lease: Lease) -> AsyncIterator[None]:
         """Keep the lease while the block runs, however long that takes, and let go of it then."""
-        renewing = asyncio.create_task(self._renew_again_and_again(key, holder))
+        renewing = asyncio.create_task(self._renew_again_and_again(lease))
         try:
             yield
         finally:
             renewing.cancel()
-            await self._let_go(key, holder)
+            await _let_go(lease)
 
-    async def _renew_again_and_again(self, key: str, holder: str) -> None:
+    async def _renew_again_and_again(self, lease: Lease) -> None:
         while True:
-            await asyncio.sleep(_LEASE_SECONDS / 3)
-            with suppress(RedisError):
-                await self._cache.renew(key, holder)
+            await asyncio.sleep(self._cache.lease_seconds / 3)
+            with suppress(AnabranchError):
+                await lease.renew()
 
     async def _found(self, key: str) -> ChangeSet | None:
         packed = await self._cache.get(key)
         return None if packed is None else _unpacked(packed)
 
-    async def _keep(self, key: str, changes: ChangeSet, ttl: timedelta) -> None:
-        try:
-            await self._cache.put(key, msgpack.packb(changes.to_wire()) or b"", ttl)
-        except RedisError:
-            return
 
-    async def _let_go(self, key: str, holder: str) -> None:
-        try:
-            await self._cache.release(key, holder)
-        except RedisError:
-            return
+async def _let_go(lease: Lease) -> None:
+    with suppress(AnabranchError):  # then it ends by itself
+        await lease.release()
 
 
 def result_key(graph: str, node: str, body: bytes, key: str) -> str:
@@ -214,10 +239,6 @@ def _unpacked(packed: bytes) -> ChangeSet | None:
         return ChangeSet.from_wire(decode(packed))
     except AnabranchError:
         return None
-
-
-def _lease_milliseconds() -> int:
-    return int(_LEASE_SECONDS * 1000)
 
 
 def _name(key: str, part: str) -> str:

@@ -22,10 +22,10 @@ import httpx2
 from temporalio import activity
 
 from anabranch.activities.http.network import PublicTransport, tls_context
+from anabranch.activities.idempotency_key import header_key
 from anabranch.activities.outcome import Outcome, after_effect, own_key
 from anabranch.activities.rendering import render
 from anabranch.activities.secrets import redact
-from anabranch.activities.sql.idempotency import header_key
 from anabranch.context.values import Json
 from anabranch.errors import ConfigurationError, NodeError, SizeLimitExceeded, Unavailable
 from anabranch.graph.model import HttpNode

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from anabranch.activities.outcome import Outcome, own_key
 from anabranch.activities.rendering import FORWARD_KEY, render
 from anabranch.activities.sql.databases import Databases
-from anabranch.activities.sql.idempotency import EffectLog
+from anabranch.activities.sql.effect_log import EffectLog
 from anabranch.activities.sql.select_limit import select_limit
 from anabranch.activities.sql.values import bind_value, json_row
 from anabranch.context.values import Json, check_value

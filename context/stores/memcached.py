@@ -21,7 +21,7 @@ from anabranch.context.stores.encoded import EncodedStore
 from anabranch.context.stores.protocol import check_session_id
 from anabranch.context.stores.record import Record
 from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
-from anabranch.errors import AnabranchError, ConfigurationError, SizeLimitExceeded, Unavailable, WireFormatError
+from anabranch.errors import AnabranchError, SizeLimitExceeded, Unavailable, WireFormatError, not_a_url
 
 LARGEST_VALUE: Final = 1_000_000
 """Bytes: Memcached's default limit is 1 MiB, key and header included."""
@@ -55,11 +55,13 @@ class MemcachedStore(EncodedStore):
         max_connections: int = 50,
         timeout: float = 2.0,
         max_bytes: int = MAX_CONTEXT_SIZE_BYTES,
+        variable: str | None = None,
     ) -> None:
         super().__init__(max_bytes=max_bytes)
         self._addresses = [_Address(host, port) for host, port in addresses]
         self._max_connections = max_connections
         self._timeout = timeout
+        self._variable = variable
         self._client: emcache.Client | None = None
         self._connecting = asyncio.Lock()
 
@@ -71,10 +73,12 @@ class MemcachedStore(EncodedStore):
         max_connections: int = 50,
         timeout: float = 2.0,
         max_bytes: int = MAX_CONTEXT_SIZE_BYTES,
+        variable: str | None = None,
     ) -> Self:
         """A store at `memcached://host:port[,host:port…]`. Connects when it is first used.
 
-        `timeout` (seconds) bounds one call. Raises ConfigurationError for another kind of URL, without repeating it.
+        `timeout` (seconds) bounds one call. Raises ConfigurationError for another kind of URL, which it does not
+        repeat: errors name the `variable`.
         """
         try:
             servers = [urlsplit(f"//{server}") for server in urlsplit(url).netloc.split(",")]
@@ -82,10 +86,8 @@ class MemcachedStore(EncodedStore):
         except ValueError:
             addresses = []
         if not addresses or not all(host for host, _ in addresses) or "@" in url:
-            raise ConfigurationError(
-                "this is not the URL of a Memcached", suggestion="it looks like memcached://host:11211"
-            )
-        return cls(addresses, max_connections=max_connections, timeout=timeout, max_bytes=max_bytes)
+            raise not_a_url("a Memcached", variable, "write memcached://host:11211")
+        return cls(addresses, max_connections=max_connections, timeout=timeout, max_bytes=max_bytes, variable=variable)
 
     async def read(self, session_ids: Sequence[str]) -> list[Record | None]:
         """What is stored, by one `get` to each server."""
@@ -149,7 +151,9 @@ class MemcachedStore(EncodedStore):
             if self._client is client:
                 await self.aclose()
             raise Unavailable(
-                f"Memcached did not answer as it should: {type(failed).__name__}", suggestion="is the server up?"
+                f"Memcached did not answer as it should: {type(failed).__name__}",
+                place=self._variable,
+                suggestion="is the server up?",
             ) from failed
 
     async def _connect(self) -> emcache.Client:

@@ -6,37 +6,40 @@ from anabranch.context.stores.memory import InMemoryStore
 from anabranch.context.stores.protocol import ContextStore
 from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
 from anabranch.errors import ConfigurationError
-
-_REDIS = frozenset({"redis", "rediss", "unix", "valkey", "valkeys"})
-_SQL = frozenset({"sqlite", "postgresql", "postgres", "mysql", "mariadb"})
+from anabranch.sql import DRIVERS
 
 
-def open_store(url: str, *, max_connections: int = 50, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> ContextStore:
+def open_store(
+    url: str, *, max_connections: int = 50, max_bytes: int = MAX_CONTEXT_SIZE_BYTES, variable: str | None = None
+) -> ContextStore:
     """The store that a URL names by its scheme; its client is imported here. Connects when it is first used.
 
     `memory://`, `redis://` (`rediss`, `unix`, `valkey`, `valkeys`; `redis+cluster`), `memcached://`, `sqlite://`,
-    `postgresql://`, `mysql://`. Raises ConfigurationError, which does not repeat the URL.
+    `postgresql://`, `mysql://`. Raises ConfigurationError, which does not repeat the URL: errors name the `variable`
+    that holds it.
     """
-    scheme, _, kind = url.partition(":")[0].lower().partition("+")
+    scheme = url.partition(":")[0].lower().partition("+")[0]
     if scheme == "memory":
         return InMemoryStore(max_bytes=max_bytes)
-    if scheme in _REDIS:
-        from anabranch.context.stores.redis import RedisStore
+    if scheme in DRIVERS:
+        from anabranch.context.stores.sql import SqlStore
 
-        plain = f"{scheme.replace('valkey', 'redis')}:{url.partition(':')[2]}"
-        cluster = kind == "cluster"
-        return RedisStore.from_url(plain, max_connections=max_connections, cluster=cluster, max_bytes=max_bytes)
+        return SqlStore.from_url(url, max_bytes=max_bytes, variable=variable)
     if scheme == "memcached":
         try:
             from anabranch.context.stores.memcached import MemcachedStore
         except ImportError:
-            raise ConfigurationError("emcache is not installed", suggestion="install the extra memcached") from None
-        return MemcachedStore.from_url(url, max_connections=max_connections, max_bytes=max_bytes)
-    if scheme in _SQL:
-        from anabranch.context.stores.sql import SqlStore
+            raise ConfigurationError(
+                "emcache is not installed", place=variable, suggestion="pip install 'anabranch[memcached]'"
+            ) from None
+        return MemcachedStore.from_url(url, max_connections=max_connections, max_bytes=max_bytes, variable=variable)
+    from anabranch.context.stores.redis import RedisStore
+    from anabranch.redis_client import SCHEMES
 
-        return SqlStore.from_url(url, max_bytes=max_bytes)
+    if scheme in SCHEMES:
+        return RedisStore.from_url(url, max_connections=max_connections, max_bytes=max_bytes, variable=variable)
     raise ConfigurationError(
         f"there is no store for URLs that begin with {scheme[:20]!r}",
+        place=variable,
         suggestion="use memory://, redis://, memcached://, sqlite://, postgresql:// or mysql://",
     )

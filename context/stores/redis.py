@@ -15,15 +15,12 @@ from typing import Any, Final, Self
 from urllib.parse import unquote
 
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from anabranch.context.stores.encoded import EncodedStore
 from anabranch.context.stores.protocol import check_session_id
 from anabranch.context.stores.record import HEADER_BYTES, VERSION_BYTES, Record, version_bytes
 from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
-from anabranch.errors import AnabranchError, ConfigurationError, Unavailable
+from anabranch.redis_client import RedisClient, as_bytes
 
 _PREFIX: Final = b"anabranch:context:{"
 _MARK: Final = b"anabranch:mark:{"
@@ -58,19 +55,16 @@ class RedisStore(EncodedStore):
 
     def __init__(
         self,
-        client: Redis | RedisCluster,
+        client: Redis | RedisCluster | RedisClient,
         *,
-        max_connections: int = 50,
-        timeout: float = 2.0,
         max_bytes: int = MAX_CONTEXT_SIZE_BYTES,
         mark_seconds: int = 60,
     ) -> None:
         super().__init__(max_bytes=max_bytes)
-        self._client = client
-        self._call = _Call(max_connections, timeout)
+        self._redis = client if isinstance(client, RedisClient) else RedisClient(client)
         self._mark_seconds = mark_seconds
-        self._compare_and_set = client.register_script(_COMPARE_AND_SET)
-        self._digests = client.register_script(_DIGESTS)
+        self._compare_and_set = self._redis.commands.register_script(_COMPARE_AND_SET)
+        self._digests = self._redis.commands.register_script(_DIGESTS)
 
     @classmethod
     def from_url(
@@ -80,112 +74,94 @@ class RedisStore(EncodedStore):
         max_connections: int = 50,
         timeout: float = 2.0,
         retries: int = 3,
-        cluster: bool = False,
         max_bytes: int = MAX_CONTEXT_SIZE_BYTES,
+        variable: str | None = None,
     ) -> Self:
-        """A store at `redis://[user:password@]host:port/db`, which may be a node of a cluster. Connects at first use.
+        """A store at `redis://[user:password@]host:port/db`, or at `redis+cluster://` by a node of a cluster.
 
-        A call that finds `max_connections` in use waits for one. `timeout` (seconds) bounds connecting, one answer
-        and that wait. A call that fails is sent again `retries` times with exponential back-off and jitter. Raises
-        ConfigurationError for another kind of URL, without repeating it.
+        The arguments are those of `RedisClient.from_url`, which tells the other schemes. Raises ConfigurationError for
+        another kind of URL, without repeating it.
         """
-        try:
-            client: Any = (RedisCluster if cluster else Redis).from_url(
-                url,
-                max_connections=max_connections,
-                socket_timeout=timeout,
-                socket_connect_timeout=timeout,
-                retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), retries),
-            )
-        except ValueError:
-            raise ConfigurationError(
-                "this is not the URL of a Redis", suggestion="it looks like redis://host:6379/0"
-            ) from None
-        mark_seconds = int(timeout * (retries + 1)) + 5 * (retries + 1)
-        return cls(
-            client, max_connections=max_connections, timeout=timeout, max_bytes=max_bytes, mark_seconds=mark_seconds
+        client = RedisClient.from_url(
+            url, variable=variable, max_connections=max_connections, timeout=timeout, retries=retries
         )
+        mark_seconds = int(timeout * (retries + 1)) + 5 * (retries + 1)
+        return cls(client, max_bytes=max_bytes, mark_seconds=mark_seconds)
 
     async def read(self, session_ids: Sequence[str]) -> list[Record | None]:
         """What is stored, by one MGET."""
         keys = [_key(session_id) for session_id in session_ids]
         if not keys:
             return []
-        async with self._call:
-            if isinstance(self._client, RedisCluster):
-                values: list[Any] = await self._client.mget_nonatomic(keys)
-            else:
-                values = await self._client.mget(keys)
-            if not {bytes, type(None)}.issuperset(map(type, values)):
-                raise _no_value()
-            return [None if value is None else Record.from_bytes(value) for value in values]
+        async with self._redis:
+            values = await self._redis.mget(keys)
+        return [None if value is None else Record.from_bytes(value) for value in values]
 
     async def digests(self, session_ids: Sequence[str]) -> list[bytes | None]:
         """The digests of what is stored, by one script (which sees one slot: in a cluster by a call for each)."""
         keys = [_key(session_id) for session_id in session_ids]
         if not keys:
             return []
-        async with self._call:
+        async with self._redis as redis:
             if len(keys) == 1:
                 found = [await self._digest(keys[0])]
-            elif isinstance(self._client, RedisCluster):
+            elif isinstance(redis, RedisCluster):
                 found = await asyncio.gather(*map(self._digest, keys))
             else:
                 found = await self._digests(keys=keys)
-            return [_as_bytes(digest) or None for digest in found]
+            return [as_bytes(digest) or None for digest in found]
 
     async def exists(self, session_id: str) -> bool:
         """Whether there is a context."""
         key = _key(session_id)
-        async with self._call:
-            return bool(await self._client.exists(key))
+        async with self._redis as redis:
+            return bool(await redis.exists(key))
 
     async def delete(self, session_id: str) -> bool:
         """Whether there was something to delete."""
         key = _key(session_id)
-        async with self._call:
-            return bool(await self._client.delete(key))
+        async with self._redis as redis:
+            return bool(await redis.delete(key))
 
     async def list_sessions(self, prefix: str = "") -> AsyncIterator[str]:
         """The session ids that begin with a prefix, by SCAN."""
         pattern = _GLOB.sub(rb"\\\1", _PREFIX + _escaped(prefix.encode())) + b"*"
-        keys = aiter(self._client.scan_iter(match=pattern, count=_PAGE))
+        keys = aiter(self._redis.commands.scan_iter(match=pattern, count=_PAGE))
         while True:
-            async with self._call:
+            async with self._redis:
                 key = await anext(keys, None)
             if key is None:
                 return
-            yield unquote(_as_bytes(key)[len(_PREFIX) : -1].decode())
+            yield unquote(as_bytes(key)[len(_PREFIX) : -1].decode())
 
     async def aclose(self) -> None:
         """Close the connections."""
-        async with self._call:
-            await self._client.aclose()
+        await self._redis.aclose()
 
     async def _write(self, records: Mapping[str, Record], ttl: float | None) -> None:
         milliseconds = _milliseconds(ttl)
-        async with self._call:
+        async with self._redis as redis:
             if len(records) == 1:
                 ((session_id, record),) = records.items()
-                await self._client.set(_key(session_id), record.to_bytes(), px=milliseconds)
+                await redis.set(_key(session_id), record.to_bytes(), px=milliseconds)
                 return
-            async with self._client.pipeline(transaction=False) as pipeline:
+            async with redis.pipeline(transaction=False) as pipeline:
                 for session_id, record in records.items():
                     pipeline.set(_key(session_id), record.to_bytes(), px=milliseconds)
                 await pipeline.execute()
 
     async def _digest(self, key: bytes) -> Any:
-        return await self._client.getrange(key, VERSION_BYTES, HEADER_BYTES - 1)
+        return await self._redis.commands.getrange(key, VERSION_BYTES, HEADER_BYTES - 1)
 
     async def _swap(self, session_id: str, record: Record, ttl: float | None, expected: int) -> tuple[bool, int | None]:
         mark = b"%b%b}:%b" % (_MARK, _escaped(session_id.encode()), secrets.token_hex(8).encode())
         wanted = version_bytes(expected) if expected else b""
         arguments = [wanted, record.to_bytes(), _milliseconds(ttl) or "", self._mark_seconds]
-        async with self._call:
+        async with self._redis:
             found = await self._compare_and_set(keys=[_key(session_id), mark], args=arguments)
         if found is None:
             return True, None
-        return False, int.from_bytes(_as_bytes(found), "big") or None
+        return False, int.from_bytes(as_bytes(found), "big") or None
 
 
 def _key(session_id: str) -> bytes:
@@ -202,53 +178,3 @@ def _escaped(session_id: bytes) -> bytes:
 
 def _milliseconds(ttl: float | None) -> int | None:
     return None if ttl is None else max(1, round(ttl * 1000))
-
-
-def _as_bytes(value: Any) -> bytes:
-    """What should be bytes, and is when the server is a Redis."""
-    if not isinstance(value, bytes):
-        raise _no_value()
-    return value
-
-
-def _no_value() -> Unavailable:
-    return Unavailable("Redis answered with something that is no value", suggestion="look at what listens there")
-
-
-class _Call:
-    """One of `max_connections` calls at a time; the client's errors as errors of ours, without the address they name.
-
-    The client's own blocking pool does the same at a tenth of a call's cost.
-    """
-
-    __slots__ = ("_slots", "_timeout")
-
-    def __init__(self, max_connections: int, timeout: float) -> None:
-        self._slots = asyncio.Semaphore(max_connections)
-        self._timeout = timeout
-
-    async def __aenter__(self) -> None:
-        if not self._slots.locked():
-            await self._slots.acquire()
-            return
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise Unavailable(
-                f"no connection to Redis was free for {self._timeout} seconds", suggestion="raise REDIS_MAX_CONNECTIONS"
-            ) from None
-
-    async def __aexit__(self, kind: type[BaseException] | None, failed: BaseException | None, _: object) -> None:
-        self._slots.release()
-        if isinstance(failed, AuthenticationError | NoPermissionError):
-            raise ConfigurationError(
-                f"Redis refused the credentials: {type(failed).__name__}",
-                suggestion="set the user and the password in the Redis URL",
-            ) from None
-        # ValueError and TypeError: what is no Redis, decoded as one.
-        if isinstance(failed, RedisError | OSError | ValueError | TypeError) and not isinstance(failed, AnabranchError):
-            raise Unavailable(
-                f"Redis did not answer as it should: {type(failed).__name__}",
-                suggestion="is the server up and writable?",
-            ) from failed

@@ -6,96 +6,60 @@ writes.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
-from sqlalchemy import ColumnElement, MetaData, delete, event, insert, or_, select, update
-from sqlalchemy.dialects import mysql, postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from anabranch.context.stores.encoded import EncodedStore
 from anabranch.context.stores.protocol import check_session_id
 from anabranch.context.stores.record import Record
 from anabranch.context.stores.sql_table import CONTEXTS, METADATA
 from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
-from anabranch.errors import ConfigurationError, Unavailable
-from anabranch.sql.mysql_session import CONNECT_ARGS, secure_sessions
+from anabranch.errors import Unavailable
+from anabranch.sql.engines import open_engine
+from anabranch.sql.errors import as_unavailable
+from anabranch.sql.sqlite_session import share_file
+from anabranch.sql.tables import LazyTables
+from anabranch.sql.upsert import insert_if_absent, upsert
 
 _PAGE: Final = 500
 _PRUNE_EVERY: Final = 60.0
-_DRIVERS: Final = {
-    "sqlite": "sqlite+aiosqlite",
-    "postgresql": "postgresql+asyncpg",
-    "postgres": "postgresql+asyncpg",
-    "mysql": "mysql+asyncmy",
-    "mariadb": "mysql+asyncmy",
-}
 _COLUMNS: Final = ("version", "digest", "packed", "expires_at")
-
-
-def open_engine(url: str, *, max_connections: int = 10) -> AsyncEngine:
-    """The engine of a database by its plain URL; the async driver is chosen here. Raises ConfigurationError."""
-    scheme, separator, rest = url.partition("://")
-    driver = _DRIVERS.get(scheme.partition("+")[0], "") if separator else ""
-    try:
-        return _engine(driver, f"{driver}://{rest}", max_connections)
-    except (ArgumentError, ValueError):
-        raise ConfigurationError(
-            "this is not the URL of a database",
-            suggestion="it looks like sqlite:///contexts.db, postgresql://user@host/name or mysql://user@host/name",
-        ) from None
-    except ImportError as missing:
-        raise ConfigurationError(
-            f"the driver {missing.name!r} is not installed", suggestion="install the extra postgres or mysql"
-        ) from None
-
-
-def _engine(driver: str, url: str, max_connections: int) -> AsyncEngine:
-    if driver.startswith("sqlite"):
-        return create_async_engine(url)
-    pool: dict[str, Any] = {"pool_size": max_connections, "pool_pre_ping": True}
-    if not driver.startswith("mysql"):
-        return create_async_engine(url, **pool)
-    # MySQL's default level locks the gap where a row is not, and those who create rows there deadlock.
-    engine = create_async_engine(url, connect_args=CONNECT_ARGS, isolation_level="READ COMMITTED", **pool)
-    secure_sessions(engine)
-    return engine
-
-
-async def create_tables(engine: AsyncEngine, tables: MetaData) -> None:
-    """Create the tables that are not there. Raises SQLAlchemyError and OSError."""
-    try:
-        async with engine.begin() as connection:
-            await connection.run_sync(tables.create_all)
-    except DBAPIError:  # another process created them at the same time; if not, this fails again
-        async with engine.begin() as connection:
-            await connection.run_sync(tables.create_all)
 
 
 class SqlStore(EncodedStore):
     """Keeps contexts in the table `anabranch_contexts`. The engine belongs to the store and is closed with it."""
 
-    def __init__(self, engine: AsyncEngine, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> None:
+    def __init__(
+        self, engine: AsyncEngine, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES, variable: str | None = None
+    ) -> None:
         super().__init__(max_bytes=max_bytes)
         self._engine = engine
-        self._dialect = engine.dialect.name
-        self._ready = False
-        self._creating = asyncio.Lock()
+        self._tables = LazyTables(engine, METADATA)
+        self._upsert = upsert(CONTEXTS, engine.dialect.name, _COLUMNS)
+        self._variable = variable
         self._prune_at = 0.0
-        if self._dialect == "sqlite":
-            event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        share_file(engine)
 
     @classmethod
-    def from_url(cls, url: str, *, max_connections: int = 10, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> Self:
+    def from_url(
+        cls,
+        url: str,
+        *,
+        max_connections: int = 10,
+        max_bytes: int = MAX_CONTEXT_SIZE_BYTES,
+        variable: str | None = None,
+    ) -> Self:
         """A store at `sqlite:///file`, `postgresql://…` or `mysql://…`. Connects when it is first used.
 
-        Raises ConfigurationError for another kind of URL, without repeating it.
+        Raises ConfigurationError for another kind of URL, which it does not repeat: errors name the `variable`.
         """
-        return cls(open_engine(url, max_connections=max_connections), max_bytes=max_bytes)
+        engine = open_engine(url, variable=variable, max_connections=max_connections, read_committed=True)
+        return cls(engine, max_bytes=max_bytes, variable=variable)
 
     async def read(self, session_ids: Sequence[str]) -> list[Record | None]:
         """What is stored, by one SELECT for each 500 sessions."""
@@ -149,7 +113,7 @@ class SqlStore(EncodedStore):
         # Sorted, so that two writers of the same rows never wait for each other.
         rows = [_row(session_id, records[session_id], ttl) for session_id in sorted(records)]
         async with self._transaction() as connection:
-            await connection.execute(self._upsert(), rows)
+            await connection.execute(self._upsert, rows)
         await self._prune_now_and_then()
 
     async def _swap(self, session_id: str, record: Record, ttl: float | None, expected: int) -> tuple[bool, int | None]:
@@ -167,23 +131,10 @@ class SqlStore(EncodedStore):
             return (await connection.execute(update(CONTEXTS).where(*there).values(row))).rowcount == 1
 
     async def _add(self, row: dict[str, Any]) -> bool:
-        try:
-            async with self._transaction() as connection:
-                there = CONTEXTS.c.session_id == row["session_id"]
-                await connection.execute(delete(CONTEXTS).where(there, _is_expired()))
-                await connection.execute(insert(CONTEXTS).values(row))
-        except IntegrityError:
-            return False
-        return True
-
-    def _upsert(self) -> Any:
-        if self._dialect == "mysql":
-            into_mysql = mysql.insert(CONTEXTS)
-            return into_mysql.on_duplicate_key_update({name: into_mysql.inserted[name] for name in _COLUMNS})
-        into = postgresql.insert(CONTEXTS) if self._dialect == "postgresql" else sqlite.insert(CONTEXTS)
-        return into.on_conflict_do_update(
-            index_elements=["session_id"], set_={name: into.excluded[name] for name in _COLUMNS}
-        )
+        async with self._transaction() as connection:
+            there = CONTEXTS.c.session_id == row["session_id"]
+            await connection.execute(delete(CONTEXTS).where(there, _is_expired()))
+            return await insert_if_absent(connection, CONTEXTS, row)
 
     async def _select(self, session_ids: Sequence[str], *columns: ColumnElement[Any]) -> list[tuple[Any, ...] | None]:
         wanted = [check_session_id(session_id) for session_id in session_ids]
@@ -205,26 +156,10 @@ class SqlStore(EncodedStore):
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
         """A transaction; errors of the driver as errors of ours, which name no connection and no value."""
-        try:
-            if not self._ready:
-                await self._create()
+        with as_unavailable(self._variable, "is it up, and may this user create and write anabranch_contexts?"):
+            await self._tables.ready()
             async with self._engine.begin() as connection:
                 yield connection
-        except IntegrityError:
-            raise
-        except (SQLAlchemyError, OSError) as failed:
-            cause = failed.orig if isinstance(failed, DBAPIError) and failed.orig is not None else failed
-            raise Unavailable(
-                f"the database did not answer as it should: {type(cause).__name__}",
-                suggestion="is it up, and may this user create and write the table anabranch_contexts?",
-            ) from None
-
-    async def _create(self) -> None:
-        async with self._creating:
-            if self._ready:
-                return
-            await create_tables(self._engine, METADATA)
-            self._ready = True
 
 
 def _row(session_id: str, record: Record, ttl: float | None) -> dict[str, Any]:
@@ -242,12 +177,3 @@ def _is_expired() -> ColumnElement[bool]:
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    """Readers and a writer at once, and writers of other processes wait for each other."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout = 10000")
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = NORMAL")
-    cursor.close()

@@ -10,12 +10,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from redis.asyncio import Redis
 from temporalio.testing import ActivityEnvironment
 
 from anabranch.activities.guards.breaker import Breakers, BreakerState, InMemoryBreakers, RedisBreakers
 from anabranch.errors import NodeError, Unavailable
 from anabranch.graph.model import CircuitBreaker
+from anabranch.redis_client import RedisClient
 
 POLICY = CircuitBreaker(failures=3, window=timedelta(seconds=5), reset=timedelta(milliseconds=200), probes=1)
 
@@ -25,7 +25,7 @@ async def state(request: pytest.FixtureRequest) -> AsyncIterator[BreakerState]:
     if request.param == "memory":
         yield InMemoryBreakers()
         return
-    redis = Redis.from_url(request.getfixturevalue("valkey_url"))
+    redis = RedisClient.from_url(request.getfixturevalue("valkey_url"))
     yield RedisBreakers(redis)
     await redis.aclose()
 
@@ -145,7 +145,7 @@ async def test_failures_outside_of_the_window_are_forgotten(state: BreakerState,
 
 
 async def test_breakers_of_two_workers_share_their_state(valkey_url: str, name: str) -> None:
-    one, two = Redis.from_url(valkey_url), Redis.from_url(valkey_url)
+    one, two = RedisClient.from_url(valkey_url), RedisClient.from_url(valkey_url)
     await fail(Breakers(RedisBreakers(one)), name, 3)
     with pytest.raises(Unavailable, match="is open"):
         await call(Breakers(RedisBreakers(two)), name)
@@ -154,7 +154,7 @@ async def test_breakers_of_two_workers_share_their_state(valkey_url: str, name: 
 
 
 async def test_without_its_redis_a_breaker_still_works_for_its_process(name: str) -> None:
-    redis = Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=0.2)
+    redis = RedisClient.from_url("redis://127.0.0.1:1", retries=0)
     breakers = Breakers(RedisBreakers(redis))
     begun = time.monotonic()
     await fail(breakers, name, 3)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from redis.asyncio import Redis
 
-from anabranch.activities.guards import node_cache
-from anabranch.activities.guards.node_cache import InMemoryResults, NodeResults, RedisResults, ResultCache
+from anabranch.activities.guards.node_cache import InMemoryResults, Lease, NodeResults, RedisResults, ResultCache
 from anabranch.context.changes import ChangeSet
 from anabranch.errors import Unavailable
+from anabranch.redis_client import RedisClient
 from tests.json_values import packed
 
 TTL = timedelta(seconds=5)
@@ -21,11 +21,12 @@ TTL = timedelta(seconds=5)
 
 @pytest.fixture(params=["memory", "valkey"])
 async def cache(request: pytest.FixtureRequest) -> AsyncIterator[ResultCache]:
+    """A cache whose leases end soon where nobody renews them."""
     if request.param == "memory":
-        yield InMemoryResults()
+        yield InMemoryResults(lease_seconds=0.3)
         return
-    redis = Redis.from_url(request.getfixturevalue("valkey_url"))
-    yield RedisResults(redis)
+    redis = RedisClient.from_url(request.getfixturevalue("valkey_url"))
+    yield RedisResults(redis, lease_seconds=0.3)
     await redis.aclose()
 
 
@@ -76,17 +77,17 @@ async def test_a_caller_that_looked_too_early_gets_the_result_that_came_before_i
     work, key = Work(), uuid.uuid4().hex
 
     class Late(InMemoryResults):
-        async def lease(self, key: str, holder: str) -> bool:
+        async def lease(self, key: str) -> Lease | None:
             if work.times == 0:
                 work.times = 1
                 await self.put(key, kept, TTL)
-            return await super().lease(key, holder)
+            return await super().lease(key)
 
     kept = packed(ChangeSet(1, {("rate",): 1}, (), "fetch").to_wire())
     late = Late()
     assert await NodeResults(late).through(key, TTL, work) == (ChangeSet(1, {("rate",): 1}, (), "fetch"), True)
     assert work.times == 1
-    assert await late.lease(key, "another"), "nobody holds the lease now"
+    assert await late.lease(key), "nobody holds the lease now"
 
 
 async def test_a_failure_is_not_kept_and_the_next_caller_computes(cache: ResultCache) -> None:
@@ -108,29 +109,23 @@ async def test_garbage_in_the_cache_is_no_answer(cache: ResultCache) -> None:
 
 
 async def test_a_cache_that_is_down_costs_only_the_reuse() -> None:
-    redis = Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=0.2)
+    redis = RedisClient.from_url("redis://127.0.0.1:1", retries=0)
     results, work = NodeResults(RedisResults(redis)), Work()
     assert (await results.through("k", TTL, work))[1] is False
     assert work.times == 1
     await redis.aclose()
 
 
-async def test_a_result_that_takes_longer_than_a_lease_is_computed_once(
-    cache: ResultCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(node_cache, "_LEASE_SECONDS", 0.3)
+async def test_a_result_that_takes_longer_than_a_lease_is_computed_once(cache: ResultCache) -> None:
     work, key = Work(1.0), uuid.uuid4().hex
     answers = await asyncio.gather(*(NodeResults(cache).through(key, TTL, work) for _ in range(10)))
     assert work.times == 1
     assert sorted(reused for _, reused in answers) == [False] + [True] * 9
 
 
-async def test_one_of_those_who_wait_takes_over_from_a_worker_that_died(
-    cache: ResultCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(node_cache, "_LEASE_SECONDS", 0.3)
+async def test_one_of_those_who_wait_takes_over_from_a_worker_that_died(cache: ResultCache) -> None:
     work, key = Work(0.5), uuid.uuid4().hex
-    assert await cache.lease(key, "a worker that is killed")
+    assert await cache.lease(key), "it is never renewed: its worker was killed"
     answers = await asyncio.gather(*(NodeResults(cache).through(key, TTL, work) for _ in range(10)))
     assert work.times == 1
     assert sorted(reused for _, reused in answers) == [False] + [True] * 9
@@ -143,3 +138,15 @@ async def test_results_of_one_process_are_bounded_by_their_size() -> None:
     await results.put("k19", bytes(200), TTL)
     kept = [number for number in range(20) if await results.get(f"k{number}") is not None]
     assert kept == list(range(11, 20))
+
+
+async def test_who_has_lost_a_lease_neither_renews_nor_releases_it_for_another(cache: ResultCache) -> None:
+    key = uuid.uuid4().hex
+    lost = await cache.lease(key)
+    assert lost is not None
+    await asyncio.sleep(0.4)
+    assert await cache.lease(key)
+    for end in (lost.renew, lost.release):
+        with suppress(Unavailable):
+            await end()
+        assert await cache.lease(key) is None

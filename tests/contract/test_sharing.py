@@ -52,7 +52,7 @@ class On(ContextSharing):
         super().__init__(settings(store_url="store", **given))
         self.kept = store
 
-    def _store(self, url: str | None) -> ContextStore | None:
+    def _store(self, variable: str, url: str | None) -> ContextStore | None:
         return {None: None, "store": self.kept, "cache": InMemoryStore()}[url]
 
 

@@ -331,7 +331,7 @@ async def damage(url: str, store: ContextStore, session_id: str, framed: bytes) 
             )
         await engine.dispose()
     elif isinstance(store, RedisStore):
-        await store._client.set(f"anabranch:context:{{{session_id}}}", framed)
+        await store._redis.commands.set(f"anabranch:context:{{{session_id}}}", framed)
     elif isinstance(store, MemcachedStore):
         await store._call(lambda client: client.set(_key(session_id), framed))
     elif isinstance(store, InMemoryStore):
@@ -460,7 +460,7 @@ async def test_more_callers_than_connections_wait_for_one(valkey_url: str, name:
 
 async def test_who_waits_too_long_for_a_connection_is_told_so(valkey_url: str) -> None:
     store = RedisStore.from_url(valkey_url, max_connections=1, timeout=0.1)
-    async with store._call:
+    async with store._redis:
         with pytest.raises(Unavailable, match=r"no connection to Redis was free for 0\.1 seconds"):
             await store.load("a")
     assert await store.load("a") is None

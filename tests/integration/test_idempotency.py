@@ -13,10 +13,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from anabranch.activities.idempotency_key import header_key
 from anabranch.activities.outcome import Outcome
 from anabranch.activities.sql.databases import Databases
+from anabranch.activities.sql.effect_log import EFFECTS, RETENTION_SECONDS, EffectLog, column_key
 from anabranch.activities.sql.handler import DbActivity
-from anabranch.activities.sql.idempotency import EFFECTS, RETENTION_SECONDS, EffectLog, column_key, header_key
 from anabranch.context.values import Json
 from anabranch.errors import ConfigurationError, NodeError
 from anabranch.graph.model import DbNode

@@ -13,17 +13,17 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from anabranch.activities.outcome import Outcome
-from anabranch.activities.sql import databases
 from anabranch.activities.sql.databases import Databases
+from anabranch.activities.sql.effect_log import EFFECTS
 from anabranch.activities.sql.handler import DbActivity
-from anabranch.activities.sql.idempotency import EFFECTS
 from anabranch.context.cache.cache import DistributedCache
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.context.stores.memory import InMemoryStore
-from anabranch.context.stores.sql import SqlStore, open_engine
+from anabranch.context.stores.sql import SqlStore
 from anabranch.errors import ConfigurationError, NodeError, Unavailable, VersionMismatch
 from anabranch.graph.dataflow.sql import ends_transaction_in_mysql
 from anabranch.graph.model import DbNode
+from anabranch.sql import engines
 from tests.json_values import items, number
 from tests.json_values import text as text_of
 from tests.node_tasks import task_of
@@ -294,18 +294,15 @@ def no_driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise ImportError(name="asyncmy")
 
     with monkeypatch.context() as patch:
-        patch.setattr(databases, "create_async_engine", missing)
-        patch.setattr("anabranch.context.stores.sql.create_async_engine", missing)
+        patch.setattr(engines, "create_async_engine", missing)
         yield
 
 
 def test_a_missing_driver_s_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with no_driver(monkeypatch):
-        with pytest.raises(ConfigurationError, match="whose driver is missing") as caught:
+        with pytest.raises(ConfigurationError, match="DB: the database's driver 'asyncmy' is not installed") as caught:
             Databases({"DB": "mariadb://host/x"}).get("DB")
-        assert caught.value.suggestion == "install anabranch[mysql]"
-        with pytest.raises(ConfigurationError, match="the driver 'asyncmy' is not installed"):
-            open_engine("mysql://host/x")
+        assert caught.value.suggestion == "pip install 'anabranch[mysql]'"
 
 
 def context(session_id: str, version: int = 1, **data: int) -> DistributedContext:

@@ -11,7 +11,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from redis.asyncio import Redis
 from sqlalchemy import text
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
@@ -22,10 +21,11 @@ from temporalio.converter import (
 )
 
 from anabranch.activities.standard import node_activities
-from anabranch.context.stores.sql import open_engine
 from anabranch.dev.devserver import DevServer
 from anabranch.errors import Unavailable, WireFormatError
+from anabranch.redis_client import RedisClient
 from anabranch.settings import Settings
+from anabranch.sql.engines import open_engine
 from anabranch.transport.client import connect
 from anabranch.transport.payload_store import RedisPayloads, SqlPayloads, offloading
 from anabranch.worker import build_worker
@@ -45,7 +45,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 async def driver(url: str) -> AsyncIterator[StorageDriver]:
     if url.startswith("redis"):
-        redis = Redis.from_url(url)
+        redis = RedisClient.from_url(url)
         yield RedisPayloads(redis)
         await redis.aclose()
     else:
@@ -87,10 +87,10 @@ async def test_a_payload_that_is_gone_is_named(driver: StorageDriver) -> None:
 
 
 async def test_a_payload_that_was_altered_is_refused(valkey_url: str) -> None:
-    redis = Redis.from_url(valkey_url)
+    redis = RedisClient.from_url(valkey_url)
     driver = RedisPayloads(redis)
     claims = await driver.store(STORE, [Payload(data=b"true")])
-    await redis.set(f"anabranch:payload:{claims[0].claim_data['sha256']}", b"false")
+    await redis.commands.set(f"anabranch:payload:{claims[0].claim_data['sha256']}", b"false")
     with pytest.raises(WireFormatError, match="was altered"):
         await driver.retrieve(RETRIEVE, claims)
     await redis.aclose()
@@ -125,7 +125,7 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def test_a_store_that_does_not_answer_is_unavailable() -> None:
-    redis = Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=0.2)
+    redis = RedisClient.from_url("redis://127.0.0.1:1", retries=0)
     with pytest.raises(Unavailable):
         await RedisPayloads(redis).store(STORE, [Payload(data=b"1")])
     await redis.aclose()

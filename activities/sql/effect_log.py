@@ -15,28 +15,27 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
-from urllib.parse import quote
 
-from sqlalchemy import BigInteger, Column, Index, MetaData, Table, Text, delete, insert, select, update
-from sqlalchemy.dialects import mysql, postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
+import structlog
+from sqlalchemy import BigInteger, Column, Index, MetaData, Table, Text, delete, select, update
+from sqlalchemy.dialects import mysql
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.dml import Insert
 
 from anabranch.context.values import Json
 from anabranch.errors import ConfigurationError, NodeError
 from anabranch.sql.exact_text import ExactText
+from anabranch.sql.tables import create_tables
+from anabranch.sql.upsert import insert_if_absent
 
 RETENTION_SECONDS = 365 * 86400
 """Longer than any run: a key that is gone cannot stop a retry, nor tell a compensation what happened."""
 PRUNE_EVERY_SECONDS = 3600
 _KEY_LENGTH = 512
-_HEADER_LENGTH = 255
 
 _METADATA = MetaData()
 EFFECTS = Table(
@@ -53,7 +52,7 @@ EFFECTS = Table(
     Index("anabranch_effects_created_at", "created_at"),
     mysql_engine="InnoDB",
 )
-_log = logging.getLogger(__name__)
+log = structlog.get_logger("anabranch.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +111,7 @@ class EffectLog:
 
     async def _insert(self, connection: AsyncConnection, key: str) -> bool:
         values = {"key": column_key(key), "outcome": None, "created_at": int(self._clock())}
-        try:
-            cursor = await connection.execute(_insert_if_absent(connection.dialect.name), values)
-        except IntegrityError:
-            return False
-        return cursor.rowcount == 1
+        return await insert_if_absent(connection, EFFECTS, values)
 
     async def _prune(self, connection: AsyncConnection) -> None:
         horizon = int(self._clock()) - RETENTION_SECONDS
@@ -125,20 +120,12 @@ class EffectLog:
                 await connection.execute(delete(EFFECTS).where(EFFECTS.c.created_at < horizon))
         except DBAPIError as error:
             # Nothing depends on it: the next hour, or another worker, does it.
-            _log.info("%s was not pruned this time: %s", EFFECTS.name, type(error).__name__)
+            log.info("effects not pruned this time", reason=type(error).__name__)
 
 
 async def _create(connection: AsyncConnection) -> None:
     try:
-        await _create_all(connection)
-    except (IntegrityError, OperationalError, ProgrammingError):
-        # Another worker may have created it in the same moment: look again.
-        await _create_again(connection)
-
-
-async def _create_again(connection: AsyncConnection) -> None:
-    try:
-        await _create_all(connection)
+        await create_tables(connection, _METADATA)
     except (OperationalError, ProgrammingError) as failed:
         if isinstance(failed, OperationalError) and not _denied_by_mysql(failed):
             raise
@@ -152,29 +139,9 @@ def _denied_by_mysql(failed: OperationalError) -> bool:
     return failed.orig is not None and failed.orig.args[:1] in ((1044,), (1142,))
 
 
-async def _create_all(connection: AsyncConnection) -> None:
-    async with connection.begin():
-        await connection.run_sync(_METADATA.create_all)
-
-
 def column_key(key: str) -> str:
     """The key as the table holds it: itself, or where it is longer than the column, its start and its SHA-256."""
     if len(key) <= _KEY_LENGTH:
         return key
     digest = hashlib.sha256(key.encode()).hexdigest()
     return f"{key[: _KEY_LENGTH - len(digest) - 1]}#{digest}"
-
-
-def _insert_if_absent(dialect: str) -> Insert:
-    if dialect == "postgresql":
-        return postgresql.insert(EFFECTS).on_conflict_do_nothing(index_elements=["key"])
-    if dialect == "sqlite":
-        return sqlite.insert(EFFECTS).on_conflict_do_nothing(index_elements=["key"])
-    # A statement that fails does not end a transaction of MySQL, and its `insert ignore` would ignore other errors too.
-    return insert(EFFECTS)
-
-
-def header_key(key: str) -> str:
-    """The key as the value of an `Idempotency-Key` header: percent-encoded, or its SHA-256 where that is over 255."""
-    encoded = quote(key, safe="/:@#[]!$&'()*+,;=")
-    return encoded if len(encoded) <= _HEADER_LENGTH else hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,75 @@
+"""Engines of SQL databases from their plain URLs: the driver, the pool and each database's session are chosen here."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from anabranch.errors import ConfigurationError, not_a_url
+from anabranch.sql import DRIVERS, mysql_session
+
+CONNECT_SECONDS: Final = 10
+"""How long a connection may take to open, and a caller waits for one of the pool."""
+_OVERFLOW: Final = 10
+"""Connections that a pool opens beyond its size while it is busy."""
+
+
+def open_engine(
+    url: str,
+    *,
+    variable: str | None = None,
+    max_connections: int = 10,
+    lock_seconds: float = 10.0,
+    read_committed: bool = False,
+) -> AsyncEngine:
+    """The engine of a database by its URL, whatever driver that names. It connects at its first use.
+
+    `lock_seconds` is how long a statement of SQLite waits for another writer. `read_committed` sets that isolation
+    level in MySQL, whose default locks the gap where a row is not. Raises ConfigurationError, which names `variable`
+    (where the URL comes from) and never repeats the URL.
+    """
+    try:
+        parsed = make_url(url)
+        driver = DRIVERS[parsed.get_backend_name()]
+        return _open(parsed.set(drivername=driver), max_connections, lock_seconds, read_committed=read_committed)
+    except (SQLAlchemyError, KeyError, TypeError, ValueError):
+        example = "write postgresql://user@host/name, mysql://user@host/name or sqlite:///file"
+        raise not_a_url("a database", variable, example) from None
+    except ImportError as missing:
+        extra = "mysql" if missing.name == "asyncmy" else "postgres"
+        raise ConfigurationError(
+            f"the database's driver {missing.name!r} is not installed",
+            place=variable,
+            suggestion=f"pip install 'anabranch[{extra}]'",
+        ) from None
+
+
+def _open(url: URL, max_connections: int, lock_seconds: float, *, read_committed: bool) -> AsyncEngine:
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        return create_async_engine(url, hide_parameters=True, connect_args={"timeout": lock_seconds})
+    options: dict[str, Any] = {
+        "pool_size": max_connections,
+        "max_overflow": _OVERFLOW,
+        "pool_timeout": CONNECT_SECONDS,
+        "pool_pre_ping": True,
+        "hide_parameters": True,
+    }
+    if backend == "postgresql":
+        return create_async_engine(_libpq_options(url), connect_args={"timeout": CONNECT_SECONDS}, **options)
+    if read_committed:
+        options["isolation_level"] = "READ COMMITTED"
+    connect_args = {**mysql_session.CONNECT_ARGS, "connect_timeout": CONNECT_SECONDS}
+    engine = create_async_engine(url, connect_args=connect_args, **options)
+    mysql_session.secure_sessions(engine)
+    return engine
+
+
+def _libpq_options(url: URL) -> URL:
+    """Rename libpq's `sslmode`, which asyncpg calls `ssl`."""
+    if (mode := url.query.get("sslmode")) is None:
+        return url
+    return url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})

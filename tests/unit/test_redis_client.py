@@ -1,0 +1,132 @@
+"""Which URLs a Redis has, what the client makes of them, and what errors say. Servers are in the contract tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from redis.asyncio import RedisCluster, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import AuthenticationError, NoPermissionError, ReadOnlyError
+
+from anabranch.dev.devserver import free_port
+from anabranch.errors import AnabranchError, ConfigurationError, Unavailable
+from anabranch.redis_client import RedisClient
+
+
+def options(url: str) -> tuple[type, dict[str, object]]:
+    pool = RedisClient.from_url(url).commands.connection_pool  # type: ignore[union-attr]
+    return pool.connection_class, pool.connection_kwargs
+
+
+@pytest.mark.parametrize("scheme", ["redis", "valkey"])
+def test_a_plain_scheme_names_a_host_and_a_database(scheme: str) -> None:
+    kind, arguments = options(f"{scheme}://me:s3cret@host:6380/2")
+    assert not issubclass(kind, SSLConnection)
+    found = [arguments[name] for name in ("host", "port", "db", "username", "password")]
+    assert found == ["host", 6380, 2, "me", "s3cret"]
+
+
+@pytest.mark.parametrize("scheme", ["rediss", "valkeys", "REDISS"])
+def test_a_secure_scheme_is_tls(scheme: str) -> None:
+    kind, arguments = options(f"{scheme}://host")
+    assert (issubclass(kind, SSLConnection), arguments["host"]) == (True, "host")
+
+
+def test_a_unix_scheme_names_a_socket() -> None:
+    kind, arguments = options("unix:///run/redis.sock?db=3")
+    assert (issubclass(kind, UnixDomainSocketConnection), arguments["path"], arguments["db"]) == (
+        True,
+        "/run/redis.sock",
+        3,
+    )
+
+
+@pytest.mark.parametrize("scheme", ["redis+cluster", "valkey+cluster"])
+async def test_a_cluster_is_named_by_its_scheme(scheme: str) -> None:
+    assert isinstance(RedisClient.from_url(f"{scheme}://host:6379").commands, RedisCluster)
+
+
+def test_time_outs_attempts_and_connections_are_bounded() -> None:
+    client = RedisClient.from_url("redis://host", timeout=1.5, retries=4, max_connections=7)
+    pool = client.commands.connection_pool  # type: ignore[union-attr]
+    arguments = pool.connection_kwargs
+    assert (arguments["socket_timeout"], arguments["socket_connect_timeout"]) == (1.5, 1.5)
+    assert (arguments["retry"].get_retries(), pool.max_connections) == (4, 7)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        "foo",
+        "http://s3cret",
+        "redis",
+        "redis://s3cret:port",
+        "redis://s3cret:99999",
+        "redis://s3cret/zero",
+        "redis://[s3cret",
+        "redis://host?s3cret=1",
+        "redis://host?socket_timeout=s3cret",
+        "rediss://host?ssl_cert_reqs=s3cret",
+        "redis+s3cret://host",
+        "unix://",
+        "unix+cluster:///s3cret",
+        "redis+cluster://host?s3cret=1",
+    ],
+)
+async def test_another_url_is_refused_naming_the_variable_and_not_the_url(wrong: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        RedisClient.from_url(wrong, variable="REDIS_URL")
+    assert caught.value.message == "the environment variable REDIS_URL is not the URL of a Redis"
+    assert "s3cret" not in str(caught.value)
+    with pytest.raises(ConfigurationError, match=r"^this is not the URL of a Redis \(write redis://host:6379/0"):
+        RedisClient.from_url(wrong)
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "message"),
+    [
+        (ReadOnlyError("s3cret:6379"), Unavailable, "Redis did not answer as it should: ReadOnlyError"),
+        (OSError("s3cret"), Unavailable, "Redis did not answer as it should: OSError"),
+        (ValueError("s3cret"), Unavailable, "Redis did not answer as it should: ValueError"),
+        (AuthenticationError("s3cret"), ConfigurationError, "Redis refused the credentials: AuthenticationError"),
+        (NoPermissionError("s3cret"), ConfigurationError, "Redis refused the credentials: NoPermissionError"),
+    ],
+)
+async def test_its_errors_are_ours_and_name_the_variable(
+    raised: Exception, expected: type[AnabranchError], message: str
+) -> None:
+    redis = RedisClient.from_url("redis://host", variable="STORE_URL")
+    with pytest.raises(expected) as caught:
+        async with redis:
+            raise raised
+    assert (caught.value.message, caught.value.place) == (message, "STORE_URL")
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_an_error_of_ours_and_a_bug_pass_as_they_are() -> None:
+    redis = RedisClient.from_url("redis://host")
+    for error in (ConfigurationError("mine"), KeyError("bug")):
+        with pytest.raises(type(error)) as caught:
+            async with redis:
+                raise error
+        assert caught.value is error
+
+
+async def test_a_server_that_is_not_there_is_unavailable() -> None:
+    redis = RedisClient.from_url(f"redis://127.0.0.1:{free_port()}", retries=0)
+    with pytest.raises(Unavailable, match="Redis did not answer as it should: ConnectionError"):
+        async with redis as commands:
+            await commands.get("key")
+    await redis.aclose()
+
+
+def test_a_worker_with_a_wrong_redis_url_says_so_in_one_line() -> None:
+    command = [sys.executable, "-m", "anabranch", "worker"]
+    environment = {**os.environ, "REDIS_URL": "foo"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "error[CONFIGURATION_INVALID]: the environment variable REDIS_URL is not the URL of a Redis" in ended.stderr
+    assert "Traceback" not in ended.stderr
