@@ -92,8 +92,8 @@ async def serve(
 
     Raises Unavailable when no server answers, NotStopped where an activity ignores that it is cancelled.
     """
-    stopping = asyncio.ensure_future((stop or asyncio.Event()).wait())
     activities = node_activities(settings)  # first: what is wrong with the settings needs no server to be found
+    stopping = asyncio.ensure_future((stop or asyncio.Event()).wait())
     try:
         client = client or await unless(stopping, connect(settings))
         if client is None:
