@@ -1,4 +1,4 @@
-"""A worker process: settings → client → registry → `Worker`. `python worker.py` is the command `anabranch worker`.
+"""A worker process: settings → client → plugin → `Worker`. `python worker.py` is the command `anabranch worker`.
 
 SIGINT and SIGTERM stop it gracefully: nothing new is taken, what runs is finished within the grace period. What has not
 ended some seconds later is left behind, and the process ends all the same.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import runpy
 import sys
-from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from importlib.metadata import version
 
@@ -19,27 +19,25 @@ from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from anabranch.activities.python import known_handlers
 from anabranch.activities.registry import NodeActivities
-from anabranch.activities.standard import node_activities
-from anabranch.errors import AnabranchError
+from anabranch.activities.standard import NODE_TYPES, node_activities
+from anabranch.graph.load import graph_names
+from anabranch.imports import NOTHING, OwnCode, import_own
+from anabranch.plugin import AnabranchPlugin, check_folder
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
 from anabranch.transport.converter import SANDBOX_MODULES
-from anabranch.transport.workflow_threads import WorkflowThreads
 from anabranch.transport.working import closed, unless, working
-from anabranch.workflows.temporal.graph_workflow import DynamicGraphWorkflow, GraphWorkflow
 
-WORKFLOWS: Sequence[type] = (GraphWorkflow, DynamicGraphWorkflow)
 GRACE = timedelta(seconds=20)
 """How long activities may go on when a worker is told to stop."""
-_CANCELLATION = timedelta(seconds=1)
-"""How long heartbeats are held back. A cancellation reaches an activity with the answer to one of them."""
 
 log = structlog.get_logger("anabranch.worker")
 
 
 def sandbox(*, strict: bool = False) -> WorkflowRunner:
-    """How workflow code is isolated.
+    """How the workflows that run graphs are isolated.
 
     Strict imports `workflows` anew for every run and refuses clocks, files and randomness in it (tests use this);
     otherwise it is shared, which saves a tenth of the worker's CPU.
@@ -52,32 +50,33 @@ def sandbox(*, strict: bool = False) -> WorkflowRunner:
 def build_worker(
     client: Client,
     settings: Settings,
-    activities: NodeActivities,
+    activities: NodeActivities | None = None,
     *,
+    own: OwnCode = NOTHING,
     runner: WorkflowRunner | None = None,
     grace: timedelta = GRACE,
 ) -> Worker:
-    """A worker that serves every graph and every node type on the settings' task queue.
+    """A worker that serves every graph and every node type on the settings' task queue, and what is one's `own`.
 
-    When it is stopped, activities that run are cancelled after `grace`.
+    When it is stopped, activities that run are cancelled after `grace`. `activities` are those of the nodes, which the
+    caller closes; `runner` is the one of graphs. Raises ConfigurationError.
     """
     return Worker(
         client,
         task_queue=settings.task_queue,
-        workflows=WORKFLOWS,
-        activities=activities.activities(),
-        workflow_runner=runner or sandbox(),
-        workflow_task_executor=WorkflowThreads(),
+        plugins=[AnabranchPlugin(settings=settings, activities=activities)],
+        workflows=own.workflows,
+        activities=own.activities,
+        activity_executor=ThreadPoolExecutor(settings.max_concurrent_activities, thread_name_prefix="activity"),
+        unsandboxed_workflow_runner=runner or sandbox(),
         max_cached_workflows=settings.max_cached_workflows,
         max_concurrent_activities=settings.max_concurrent_activities,
         max_eager_activity_reservations_per_workflow_task=10,
         graceful_shutdown_timeout=grace,
-        default_heartbeat_throttle_interval=_CANCELLATION,
         # Without a version of ours the SDK hashes the code of every module first, for half a second and more.
         deployment_config=WorkerDeploymentConfig(
             WorkerDeploymentVersion("anabranch", version("anabranch")), use_worker_versioning=False
         ),
-        workflow_failure_exception_types=[AnabranchError],
     )
 
 
@@ -90,21 +89,39 @@ async def serve(
 ) -> None:
     """Work until `stop` is set, then `grace` at most.
 
-    Raises Unavailable when no server answers, NotStopped where an activity ignores that it is cancelled.
+    Raises ConfigurationError, Unavailable when no server answers, NotStopped where an activity ignores that it is
+    cancelled.
     """
-    activities = node_activities(settings)  # first: what is wrong with the settings needs no server to be found
+    # First what needs no server to be found wrong.
+    check_folder(settings.graphs)
+    own = import_own(settings.imports)
+    activities = node_activities(settings, workflows=own.workflow_names)
     stopping = asyncio.ensure_future((stop or asyncio.Event()).wait())
     try:
         client = client or await unless(stopping, connect(settings))
         if client is None:
             return
-        async with working(build_worker(client, settings, activities, grace=grace), activities.running) as running:
-            log.info("worker started", task_queue=settings.task_queue, graphs=str(settings.graphs))
+        worker = build_worker(client, settings, activities, own=own, grace=grace)
+        async with working(worker, activities.running) as running:
+            log.info("worker started", task_queue=settings.task_queue, **_served(settings, own))
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
             log.info("worker stops")
     finally:
         stopping.cancel()
         await closed(activities.aclose())
+
+
+def _served(settings: Settings, own: OwnCode) -> dict[str, str]:
+    """What a worker serves, as its log tells it."""
+    names = {
+        "graphs": sorted(graph_names(settings.graphs).values()) or ["none"],
+        "node_types": NODE_TYPES,
+        "handlers": sorted(known_handlers()),
+        "workflows": own.workflow_names,
+        "activities": own.activity_names,
+    }
+    told = {kind: ", ".join(found) for kind, found in names.items() if found}
+    return {"folder": str(settings.graphs), **told}
 
 
 if __name__ == "__main__":

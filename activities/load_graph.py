@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -21,14 +21,16 @@ from temporalio import activity
 from anabranch.activities.failures import as_application_errors
 from anabranch.context.merge.resolution import ConflictResolution
 from anabranch.context.values import Json
-from anabranch.errors import GraphError, InputError, Problem
-from anabranch.graph.load import LoadedGraph, canonical, digest, find_graph, graph_files, load_text
+from anabranch.errors import InputError, UnknownGraph
+from anabranch.graph.load import LoadedGraph, canonical, digest, find_graph, graph_files, graph_names, load_text
 from anabranch.graph.model import Graph
+from anabranch.graph.source.problems import did_you_mean
 from anabranch.transport.node_protocol import GraphRequest, PinnedGraph
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}", re.ASCII)
 _FRESH_SECONDS = 0.25
 _INLINE_KEPT = 64
+_NAMED = 20
 _Signature = tuple[tuple[str, int, int], ...]
 
 
@@ -42,11 +44,21 @@ class _Found(NamedTuple):
 
 
 class GraphLoader:
-    """The graphs of one folder. `default` settles conflicts where a graph does not say how; it is pinned with it."""
+    """The graphs of one folder. `default` settles conflicts where a graph does not say how; it is pinned with it.
 
-    def __init__(self, folder: Path, default: ConflictResolution = ConflictResolution.LAST_WRITE_WINS) -> None:
+    `workflows` are the names of other workflows of the worker, for whoever mistypes one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        default: ConflictResolution = ConflictResolution.LAST_WRITE_WINS,
+        *,
+        workflows: Sequence[str] = (),
+    ) -> None:
         self._folder = folder
         self._default = default
+        self._workflows = workflows
         self._by_name: dict[str, _Found] = {}
         self._inline: dict[str, _Found] = {}
         self._turn = Lock()
@@ -58,7 +70,12 @@ class GraphLoader:
             found = None if request.name is None or request.inline is not None else self._by_name.get(request.name)
             if found is not None and time.monotonic() - found.looked < _FRESH_SECONDS:
                 return found.pinned
-            return await asyncio.to_thread(self.load, request)
+            try:
+                return await asyncio.to_thread(self.load, request)
+            except UnknownGraph:
+                if request.name is None or request.name != activity.info().workflow_type:
+                    raise
+                raise self._unknown_workflow(request.name) from None
 
     def load(self, request: GraphRequest) -> PinnedGraph:
         """As `load_graph`, without Temporal. Raises GraphError."""
@@ -71,7 +88,7 @@ class GraphLoader:
                     "the run names no graph", suggestion="start it with a graph's name as the workflow type"
                 )
             if not _NAME.fullmatch(name):
-                raise GraphError((Problem("GRAPH_UNKNOWN", f"{name[:128]!r} is not a name that a graph can have"),))
+                raise UnknownGraph(f"{name[:128]!r} is not a name that a graph can have")
             return self._through(self._by_name, name, lambda: find_graph(self._folder, name))
 
     def _load_inline(self, text: str) -> PinnedGraph:
@@ -82,6 +99,16 @@ class GraphLoader:
         if len(self._inline) > _INLINE_KEPT:
             del self._inline[next(iter(self._inline))]
         return pinned
+
+    def _unknown_workflow(self, name: str) -> UnknownGraph:
+        """A workflow was started whose type is neither a graph nor a workflow of this worker."""
+        graphs = sorted(graph_names(self._folder).values())
+        served = {"graphs": graphs, "workflows": self._workflows}
+        told = "; ".join(f"{kind}: {', '.join(names[:_NAMED])}" for kind, names in served.items() if names)
+        return UnknownGraph(
+            f"this worker has neither a graph nor a workflow that is named {name[:128]!r}",
+            did_you_mean(name, [*graphs, *self._workflows]) or f"it has {told or 'none at all'}",
+        )
 
     def _through(self, known: dict[str, _Found], key: str, read: Callable[[], LoadedGraph]) -> PinnedGraph:
         """The graph of before, where none of its files has changed."""

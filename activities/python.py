@@ -1,6 +1,6 @@
 """`python` nodes: functions that the worker registered, by `@node("name")` or an `anabranch.nodes` entry point.
 
-    from anabranch.activities import node
+    from anabranch import DistributedContext, node
 
     @node("weigh")
     async def weigh(context: DistributedContext, factor: float) -> dict[str, Json]:
@@ -40,7 +40,13 @@ _registered: dict[str, Function] = {}
 
 
 def node(name: str) -> Callable[[F], F]:
-    """Register the function as the handler `name` of `python` nodes; ConfigurationError where the name is taken."""
+    """Register the function as the handler `name` of `python` nodes.
+
+    It is called with the context and the node's `args`; what it changes in the context or returns is written. Raises
+    ConfigurationError where the name is taken.
+    """
+    if not isinstance(name, str) or not name:
+        raise ConfigurationError("a handler needs a name", suggestion='write @node("name")')
 
     def register(function: F) -> F:
         known = _registered.setdefault(name, function)
@@ -56,6 +62,16 @@ def node(name: str) -> Callable[[F], F]:
 
 def _where(function: Function) -> str:
     return f"{function.__module__}.{function.__qualname__}"
+
+
+def registered_handlers() -> dict[str, Function]:
+    """The handlers that `@node` has registered in this process, by name."""
+    return dict(_registered)
+
+
+def known_handlers() -> frozenset[str]:
+    """The names of all handlers that a worker of this process has, those of entry points too."""
+    return frozenset(_registered) | {entry.name for entry in entry_points(group=ENTRY_POINTS)}
 
 
 class PythonActivity:

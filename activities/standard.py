@@ -6,6 +6,9 @@ pays for them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from anabranch.activities.carrying import Carrying
 from anabranch.activities.guards.guards import Guards
 from anabranch.activities.load_graph import GraphLoader
@@ -16,9 +19,14 @@ from anabranch.context.merge.resolution import ConflictResolution
 from anabranch.errors import ConfigurationError, InputError
 from anabranch.settings import Settings
 
+NODE_TYPES: Final = ("rule", "db", "ai", "http", "python")
 
-def node_activities(settings: Settings) -> NodeActivities:
-    """The activities of a worker with these settings; `aclose` them at the end. Raises ConfigurationError."""
+
+def node_activities(settings: Settings, *, workflows: Sequence[str] = ()) -> NodeActivities:
+    """The activities of a worker with these settings; `aclose` them at the end. Raises ConfigurationError.
+
+    `workflows` are the names of the worker's other workflows: whoever mistypes one is told of it.
+    """
 
     def http() -> Handler:
         from anabranch.activities.http.handler import HttpActivity
@@ -32,7 +40,7 @@ def node_activities(settings: Settings) -> NodeActivities:
 
     return NodeActivities(
         {"rule": _rule, "db": _db, "ai": _ai, "http": http, "python": python},
-        GraphLoader(settings.graphs, _resolution(settings.default_resolution_strategy)),
+        GraphLoader(settings.graphs, _resolution(settings.default_resolution_strategy), workflows=workflows),
         max_bytes=settings.max_context_size_bytes,
         guards=Guards.from_url(settings.redis_url, settings.redis_max_connections),
         sharing=ContextSharing(settings),

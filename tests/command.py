@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).parent.parent
-_COMMAND = (sys.executable, "-c", "from cli.main import main; main()")
+_COMMAND = (sys.executable, "-m", "anabranch")
 _FOREIGN = ("TEMPORAL_", "ANABRANCH_", "POSTGRES_URL", "OPENAI_")
 _ESCAPES = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 _MARK = "ANABRANCH_TEST_MARK"

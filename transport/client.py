@@ -25,7 +25,7 @@ async def connect(settings: Settings, *, runtime: Runtime | None = None, **overr
     when no server answers, `ConfigurationError` when the profile cannot be read.
     """
     options: dict[str, Any] = {"target_host": DEFAULT_ADDRESS, **_from_environment(), "runtime": runtime}
-    options["data_converter"] = _converter(settings)
+    options["data_converter"] = converter_for(settings)
     options.update(overrides)
     address = options["target_host"]
     if is_loopback(address):
@@ -47,7 +47,8 @@ def _reason(error: RuntimeError) -> str:
     return said[1] if said else str(error)
 
 
-def _converter(settings: Settings) -> DataConverter:
+def converter_for(settings: Settings) -> DataConverter:
+    """The data converter that clients and workers with these settings use."""
     if settings.payload_store_url is None:
         return data_converter(settings.context_format)
     from anabranch.transport.payload_store import offloading

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_THREADS = 500
+THREADS = 500
 """As many as the SDK has by default."""
 
 
@@ -23,7 +23,7 @@ class WorkflowThreads(ThreadPoolExecutor):
     lose their wake-ups then, the eviction never succeeds, and neither the run nor the worker's shutdown goes on.
     """
 
-    def __init__(self, threads: int = _THREADS) -> None:
+    def __init__(self, threads: int = THREADS) -> None:
         super().__init__(threads, thread_name_prefix="workflow")
         self._locks: WeakKeyDictionary[object, Lock] = WeakKeyDictionary()
 

@@ -501,8 +501,9 @@ async def test_graph_workflow_says_what_it_takes(served: Served, args: list[Any]
 async def test_an_unknown_graph_fails_the_run(served: Served, name: str) -> None:
     served.write("order", ORDER)
     error = await error_of(await served.start_type(name, {}))
-    assert (error.type, error.non_retryable) == ("GRAPH_INVALID", True)
-    assert "GRAPH_UNKNOWN" in error.details[0]["problems"][0]
+    assert (error.type, error.non_retryable) == ("GRAPH_UNKNOWN", True)
+    assert f"neither a graph nor a workflow that is named {name!r}" in error.message
+    assert error.details[0]["problems"][0].endswith("help: it has graphs: order")
 
 
 async def test_an_invalid_graph_fails_the_run_with_every_problem(served: Served) -> None:

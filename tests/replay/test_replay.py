@@ -21,10 +21,10 @@ from temporalio.worker import (
 )
 from temporalio.workflow import NondeterminismError
 
-from anabranch.errors import AnabranchError
+from anabranch.plugin import AnabranchPlugin
 from anabranch.transport.converter import data_converter
 from anabranch.transport.workflow_threads import WorkflowThreads
-from anabranch.worker import WORKFLOWS, sandbox
+from anabranch.worker import sandbox
 from anabranch.workflows.interpreter.scope import Scope
 from tests.replay.record import HISTORIES, PLAYS
 
@@ -57,12 +57,11 @@ class Results(Interceptor):
 
 def replayer(*, strict: bool = False, results: Results | None = None) -> Replayer:
     return Replayer(
-        workflows=WORKFLOWS,
-        workflow_runner=sandbox(strict=strict),
+        workflows=[],
+        plugins=[AnabranchPlugin()],
+        unsandboxed_workflow_runner=sandbox(strict=strict),
         workflow_task_executor=WorkflowThreads(),
-        data_converter=data_converter(),
         interceptors=[results] if results else [],
-        workflow_failure_exception_types=[AnabranchError],
     )
 
 

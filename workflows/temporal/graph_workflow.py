@@ -1,4 +1,8 @@
-"""The two workflows: `GraphWorkflow`, and the dynamic one whose type is the name of a graph."""
+"""The two workflows: `GraphWorkflow`, and the dynamic one whose type is the name of a graph.
+
+They are not sandboxed, whatever the worker does with other workflows: to import them anew for every run costs a tenth
+of a worker's CPU. Tests run them in the strictest sandbox all the same (`worker.sandbox`).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from anabranch.workflows.temporal.messages import Messages
 
 
-@workflow.defn(name="GraphWorkflow")
+@workflow.defn(name="GraphWorkflow", sandboxed=False)
 class GraphWorkflow(Messages):
     """Run a graph that the input names or holds: `{"graph": name or definition, "data": {…}}`."""
 
@@ -31,7 +35,7 @@ class GraphWorkflow(Messages):
         return await self.run_of_graph.execute(_request(given["graph"]), _data(given.get("data", {})))
 
 
-@workflow.defn(dynamic=True)
+@workflow.defn(dynamic=True, sandboxed=False)
 class DynamicGraphWorkflow(Messages):
     """Run the graph that the workflow's type names, on the one JSON object of the input.
 

@@ -1,0 +1,175 @@
+"""`AnabranchPlugin`: graphs in any client and worker of Temporal's SDK, beside one's own workflows and activities."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from temporalio.client import Client
+from temporalio.converter import DataConverter
+from temporalio.plugin import SimplePlugin
+from temporalio.worker import Worker, WorkerConfig, WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+from temporalio.workflow import NondeterminismError
+
+from anabranch.activities.registry import NodeActivities
+from anabranch.activities.standard import node_activities
+from anabranch.errors import AnabranchError, ConfigurationError
+from anabranch.imports import activity_name, workflow_name
+from anabranch.settings import Settings, settings_from_environment
+from anabranch.transport.client import converter_for
+from anabranch.transport.combined import carries_wire_types, combined
+from anabranch.transport.converter import SANDBOX_MODULES
+from anabranch.transport.workflow_threads import THREADS, WorkflowThreads
+from anabranch.transport.working import closed
+from anabranch.workflows.temporal.graph_workflow import DynamicGraphWorkflow, GraphWorkflow
+
+WORKFLOWS: Final[Sequence[type]] = (GraphWorkflow, DynamicGraphWorkflow)
+_HEARTBEATS = timedelta(seconds=1)
+"""How long a worker holds heartbeats back at most. A cancellation reaches an activity with the answer to one."""
+
+
+class AnabranchPlugin(SimplePlugin):
+    """Serves the graphs of a folder in a worker that has workflows and activities of its own.
+
+    Give it to the client, and every worker of that client has it:
+
+        client = await Client.connect("localhost:7233", plugins=[AnabranchPlugin(graphs="graphs")])
+        worker = Worker(client, task_queue="shop", workflows=[Shop], activities=[charge])
+
+    `settings` are those of the environment unless given; `graphs` is a folder that wins over theirs. A client that only
+    starts runs needs neither. `activities` replaces those of the nodes, and is closed by whoever made it; for tests.
+
+    It combines with what the client and the worker have themselves: a data converter of one's own keeps converting
+    one's own values, a codec is applied after the compression, one's own workflows keep their sandbox, in which
+    `anabranch` is passed through. Raises ConfigurationError for what cannot be combined: two stores for large payloads,
+    activities named like node types, dynamic workflows or activities beside those of the graphs, failure exception
+    types that would end graph runs which another worker could continue.
+    """
+
+    def __init__(
+        self,
+        graphs: Path | str | None = None,
+        *,
+        settings: Settings | None = None,
+        activities: NodeActivities | None = None,
+    ) -> None:
+        self.settings = _with_graphs(settings or settings_from_environment(), graphs)
+        self._given = activities
+        self._opened: WeakKeyDictionary[Callable[..., Any], NodeActivities] = WeakKeyDictionary()
+        """What is to be closed at the end of a worker, by an activity that only this worker has."""
+        super().__init__(
+            "anabranch",
+            data_converter=self._converter,
+            workflows=WORKFLOWS,
+            workflow_runner=_passing_us_through,
+            workflow_failure_exception_types=_checked,
+        )
+
+    def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        """Add the graphs to a worker. Raises ConfigurationError."""
+        _check_client(config)
+        check_folder(self.settings.graphs)
+        names = [name for workflow in config.get("workflows", ()) if (name := workflow_name(workflow))]
+        nodes = self._given or node_activities(self.settings, workflows=names)
+        added = nodes.activities()
+        _check_activities(config, added)
+        _check_workflows(config)
+        config = super().configure_worker(config)
+        config["activities"] = [*config.get("activities", ()), *added]
+        if nodes is not self._given:
+            self._opened[added[-1]] = nodes
+        throttle = config.get("default_heartbeat_throttle_interval", _HEARTBEATS)
+        config["default_heartbeat_throttle_interval"] = min(throttle, _HEARTBEATS)
+        if config.get("tuner") is None and config.get("max_concurrent_activities") is None:
+            config["max_concurrent_activities"] = self.settings.max_concurrent_activities
+        if config.get("workflow_task_executor") is None:
+            config["workflow_task_executor"] = WorkflowThreads(config.get("max_concurrent_workflow_tasks") or THREADS)
+        return config
+
+    async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:  # noqa: A002
+        """Run the worker, then close the connections of its nodes."""
+        served = worker.config(active_config=True).get("activities", ())
+        try:
+            await next(worker)
+        finally:
+            for activity in served:
+                if (nodes := self._opened.pop(activity, None)) is not None:
+                    await closed(nodes.aclose())
+
+    def _converter(self, theirs: DataConverter | None) -> DataConverter:
+        return combined(converter_for(self.settings), theirs or DataConverter.default)
+
+
+def _with_graphs(settings: Settings, graphs: Path | str | None) -> Settings:
+    return settings if graphs is None else settings.model_copy(update={"graphs": Path(graphs)})
+
+
+def check_folder(graphs: Path) -> None:
+    """Refuse to serve graphs of a folder that is none. Raises ConfigurationError."""
+    if not graphs.is_dir():
+        raise ConfigurationError(
+            f"the folder {str(graphs)!r} does not exist, or is not a folder",
+            place="ANABRANCH_GRAPHS",
+            suggestion="name the folder with the YAML files of the graphs: --graphs, ANABRANCH_GRAPHS, or"
+            " AnabranchPlugin(graphs=…)",
+        )
+
+
+def _check_client(config: WorkerConfig) -> None:
+    client = config.get("client")
+    assert isinstance(client, Client)  # noqa: S101 - the SDK asks for one
+    if not carries_wire_types(client.config(active_config=True)["data_converter"]):
+        raise ConfigurationError(
+            "the worker's client does not have the plugin, so that graphs and their nodes cannot exchange values",
+            suggestion="give it to the client: Client.connect(…, plugins=[AnabranchPlugin(…)]); the worker inherits it",
+        )
+
+
+def _check_workflows(config: WorkerConfig) -> None:
+    theirs = config.get("workflows", ())
+    if GraphWorkflow in theirs:
+        raise ConfigurationError("the worker has the plugin twice", suggestion="give it to the client only")
+    for workflow in theirs:
+        if (name := workflow_name(workflow)) is None or name == "GraphWorkflow":
+            told = "is dynamic" if name is None else f"is named {name!r}"
+            raise ConfigurationError(
+                f"the workflow {workflow.__qualname__!r} {told}, as one of those that run graphs",
+                suggestion="give it a name of its own, or serve graphs on a task queue of their own",
+            )
+
+
+def _check_activities(config: WorkerConfig, ours: Sequence[Callable[..., Any]]) -> None:
+    taken = {activity_name(activity) for activity in ours}
+    for activity in config.get("activities", ()):
+        if (name := activity_name(activity)) in taken:
+            told = "is dynamic" if name is None else f"is named {name!r}"
+            raise ConfigurationError(
+                f"the activity {getattr(activity, '__qualname__', activity)!r} {told}, as one of those that run nodes",
+                suggestion="give it a name of its own: @activity.defn(name=…)",
+            )
+
+
+def _passing_us_through(runner: WorkflowRunner | None) -> WorkflowRunner:
+    """The sandbox of one's own workflows, where what they import of ours is not imported anew for each run."""
+    if runner is None or isinstance(runner, SandboxedWorkflowRunner):
+        runner = runner or SandboxedWorkflowRunner()
+        restrictions = runner.restrictions.with_passthrough_modules("anabranch", *SANDBOX_MODULES)
+        return dataclasses.replace(runner, restrictions=restrictions)
+    return runner
+
+
+def _checked(types: Sequence[type[BaseException]] | None) -> Sequence[type[BaseException]]:
+    """Their failure exception types and ours, which hold for all workflows of the worker."""
+    for each in types or ():
+        if issubclass(NondeterminismError, each):
+            raise ConfigurationError(
+                f"with workflow_failure_exception_types=[{each.__name__}] a worker would end graph runs that another"
+                " worker could continue",
+                suggestion="say so where your workflows are defined: @workflow.defn(failure_exception_types=[…])",
+            )
+    return [*(types or ()), AnabranchError]
