@@ -119,6 +119,8 @@ def _library(folder: Path) -> dict[str, LoadedGraph]:
     """The graphs of a folder that can run, by name; what is wrong with others is printed."""
     found: dict[str, LoadedGraph] = {}
     for path in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
+        if path.name.endswith(".test.yaml"):
+            continue
         try:
             loaded = load_graph(path)
         except GraphError as error:

@@ -77,14 +77,21 @@ class Command:
 
 
 @contextmanager
-def anabranch(*args: object, environ: Mapping[str, str] | None = None) -> Iterator[Command]:
-    """The command, stopped at the end if it still runs. No server is named to it but by `environ`."""
+def anabranch(*args: object, environ: Mapping[str, str] | None = None, folder: Path = ROOT) -> Iterator[Command]:
+    """The command in a folder, stopped at the end if it still runs. No server is named to it but by `environ`."""
     mark = f"{_MARK}={uuid.uuid4().hex}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    ours = {"PYTHONPATH": str(ROOT), "TEMPORAL_CONFIG_FILE": os.devnull}
     process = subprocess.Popen(
         [*_COMMAND, *map(str, args)],
-        cwd=ROOT,
-        env={**kept, "TEMPORAL_CONFIG_FILE": os.devnull, **dict([mark.split("=")]), **(environ or {})},
+        cwd=folder,
+        env={
+            **kept,
+            "PYTHONPATH": str(ROOT),
+            "TEMPORAL_CONFIG_FILE": os.devnull,
+            **dict([mark.split("=")]),
+            **(environ or {}),
+        },
         text=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

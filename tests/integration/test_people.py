@@ -1,11 +1,8 @@
-"""People and services in a run: conflicts, answers, writes from outside, operators; the commands of docs/people.md."""
+"""People and services in a run: conflicts, answers, writes from outside, operators."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,6 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 
-from anabranch.dev.devserver import DevServer, temporal_command
 from tests.integration.graph_kit import (
     Handle,
     Served,
@@ -32,7 +28,6 @@ from tests.integration.graph_kit import (
     worker_for,
 )
 
-GUIDE = Path(__file__).parents[2] / "docs" / "people.md"
 ONCE: dict[str, Any] = {"retry": {"max_attempts": 1}}
 ASK = {"context": {"conflict_resolution": "fail_on_conflict"}}
 AGREE = {
@@ -65,100 +60,6 @@ async def accepted(handle: Handle) -> int:
 
 async def result_of(handle: Handle) -> dict[str, Any]:
     return await asyncio.wait_for(handle.result(), 30)
-
-
-# the guide
-
-
-def commands() -> dict[str, list[str]]:
-    """The `temporal` commands of the guide by the name of their message (`resolve_conflict`, `pause`)."""
-    found: dict[str, list[str]] = {}
-    for block in re.findall(r"```sh\n(.*?)```", GUIDE.read_text(), re.DOTALL):
-        for line in block.replace("\\\n", " ").splitlines():
-            if name := re.search(r"--(?:name|type) (\w+)", line):
-                found.setdefault(name[1], []).append(line)
-    return found
-
-
-async def follow(dev_server: DevServer, handle: Handle, command: str) -> str:
-    """Run a command of the guide as a shell would, on this run; its standard output."""
-    line = command.replace("terms-1", handle.id).replace("temporal ", f"{temporal_command()} ", 1)
-    done = await asyncio.to_thread(
-        subprocess.run,
-        ["/bin/sh", "-c", f"{line} --address {dev_server.address} --output json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def guide_graph() -> str:
-    """The graph of the guide."""
-    (graph,) = re.findall(r"```yaml\n(name: review_terms.*?)```", GUIDE.read_text(), re.DOTALL)
-    return str(graph)
-
-
-async def test_the_guide_s_commands_bring_its_graph_to_its_end(served: Served, dev_server: DevServer) -> None:
-    by_name = commands()
-    served.write("review_terms", guide_graph())
-    handle = await served.start_type("review_terms", {"price": 100, "customer": "Ada"})
-    told = await until_status(handle, "agree", "conflict")
-    assert json.loads(await follow(dev_server, handle, by_name["status"][0]))["queryResult"][0] == told
-    await follow(dev_server, handle, by_name["resolve_conflict"][0])
-    await until_status(handle, "agree", "waiting")
-    context = json.loads(await follow(dev_server, handle, by_name["context"][0]))["queryResult"][0]
-    assert (context["data"]["price"], context["number"]) == (80, 4)
-    await follow(dev_server, handle, by_name["write_context"][0])
-    await follow(dev_server, handle, by_name["pause"][0])
-    await follow(dev_server, handle, by_name["complete_task"][0])
-    assert (await until_status(handle, "sign", "ready"))["status"] == "paused"
-    await follow(dev_server, handle, by_name["resume"][0])
-    await until_status(handle, "sign", "paused")
-    await follow(dev_server, handle, by_name["retry_node"][0])
-    result = await result_of(handle)
-    assert result["data"] == {
-        "price": 80,
-        "customer": "Ada Lovelace",
-        "legal": "ok",
-        "agreed": True,
-        "signer": "Grace",
-        "signed": "Grace for Ada Lovelace: 80",
-    }
-    history = json.loads(await follow(dev_server, handle, by_name["history"][0]))["queryResult"][0]
-    assert {"external", "merge"} <= {entry["kind"] for entry in history}
-
-
-async def test_the_other_ways_to_settle_a_conflict_in_the_guide_work_too(served: Served, dev_server: DevServer) -> None:
-    first, *others = commands()["resolve_conflict"]
-    served.write("review_terms", guide_graph())
-    prices = []
-    for command in others:
-        handle = await served.start_type("review_terms", {"price": 100, "customer": "Ada"})
-        await until_status(handle, "agree", "conflict")
-        answer = json.loads(await follow(dev_server, handle, command))["result"]
-        assert answer == {"node": "agree", "path": "price", "open": []}
-        await until_status(handle, "agree", "waiting")
-        prices.append((await handle.query("context"))["data"].get("price"))
-        await handle.terminate()
-    assert "choose" in first
-    assert prices == [110, 95, None]
-
-
-@pytest.mark.parametrize("name", ["skip_node", "fail_node"])
-async def test_the_guide_s_commands_for_operators_work(served: Served, dev_server: DevServer, name: str) -> None:
-    served.write("review_terms", guide_graph())
-    handle = await served.start_type("review_terms", {"price": 100, "customer": "Ada"})
-    await until_status(handle, "agree", "conflict")
-    await handle.execute_update("resolve_conflict", {"node": "agree", "path": "price", "choose": 0})
-    await handle.execute_update("complete_task", {"node": "agree", "answer": {"agreed": True}})
-    await until_status(handle, "sign", "paused")
-    await follow(dev_server, handle, commands()[name][0])
-    if name == "skip_node":
-        assert (await result_of(handle))["data"]["signed"] == "on paper"
-    else:
-        assert (await error_of(handle)).type == "EXPRESSION_FAILED"
 
 
 # conflicts

@@ -1,0 +1,72 @@
+"""The reference lists everything that there is, and its expressions have the values shown."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from anabranch.graph.expressions import cel_functions, cel_runtime, cel_syntax
+from anabranch.graph.expressions.expressions import MAX_SOURCE, compile_expression
+from anabranch.graph.model import NODE_TYPES, BaseNode, Graph
+from tests.docs.pages import blocks, pages
+
+EXPRESSIONS = "docs/expressions.md"
+LANGUAGE = "docs/graph-language.md"
+_ROW = re.compile(r"^\| `(.+)` \| `(.+)` \|$", re.MULTILINE)
+ROWS = [(source.replace(r"\|", "|"), value) for source, value in _ROW.findall(pages()[EXPRESSIONS])]
+
+
+@pytest.fixture(scope="module")
+def context() -> Any:
+    (block,) = [block for block in blocks("json") if block.page == EXPRESSIONS]
+    return json.loads(block.text)
+
+
+@pytest.mark.parametrize(("source", "value"), ROWS)
+def test_an_expression_of_the_reference_has_the_value_shown(context: Any, source: str, value: str) -> None:
+    found = compile_expression(source).evaluate(context, {"run": {}})
+    assert json.dumps(found) == json.dumps(json.loads(value))
+
+
+def section(page: str, heading: str) -> str:
+    return re.split(r"^## ", pages()[page].partition(f"## {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def called(heading: str) -> set[str]:
+    """The functions that the expressions of a section call."""
+    sources = " ".join(source for source, _ in _ROW.findall(section(EXPRESSIONS, heading)))
+    return set(re.findall(r"(?:math\.)?\b[A-Za-z_]+(?=\()", sources))
+
+
+def test_the_reference_has_every_function_that_we_add_to_cel() -> None:
+    assert called("Functions of Anabranch") - {"map"} == {function.name for function in cel_functions.TEXT_AND_LISTS}
+
+
+def test_the_reference_has_every_function_of_mathematics() -> None:
+    listed = {f"math.{name}" for name in cel_syntax.MATH_FUNCTIONS} | {"math.greatest", "math.least"}
+    assert called("Mathematics") == listed
+    assert {function.name for function in cel_functions.ROUNDING} < listed
+
+
+def test_the_limits_of_expressions_are_those_of_the_code() -> None:
+    limits = section(EXPRESSIONS, "Limits")
+    assert f"| characters of one expression | {MAX_SOURCE:,} |" in limits
+    assert {cel_functions.MAX_BUILT, cel_runtime.MAX_RESULT} == {2 * 1024 * 1024}
+
+
+def first_cells(text: str) -> set[str]:
+    """The names in the first column of a table."""
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+
+def test_the_reference_has_every_node_type() -> None:
+    assert first_cells(section(LANGUAGE, "Node types")) == set(NODE_TYPES)
+
+
+def test_the_reference_has_every_field_of_nodes_and_graphs() -> None:
+    assert first_cells(section(LANGUAGE, "Fields of every node")) == BaseNode.model_fields.keys()
+    assert first_cells(section(LANGUAGE, "A whole graph")) == Graph.model_fields.keys()
