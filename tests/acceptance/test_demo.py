@@ -8,6 +8,8 @@ import signal
 import pytest
 
 from tests.command import ROOT, Command, anabranch
+from tests.docs.pages import blocks_of
+from tests.docs.shell import differs
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,13 @@ def test_it_draws_each_run_and_lists_the_versions_of_its_context(demo: Command) 
         ("6", "decide_order"),
         ("7", "send_notification"),
     ]
+
+
+def test_the_readme_shows_what_it_draws(demo: Command) -> None:
+    shown = next(block.text for block in blocks_of("README.md") if block.language == "text")
+    lines = demo.stderr.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("order_processing · ord-1001"))
+    assert not differs(shown, "\n".join(lines[first : first + len(shown.splitlines())]))
 
 
 def test_nothing_of_it_is_left_running(demo: Command) -> None:

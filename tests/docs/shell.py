@@ -92,6 +92,7 @@ class Shell:
         self._url = urls
         self._temporal: str | None = None
         self._aliases: dict[str, str] = {}
+        self._served: list[list[str]] = []
         for name in _COPIED:
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
 
@@ -163,6 +164,9 @@ class Shell:
 
     def _serve(self, args: list[str], environ: dict[str, str]) -> tuple[int, str]:
         args = [arg for arg in args if arg != "&"]
+        if args in self._served:
+            return 0, ""
+        self._served.append(list(args))
         folder = self._folder if "--graphs" in args else ROOT
         if args[0] == "dev":
             temporal, ui, codec = free_port(), free_port(), free_port()

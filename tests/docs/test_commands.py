@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import blocks, blocks_of
+from tests.docs.pages import ROOT, blocks, blocks_of, pages
 from tests.docs.shell import Shell, steps
 
 ELSEWHERE = {"docs/people.md": "tests/docs/test_people_page.py"}
 """Pages whose commands are alternatives to one another, not a session from top to bottom."""
+MAKE = {
+    "demo": "tests/acceptance/test_demo.py",
+    "dev": "tests/acceptance/test_dev.py",
+    "faults": "Makefile",  # it takes 40 minutes; `make storm` runs a twentieth of it
+    "lint": ".ci/run",
+    "setup": ".ci/run",  # `make lint` begins with it
+    "storm": ".ci/run",
+    "test": ".ci/run",
+}
+"""What runs the targets of make that pages name: here it is only looked at whether they exist."""
 SESSIONS = sorted({block.page for block in blocks("console")} - ELSEWHERE.keys())
 
 
@@ -36,3 +47,11 @@ def test_a_page_s_commands_print_what_it_shows(
                 shell.write(block)
             for step in steps(block) if block.language == "console" else ():
                 shell.run(step)
+
+
+def test_every_target_of_make_that_a_page_names_is_run_somewhere() -> None:
+    named = set(re.findall(r"(?:`|\$ )make ([a-z]+)", "\n".join(pages().values()))) - {"help"}
+    assert {target: MAKE.get(target) for target in named} == {target: MAKE[target] for target in named & MAKE.keys()}
+    assert [file for file in MAKE.values() if not (ROOT / file).exists()] == []
+    checks = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert [target for target in ("lint", "test", "storm") if f"make {target}\n" not in checks] == []

@@ -19,14 +19,14 @@ def test_the_python_of_a_page_runs(page: str) -> None:
     for block in blocks_of(page):
         if block.language == "python" and block.title is None:
             code = "\n" * (block.line - 1) + block.text  # an error then names the line of the page
-            exec(compile(code, page, "exec"), names)  # noqa: S102 - the documentation's own code
+            exec(compile(code, page, "exec"), names)
 
 
 def test_the_example_of_the_cache_keeps_what_it_is_given() -> None:
     names: dict[str, Any] = {}
     for block in blocks_of("docs/context.md"):
         if block.language == "python":
-            exec(block.text, names)  # noqa: S102 - the documentation's own code
+            exec(block.text, names)
     remember = names["remember"]
     assert inspect.iscoroutinefunction(remember)
     asyncio.run(remember(names["order"]))
