@@ -81,17 +81,11 @@ def anabranch(*args: object, environ: Mapping[str, str] | None = None, folder: P
     """The command in a folder, stopped at the end if it still runs. No server is named to it but by `environ`."""
     mark = f"{_MARK}={uuid.uuid4().hex}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
-    ours = {"PYTHONPATH": str(ROOT), "TEMPORAL_CONFIG_FILE": os.devnull}
+    ours = {"PYTHONPATH": str(ROOT), "TEMPORAL_CONFIG_FILE": os.devnull, **dict([mark.split("=")])}
     process = subprocess.Popen(
         [*_COMMAND, *map(str, args)],
         cwd=folder,
-        env={
-            **kept,
-            "PYTHONPATH": str(ROOT),
-            "TEMPORAL_CONFIG_FILE": os.devnull,
-            **dict([mark.split("=")]),
-            **(environ or {}),
-        },
+        env={**kept, **ours, **(environ or {})},
         text=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

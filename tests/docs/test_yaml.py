@@ -20,7 +20,7 @@ PARTS = {field.alias or name for name, field in Graph.model_fields.items()}
 
 def whole(block: Block) -> dict[str, Any]:
     """The graph that a fragment is a part of: with a name, and a node for each id that only its edges name."""
-    part = yaml.safe_load(block.text)
+    part: dict[str, Any] = yaml.safe_load(block.text)
     assert part.keys() <= PARTS, f"{block}: {part.keys() - PARTS} is not a field of a graph"
     ends = [edge[end] for edge in part.get("edges", ()) for end in ("from", "to")]
     if not part.get("nodes") and not ends:
