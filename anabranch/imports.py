@@ -16,11 +16,10 @@ from types import ModuleType
 from typing import Any
 
 from anabranch.activities.python import registered_handlers
-from anabranch.errors import AnabranchError, ConfigurationError
+from anabranch.errors import ConfigurationError
 
 _WORKFLOW = "__temporal_workflow_definition"
 _ACTIVITY = "__temporal_activity_definition"
-_HERE = str(Path(__file__).parent)
 _imported: dict[str, OwnCode] = {}
 
 
@@ -109,19 +108,12 @@ def _failed(name: str, error: BaseException) -> ConfigurationError:
             suggestion=f"name a module as in `import {_likely(name)}`; it is looked for in {Path.cwd()} and where"
             " Python looks (PYTHONPATH)",
         )
-    told = str(error) if isinstance(error, AnabranchError) else traceback.format_exception_only(error)[-1].strip()
-    return ConfigurationError(
-        f"the module {name!r} cannot be imported: {_place_of(error)}{told}", place=f"--import {name}"
-    )
-
-
-def _place_of(error: BaseException) -> str:
-    """Where in somebody else's code an error was raised."""
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}:{error.lineno}: "
+    told = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not frame.filename.startswith(("<frozen ", _HERE))]
-    return f"{theirs[-1].filename}:{theirs[-1].lineno}: " if theirs else ""
+    where = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames and not isinstance(error, SyntaxError) else ""
+    if isinstance(error, SyntaxError) and error.filename:
+        where = f"{error.filename}:{error.lineno}: "
+    return ConfigurationError(f"the module {name!r} cannot be imported: {where}{told}", place=f"--import {name}")
 
 
 def _likely(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,7 +13,6 @@ from anabranch.cli.arguments import (
     FileArgument,
     FileOption,
     GraphsOption,
-    ImportOption,
     InputOption,
     JsonOption,
     SetOption,
@@ -22,10 +21,7 @@ from anabranch.cli.arguments import (
 )
 from anabranch.cli.inputs import context_data
 from anabranch.cli.report import out, show_problems
-from anabranch.settings import Settings, settings_from_environment
-
-if TYPE_CHECKING:
-    from anabranch.graph.load import LoadedGraph
+from anabranch.settings import settings_from_environment
 
 
 def dry_run(
@@ -38,7 +34,6 @@ def dry_run(
         Path | None,
         typer.Option("--outcomes", metavar="FILE", help="YAML: `{node: {set: {…}} | {fail: CODE} | {timeout: true}}`."),
     ] = None,
-    imports: ImportOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run would do, without a server.
@@ -47,12 +42,14 @@ def dry_run(
     """
     path = the_file(file, file_option)
     from anabranch.cli.dry_run import rehearse
+    from anabranch.graph.load import load_graph
 
-    loaded = _loaded(path, settings_from_environment(imports=imports))
+    loaded = load_graph(path)
+    show_problems(loaded.warnings)
     _leave(rehearse(loaded, context_data(source, assignments or []), outcomes, as_json=as_json))
 
 
-def test_graphs(
+def prove(
     *,
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE…", help="Test files, or folders with `*.test.yaml` files.")
@@ -65,15 +62,12 @@ def test_graphs(
         float | None,
         typer.Option("--min-coverage", metavar="PCT", min=0, max=100, help="Fail where tests cover less of a graph."),
     ] = None,
-    imports: ImportOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the tests of graphs in virtual time, without a server: which way a run takes, what it writes and undoes."""
-    from anabranch.cli.test_command import Wanted, run_tests
+    from anabranch.cli.test_command import run_tests
 
-    chosen = settings_from_environment(imports=imports)
-    wanted = Wanted(fail_each_node=each_fails, min_coverage=min_coverage, imports=chosen.imports, as_json=as_json)
-    _leave(run_tests(files, wanted))
+    _leave(run_tests(files, fail_each_node=each_fails, min_coverage=min_coverage, as_json=as_json))
 
 
 def run(
@@ -94,7 +88,6 @@ def run(
     worker: Annotated[
         bool, typer.Option("--worker", help="On a named server: also work on its task queue meanwhile.")
     ] = False,
-    imports: ImportOption = None,
     task_queue: TaskQueueOption = None,
 ) -> None:
     """Run a graph and print its result.
@@ -106,17 +99,18 @@ def run(
     from anabranch.cli.leaving import run_until_over
     from anabranch.cli.logs import log_to_stderr
     from anabranch.cli.run import Order, execute
+    from anabranch.graph.load import load_graph
     from anabranch.graph.plan import plan_graph
     from anabranch.workflows.interpreter.input import check_input
 
-    settings = settings_from_environment(task_queue=task_queue, graphs=path.parent, imports=imports)
-    loaded = _loaded(path, settings)
+    loaded = load_graph(path)
+    show_problems(loaded.warnings)
     data = context_data(source, assignments or [])
     check_input(plan_graph(loaded.graph, loaded.graphs), data)
     order = Order(
         loaded.graph,
         data,
-        settings,
+        settings_from_environment(task_queue=task_queue, graphs=path.parent),
         workflow_id or f"{loaded.graph.name}-{uuid.uuid4().hex[:8]}",
         follow=(out().is_terminal and not as_json) if follow is None else follow,
         as_json=as_json,
@@ -126,14 +120,14 @@ def run(
     _leave(run_until_over(execute(order)))
 
 
-def worker(task_queue: TaskQueueOption = None, graphs: GraphsOption = None, imports: ImportOption = None) -> None:
+def worker(task_queue: TaskQueueOption = None, graphs: GraphsOption = None) -> None:
     """Work until Ctrl-C: serve every graph of a folder on a task queue of the server that the environment names."""
     from anabranch.cli.leaving import run_until_over
     from anabranch.cli.local import work
     from anabranch.cli.logs import log_to_stderr
 
     log_to_stderr(logging.INFO)
-    run_until_over(work(settings_from_environment(task_queue=task_queue, graphs=graphs, imports=imports)))
+    run_until_over(work(settings_from_environment(task_queue=task_queue, graphs=graphs)))
 
 
 def dev(
@@ -146,7 +140,6 @@ def dev(
     ] = None,
     task_queue: TaskQueueOption = None,
     graphs: GraphsOption = None,
-    imports: ImportOption = None,
     demo_services: Annotated[
         bool | None,
         typer.Option(
@@ -161,7 +154,7 @@ def dev(
     from anabranch.cli.logs import log_to_stderr
 
     log_to_stderr(logging.WARNING)
-    chosen = settings_from_environment(task_queue=task_queue, graphs=graphs, imports=imports)
+    chosen = settings_from_environment(task_queue=task_queue, graphs=graphs)
     run_until_over(develop(chosen, Ports(port, ui_port, codec_port), database=db, demo_services=demo_services))
 
 
@@ -178,16 +171,6 @@ def demo(
 
     log_to_stderr(logging.ERROR)
     _leave(run_until_over(demonstrate(keep=keep, postgres=postgres)))
-
-
-def _loaded(path: Path, settings: Settings) -> LoadedGraph:
-    """The graph of a file; what is odd about it is printed."""
-    from anabranch.cli.handlers import handler_warnings
-    from anabranch.graph.load import load_graph
-
-    loaded = load_graph(path)
-    show_problems((*loaded.warnings, *handler_warnings(loaded, settings.imports)))
-    return loaded
 
 
 def _leave(code: int) -> None:

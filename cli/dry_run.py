@@ -21,7 +21,8 @@ from anabranch.graph.plan import plan_graph
 from anabranch.testkit.outcomes import Outcomes, read_outcomes
 from anabranch.testkit.rules import rule_evaluator
 from anabranch.workflows.interpreter.machine import Machine
-from anabranch.workflows.interpreter.simulation import Chosen, DryRun, Failed, Step, drive
+from anabranch.workflows.interpreter.simulation import Chosen, DryRun, Failed, TimelineEntry, drive
+from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import describe_conflict
 from anabranch.workflows.interpreter.views import result
 
@@ -34,37 +35,37 @@ def rehearse(loaded: LoadedGraph, data: dict[str, Json], outcomes: Path | None, 
     given = read_outcomes(outcomes, plan) if outcomes else {}
     name = f"{loaded.graph.name}-dry-run"
     run: dict[str, Json] = {"id": str(uuid.uuid4()), "session_id": name, "graph": loaded.graph.name, "attempt": 1}
-    machine = Machine(plan, data, run=run)
+    state = RunState(plan, data, run=run)
     with rule_evaluator() as evaluate:
         answers = Outcomes(plan, given, evaluate)
-        done = drive(machine, answers, at=int(time.time() * 1000))
+        done = drive(Machine(state), answers, at=int(time.time() * 1000))
     if not as_json:
-        _show(machine, done, answers)
-    return 0 if _end(machine, done, name) else 1
+        _show(state, done, answers)
+    return 0 if _end(state, done, name) else 1
 
 
-def _show(machine: Machine, done: DryRun, outcomes: Outcomes) -> None:
+def _show(state: RunState, done: DryRun, outcomes: Outcomes) -> None:
     screen = out()
-    screen.print(Text.assemble((machine.plan.graph.name, "bold"), "  dry run, without a server"))
+    screen.print(Text.assemble((state.plan.graph.name, "bold"), "  dry run, without a server"))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for title in ("after", "node", "outcome", "by", "wrote"):
         table.add_column(title, overflow="fold", no_wrap=title in {"after", "outcome"})
-    start = done.steps[0].started if done.steps else 0
-    for step in done.steps:
+    start = done.timeline[0].started if done.timeline else 0
+    for step in done.timeline:
         origin = outcomes.origins[step.work.address]
         outcome, wrote = _told(step)
         table.add_row(
             f"{(step.ended - start) / 1000:g} s", step.work.address, outcome, Text(origin, _ORIGINS[origin]), wrote
         )
     screen.print(table, soft_wrap=False)
-    if skipped := [name for name, node in machine.root.nodes.items() if node.status == "skipped"]:
+    if skipped := [name for name, node in state.root.nodes.items() if node.status == "skipped"]:
         screen.print(Text(f"skipped: {', '.join(skipped)}", "dim"))
-    for version in machine.trail.versions:
+    for version in state.trail.versions:
         for conflict in version.conflicts:
             screen.print(conflict_line(describe_conflict(conflict)))
 
 
-def _told(step: Step) -> tuple[Text, Text]:
+def _told(step: TimelineEntry) -> tuple[Text, Text]:
     """The outcome of a step, and what it wrote or why it failed."""
     answer = step.answer
     if isinstance(answer, Failed):
@@ -85,16 +86,16 @@ def _assignments(values: Mapping[str, object]) -> Text:
     return Text(plain("\n".join(told)))
 
 
-def _end(machine: Machine, done: DryRun, name: str) -> bool:
+def _end(state: RunState, done: DryRun, name: str) -> bool:
     """Print the result, or why there is none; returns whether the run completed."""
     finish = done.finish
     if finish is None:
-        waiting = ", ".join(map(repr, machine.paused)) or "nothing"
+        waiting = ", ".join(map(repr, state.paused_nodes)) or "nothing"
         show_finding("PAUSED", None, f"the run would wait for an operator, at {waiting}")
         return False
     if finish.failure is not None:
         told = {"compensated": finish.compensated, "not_compensated": finish.not_compensated}
         show_failure({**finish.failure.root(), "code": finish.failure.code, **told})
         return False
-    out().file.write(json.dumps(result(machine, finish, name), indent=2, ensure_ascii=False) + "\n")
+    out().file.write(json.dumps(result(state, finish, name), indent=2, ensure_ascii=False) + "\n")
     return True

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from anabranch.graph.model import ForeachNode, GraphNode, Node, WhileNode
 from anabranch.graph.plan import Plan, PlanNode
+from anabranch.workflows.interpreter.saga import COMPENSATION as UNDO
 from anabranch.workflows.interpreter.scope import END
-from anabranch.workflows.interpreter.undo import PREFIX as UNDO
 
 __all__ = ["END", "UNDO", "has_body", "known", "node_at", "static", "walk"]
 

@@ -40,7 +40,7 @@ class Coverage:
         """Count what one run went through."""
         self.seen[NODES].update(map(static, played.ran))
         self.seen[COMPENSATIONS].update(static(step.work.address.removeprefix(UNDO)) for step in played.undo_steps)
-        for scope in played.machine.entered:
+        for scope in played.state.entered:
             prefix = static(scope.prefix)
             self.seen[EDGES].update(_edge(prefix, edge) for run in scope.nodes.values() for edge in run.taken)
 

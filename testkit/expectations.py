@@ -157,8 +157,8 @@ def _unused(case: Case, played: Played) -> Iterator[Mismatch]:
     for address in case.outcomes:
         if address not in played.used:
             yield Mismatch(("outcomes", address), f"node {address!r}", "asked for its outcome", "never asked")
-    ended = {step.work.address for step in played.steps}
-    asked = {step.work.address for step in played.steps if isinstance(step.work, AskConflict)}
+    ended = {step.work.address for step in played.timeline}
+    asked = {step.work.address for step in played.timeline if isinstance(step.work, AskConflict)}
     for address in case.choose:
         if address not in asked:
             yield Mismatch(("choose", address), f"node {address!r}", "a conflict at its join", "no conflict that waits")

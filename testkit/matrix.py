@@ -14,7 +14,7 @@ from anabranch.testkit.addresses import static
 from anabranch.testkit.outcomes import Outcome
 from anabranch.testkit.play import Evaluate, Played, Script, play
 from anabranch.workflows.interpreter.commands import AskPerson, RunNode, StartChild
-from anabranch.workflows.interpreter.simulation import Done, Failed, Step
+from anabranch.workflows.interpreter.simulation import Done, Failed, TimelineEntry
 
 INJECTED = "INJECTED"
 
@@ -36,7 +36,7 @@ class Row:
         return {"node": self.node, "outcome": self.outcome, "status": self.status, "undone": undone, "left": left}
 
 
-def fail_each_node(plan: Plan, script: Script, path: list[Step], evaluate: Evaluate) -> Iterator[Row]:
+def fail_each_node(plan: Plan, script: Script, path: list[TimelineEntry], evaluate: Evaluate) -> Iterator[Row]:
     """One run for each node of `path` and each way in which it can fail; of a body's turns the last one's nodes.
 
     What the script does not say is assumed: a failure leads where the test does not. Raises SizeLimitExceeded.
@@ -50,7 +50,7 @@ def fail_each_node(plan: Plan, script: Script, path: list[Step], evaluate: Evalu
             yield Row(address, outcome, played.status, tuple(played.undone), tuple(_left(played)))
 
 
-def _ways(step: Step) -> Iterator[tuple[Literal["failure", "timeout"], Outcome]]:
+def _ways(step: TimelineEntry) -> Iterator[tuple[Literal["failure", "timeout"], Outcome]]:
     if isinstance(step.work, RunNode | StartChild):
         yield "failure", Outcome(fail=INJECTED, message="each node fails once")
     if isinstance(step.work, RunNode | StartChild | AskPerson):
@@ -82,7 +82,7 @@ def _undone(address: str, undone: set[str]) -> bool:
     return address in undone or any(each in undone for each in around)
 
 
-def _has_effect(step: Step) -> bool:
+def _has_effect(step: TimelineEntry) -> bool:
     if not isinstance(step.work, RunNode | StartChild):
         return False
     node = step.work.planned.node

@@ -17,9 +17,9 @@ from anabranch.testkit.model import EPOCH, TIMEOUT, Case, Choices
 from anabranch.testkit.outcomes import Outcome, Outcomes
 from anabranch.workflows.interpreter.commands import AskConflict, Failure, RunNode, StartTimer
 from anabranch.workflows.interpreter.machine import Machine
-from anabranch.workflows.interpreter.saga import StepState
 from anabranch.workflows.interpreter.scope import Scope, Status
-from anabranch.workflows.interpreter.simulation import Answer, Chosen, DryRun, Failed, Step, Work, drive
+from anabranch.workflows.interpreter.simulation import Answer, Chosen, Failed, TimelineEntry, Work, drive
+from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import Version
 from anabranch.workflows.interpreter.views import run_status
 
@@ -46,25 +46,26 @@ class Script:
         return cls(data, outcomes, case.choose, assume, case.order, case.cancel_after, case.at)
 
 
-class ObservedMachine(Machine):
-    """A machine that remembers every scope that it entered, bodies that are long done too."""
+class ObservedState(RunState):
+    """The state of a run that remembers every scope that was entered, including bodies that are over."""
 
     def __init__(self, plan: Plan, data: Mapping[str, Json], *, run: Mapping[str, Json]) -> None:
         self.entered: list[Scope] = []
         super().__init__(plan, data, run=run)
 
     def enter(self, scope: Scope) -> None:
-        """Start a scope's first nodes."""
+        """Queue the first nodes of a scope."""
         self.entered.append(scope)
         super().enter(scope)
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A run that is over. `refused` is why it could not even start; `used` are the outcomes that were asked for."""
+    """A run that is over, with its last context. `refused` is why it did not start; `used` are the outcomes used."""
 
-    machine: ObservedMachine
-    steps: tuple[Step, ...]
+    state: ObservedState
+    data: Mapping[str, Json]
+    timeline: tuple[TimelineEntry, ...]
     refused: AnabranchError | None
     used: frozenset[str]
 
@@ -73,31 +74,24 @@ class Played:
         """completed, failed, cancelled or paused."""
         if self.refused is not None:
             return "failed"
-        return run_status(self.machine) if self.machine.finished else "paused"
+        return run_status(self.state) if self.state.finished else "paused"
 
     @property
     def paused(self) -> list[str]:
         """Addresses of nodes and compensations that wait for an operator."""
-        compensations = self.machine.undo.saga.in_state(StepState.PAUSED)
-        return [*self.machine.paused, *(UNDO + address for address in compensations)]
+        return list(self.state.waiting_for_operator)
 
     @property
     def failure(self) -> Failure | None:
         """Why the run failed."""
         if self.refused is not None:
             return Failure("failure", self.refused.code, str(self.refused))
-        return self.machine.failure
+        return self.state.failure
 
     @property
-    def data(self) -> Mapping[str, Json]:
-        """The context at the end."""
-        machine = self.machine
-        return (machine.finished.line if machine.finished else machine.branches.now()).data
-
-    @property
-    def path(self) -> list[Step]:
+    def path(self) -> list[TimelineEntry]:
         """What nodes were asked to do, in the order in which they ended, compensations apart."""
-        return [step for step in self.steps if not _undoes(step.work) and not isinstance(step.work, AskConflict)]
+        return [step for step in self.timeline if not _undoes(step.work) and not isinstance(step.work, AskConflict)]
 
     @property
     def undone(self) -> list[str]:
@@ -105,21 +99,21 @@ class Played:
         return [step.work.address.removeprefix(UNDO) for step in self.undo_steps if not isinstance(step.answer, Failed)]
 
     @property
-    def undo_steps(self) -> list[Step]:
+    def undo_steps(self) -> list[TimelineEntry]:
         """The compensations, those that failed too."""
-        return [step for step in self.steps if _undoes(step.work)]
+        return [step for step in self.timeline if _undoes(step.work)]
 
     @property
     def not_compensated(self) -> list[str]:
         """Addresses of the nodes whose compensation failed."""
-        return list(self.machine.finished.not_compensated) if self.machine.finished else []
+        return list(self.state.finished.not_compensated) if self.state.finished else []
 
     @property
     def ran(self) -> dict[str, None]:
         """Addresses of all nodes that started, those around bodies too."""
         return {
             scope.address(run): None
-            for scope in self.machine.entered
+            for scope in self.state.entered
             for run in scope.nodes.values()
             if run.status not in _NOT_STARTED
             and (run.status is not Status.CANCELLED or run.started is not None)  # the run was over before its turn
@@ -128,27 +122,24 @@ class Played:
     @property
     def versions(self) -> list[Version]:
         """The audit trail."""
-        return self.machine.trail.versions
+        return self.state.trail.versions
 
 
 def play(plan: Plan, script: Script, evaluate: Evaluate) -> Played:
     """Run to the end in virtual time. Raises InputError where the script does not say how it goes on."""
     name = plan.graph.name
     run: dict[str, Json] = {"id": "test-run", "session_id": f"{name}-test", "graph": name, "attempt": 1}
-    machine = ObservedMachine(plan, script.data, run=run)
+    state = ObservedState(plan, script.data, run=run)
+    machine = Machine(state)
     answers = _Answers(Outcomes(plan, script.outcomes, evaluate), script)
     at = round(script.at.timestamp() * 1000)
     try:
         done = drive(machine, answers, at=at, order=script.order, cancel_after=script.cancel_after)
     except AnabranchError as error:
-        if machine.entered:
+        if state.entered:
             raise
-        return Played(machine, (), error, frozenset())  # the input was refused: nothing has started
-    return _played(machine, done, answers)
-
-
-def _played(machine: ObservedMachine, done: DryRun, answers: _Answers) -> Played:
-    return Played(machine, done.steps, None, frozenset(answers.used))
+        return Played(state, script.data, (), error, frozenset())  # the input was rejected: nothing has started
+    return Played(state, machine.context().data, done.timeline, None, frozenset(answers.used))
 
 
 class _Answers:

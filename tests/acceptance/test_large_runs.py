@@ -22,6 +22,7 @@ from anabranch.transport.client import connect
 from anabranch.workflows.interpreter import views
 from anabranch.workflows.interpreter.commands import Finish, RunNode
 from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.interpreter.state import RunState
 from tests import servers
 from tests.integration.graph_kit import Handle, Served, put, worker_for
 from tests.unit.machine_kit import changes
@@ -108,14 +109,14 @@ async def test_a_graph_of_two_thousand_nodes_completes(client: Client, task_queu
 
 def played(graph: dict[str, Any]) -> Machine:
     """A run on the machine, with what the driver does at each event; rules write what they say."""
-    machine = Machine(plan_graph(Graph.model_validate(graph)), {}, run={"id": "r"})
+    machine = Machine(RunState(plan_graph(Graph.model_validate(graph)), {}, run={"id": "r"}))
     pending = machine.start(0)
     for at, command in enumerate(pending):  # grows while it is walked
         if not isinstance(command, Finish):
             assert isinstance(command, RunNode)
             index = int(command.address.removeprefix("n"))
             pending.extend(machine.succeeded(command.address, changes(**{f"k{index % WIDTH}": index}), at))
-            views.details(machine)
+            views.details(machine.state)
     return machine
 
 
@@ -150,7 +151,7 @@ def test_what_can_be_undone_takes_no_more_calls_per_node_in_a_large_graph() -> N
             "nodes": {name: {**node, "compensate": node} for name in names},
             "edges": [{"from": source, "to": target} for source, target in pairwise(names)],
         }
-        machine = Machine(plan_graph(Graph.model_validate(graph)), {}, run={"id": "r"})
+        machine = Machine(RunState(plan_graph(Graph.model_validate(graph)), {}, run={"id": "r"}))
         pending = machine.start(0)
         for at, command in enumerate(pending):
             assert isinstance(command, RunNode)
@@ -180,7 +181,7 @@ def test_memory_grows_by_what_the_nodes_write_and_not_by_the_square_of_their_num
         machine = played(graph)
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert machine.finished is not None
+        assert machine.state.finished is not None
         return held / count
 
     assert bytes_per_node(1_000) <= 1.5 * bytes_per_node(200)

@@ -179,7 +179,7 @@ async def test_an_answer_must_fit_its_schema_and_becomes_keys(served: Served) ->
     await until_status(handle, "ask", "waiting")
     assert await refused(handle, "complete_task", {"node": "ask", "answer": {"agreed": "yes"}}) == (
         "SCHEMA_VIOLATION",
-        "node 'ask': agreed: 'yes' is not of type 'boolean' (the answer must fit the schema that the graph declares)",
+        "node 'ask': agreed: 'yes' is not of type 'boolean' (the answer must match the schema in the graph)",
     )
     assert (await refused(handle, "complete_task", {"node": "after", "answer": 1}))[1] == (
         "node 'after' waits for no answer (waiting are: ask)"
@@ -271,7 +271,7 @@ async def test_two_services_that_write_differently_on_one_base_conflict_at_once(
 @pytest.mark.parametrize(
     ("request_", "code", "told"),
     [
-        ({"changes": {"x": 1}, "base_version": 99}, "VERSION_MISMATCH", "the run has no version 99; it has made 2"),
+        ({"changes": {"x": 1}, "base_version": 99}, "VERSION_MISMATCH", "the run has no version 99; its newest"),
         ({"changes": {"x": 1}, "base_version": 0}, "VERSION_MISMATCH", "the run has no version 0"),
         ({"changes": {"x": 1}}, "INPUT_INVALID", "base_version is missing"),
         ({"changes": {"x": 1}, "base_version": True}, "INPUT_INVALID", "base_version is missing"),

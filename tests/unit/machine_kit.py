@@ -25,6 +25,7 @@ from anabranch.workflows.interpreter.commands import (
     StartTimer,
 )
 from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.interpreter.state import RunState
 
 Outcome = Mapping[str, Any] | Failure
 RUN: dict[str, Json] = {"id": "run-1", "session_id": "order-1", "graph": "g", "attempt": 1}
@@ -42,7 +43,7 @@ def edge(source: str, target: str, **fields: Any) -> dict[str, Any]:
 def machine_of(graph: Mapping[str, Any], data: Mapping[str, Any] | None = None, **library: Any) -> Machine:
     named = {"name": "g", **graph}
     parsed = {name: Graph.model_validate(each) for name, each in library.items()}
-    return Machine(plan_graph(Graph.model_validate(named), parsed), data or {}, run=RUN)
+    return Machine(RunState(plan_graph(Graph.model_validate(named), parsed), data or {}, run=RUN))
 
 
 @dataclass
@@ -59,6 +60,10 @@ class Play:
     cancelled: list[str] = field(default_factory=list)
     now: int = 1_000
 
+    @property
+    def state(self) -> RunState:
+        return self.machine.state
+
     def start(self) -> Play:
         self.take(self.machine.start(self.now))
         return self
@@ -68,10 +73,10 @@ class Play:
         return self.finish()
 
     def finish(self) -> Finish:
-        while self.machine.finished is None:
+        while self.state.finished is None:
             assert self.pending, "the machine waits for nothing"
             self.answer(self.pick(list(self.pending)))
-        return self.machine.finished
+        return self.state.finished
 
     def answer(self, address: str) -> None:
         command = self.pending.pop(address)

@@ -63,14 +63,14 @@ def played(policy: str, order: tuple[str, ...]) -> Play:
 
 def shown(play: Play) -> dict[str, Any]:
     """All that people see of the run, without what tells the order of arrival."""
-    machine = play.machine
-    assert machine.finished is not None
-    entries = [entry for entry in views.history(machine) if isinstance(entry, dict)]
+    state = play.state
+    assert state.finished is not None
+    entries = [entry for entry in views.history(state) if isinstance(entry, dict)]
     (merge,) = [entry for entry in entries if entry["kind"] == "merge"]
     return {
-        "result": views.result(machine, machine.finished, "order-1"),
+        "result": views.result(state, state.finished, "order-1"),
         "merge": {name: value for name, value in merge.items() if name not in {"number", "parents", "at"}},
-        "details": views.details(machine),
+        "details": views.details(state),
     }
 
 
@@ -82,7 +82,7 @@ def test_the_result_does_not_depend_on_the_order_of_completion(policy: str) -> N
 
 @pytest.mark.parametrize("policy", [*ConflictResolution, *Reducer])
 def test_each_policy_has_its_own_result(policy: str) -> None:
-    finish = played(policy, BRANCHES).machine.finished
+    finish = played(policy, BRANCHES).machine.state.finished
     assert finish is not None
     assert finish.line.data["tags" if policy in LISTS else "n"] == EXPECTED[policy]
 
@@ -108,14 +108,14 @@ def test_the_details_show_what_waits_for_somebody_and_then_what_was_chosen() -> 
     play = Play(machine_of(graph_of("fail_on_conflict"), BASE), script, TIMES).start()
     for name in ("start", "before", *BRANCHES):
         play.answer(name)
-    assert views.details(play.machine).splitlines()[-3:] == [
+    assert views.details(play.state).splitlines()[-3:] == [
         "Node `join` waits for the update `resolve_conflict`:",
         "",
         "- `n`: `12` by `a`, `15` by `b`, `9` by `c`",
     ]
     play.pending.pop("join")
     play.take(play.machine.choose("join", {("n",): 9}, TIMES["join"]))
-    assert views.details(play.machine).splitlines()[-1] == (
+    assert views.details(play.state).splitlines()[-1] == (
         "- `n`: `12` by `a`, `15` by `b`, `9` by `c` → `9` (fail_on_conflict)"
     )
 
@@ -126,6 +126,6 @@ def test_large_values_and_markup_do_not_spill_into_the_details() -> None:
     play = Play(machine_of(graph_of("last_write_wins"), BASE), script, TIMES)
     play.run()
     long = '`"' + "'" * 60 + '"`'
-    assert views.details(play.machine).splitlines()[-1] == (
+    assert views.details(play.state).splitlines()[-1] == (
         f"- `n`: {long} by `a`, object of 1 by `b`, list of 1000 by `c` → {long} (last_write_wins)"
     )

@@ -14,6 +14,7 @@ from anabranch.graph.plan import plan_graph
 from anabranch.workflows.interpreter.commands import AskConflict, Failure, RunNode, StartTimer
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.simulation import Answer, AnswerOf, Chosen, Done, DryRun, Failed, Work, drive
+from anabranch.workflows.interpreter.state import RunState
 
 RUN: dict[str, Json] = {"id": "r", "session_id": "s", "graph": "g", "attempt": 1}
 NODE = {"type": "python", "handler": "h", "reads": []}
@@ -24,7 +25,7 @@ def driven(nodes: Mapping[str, Any], edges: list[tuple[str, str]], answers: Answ
     arrows = [{"from": source, "to": target} for source, target in edges]
     driving = {key: more.pop(key) for key in ("max_steps", "order", "cancel_after") if key in more}
     graph = Graph.model_validate({"name": "g", "nodes": nodes, "edges": arrows, **more})
-    return drive(Machine(plan_graph(graph), {}, run=RUN), answers, at=START, **driving)
+    return drive(Machine(RunState(plan_graph(graph), {}, run=RUN)), answers, at=START, **driving)
 
 
 def by_address(given: Mapping[str, Answer]) -> AnswerOf:
@@ -37,7 +38,7 @@ def by_address(given: Mapping[str, Answer]) -> AnswerOf:
 
 
 def told(run: DryRun) -> list[tuple[str, float]]:
-    return [(step.work.address, (step.ended - START) / 1000) for step in run.steps]
+    return [(entry.work.address, (entry.ended - START) / 1000) for entry in run.timeline]
 
 
 def failure(code: str = "BROKEN") -> Failed:
@@ -120,9 +121,9 @@ def test_a_run_can_be_cancelled_as_soon_as_a_node_has_ended() -> None:
     assert run.finish.failure.outcome == "cancelled"
 
 
-def test_a_run_without_end_is_stopped_after_so_many_steps() -> None:
+def test_a_run_without_end_is_stopped_after_so_many_pieces_of_work() -> None:
     loop = {"type": "while", "while": "true", "max_iterations": 1_000_000, "body": {"nodes": {"turn": NODE}}}
-    with pytest.raises(SizeLimitExceeded, match="not over after 50 steps"):
+    with pytest.raises(SizeLimitExceeded, match="not over after 50 pieces of work"):
         driven({"loop": loop}, [], by_address({}), max_steps=50)
 
 

@@ -36,7 +36,7 @@ def two_sides(size: int, keys: int = 1, **fields: Any) -> Play:
 
 
 def history(play: Play) -> list[Any]:
-    return views.history(play.machine)
+    return views.history(play.state)
 
 
 def test_a_short_history_is_told_whole_without_a_count() -> None:
@@ -57,14 +57,14 @@ def test_of_a_long_history_the_newest_versions_are_told_and_the_others_counted()
 def test_what_the_oldest_entry_counts_are_the_versions_before_it() -> None:
     play = chain_of(3, 10)
     budget = ByteBudget(500)
-    told: Any = newest_versions(play.machine.trail, budget)
+    told: Any = newest_versions(play.state.trail, budget)
     assert [entry["by"] for entry in told] == ["n1", "n2"]
     assert [entry.get("left_out") for entry in told] == [{"versions": 2}, None]
 
 
 def test_versions_that_have_left_the_memory_are_counted_too() -> None:
     play = chain_of(2, 1)
-    play.machine.trail.count += 7
+    play.state.trail.count += 7
     assert history(play)[0]["left_out"] == {"versions": 7}
     assert len(history(chain_of(MAX_ENTRIES + 9, 1))) == MAX_ENTRIES
 
@@ -81,7 +81,7 @@ def test_a_merge_that_is_too_large_is_told_with_the_conflicts_that_fit() -> None
 
 
 def test_one_conflict_too_large_to_be_told_still_tells_who_wrote_what_for_an_operator_to_choose() -> None:
-    (told,) = items(at(views.status(two_sides(1_500_000, **ASK).machine), "conflicts", "j"))
+    (told,) = items(at(views.status(two_sides(1_500_000, **ASK).state), "conflicts", "j"))
     assert at(told, "values_left_out") is True
     assert (at(told, "path"), [at(each, "by") for each in items(at(told, "candidates"))]) == ("k0", ["a", "b"])
 
@@ -90,14 +90,14 @@ def test_what_of_a_status_does_not_fit_is_counted() -> None:
     graph = {"nodes": {f"n{index}": python(on_failure="continue") for index in range(30)}}
     play = Play(machine_of(graph), {f"n{index}": failure("x" * 100_000) for index in range(30)})
     play.run()
-    told: Any = views.status(play.machine)
+    told: Any = views.status(play.state)
     assert told["left_out"] == {"nodes": 30 - len(told["nodes"])}
     assert 15 < len(told["nodes"]) < 30
     assert told["status"] == "completed"
 
 
 def test_conflicts_without_room_are_counted_and_the_rest_is_told_in_order() -> None:
-    told: Any = views.status(two_sides(1, keys=20_000, **ASK).machine)
+    told: Any = views.status(two_sides(1, keys=20_000, **ASK).state)
     assert len(told["conflicts"]["j"]) + told["left_out"]["conflicts"] == 20_000
     assert [each["path"] for each in told["conflicts"]["j"][:2]] == ["k0", "k1"]
 
@@ -107,7 +107,7 @@ def test_a_context_that_is_too_large_until_its_branches_meet_shows_without_its_l
     play = Play(machine_of({"nodes": {name: python() for name in "abcd"}}), script).start()
     for name in "abc":
         play.answer(name)
-    told: Any = views.context(play.machine, "s")
+    told: Any = views.context(play.state, play.machine.context(), "s")
     assert told["left_out"] == {"b": 1_000_002}
     assert list(told["data"]) == ["a", "c"]
 

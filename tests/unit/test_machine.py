@@ -60,7 +60,7 @@ def test_a_false_condition_kills_the_path_behind_it() -> None:
     finish = play.run()
     assert play.ran == ["a", "c"]
     assert finish.failure is None
-    states = {name: run.status.value for name, run in play.machine.root.nodes.items()}
+    states = {name: run.status.value for name, run in play.state.root.nodes.items()}
     assert states == {"a": "succeeded", "b": "skipped", "c": "succeeded", "d": "skipped"}
 
 
@@ -226,7 +226,7 @@ def test_a_conflict_at_a_join_is_settled_by_its_policy(policy: str, expected: ob
     play.answer(first)
     finish = play.finish()
     assert finish.line.data == {"x": expected}
-    merge = next(version for version in play.machine.trail.versions if version.kind == "merge")
+    merge = next(version for version in play.state.trail.versions if version.kind == "merge")
     assert merge.by == "j"
     assert merge.conflicts[0].base == 1
     assert [each.value for each in merge.conflicts[0].candidates] == [2, 3]
@@ -235,7 +235,7 @@ def test_a_conflict_at_a_join_is_settled_by_its_policy(policy: str, expected: ob
 def test_branches_that_agree_do_not_conflict() -> None:
     play = Play(machine_of(DIAMOND, {"x": 1}), {"a": {"x": 2}, "b": {"x": 2}})
     assert play.run().line.data == {"x": 2}
-    assert not play.machine.trail.conflicts()
+    assert not play.state.trail.settled
 
 
 def test_fail_on_conflict_without_time_to_wait_fails_the_join_naming_the_candidates() -> None:
@@ -271,7 +271,7 @@ def test_a_node_on_a_longer_line_supersedes_its_ancestor_whatever_the_clock_says
 def test_the_trail_names_parents_writer_and_changes() -> None:
     play = Play(machine_of(DIAMOND, {"x": 1}), {"a": {"y": 1}, "b": {"z": 1}, "j": {"w": 1}})
     play.run()
-    trail = [(version.kind, version.by, version.parents) for version in play.machine.trail.versions]
+    trail = [(version.kind, version.by, version.parents) for version in play.state.trail.versions]
     assert trail == [("input", "input", ()), ("node", "a", (1,)), ("node", "b", (1,)), ("node", "j", (2, 3))]
 
 
@@ -286,10 +286,10 @@ def test_cancelling_cancels_what_runs_and_ends_the_run() -> None:
 
 def test_a_held_run_starts_nothing_new_until_it_is_resumed() -> None:
     play = Play(machine_of(chain("a", "b"))).start()
-    play.machine.is_paused = True
+    play.state.is_paused = True
     play.answer("a")
     assert not play.pending
-    play.machine.is_paused = False
+    play.state.is_paused = False
     play.take(play.machine.resume(7))
     assert list(play.pending) == ["b"]
 

@@ -80,7 +80,7 @@ def test_what_items_disagree_about_is_in_the_audit_trail() -> None:
     graph = one(foreach("[1, 2]"), after=False, context={"merge": {"x": "max"}})
     play = Play(machine_of(graph, {"x": 0}), {"node[0]/p": {"x": 5}, "node[1]/p": {"x": 3}})
     assert play.run().line.data == {"x": 5}
-    (version,) = [each for each in play.machine.trail.versions if each.by == "node"]
+    (version,) = [each for each in play.state.trail.versions if each.by == "node"]
     (conflict,) = version.conflicts
     told = describe_conflict(conflict)
     assert (version.kind, told["path"], told["base"], told["choice"]) == ("node", "x", 0, 5)
@@ -306,13 +306,13 @@ COMPOSITES = {
 def test_a_body_makes_one_version_of_its_node(kind: str) -> None:
     machine = machine_of(one(COMPOSITES[kind], after=False), sub={"name": "sub", **body("p")})
     play = Play(machine).start()
-    while play.machine.finished is None:
+    while play.state.finished is None:
         address = next(iter(play.pending))
         play.script = {address: {"x": 1, "y": {"z": 2}}}
         play.answer(address)
-    assert machine.finished is not None
-    assert (machine.finished.line.data, machine.finished.line.version) == ({"x": 1, "y": {"z": 2}}, 2)
-    last = machine.trail.versions[-1]
+    assert machine.state.finished is not None
+    assert (machine.state.finished.line.data, machine.state.finished.line.version) == ({"x": 1, "y": {"z": 2}}, 2)
+    last = machine.state.trail.versions[-1]
     assert (last.by, last.parents) == ("node", (1,))
 
 
@@ -325,7 +325,7 @@ def test_cancelling_the_run_cancels_what_runs_inside(kind: str) -> None:
     assert play.cancelled == running
     assert finish.failure is not None
     assert finish.failure.code == "CANCELLED"
-    assert play.machine.root.nodes["node"].status.value == "cancelled"
+    assert play.state.root.nodes["node"].status.value == "cancelled"
 
 
 @pytest.mark.parametrize("kind", COMPOSITES)
@@ -346,9 +346,9 @@ def test_a_paused_node_inside_a_body_waits_for_its_operator_by_its_address(kind:
     first = next(iter(play.pending))
     play.script = {first: failure()}
     play.answer(first)
-    assert list(play.machine.paused) == [first]
+    assert list(play.state.paused_nodes) == [first]
     play.script = {}
-    play.take(play.machine.operator.retry(first, None, 50))
+    play.take(play.machine.retry(first, None, 50))
     assert play.finish().failure is None
     assert play.ran.count(first) == 2
 
@@ -359,9 +359,9 @@ def test_a_paused_composite_runs_anew_when_its_operator_retries_it() -> None:
     ).start()
     play.answer("node[0]/p")
     play.answer("node[1]/p")
-    assert list(play.machine.paused) == ["node"]
+    assert list(play.state.paused_nodes) == ["node"]
     play.script = {"node[0]/p": {"x": 1}}
-    play.take(play.machine.operator.retry("node", None, 50))
+    play.take(play.machine.retry("node", None, 50))
     assert play.finish().line.data == {"x": 1}
     assert play.ran == ["node[0]/p", "node[1]/p", "node[0]/p", "node[1]/p", "after"]
 
@@ -369,30 +369,30 @@ def test_a_paused_composite_runs_anew_when_its_operator_retries_it() -> None:
 def test_the_status_shows_what_runs_inside_bodies_and_no_more_than_that() -> None:
     play = Play(machine_of(one(foreach("[1, 2]", body("p", "q"))))).start()
     play.answer("node[0]/p")
-    nodes = views.status(play.machine)["nodes"]
+    nodes = views.status(play.state)["nodes"]
     assert isinstance(nodes, dict)
     states = {address: each["status"] for address, each in nodes.items() if isinstance(each, dict)}
     assert states == {"node": "running", "after": "pending", "node[1]/p": "running", "node[0]/q": "running"}
     play.finish()
-    assert list(fields(views.status(play.machine)["nodes"])) == ["node", "after"]
+    assert list(fields(views.status(play.state)["nodes"])) == ["node", "after"]
 
 
 def test_the_status_names_the_nodes_that_are_paused_in_bodies() -> None:
     play = Play(machine_of(one(foreach("[1]", body("p", p=python(on_failure="pause"))))), {"node[0]/p": failure()})
     play.start().answer("node[0]/p")
-    told: Any = views.status(play.machine)["nodes"]
+    told: Any = views.status(play.state)["nodes"]
     assert (told["node[0]/p"]["status"], told["node[0]/p"]["error"]["type"]) == ("paused", "NODE_FAILED")
 
 
-@pytest.mark.parametrize("held_back", ["is_paused", "draining"])
+@pytest.mark.parametrize("held_back", ["is_paused", "is_draining"])
 def test_what_was_held_back_in_a_body_that_failed_never_starts(held_back: str) -> None:
     inner = {"nodes": {name: python() for name in "pqr"}, "edges": [edge("p", "q")]}
     play = Play(machine_of(one(foreach("[1]", inner, on_failure="continue"))), {"node[0]/r": failure()}).start()
-    setattr(play.machine, held_back, True)
+    setattr(play.state, held_back, True)
     for name in "pr":
         play.answer(f"node[0]/{name}")
-    assert [scope.address(run) for scope, run in play.machine.ready] == ["after"]
-    setattr(play.machine, held_back, False)
+    assert [scope.address(run) for scope, run in play.state.ready] == ["after"]
+    setattr(play.state, held_back, False)
     play.take(play.machine.resume(50))
     assert list(play.pending) == ["after"]
     assert play.finish().failure is None

@@ -21,7 +21,7 @@ from anabranch.workflows.interpreter import snapshot
 from anabranch.workflows.interpreter.commands import AskConflict, CancelWork, Command, Failure, Finish, RunNode, Work
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.saga import StepState
-from anabranch.workflows.interpreter.scope import Status
+from anabranch.workflows.interpreter.state import RunState
 from tests.unit.machine_kit import RUN, cancelled, edge, python
 from tests.unit.test_machine_properties import Case, cases, perform
 
@@ -80,6 +80,10 @@ class Rough:
     finishes: list[Finish] = field(default_factory=list)
     now: int = 1_000
 
+    @property
+    def state(self) -> RunState:
+        return self.machine.state
+
     def run(self) -> Rough:
         self.random = random.Random(self.seed)
         self.machine = self.case.machine()
@@ -91,10 +95,10 @@ class Rough:
                 getattr(self, self.random.choices([*WEIGHTS], [*WEIGHTS.values()])[0])()
             elif self.pending:
                 self.answer(self.random.choice(list(self.pending)))
-            elif (stopped := [*self.machine.paused, *self.machine.undo.waiting]) and self.random.random() < 0.8:
+            elif (stopped := self.state.waiting_for_operator) and self.random.random() < 0.8:
                 self.operate(self.random.choice(stopped))
             else:
-                assert stopped or self.machine.is_paused or self.machine.draining, "the machine waits for nothing"
+                assert stopped or self.state.is_paused or self.state.is_draining, "the machine waits for nothing"
                 self.resume()
             if not self.finishes:
                 self.carry_on()
@@ -103,15 +107,15 @@ class Rough:
     # what happens
 
     def hold(self) -> None:
-        self.machine.is_paused = True
+        self.state.is_paused = True
         self.take(self.machine.resume(self.now))
 
     def resume(self) -> None:
-        self.machine.is_paused = self.machine.draining = False
+        self.state.is_paused = self.state.is_draining = False
         self.take(self.machine.resume(self.now))
 
     def drain(self) -> None:
-        self.machine.draining = self.machine.failure is None
+        self.state.is_draining = self.state.failure is None
 
     def cancel(self) -> None:
         self.take(self.machine.cancel("enough", self.now))
@@ -119,38 +123,38 @@ class Rough:
     def write(self) -> None:
         writes: list[tuple[str, Json]] = [("n", 7), ("l", [9]), ("o", {"a": 5}), ("t", "y")]
         path, value = self.random.choice(writes)
-        base = self.random.randint(1, self.machine.trail.count)
+        base = self.random.randint(1, self.state.trail.count)
         changes = ChangeSet(base, {(path,): value}, by="crm")
         try:
-            self.machine.branches.check_write(changes)
+            self.machine.check_write(changes)
         except AnabranchError:
             return
         self.machine.write(changes, self.now)
         self.take(self.machine.resume(self.now))
 
     def operate(self, address: str) -> None:
-        operator, what = self.machine.operator, self.random.choice(["retry", "skip", "give_up"])
+        machine, what = self.machine, self.random.choice(["retry", "skip", "give_up"])
         self.retried.add(address)
         edits = self.random.choice([None, ChangeSet(0, {("n",): self.now}, by="ada")])
         if what == "retry":
             self.operating = True
-            self.take(operator.retry(address, edits, self.now))
+            self.take(machine.retry(address, edits, self.now))
             self.operating = False
         elif what == "skip":
             if address in self.happened:  # or may have; now it counts as done
                 self.happened.append(address)
-            self.take(operator.skip(address, edits, self.now))
+            self.take(machine.skip(address, edits, self.now))
         else:
-            self.take(operator.give_up(address, self.now))
+            self.take(machine.give_up(address, self.now))
 
     def carry_on(self) -> None:
         """Continue as new, where the workflow would."""
-        machine = self.machine
-        runs = any(run.status is Status.RUNNING for _, run in machine.work.values())
-        if machine.draining and machine.failure is None and not runs:
+        state = self.state
+        if state.is_draining and state.failure is None and not state.under_way:
             self.carried += 1
-            self.machine = Machine(machine.plan, {}, run=RUN)
-            snapshot.load(self.machine, json.loads(json.dumps(snapshot.dump(machine))))
+            fresh = RunState(state.plan, {}, run=RUN)
+            snapshot.load(fresh, json.loads(json.dumps(snapshot.dump(state))))
+            self.machine = Machine(fresh)
             self.pending.clear()
             self.take(self.machine.resume_from_snapshot(self.now))
 
@@ -195,17 +199,17 @@ class Rough:
                 self.cancelling.add(command.address)
             else:
                 self.begin(command)
-        if self.machine.failure is not None:
+        if self.state.failure is not None:
             assert all(each.startswith("undo ") or each in self.cancelling for each in self.pending)
 
     def begin(self, work: Work) -> None:
         assert work.address not in self.pending, "it runs already"
         if work.address.startswith("undo "):
-            assert self.machine.failure is not None
+            assert self.state.failure is not None
             assert work.address not in self.undone or work.address in self.retried
             self.undone.append(work.address)
         elif isinstance(work, RunNode):
-            held_back = self.machine.is_paused or self.machine.draining
+            held_back = self.state.is_paused or self.state.is_draining
             assert self.operating or not held_back, "nothing new starts"
         self.pending[work.address] = work
 
@@ -218,12 +222,12 @@ ROUGH = (rough_cases(), st.integers(0, 100_000), st.integers(0, 8))
 def test_a_run_ends_whatever_happens_to_it_and_leaves_nothing_behind(case: Case, seed: int, chances: int) -> None:
     run = Rough(case, seed, chances).run()
     machine = run.machine
-    event(f"failed: {machine.failure is not None}, carried: {run.carried > 0}, undone: {bool(run.undone)}")
-    assert (run.pending, machine.work, machine.paused, machine.composites.under_way) == ({}, {}, {}, {})
-    assert all(each.status.final for each in machine.root.nodes.values())
+    event(f"failed: {machine.state.failure is not None}, carried: {run.carried > 0}, undone: {bool(run.undone)}")
+    assert (run.pending, machine.state.work, machine.state.paused_nodes, machine.state.bodies) == ({}, {}, {}, {})
+    assert all(each.status.final for each in machine.state.root.nodes.values())
     (finish,) = run.finishes
     if finish.failure is not None:
-        states = {step.state for step in machine.undo.saga.steps.values()}
+        states = {step.state for step in machine.state.saga.steps.values()}
         assert states <= {StepState.COMPENSATED, StepState.FAILED}
 
 

@@ -19,7 +19,7 @@ ASK = {"context": {"conflict_resolution": "fail_on_conflict"}}
 def outside(play: Play, base: int, **keys: Any) -> int:
     """A write from outside on the version `base`; returns the number of its own."""
     given = ChangeSet(base, {(key,): value for key, value in keys.items()}, by="crm")
-    play.machine.branches.check_write(given)
+    play.machine.check_write(given)
     return play.machine.write(given, play.now)
 
 
@@ -40,26 +40,26 @@ def test_an_operator_s_edits_outlive_a_service_that_has_seen_what_stood_there_be
     for name in "abj":
         play.answer(name)
     if not merged:
-        play.take(play.machine.operator.retry("j", changes(x=3), play.now))
+        play.take(play.machine.retry("j", changes(x=3), play.now))
         play.answer("j")
-    outside(play, play.machine.trail.count, note="seen")
-    play.take(play.machine.operator.retry("j", changes(x=4, y=5), play.now))
+    outside(play, play.state.trail.count, note="seen")
+    play.take(play.machine.retry("j", changes(x=4, y=5), play.now))
     play.script = {}
     play.answer("j")
     assert play.seen["k"] == {"x": 4, "y": 5, "note": "seen"}
 
 
-@pytest.mark.parametrize("held_back", ["is_paused", "draining"])
+@pytest.mark.parametrize("held_back", ["is_paused", "is_draining"])
 def test_a_node_whose_conflict_is_settled_waits_while_the_run_is_paused_or_drained(held_back: str) -> None:
     play = in_conflict()
-    setattr(play.machine, held_back, True)
+    setattr(play.state, held_back, True)
     del play.pending["j"]
     play.take(play.machine.choose("j", {("x",): 7}, play.now))
     assert play.pending == {}
-    setattr(play.machine, held_back, False)
+    setattr(play.state, held_back, False)
     play.take(play.machine.resume(play.now))
     assert play.seen["j"] == {"x": 7}
-    assert [version.kind for version in play.machine.trail.versions] == ["input", "node", "node", "merge"]
+    assert [version.kind for version in play.state.trail.versions] == ["input", "node", "node", "merge"]
 
 
 def test_what_is_settled_at_the_end_of_a_paused_run_ends_it() -> None:
@@ -67,10 +67,10 @@ def test_what_is_settled_at_the_end_of_a_paused_run_ends_it() -> None:
     play = Play(machine_of(graph, {"x": 0}), {"a": {"x": 1}, "b": {"x": 2}}).start()
     for name in "ab":
         play.answer(name)
-    play.machine.is_paused = True
+    play.state.is_paused = True
     play.take(play.machine.choose("(end)", {("x",): 7}, play.now))
-    assert play.machine.finished is not None
-    assert play.machine.finished.line.data == {"x": 7}
+    assert play.state.finished is not None
+    assert play.state.finished.line.data == {"x": 7}
 
 
 @pytest.mark.parametrize(("code", "undone"), [(NOT_STARTED, ("each[0]/b", "each[0]/a")), ("CANCELLED", ("each",))])
@@ -91,8 +91,8 @@ def test_what_comes_from_outside_is_weighed_with_what_the_run_has_written() -> N
     play = Play(machine_of({"nodes": {"a": python()}}, {"x": "x" * 1_500_000})).start()
     given = ChangeSet(1, {("y",): "y" * 700_000}, by="crm")
     with pytest.raises(SizeLimitExceeded, match="the largest key is 'x'"):
-        play.machine.branches.check_size(given)
-    play.machine.branches.check_size(ChangeSet(1, {("x",): "y" * 700_000}, by="crm"))
+        play.machine.check_write(given)
+    play.machine.check_write(ChangeSet(1, {("x",): "y" * 700_000}, by="crm"))
 
 
 def test_a_node_that_an_operator_skips_has_no_error_for_what_comes_after_it() -> None:
@@ -104,10 +104,10 @@ def test_a_node_that_an_operator_skips_has_no_error_for_what_comes_after_it() ->
     ]
     play = Play(machine_of({"nodes": nodes, "edges": edges}), {"p": failure()}).start()
     play.answer("p")
-    play.take(play.machine.operator.skip("p", changes(x=1), 50))
+    play.take(play.machine.skip("p", changes(x=1), 50))
     assert play.finish().line.data == {"x": 1}
     assert play.ran == ["p", "t", "c"]
-    assert "error" not in fields(at(views.status(play.machine), "nodes", "p"))
+    assert "error" not in fields(at(views.status(play.state), "nodes", "p"))
 
 
 @pytest.mark.parametrize("written", [{}, {"x": 2**70}])
@@ -117,5 +117,5 @@ def test_a_node_that_cannot_be_skipped_with_such_changes_fails_anew(written: Any
     graph = {"nodes": nodes, "edges": [edge("p", "q")], "context": {"schema": schema}}
     play = Play(machine_of(graph), {"p": failure()}).start()
     play.answer("p")
-    play.take(play.machine.operator.skip("p", changes(**written), 50))
-    assert ("p" in play.machine.paused) is bool(written)
+    play.take(play.machine.skip("p", changes(**written), 50))
+    assert ("p" in play.state.paused_nodes) is bool(written)

@@ -18,6 +18,7 @@ from anabranch.graph.plan import plan_graph
 from anabranch.workflows.interpreter.commands import AskConflict, Failure, Finish, RunNode
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.scope import Status
+from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import describe_conflict
 from tests.unit.machine_kit import RUN, Play, edge, failure, python, shuffled, timeout
 
@@ -63,7 +64,7 @@ class Case:
 
     def machine(self) -> Machine:
         library = {"sub": Graph.model_validate({"name": "sub", **BODY})}
-        return Machine(plan_graph(Graph.model_validate({"name": "g", **self.graph}), library), INPUT, run=RUN)
+        return Machine(RunState(plan_graph(Graph.model_validate({"name": "g", **self.graph}), library), INPUT, run=RUN))
 
     def time_of(self, address: str) -> int:
         """Fixed for each address. A composite node writes when its last item ends: with one, all is a tie."""
@@ -160,13 +161,11 @@ class Run(Play):
         """What must not depend on the order."""
         if self.finished.failure is not None:
             return {"failed": True}
-        found = [
-            (entry.by, describe_conflict(each)) for entry in self.machine.trail.versions for each in entry.conflicts
-        ]
+        found = [(entry.by, describe_conflict(each)) for entry in self.state.trail.versions for each in entry.conflicts]
         return {
             "data": self.finished.line.data,
             "version": self.finished.line.version,
-            "nodes": {name: run.status.value for name, run in self.machine.root.nodes.items()},
+            "nodes": {name: run.status.value for name, run in self.state.root.nodes.items()},
             "conflicts": sorted(json.dumps(each, sort_keys=True) for each in found),
         }
 
@@ -193,8 +192,8 @@ def test_no_write_is_lost_in_silence(case: Case, seed: int) -> None:
 
 
 def writes(run: Run) -> Iterator[tuple[str, Path, Any]]:
-    for version in run.machine.trail.versions:
-        if version.kind == "node" and version.by in run.machine.root.nodes:
+    for version in run.state.trail.versions:
+        if version.kind == "node" and version.by in run.state.root.nodes:
             yield from ((version.by, path, value) for path, value in version.changes.set.items())
             yield from ((version.by, path, MISSING) for path in version.changes.removed)
 
@@ -205,7 +204,7 @@ def survives(run: Run, by: str, path: Path, value: Any) -> bool:
         return True
     if any(overlap(path, other) and by in ancestors(run, name) for name, other, _ in writes(run)):
         return True
-    return any(overlap(path, conflict.path) for conflict in run.machine.trail.conflicts())
+    return any(overlap(path, conflict.path) for conflict in run.state.trail.settled)
 
 
 def overlap(one: Path, other: Path) -> bool:
@@ -215,7 +214,7 @@ def overlap(one: Path, other: Path) -> bool:
 
 def ancestors(run: Run, name: str) -> set[str]:
     """By the edges that were taken: what the lines of descent must agree with."""
-    node = run.machine.root.nodes[name]
+    node = run.state.root.nodes[name]
     taken = node.taken[:1] if node.planned.node.join == "first" else node.taken
     parents = {each.edge.source for each in taken}
     return parents.union(*(ancestors(run, parent) for parent in parents))
@@ -226,8 +225,8 @@ def ancestors(run: Run, name: str) -> set[str]:
 def test_every_run_ends_with_nothing_left_behind(case: Case, seed: int, cancel_after: int | None) -> None:
     run = Run(case, seed, cancel_after)
     machine = run.machine
-    assert (run.pending, machine.work, machine.paused, machine.composites.under_way) == ({}, {}, {}, {})
-    states = {run.status for run in machine.root.nodes.values()}
+    assert (run.pending, machine.state.work, machine.state.paused_nodes, machine.state.bodies) == ({}, {}, {}, {})
+    states = {run.status for run in machine.state.root.nodes.values()}
     if run.finished.failure is None:
         assert states <= {Status.SUCCEEDED, Status.FAILED, Status.TIMED_OUT, Status.SKIPPED}
     else:

@@ -71,8 +71,8 @@ def test_a_successful_run_undoes_nothing() -> None:
 def test_steps_are_undone_once_each_in_the_reverse_order_of_their_completion() -> None:
     play = failed_run(chain("a", "b", "c"))
     assert undone(play) == ["c", "b", "a"]
-    assert play.machine.finished is not None
-    assert play.machine.finished.compensated == ("c", "b", "a")
+    assert play.state.finished is not None
+    assert play.state.finished.compensated == ("c", "b", "a")
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -195,7 +195,7 @@ def test_in_parallel_no_step_is_undone_before_those_that_stand_on_it(seed: int) 
     graph = {**DIAMOND, "saga": {"compensation": "parallel"}}
     play = Play(machine_of(graph), {"boom": failure()}, pick=shuffled(seed)).start()
     over: set[str] = set()
-    while play.machine.finished is None:
+    while play.state.finished is None:
         for address in [each for each in play.pending if each.startswith("undo ")]:
             descendants = {name for name, behind in ANCESTORS.items() if address[-1] in behind}
             assert descendants <= over, address
@@ -260,14 +260,14 @@ def test_the_data_is_rolled_back_and_keeps_what_compensations_wrote() -> None:
 def test_the_rollback_is_a_new_version_and_the_history_stays() -> None:
     play = Play(machine_of(chain("a"), {"n": 0}), {"a": {"n": 1}, "undo a": {"refund": 10}, "boom": failure()})
     finish = play.run()
-    trail = [(each.number, each.kind, each.by, each.parents) for each in play.machine.trail.versions]
+    trail = [(each.number, each.kind, each.by, each.parents) for each in play.state.trail.versions]
     assert trail == [
         (1, "input", "input", ()),
         (2, "node", "a", (1,)),
         (3, "compensation", "undo a", (1,)),
         (4, "rollback", "rollback", (2, 3)),
     ]
-    assert play.machine.trail.versions[-1].changes.set == {("n",): 0, ("refund",): 10}
+    assert play.state.trail.versions[-1].changes.set == {("n",): 0, ("refund",): 10}
     assert finish.line.version == 3
 
 
@@ -277,7 +277,7 @@ def test_the_rollback_counts_as_a_version_on_top_of_what_services_wrote_meanwhil
     for base in (1, 2):
         outside = ChangeSet(base_version=base, set={("note",): base}, by="crm")
         play.machine.write(outside, 50)
-    before = play.machine.branches.now().version
+    before = play.machine.context().version
     finish = play.finish()
     assert finish.line.data == {"n": 0, "refund": 10}
     assert finish.line.version == before + 1
@@ -295,8 +295,8 @@ def test_a_compensation_s_result_that_is_no_change_set_is_written_by_its_output(
     machine.succeeded("a", changes(), 2)
     machine.failed("boom", failure(), 3)
     machine.succeeded("undo a", {"amount": 7}, 4)
-    assert machine.finished is not None
-    assert machine.finished.line.data == {"refunded": 7}
+    assert machine.state.finished is not None
+    assert machine.state.finished.line.data == {"refunded": 7}
 
 
 # compensations that fail
@@ -305,7 +305,7 @@ def test_a_compensation_s_result_that_is_no_change_set_is_written_by_its_output(
 def test_a_compensation_that_fails_is_reported_and_the_others_go_on() -> None:
     play = failed_run(chain("a", "b", "c"), {"undo b": failure("REFUSED")})
     assert undone(play) == ["c", "b", "a"]
-    finish = play.machine.finished
+    finish = play.state.finished
     assert finish is not None
     assert (finish.compensated, finish.not_compensated) == (("c", "a"), ("b",))
     assert finish.reasons["b"].code == "REFUSED"
@@ -320,7 +320,7 @@ def test_a_compensation_whose_output_does_not_fit_its_result_is_reported_and_the
     machine.failed("boom", failure(), 3)
     machine.succeeded("undo b", {}, 4)
     machine.succeeded("undo a", changes(), 5)
-    finish = machine.finished
+    finish = machine.state.finished
     assert finish is not None
     assert (finish.compensated, finish.not_compensated) == (("a",), ("b",))
     assert finish.reasons["b"].code == "EXPRESSION_FAILED"
@@ -330,7 +330,7 @@ def test_the_run_s_error_names_node_cause_and_what_was_compensated_and_what_was_
     play = failed_run(
         chain("a", "b"), {"undo b": failure("REFUSED"), "boom": Failure("failure", "NO_STOCK", "none left", "", (3,))}
     )
-    finish = play.machine.finished
+    finish = play.state.finished
     assert finish is not None
     assert finish.failure is not None
     error = run_error(finish, finish.failure)
@@ -346,7 +346,7 @@ def test_the_run_s_error_names_node_cause_and_what_was_compensated_and_what_was_
         "not_compensated": ["b"],
         "reasons": {"b": {"node": "", "type": "REFUSED", "message": "it broke", "outcome": "failure"}},
     }
-    status = views.status(play.machine)
+    status = views.status(play.state)
     assert (status["status"], status["compensated"]) == ("failed", ["a"])
     assert status["not_compensated"] == error.details[0]["reasons"]
 
@@ -362,28 +362,28 @@ def paused_play(**fields: Any) -> Play:
 
 def test_a_failed_compensation_may_wait_for_an_operator() -> None:
     play = paused_play()
-    assert (play.machine.undo.waiting, play.pending, play.machine.finished) == (("undo b",), {}, None)
-    assert views.status(play.machine)["status"] == "compensating"
+    assert (play.state.waiting_for_operator, play.pending, play.state.finished) == (("undo b",), {}, None)
+    assert views.status(play.state)["status"] == "compensating"
 
 
 def test_an_operator_has_a_compensation_tried_again() -> None:
     play = paused_play()
     play.script = {"boom": failure()}
-    play.take(play.machine.operator.retry("undo b", None, 50))
+    play.take(play.machine.retry("undo b", None, 50))
     finish = play.finish()
     assert (undone(play), finish.compensated, finish.reasons) == (["b", "b", "a"], ("b", "a"), {})
 
 
 def test_an_operator_says_that_a_step_is_undone_by_other_means() -> None:
     play = paused_play()
-    play.take(play.machine.operator.skip("undo b", None, 50))
+    play.take(play.machine.skip("undo b", None, 50))
     finish = play.finish()
     assert (undone(play), finish.compensated, finish.not_compensated) == (["b", "a"], ("b", "a"), ())
 
 
 def test_an_operator_gives_a_compensation_up() -> None:
     play = paused_play()
-    play.take(play.machine.operator.give_up("undo b", 50))
+    play.take(play.machine.give_up("undo b", 50))
     finish = play.finish()
     assert (finish.compensated, finish.not_compensated, finish.reasons["b"].code) == (("a",), ("b",), "REFUSED")
 
@@ -393,8 +393,8 @@ def test_in_parallel_a_paused_compensation_holds_back_only_what_it_stands_on() -
     play = Play(machine_of(graph), {"boom": failure(), "undo a": failure("REFUSED")}).start()
     for name in ("s", "a", "b", "c", "j", "boom", "undo j", "undo a", "undo c", "undo b"):
         play.answer(name)
-    assert (play.machine.undo.waiting, play.pending) == (("undo a",), {})
-    play.take(play.machine.operator.skip("undo a", None, 50))
+    assert (play.state.waiting_for_operator, play.pending) == (("undo a",), {})
+    play.take(play.machine.skip("undo a", None, 50))
     assert list(play.pending) == ["undo s"]
 
 
@@ -478,7 +478,7 @@ def test_cancelling_the_run_undoes_what_is_done_and_what_was_in_flight() -> None
     assert (play.cancelled, undone(play)) == (["b"], ["b", "a"])
     assert (finish.compensated, finish.line.data) == (("b", "a"), {"n": 0})
     assert finish.failure == Failure("cancelled", "CANCELLED", "stop")
-    assert views.run_status(play.machine) == "cancelled"
+    assert views.run_status(play.state) == "cancelled"
 
 
 def test_cancelling_a_run_that_is_being_undone_changes_nothing() -> None:
@@ -496,14 +496,14 @@ def test_cancelling_while_a_node_is_paused_undoes_the_run() -> None:
     play = Play(machine_of(chain("a", "b", b=step(on_failure="pause"))), {"b": timeout()}).start()
     play.answer("a")
     play.answer("b")
-    assert list(play.machine.paused) == ["b"]
+    assert list(play.state.paused_nodes) == ["b"]
     play.take(play.machine.cancel("stop", 50))
     play.finish()
     assert undone(play) == ["b", "a"]
 
 
 def states(play: Play) -> dict[str, str]:
-    nodes = views.status(play.machine)["nodes"]
+    nodes = views.status(play.state)["nodes"]
     assert isinstance(nodes, dict)
     return {name: str(told["status"]) for name, told in nodes.items() if isinstance(told, dict)}
 
@@ -514,7 +514,7 @@ def test_what_a_cancelled_run_never_started_is_cancelled() -> None:
         "edges": [edge("a", "next"), edge("next", "later")],
     }
     play = Play(machine_of(graph)).start()
-    play.machine.is_paused = True
+    play.state.is_paused = True
     play.answer("a")
     assert states(play) == {"a": "succeeded", "b": "running", "next": "ready", "later": "pending"}
     play.take(play.machine.cancel("stop", 50))
@@ -526,7 +526,7 @@ def test_what_a_failed_run_never_started_is_cancelled_from_the_moment_on_that_it
     play = Play(machine_of(chain("a", "boom", last="z")), {"boom": failure()}).start()
     for name in ("a", "boom"):
         play.answer(name)
-    assert play.machine.finished is None
+    assert play.state.finished is None
     assert states(play) == {"a": "succeeded", "boom": "failed", "z": "cancelled"}
     play.finish()
     assert states(play) == {"a": "succeeded", "boom": "failed", "z": "cancelled"}
@@ -549,7 +549,7 @@ def test_what_completes_while_the_run_is_being_cancelled_starts_nothing_and_is_t
     machine.cancel("stop", 2)
     commands = machine.succeeded("a", changes(x=1), 3)
     assert [each.address for each in commands if isinstance(each, RunNode)] == ["undo a"]
-    assert [run.status.value for run in machine.root.nodes.values()] == ["succeeded", "cancelled"]
+    assert [run.status.value for run in machine.state.root.nodes.values()] == ["succeeded", "cancelled"]
 
 
 # operators and steps
@@ -560,9 +560,9 @@ def test_a_step_that_may_have_happened_stays_known_when_its_retry_fails_for_good
     play.answer("a")
     play.answer("b")
     play.script = {"b": failure()}
-    play.take(play.machine.operator.retry("b", None, 50))
+    play.take(play.machine.retry("b", None, 50))
     play.answer("b")
-    play.take(play.machine.operator.give_up("b", 60))
+    play.take(play.machine.give_up("b", 60))
     play.finish()
     assert undone(play) == ["b", "a"]
 
@@ -574,7 +574,7 @@ def test_a_paused_step_that_an_operator_skips_is_undone_if_it_may_have_happened(
     play = Play(machine_of(chain("a", "b", b=step(on_failure="pause"))), {"b": outcome, "boom": failure()}).start()
     play.answer("a")
     play.answer("b")
-    play.take(play.machine.operator.skip("b", changes(by_hand=1), 50))
+    play.take(play.machine.skip("b", changes(by_hand=1), 50))
     play.finish()
     assert undone(play) == expected
 

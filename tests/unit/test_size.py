@@ -46,10 +46,10 @@ def test_what_was_written_before_a_run_continued_as_new_counts() -> None:
     script = {name: {name: MEGABYTE} for name in "abc"}
     before = Play(machine_of(graph), script).start()
     before.answer("a")
-    before.machine.draining = True
+    before.state.is_draining = True
     before.answer("b")
     after = Play(machine_of(graph), script)
-    snapshot.load(after.machine, snapshot.dump(before.machine))
+    snapshot.load(after.state, snapshot.dump(before.state))
     after.take(after.machine.resume_from_snapshot(9))
     failure = after.finish().failure
     assert failure is not None
@@ -80,8 +80,8 @@ def test_a_foreign_activity_s_result_that_is_no_json_data_fails_its_node() -> No
     machine = machine_of({"nodes": {"a": {"type": "activity", "activity": "count"}}})
     machine.start(0)
     machine.succeeded("a", {"n": 2**70}, 1)
-    assert machine.failure is not None
-    assert (machine.failure.code, machine.failure.node) == ("WIRE_FORMAT_INVALID", "a")
+    assert machine.state.failure is not None
+    assert (machine.state.failure.code, machine.state.failure.node) == ("WIRE_FORMAT_INVALID", "a")
 
 
 def test_of_a_result_s_conflicts_the_newest_that_fit_beside_the_data_stay() -> None:

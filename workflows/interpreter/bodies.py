@@ -1,12 +1,11 @@
-"""Nodes that hold a graph: `graph` (inline), `foreach` and `while`. Each turn of a body is a scope of its own.
+"""Nodes that have a body: `graph` (inline), `foreach` and `while`. Each turn of a body is a scope of its own.
 
-A body starts on the context of its node; what it changed comes back as one change set of the node.
+A body starts on the context of its node. What it changed comes back as one change set of the node.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
 
 from anabranch.context.changes import ChangeSet, diff
 from anabranch.context.merge.lineage import Line
@@ -14,197 +13,152 @@ from anabranch.context.values import Json
 from anabranch.errors import EvaluationError, NodeError
 from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.model import ForeachNode, GraphNode, WhileNode
-from anabranch.workflows.interpreter.scope import NodeRun, Scope, Status, inside
+from anabranch.workflows.interpreter.endings import Endings
+from anabranch.workflows.interpreter.merging import Merging
+from anabranch.workflows.interpreter.scope import BodyRun, Scope, Started, Status
+from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.work import graph_input, mapped_output
 
-if TYPE_CHECKING:
-    from anabranch.workflows.interpreter.machine import Machine
 
-Composite = ForeachNode | WhileNode | GraphNode
+class Bodies:
+    """The nodes of one run that have a body."""
 
+    def __init__(self, state: RunState, merging: Merging, endings: Endings) -> None:
+        self._state = state
+        self._merging = merging
+        self._endings = endings
 
-@dataclass(slots=True)
-class BodyRun:
-    """How far a composite node has come. `results` are the items' change sets or collected values, by index."""
+    def start(self, node: Started, definition: ForeachNode | WhileNode | GraphNode) -> None:
+        """Start a node that has a body."""
+        node.scope.mark(node.run, Status.RUNNING)
+        body = BodyRun(node, node.line)
+        self._state.bodies[body.address] = body
+        match definition:
+            case GraphNode():
+                self._enter_graph(body, definition)
+            case ForeachNode():
+                body.items = self._items(body, definition)
+                self._advance_foreach(body, definition)
+            case WhileNode():
+                self._advance_while(body, definition)
 
-    scope: Scope
-    run: NodeRun
-    items: list[Json] = field(default_factory=list)
-    begun: int = 0
-    running: int = 0
-    results: dict[int, ChangeSet | Json] = field(default_factory=dict)
-    line: Line | None = None
-    """Of a `while`: the context after the turns so far."""
+    def turn_ended(self, body: BodyRun, scope: Scope, line: Line) -> None:
+        """A turn of a body has ended with this context."""
+        self._state.leave_turn(body, scope)
+        match body.node.run.planned.node:
+            case GraphNode() as definition:
+                self._leave_graph(body, definition, scope, line)
+            case ForeachNode() as definition:
+                self._keep_result(body, definition, scope, line)
+                self._advance_foreach(body, definition)
+            case WhileNode() as definition:
+                changes = diff(body.line.data, line.data)
+                body.line, _ = body.line.advance(changes, writer=0, by=scope.prefix, at=self._state.at)
+                self._advance_while(body, definition)
 
+    def resume(self) -> None:
+        """Enter the items that `foreach` nodes could not enter so far."""
+        for address, body in list(self._state.bodies.items()):
+            node, definition = body.node, body.node.run.planned.node
+            if isinstance(definition, ForeachNode) and not self._state.is_aborting(address):
+                self._endings.guarded(node.scope, node.run, partial(self._advance_foreach, body, definition))
 
-class Composites:
-    """The composite nodes of a run that are under way, by address."""
+    def _enter_graph(self, body: BodyRun, definition: GraphNode) -> None:
+        scope, run, line = body.node.scope, body.node.run, body.node.line
+        data = line.data
+        if definition.input is not None:
+            data = graph_input(definition, run.planned, line, self._state.roots(scope, run))
+        prefix, base = f"{body.address}/", Line.start(data, line.version)
+        turn = Scope(scope.plan.body(run.planned.id), prefix, base, body=body, versions=run.versions)
+        self._state.enter_turn(body, turn)
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self.under_way: dict[str, BodyRun] = {}
-        self.scopes: dict[str, Scope] = {}
-        """Bodies under way, by prefix."""
-        self.owners: dict[str, str] = {}
-        """The address of the composite node to which a scope belongs, by the scope's prefix."""
-
-    def start(self, scope: Scope, run: NodeRun) -> None:
-        """Begin a composite node on the line that it stands on."""
-        scope.mark(run, Status.RUNNING)
-        progress = BodyRun(scope, run, line=run.line)
-        self.under_way[scope.address(run)] = progress
-        node = run.planned.node
-        if isinstance(node, GraphNode):
-            self._enter_graph(progress, node)
-        elif isinstance(node, ForeachNode):
-            progress.items = self._items(progress, node)
-            self._advance_foreach(progress, node)
-        else:
-            self._advance_while(progress)
-
-    def scope_ended(self, scope: Scope, line: Line) -> None:
-        """A turn of a body is done and left this line."""
-        del self.scopes[scope.prefix]
-        progress = self.under_way[self.owners.pop(scope.prefix)]
-        node = progress.run.planned.node
-        if isinstance(node, GraphNode):
-            self._leave_graph(progress, node, scope, line)
-        elif isinstance(node, ForeachNode):
-            progress.results[scope.turn] = self._item_result(progress, node, scope, line)
-            progress.running -= 1
-            self._advance_foreach(progress, node)
-        else:
-            before = progress.line
-            assert before is not None  # noqa: S101 - set at start
-            changes = diff(before.data, line.data)
-            progress.line, _ = before.advance(changes, writer=0, by=scope.prefix, at=self._machine.at)
-            self._advance_while(progress)
-
-    def go_on(self, progress: BodyRun) -> None:
-        """Start the items that the run before held back."""
-        if isinstance(progress.run.planned.node, ForeachNode):
-            self._advance_foreach(progress, progress.run.planned.node)
-
-    def close(self, address: str) -> None:
-        """Forget a composite node and its scopes: it is done, or it failed."""
-        self.under_way.pop(address, None)
-        for prefix in [prefix for prefix, owner in self.owners.items() if inside(owner, address)]:
-            del self.owners[prefix]
-            self.scopes.pop(prefix, None)
-
-    def cancel(self) -> None:
-        """Close all of them: the run has failed, and nothing inside runs any more."""
-        for address, progress in list(self.under_way.items()):
-            self.close(address)
-            progress.scope.close(progress.run, Status.CANCELLED)
-
-    # graph
-
-    def _enter_graph(self, progress: BodyRun, node: GraphNode) -> None:
-        scope, run = progress.scope, progress.run
-        assert run.line is not None  # noqa: S101 - set at the join
-        data = (
-            run.line.data
-            if node.input is None
-            else graph_input(node, run.planned, run.line, self._machine.roots(scope, run))
-        )
-        plan = scope.plan.body(run.planned.id)
-        self._enter(progress, Scope(plan, f"{scope.address(run)}/", Line.start(data, run.line.version)))
-
-    def _leave_graph(self, progress: BodyRun, node: GraphNode, scope: Scope, line: Line) -> None:
-        run = progress.run
+    def _leave_graph(self, body: BodyRun, definition: GraphNode, scope: Scope, line: Line) -> None:
+        node = body.node
         changes = diff(scope.base.data, line.data)
-        if node.output is not None:
-            changes = mapped_output(run.planned, line.data, run.line, self._machine.roots(progress.scope, run))
-        self._done(progress, changes)
+        if definition.output is not None:
+            roots = self._state.roots(node.scope, node.run)
+            changes = mapped_output(node.run.planned, line.data, node.line, roots)
+        self._complete(body, changes)
 
-    # foreach
-
-    def _items(self, progress: BodyRun, node: ForeachNode) -> list[Json]:
-        scope, run = progress.scope, progress.run
-        assert run.line is not None  # noqa: S101 - set at the join
-        items = run.planned.expression(node.items).evaluate(run.line.data, self._machine.roots(scope, run))
+    def _items(self, body: BodyRun, definition: ForeachNode) -> list[Json]:
+        scope, run, line = body.node.scope, body.node.run, body.node.line
+        items = run.planned.expression(definition.items).evaluate(line.data, self._state.roots(scope, run))
         if not isinstance(items, list):
             raise EvaluationError(
                 f"`items` gave {type(items).__name__}, not a list",
-                place=f"node {scope.address(run)!r}",
+                place=f"node {body.address!r}",
                 suggestion="write an expression that yields a list",
             )
         return items
 
-    def _advance_foreach(self, progress: BodyRun, node: ForeachNode) -> None:
-        while progress.begun < len(progress.items) and progress.running < node.max_concurrency:
-            if self._machine.draining:
+    def _advance_foreach(self, body: BodyRun, definition: ForeachNode) -> None:
+        """Enter as many items as may run at once; complete the node when all have ended."""
+        while body.entered < len(body.items) and len(body.turns) < definition.max_concurrency:
+            if self._state.is_draining:
                 return
-            index, progress.begun, progress.running = progress.begun, progress.begun + 1, progress.running + 1
-            self._enter_item(progress, node, index)
-        if len(progress.results) == len(progress.items):
-            self._done(progress, self._foreach_changes(progress, node))
+            self._enter_item(body, definition)
+        if not body.turns and body.entered == len(body.items):
+            self._complete(body, self._foreach_changes(body, definition))
 
-    def _enter_item(self, progress: BodyRun, node: ForeachNode, index: int) -> None:
-        scope, run = progress.scope, progress.run
-        assert run.line is not None  # noqa: S101 - set at the join
-        roots = {**scope.roots, node.as_: progress.items[index], "index": index}
-        base = Line.start(run.line.data, run.line.version)
-        prefix = f"{scope.address(run)}[{index}]/"
-        self._enter(progress, Scope(scope.plan.body(run.planned.id), prefix, base, roots=roots, turn=index))
+    def _enter_item(self, body: BodyRun, definition: ForeachNode) -> None:
+        scope, run, line = body.node.scope, body.node.run, body.node.line
+        index, body.entered = body.entered, body.entered + 1
+        roots = {**scope.roots, definition.as_: body.items[index], "index": index}
+        plan, prefix, base = scope.plan.body(run.planned.id), f"{body.address}[{index}]/", self._fresh(line)
+        turn = Scope(plan, prefix, base, body=body, versions=run.versions, roots=roots, turn=index)
+        self._state.enter_turn(body, turn)
 
-    def _item_result(self, progress: BodyRun, node: ForeachNode, scope: Scope, line: Line) -> ChangeSet | Json:
-        if node.collect is not None:
-            value = progress.run.planned.expression(node.collect.value, node.as_, "index")
-            return value.evaluate(line.data, self._machine.roots(scope))
-        return diff(scope.base.data, line.data, by=scope.prefix.rstrip("/"), at=self._machine.at)
+    def _keep_result(self, body: BodyRun, definition: ForeachNode, scope: Scope, line: Line) -> None:
+        if definition.collect is not None:
+            value = body.node.run.planned.expression(definition.collect.value, definition.as_, "index")
+            body.results[scope.turn] = value.evaluate(line.data, self._state.roots(scope))
+        elif changes := diff(scope.base.data, line.data, by=scope.prefix.rstrip("/"), at=self._state.at):
+            body.results[scope.turn] = changes
 
-    def _foreach_changes(self, progress: BodyRun, node: ForeachNode) -> ChangeSet:
-        scope, run = progress.scope, progress.run
-        assert run.line is not None  # noqa: S101 - set at the join
-        ordered = [progress.results[index] for index in range(len(progress.items))]
-        if node.collect is not None:
-            values = [value for value in ordered if not isinstance(value, ChangeSet)]
-            return ChangeSet(base_version=run.line.version, set={(node.collect.into,): values})
-        base = Line.start(run.line.data, run.line.version)
+    def _foreach_changes(self, body: BodyRun, definition: ForeachNode) -> ChangeSet:
+        node, count = body.node, len(body.items)
+        nothing = ChangeSet(base_version=node.line.version, set={})
+        # In the order of the items, whichever ended first.
+        results = [(index, body.results[index]) for index in range(count) if index in body.results]
+        if definition.collect is not None:
+            values = [value for _, value in results if not isinstance(value, ChangeSet)]
+            return ChangeSet(base_version=node.line.version, set={(definition.collect.into,): values})
+        base = self._fresh(node.line)
         lines = [
             base.advance(changes, writer=index, by=changes.by, at=changes.at)[0]
-            for index, changes in enumerate(ordered)
-            if isinstance(changes, ChangeSet) and changes
+            for index, changes in results
+            if isinstance(changes, ChangeSet)
         ]
         if not lines:
-            return ChangeSet(base_version=run.line.version, set={})
-        address = scope.address(run)
-        united, run.conflicts = self._machine.branches.settled(scope, lines, writer=len(ordered), by=address)
-        return diff(base.data, united.data)
+            return nothing
+        merged, node.run.conflicts = self._merging.settled(node.scope, lines, writer=count, by=body.address)
+        return diff(base.data, merged.data)
 
-    # while
-
-    def _advance_while(self, progress: BodyRun) -> None:
-        machine, scope, run = self._machine, progress.scope, progress.run
-        node, line = run.planned.node, progress.line
-        assert isinstance(node, WhileNode)  # noqa: S101
-        assert line is not None  # noqa: S101 - set at start
-        assert run.line is not None  # noqa: S101 - set at the join
-        roots = {**machine.roots(scope, run), "index": progress.begun}
-        if not evaluate_condition(run.planned.expression(node.while_, "index"), line.data, roots):
-            self._done(progress, diff(run.line.data, line.data))
+    def _advance_while(self, body: BodyRun, definition: WhileNode) -> None:
+        """Enter the next turn while the condition holds, else complete the node."""
+        scope, run = body.node.scope, body.node.run
+        condition = run.planned.expression(definition.while_, "index")
+        roots = {**self._state.roots(scope, run), "index": body.entered}
+        if not evaluate_condition(condition, body.line.data, roots):
+            self._complete(body, diff(body.node.line.data, body.line.data))
             return
-        if progress.begun == node.max_iterations:
+        if body.entered == definition.max_iterations:
             raise NodeError(
-                f"the condition still holds after max_iterations = {node.max_iterations} turns",
-                place=f"node {scope.address(run)!r}",
+                f"the condition still holds after max_iterations = {definition.max_iterations} turns",
+                place=f"node {body.address!r}",
                 suggestion="let the body make the condition false, or raise max_iterations",
             )
-        index, progress.begun = progress.begun, progress.begun + 1
-        base = Line.start(line.data, line.version)
-        prefix = f"{scope.address(run)}[{index}]/"
+        index, body.entered = body.entered, body.entered + 1
         roots = {**scope.roots, "index": index}
-        plan, loop = scope.plan.body(run.planned.id), scope.address(run)
-        self._enter(progress, Scope(plan, prefix, base, roots=roots, turn=index, loop=loop))
+        plan, prefix, base = scope.plan.body(run.planned.id), f"{body.address}[{index}]/", self._fresh(body.line)
+        turn = Scope(plan, prefix, base, body=body, versions=run.versions, roots=roots, turn=index, name=body.address)
+        self._state.enter_turn(body, turn)
 
-    def _enter(self, progress: BodyRun, inner: Scope) -> None:
-        inner.versions = progress.run.versions
-        self.scopes[inner.prefix] = inner
-        self.owners[inner.prefix] = progress.scope.address(progress.run)
-        self._machine.enter(inner)
+    def _complete(self, body: BodyRun, changes: ChangeSet) -> None:
+        self._state.close_body(body.address)
+        self._endings.complete(body.node, changes)
 
-    def _done(self, progress: BodyRun, changes: ChangeSet) -> None:
-        self.close(progress.scope.address(progress.run))
-        self._machine.outcomes.complete(progress.scope, progress.run, changes)
+    @staticmethod
+    def _fresh(line: Line) -> Line:
+        """A line of its own with the same data: bodies number their writers anew."""
+        return Line.start(line.data, line.version)

@@ -1,4 +1,4 @@
-"""What crosses between the machine and whoever drives it: commands out, results and failures in."""
+"""What the machine and its driver exchange: commands out, results and failures in."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from anabranch.context.values import Json
 from anabranch.errors import Unavailable
 from anabranch.graph.plan import PlanNode
 
-Outcome: TypeAlias = Literal["failure", "timeout", "cancelled"]
+FailureOutcome: TypeAlias = Literal["failure", "timeout", "cancelled"]
 
 NOT_STARTED = "NOT_STARTED"
-"""The code of what was cancelled before it started."""
+"""The code of work that was cancelled before it started."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a node did not succeed.
 
-    `failure` is definite (it did nothing); after `timeout` and `cancelled` the outcome is unknown, unless the node was
-    cancelled before it started.
+    `failure` is definite: the node had no effect. After `timeout` and `cancelled` the outcome is unknown, unless the
+    node was cancelled before it started.
     """
 
-    outcome: Outcome
+    outcome: FailureOutcome
     code: str
     message: str
     node: str = ""
     details: tuple[Json, ...] = ()
     happened: bool = False
-    """It failed, and yet did something that is not undone: so an activity or a child workflow tells."""
+    """The activity or the child workflow reports that it failed after an effect that is not undone."""
 
     @property
     def unknown(self) -> bool:
         """Whether the node may have had its effect.
 
-        A service that stopped answering may have done its work, and so may what only a later attempt found impossible.
+        A service that stopped answering may have done its work. So may an earlier attempt than the one that failed.
         """
         return (
             self.happened
@@ -59,7 +59,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class RunNode:
-    """Run a leaf node's activity on the context of `line`. `undo` marks a compensation, `key` its effect."""
+    """Run a node's activity on the context of `line`. `key` identifies its effect; `undo` marks a compensation."""
 
     address: str
     planned: PlanNode
@@ -68,7 +68,7 @@ class RunNode:
     key: str
     undo: bool = False
     deadline: float | None = None
-    """For a compensation: seconds left of the saga's deadline. Past it (0) there is one attempt and no retry."""
+    """For a compensation, the seconds until the saga's deadline. After it (0) there is one attempt and no retry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class StartTimer:
 
 @dataclass(frozen=True, slots=True)
 class AskPerson:
-    """Wait for the answer of a person (update `complete_task`), at most `timeout` seconds."""
+    """Wait for a person's answer (update `complete_task`), at most `timeout` seconds."""
 
     address: str
     prompt: str
@@ -110,7 +110,7 @@ class StartChild:
 
 @dataclass(frozen=True, slots=True)
 class CancelWork:
-    """Cancel what runs at `address`; its outcome still arrives as an event."""
+    """Cancel the work at `address`. Its outcome still arrives as an event."""
 
     address: str
 
@@ -130,10 +130,10 @@ class Finish:
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody cancelled the run; a node that was cancelled is a failure like others."""
+        """Whether the run was cancelled as a whole. A cancelled node is a failure like others."""
         return self.failure is not None and self.failure.outcome == "cancelled" and self.failure.node == ""
 
 
 Work: TypeAlias = RunNode | StartTimer | AskPerson | AskConflict | StartChild
-"""What is answered: by a result, a choice or a failure."""
+"""Commands that are answered by a result, a choice or a failure."""
 Command: TypeAlias = Work | CancelWork | Finish

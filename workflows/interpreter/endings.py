@@ -1,12 +1,18 @@
-"""What follows from how a node ended: its changes become a version, its edges are taken or dead, or its scope fails."""
+"""What follows from how a node ended: its changes become a version, its edges are taken or dead, or its scope fails.
+
+A scope that fails is aborted: what runs inside is cancelled and awaited; then the failure goes to the node around it,
+whose failure edges may still handle it. The abort of the run itself leads to compensation.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
 
 from anabranch.context.changes import ChangeSet
+from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json, check_value
 from anabranch.errors import AnabranchError
 from anabranch.graph.expressions.expressions import evaluate_condition
@@ -14,153 +20,171 @@ from anabranch.graph.model import WaitNode
 from anabranch.graph.plan import PlanEdge
 from anabranch.workflows.interpreter.commands import CancelWork, Failure
 from anabranch.workflows.interpreter.input import check_schema
-from anabranch.workflows.interpreter.scope import CLOSED, NodeRun, Scope, Status, inside
+from anabranch.workflows.interpreter.merging import Merging
+from anabranch.workflows.interpreter.scope import (
+    CLOSED,
+    BodyRun,
+    FailedNode,
+    NodeRun,
+    Scope,
+    Started,
+    Status,
+    inside,
+)
+from anabranch.workflows.interpreter.state import Abort, RunState
+from anabranch.workflows.interpreter.undo import Undo
 from anabranch.workflows.interpreter.work import mapped_output
-
-if TYPE_CHECKING:
-    from anabranch.workflows.interpreter.machine import Machine
 
 _NOTHING = ChangeSet(base_version=0, set={})
 
 
-class Outcomes:
-    """The outcomes of the nodes of one run."""
+class Endings:
+    """How the nodes and the scopes of one run end."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+    def __init__(self, state: RunState, merging: Merging, undo: Undo) -> None:
+        self._state = state
+        self._merging = merging
+        self._undo = undo
 
-    def complete(self, scope: Scope, run: NodeRun, changes: ChangeSet) -> None:
-        """The node succeeded with these changes."""
-        machine, address, before = self._machine, scope.address(run), run.line or scope.base
-        line, refined = before.advance(changes, writer=scope.writer(run), by=address, at=machine.at)
-        machine.undo.step_succeeded(address, run.planned, line)
-        if refined:
-            check_schema(scope.plan, line.data, address)
-            machine.size.add(refined)
-            machine.size.check(line.data, address)
-            record, parents = machine.trail.record, run.versions
-            number = record("node", line, refined, by=address, at=machine.at, parents=parents, conflicts=run.conflicts)
-            run.versions = (number,)
-            machine.branches.note(scope, scope.writer(run), number)
-        run.line, run.ended = line, machine.at
-        routes = self._routes(scope, run, "success")
-        scope.close(run, Status.SUCCEEDED)
-        machine.settle(scope, routes)
-
-    def fail(self, scope: Scope, run: NodeRun, failure: Failure) -> None:
-        """The node failed for good: take its failure edges, or do what its `on_failure` says."""
-        machine, address = self._machine, scope.address(run)
-        run.failure = failure = failure if failure.node else replace(failure, node=address)
-        before = run.line or machine.branches.by_last_write(scope, run)
-        # What stands behind it, on a failure edge, stands on it: it may have happened.
-        line, _ = before.advance(_NOTHING, writer=scope.writer(run), by=address, at=machine.at)
-        run.line, run.ended = line, machine.at
-        machine.composites.close(address)
-        machine.undo.step_failed(address, run.planned, failure, run.line)
-        if run.planned.node.on_failure == "pause" and not machine.aborts.is_aborting(address):
-            scope.mark(run, Status.PAUSED)
-            machine.paused[address] = (scope, run)
-        else:
-            self.close_failed(scope, run)
-
-    def close_failed(self, scope: Scope, run: NodeRun) -> None:
-        """Close a failed node: along its failure edges, past it (`on_failure: continue`), or with its scope."""
-        machine, failure = self._machine, run.failure
-        assert failure is not None  # noqa: S101 - set where it failed
-        scope.close(run, CLOSED[failure.outcome])
-        if machine.aborts.is_aborting(scope.address(run)):
-            return
-        if run is scope.end:
-            machine.aborts.scope(scope, failure)
-            return
+    def guarded(self, scope: Scope, run: NodeRun, act: Callable[[], None]) -> None:
+        """Act on a node. An error of its expressions or its data is the node's failure, not the interpreter's."""
         try:
-            routes = self._routes(scope, run, failure.outcome)
-            handled = any(taken for _, taken in routes)
-            if not handled and run.planned.node.on_failure == "continue":
-                routes, handled = self._routes(scope, run, "success"), True
-        except AnabranchError as error:  # it may be what failed in the first place
-            told = failure.message if str(error) == failure.message else f"{failure.message}; then: {error}"
-            machine.aborts.scope(scope, replace(failure, message=told))
-            return
-        if handled:
-            machine.settle(scope, routes)
-        else:
-            machine.aborts.scope(scope, failure)
+            act()
+        except AnabranchError as error:
+            address = scope.address(run)
+            failure = Failure("failure", error.code, str(error), address)
+            if (body := self._state.bodies.get(address)) is not None:
+                self._abort(address, body, failure)
+            else:
+                self.fail(scope, run, failure)
 
-    def answered(self, scope: Scope, run: NodeRun, result: ChangeSet | Json) -> None:
-        """What ran is done: a node's change set, a person's answer, a child's data."""
-        machine, line = self._machine, run.line or scope.base
-        machine.undo.step_succeeded(scope.address(run), run.planned, line)  # whatever its result is, it has happened
+    def succeed(self, node: Started, result: ChangeSet | Json) -> None:
+        """The node's work is done, with a change set, a person's answer or a child's data."""
+        self.guarded(node.scope, node.run, partial(self._succeed, node, result))
+
+    def _succeed(self, node: Started, result: ChangeSet | Json) -> None:
+        run, address = node.run, node.scope.address(node.run)
+        # Whatever is wrong with its result, it has had its effect.
+        self._undo.step_succeeded(address, run.planned, node.line)
         if isinstance(run.planned.node, WaitNode):
             result = _NOTHING
         elif not isinstance(result, ChangeSet):
             check_value(result)
-            result = mapped_output(run.planned, result, line, machine.roots(scope, run))
-        self.complete(scope, run, result)
+            result = mapped_output(run.planned, result, node.line, self._state.roots(node.scope, run))
+        self.complete(node, result)
 
-    def _routes(self, scope: Scope, run: NodeRun, outcome: str) -> list[tuple[PlanEdge, bool]]:
-        """The node's edges, each taken or dead. Raises EvaluationError, naming the edge."""
-        assert run.line is not None  # noqa: S101 - the node ran
-        roots = self._machine.roots(scope, run)
+    def complete(self, node: Started, changes: ChangeSet) -> None:
+        """The node succeeded with these changes."""
+        state, scope, run = self._state, node.scope, node.run
+        address, writer = scope.address(run), scope.writer(run)
+        line, refined = node.line.advance(changes, writer=writer, by=address, at=state.at)
+        self._undo.step_succeeded(address, run.planned, line)
+        if refined:
+            check_schema(scope.plan, line.data, address)
+            state.size.add(refined)
+            state.size.check(line.data, address)
+            record, parents = state.trail.record, run.versions
+            number = record("node", line, refined, by=address, at=state.at, parents=parents, conflicts=run.conflicts)
+            run.versions = (number,)
+            self._merging.note_version(scope, writer, number)
+        run.line, run.ended = line, state.at
+        routes = self._routes(scope, run, line, "success")
+        scope.close(run, Status.SUCCEEDED)
+        state.settle(scope, routes)
+
+    def fail(self, scope: Scope, run: NodeRun, failure: Failure) -> None:
+        """The node failed for good: pause it, or close it along its failure edges."""
+        state, address = self._state, scope.address(run)
+        failure = failure if failure.node else replace(failure, node=address)
+        before = self._merging.by_last_write(scope, run) if run.line is None else run.line
+        # Nodes behind a failure edge depend on it: it may have had its effect.
+        line, _ = before.advance(_NOTHING, writer=scope.writer(run), by=address, at=state.at)
+        run.failure, run.line, run.ended = failure, line, state.at
+        state.close_body(address)
+        self._undo.step_failed(address, run.planned, failure, line)
+        node = FailedNode(scope, run, line, failure)
+        if run.planned.node.on_failure == "pause" and not state.is_aborting(address):
+            scope.mark(run, Status.PAUSED)
+            state.paused_nodes[address] = node
+        else:
+            self.close_failed(node)
+
+    def close_failed(self, node: FailedNode) -> None:
+        """Close a failed node: along its failure edges, past it (`on_failure: continue`), or with its scope."""
+        scope, run, failure = node.scope, node.run, node.failure
+        scope.close(run, CLOSED[failure.outcome])
+        if self._state.is_aborting(scope.address(run)):
+            return
+        if run is scope.end:
+            self._abort_scope(scope, failure)
+            return
+        try:
+            routes = self._routes(scope, run, node.line, failure.outcome)
+            handled = any(taken for _, taken in routes)
+            if not handled and run.planned.node.on_failure == "continue":
+                routes, handled = self._routes(scope, run, node.line, "success"), True
+        except AnabranchError as error:  # it may be the very error that the node failed with
+            same = str(error) == failure.message
+            message = failure.message if same else f"{failure.message}; then: {error}"
+            self._abort_scope(scope, replace(failure, message=message))
+            return
+        if handled:
+            self._state.settle(scope, routes)
+        else:
+            self._abort_scope(scope, failure)
+
+    def abort_run(self, failure: Failure) -> None:
+        """The run fails: start nothing more, cancel what runs, then compensate."""
+        state = self._state
+        state.failure = failure
+        state.root.cancel_pending()
+        for node in state.paused_nodes.values():
+            if node.scope is state.root:
+                node.scope.close(node.run, CLOSED[node.failure.outcome])
+        self._abort("", None, failure)
+
+    def end_abort(self) -> bool:
+        """End an abort inside which no work is left, if there is one."""
+        state = self._state
+        for prefix, abort in state.aborts.items():
+            if any(inside(address, prefix) for address in state.work):
+                continue
+            del state.aborts[prefix]
+            if abort.body is None:
+                state.cancel_bodies()
+                self._undo.proceed()
+            else:
+                node = abort.body.node
+                # Nodes that were held back while the run was paused or drained never start.
+                kept = [(scope, run) for scope, run in state.ready if not inside(scope.address(run), prefix)]
+                state.ready = deque(kept)
+                self.fail(node.scope, node.run, abort.failure)
+            return True
+        return False
+
+    def _abort_scope(self, scope: Scope, failure: Failure) -> None:
+        """A node failed and nothing handles it: its scope fails, and with it the node around."""
+        if scope.body is None:
+            self.abort_run(failure)
+        else:
+            self._abort(scope.body.address, scope.body, failure)
+
+    def _abort(self, prefix: str, body: BodyRun | None, failure: Failure) -> None:
+        state = self._state
+        state.aborts = {each: abort for each, abort in state.aborts.items() if not inside(each, prefix)}
+        state.aborts[prefix] = Abort(body, failure)
+        state.paused_nodes = {each: node for each, node in state.paused_nodes.items() if not inside(each, prefix)}
+        for address in [each for each in state.work if inside(each, prefix)]:
+            state.emit(CancelWork(address))
+
+    def _routes(self, scope: Scope, run: NodeRun, line: Line, outcome: str) -> list[tuple[PlanEdge, bool]]:
+        """The node's outgoing edges, each taken or dead. Raises EvaluationError, naming the edge."""
+        roots = self._state.roots(scope, run)
         roots["error"] = run.failure.root() if run.failure else roots.get("error")
         routes: list[tuple[PlanEdge, bool]] = []
         for edge in run.planned.outgoing:
             taken = edge.edge.outcome in {outcome, "always"}
             if taken and edge.condition is not None:
-                taken = evaluate_condition(edge.condition, run.line.data, roots)
+                taken = evaluate_condition(edge.condition, line.data, roots)
             routes.append((edge, taken))
         return routes
-
-
-class Aborts:
-    """The aborts under way in one run, by the address of the composite node (`""`: the run itself)."""
-
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self._open: dict[str, tuple[Scope, NodeRun, Failure]] = {}
-
-    def is_aborting(self, address: str) -> bool:
-        """Whether what stands at an address is being aborted."""
-        return any(inside(address, prefix) for prefix in self._open)
-
-    def scope(self, scope: Scope, failure: Failure) -> None:
-        """A node failed and nothing handles it: its scope fails, and with it the composite node around."""
-        if scope.prefix == "":
-            self.begin("", scope, scope.end, failure)
-        else:
-            owner = self._machine.composites.owners[scope.prefix]
-            progress = self._machine.composites.under_way[owner]
-            self.begin(owner, progress.scope, progress.run, failure)
-
-    def begin(self, prefix: str, scope: Scope, run: NodeRun, failure: Failure) -> None:
-        """Start nothing more inside, and cancel what runs there. `run` is the node that fails in the end."""
-        machine = self._machine
-        if prefix == "":
-            machine.failure = failure
-            machine.root.give_up()
-        self._open = {each: abort for each, abort in self._open.items() if not inside(each, prefix)}
-        self._open[prefix] = (scope, run, failure)
-        machine.paused = {each: found for each, found in machine.paused.items() if not inside(each, prefix)}
-        for address in [each for each in machine.work if inside(each, prefix)]:
-            machine.emit(CancelWork(address))
-
-    def end_one(self) -> bool:
-        """End an abort inside which everything has come to rest, if there is one."""
-        for prefix, (scope, run, failure) in self._open.items():
-            if any(inside(address, prefix) for address in self._machine.work):
-                continue
-            del self._open[prefix]
-            if prefix == "":
-                self._machine.composites.cancel()
-                self._machine.undo.proceed()
-            else:
-                self._forget_ready(prefix)
-                self._machine.outcomes.fail(scope, run, failure)
-            return True
-        return False
-
-    def _forget_ready(self, prefix: str) -> None:
-        """What was held back inside, while the run was paused or drained, never starts."""
-        machine = self._machine
-        kept = [(scope, run) for scope, run in machine.ready if not inside(scope.address(run), prefix)]
-        machine.ready = deque(kept)

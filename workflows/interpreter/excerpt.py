@@ -1,6 +1,6 @@
-"""What of a run fits into the answer of a query: the newest versions, the conflicts, the data; the rest is counted.
+"""What fits into the answer to a query: the newest versions, the conflicts, the data. The rest is counted.
 
-The server takes no larger answer than a payload, and a question about a run must not fail because there is much of it.
+The server accepts no answer larger than a payload, and a query about a large run must not fail for its size.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ _FRAME: dict[str, Json] = {
     "conflicts": [],
     "left_out": {"versions": 10**9, "set": 10**6, "removed": 10**6, "conflicts": 10**6},
 }
-"""What stands round a version's changes, at its longest."""
+"""What a version's entry holds beside its changes, at its largest."""
 
 
 def newest_versions(trail: AuditTrail, budget: ByteBudget) -> list[Json]:
     """The newest versions that fit, oldest first.
 
-    What does not fit is counted under `left_out`: of a version its `set`, `removed` and `conflicts`; in the first entry
-    the `versions` before it, those that have left the workflow's memory among them.
+    What does not fit is counted under `left_out`: for each version its `set`, `removed` and `conflicts`, and in the
+    first entry the `versions` before it, including those that were dropped from memory.
     """
-    told: list[dict[str, Json]] = []
+    entries: list[dict[str, Json]] = []
     for version in reversed(trail.versions):
         if not budget.try_take({**version.head(), **_FRAME}):
             break
-        told.append(_excerpt(version, budget))
-    if told and (before := trail.count - len(told)):
-        cut = told[-1].get("left_out")
-        told[-1]["left_out"] = {"versions": before, **(cut if isinstance(cut, dict) else {})}
-    return list(reversed(told))
+        entries.append(_excerpt(version, budget))
+    if entries and (before := trail.count - len(entries)):
+        cut = entries[-1].get("left_out")
+        entries[-1]["left_out"] = {"versions": before, **(cut if isinstance(cut, dict) else {})}
+    return list(reversed(entries))
 
 
 def conflicts_that_fit(conflicts: Iterable[Conflict], budget: ByteBudget) -> list[Json]:
-    """Each conflict as long as there is budget; where its values do not fit, without them."""
+    """The first conflicts that fit, each without its values if only those do not fit."""
     described = ((describe_conflict(each), describe_conflict(each, values=False)) for each in conflicts)
     fitting = (next((form for form in forms if budget.try_take(form)), None) for forms in described)
     return [form for form in fitting if form is not None]
 
 
 def data_that_fits(data: Mapping[str, Json], limit: int = MAX_BYTES) -> tuple[dict[str, Json], dict[str, Json]]:
-    """The data without as many of its largest keys as are too much, and the bytes of those."""
+    """The data without its largest keys, as many as necessary, and the sizes of those in bytes."""
     left_out: dict[str, Json] = {}
     excess = json_size(dict(data)) - limit
     if excess <= 0:
@@ -69,14 +69,14 @@ def _excerpt(version: Version, budget: ByteBudget) -> dict[str, Json]:
     }
     removed: list[Json] = [text for text in map(format_path, changes.removed) if budget.try_take([text])]
     conflicts = conflicts_that_fit(version.conflicts, budget)
-    told = {**version.head(), "set": written, "removed": removed}
+    entry = {**version.head(), "set": written, "removed": removed}
     if version.conflicts:
-        told["conflicts"] = conflicts
+        entry["conflicts"] = conflicts
     missing = {
         "set": len(changes.set) - len(written),
         "removed": len(changes.removed) - len(removed),
         "conflicts": len(version.conflicts) - len(conflicts),
     }
     if any(missing.values()):
-        told["left_out"] = {name: count for name, count in missing.items() if count}
-    return told
+        entry["left_out"] = {name: count for name, count in missing.items() if count}
+    return entry

@@ -1,4 +1,4 @@
-"""What a run may be started with, and what its context must look like at every write (`context.schema`)."""
+"""Checks of a run's input, and of its context at every write (`context.schema`)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from anabranch.graph.plan import Plan
 
 
 def check_input(plan: Plan, data: Mapping[str, Json]) -> None:
-    """Refuse an input without the keys that the graph reads and never writes; all missing ones are named.
+    """Reject an input that lacks keys which the graph reads and never writes, naming all of them.
 
-    Raises WireFormatError for what is no JSON data, InputMissing, SchemaViolation.
+    Raises WireFormatError if the data is not JSON, InputMissing, SchemaViolation.
     """
     measure(dict(data))
     missing = sorted(plan.inputs - data.keys())
@@ -30,7 +30,7 @@ def check_input(plan: Plan, data: Mapping[str, Json]) -> None:
 
 
 def check_schema(plan: Plan, data: Mapping[str, Json], by: str) -> None:
-    """Refuse a context that its graph's schema does not allow. Raises SchemaViolation, naming path and writer."""
+    """Reject a context that does not match its graph's schema. Raises SchemaViolation, naming path and writer."""
     schema = plan.graph.context.schema_
     if schema is None:
         return
@@ -38,19 +38,19 @@ def check_schema(plan: Plan, data: Mapping[str, Json], by: str) -> None:
 
 
 def check_value_against(schema: Mapping[str, Any], value: Any, *, what: str, by: str) -> None:
-    """Refuse a value that a JSON Schema does not allow. Raises SchemaViolation."""
+    """Reject a value that does not match a JSON Schema. Raises SchemaViolation."""
     error = next(iter(_validator(_Key(schema)).iter_errors(value)), None)
     if error is not None:
         path = error.json_path.removeprefix("$").lstrip(".") or what
         raise SchemaViolation(
             f"{path}: {error.message[:300]}",
             place=f"node {by!r}" if by != "input" else "input",
-            suggestion=f"{what} must fit the schema that the graph declares",
+            suggestion=f"{what} must match the schema in the graph",
         )
 
 
 class _Key:
-    """Identity of a schema object, for the cache of validators."""
+    """The identity of a schema object. Schemas are not hashable, and live as long as their plan."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self.schema = schema

@@ -2,68 +2,66 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
 
 from anabranch.context.changes import ChangeSet
-from anabranch.workflows.interpreter.commands import Command
-from anabranch.workflows.interpreter.scope import NodeRun, Scope
+from anabranch.workflows.interpreter.endings import Endings
+from anabranch.workflows.interpreter.merging import Merging
+from anabranch.workflows.interpreter.scope import FailedNode, Started
+from anabranch.workflows.interpreter.starts import Starts
+from anabranch.workflows.interpreter.state import RunState
+from anabranch.workflows.interpreter.undo import Undo
 
-if TYPE_CHECKING:
-    from anabranch.workflows.interpreter.machine import Machine
+_NOTHING = ChangeSet(base_version=0, set={})
 
 
 class Operator:
-    """Decides for the paused nodes of one run. `edits` change the context that the node stands on."""
+    """An operator's decisions on the paused nodes of one run. `edits` change the context that the node sees."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+    def __init__(self, state: RunState, merging: Merging, undo: Undo, endings: Endings, starts: Starts) -> None:
+        self._state = state
+        self._merging = merging
+        self._undo = undo
+        self._endings = endings
+        self._starts = starts
 
-    def retry(self, address: str, edits: ChangeSet | None, at: int) -> list[Command]:
+    def retry(self, address: str, edits: ChangeSet | None) -> None:
         """Try it again."""
-        machine = self._machine
-        machine.at = at
-        if (step := machine.undo.paused(address)) is not None:
-            machine.undo.retry(step)
-            return machine.drain()
-        scope, run = machine.paused.pop(address)
-        self._edit(scope, run, edits)
-        run.failure = None
-        machine.guarded(scope, run, machine.launch)
-        return machine.drain()
-
-    def skip(self, address: str, edits: ChangeSet | None, at: int) -> list[Command]:
-        """Go on as if it had succeeded and written `edits`; its failure is forgotten.
-
-        It is undone later only if it may have happened: after a definite failure it did nothing.
-        """
-        machine = self._machine
-        machine.at = at
-        if (step := machine.undo.paused(address)) is not None:
-            machine.undo.give_up(step, done=True)
-            return machine.drain()
-        changes = edits or ChangeSet(base_version=0, set={})
-        scope, run = machine.paused.pop(address)
-        run.failure = None
-        machine.guarded(scope, run, lambda scope, run: machine.outcomes.complete(scope, run, changes))
-        return machine.drain()
-
-    def give_up(self, address: str, at: int) -> list[Command]:
-        """Let its failure stand."""
-        machine = self._machine
-        machine.at = at
-        if (step := machine.undo.paused(address)) is not None:
-            machine.undo.give_up(step, done=False)
-        else:
-            machine.outcomes.close_failed(*machine.paused.pop(address))
-        return machine.drain()
-
-    def _edit(self, scope: Scope, run: NodeRun, edits: ChangeSet | None) -> None:
-        machine = self._machine
-        if not edits or run.line is None:
+        if self._undo.owns(address):
+            self._undo.retry(address)
             return
-        writer = machine.branches.edit_writer(scope, run)
-        line, refined = run.line.advance(edits, writer=writer, by=edits.by, at=machine.at)
-        machine.size.add(refined)
-        number = machine.trail.record("external", line, refined, by=edits.by, at=machine.at, parents=run.versions)
-        run.line, run.versions = line, (number,)
-        machine.branches.note(scope, writer, number)
+        failed = self._state.paused_nodes.pop(address)
+        node = self._edited(failed, edits)
+        node.run.failure = None
+        self._endings.guarded(node.scope, node.run, partial(self._starts.launch, node))
+
+    def skip(self, address: str, edits: ChangeSet | None) -> None:
+        """Go on as if it had succeeded and written `edits`. Its failure is forgotten.
+
+        It is undone later only if it may have had an effect: after a definite failure it had none.
+        """
+        if self._undo.owns(address):
+            self._undo.give_up(address, done=True)
+            return
+        failed = self._state.paused_nodes.pop(address)
+        node = Started(failed.scope, failed.run, failed.line, self._state.at)
+        node.run.failure = None
+        self._endings.guarded(node.scope, node.run, partial(self._endings.complete, node, edits or _NOTHING))
+
+    def give_up(self, address: str) -> None:
+        """Accept its failure."""
+        if self._undo.owns(address):
+            self._undo.give_up(address, done=False)
+        else:
+            self._endings.close_failed(self._state.paused_nodes.pop(address))
+
+    def _edited(self, failed: FailedNode, edits: ChangeSet | None) -> Started:
+        state, scope, run, line = self._state, failed.scope, failed.run, failed.line
+        if edits:
+            writer = self._merging.edit_writer(scope, run, line)
+            line, refined = line.advance(edits, writer=writer, by=edits.by, at=state.at)
+            state.size.add(refined)
+            number = state.trail.record("external", line, refined, by=edits.by, at=state.at, parents=run.versions)
+            run.line, run.versions = line, (number,)
+            self._merging.note_version(scope, writer, number)
+        return Started(scope, run, line, state.at)

@@ -1,8 +1,8 @@
-"""The saga log of a run: what can be undone, in which order, and what became of it.
+"""The saga log of a run: which steps can be undone, in which order, and their state.
 
-A step is registered before its activity is scheduled and counts once its outcome is success or unknown. The order
-is the reverse of causality (Garcia-Molina and Salem, *Sagas*, 1987): sequentially that of completion; in parallel, no
-step before the steps that stand on it.
+A step is registered before its activity is scheduled, and counts once its outcome is success or unknown. Steps are
+undone in reverse causal order (Garcia-Molina and Salem, *Sagas*, 1987): sequentially, in reverse order of completion;
+in parallel, each step after all steps that depend on it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
 from anabranch.graph.plan import PlanNode
 
+COMPENSATION: Final = "undo "
+"""What the addresses of compensations start with: `undo reserve`. Node ids have no spaces."""
+
 
 class StepState(StrEnum):
-    """What is known of a step."""
+    """The state of a step."""
 
     SCHEDULED = "scheduled"
     DONE = "done"
@@ -28,11 +32,14 @@ class StepState(StrEnum):
     FAILED = "compensation_failed"
 
 
+_UNFINISHED = frozenset({StepState.COMPENSATING, StepState.PAUSED, StepState.DONE, StepState.UNKNOWN})
+
+
 @dataclass(frozen=True, slots=True)
 class Ancestry:
-    """Where a step stands in one scope: its writer there, and the writers it stands on.
+    """The place of a step in one scope: its writer there, and the writers that it has seen.
 
-    The turns of one `while` share a `scope` and follow each other by `turn`.
+    The turns of one `while` share a `scope`, and are ordered by `turn`.
     """
 
     scope: str
@@ -55,10 +62,10 @@ class Step:
     state: StepState = StepState.SCHEDULED
 
 
-class _Bases:
-    """The steps that at least one of `steps` stands on: it saw what they did, or is of a later turn of their loop.
+class _Dependencies:
+    """The steps that at least one of `steps` depends on: it has seen their writes, or is in a later turn of their loop.
 
-    Scope by scope, from the outermost, so that it is not each against each.
+    Goes scope by scope, from the outermost one, which avoids comparing all pairs.
     """
 
     def __init__(self, steps: Iterable[Step]) -> None:
@@ -78,7 +85,7 @@ class _Bases:
 
 
 def _places(step: Step) -> Iterator[tuple[tuple[Hashable, ...], Ancestry]]:
-    """Each scope that a step stands in, told apart by the turns and nodes around it."""
+    """Each scope around a step, identified by the turns and nodes around that scope."""
     place: tuple[Hashable, ...] = ()
     for each in step.ancestry:
         yield (*place, each.scope), each
@@ -93,29 +100,29 @@ class Saga:
         self.steps: dict[str, Step] = {}
         self.clock = 0
         self.pivoted = False
-        """From here the saga only goes forward: nothing is undone any more."""
+        """The saga only goes forward: nothing is undone any more."""
         self.effects_left = False
-        """Whether something has happened that no compensation in here will undo."""
+        """Whether something has happened that no compensation of this run will undo."""
 
     def register(self, step: Step) -> None:
-        """Note a step before its activity is scheduled. What an operator has retried may have happened before."""
+        """Note a step before its activity is scheduled. A node that an operator retries keeps its first entry."""
         if not self.pivoted:
             self.steps.setdefault(step.address, step)
 
     def count(self, address: str, state: StepState, line: Line) -> None:
-        """Note that the step succeeded, or that its outcome is unknown."""
+        """Note that a step succeeded, or that its outcome is unknown."""
         if (step := self.steps.get(address)) is None:
             return
         self.clock += 1
         step.order, step.state, step.line = self.clock, state, line
 
     def forget_scheduled(self, address: str) -> None:
-        """A definite failure did nothing: there is nothing to undo, unless the step was done before it failed."""
+        """A step failed without effect: there is nothing to undo, unless an earlier attempt succeeded."""
         if (step := self.steps.get(address)) is not None and step.state is StepState.SCHEDULED:
             del self.steps[address]
 
     def happened_inside(self, address: str) -> None:
-        """What has no compensation of its own falls to the nearest node around it that has one."""
+        """A node without compensation had an effect: the nearest node around it that has a compensation undoes it."""
         nearest = next((self.steps[owner] for owner in _around(address) if owner in self.steps), None)
         if nearest is None:
             self.effects_left = True
@@ -123,18 +130,18 @@ class Saga:
             self.count(nearest.address, StepState.UNKNOWN, nearest.line)
 
     def forget_below(self, address: str) -> None:
-        """The steps of a body are undone by the body's own node from now on."""
+        """A node with a body succeeded: its compensation replaces those of the steps inside."""
         if address in self.steps:
             for each in [each for each in self.steps if "/" in each and address in _around(each)]:
                 del self.steps[each]
 
     def pivot(self) -> None:
-        """What has completed or runs stays."""
+        """A pivot succeeded: nothing before it is undone any more."""
         self.pivoted = self.effects_left = True
         self.steps.clear()
 
     def begin(self) -> None:
-        """The run has failed. What is not known to have happened is not undone, nor what a node around it undoes."""
+        """The run has failed. Forget steps that did not happen, and steps that a node around them undoes."""
         for step in list(self.steps.values()):
             if step.state is StepState.SCHEDULED:
                 del self.steps[step.address]
@@ -143,22 +150,27 @@ class Saga:
             del self.steps[address]
 
     def next_steps(self) -> list[Step]:
-        """Steps whose compensation may start now."""
+        """The steps whose compensation may start now."""
         waiting = [step for step in self.steps.values() if step.state in {StepState.DONE, StepState.UNKNOWN}]
         running = [step for step in self.steps.values() if step.state in {StepState.COMPENSATING, StepState.PAUSED}]
         if not self.parallel:
             return [] if running or not waiting else [max(waiting, key=lambda step: step.order)]
-        bases = _Bases(waiting + running)
-        return [step for step in waiting if step not in bases]
+        dependencies = _Dependencies(waiting + running)
+        return [step for step in waiting if step not in dependencies]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no compensation is under way or left to do."""
+        return not any(step.state in _UNFINISHED for step in self.steps.values())
 
     def in_state(self, *states: StepState) -> tuple[str, ...]:
-        """Addresses of the steps in one of `states`, in reverse order of completion."""
+        """The addresses of the steps in one of `states`, in reverse order of completion."""
         chosen = [step for step in self.steps.values() if step.state in states]
         return tuple(step.address for step in sorted(chosen, key=lambda step: -step.order))
 
 
 def _around(address: str) -> Iterator[str]:
-    """The addresses of the composite nodes around an address such as `pack[3]/weigh`, the nearest first."""
+    """The addresses of the nodes around an address such as `pack[3]/weigh`, the nearest first."""
     *around, _ = address.split("/")
     while around:
         yield "/".join((*around[:-1], around[-1].partition("[")[0]))

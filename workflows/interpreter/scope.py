@@ -1,7 +1,7 @@
 """A `Scope` is one graph, or one turn of a body, being interpreted: the states of its nodes and their joins.
 
-Dead-path elimination: an edge is settled once, taken or dead; a node whose edges are settled so that its join cannot
-hold is skipped, and kills its own edges in turn. (The idea is that of WS-BPEL 2.0, section 11.6.3.)
+Dead-path elimination: each edge is settled once, as taken or dead. A node whose join can no longer hold is skipped, and
+its own edges are dead in turn. (The idea is that of WS-BPEL 2.0, section 11.6.3.)
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json
@@ -20,18 +21,18 @@ from anabranch.workflows.interpreter.commands import Failure
 
 
 class Status(StrEnum):
-    """Where a node stands."""
+    """The state of a node."""
 
     PENDING = "pending"
     READY = "ready"
     """Its join holds; it starts at the next step, unless the run is paused."""
     CONFLICT = "conflict"
-    """Its join waits for somebody to settle a conflict."""
+    """Its join waits for a person to settle a conflict."""
     RUNNING = "running"
     WAITING = "waiting"
-    """A timer or a person."""
+    """For a timer or a person."""
     PAUSED = "paused"
-    """Failed, and an operator decides."""
+    """Failed; an operator decides what happens next."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     TIMED_OUT = "timed_out"
@@ -40,7 +41,7 @@ class Status(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing more happens to the node."""
+        """Whether the node is over."""
         return self in _FINAL
 
 
@@ -54,30 +55,84 @@ _FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.TIMED_OUT, Status.CA
 
 @dataclass(slots=True, eq=False)
 class NodeRun:
-    """One node in one scope."""
+    """The record of one node in one scope."""
 
     planned: PlanNode
     unsettled: int
     status: Status = Status.PENDING
     taken: list[PlanEdge] = field(default_factory=list)
     line: Line | None = None
-    """The context that the node sees while it runs; afterwards, as it left it."""
+    """The context that the node sees while it runs, and as it left it afterwards.
+
+    None before its join and after a skip, and again once no later node can start on it, to free the memory.
+    """
     versions: tuple[int, ...] = ()
     """Numbers of the newest versions on its line."""
     failure: Failure | None = None
     followed: bool = False
-    """Whether a later node stands on its line."""
+    """Whether a later node has started on its line."""
     conflicts: tuple[Conflict, ...] = ()
-    """What a `foreach` had to settle between its items."""
+    """Conflicts between the items of a `foreach`."""
     started: int | None = None
     ended: int | None = None
     """Unix milliseconds."""
 
 
-class Scope:
-    """The nodes of one plan, standing on the line `base`.
+@dataclass(frozen=True, slots=True, eq=False)
+class Started:
+    """A node that has started, the context that it sees, and when it started (Unix milliseconds)."""
 
-    `prefix` is what their addresses start with (`""` for the run's own graph, `pack[3]/` in a body).
+    scope: Scope
+    run: NodeRun
+    line: Line
+    at: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenJoin:
+    """A node whose join waits for a person to settle conflicts."""
+
+    scope: Scope
+    run: NodeRun
+    conflicts: tuple[Conflict, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FailedNode:
+    """A node that failed, and the context as it left it."""
+
+    scope: Scope
+    run: NodeRun
+    line: Line
+    failure: Failure
+
+
+@dataclass(slots=True, eq=False)
+class BodyRun:
+    """A running node that has a body: `graph` (inline), `foreach` or `while`, and how far it is."""
+
+    node: Started
+    line: Line
+    """For a `while`, the context after its turns so far; for others, the context that the node sees."""
+    items: list[Json] = field(default_factory=list)
+    entered: int = 0
+    """How many turns have been entered; also the index of the next one."""
+    turns: dict[int, Scope] = field(default_factory=dict)
+    """The turns under way, by index."""
+    results: dict[int, ChangeSet | Json] = field(default_factory=dict)
+    """For a `foreach`, the change sets or collected values of the items that have ended, by index."""
+
+    @property
+    def address(self) -> str:
+        """The address of the node."""
+        return self.node.scope.address(self.node.run)
+
+
+class Scope:
+    """The nodes of one plan, interpreted on the context `base`.
+
+    `prefix` is what their addresses start with: `""` in the run's own graph, `pack[3]/` in a body. `body` is the node
+    that the scope is a turn of.
     """
 
     def __init__(
@@ -86,42 +141,45 @@ class Scope:
         prefix: str,
         base: Line,
         *,
+        body: BodyRun | None = None,
         versions: tuple[int, ...] = (),
         roots: Mapping[str, Json] | None = None,
         turn: int = 0,
-        loop: str | None = None,
+        name: str | None = None,
     ) -> None:
         self.plan = plan
+        self.body = body
         self.turn = turn
-        self.name = loop or prefix
-        """What the turns of one `while` share; other scopes have one name each."""
+        self.name = prefix if name is None else name
+        """The turns of one `while` share a name; other scopes have one each."""
         self.prefix = prefix
         self.base = base
         self.versions = versions
         self.roots = roots or {}
         self.nodes = {name: NodeRun(planned, len(planned.incoming)) for name, planned in plan.nodes.items()}
         self.tally: Counter[Status] = Counter({Status.PENDING: len(self.nodes)})
-        """How many nodes are in each status."""
+        """The number of nodes in each status."""
         self.changed: dict[str, NodeRun] = {}
-        """Nodes whose status has changed, the newest change last."""
+        """Nodes whose status has changed, the latest change last."""
         self.end = NodeRun(PlanNode(END, len(self.nodes), _NOTHING, (), (), frozenset()), 0)
-        """The join of everything that is left when the last node is done."""
+        """The join of all remaining lines when the last node is over."""
         self.open = len(self.nodes)
+        """The number of nodes that are not over."""
 
     def node(self, name: str) -> NodeRun:
         """A node of the scope, or the join at its end."""
         return self.end if name == END else self.nodes[name]
 
     def address(self, run: NodeRun) -> str:
-        """The node's name in the run."""
+        """The node's name, unique in the run."""
         return self.prefix + run.planned.id
 
     def entries(self) -> Iterator[NodeRun]:
-        """The nodes that nothing leads to."""
+        """The nodes without incoming edges."""
         return (run for run in self.nodes.values() if not run.planned.incoming)
 
     def mark(self, run: NodeRun, status: Status) -> None:
-        """Change where a node stands."""
+        """Change the status of a node."""
         if run is not self.end and run.status is not status:
             self.tally[run.status] -= 1
             self.tally[status] += 1
@@ -130,33 +188,31 @@ class Scope:
         run.status = status
 
     def close(self, run: NodeRun, status: Status) -> None:
-        """Record that nothing more happens to the node."""
+        """Record that the node is over."""
         self.mark(run, status)
         self.open -= 1
 
-    def give_up(self) -> None:
-        """Close what has not started, for it never will, and what is paused: its failure stands."""
+    def cancel_pending(self) -> None:
+        """Close the nodes that have not started."""
         for run in self.nodes.values():
             if run.status in {Status.PENDING, Status.READY}:
                 self.close(run, Status.CANCELLED)
-            elif run.status is Status.PAUSED and run.failure is not None:
-                self.close(run, CLOSED[run.failure.outcome])
 
     def merge_writer(self, run: NodeRun) -> int:
-        """The writer of the merge at a node's join. Writers are bits, unique among the lines that may meet."""
+        """The writer of the merge at a node's join. Writers are unique among the lines that may meet."""
         return 2 * run.planned.index
 
     def writer(self, run: NodeRun) -> int:
-        """The writer of what the node itself changes."""
+        """The writer of the node's own changes."""
         return 2 * run.planned.index + 1
 
     @property
     def first_outside_writer(self) -> int:
-        """Writers from here on come from outside the graph."""
+        """Writers from this one on are not nodes of the graph."""
         return 2 * len(self.nodes) + 2
 
     def settle(self, edges: Iterable[tuple[PlanEdge, bool]]) -> list[NodeRun]:
-        """Settle edges, each taken or dead; returns the nodes that may start now, after dead-path elimination."""
+        """Settle edges as taken or dead; returns the nodes that may start now, after dead-path elimination."""
         ready: list[NodeRun] = []
         queue = list(edges)
         for edge, taken in queue:  # grows while it is walked: a skipped node's edges are dead
@@ -174,33 +230,33 @@ class Scope:
         return ready
 
     def skip(self, run: NodeRun) -> list[tuple[PlanEdge, bool]]:
-        """Skip the node; returns its edges, all dead."""
+        """Skip a node; returns its outgoing edges, all dead."""
         self.close(run, Status.SKIPPED)
         run.line = None
         return [(edge, False) for edge in run.planned.outgoing]
 
     def predecessors(self, run: NodeRun) -> list[NodeRun]:
-        """The sources of the edges taken to a node, each once, in the order of the edges' declaration."""
+        """The sources of the edges taken to a node, each once, in the edges' declaration order."""
         if run is self.end:
             return self.frontier()
         return list(dict.fromkeys(self.nodes[edge.edge.source] for edge in entered_by(run)))
 
     def follow(self, run: NodeRun) -> None:
-        """A node starts: it stands on its predecessors' lines. A line on which nothing can start any more is let go."""
+        """A node starts on its predecessors' lines. Lines on which no other node can start are released."""
         for predecessor in self.predecessors(run):
             predecessor.followed = True
-            # From the last one on: they start in order, and one that has not started is enough.
+            # Backwards, since nodes mostly start in order: one that has not started is enough to keep the line.
             targets = (self.nodes[edge.edge.target] for edge in reversed(predecessor.planned.outgoing))
             if all(target is run or target.status not in _NOT_STARTED for target in targets):
                 predecessor.line = None
 
     def frontier(self) -> list[NodeRun]:
-        """Nodes with a line that no later node stands on: together they are the context now."""
+        """Nodes with a line on which no later node has started: together they are the current context."""
         return [run for run in self.nodes.values() if run.line is not None and not run.followed]
 
 
 def entered_by(run: NodeRun) -> list[PlanEdge]:
-    """The edges on which a node starts, in the order of their declaration."""
+    """The taken edges that start a node, in declaration order."""
     if run.planned.node.join == "first":
         return run.taken[:1]
     return sorted(run.taken, key=lambda edge: edge.index)
@@ -216,5 +272,5 @@ def _may_start(run: NodeRun) -> bool:
 
 
 def inside(address: str, owner: str) -> bool:
-    """Whether the address is the owner's, or lies in a body of it. The run's own is `""`."""
+    """Whether an address is the owner's or in its body. The run itself is the owner `""`."""
     return owner in {"", address} or address.startswith((f"{owner}/", f"{owner}["))

@@ -1,6 +1,6 @@
-"""A machine driven without a server, in virtual time: whatever it asks for is answered by a function.
+"""Drives a machine without a server, in virtual time: a function answers its commands, and timers fire at once.
 
-Timers fire without anybody waiting. The dry run and the tests of graphs are this loop with different answers.
+The dry run and the test kit are this loop with different answers.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from anabranch.workflows.interpreter.commands import (
 )
 from anabranch.workflows.interpreter.machine import Machine
 
-__all__ = ["Answer", "AnswerOf", "Chosen", "Done", "DryRun", "Failed", "Step", "Work", "drive"]
+__all__ = ["Answer", "AnswerOf", "Chosen", "Done", "DryRun", "Failed", "TimelineEntry", "Work", "drive"]
 
 MAX_STEPS = 100_000
 LAST_MOMENT = 253_402_300_799_000
-"""The end of the year 9999, in Unix milliseconds: no later time can be written."""
+"""The end of the year 9999, in Unix milliseconds: the latest time that can be written as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ AnswerOf: TypeAlias = Callable[[Work], Answer]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One piece of work, when it was asked for and answered (Unix milliseconds), and how it ended."""
+class TimelineEntry:
+    """One piece of work: when it started and ended (Unix milliseconds), and its answer."""
 
     work: Work
     started: int
@@ -72,9 +72,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """What happened, in the order of the answers. `finish` is None where paused nodes wait for an operator."""
+    """What happened, in the order of the answers. `finish` is None if paused nodes wait for an operator."""
 
-    steps: tuple[Step, ...]
+    timeline: tuple[TimelineEntry, ...]
     finish: Finish | None
 
 
@@ -87,28 +87,28 @@ def drive(
     order: Sequence[str] = (),
     cancel_after: str | None = None,
 ) -> DryRun:
-    """Run to the end, from the time `at` on.
+    """Run to the end, starting at the time `at`.
 
-    What stands in `order` ends in this order, each at least a millisecond after the one before. The run is cancelled
+    The addresses in `order` end in this order, each at least a millisecond after the one before. The run is cancelled
     as soon as the work at `cancel_after` has ended. Raises SizeLimitExceeded after `max_steps` pieces of work or the
     year 9999, InputError for an order that no run can have.
     """
     driver = _Driver(machine, answer_of, at, deque(order), cancel_after)
-    driver.obey(machine.start(at))
+    driver.dispatch(machine.start(at))
     while driver.finish is None and driver.pending:
-        if len(driver.steps) >= max_steps:
+        if len(driver.timeline) >= max_steps:
             raise SizeLimitExceeded(
-                f"the run is not over after {max_steps} steps",
-                place=f"graph {machine.plan.graph.name!r}",
+                f"the run is not over after {max_steps} pieces of work",
+                place=f"graph {machine.state.plan.graph.name!r}",
                 suggestion="look for a `while` whose condition never turns false",
             )
         driver.answer_next()
-    return DryRun(tuple(driver.steps), driver.finish)
+    return DryRun(tuple(driver.timeline), driver.finish)
 
 
 @dataclass(slots=True)
 class _Driver:
-    """Work that is under way, ordered by when it ends; what ends at one time ends in the order of its start."""
+    """Work under way, ordered by when it ends; work that ends at the same time is ordered by its start."""
 
     machine: Machine
     answer_of: AnswerOf
@@ -116,32 +116,32 @@ class _Driver:
     order: deque[str]
     cancel_after: str | None
     finish: Finish | None = None
-    steps: list[Step] = field(default_factory=list)
-    pending: list[tuple[int, int, Step]] = field(default_factory=list)
+    timeline: list[TimelineEntry] = field(default_factory=list)
+    pending: list[tuple[int, int, TimelineEntry]] = field(default_factory=list)
     count: int = 0
 
-    def obey(self, commands: list[Command]) -> None:
+    def dispatch(self, commands: list[Command]) -> None:
         for command in commands:
             if isinstance(command, Finish):
                 self.finish = command
             elif isinstance(command, CancelWork):
                 self._cancel(command.address)
             else:
-                self._begin(command)
+                self._start(command)
 
     def answer_next(self) -> None:
-        step = self._next()
-        if step.ended > LAST_MOMENT:
-            raise SizeLimitExceeded("the run would last beyond the year 9999", place=f"node {step.work.address!r}")
-        self.now = max(self.now, step.ended)
-        self.steps.append(replace(step, ended=self.now))
-        self.obey(self._tell(step))
-        if step.work.address == self.cancel_after and not isinstance(step.work, AskConflict):
+        entry = self._next()
+        if entry.ended > LAST_MOMENT:
+            raise SizeLimitExceeded("the run would last beyond the year 9999", place=f"node {entry.work.address!r}")
+        self.now = max(self.now, entry.ended)
+        self.timeline.append(replace(entry, ended=self.now))
+        self.dispatch(self._answer(entry))
+        if entry.work.address == self.cancel_after and not isinstance(entry.work, AskConflict):
             self.cancel_after = None
-            self.obey(self.machine.cancel("the run was cancelled", self.now))
+            self.dispatch(self.machine.cancel("the run was cancelled", self.now))
 
-    def _next(self) -> Step:
-        """What ends next. Work that is to end after other work is held back until that has ended."""
+    def _next(self) -> TimelineEntry:
+        """What ends next. Work that must end after other work waits until that has ended."""
         if not self.order:
             return heapq.heappop(self.pending)[2]
         ordered, first = set(self.order), self.order[0]
@@ -161,35 +161,35 @@ class _Driver:
             self.now += 1
         return entry[2]
 
-    def _tell(self, step: Step) -> list[Command]:
-        address, answer = step.work.address, step.answer
+    def _answer(self, entry: TimelineEntry) -> list[Command]:
+        address, answer = entry.work.address, entry.answer
         if isinstance(answer, Failed):
             return self.machine.failed(address, answer.failure, self.now)
         if isinstance(answer, Chosen):
             return self.machine.choose(address, answer.choices, self.now)
         return self.machine.succeeded(address, answer.result, self.now)
 
-    def _begin(self, work: Work) -> None:
+    def _start(self, work: Work) -> None:
         answer = _in_time(work, self.answer_of(work))
-        self._push(Step(work, self.now, self.now + round(answer.seconds * 1000), answer))
+        self._push(TimelineEntry(work, self.now, self.now + round(answer.seconds * 1000), answer))
 
     def _cancel(self, address: str) -> None:
-        for index, (_, _, step) in enumerate(self.pending):
-            if step.work.address == address:
+        for index, (_, _, entry) in enumerate(self.pending):
+            if entry.work.address == address:
                 del self.pending[index]
                 heapq.heapify(self.pending)
                 self.order = deque(each for each in self.order if each != address)
                 failure = Failure("cancelled", "CANCELLED", f"node {address!r} was cancelled", address)
-                self._push(replace(step, ended=self.now, answer=Failed(failure)))
+                self._push(replace(entry, ended=self.now, answer=Failed(failure)))
                 return
 
-    def _push(self, step: Step) -> None:
+    def _push(self, entry: TimelineEntry) -> None:
         self.count += 1
-        heapq.heappush(self.pending, (step.ended, self.count, step))
+        heapq.heappush(self.pending, (entry.ended, self.count, entry))
 
 
 def _in_time(work: Work, answer: Answer) -> Answer:
-    """The answer, or the timeout of a question that is answered too late."""
+    """The answer, or a timeout if the answer comes too late."""
     timeout = work.timeout if isinstance(work, AskPerson | AskConflict) else None
     if timeout is None or answer.seconds <= timeout:
         return answer

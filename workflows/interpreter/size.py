@@ -1,4 +1,4 @@
-"""The size of a run's context: over the limit the node that made it so fails, and the workflow never gets stuck."""
+"""The size of a run's context. The node that exceeds the limit fails, so that the workflow never gets stuck."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from anabranch.context.values import Json
 from anabranch.errors import SizeLimitExceeded
 
 MAX_BYTES = 2 * 1024 * 1024
-"""As JSON. The server takes no larger payload, and the whole context is one in the run's result."""
+"""As JSON. The server accepts no larger payload, and the run's result holds the whole context."""
 
 _HEADROOM = 64 * 1024
-"""Of a result or an answer, for what it holds beside what is weighed."""
+"""Reserved in a result or an answer for what is not measured."""
 
 
 class ContextSize:
-    """Measures a context only once so much was written in all that it may have grown over the limit."""
+    """Measures a context only once enough was written in total that it may exceed the limit: measuring is slow."""
 
     def __init__(self, limit: int = MAX_BYTES) -> None:
         self._limit = limit
         self.written = 0
-        """Bytes that were written in the run so far, those that were overwritten since among them."""
+        """Bytes written in the run so far, including values that were overwritten later."""
 
     def add(self, changes: ChangeSet) -> None:
-        """Note what was written anywhere in the run."""
+        """Count what was written anywhere in the run."""
         self.written += _written(changes)
 
     def check(self, data: Mapping[str, Json], by: str, coming: ChangeSet | None = None) -> None:
-        """Raise SizeLimitExceeded, naming size, limit and largest key, where `by` made the context too large.
+        """Raise SizeLimitExceeded if `by` made the context too large, naming size, limit and largest key.
 
-        `coming` is in the data already, and not noted yet.
+        `coming` is already in the data but not counted yet.
         """
         if self.written + (_written(coming) if coming else 0) <= self._limit:
             return
@@ -41,18 +41,18 @@ class ContextSize:
             raise SizeLimitExceeded(
                 f"the context is {total} bytes, over the limit of {self._limit}; the largest key is {largest!r}",
                 place=f"node {by!r}" if by != "input" else by,
-                suggestion="keep large content elsewhere and write a reference to it, or remove what is done with",
+                suggestion="store large content elsewhere and write a reference to it, or remove unused keys",
             )
 
 
 class ByteBudget:
-    """What is left of the bytes of an answer, as JSON."""
+    """The bytes that are left in an answer, as JSON."""
 
     def __init__(self, limit: int = MAX_BYTES - _HEADROOM) -> None:
         self._left = limit
 
     def try_take(self, value: Json) -> bool:
-        """Whether there is budget for the value; if so, it is taken."""
+        """Take the bytes of a value, and return whether there were enough."""
         size = json_size(value)
         if size > self._left:
             return False
@@ -64,13 +64,13 @@ def _written(changes: ChangeSet) -> int:
     return sum(map(json_size, changes.set.values()))
 
 
-def newest_beside(data: Mapping[str, Json], told: Sequence[Json], limit: int = MAX_BYTES) -> list[Json]:
-    """As many of the last of `told` as fit into a run's result with its data."""
+def newest_beside(data: Mapping[str, Json], entries: Sequence[Json], limit: int = MAX_BYTES) -> list[Json]:
+    """As many of the last entries as fit into a run's result beside its data."""
     budget = ByteBudget(limit - _HEADROOM - json_size(dict(data)))
-    for kept, each in enumerate(reversed(told)):
+    for kept, each in enumerate(reversed(entries)):
         if not budget.try_take(each):
-            return list(told[len(told) - kept :])
-    return list(told)
+            return list(entries[len(entries) - kept :])
+    return list(entries)
 
 
 def json_size(value: Json) -> int:

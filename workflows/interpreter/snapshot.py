@@ -1,7 +1,8 @@
-"""A run's state as plain JSON, for continue-as-new: what is needed to go on, and no more.
+"""A run's state as plain JSON, for continue-as-new: what is needed to continue, and no more.
 
-Carried are the lines that something can still stand on, the states of the nodes, bodies under way, the saga log and the
-newest versions. Activities are not: the driver lets them finish first. Timers, people and conflicts are asked anew.
+It holds the lines on which something can still start, the states of the nodes, bodies under way, the saga log and the
+newest versions. Activities are not part of it: the driver lets them finish first. What waits for timers and people is
+asked again.
 """
 
 from __future__ import annotations
@@ -15,190 +16,211 @@ from anabranch.context.merge.lineage import Line
 from anabranch.context.merge.resolution import Candidate, parse_policy
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import MISSING, Json, Missing, Path
-from anabranch.graph.plan import Plan, PlanNode
-from anabranch.workflows.interpreter.bodies import BodyRun
+from anabranch.graph.plan import Plan, PlanEdge, PlanNode
 from anabranch.workflows.interpreter.commands import Failure
-from anabranch.workflows.interpreter.machine import Machine
-from anabranch.workflows.interpreter.saga import Ancestry, Step, StepState
-from anabranch.workflows.interpreter.scope import NodeRun, Scope, Status
-from anabranch.workflows.interpreter.trail import Version
+from anabranch.workflows.interpreter.saga import Ancestry, Saga, Step, StepState
+from anabranch.workflows.interpreter.scope import BodyRun, FailedNode, NodeRun, OpenJoin, Scope, Started, Status
+from anabranch.workflows.interpreter.state import RunState
+from anabranch.workflows.interpreter.trail import AuditTrail, Version
 
-State = dict[str, Any]
+Dump = dict[str, Any]
 MAX_VERSIONS = 50
-"""Versions of the audit trail that go along; older ones stay in the history of the runs before."""
+"""How many versions of the audit trail a snapshot holds; older ones stay in the history of earlier workflow runs."""
 
 
-def dump(machine: Machine) -> State:
-    """The state of a run in which no activity is under way and nothing has failed."""
-    lines = _Lines()
-    composites = machine.composites
-    state = {
-        "is_paused": machine.is_paused,
-        "branches": machine.branches.dump(lines.name),
-        "scopes": [_dump_scope(scope, lines) for scope in (machine.root, *composites.scopes.values())],
-        "bodies": [_dump_progress(address, progress, lines) for address, progress in composites.under_way.items()],
-        "owners": composites.owners,
-        "ready": [[scope.prefix, run.planned.id] for scope, run in machine.ready],
-        "steps": [_dump_step(step, lines) for step in machine.undo.saga.steps.values()],
-        "clock": machine.undo.saga.clock,
-        "pivoted": machine.undo.saga.pivoted,
-        "effects_left": machine.undo.saga.effects_left,
-        "written": machine.size.written,
-        "count": machine.trail.count,
-        "conflicts": [_dump_conflict(conflict) for conflict in machine.trail.settled],
-        "versions": [_dump_version(version) for version in machine.trail.versions[-MAX_VERSIONS:]],
+def dump(state: RunState) -> Dump:
+    """The snapshot of a run in which no activity is under way and nothing has failed."""
+    lines, outside = _Lines(), state.outside
+    dumped = {
+        "is_paused": state.is_paused,
+        "outside": [lines.optional(outside.line), list(outside.versions), outside.count],
+        "version_numbers": [list(item) for item in state.version_numbers.items()],
+        "scopes": [_dump_scope(scope, lines) for scope in (state.root, *state.scopes.values())],
+        "bodies": [_dump_body(body, lines) for body in state.bodies.values()],
+        "ready": [[scope.prefix, run.planned.id] for scope, run in state.ready],
+        "saga": _dump_saga(state.saga, lines),
+        "written": state.size.written,
+        "trail": _dump_trail(state.trail),
     }
-    return {**state, "lines": dump_lines(lines.by_name)}
+    return {**dumped, "lines": dump_lines(lines.by_name)}
 
 
-def load(machine: Machine, state: State) -> None:
-    """Put a fresh machine of the same plan into a dumped state, to be continued by `resume_from_snapshot`."""
-    lines = load_lines(state["lines"])
-    machine.is_paused = state["is_paused"]
-    machine.branches.load(state["branches"], lines.__getitem__)
-    machine.size.written = state["written"]
-    machine.trail.count = state["count"]
-    machine.trail.settled = [_load_conflict(told) for told in state["conflicts"]]
-    machine.trail.versions = [_load_version(version) for version in state["versions"]]
-    machine.undo.saga.clock = state["clock"]
-    machine.undo.saga.pivoted = state["pivoted"]
-    machine.undo.saga.effects_left = state.get("effects_left", False)  # older states do not tell
-    for step in state["steps"]:
-        machine.undo.saga.register(_load_step(machine.plan, step, lines))
-    _load_scopes(machine, state, lines)
-    scopes = {"": machine.root, **machine.composites.scopes}
-    for prefix, name in state["ready"]:
-        scope = scopes[prefix]
-        machine.ready.append((scope, scope.node(name)))
+def load(state: RunState, dumped: Dump) -> None:
+    """Restore a snapshot into the fresh state of a run of the same plan, for `Machine.resume_from_snapshot`."""
+    lines = load_lines(dumped["lines"])
+    state.is_paused = dumped["is_paused"]
+    name, versions, state.outside.count = dumped["outside"]
+    state.outside.line = None if name is None else lines[name]
+    state.outside.versions = tuple(versions)
+    state.version_numbers = dict(dumped["version_numbers"])
+    state.size.written = dumped["written"]
+    _load_trail(state.trail, dumped["trail"])
+    _load_saga(state.saga, state.plan, dumped["saga"], lines)
+    _Loader(state, lines).load(dumped)
 
 
 def dump_choices(choices: Mapping[Path, Json | Missing]) -> list[Any]:
-    """What was settled of the conflicts at a join, while others still wait."""
+    """The conflicts that are settled at a join where others still wait."""
     return [[list(path), _optional(value)] for path, value in choices.items()]
 
 
 def load_choices(dumped: list[Any]) -> dict[Path, Json | Missing]:
     """The inverse of `dump_choices`."""
-    return {tuple(path): _present(told) for path, told in dumped}
+    return {tuple(path): _present(value) for path, value in dumped}
 
 
 class _Lines:
-    """Gives each line a name, the same line the same one."""
+    """Names lines: the same line has the same name."""
 
     def __init__(self) -> None:
         self.by_name: dict[str, Line] = {}
         self._names: dict[int, str] = {}
 
-    def name(self, line: Line | None) -> str | None:
-        if line is None:
-            return None
+    def name(self, line: Line) -> str:
         if id(line) not in self._names:
             self._names[id(line)] = str(len(self._names))
             self.by_name[self._names[id(line)]] = line
         return self._names[id(line)]
 
+    def optional(self, line: Line | None) -> str | None:
+        return None if line is None else self.name(line)
 
-def _dump_scope(scope: Scope, lines: _Lines) -> State:
+
+def _dump_scope(scope: Scope, lines: _Lines) -> Dump:
     nodes = {name: _dump_node(run, lines) for name, run in scope.nodes.items() if run.status is not Status.PENDING}
     return {
         "prefix": scope.prefix,
+        "body": None if scope.body is None else scope.body.address,
         "turn": scope.turn,
         "name": scope.name,
         "base": lines.name(scope.base),
         "versions": list(scope.versions),
         "roots": dict(scope.roots),
         "nodes": nodes,
-        "settled": {name: _settled(run) for name, run in scope.nodes.items() if run.status is Status.PENDING},
+        "pending": {name: _dump_edges(run) for name, run in scope.nodes.items() if run.status is Status.PENDING},
         "end": _dump_node(scope.end, lines),
     }
 
 
-def _settled(run: NodeRun) -> list[Any]:
+def _dump_edges(run: NodeRun) -> list[Any]:
     return [run.unsettled, [edge.index for edge in run.taken]]
 
 
 def _dump_node(run: NodeRun, lines: _Lines) -> list[Any]:
-    failure = run.failure
-    told = None if failure is None else [failure.outcome, failure.code, failure.message, failure.node, failure.details]
-    return [
-        run.status.value,
-        run.unsettled,
-        [edge.index for edge in run.taken],
-        lines.name(run.line),
-        list(run.versions),
-        told,
-        run.followed,
-        run.started,
-        run.ended,
-    ]
+    failure = None if run.failure is None else _dump_failure(run.failure)
+    line, versions = lines.optional(run.line), list(run.versions)
+    return [run.status.value, *_dump_edges(run), line, versions, failure, run.followed, run.started, run.ended]
 
 
-def _load_scopes(machine: Machine, state: State, lines: Mapping[str, Line]) -> None:
-    composites = machine.composites
-    first, *inner = state["scopes"]
-    _load_nodes(machine.root, first, lines)
-    bodies = {body["address"]: body for body in state["bodies"]}
-    waiting = {dumped["prefix"]: dumped for dumped in inner}
-    for address, body in bodies.items():  # an outer body stands before those inside it
-        scope = composites.scopes.get(body["scope"], machine.root)
-        composites.under_way[address] = _load_progress(scope, body, lines)
-        plan = scope.plan.body(body["node"])
-        for prefix in [prefix for prefix, owner in state["owners"].items() if owner == address]:
-            composites.owners[prefix] = address
-            composites.scopes[prefix] = _load_scope(plan, waiting[prefix], lines)
+class _Loader:
+    """Restores scopes, nodes and bodies."""
 
+    def __init__(self, state: RunState, lines: Mapping[str, Line]) -> None:
+        self._state = state
+        self._lines = lines
 
-def _load_scope(plan: Plan, dumped: State, lines: Mapping[str, Line]) -> Scope:
-    scope = Scope(
-        plan, dumped["prefix"], lines[dumped["base"]], roots=dumped["roots"], turn=dumped["turn"], loop=dumped["name"]
-    )
-    _load_nodes(scope, dumped, lines)
-    return scope
+    def load(self, dumped: Dump) -> None:
+        state = self._state
+        root, *turns = dumped["scopes"]
+        state.root.base = self._lines[root["base"]]
+        self._load_nodes(state.root, root)
+        for dumped_body in dumped["bodies"]:  # in the order of their start: outer bodies before those inside them
+            body = self._load_body(state.scopes.get(dumped_body["scope"], state.root), dumped_body)
+            state.bodies[body.address] = body
+            for turn in turns:
+                if turn["body"] == body.address:
+                    self._load_turn(body, turn)
+        scopes = {"": state.root, **state.scopes}
+        state.ready.extend((scopes[prefix], scopes[prefix].node(name)) for prefix, name in dumped["ready"])
 
+    def _load_body(self, scope: Scope, dumped: Dump) -> BodyRun:
+        node = Started(scope, scope.nodes[dumped["node"]], self._lines[dumped["node_line"]], dumped["at"])
+        body = BodyRun(node, self._lines[dumped["line"]], dumped["items"], dumped["entered"])
+        body.results.update({int(turn): value for turn, value in dumped["values"].items()})
+        body.results.update({int(turn): ChangeSet.from_wire(each) for turn, each in dumped["changes"].items()})
+        return body
 
-def _load_nodes(scope: Scope, dumped: State, lines: Mapping[str, Line]) -> None:
-    scope.base = lines[dumped["base"]]
-    scope.versions = tuple(dumped["versions"])
-    edges = {edge.index: edge for planned in scope.plan.nodes.values() for edge in planned.incoming}
-    for name, (unsettled, taken) in dumped["settled"].items():
-        run = scope.nodes[name]
-        run.unsettled, run.taken = unsettled, [edges[index] for index in taken]
-    for name, told in (*dumped["nodes"].items(), (scope.end.planned.id, dumped["end"])):
-        run = scope.node(name)
-        status, run.unsettled, taken, line, versions, failure, run.followed, run.started, run.ended = told
+    def _load_turn(self, body: BodyRun, dumped: Dump) -> None:
+        scope = Scope(
+            body.node.scope.plan.body(body.node.run.planned.id),
+            dumped["prefix"],
+            self._lines[dumped["base"]],
+            body=body,
+            roots=dumped["roots"],
+            turn=dumped["turn"],
+            name=dumped["name"],
+        )
+        body.turns[scope.turn] = scope
+        self._state.scopes[scope.prefix] = scope
+        self._load_nodes(scope, dumped)
+
+    def _load_nodes(self, scope: Scope, dumped: Dump) -> None:
+        scope.versions = tuple(dumped["versions"])
+        edges = {edge.index: edge for planned in scope.plan.nodes.values() for edge in planned.incoming}
+        for name, (unsettled, taken) in dumped["pending"].items():
+            run = scope.nodes[name]
+            run.unsettled, run.taken = unsettled, [edges[index] for index in taken]
+        for name, node in (*dumped["nodes"].items(), (scope.end.planned.id, dumped["end"])):
+            self._load_node(scope, scope.node(name), node, edges)
+        scope.open = sum(not run.status.final for run in scope.nodes.values())
+
+    def _load_node(self, scope: Scope, run: NodeRun, dumped: list[Any], edges: Mapping[int, PlanEdge]) -> None:
+        state, address = self._state, scope.address(run)
+        status, run.unsettled, taken, line, versions, failure, run.followed, started, run.ended = dumped
         scope.mark(run, Status(status))
         run.taken = [edges[index] for index in taken]
-        run.line = None if line is None else lines[line]
+        run.line = None if line is None else self._lines[line]
         run.versions = tuple(versions)
         run.failure = None if failure is None else _load_failure(failure)
-    scope.open = sum(not run.status.final for run in scope.nodes.values())
+        run.started = started
+        match run.status:
+            case Status.WAITING:
+                state.work[address] = Started(scope, run, self._lines[line], started)
+            case Status.CONFLICT:
+                state.work[address] = OpenJoin(scope, run, ())
+            case Status.PAUSED:
+                state.paused_nodes[address] = FailedNode(scope, run, self._lines[line], _load_failure(failure))
 
 
-def _load_failure(told: list[Any]) -> Failure:
-    outcome, code, message, node, details = told
-    return Failure(outcome, code, message, node, tuple(details))
-
-
-def _dump_progress(address: str, progress: BodyRun, lines: _Lines) -> State:
+def _dump_body(body: BodyRun, lines: _Lines) -> Dump:
+    node, results = body.node, body.results
     return {
-        "address": address,
-        "scope": progress.scope.prefix,
-        "node": progress.run.planned.id,
-        "items": progress.items,
-        "begun": progress.begun,
-        "running": progress.running,
-        "changes": {str(at): each.to_wire() for at, each in progress.results.items() if isinstance(each, ChangeSet)},
-        "values": {str(at): each for at, each in progress.results.items() if not isinstance(each, ChangeSet)},
-        "line": lines.name(progress.line),
+        "address": body.address,
+        "scope": node.scope.prefix,
+        "node": node.run.planned.id,
+        "node_line": lines.name(node.line),
+        "at": node.at,
+        "line": lines.name(body.line),
+        "items": body.items,
+        "entered": body.entered,
+        "changes": {str(turn): each.to_wire() for turn, each in results.items() if isinstance(each, ChangeSet)},
+        "values": {str(turn): each for turn, each in results.items() if not isinstance(each, ChangeSet)},
     }
 
 
-def _load_progress(scope: Scope, body: State, lines: Mapping[str, Line]) -> BodyRun:
-    progress = BodyRun(scope, scope.nodes[body["node"]], body["items"], body["begun"], body["running"])
-    progress.results.update({int(at): value for at, value in body["values"].items()})
-    progress.results.update({int(at): ChangeSet.from_wire(each) for at, each in body["changes"].items()})
-    progress.line = None if body["line"] is None else lines[body["line"]]
-    return progress
+def _dump_failure(failure: Failure) -> list[Any]:
+    return [failure.outcome, failure.code, failure.message, failure.node, failure.details, failure.happened]
+
+
+def _load_failure(dumped: list[Any]) -> Failure:
+    outcome, code, message, node, details, happened = dumped
+    return Failure(outcome, code, message, node, tuple(details), happened)
+
+
+def _dump_saga(saga: Saga, lines: _Lines) -> Dump:
+    return {
+        "clock": saga.clock,
+        "pivoted": saga.pivoted,
+        "effects_left": saga.effects_left,
+        "steps": [_dump_step(step, lines) for step in saga.steps.values()],
+    }
+
+
+def _load_saga(saga: Saga, plan: Plan, dumped: Dump, lines: Mapping[str, Line]) -> None:
+    saga.clock, saga.effects_left = dumped["clock"], dumped["effects_left"]
+    for step in dumped["steps"]:
+        saga.register(_load_step(plan, step, lines))
+    saga.pivoted = dumped["pivoted"]
 
 
 def _dump_step(step: Step, lines: _Lines) -> list[Any]:
@@ -207,10 +229,10 @@ def _dump_step(step: Step, lines: _Lines) -> list[Any]:
     return [step.address, name, roots, step.key, ancestry, step.order, step.state.value]
 
 
-def _load_step(plan: Plan, told: list[Any], lines: Mapping[str, Line]) -> Step:
-    address, line, roots, key, ancestry, order, state = told
-    stands = tuple(Ancestry(scope, turn, writer, int(seen)) for scope, turn, writer, seen in ancestry)
-    return Step(address, _compensation(plan, address), lines[line], roots, key, stands, order, StepState(state))
+def _load_step(plan: Plan, dumped: list[Any], lines: Mapping[str, Line]) -> Step:
+    address, line, roots, key, ancestry, order, state = dumped
+    places = tuple(Ancestry(scope, turn, writer, int(seen)) for scope, turn, writer, seen in ancestry)
+    return Step(address, _compensation(plan, address), lines[line], roots, key, places, order, StepState(state))
 
 
 def _compensation(plan: Plan, address: str) -> PlanNode:
@@ -220,18 +242,32 @@ def _compensation(plan: Plan, address: str) -> PlanNode:
         plan = plan.body(body)
     planned = plan.nodes[name].compensation
     if planned is None:
-        raise AssertionError(f"node {address!r} is in the saga's log and has no compensation")
+        raise AssertionError(f"node {address!r} is in the saga log but has no compensation")
     return planned
 
 
+def _dump_trail(trail: AuditTrail) -> Dump:
+    return {
+        "count": trail.count,
+        "versions": [_dump_version(version) for version in trail.versions[-MAX_VERSIONS:]],
+        "settled": [_dump_conflict(conflict) for conflict in trail.settled],
+    }
+
+
+def _load_trail(trail: AuditTrail, dumped: Dump) -> None:
+    trail.count = dumped["count"]
+    trail.versions = [_load_version(version) for version in dumped["versions"]]
+    trail.settled = [_load_conflict(conflict) for conflict in dumped["settled"]]
+
+
 def _dump_version(version: Version) -> list[Any]:
-    told = [version.number, version.version, version.kind, version.by, version.at]
+    head = [version.number, version.version, version.kind, version.by, version.at]
     conflicts = [_dump_conflict(conflict) for conflict in version.conflicts]
-    return [*told, list(version.parents), version.changes.to_wire(), conflicts]
+    return [*head, list(version.parents), version.changes.to_wire(), conflicts]
 
 
-def _load_version(told: list[Any]) -> Version:
-    number, version, kind, by, at, parents, changes, conflicts = told
+def _load_version(dumped: list[Any]) -> Version:
+    number, version, kind, by, at, parents, changes, conflicts = dumped
     settled = tuple(_load_conflict(each) for each in conflicts)
     return Version(number, version, kind, by, at, tuple(parents), ChangeSet.from_wire(changes), settled)
 
@@ -242,8 +278,8 @@ def _dump_conflict(conflict: Conflict) -> list[Any]:
     return [list(conflict.path), base, candidates, str(conflict.policy), value, conflict.settled]
 
 
-def _load_conflict(told: list[Any]) -> Conflict:
-    path, base, candidates, policy, value, settled = told
+def _load_conflict(dumped: list[Any]) -> Conflict:
+    path, base, candidates, policy, value, settled = dumped
     sides = tuple(Candidate(_present(each), version, at, by) for each, version, at, by in candidates)
     return Conflict(tuple(path), _present(base), sides, parse_policy(policy), _present(value), settled)
 
@@ -252,5 +288,5 @@ def _optional(value: Json | Missing) -> list[Json]:
     return [] if isinstance(value, Missing) else [value]
 
 
-def _present(told: list[Json]) -> Json | Missing:
-    return told[0] if told else MISSING
+def _present(dumped: list[Json]) -> Json | Missing:
+    return dumped[0] if dumped else MISSING

@@ -1,4 +1,4 @@
-"""The audit trail of a run: one `Version` for everything that changed the context, with its parents and conflicts."""
+"""The audit trail of a run: one `Version` for each change of the context, with its parents and conflicts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from anabranch.context.values import Json, Missing, Path, format_path
 
 Kind = Literal["input", "node", "merge", "external", "compensation", "rollback"]
 MAX_ENTRIES = 1000
-"""Older entries leave the workflow's memory; they stay in the workflow's history."""
+"""Older entries are dropped from memory. The workflow's history still holds them."""
 MAX_CONFLICTS = 200
-"""Settled conflicts that the result tells, the newest."""
+"""How many settled conflicts the result reports, the newest ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of the context. `number` counts all versions of the run, `version` those on its line of descent."""
+    """One version of the context. `number` counts the versions of the run, `version` those on its line of descent."""
 
     number: int
     version: int
@@ -32,7 +32,7 @@ class Version:
     conflicts: tuple[Conflict, ...] = ()
 
     def head(self) -> dict[str, Json]:
-        """For people: what it is, without its changes. Times are Unix milliseconds."""
+        """The version as JSON for people, without its changes. Times are Unix milliseconds."""
         return {
             "number": self.number,
             "version": self.version,
@@ -44,7 +44,7 @@ class Version:
 
 
 def describe_conflict(conflict: Conflict, *, values: bool = True) -> dict[str, Json]:
-    """A conflict for people: where, what was there before, who wrote what, how it was settled."""
+    """A conflict as JSON for people: path, value before, who wrote what, and how it was settled."""
     candidates: list[Json] = [
         {"by": each.by, "version": each.version, "at": each.at, **(_value("value", each.value) if values else {})}
         for each in conflict.candidates
@@ -64,13 +64,13 @@ def describe_conflict(conflict: Conflict, *, values: bool = True) -> dict[str, J
 
 
 class AuditTrail:
-    """Versions in the order of recording, the newest `MAX_ENTRIES` of them."""
+    """The newest `MAX_ENTRIES` versions, in the order in which they were recorded."""
 
     def __init__(self) -> None:
         self.versions: list[Version] = []
         self.count = 0
         self.settled: list[Conflict] = []
-        """Conflicts that merges had to settle, the newest `MAX_CONFLICTS` of them."""
+        """The newest `MAX_CONFLICTS` conflicts that merges settled."""
 
     def record(
         self,
@@ -92,13 +92,9 @@ class AuditTrail:
         self.settled = [*self.settled, *conflicts][-MAX_CONFLICTS:] if conflicts else self.settled
         return self.count
 
-    def conflicts(self) -> list[Conflict]:
-        """The conflicts that merges had to settle."""
-        return self.settled
-
 
 def merge_changes(conflicts: Iterable[Conflict], *, base_version: int, by: str, at: int) -> ChangeSet:
-    """What a merge chose, as a change set."""
+    """The choices of a merge as a change set."""
     chosen: dict[Path, Json] = {}
     removed: list[Path] = []
     for conflict in conflicts:

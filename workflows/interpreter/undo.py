@@ -2,99 +2,85 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from anabranch.context.changes import ChangeSet, diff
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError
 from anabranch.graph.dataflow.sql import undoes_recorded_effect
 from anabranch.graph.model import ApprovalNode, ForeachNode, GraphNode, RuleNode, WaitNode, WhileNode
+from anabranch.graph.plan import PlanNode
 from anabranch.workflows.interpreter.commands import Failure, Finish, RunNode
-from anabranch.workflows.interpreter.saga import Ancestry, Saga, Step, StepState
-from anabranch.workflows.interpreter.scope import NodeRun, Scope
+from anabranch.workflows.interpreter.merging import Merging
+from anabranch.workflows.interpreter.saga import COMPENSATION, Ancestry, Step, StepState
+from anabranch.workflows.interpreter.scope import Started
+from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.work import mapped_output
-
-if TYPE_CHECKING:
-    from anabranch.graph.plan import PlanNode
-    from anabranch.workflows.interpreter.machine import Machine
-
-PREFIX = "undo "
-"""Addresses of compensations: `undo reserve`. Node ids have no spaces."""
-_UNFINISHED = (StepState.COMPENSATING, StepState.PAUSED, StepState.DONE, StepState.UNKNOWN)
 
 
 class Undo:
-    """The saga of one run, and the work of undoing it."""
+    """Registers the steps of one run while it goes forward, and compensates them once it has failed."""
 
-    def __init__(self, machine: Machine) -> None:
-        settings = machine.plan.graph.saga
-        self._machine = machine
-        self._settings = settings
-        self._pause = settings is not None and settings.on_compensation_failure == "pause"
-        self.saga = Saga(parallel=settings is not None and settings.compensation == "parallel")
-        self._line: Line = machine.root.base
-        """The data of before the saga, and what compensations wrote."""
-        self._versions: tuple[int, ...] = ()
-        self._writer = 0
+    def __init__(self, state: RunState, merging: Merging) -> None:
+        settings = state.plan.graph.saga
+        self._state = state
+        self._merging = merging
+        self._saga = state.saga
+        self._pauses = settings is not None and settings.on_compensation_failure == "pause"
+        self._deadline = None if settings is None else settings.deadline
         self._begun = False
         self._until: float | None = None
-        self.failures: dict[str, Failure] = {}
-        """Why compensations failed for good, by the address of the step."""
+        """The deadline, in Unix seconds."""
+        self._line = state.root.base
+        """The data before the saga, plus what compensations wrote."""
+        self._versions: tuple[int, ...] = ()
+        self._writer = 0
 
-    # while the run goes forward
-
-    def register(self, scope: Scope, run: NodeRun, key: str, roots: dict[str, Json], line: Line) -> None:
-        """Note a step before its activity is scheduled, if it can be undone."""
-        if (planned := run.planned.compensation) is None:
+    def register(self, node: Started, key: str, roots: dict[str, Json]) -> None:
+        """Note a step before its activity is scheduled, if it has a compensation."""
+        scope, run = node.scope, node.run
+        if (compensation := run.planned.compensation) is None:
             return
-        address = scope.address(run)
-        ancestry = (*self._machine.ancestry(scope), Ancestry(scope.name, scope.turn, scope.writer(run), line.seen))
-        told = key if undoes_recorded_effect(run.planned.node, planned.node) else None
-        self.saga.register(Step(address, planned, line, {**roots, "forward_key": told}, key, ancestry))
+        own = Ancestry(scope.name, scope.turn, scope.writer(run), node.line.seen)
+        forward_key = key if undoes_recorded_effect(run.planned.node, compensation.node) else None
+        roots = {**roots, "forward_key": forward_key}
+        ancestry = (*self._state.ancestry(scope), own)
+        self._saga.register(Step(scope.address(run), compensation, node.line, roots, key, ancestry))
 
     def step_succeeded(self, address: str, planned: PlanNode, line: Line) -> None:
         """The step is done: it is undone if the run fails later."""
-        self._happened(address, planned)
-        self.saga.forget_below(address)
-        self.saga.count(address, StepState.DONE, line)
+        self._note_effect(address, planned)
+        self._saga.forget_below(address)
+        self._saga.count(address, StepState.DONE, line)
         if planned.node.pivot:
-            self.saga.pivot()
+            self._saga.pivot()
 
     def step_failed(self, address: str, planned: PlanNode, failure: Failure, line: Line) -> None:
-        """A definite failure did nothing; after any other outcome the step may have happened.
+        """A definite failure had no effect; after any other outcome the step may have had one.
 
-        What happened inside a body is known step by step, whatever the outcome of the body's own node.
+        Effects inside a body are known step by step, whatever the outcome of the node with the body.
         """
         if failure.unknown and not _has_body(planned):
-            self._happened(address, planned)
-            self.saga.count(address, StepState.UNKNOWN, line)
+            self._note_effect(address, planned)
+            self._saga.count(address, StepState.UNKNOWN, line)
         else:
-            self.saga.forget_scheduled(address)
-
-    def _happened(self, address: str, planned: PlanNode) -> None:
-        acts = not isinstance(planned.node, RuleNode | WaitNode | ApprovalNode) and not _has_body(planned)
-        if acts and planned.compensation is None:
-            self.saga.happened_inside(address)
-
-    # once the run has failed
+            self._saga.forget_scheduled(address)
 
     def owns(self, address: str) -> bool:
-        """Whether the address is that of a compensation."""
-        return address.startswith(PREFIX)
+        """Whether an address is that of a compensation."""
+        return address.startswith(COMPENSATION)
 
     def proceed(self) -> None:
         """Start the compensations whose turn it is, or end the run when none is left."""
         if not self._begun:
             self._begin()
-        for step in self.saga.next_steps():
-            self._command(step)
-        if not self.saga.in_state(*_UNFINISHED):
+        for step in self._saga.next_steps():
+            self._compensate(step)
+        if self._saga.is_over:
             self._finish()
 
     def succeeded(self, address: str, result: ChangeSet | Json) -> None:
-        """A compensation is done; what it wrote outlives the rollback."""
-        step = self.saga.steps[address.removeprefix(PREFIX)]
+        """A compensation is done. What it wrote outlives the rollback."""
+        step = self._step(address)
         step.state = StepState.COMPENSATED
         try:
             self._write(step, result)
@@ -103,79 +89,85 @@ class Undo:
         self.proceed()
 
     def failed(self, address: str, failure: Failure) -> None:
-        """A compensation finally failed: it is reported and the others go on, or an operator is asked."""
-        self._failed(self.saga.steps[address.removeprefix(PREFIX)], failure)
+        """A compensation failed for good: an operator is asked, or it is reported and the others continue."""
+        self._failed(self._step(address), failure)
         self.proceed()
 
-    def paused(self, address: str) -> Step | None:
-        """The step whose compensation waits for an operator, if `address` is one."""
-        step = self.saga.steps.get(address.removeprefix(PREFIX))
-        return step if step is not None and self.owns(address) and step.state is StepState.PAUSED else None
+    def retry(self, address: str) -> None:
+        """An operator has a paused compensation tried again."""
+        step = self._step(address)
+        del self._state.compensation_failures[step.address]
+        self._compensate(step)
 
-    @property
-    def waiting(self) -> tuple[str, ...]:
-        """Addresses of the compensations that wait for an operator."""
-        return tuple(PREFIX + address for address in self.saga.in_state(StepState.PAUSED))
-
-    def retry(self, step: Step) -> None:
-        """An operator has a compensation tried again."""
-        self.failures.pop(step.address, None)
-        self._command(step)
-
-    def give_up(self, step: Step, *, done: bool) -> None:
-        """An operator says that a step is undone by other means (`done`), or will not be."""
+    def give_up(self, address: str, *, done: bool) -> None:
+        """An operator says that a paused step is undone by other means (`done`), or will not be undone."""
+        step = self._step(address)
         if done:
-            self.failures.pop(step.address, None)
+            del self._state.compensation_failures[step.address]
         step.state = StepState.COMPENSATED if done else StepState.FAILED
         self.proceed()
 
+    def _step(self, address: str) -> Step:
+        return self._saga.steps[address.removeprefix(COMPENSATION)]
+
+    def _note_effect(self, address: str, planned: PlanNode) -> None:
+        acts = not isinstance(planned.node, RuleNode | WaitNode | ApprovalNode) and not _has_body(planned)
+        if acts and planned.compensation is None:
+            self._saga.happened_inside(address)
+
     def _begin(self) -> None:
+        state = self._state
         self._begun = True
-        self._writer = self._machine.branches.next_outside_writer  # which the context of now has seen
-        self._line, self._versions = self._machine.root.base, self._machine.root.versions
-        self.saga.begin()
-        if self._settings is not None and self._settings.deadline is not None:
-            self._until = self._machine.at / 1000 + self._settings.deadline.total_seconds()
+        self._writer = self._merging.next_outside_writer  # the current context has seen all writers before it
+        self._line, self._versions = state.root.base, state.root.versions
+        self._saga.begin()
+        if self._deadline is not None:
+            self._until = state.at / 1000 + self._deadline.total_seconds()
 
     def _failed(self, step: Step, failure: Failure) -> None:
-        self.failures[step.address] = failure
-        step.state = StepState.PAUSED if self._pause else StepState.FAILED
+        self._state.compensation_failures[step.address] = failure
+        step.state = StepState.PAUSED if self._pauses else StepState.FAILED
 
-    def _command(self, step: Step) -> None:
+    def _compensate(self, step: Step) -> None:
         step.state = StepState.COMPENSATING
-        left = None if self._until is None else max(0.0, self._until - self._machine.at / 1000)
-        address, key = PREFIX + step.address, f"{step.key}/undo"
-        roots = self._roots(step)
-        self._machine.emit(RunNode(address, step.planned, step.line, roots, key, undo=True, deadline=left))
+        left = None if self._until is None else max(0.0, self._until - self._state.at / 1000)
+        address, key, roots = COMPENSATION + step.address, f"{step.key}/undo", self._roots(step)
+        self._state.emit(RunNode(address, step.planned, step.line, roots, key, undo=True, deadline=left))
 
     def _roots(self, step: Step) -> dict[str, Json]:
-        failure = self._machine.failure
-        told = failure.root() if failure else None
-        return {**step.roots, **self._machine.roots(self._machine.root), "error": told}
+        state = self._state
+        error = state.failure.root() if state.failure else None
+        return {**step.roots, **state.roots(state.root), "error": error}
 
     def _write(self, step: Step, result: ChangeSet | Json) -> None:
-        machine, address = self._machine, PREFIX + step.address
+        state, address = self._state, COMPENSATION + step.address
         if not isinstance(result, ChangeSet):
             result = mapped_output(step.planned, result, step.line, self._roots(step))
         self._writer += 1
-        self._line, refined = self._line.advance(result, writer=self._writer, by=address, at=machine.at)
+        self._line, refined = self._line.advance(result, writer=self._writer, by=address, at=state.at)
         if refined:
-            record, parents = machine.trail.record, self._versions
-            self._versions = (record("compensation", self._line, refined, by=address, at=machine.at, parents=parents),)
+            record, parents = state.trail.record, self._versions
+            self._versions = (record("compensation", self._line, refined, by=address, at=state.at, parents=parents),)
 
     def _finish(self) -> None:
-        machine = self._machine
-        line = machine.branches.now()
-        if machine.plan.has_compensation and not self.saga.pivoted:
-            changes = diff(line.data, self._line.data)
-            line, refined = line.advance(changes, writer=self._writer + 1, by="rollback", at=machine.at)
-            if refined:
-                heads = [number for run in machine.root.frontier() for number in run.versions]
-                parents = dict.fromkeys((*heads, *self._versions))
-                machine.trail.record("rollback", line, refined, by="rollback", at=machine.at, parents=parents)
-        done, failed = self.saga.in_state(StepState.COMPENSATED), self.saga.in_state(StepState.FAILED)
-        reasons = {address: self.failures[address] for address in failed}
-        machine.finish(Finish(line, machine.failure, done, failed, reasons, self.saga.effects_left))
+        state, saga = self._state, self._saga
+        line = self._rolled_back()
+        done, failed = saga.in_state(StepState.COMPENSATED), saga.in_state(StepState.FAILED)
+        reasons = {address: state.compensation_failures[address] for address in failed}
+        state.finish(Finish(line, state.failure, done, failed, reasons, saga.effects_left))
+
+    def _rolled_back(self) -> Line:
+        """The context at the end: that of before the saga, unless nothing could be undone."""
+        state, line = self._state, self._merging.now()
+        if not state.plan.has_compensation or self._saga.pivoted:
+            return line
+        changes = diff(line.data, self._line.data)
+        line, refined = line.advance(changes, writer=self._writer + 1, by="rollback", at=state.at)
+        if refined:
+            heads = [number for run in state.root.frontier() for number in run.versions]
+            parents = dict.fromkeys((*heads, *self._versions))
+            state.trail.record("rollback", line, refined, by="rollback", at=state.at, parents=parents)
+        return line
 
 
 def _has_body(planned: PlanNode) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
 
+from anabranch.context.merge.lineage import Line
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json, Missing, format_path
 from anabranch.graph.drawing.mermaid import mermaid
@@ -15,109 +15,107 @@ from anabranch.workflows.interpreter.excerpt import conflicts_that_fit, data_tha
 from anabranch.workflows.interpreter.saga import StepState
 from anabranch.workflows.interpreter.scope import NodeRun, Scope, Status
 from anabranch.workflows.interpreter.size import ByteBudget, newest_beside
+from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import describe_conflict
 
-if TYPE_CHECKING:
-    from anabranch.workflows.interpreter.machine import Machine
-
 _SHOWN = 40
-"""Nodes that the Web UI's current details list, those that changed last; the rest is counted."""
+"""Nodes that the Web UI's current details list, those that changed last. The others are only counted."""
 _SHOWN_CONFLICTS = 10
 _SHOWN_TEXT = 60
 
 
-def result(machine: Machine, finish: Finish, session_id: str) -> dict[str, Json]:
-    """What a completed run returns."""
-    told: dict[str, Json] = {
+def result(state: RunState, finish: Finish, session_id: str) -> dict[str, Json]:
+    """The result of a completed run."""
+    answer: dict[str, Json] = {
         "session_id": session_id,
         "status": "completed",
         "version": finish.line.version,
         "data": finish.line.data,
     }
-    if conflicts := [describe_conflict(conflict) for conflict in machine.trail.conflicts()]:
+    if conflicts := [describe_conflict(conflict) for conflict in state.trail.settled]:
         kept = newest_beside(finish.line.data, conflicts)
-        told["conflicts"] = kept
-        if len(kept) < len(conflicts):  # the server would refuse the whole result for ever
-            told["conflicts_left_out"] = len(conflicts) - len(kept)
-    return told
+        answer["conflicts"] = kept
+        if len(kept) < len(conflicts):  # the server would reject a larger result again and again
+            answer["conflicts_left_out"] = len(conflicts) - len(kept)
+    return answer
 
 
-def context(machine: Machine, session_id: str) -> dict[str, Json]:
-    """The data now. `number` is what `write_context` takes as `base_version`.
+def context(state: RunState, line: Line, session_id: str) -> dict[str, Json]:
+    """The current context, `line`. `number` is what `write_context` takes as `base_version`.
 
-    Branches that are too large together show without their largest keys, whose bytes are told under `left_out`.
+    If the data is too large for an answer, its largest keys are left out; `left_out` gives their sizes in bytes.
     """
-    line = machine.finished.line if machine.finished else machine.branches.now()
     data, left_out = data_that_fits(line.data)
-    told: dict[str, Json] = {
+    answer: dict[str, Json] = {
         "session_id": session_id,
         "version": line.version,
-        "number": machine.trail.count,
+        "number": state.trail.count,
         "data": data,
     }
-    return {**told, "left_out": left_out} if left_out else told
+    return {**answer, "left_out": left_out} if left_out else answer
 
 
-def status(machine: Machine) -> dict[str, Json]:
-    """The state of the run and of every node, bodies under way included, by address. What does not fit is counted."""
+def status(state: RunState) -> dict[str, Json]:
+    """The state of the run and of every node by address, including bodies under way. What does not fit is counted."""
     budget, left_out = ByteBudget(), dict[str, Json]()
-    told: dict[str, Json] = {"graph": machine.plan.graph.name, "status": run_status(machine)}
+    answer: dict[str, Json] = {"graph": state.plan.graph.name, "status": run_status(state)}
 
-    def tell(name: str, each: Iterable[tuple[str, Json]]) -> dict[str, Json]:
+    def fitting(name: str, each: Iterable[tuple[str, Json]]) -> dict[str, Json]:
         entries = list(each)
         kept = {key: value for key, value in entries if budget.try_take([key, value])}
         if len(kept) < len(entries):
             left_out[name] = len(entries) - len(kept)
         return kept
 
-    told["nodes"] = tell("nodes", ((scope.address(run), _node(run)) for scope, run in _runs(machine)))
-    if machine.failure is not None:
-        told["failure"] = machine.failure.root()
-        compensated = machine.undo.saga.in_state(StepState.COMPENSATED)
-        told["compensated"] = list(tell("compensated", ((step, None) for step in compensated)))
-    if machine.undo.failures:
-        reasons = ((step, reason.root()) for step, reason in machine.undo.failures.items())
-        told["not_compensated"] = tell("not_compensated", reasons)
-    if open_ones := machine.branches.open:
-        asked = {address: conflicts_that_fit(conflicts, budget) for address, conflicts in open_ones.items()}
-        told["conflicts"] = {**asked}
-        if missing := sum(map(len, open_ones.values())) - sum(map(len, asked.values())):
+    answer["nodes"] = fitting("nodes", ((scope.address(run), _node(run)) for scope, run in _runs(state)))
+    if state.failure is not None:
+        answer["failure"] = state.failure.root()
+        compensated = state.saga.in_state(StepState.COMPENSATED)
+        answer["compensated"] = list(fitting("compensated", ((step, None) for step in compensated)))
+    if state.compensation_failures:
+        reasons = ((step, reason.root()) for step, reason in state.compensation_failures.items())
+        answer["not_compensated"] = fitting("not_compensated", reasons)
+    if state.open_joins:
+        conflicts = {address: join.conflicts for address, join in state.open_joins.items()}
+        kept = {address: conflicts_that_fit(each, budget) for address, each in conflicts.items()}
+        answer["conflicts"] = {**kept}
+        if missing := sum(map(len, conflicts.values())) - sum(map(len, kept.values())):
             left_out["conflicts"] = missing
-    return {**told, "left_out": left_out} if left_out else told
+    return {**answer, "left_out": left_out} if left_out else answer
 
 
-def run_status(machine: Machine) -> str:
-    """One word for the run."""
-    if (finish := machine.finished) is not None:
+def run_status(state: RunState) -> str:
+    """The state of the run in one word."""
+    if (finish := state.finished) is not None:
         if finish.failure is None:
             return "completed"
         return "cancelled" if finish.cancelled and not finish.not_compensated else "failed"
-    if machine.failure is not None:
+    if state.failure is not None:
         return "compensating"
-    return "paused" if machine.is_paused or machine.paused else "running"
+    return "paused" if state.is_paused or state.paused_nodes else "running"
 
 
-def history(machine: Machine) -> list[Json]:
-    """The audit trail, oldest first; of a long one the newest versions."""
-    return newest_versions(machine.trail, ByteBudget())
+def history(state: RunState) -> list[Json]:
+    """The audit trail, oldest first; only the newest versions of a long one."""
+    return newest_versions(state.trail, ByteBudget())
 
 
-def diagram(machine: Machine) -> str:
+def diagram(state: RunState) -> str:
     """The graph with the states of its nodes, as Mermaid."""
-    return mermaid(machine.plan.graph, {name: str(run.status) for name, run in machine.root.nodes.items()})
+    return mermaid(state.plan.graph, {name: str(run.status) for name, run in state.root.nodes.items()})
 
 
-def details(machine: Machine) -> str:
+def details(state: RunState) -> str:
     """Markdown for the Web UI's current details."""
-    root = machine.root
-    told = ", ".join(f"{root.tally[status]} {status}" for status in reversed(Status) if root.tally[status])
-    lines = [f"**{machine.plan.graph.name}** {run_status(machine)}: {told}", "", "| node | state |", "| --- | --- |"]
+    root = state.root
+    counts = ", ".join(f"{root.tally[status]} {status}" for status in reversed(Status) if root.tally[status])
+    lines = [f"**{state.plan.graph.name}** {run_status(state)}: {counts}", "", "| node | state |", "| --- | --- |"]
     shown = sorted(islice(reversed(root.changed.values()), _SHOWN), key=lambda run: run.planned.index)
     lines.extend(f"| {run.planned.id} | {run.status.value} |" for run in shown)
-    for address, conflicts in machine.branches.open.items():
+    for address, join in state.open_joins.items():
         lines.append(f"\nNode `{address}` waits for the update `resolve_conflict`:\n")
-        lines.extend(f"- {_conflict(conflict)}" for conflict in conflicts[:_SHOWN_CONFLICTS])
-    if settled := machine.trail.settled[-_SHOWN_CONFLICTS:]:
+        lines.extend(f"- {_conflict(conflict)}" for conflict in join.conflicts[:_SHOWN_CONFLICTS])
+    if settled := state.trail.settled[-_SHOWN_CONFLICTS:]:
         lines.append("\nConflicts that were settled:\n")
         lines.extend(f"- {_conflict(conflict)}" for conflict in settled)
     return "\n".join(lines)
@@ -138,20 +136,20 @@ def _short(value: Json | Missing) -> str:
     return "`" + text.replace("`", "'") + "`"
 
 
-def _runs(machine: Machine) -> Iterator[tuple[Scope, NodeRun]]:
-    for run in machine.root.nodes.values():
-        yield machine.root, run
-    for scope, run in (*machine.work.values(), *machine.paused.values()):
-        if scope.prefix:
-            yield scope, run
+def _runs(state: RunState) -> Iterator[tuple[Scope, NodeRun]]:
+    for run in state.root.nodes.values():
+        yield state.root, run
+    for node in (*state.work.values(), *state.paused_nodes.values()):
+        if node.scope.prefix:
+            yield node.scope, node.run
 
 
 def _node(run: NodeRun) -> dict[str, Json]:
-    told: dict[str, Json] = {"type": run.planned.node.type, "status": run.status.value}
+    described: dict[str, Json] = {"type": run.planned.node.type, "status": run.status.value}
     if run.started is not None:
-        told["started"] = run.started
+        described["started"] = run.started
     if run.ended is not None:
-        told["ended"] = run.ended
+        described["ended"] = run.ended
     if run.failure is not None:
-        told["error"] = run.failure.root()
-    return told
+        described["error"] = run.failure.root()
+    return described

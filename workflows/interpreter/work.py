@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import cast
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
@@ -19,7 +20,7 @@ from anabranch.workflows.interpreter.scope import Status
 def command_of(
     address: str, planned: PlanNode, line: Line, roots: Mapping[str, Json], *, key: str, at: int
 ) -> tuple[Command, Status]:
-    """The command that starts a node, and the state that it is in then. Raises EvaluationError."""
+    """The command that starts a node, and the node's status then. Raises EvaluationError."""
     node = planned.node
     if isinstance(node, WaitNode):
         return StartTimer(address, _seconds(node, planned, line, roots, at)), Status.WAITING
@@ -62,27 +63,25 @@ def _unix_seconds(value: Json) -> float:
 
 
 def graph_input(node: GraphNode, planned: PlanNode, line: Line, roots: Mapping[str, Json]) -> dict[str, Json]:
-    """What a graph starts with where its node maps the input."""
+    """The input of a graph whose node maps it."""
     rendered = compile_template(node.input, planned.roots).render(line.data, roots)
-    assert isinstance(rendered, dict)  # noqa: S101 - a template keeps the shape of its value
-    return rendered
+    return cast("dict[str, Json]", rendered)  # a template keeps the shape of its value
 
 
-def mapped_output(planned: PlanNode, result: Json, line: Line | None, roots: Mapping[str, Json]) -> ChangeSet:
+def mapped_output(planned: PlanNode, result: Json, line: Line, roots: Mapping[str, Json]) -> ChangeSet:
     """The change set of a node's `output` (context key → expression over `result`).
 
-    Without `output` an object's properties become keys, null writes nothing, and any other result is written under
-    the node's id.
+    Without `output`, the properties of an object become keys, null writes nothing, and any other result is written
+    under the node's id.
     """
-    data: Mapping[str, Json] = {} if line is None else line.data
     node = planned.node
     if node.output is not None:
         scope = {**roots, "result": result}
         written = {
-            key: planned.expression(source, "result").evaluate(data, scope) for key, source in node.output.items()
+            key: planned.expression(source, "result").evaluate(line.data, scope) for key, source in node.output.items()
         }
     elif result is None:
         written = {}
     else:
         written = result if isinstance(result, dict) else {planned.id: result}
-    return ChangeSet(base_version=0 if line is None else line.version, set={(key,): v for key, v in written.items()})
+    return ChangeSet(base_version=line.version, set={(key,): value for key, value in written.items()})

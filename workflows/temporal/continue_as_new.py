@@ -49,11 +49,11 @@ class Renewal:
 
     def consider(self, machine: Machine) -> None:
         """Begin to drain if it is time."""
-        if machine.draining or machine.failure is not None or not self._is_beyond(*self._next):
+        if machine.state.is_draining or machine.state.failure is not None or not self._is_beyond(*self._next):
             return
         if not workflow.info().is_continue_as_new_suggested():
             return
-        machine.draining = True
+        machine.state.is_draining = True
         if not self._is_beyond(MAX_EVENTS, MAX_BYTES):
             self._run.begin(self._lose_patience(machine, self._next))
 
@@ -76,13 +76,13 @@ class Renewal:
 
     async def _lose_patience(self, machine: Machine, attempt: tuple[int, int]) -> None:
         await workflow.sleep(GRACE, summary="drain, to continue as new")
-        if attempt == self._next and machine.failure is None and machine.finished is None:
+        if attempt == self._next and machine.state.failure is None and machine.state.finished is None:
             self._postpone(machine)
 
     def _postpone(self, machine: Machine) -> None:
         events, size = self._history()
         self._next = (_later(events, MAX_EVENTS), _later(size, MAX_BYTES))
-        machine.draining = False
+        machine.state.is_draining = False
         self._run.obey(machine.resume(self._run.now()))
 
     def _is_beyond(self, events: int, size: int) -> bool:

@@ -18,8 +18,8 @@ from anabranch.transport.node_protocol import GraphRequest, PinnedGraph, RunInfo
 from anabranch.workflows.interpreter import snapshot, views
 from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, CancelWork, Command, Finish, Work
 from anabranch.workflows.interpreter.machine import Machine
-from anabranch.workflows.interpreter.scope import Status
 from anabranch.workflows.interpreter.snapshot import dump_choices, load_choices
+from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.temporal.continue_as_new import Renewal
 from anabranch.workflows.temporal.effects import Effects
 from anabranch.workflows.temporal.failures import failure_of, run_error
@@ -67,7 +67,7 @@ class GraphRun:
         The graph is the one that a parent workflow `pinned`, else it is loaded.
         """
         machine = self._prepare(await self._load(request) if pinned is None else pinned, data)
-        machine.is_paused = bool(self._held)
+        machine.state.is_paused = bool(self._held)
         try:
             self.obey(machine.start(self.now()))
         except AnabranchError as error:
@@ -80,9 +80,9 @@ class GraphRun:
         machine = self._prepare(PinnedGraph.from_wire(carried["pinned"]), {})
         self.created_at = carried["created_at"]
         self.choices = {node: dict(load_choices(each)) for node, each in carried["choices"].items()}
-        snapshot.load(machine, carried["machine"])
+        snapshot.load(machine.state, carried["machine"])
         if self._held is not None:  # a signal came since
-            machine.is_paused = self._held
+            machine.state.is_paused = self._held
         self.obey(machine.resume_from_snapshot(self.now()))
         return await self._play(machine)
 
@@ -90,7 +90,7 @@ class GraphRun:
         self.pinned = pinned
         plan = plan_of(pinned.definition, pinned.graphs)
         self.run_info = RunInfo(self.info.first_execution_run_id, self.info.workflow_id, plan.graph.name, "")
-        self.machine = Machine(plan, data, run=self.run_info.root())
+        self.machine = Machine(RunState(plan, data, run=self.run_info.root()))
         if plan.graph.share is not None:
             self.sharing = Sharing(plan.graph.share, self.info.workflow_id, self.created_at)
         return self.machine
@@ -110,7 +110,7 @@ class GraphRun:
         finish = self._done.result()
         told = await self._share_end(machine, finish)
         if finish.failure is None:
-            return views.result(machine, finish, self.info.workflow_id) | told
+            return views.result(machine.state, finish, self.info.workflow_id) | told
         if finish.cancelled and not finish.not_compensated:
             raise asyncio.CancelledError(finish.failure.message)
         raise run_error(finish, finish.failure)
@@ -119,16 +119,16 @@ class GraphRun:
         """Publish what the run came to; returns what the result must say of it."""
         if self.sharing is None:
             return {}
-        await self.sharing.finish(finish.line, machine.trail.count)
+        await self.sharing.finish(finish.line, machine.state.trail.count)
         return {} if self.sharing.failed is None else {"not_shared": self.sharing.failed}
 
     def _at_rest(self) -> bool:
         if self._done.done():
             return workflow.all_handlers_finished()
         machine = self.machine
-        if machine is None or not machine.draining or machine.failure is not None:
+        if machine is None or not machine.state.is_draining or machine.state.failure is not None:
             return False
-        under_way = any(run.status is Status.RUNNING for _, run in machine.work.values())
+        under_way = machine.state.under_way
         answered = any(answer.done() for answer in self.answers.values())
         shared = self.sharing is None or self.sharing.idle
         return shared and not under_way and not answered and workflow.all_handlers_finished()
@@ -147,7 +147,7 @@ class GraphRun:
             "pinned": self.pinned.to_wire(),
             "created_at": self.created_at,
             "choices": {node: dump_choices(each) for node, each in self.choices.items()},
-            "machine": snapshot.dump(machine),
+            "machine": snapshot.dump(machine.state),
         }
 
     def now(self) -> int:
@@ -158,7 +158,7 @@ class GraphRun:
         """Start nothing new while held."""
         self._held = held
         if self.machine is not None:
-            self.machine.is_paused = held
+            self.machine.state.is_paused = held
             self.obey(self.machine.resume(self.now()))
 
     def obey(self, commands: list[Command]) -> None:
@@ -176,7 +176,7 @@ class GraphRun:
                     self._effects.ask(command)
                 self._tasks[command.address] = asyncio.create_task(self._carry_out(self.machine, command))
         if self.sharing is not None:
-            self.sharing.changed(self.machine.trail.count, self.machine.branches.now)
+            self.sharing.changed(self.machine.state.trail.count, self.machine.context)
         self._renewal.consider(self.machine)
         self._mark_pauses(self.machine)
         if not self._telling:  # once for all that happens in one workflow task
@@ -185,11 +185,11 @@ class GraphRun:
 
     def _tell(self, machine: Machine) -> None:
         self._telling = False
-        workflow.set_current_details(views.details(machine))
+        workflow.set_current_details(views.details(machine.state))
 
     def _mark_pauses(self, machine: Machine) -> None:
         """A timer for each paused node, for the same reasons as those of `_answer`."""
-        paused = (*machine.paused, *machine.undo.waiting)
+        paused = machine.state.waiting_for_operator
         for address in [address for address in self._pauses if address not in paused]:
             self._pauses.pop(address).cancel()
         for address in paused:
@@ -230,7 +230,7 @@ class GraphRun:
 
     def _choose(self, machine: Machine, address: str, choices: dict[Path, Json | Missing]) -> list[Command]:
         commands = machine.choose(address, choices, self.now())
-        if address in machine.branches.open:
+        if address in machine.state.open_joins:
             self.choices[address] = choices  # of what came meanwhile somebody must settle more
         return commands
 

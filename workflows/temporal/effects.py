@@ -20,7 +20,7 @@ from anabranch.graph.load import named_graphs
 from anabranch.graph.model import MAX_SECONDS, ActivityNode, Graph
 from anabranch.transport.node_protocol import NodeTask
 from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, RunNode, StartChild, StartTimer, Work
-from anabranch.workflows.interpreter.machine import iso_time
+from anabranch.workflows.interpreter.state import iso_time
 from anabranch.workflows.temporal.failures import NeverScheduled
 from anabranch.workflows.temporal.flow_control import Outflow
 from anabranch.workflows.temporal.node_options import local_options, remote_options, runs_locally
@@ -51,7 +51,7 @@ class Effects:
     async def _activity(self, command: RunNode) -> ChangeSet | Json:
         planned, node = command.planned, command.planned.node
         assert self._run.machine is not None  # noqa: S101 - only the machine commands
-        defaults = self._run.machine.plan.graph.defaults
+        defaults = self._run.machine.state.plan.graph.defaults
         if isinstance(node, ActivityNode):
             args = compile_template(_plain(node.args), planned.roots).render(command.line.data, command.roots)
             options: dict[str, Any] = {"args": args if isinstance(args, list) else [args]}
@@ -138,7 +138,7 @@ class Effects:
         if name not in self._children:
             assert self._run.machine is not None  # noqa: S101 - only the machine commands
             assert self._run.pinned is not None  # noqa: S101 - loaded before anything runs
-            reached = _reached_from(name, self._run.machine.plan.library)
+            reached = _reached_from(name, self._run.machine.state.plan.library)
             self._children[name] = self._run.pinned.child(name, reached).to_wire()
         return self._children[name]
 

@@ -16,7 +16,7 @@ from temporalio.exceptions import (
 
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError
-from anabranch.workflows.interpreter.commands import NOT_STARTED, Failure, Finish, Outcome
+from anabranch.workflows.interpreter.commands import NOT_STARTED, Failure, FailureOutcome, Finish
 
 _ACTIVITY_TELLS = ("happened",)
 _CHILD_TELLS = ("not_compensated", "effects_left")
@@ -36,7 +36,7 @@ def failure_of(error: BaseException, address: str) -> Failure:
     if isinstance(cause, ApplicationError):
         told, code = tuple(cause.details), cause.type or "NODE_FAILED"
         child = isinstance(error, ChildWorkflowError)
-        outcome: Outcome = "cancelled" if child and _cancelled(cause) else "failure"
+        outcome: FailureOutcome = "cancelled" if child and _cancelled(cause) else "failure"
         happened = _left_effects(cause, child=child)
         return Failure(outcome, code, cause.message, address, told, happened)
     if isinstance(error, asyncio.TimeoutError):

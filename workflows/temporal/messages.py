@@ -29,22 +29,24 @@ class Messages:
     @workflow.query
     def context(self) -> dict[str, Any]:
         """The context's data now, its version, and the `number` that `write_context` takes as base_version."""
-        return {} if self._machine is None else views.context(self._machine, self.run_of_graph.info.workflow_id)
+        if (machine := self._machine) is None:
+            return {}
+        return views.context(machine.state, machine.context(), self.run_of_graph.info.workflow_id)
 
     @workflow.query
     def status(self) -> dict[str, Any]:
         """The state of every node."""
-        return {"status": "loading"} if self._machine is None else views.status(self._machine)
+        return {"status": "loading"} if self._machine is None else views.status(self._machine.state)
 
     @workflow.query
     def history(self) -> list[Any]:
         """Versions and merges: who changed what, when, and on top of what."""
-        return [] if self._machine is None else views.history(self._machine)
+        return [] if self._machine is None else views.history(self._machine.state)
 
     @workflow.query
     def diagram(self) -> str:
         """Mermaid of the graph with states."""
-        return "" if self._machine is None else views.diagram(self._machine)
+        return "" if self._machine is None else views.diagram(self._machine.state)
 
     @workflow.signal
     def pause(self) -> None:

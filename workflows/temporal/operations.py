@@ -25,8 +25,9 @@ async def resolve_conflict(run: GraphRun, request: Request) -> dict[str, Json]:
     chosen = run.choices.setdefault(node, {})
     chosen[path] = value
     if "value" in request:
-        machine.size.add(ChangeSet(0, {path: request["value"]}))
-    still_open: list[Json] = [format_path(each.path) for each in machine.branches.open[node] if each.path not in chosen]
+        machine.state.size.add(ChangeSet(0, {path: request["value"]}))
+    conflicts = machine.state.open_joins[node].conflicts
+    still_open: list[Json] = [format_path(each.path) for each in conflicts if each.path not in chosen]
     if not still_open:
         run.answers[node].set_result(run.choices.pop(node))
     return {"node": node, "path": format_path(path), "open": still_open}
@@ -45,7 +46,6 @@ async def write_context(run: GraphRun, request: Request) -> dict[str, Json]:
     machine = await _machine(run)
     changes = updates.checked(lambda: updates.outside_write(machine, request))
     number = updates.checked(lambda: machine.write(changes, run.now()))
-    machine.size.add(changes)
     run.obey(machine.resume(run.now()))
     return {"number": number}
 
@@ -55,11 +55,11 @@ async def operate(run: GraphRun, what: Literal["retry", "skip", "fail"], request
     machine = await _machine(run)
     node, edits = updates.checked(lambda: updates.paused_node(machine, request))
     if what == "retry":
-        run.obey(machine.operator.retry(node, edits, run.now()))
+        run.obey(machine.retry(node, edits, run.now()))
     elif what == "skip":
-        run.obey(machine.operator.skip(node, edits, run.now()))
+        run.obey(machine.skip(node, edits, run.now()))
     else:
-        run.obey(machine.operator.give_up(node, run.now()))
+        run.obey(machine.give_up(node, run.now()))
     return {"node": node}
 
 

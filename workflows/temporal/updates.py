@@ -39,15 +39,15 @@ def conflict_choice(run: GraphRun, machine: Machine, request: Request) -> tuple[
     """The join, the path and the value that a `resolve_conflict` names. Raises InputError."""
     _known_fields(request, {"node", "path", "choose", "value", "remove"})
     node = _text(request, "node")
-    conflicts = machine.branches.open.get(node)
-    if conflicts is None or run.answers[node].done():
-        raise InputError(f"no conflict waits at node {node!r}", suggestion=_waiting(machine.branches.open))
+    join = machine.state.open_joins.get(node)
+    if join is None or run.answers[node].done():
+        raise InputError(f"no conflict waits at node {node!r}", suggestion=_waiting(machine.state.open_joins))
     path = parse_path(_text(request, "path"))
-    conflict = next((each for each in conflicts if each.path == path), None)
+    conflict = next((each for each in join.conflicts if each.path == path), None)
     if conflict is None:
         raise InputError(
             f"no conflict waits at path {format_path(path)!r} of node {node!r}",
-            suggestion=_waiting(format_path(each.path) for each in conflicts),
+            suggestion=_waiting(format_path(each.path) for each in join.conflicts),
         )
     return node, path, _chosen(conflict, request)
 
@@ -77,11 +77,10 @@ def outside_write(machine: Machine, request: Request) -> ChangeSet:
         raise InputError(
             "base_version is missing", suggestion="give the `number` that the query `context` told with the data"
         )
-    if machine.finished is not None:
+    if machine.state.finished is not None:
         raise InputError("the run is over", suggestion="start another run")
     changes = _changes(request, base)
-    machine.branches.check_write(changes)
-    machine.branches.check_size(changes)
+    machine.check_write(changes)
     return changes
 
 
@@ -89,8 +88,8 @@ def paused_node(machine: Machine, request: Request) -> tuple[str, ChangeSet | No
     """The paused node that an operator names, and the edits to its context. Raises InputError."""
     _known_fields(request, {"node", "changes", "removed", "by"})
     node = _text(request, "node")
-    if node not in machine.paused and machine.undo.paused(node) is None:
-        waiting = (*machine.paused, *machine.undo.waiting)
+    waiting = machine.state.waiting_for_operator
+    if node not in waiting:
         raise InputError(f"node {node!r} is not paused", suggestion=_waiting(waiting))
     edits = _changes(request, 0)
     return node, edits or None

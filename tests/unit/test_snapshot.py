@@ -15,6 +15,7 @@ from anabranch.graph.plan import Plan
 from anabranch.workflows.interpreter import snapshot, views
 from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, Finish, RunNode, StartChild, StartTimer
 from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.interpreter.state import RunState
 from tests.json_values import at
 from tests.unit.machine_kit import RUN, Play, changes, edge, failure, machine_of, python, timeout
 from tests.unit.test_machine_properties import Case, Run, cases
@@ -24,9 +25,9 @@ FEW = settings(max_examples=75, deadline=None, suppress_health_check=[HealthChec
 
 def through_json(machine: Machine, plan: Plan) -> Machine:
     """A fresh machine in the state of this one, which has travelled as JSON text."""
-    fresh = Machine(plan, {}, run=RUN)
-    snapshot.load(fresh, json.loads(json.dumps(snapshot.dump(machine))))
-    return fresh
+    fresh = RunState(plan, {}, run=RUN)
+    snapshot.load(fresh, json.loads(json.dumps(snapshot.dump(machine.state))))
+    return Machine(fresh)
 
 
 class Carried(Run):
@@ -40,16 +41,16 @@ class Carried(Run):
     def answer(self, address: str) -> None:
         super().answer(address)
         self.answers += 1
-        if self.answers in self.after and self.machine.finished is None:
-            self.machine.draining = True
-        if self.machine.draining and self.machine.failure is None and not self.running():
+        if self.answers in self.after and self.state.finished is None:
+            self.state.is_draining = True
+        if self.state.is_draining and self.state.failure is None and not self.running():
             self.go_on()
 
     def running(self) -> bool:
         return any(isinstance(command, RunNode | StartChild) for command in self.pending.values())
 
     def go_on(self) -> None:
-        self.machine = through_json(self.machine, self.machine.plan)
+        self.machine = through_json(self.machine, self.state.plan)
         self.pending.clear()
         self.take(self.machine.resume_from_snapshot(self.now))
 
@@ -73,7 +74,7 @@ def test_a_run_continued_as_new_comes_to_the_same_end(case: Case, seed: int, aft
     if plain.finished.failure is None and not _depends_on_order(case):
         assert end(carried) == end(plain)
     else:
-        assert (carried.pending, carried.machine.work, carried.machine.paused) == ({}, {}, {})
+        assert (carried.pending, carried.machine.state.work, carried.machine.state.paused_nodes) == ({}, {}, {})
 
 
 def _depends_on_order(case: Case) -> bool:
@@ -86,14 +87,14 @@ def _depends_on_order(case: Case) -> bool:
 def test_what_is_carried_is_the_same_again_when_it_is_carried_on(case: Case, seed: int, after: int) -> None:
     play = Carried(case, seed, [after])
     machine = play.machine
-    if machine.failure is None:
-        state = json.dumps(snapshot.dump(machine))
-        assert json.dumps(snapshot.dump(through_json(machine, machine.plan))) == state
+    if machine.state.failure is None:
+        state = json.dumps(snapshot.dump(machine.state))
+        assert json.dumps(snapshot.dump(through_json(machine, machine.state.plan).state)) == state
 
 
 def carried(play: Play, plan: Plan | None = None) -> Play:
     """The same play on a machine that has continued as new."""
-    fresh = Play(through_json(play.machine, plan or play.machine.plan), play.script, play.times, now=play.now)
+    fresh = Play(through_json(play.machine, plan or play.state.plan), play.script, play.times, now=play.now)
     fresh.take(fresh.machine.resume_from_snapshot(fresh.now))
     return fresh
 
@@ -107,7 +108,7 @@ def drained(graph: Mapping[str, Any], script: Mapping[str, Any] | None = None, *
     """A play after these answers, ready to continue as new."""
     play = Play(machine_of(graph, {"n": 0}), script or {}).start()
     for index, address in enumerate(answers):
-        play.machine.draining = index == len(answers) - 1
+        play.state.is_draining = index == len(answers) - 1
         play.answer(address)
     return play
 
@@ -152,7 +153,7 @@ def test_the_keys_of_effects_stay_the_same() -> None:
 
 def test_a_timer_goes_on_for_what_is_left_of_it() -> None:
     play = drained(line("a", "nap", nap={"type": "wait", "for": "10s"}), {}, "a")
-    play.machine.draining = False
+    play.state.is_draining = False
     play.take(play.machine.resume(5_000))
     play.now = 9_000
     assert carried(play).pending == {"nap": StartTimer("nap", 6.0)}
@@ -160,7 +161,7 @@ def test_a_timer_goes_on_for_what_is_left_of_it() -> None:
 
 def test_a_person_is_asked_again_for_what_is_left_of_the_time() -> None:
     play = drained(line("a", "ask", ask={"type": "approval", "prompt": "Yes?", "timeout": "1m"}), {}, "a")
-    play.machine.draining = False
+    play.state.is_draining = False
     play.take(play.machine.resume(5_000))
     play.now = 25_000
     asked = carried(play).pending["ask"]
@@ -185,16 +186,16 @@ def test_a_conflict_is_asked_again_with_the_same_candidates() -> None:
 
 def test_a_paused_node_still_waits_for_its_operator_and_knows_its_failure() -> None:
     play = drained(line("a", "b", b=python(on_failure="pause")), {}, "a")
-    play.machine.draining = False
+    play.state.is_draining = False
     play.script = {"b": failure("NO_STOCK")}
     play.take(play.machine.resume(play.now))
     play.answer("b")
     play = carried(play)
-    status = views.status(play.machine)
+    status = views.status(play.state)
     nodes = status["nodes"]
     assert isinstance(nodes, dict)
     assert at(nodes, "b", "error", "type") == "NO_STOCK"
-    play.take(play.machine.operator.skip("b", changes(x=1), 50))
+    play.take(play.machine.skip("b", changes(x=1), 50))
     assert play.finish().line.data == {"n": 0, "x": 1}
 
 
@@ -207,7 +208,7 @@ def test_items_that_were_held_back_start_and_results_stay_in_the_order_of_the_it
         "collect": {"into": "seen", "value": "item * 10"},
     }
     play = Play(machine_of({"nodes": {"each": each}})).start()
-    play.machine.draining = True
+    play.state.is_draining = True
     play.answer("each[1]/p")
     play.answer("each[0]/p")
     play = carried(play)
@@ -218,11 +219,11 @@ def test_items_that_were_held_back_start_and_results_stay_in_the_order_of_the_it
 def test_items_that_were_held_back_start_when_the_run_goes_on_without_continuing_as_new() -> None:
     each = {"type": "foreach", "items": "[1, 2, 3, 4]", "max_concurrency": 2, "body": {"nodes": {"p": python()}}}
     play = Play(machine_of({"nodes": {"each": each, "a": python(), "b": python()}, "edges": [edge("a", "b")]})).start()
-    play.machine.draining = True
+    play.state.is_draining = True
     for address in ("each[1]/p", "a"):
         play.answer(address)
     assert list(play.pending) == ["each[0]/p"]
-    play.machine.draining = False
+    play.state.is_draining = False
     play.take(play.machine.resume(50))
     assert sorted(play.pending) == ["b", "each[0]/p", "each[2]/p"]
     assert play.finish().failure is None
@@ -232,7 +233,7 @@ def test_what_services_wrote_from_outside_still_rejoins_by_three_way_merge() -> 
     graph = {**line("a", "b"), "context": {"merge": {"n": "sum"}}}
     play = Play(machine_of(graph, {"n": 10}), {"b": {"m": 1}}).start()
     assert play.machine.write(changes_on(1, n=15), 50) == 2
-    play.machine.draining = True
+    play.state.is_draining = True
     play.answer("a")
     play = carried(play)
     assert play.machine.write(changes_on(1, n=11), 60) == 3
@@ -247,7 +248,7 @@ def changes_on(base: int, **keys: Any) -> Any:
 def test_versions_go_on_counting_and_the_newest_go_along() -> None:
     play = carried(drained(line("a", "b"), {"a": {"n": 1}, "b": {"n": 2}}, "a"))
     finish = play.finish()
-    assert [(each.number, each.kind, each.by) for each in play.machine.trail.versions] == [
+    assert [(each.number, each.kind, each.by) for each in play.state.trail.versions] == [
         (1, "input", "input"),
         (2, "node", "a"),
         (3, "node", "b"),
@@ -259,13 +260,13 @@ def test_versions_go_on_counting_and_the_newest_go_along() -> None:
 def test_only_so_many_versions_go_along() -> None:
     names = [f"n{index}" for index in range(snapshot.MAX_VERSIONS + 10)]
     play = drained(line(*names, "last"), {name: {name: 1} for name in names}, *names)
-    state = snapshot.dump(play.machine)
-    assert (len(state["versions"]), state["count"]) == (snapshot.MAX_VERSIONS, len(names) + 1)
+    state = snapshot.dump(play.state)
+    assert (len(state["trail"]["versions"]), state["trail"]["count"]) == (snapshot.MAX_VERSIONS, len(names) + 1)
 
 
 def test_a_held_run_stays_held() -> None:
     play = Play(machine_of(line("a", "b"))).start()
-    play.machine.is_paused = True
+    play.state.is_paused = True
     play.answer("a")
     play = carried(play)
-    assert (play.pending, play.machine.is_paused) == ({}, True)
+    assert (play.pending, play.state.is_paused) == ({}, True)

@@ -1,0 +1,113 @@
+"""How nodes start: their lines meet at the join, their condition is evaluated, and their command is emitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+from anabranch.context.merge.lineage import Line
+from anabranch.context.values import Json, Missing, Path
+from anabranch.graph.expressions.expressions import evaluate_condition
+from anabranch.graph.model import ForeachNode, GraphNode, WhileNode
+from anabranch.workflows.interpreter.bodies import Bodies
+from anabranch.workflows.interpreter.commands import AskPerson, Command, Finish, StartTimer
+from anabranch.workflows.interpreter.endings import Endings
+from anabranch.workflows.interpreter.merging import Merging
+from anabranch.workflows.interpreter.scope import NodeRun, OpenJoin, Scope, Started, Status
+from anabranch.workflows.interpreter.state import RunState
+from anabranch.workflows.interpreter.undo import Undo
+from anabranch.workflows.interpreter.work import command_of
+
+
+class Starts:
+    """The starts of the nodes of one run."""
+
+    def __init__(self, state: RunState, merging: Merging, undo: Undo, endings: Endings, bodies: Bodies) -> None:
+        self._state = state
+        self._merging = merging
+        self._undo = undo
+        self._endings = endings
+        self._bodies = bodies
+
+    def start_ready(self) -> None:
+        """Start every node that is ready, and those that become ready meanwhile."""
+        state = self._state
+        while state.ready and state.may_start:
+            scope, run = state.ready.popleft()
+            if not state.is_aborting(scope.address(run)):
+                self._endings.guarded(scope, run, partial(self._join, scope, run, {}))
+
+    def settle(self, join: OpenJoin, choices: Mapping[Path, Json | Missing]) -> None:
+        """Every conflict at a join is settled: its node starts now, or when the run may start nodes again."""
+        self._endings.guarded(join.scope, join.run, partial(self._join, join.scope, join.run, choices))
+
+    def ask_again(self) -> None:
+        """After a snapshot: ask again what nodes wait for, and let timers and people have the rest of their time."""
+        state = self._state
+        for address, node in list(state.work.items()):
+            if isinstance(node, Started):
+                command, status = self._command(node, state.roots(node.scope, node.run))
+                state.expect(node, _shortened(command, (state.at - node.at) / 1000), status)
+            else:  # a snapshot does not hold the conflicts: the lines meet again
+                state.answered(address)
+                state.queue(node.scope, (node.run,))
+
+    def launch(self, node: Started) -> None:
+        """Start a node after its join, or skip it if its condition does not hold."""
+        scope, run, state = node.scope, node.run, self._state
+        roots = state.roots(scope, run)
+        condition = run.planned.condition
+        if condition is not None and not evaluate_condition(condition, node.line.data, roots):
+            state.settle(scope, scope.skip(run))
+            return
+        scope.follow(run)
+        run.started = node.at
+        self._undo.register(node, self._key(node), roots)
+        definition = run.planned.node
+        if isinstance(definition, ForeachNode | WhileNode) or (
+            isinstance(definition, GraphNode) and definition.mode == "inline"
+        ):
+            self._bodies.start(node, definition)
+        else:
+            state.expect(node, *self._command(node, roots))
+
+    def _join(self, scope: Scope, run: NodeRun, choices: Mapping[Path, Json | Missing]) -> None:
+        state = self._state
+        # It has a line already if its conflicts were settled while nothing could start.
+        line = self._merging.join(scope, run, choices) if run.line is None else run.line
+        if line is None:
+            return
+        state.size.check(line.data, scope.address(run))
+        run.line = line
+        if run is scope.end:
+            self._end(scope, line)
+        elif state.may_start:
+            self.launch(Started(scope, run, line, state.at))
+        else:
+            state.queue(scope, (run,))
+
+    def _end(self, scope: Scope, line: Line) -> None:
+        scope.end.status = Status.SUCCEEDED
+        if (body := scope.body) is None:
+            self._state.finish(Finish(line))
+        else:
+            node = body.node
+            self._endings.guarded(node.scope, node.run, partial(self._bodies.turn_ended, body, scope, line))
+
+    def _command(self, node: Started, roots: Mapping[str, Json]) -> tuple[Command, Status]:
+        address, key = node.scope.address(node.run), self._key(node)
+        return command_of(address, node.run.planned, node.line, roots, key=key, at=node.at)
+
+    def _key(self, node: Started) -> str:
+        """Identifies the node's effect. It is the same for every attempt."""
+        return f"{self._state.run['id']}/{node.scope.address(node.run)}"
+
+
+def _shortened(command: Command, elapsed: float) -> Command:
+    """The command for the rest of its time."""
+    if isinstance(command, StartTimer):
+        return replace(command, seconds=max(0.0, command.seconds - elapsed))
+    if isinstance(command, AskPerson) and command.timeout is not None:
+        return replace(command, timeout=max(0.001, command.timeout - elapsed))
+    return command

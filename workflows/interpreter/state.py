@@ -1,0 +1,210 @@
+"""The state of one run, which all parts of the interpreter share, and the operations that only change this state."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from anabranch.context.merge.lineage import Line
+from anabranch.context.values import Json
+from anabranch.graph.plan import Plan, PlanEdge
+from anabranch.workflows.interpreter.commands import Command, Failure, Finish
+from anabranch.workflows.interpreter.saga import COMPENSATION, Ancestry, Saga, StepState
+from anabranch.workflows.interpreter.scope import (
+    END,
+    BodyRun,
+    FailedNode,
+    NodeRun,
+    OpenJoin,
+    Scope,
+    Started,
+    Status,
+    entered_by,
+    inside,
+)
+from anabranch.workflows.interpreter.size import ContextSize
+from anabranch.workflows.interpreter.trail import AuditTrail
+
+REVISION: Final = 1
+"""The current revision. A change of behaviour raises it, and keeps the old behaviour for runs of older revisions."""
+
+
+@dataclass(slots=True)
+class OutsideWrites:
+    """What services outside the run wrote into it, as one line of descent."""
+
+    line: Line | None = None
+    versions: tuple[int, ...] = ()
+    """Numbers of the newest versions on the line."""
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """A scope that fails: what runs in it is being cancelled. `body` is the node around it, None for the run itself."""
+
+    body: BodyRun | None
+    failure: Failure
+
+
+class RunState:
+    """One run of one plan over one context. `run` is the root `run` of expressions, without its time."""
+
+    def __init__(
+        self, plan: Plan, data: Mapping[str, Json], *, run: Mapping[str, Json], revision: int = REVISION
+    ) -> None:
+        settings = plan.graph.saga
+        self.plan = plan
+        self.run = run
+        self.revision = revision
+        """The revision of the interpreter that the run is pinned to."""
+        self.at = 0
+        """The time of the current event, in Unix milliseconds."""
+        self.root = Scope(plan, "", Line.start(dict(data)))
+        self.trail = AuditTrail()
+        self.size = ContextSize()
+        self.saga = Saga(parallel=settings is not None and settings.compensation == "parallel")
+        self.outside = OutsideWrites()
+        self.version_numbers: dict[int, int] = {}
+        """The number of the version that each writer of the run's own graph made."""
+        self.ready: deque[tuple[Scope, NodeRun]] = deque()
+        """Nodes whose join holds. One whose conflicts were settled meanwhile already has its line."""
+        self.work: dict[str, Started | OpenJoin] = {}
+        """Nodes whose commands are not answered yet, by address."""
+        self.open_joins: dict[str, OpenJoin] = {}
+        """Those of them that wait for a person to settle conflicts."""
+        self.paused_nodes: dict[str, FailedNode] = {}
+        """Failed nodes that wait for an operator, by address."""
+        self.bodies: dict[str, BodyRun] = {}
+        """Running nodes with a body, by address."""
+        self.scopes: dict[str, Scope] = {}
+        """Turns of bodies under way, by prefix."""
+        self.aborts: dict[str, Abort] = {}
+        """Aborts under way, by the address of the node with the body; `""` is the run itself."""
+        self.is_paused = False
+        """Start nothing new until the run is resumed."""
+        self.is_draining = False
+        """Start nothing new: the workflow continues as new when all work is answered."""
+        self.failure: Failure | None = None
+        """Why the run fails. Nothing new starts once it is set."""
+        self.compensation_failures: dict[str, Failure] = {}
+        """Why compensations failed for good, by the address of the step."""
+        self.finished: Finish | None = None
+        self._commands: list[Command] = []
+
+    def emit(self, command: Command) -> None:
+        """Add a command to the answer to the current event."""
+        self._commands.append(command)
+
+    def expect(self, node: Started | OpenJoin, command: Command, status: Status = Status.RUNNING) -> None:
+        """Emit a command that will be answered for this node."""
+        address = node.scope.address(node.run)
+        node.scope.mark(node.run, status)
+        self.work[address] = node
+        if isinstance(node, OpenJoin):
+            self.open_joins[address] = node
+        self.emit(command)
+
+    def answered(self, address: str) -> Started | OpenJoin | None:
+        """The node whose command is answered now; None if no answer is expected."""
+        self.open_joins.pop(address, None)
+        return self.work.pop(address, None)
+
+    def finish(self, finish: Finish) -> None:
+        """End the run."""
+        self.finished = finish
+        self.emit(finish)
+
+    def take_commands(self) -> list[Command]:
+        """The commands that were emitted since the last call."""
+        commands, self._commands = self._commands, []
+        return commands
+
+    @property
+    def may_start(self) -> bool:
+        """Whether new nodes may start."""
+        return not self.is_paused and not self.is_draining and self.failure is None
+
+    def is_aborting(self, address: str) -> bool:
+        """Whether the node at an address is inside a scope that is being aborted."""
+        return any(inside(address, prefix) for prefix in self.aborts)
+
+    def queue(self, scope: Scope, runs: Iterable[NodeRun]) -> None:
+        """Nodes are ready to start."""
+        for run in runs:
+            scope.mark(run, Status.READY)
+            self.ready.append((scope, run))
+
+    def settle(self, scope: Scope, edges: Iterable[tuple[PlanEdge, bool]]) -> None:
+        """Settle edges as taken or dead, and queue what may start then, including the end of the scope."""
+        self.queue(scope, scope.settle(edges))
+        if scope.open == 0 and scope.end.status is Status.PENDING and not self.is_aborting(scope.prefix + END):
+            self.queue(scope, (scope.end,))
+
+    def enter(self, scope: Scope) -> None:
+        """Queue the first nodes of a scope."""
+        self.queue(scope, scope.entries())
+
+    def enter_turn(self, body: BodyRun, scope: Scope) -> None:
+        """Begin a turn of a body."""
+        body.turns[scope.turn] = scope
+        self.scopes[scope.prefix] = scope
+        self.enter(scope)
+
+    def leave_turn(self, body: BodyRun, scope: Scope) -> None:
+        """A turn of a body has ended."""
+        del body.turns[scope.turn]
+        del self.scopes[scope.prefix]
+
+    def close_body(self, address: str) -> None:
+        """Forget a node's body with all bodies inside. Nodes without a body are ignored."""
+        if (body := self.bodies.pop(address, None)) is None:
+            return
+        for scope in body.turns.values():
+            del self.scopes[scope.prefix]
+            for run in scope.nodes.values():
+                self.close_body(scope.address(run))
+
+    def cancel_bodies(self) -> None:
+        """Close all nodes with a body: the run has failed, and nothing inside them is left."""
+        for body in self.bodies.values():
+            body.node.scope.close(body.node.run, Status.CANCELLED)
+        self.bodies.clear()
+        self.scopes.clear()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether work is under way that must end before the state can be handed on: timers and people can wait."""
+        return bool(self.aborts) or any(node.run.status is Status.RUNNING for node in self.work.values())
+
+    @property
+    def waiting_for_operator(self) -> tuple[str, ...]:
+        """Addresses of the nodes and compensations that wait for an operator."""
+        if self.failure is None:  # looking through the saga at every event would cost the square of its steps
+            return tuple(self.paused_nodes)
+        return (*self.paused_nodes, *(COMPENSATION + address for address in self.saga.in_state(StepState.PAUSED)))
+
+    def roots(self, scope: Scope, run: NodeRun | None = None) -> dict[str, Json]:
+        """The roots of expressions beside the context, in a scope or at one of its nodes."""
+        roots: dict[str, Json] = {"run": {**self.run, "time": iso_time(self.at)}, **scope.roots}
+        sources = [edge.edge.source for edge in entered_by(run) if edge.edge.outcome != "success"] if run else []
+        if sources:
+            failures = [failure.root() for name in sources if (failure := scope.nodes[name].failure)]
+            roots["error"] = failures[0] if failures else None  # behind an `always` edge there may be none
+        return roots
+
+    def ancestry(self, scope: Scope) -> tuple[Ancestry, ...]:
+        """The places of the nodes around a scope, outermost first."""
+        found: list[Ancestry] = []
+        while (body := scope.body) is not None:
+            scope = body.node.scope
+            found.append(Ancestry(scope.name, scope.turn, scope.writer(body.node.run), body.node.line.seen))
+        return tuple(reversed(found))
+
+
+def iso_time(at: int) -> str:
+    """Unix milliseconds as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
