@@ -5,21 +5,38 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import Final
 
 import structlog
 
+_SECRETIVE: Final = ("httpx", "httpx2", "httpcore", "httpcore2")
+"""Loggers that write whole URLs, which may hold what is secret or personal, at levels below WARNING."""
+
 
 def log_to_stderr(level: int) -> None:
-    """Write log entries of `level` (as in `logging`) and above to standard error; ours and those of libraries."""
+    """Write log entries of `level` (as in `logging`) and above to standard error; ours and those of libraries alike."""
     os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")  # it would be printed into the drawing of a run
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(name)s: %(message)s", force=True)
+    of_every_entry: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+    ]
     structlog.configure(
+        processors=[*of_every_entry, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=of_every_entry,
         processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.captureWarnings(capture=True)
+    for name in _SECRETIVE:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
