@@ -9,10 +9,11 @@ from typing import Final
 
 from temporalio import activity
 
+from anabranch.limits import PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES
 from anabranch.settings import Settings
 
-MAX_BYTES: Final = 2 * 1024 * 1024 - 64 * 1024
-"""The server takes no larger input. The difference is for what stands beside the state."""
+MAX_BYTES: Final = PAYLOAD_BYTES - PAYLOAD_HEADROOM_BYTES
+"""Of a state, beside which the input of the next run holds little."""
 
 
 class Carrying:

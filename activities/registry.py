@@ -28,10 +28,11 @@ from anabranch.activities.rendering import visible_roots
 from anabranch.activities.share import ContextSharing
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, check_value
-from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES, measure
+from anabranch.context.wire import measure
 from anabranch.errors import ConfigurationError, InputError, SizeLimitExceeded
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.model import Node
+from anabranch.limits import NODE_LIMITS, NodeLimits
 from anabranch.transport.node_protocol import NodeTask
 
 _NODE: TypeAdapter[Node] = TypeAdapter(Node)
@@ -46,7 +47,7 @@ class NodeActivities:
         builders: Mapping[str, Callable[[], Handler]],
         graphs: GraphLoader,
         *,
-        max_bytes: int = MAX_CONTEXT_SIZE_BYTES,
+        limits: NodeLimits = NODE_LIMITS,
         guards: Guards | None = None,
         sharing: ContextSharing | None = None,
         carrying: Carrying | None = None,
@@ -56,7 +57,7 @@ class NodeActivities:
         self._builders = builders
         self._guards = guards or Guards()
         self._graphs = graphs
-        self._max_bytes = max_bytes
+        self._max_bytes = limits.written_bytes
         self._handlers: dict[str, Handler] = {}
         self._building = asyncio.Lock()
         self._running: dict[bytes, str] = {}

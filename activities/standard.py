@@ -17,6 +17,7 @@ from anabranch.activities.registry import NodeActivities
 from anabranch.activities.share import ContextSharing
 from anabranch.context.merge.resolution import ConflictResolution
 from anabranch.errors import ConfigurationError, InputError
+from anabranch.limits import NodeLimits
 from anabranch.settings import Settings
 
 NODE_TYPES: Final = ("rule", "db", "ai", "http", "python")
@@ -27,6 +28,7 @@ def node_activities(settings: Settings, *, workflows: Sequence[str] = ()) -> Nod
 
     `workflows` are the names of the worker's other workflows: whoever mistypes one is told of it.
     """
+    limits = NodeLimits(written_bytes=settings.max_context_size_bytes)
 
     def http() -> Handler:
         from anabranch.activities.http.handler import HttpActivity
@@ -41,7 +43,7 @@ def node_activities(settings: Settings, *, workflows: Sequence[str] = ()) -> Nod
     return NodeActivities(
         {"rule": _rule, "db": _db, "ai": _ai, "http": http, "python": python},
         GraphLoader(settings.graphs, _resolution(settings.default_resolution_strategy), workflows=workflows),
-        max_bytes=settings.max_context_size_bytes,
+        limits=limits,
         guards=Guards.from_url(settings.redis_url, settings.redis_max_connections),
         sharing=ContextSharing(settings),
         carrying=Carrying(settings),

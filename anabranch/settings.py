@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from anabranch.errors import ConfigurationError
+from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 
 class Settings(BaseSettings):
@@ -26,7 +27,7 @@ class Settings(BaseSettings):
     imports: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="ANABRANCH_IMPORT")
     """Modules whose handlers, workflows and activities a worker serves; in the environment separated by commas."""
     context_format: Literal["msgpack", "json"] = Field(default="msgpack", validation_alias="CONTEXT_FORMAT")
-    max_context_size_bytes: int = Field(default=1_048_576, gt=0, validation_alias="MAX_CONTEXT_SIZE_BYTES")
+    max_context_size_bytes: int = Field(default=MAX_CONTEXT_SIZE_BYTES, gt=0, validation_alias="MAX_CONTEXT_SIZE_BYTES")
     default_resolution_strategy: str = Field(default="LastWriteWins", validation_alias="DEFAULT_RESOLUTION_STRATEGY")
     max_cached_workflows: int = Field(default=1000, ge=0, validation_alias="ANABRANCH_MAX_CACHED_WORKFLOWS")
     max_concurrent_activities: int = Field(default=100, gt=0, validation_alias="ANABRANCH_MAX_CONCURRENT_ACTIVITIES")

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from anabranch.context.stores.sql import SqlStore
     from anabranch.context.values import MISSING, Json, Path, format_path, parse_path
     from anabranch.context.versioned import Blame, VersionedContext
-    from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
     from anabranch.errors import ConflictError, SizeLimitExceeded, UndeclaredRead, VersionMismatch, WireFormatError
+    from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 __all__ = [
     "MAX_CONTEXT_SIZE_BYTES",
@@ -87,7 +87,7 @@ _MODULES = {
     "anabranch.context.merge.union": ("Conflict",),
     "anabranch.context.values": ("MISSING", "Json", "Path", "format_path", "parse_path"),
     "anabranch.context.versioned": ("Blame", "VersionedContext"),
-    "anabranch.context.wire": ("MAX_CONTEXT_SIZE_BYTES",),
+    "anabranch.limits": ("MAX_CONTEXT_SIZE_BYTES",),
     "anabranch.errors": ("ConflictError", "SizeLimitExceeded", "UndeclaredRead", "VersionMismatch", "WireFormatError"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Self
 
 from anabranch.context.values import MAX_DEPTH, Json
-from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES, decode, decode_json, decode_many, encode, encode_json
+from anabranch.context.wire import decode, decode_json, decode_many, encode, encode_json
 from anabranch.errors import UndeclaredRead, WireFormatError
+from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 _SNAPSHOT_ARITY = 4
 

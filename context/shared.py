@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from anabranch.context.distributed import ContextSnapshot, DistributedContext, copied
 from anabranch.context.values import Json
-from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
+from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 Change = Callable[[DistributedContext], Awaitable[object] | object]
 

@@ -17,9 +17,7 @@ from msgpack import unpackb as _unpack
 
 from anabranch.context.values import MAX_DEPTH, Json, Path, check_value
 from anabranch.errors import SizeLimitExceeded, WireFormatError
-
-MAX_CONTEXT_SIZE_BYTES: Final = 1_048_576
-"""The default limit of an encoded context: 1 MiB, half of what Temporal accepts as one payload."""
+from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 _SAFE_BYTES: Final = bytes(set(range(256)) - {*range(0x80, 0xA0), *range(0xDC, 0xE0), 0x7F, 0xCB, *range(0xF0, 0x100)})
 """Every byte but those that open an array or a map, or begin a double that is NaN or infinite."""

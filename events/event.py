@@ -9,9 +9,10 @@ from typing import Final, Literal
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.propagation import extract
 from anabranch.context.values import Json, Path
-from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES, decode_json
+from anabranch.context.wire import decode_json
 from anabranch.errors import InputError, SizeLimitExceeded
 from anabranch.events.source import Message
+from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 Format = Literal["json", "msgpack"]
 CONTENT_TYPES: Final[dict[Format, str]] = {"json": "application/json", "msgpack": "application/msgpack"}

@@ -10,11 +10,11 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from anabranch.context.distributed import ContextMetadata, DistributedContext
-from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
 from anabranch.errors import AnabranchError, SizeLimitExceeded
 from anabranch.events.event import CONTENT_TYPES, Format, encode_body
 from anabranch.events.event_workflow import PUBLISH, EventContext, Publication, run_id
 from anabranch.events.source import Message, Outgoing, Sink
+from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 EVENT_ID: Final = "Anabranch-Event-Id"
 SESSION_ID: Final = "Anabranch-Session-Id"

@@ -3,7 +3,7 @@
 What `output` sees as `result`: the properties of the answer where there is an `output_schema`, else `text`; and
 `usage` (`requests`, `input_tokens`, `output_tokens`). Without `output` the properties become keys, or the text is
 written under the node's id. An answer that does not fit the schema is sent back to the model with what is wrong,
-`MAX_REASKS` times.
+`NodeLimits.reasks` times.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from anabranch.activities.secrets import redact
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError, ConfigurationError, NodeError, Unavailable
 from anabranch.graph.model import AiNode
+from anabranch.limits import NODE_LIMITS, NodeLimits
 from anabranch.transport.node_protocol import NodeTask
 
-MAX_REASKS = 2
 _RETRYABLE = (ModelRateLimitError, ModelUnavailableError, ModelServerError, ModelConnectionError)
 _LONGEST_PAUSE_SECONDS = 3600.0
 _MAX_SAID = 500
@@ -52,8 +52,9 @@ _MAX_SAID = 500
 class AiActivity:
     """Runs `ai` nodes."""
 
-    def __init__(self, models: Models | None = None) -> None:
+    def __init__(self, models: Models | None = None, *, limits: NodeLimits = NODE_LIMITS) -> None:
         self._models = models or Models()
+        self._reasks = limits.reasks
 
     async def aclose(self) -> None:
         """Close the connections to the providers."""
@@ -65,14 +66,14 @@ class AiActivity:
         access = await self._models.get(node.model)
         failure: AnabranchError
         try:
-            agent = _agent(node)
+            agent = _agent(node, self._reasks)
             answer = await agent.run(
                 prompt, model=access.model, instructions=system or None, model_settings=_settings(node, task.key)
             )
         except UserError as error:
             failure = NodeError(f"the model cannot be asked like this: {error}", suggestion="see the node's settings")
         except AgentRunError as error:
-            failure = _typed(error, node.model, access)
+            failure = _typed(error, node.model, access, self._reasks)
         except (LookupError, AttributeError, TypeError) as error:
             # The library takes an answer apart, and a proxy's may lack anything.
             failure = Unavailable(f"the answer of the model {node.model!r} cannot be read ({type(error).__name__})")
@@ -86,13 +87,13 @@ def _plain(value: Json) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _agent(node: AiNode) -> Agent[None, Any]:
+def _agent(node: AiNode, reasks: int) -> Agent[None, Any]:
     if node.output_schema is None:
-        return Agent(output_type=str, retries=MAX_REASKS, name="anabranch")
+        return Agent(output_type=str, retries=reasks, name="anabranch")
     schema = node.output_schema
     check = _checker(schema)
     agent: Agent[None, Any] = Agent(
-        output_type=StructuredDict(dict(schema), name="answer"), retries=MAX_REASKS, name="anabranch"
+        output_type=StructuredDict(dict(schema), name="answer"), retries=reasks, name="anabranch"
     )
     # StructuredDict tells the model the schema, and checks nothing.
     agent.output_validator(check)
@@ -148,7 +149,7 @@ def _outcome(node: AiNode, answer: Any, usage: RunUsage, key: str) -> Outcome:
     return Outcome({"usage": cost, **properties}, properties)
 
 
-def _typed(error: AgentRunError, model: str, access: ModelAccess) -> AnabranchError:
+def _typed(error: AgentRunError, model: str, access: ModelAccess, reasks: int) -> AnabranchError:
     if isinstance(error, ModelAuthenticationError):
         return ConfigurationError(
             f"the provider of {model!r} refused the worker's key",
@@ -163,7 +164,7 @@ def _typed(error: AgentRunError, model: str, access: ModelAccess) -> AnabranchEr
         )
     if isinstance(error, UnexpectedModelBehavior):
         return NodeError(
-            f"the model {model!r} gave no answer that fits, in {MAX_REASKS + 1} tries: {_reason(error, said)}",
+            f"the model {model!r} gave no answer that fits, in {reasks + 1} tries: {_reason(error, said)}",
             suggestion="say in the prompt what is wanted, simplify `output_schema`, or take another model",
         )
     return NodeError(

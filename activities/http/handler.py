@@ -29,9 +29,9 @@ from anabranch.activities.secrets import redact
 from anabranch.context.values import Json
 from anabranch.errors import ConfigurationError, NodeError, SizeLimitExceeded, Unavailable
 from anabranch.graph.model import HttpNode
+from anabranch.limits import NODE_LIMITS, NodeLimits
 from anabranch.transport.node_protocol import NodeTask
 
-MAX_RESPONSE_BYTES = 1_048_576
 _CONNECT_SECONDS = 10.0
 _DEFAULT_SECONDS = 30.0
 _SECRET = re.compile(r"env:(\w+)", re.ASCII)
@@ -46,13 +46,20 @@ _MAX_PORT = 65535
 class HttpActivity:
     """Runs `http` nodes over one pooled client."""
 
-    def __init__(self, *, allow_private: bool = False, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        allow_private: bool = False,
+        environ: Mapping[str, str] | None = None,
+        limits: NodeLimits = NODE_LIMITS,
+    ) -> None:
         transport = httpx2.AsyncHTTPTransport(verify=tls_context()) if allow_private else PublicTransport()
         # No proxy, netrc or cookie of the worker's environment takes part in a graph's request.
         self._client = httpx2.AsyncClient(
             transport=transport, trust_env=False, follow_redirects=False, headers={"user-agent": "anabranch"}
         )
         self._environ = os.environ if environ is None else environ
+        self._max_bytes = limits.response_bytes
 
     async def __call__(self, task: NodeTask, node: HttpNode) -> Outcome:
         """Send the request and judge its status by the node's `expect`."""
@@ -84,7 +91,7 @@ class HttpActivity:
             response = await self._client.send(request, stream=True)
             try:
                 with after_effect():  # a server that answers so has done what it was asked for
-                    return response, await _read(response, whole=_is_expected(node, response))
+                    return response, await _read(response, self._max_bytes, whole=_is_expected(node, response))
             finally:
                 await response.aclose()
         except httpx2.TransportError as error:
@@ -181,7 +188,7 @@ def _content(body: Json, headers: dict[str, str]) -> bytes | None:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-async def _read(response: httpx2.Response, *, whole: bool) -> bytes:
+async def _read(response: httpx2.Response, max_bytes: int, *, whole: bool) -> bytes:
     """The body. Of an answer that only tells why there is none, what can be read is enough: `whole` is False."""
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         if not whole:
@@ -190,11 +197,11 @@ async def _read(response: httpx2.Response, *, whole: bool) -> bytes:
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
-        if len(body) > MAX_RESPONSE_BYTES:
+        if len(body) > max_bytes:
             if not whole:
                 break
             raise SizeLimitExceeded(
-                f"the answer is larger than {MAX_RESPONSE_BYTES} bytes", suggestion="ask for less: a page, fewer fields"
+                f"the answer is larger than {max_bytes} bytes", suggestion="ask for less: a page, fewer fields"
             )
     return bytes(body)
 

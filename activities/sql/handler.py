@@ -27,9 +27,8 @@ from anabranch.context.values import Json, check_value
 from anabranch.errors import NodeError, SizeLimitExceeded
 from anabranch.graph.dataflow.sql import ends_transaction_in_mysql, is_write, records_effect
 from anabranch.graph.model import DbNode, Statement
+from anabranch.limits import NODE_LIMITS, NodeLimits
 from anabranch.transport.node_protocol import NodeTask
-
-MAX_ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,7 @@ class _Prepared:
     values: dict[str, Any]
     result: str
     writes: bool
+    max_rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,9 @@ class DbActivity:
     effect log the forward node never happened: a tombstone is left so that it never will, and this node does nothing.
     """
 
-    def __init__(self, databases: Databases | None = None) -> None:
+    def __init__(self, databases: Databases | None = None, *, limits: NodeLimits = NODE_LIMITS) -> None:
         self._databases = databases or Databases()
+        self._max_rows = limits.rows
 
     async def aclose(self) -> None:
         """Close every database connection."""
@@ -67,7 +68,7 @@ class DbActivity:
 
     async def __call__(self, task: NodeTask, node: DbNode) -> Outcome:
         """Run the node's statements in one transaction."""
-        statements = [_prepare(statement, task) for statement in _statements(node)]
+        statements = [_prepare(statement, task, self._max_rows) for statement in _statements(node)]
         database = self._databases.get(node.connection)
         effect = _Effect(
             key=task.key if records_effect(node) else None,
@@ -115,12 +116,12 @@ def _statements(node: DbNode) -> tuple[Statement, ...]:
     raise NodeError("a `db` node has either `query` or `statements`", suggestion="remove one of the two")
 
 
-def _prepare(statement: Statement, task: NodeTask) -> _Prepared:
+def _prepare(statement: Statement, task: NodeTask, max_rows: int) -> _Prepared:
     clause, binds = _parse(statement.query)
     _check_binds(binds, frozenset(statement.params))
     rendered = cast("dict[str, Json]", render(dict(statement.params), task))
     values = {name: bind_value(value) for name, value in rendered.items()}
-    return _Prepared(clause, values, statement.result, is_write(statement.query))
+    return _Prepared(clause, values, statement.result, is_write(statement.query), max_rows)
 
 
 @lru_cache(maxsize=1024)
@@ -160,17 +161,17 @@ async def _execute(connection: AsyncConnection, statement: _Prepared) -> dict[st
             stream = await connection.stream(statement.clause, statement.values)
             columns, rows, count = list(stream.keys()), await stream.fetchmany(_wanted(statement)), -1
             await stream.close()
-    return _found(columns, list(rows), count)
+    return _found(columns, list(rows), count, statement.max_rows)
 
 
 def _wanted(statement: _Prepared) -> int:
-    return MAX_ROWS + 1 if statement.result == "all" else 1
+    return statement.max_rows + 1 if statement.result == "all" else 1
 
 
-def _found(columns: list[str], rows: list[Any], count: int) -> dict[str, Json]:
-    if len(rows) > MAX_ROWS:
+def _found(columns: list[str], rows: list[Any], count: int, max_rows: int) -> dict[str, Json]:
+    if len(rows) > max_rows:
         raise SizeLimitExceeded(
-            f"the query has more than {MAX_ROWS} rows", suggestion="add a `limit`, or aggregate in the query"
+            f"the query has more than {max_rows} rows", suggestion="add a `limit`, or aggregate in the query"
         )
     if twice := sorted({column for column in columns if columns.count(column) > 1}):
         raise NodeError(f"the query has two columns named {', '.join(twice)}", suggestion="name one of them with `as`")

@@ -31,8 +31,8 @@ from anabranch.context.merge.resolution import ConflictResolution
 from anabranch.context.shared import Change
 from anabranch.context.stores.protocol import ContextStore, check_session_id, check_ttl
 from anabranch.context.stores.record import Record
-from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
 from anabranch.errors import ConfigurationError, InputError, VersionMismatch
+from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 Loader = Callable[[str], Awaitable[DistributedContext | None] | DistributedContext | None]
 

@@ -18,8 +18,8 @@ from anabranch.backoff import Backoff
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.stores.protocol import ContextStore
 from anabranch.context.stores.record import Record
-from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
 from anabranch.errors import Unavailable
+from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 log = structlog.get_logger("anabranch.cache")
 _BACKOFF: Final = Backoff(first=0.05, longest=2.0)

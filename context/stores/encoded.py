@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.stores.protocol import check_expected, check_session_id, check_ttl, mismatch
 from anabranch.context.stores.record import Record, decode_records
-from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
+from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 
 class EncodedStore(ABC):

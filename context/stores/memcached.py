@@ -20,8 +20,8 @@ from anabranch.context.distributed import DistributedContext
 from anabranch.context.stores.encoded import EncodedStore
 from anabranch.context.stores.protocol import check_session_id
 from anabranch.context.stores.record import Record
-from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
 from anabranch.errors import AnabranchError, SizeLimitExceeded, Unavailable, WireFormatError, not_a_url
+from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 LARGEST_VALUE: Final = 1_000_000
 """Bytes: Memcached's default limit is 1 MiB, key and header included."""

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from anabranch.context.stores.encoded import EncodedStore
 from anabranch.context.stores.protocol import check_session_id
 from anabranch.context.stores.record import Record
-from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
 from anabranch.errors import InputError
+from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 _SMALLEST_SWEEP = 1000
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from anabranch.context.stores.memory import InMemoryStore
 from anabranch.context.stores.protocol import ContextStore
-from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
 from anabranch.errors import ConfigurationError
+from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 from anabranch.sql import DRIVERS
 
 

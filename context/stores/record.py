@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Self
 
 from anabranch.context.distributed import DistributedContext
-from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
 from anabranch.errors import InputError, WireFormatError
+from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 DIGEST_BYTES: Final = 16
 VERSION_BYTES: Final = 8

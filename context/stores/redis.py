@@ -19,7 +19,7 @@ from redis.asyncio import Redis, RedisCluster
 from anabranch.context.stores.encoded import EncodedStore
 from anabranch.context.stores.protocol import check_session_id
 from anabranch.context.stores.record import HEADER_BYTES, VERSION_BYTES, Record, version_bytes
-from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
+from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 from anabranch.redis_client import RedisClient, as_bytes
 
 _PREFIX: Final = b"anabranch:context:{"

@@ -18,8 +18,8 @@ from anabranch.context.stores.encoded import EncodedStore
 from anabranch.context.stores.protocol import check_session_id
 from anabranch.context.stores.record import Record
 from anabranch.context.stores.sql_table import CONTEXTS, METADATA
-from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
 from anabranch.errors import Unavailable
+from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 from anabranch.sql.engines import open_engine
 from anabranch.sql.errors import as_unavailable
 from anabranch.sql.sqlite_session import share_file

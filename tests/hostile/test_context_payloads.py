@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from anabranch.context.distributed import ContextMetadata, ContextSnapshot, DistributedContext
 from anabranch.context.values import Json
-from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES
 from anabranch.errors import AnabranchError, SizeLimitExceeded, WireFormatError
+from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 from tests.json_values import packed
 
 GENUINE = (Path(__file__).parents[1] / "fixtures" / "rust" / "context.msgpack").read_bytes()

@@ -17,7 +17,6 @@ from temporalio.converter import DataConverter
 
 from anabranch.activities.failures import application_error
 from anabranch.activities.outcome import Outcome
-from anabranch.activities.sql import handler
 from anabranch.activities.sql.databases import Databases
 from anabranch.activities.sql.handler import DbActivity
 from anabranch.dev.devserver import free_port
@@ -30,6 +29,7 @@ from anabranch.errors import (
     WireFormatError,
 )
 from anabranch.graph.model import DbNode
+from anabranch.limits import NodeLimits
 from tests.node_tasks import task_of
 
 
@@ -230,8 +230,9 @@ async def test_a_value_that_the_driver_cannot_send_or_read_is_a_definite_error(p
         await postgres.run("select row(1, 2) as pair")
 
 
-async def test_more_rows_than_the_limit_are_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handler, "MAX_ROWS", 1)
+async def test_more_rows_than_the_limit_are_refused(bench: Bench) -> None:
+    await bench.activity.aclose()
+    bench.activity = DbActivity(Databases(bench.environ), limits=NodeLimits(rows=1))
     with pytest.raises(SizeLimitExceeded, match="more than 1 rows"):
         await bench.run("select id from stock", result="all")
 

@@ -16,11 +16,12 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from anabranch.activities.failures import application_error
-from anabranch.activities.http import handler, network
+from anabranch.activities.http import network
 from anabranch.activities.http.handler import HttpActivity, retry_after
 from anabranch.activities.outcome import Outcome
 from anabranch.errors import AnabranchError, ConfigurationError, NodeError, SizeLimitExceeded, Unavailable
 from anabranch.graph.model import HttpNode
+from anabranch.limits import NodeLimits
 from tests.node_tasks import task_of
 
 SECRET = 'tok"s3cr3t'
@@ -30,6 +31,14 @@ SECRET = 'tok"s3cr3t'
 async def activity() -> AsyncIterator[HttpActivity]:
     """A worker that may call this machine."""
     activity = HttpActivity(allow_private=True, environ={"HTTP_SECRET_SHOP": SECRET, "HOME": "/home/s3cr3t"})
+    yield activity
+    await activity.aclose()
+
+
+@pytest.fixture
+async def modest() -> AsyncIterator[HttpActivity]:
+    """One that takes answers of 1,000 bytes at most."""
+    activity = HttpActivity(allow_private=True, limits=NodeLimits(response_bytes=1000))
     yield activity
     await activity.aclose()
 
@@ -206,13 +215,10 @@ async def test_a_header_cannot_be_injected(activity: HttpActivity, echo: str, na
         await call(activity, {"value": value}, url=echo, headers={name: "{{ value }}"})
 
 
-async def test_an_answer_over_the_limit_is_refused(
-    activity: HttpActivity, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(handler, "MAX_RESPONSE_BYTES", 1000)
+async def test_an_answer_over_the_limit_is_refused(modest: HttpActivity, httpserver: HTTPServer) -> None:
     httpserver.expect_request("/").respond_with_data("x" * 1001)
     with pytest.raises(SizeLimitExceeded, match="larger than 1000 bytes"):
-        await call(activity, url=httpserver.url_for("/"))
+        await call(modest, url=httpserver.url_for("/"))
 
 
 async def test_a_compressed_answer_is_refused_unseen(activity: HttpActivity, httpserver: HTTPServer) -> None:
@@ -230,16 +236,11 @@ async def test_a_compressed_answer_is_refused_unseen(activity: HttpActivity, htt
     ],
 )
 async def test_a_busy_server_is_tried_again_whatever_its_answer_holds(
-    activity: HttpActivity,
-    httpserver: HTTPServer,
-    monkeypatch: pytest.MonkeyPatch,
-    body: bytes,
-    headers: dict[str, str],
+    modest: HttpActivity, httpserver: HTTPServer, body: bytes, headers: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(handler, "MAX_RESPONSE_BYTES", 1000)
     httpserver.expect_request("/").respond_with_data(body, status=503, headers={"Retry-After": "7", **headers})
     with pytest.raises(Unavailable, match="answered 503") as caught:
-        await call(activity, url=httpserver.url_for("/"))
+        await call(modest, url=httpserver.url_for("/"))
     assert caught.value.retry_after == timedelta(seconds=7)
 
 

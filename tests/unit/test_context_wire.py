@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from anabranch.context.distributed import ContextMetadata, ContextSnapshot, DistributedContext
 from anabranch.context.values import Json, check_value
-from anabranch.context.wire import MAX_CONTEXT_SIZE_BYTES, measure
+from anabranch.context.wire import measure
 from anabranch.errors import SizeLimitExceeded, WireFormatError
+from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 from tests.json_values import packed, unchecked
 
 RUST = Path(__file__).parents[1] / "fixtures" / "rust"

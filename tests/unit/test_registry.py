@@ -28,6 +28,7 @@ from anabranch.errors import (
     Unavailable,
     WireFormatError,
 )
+from anabranch.limits import NodeLimits
 from anabranch.transport.converter import data_converter
 from anabranch.transport.node_protocol import NodeTask
 from tests.json_values import unchecked
@@ -100,7 +101,7 @@ async def test_a_key_that_is_no_text_is_refused(key: Any, wrong: str) -> None:
 async def test_writes_over_the_limit_are_refused_naming_the_largest_key() -> None:
     outcome = Outcome({}, {"small": 1, "large": "x" * 2000})
     with pytest.raises(SizeLimitExceeded, match=r"over the limit of 1000; the largest key is 'large'"):
-        await activities_with(Answer(outcome), max_bytes=1000).execute(task_of(DB))
+        await activities_with(Answer(outcome), limits=NodeLimits(written_bytes=1000)).execute(task_of(DB))
 
 
 async def test_a_body_that_is_no_node_is_refused_naming_the_field() -> None:
@@ -184,7 +185,7 @@ async def test_a_result_that_cannot_be_used_says_that_the_effect_has_happened(
 ) -> None:
     task = task_of({**DB, "output": output} if output else DB)
     with pytest.raises(ApplicationError) as caught:
-        await run(activities_with(Answer(outcome), max_bytes=1000), task)
+        await run(activities_with(Answer(outcome), limits=NodeLimits(written_bytes=1000)), task)
     assert caught.value.details[0]["happened"] is True
 
 

@@ -1,0 +1,66 @@
+"""Limits that several rooms share, or that a test sets lower. Each constructor is handed those that it enforces.
+
+What is not here is bounded where it is read: the size of a YAML file (`graph/source/yaml_source.py`), say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+MAX_CONTEXT_SIZE_BYTES: Final = 1_048_576
+"""Bytes of one context as MessagePack, or JSON where it is written so: in a store, a cache, an event, a wire format.
+
+This is the default of the setting of that name. It bounds what one node writes too. A *run* may hold more, up to
+`PAYLOAD_BYTES`: it never sends its context as one such value.
+"""
+
+PAYLOAD_BYTES: Final = 2 * 1024 * 1024
+"""The largest payload that a Temporal server takes. So it bounds a run's context as JSON, which is one in its result.
+
+It is no setting: workflow code decides by it, and has to decide alike on every worker.
+"""
+
+PAYLOAD_HEADROOM_BYTES: Final = 64 * 1024
+"""Of a payload, for what it holds beside what is weighed."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLimits:
+    """What one attempt of a node may do."""
+
+    written_bytes: int = MAX_CONTEXT_SIZE_BYTES
+    """Bytes of all that it writes, as MessagePack."""
+    response_bytes: int = 1024 * 1024
+    """Bytes of the body that answers an `http` node."""
+    rows: int = 10_000
+    """Rows of a `db` statement with `result: all`."""
+    reasks: int = 2
+    """How often an `ai` node sends an answer back that does not fit its schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """How much one run sends at once, and when it continues as new. Workflow code decides by them."""
+
+    pending_activities: int = 500
+    """Activities that are scheduled and not done. The server refuses 2,000."""
+    task_bytes: int = PAYLOAD_BYTES
+    """Bytes of the payloads of activities and children in one workflow task. The server ends a run that sends 4 MiB."""
+    task_local_bytes: int = 1024 * 1024
+    """Bytes of the results of local activities in one workflow task, before compression: they leave together."""
+    drain: timedelta = timedelta(seconds=10)
+    """How long nothing new starts before a run continues as new, unless its history is near its end."""
+    history_events: int = 25_600
+    """Events of a history that is near its end: half of what the server ends a run at."""
+    history_bytes: int = 25 * 1024 * 1024
+    """Bytes of such a history."""
+    light_bytes: int = 1024 * 1024
+    """Bytes of JSON up to which a run's state is never too large to be handed on, compressed or not."""
+    decoded_bytes: int = 32 * 1024 * 1024
+    """Bytes that a state may have before compression."""
+
+
+NODE_LIMITS: Final = NodeLimits()
+RUN_LIMITS: Final = RunLimits()
