@@ -247,7 +247,7 @@ def test_a_pair_is_json_where_it_is_json_and_text_elsewhere(sum_file: Path) -> N
 @pytest.mark.parametrize(
     ("text", "code", "told"),
     [
-        ('{"n": 1,}', "INPUT_INVALID", "input.json:1:9: this is not JSON"),
+        ('{"n": 1 2}', "INPUT_INVALID", "input.json:1:9: this is not JSON"),
         ("[1]", "INPUT_INVALID", "not a list"),
         ('{"n": NaN}', "INPUT_INVALID", "NaN is not a JSON value"),
         ("[" * 100_000, "INPUT_INVALID", "cannot be read"),
