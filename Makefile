@@ -1,8 +1,10 @@
 PYTHON ?= python3
-VENV := .venv
+# Another Python has an environment of its own: `make test PYTHON=python3.13`.
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/pytest
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test storm lint faults bench lock clean
+.PHONY: help setup demo dev test storm coverage lint faults bench lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -22,16 +24,23 @@ dev: setup  ## Temporal server, Web UI, codec server and worker until Ctrl-C
 	@$(BIN)/anabranch dev
 
 test: setup  ## The tests, on real servers
-	$(BIN)/pytest -n 4 --dist loadscope -m "not slow"
+	$(PYTEST) -n 4 --dist loadscope -m "not slow"
 
 storm: setup  ## The tests that take minutes: a twentieth of `make faults`, large runs
 	$(BIN)/pytest -m slow
 
-lint: setup  ## Formatting, lint, types, import rules
+coverage: setup  ## `make test`, and the share of the code that it runs
+	$(BIN)/coverage erase
+	$(MAKE) test PYTEST="$(BIN)/coverage run -m pytest"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: setup  ## Formatting, lint, spelling, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
 faults: setup  ## Kill and cancel sagas at every step, break caches, kill consumers of 5,000 events; prove every effect (40 minutes)
@@ -49,4 +58,4 @@ lock:  ## Resolve requirements.lock anew (needs uv)
 	  --extra test pyproject.toml --output-file requirements.lock --no-emit-package anabranch
 
 clean:  ## Remove what the targets made
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache
+	rm -rf .venv .venv-* .coverage* build dist .mypy_cache .ruff_cache

@@ -384,11 +384,11 @@ async def exchange(port: int, topic: str, name: str) -> object:
     connection = await nats.connect(f"nats://127.0.0.1:{port}")
     stream = connection.jetstream()
     body = json.dumps({"id": f"{topic}-{name}", "price": 3, "quantity": 3}).encode()
-    done = None
-    while done is None:
-        with contextlib.suppress(NoStreamResponseError, NotFoundError):
+    while True:
+        with contextlib.suppress(NoStreamResponseError, NotFoundError):  # one stream may be there before the other
             done = await stream.subscribe(f"{topic}.done", config=ConsumerConfig(deliver_policy=DeliverPolicy.NEW))
             await stream.publish(topic, body)
+            break
         await asyncio.sleep(0.05)
     total: object = json.loads((await done.next_msg(timeout=20)).data)["total"]
     await connection.close()

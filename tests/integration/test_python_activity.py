@@ -216,7 +216,7 @@ async def test_args_that_the_handler_does_not_take_are_a_definite_error() -> Non
     @node("strict")
     async def strict(context: DistributedContext, *, size: int) -> None: ...
 
-    with pytest.raises(NodeError, match=r"'strict' does not take these `args`: missing a required argument: 'size'"):
+    with pytest.raises(NodeError, match=r"'strict' does not take these `args`: missing a required.* argument: 'size'"):
         await call("strict")
     with pytest.raises(NodeError, match="unexpected keyword argument 'colour'"):
         await call("strict", args={"size": 1, "colour": 2})
