@@ -4,7 +4,7 @@ VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test storm coverage lint faults bench lock clean
+.PHONY: help setup packages demo dev test storm soak coverage lint faults bench lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -23,11 +23,18 @@ demo: setup  ## Three orders through the order graph on a real embedded Temporal
 dev: setup  ## Temporal server, Web UI, codec server and worker until Ctrl-C
 	@$(BIN)/anabranch dev
 
-test: setup  ## The tests, on real servers
-	$(PYTEST) -n 4 --dist loadscope -m "not slow"
+packages:  # What the tests need and PyPI does not have, where it can be installed
+	@PYTHON="$(PYTHON)" tools/system-packages
 
-storm: setup  ## The tests that take minutes: a twentieth of `make faults`, large runs
-	$(BIN)/pytest -m slow
+
+test: packages setup  ## The tests, on real servers
+	$(PYTEST) -n 4 --dist loadscope --max-worker-restart 0 --end-after 2400 -m "not slow"
+
+storm: packages setup  ## The tests that take minutes: a twentieth of `make faults`, large runs
+	$(PYTEST) --end-after 2400 -m slow
+
+soak: packages setup  ## Ten times `make test` beside a busy loop on each core, and 200 workers stopped at any moment (hours)
+	BIN=$(BIN) tools/soak
 
 coverage: setup  ## `make test`, and the share of the code that it runs
 	$(BIN)/coverage erase
