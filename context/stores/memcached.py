@@ -107,9 +107,12 @@ class MemcachedStore(EncodedStore):
         return await self._call(lambda client: _deleted(client, key))
 
     async def list_sessions(self, prefix: str = "") -> AsyncIterator[str]:
-        """The session ids that begin with a prefix, from each server's own listing of its items."""
+        """The session ids that begin with a prefix, from each server's own listing of its items.
+
+        A listing may leave out what is used at that moment: Memcached walks its items while it moves them.
+        """
         for address in self._addresses:
-            async for key in self._listing(address):
+            for key in [key async for key in self._listing(address)]:
                 session_id = await self._session_of(key)
                 if session_id is not None and session_id.startswith(prefix):
                     yield session_id

@@ -20,6 +20,16 @@ class WatchedStore(InMemoryStore):
         self.delay = delay
         self.failure: Exception | None = None
         self.calls: list[str] = []
+        self.answering: asyncio.Event | None = None
+        """Where it is there, a read answers only when it is set, with what it found before."""
+
+    async def called(self, call: str, times: int = 1) -> None:
+        """Wait until it has been called so often."""
+        for _ in range(1000):
+            if self.calls.count(call) >= times:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(self.calls)
 
     async def _visited(self, call: str) -> None:
         self.calls.append(call)
@@ -30,7 +40,10 @@ class WatchedStore(InMemoryStore):
 
     async def read(self, session_ids: Sequence[str]) -> list[Record | None]:
         await self._visited("read")
-        return await super().read(session_ids)
+        found = await super().read(session_ids)
+        if self.answering is not None:
+            await self.answering.wait()
+        return found
 
     async def digests(self, session_ids: Sequence[str]) -> list[bytes | None]:
         await self._visited("digests")

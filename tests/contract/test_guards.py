@@ -34,7 +34,7 @@ def task_of(node: dict[str, Json]) -> tuple[NodeTask, Node]:
 
 
 async def test_more_callers_than_connections_compute_a_cached_node_once(guards: Guards) -> None:
-    task, node = task_of({**BODY, "cache": {"key": uuid.uuid4().hex, "ttl": "5s"}})
+    task, node = task_of({**BODY, "cache": {"key": uuid.uuid4().hex, "ttl": "1h"}})
     times = 0
 
     async def compute() -> ChangeSet:

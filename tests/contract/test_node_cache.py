@@ -16,17 +16,18 @@ from anabranch.errors import Unavailable
 from anabranch.redis_client import RedisClient
 from tests.json_values import packed
 
-TTL = timedelta(seconds=5)
+TTL = timedelta(hours=1)
+BRIEF = 0.3
+"""Seconds of a lease that nobody renews."""
 
 
 @pytest.fixture(params=["memory", "valkey"])
 async def cache(request: pytest.FixtureRequest) -> AsyncIterator[ResultCache]:
-    """A cache whose leases end soon where nobody renews them."""
     if request.param == "memory":
-        yield InMemoryResults(lease_seconds=0.3)
+        yield InMemoryResults()
         return
     redis = RedisClient.from_url(request.getfixturevalue("valkey_url"))
-    yield RedisResults(redis, lease_seconds=0.3)
+    yield RedisResults(redis)
     await redis.aclose()
 
 
@@ -117,15 +118,18 @@ async def test_a_cache_that_is_down_costs_only_the_reuse() -> None:
 
 
 async def test_a_result_that_takes_longer_than_a_lease_is_computed_once(cache: ResultCache) -> None:
-    work, key = Work(1.0), uuid.uuid4().hex
+    cache.lease_seconds = 2.0
+    work, key = Work(3.0), uuid.uuid4().hex
     answers = await asyncio.gather(*(NodeResults(cache).through(key, TTL, work) for _ in range(10)))
     assert work.times == 1
     assert sorted(reused for _, reused in answers) == [False] + [True] * 9
 
 
 async def test_one_of_those_who_wait_takes_over_from_a_worker_that_died(cache: ResultCache) -> None:
-    work, key = Work(0.5), uuid.uuid4().hex
+    work, key, usual = Work(), uuid.uuid4().hex, cache.lease_seconds
+    cache.lease_seconds = BRIEF
     assert await cache.lease(key), "it is never renewed: its worker was killed"
+    cache.lease_seconds = usual
     answers = await asyncio.gather(*(NodeResults(cache).through(key, TTL, work) for _ in range(10)))
     assert work.times == 1
     assert sorted(reused for _, reused in answers) == [False] + [True] * 9
@@ -141,10 +145,12 @@ async def test_results_of_one_process_are_bounded_by_their_size() -> None:
 
 
 async def test_who_has_lost_a_lease_neither_renews_nor_releases_it_for_another(cache: ResultCache) -> None:
-    key = uuid.uuid4().hex
+    key, usual = uuid.uuid4().hex, cache.lease_seconds
+    cache.lease_seconds = BRIEF
     lost = await cache.lease(key)
     assert lost is not None
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(BRIEF + 0.1)
+    cache.lease_seconds = usual
     assert await cache.lease(key)
     for end in (lost.renew, lost.release):
         with suppress(Unavailable):

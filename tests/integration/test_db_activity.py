@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import threading
 import traceback
 import uuid
 from collections.abc import AsyncIterator
@@ -30,6 +31,7 @@ from anabranch.errors import (
 )
 from anabranch.graph.model import DbNode
 from anabranch.limits import NodeLimits
+from tests.integration.sessions import until_running
 from tests.node_tasks import task_of
 
 
@@ -271,12 +273,15 @@ async def test_a_locked_sqlite_is_tried_again(sqlite: Bench) -> None:
     ],
 )
 async def test_a_wrong_variable_is_named_and_its_value_is_not(value: str | None, message: str) -> None:
+    threads = set(threading.enumerate())
     activity = DbActivity(Databases({} if value is None else {"DB": value}))
     with pytest.raises((ConfigurationError, Unavailable), match=message) as caught:
         await activity(task_of(), DbNode(type="db", connection="DB", query="select 1"))
     assert_silent(caught.value)
     await activity.aclose()
-    await asyncio.sleep(0.05)  # aiosqlite does not await its thread's end where a file does not open
+    for thread in set(threading.enumerate()) - threads:  # aiosqlite awaits none whose file does not open
+        if not thread.name.startswith("asyncio"):
+            await asyncio.to_thread(thread.join, 60)
 
 
 def assert_silent(error: AnabranchError) -> None:
@@ -305,16 +310,24 @@ async def guest(postgres: Bench) -> AsyncIterator[str]:
 
 async def test_no_secret_is_told_of_a_refused_password(guest: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    activity = DbActivity(Databases({"DB": guest}))
     query = DbNode(type="db", connection="DB", query="select 1")
-    await asyncio.sleep(0.3)  # the server reads its rules again
+
+    async def until_refused() -> None:
+        """Until the server has read its rules again."""
+        for _ in range(600):
+            activity = DbActivity(Databases({"DB": guest}))
+            try:
+                await activity(task_of(), query)
+            finally:
+                await activity.aclose()
+            await asyncio.sleep(0.05)
+
     with pytest.raises(
         ConfigurationError, match=r"DB does not open a database: the database refused it \(28P01\)"
     ) as caught:
-        await activity(task_of(), query)
+        await until_refused()
     assert_silent(caught.value)
     assert "s3cr3t" not in caplog.text
-    await activity.aclose()
 
 
 async def test_no_secret_is_told_of_a_host_that_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
@@ -338,17 +351,11 @@ async def test_a_password_in_a_statement_s_error_is_masked(postgres_url: str) ->
 
 
 async def test_a_lost_connection_is_tried_again_and_replaced(postgres: Bench) -> None:
-    async def kill() -> None:
-        await asyncio.sleep(0.2)
-        other = Bench(postgres.environ["DB"])
-        await other.run("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(30)%' "
-                        "and pid <> pg_backend_pid()", result="all")  # fmt: skip
-        await other.activity.aclose()
-
-    killer = asyncio.create_task(kill())
+    lost = asyncio.create_task(postgres.run("select pg_sleep(600)"))
+    session = await until_running(postgres.databases.get("DB").engine, "%pg_sleep(600)%")
+    await postgres.run(f"select pg_terminate_backend({session})")
     with pytest.raises(Unavailable):
-        await postgres.run("select pg_sleep(30)")
-    await killer
+        await lost
     assert (await postgres.run("select 1 as one")).writes == {"one": 1}
 
 

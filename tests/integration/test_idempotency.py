@@ -21,6 +21,7 @@ from anabranch.activities.sql.handler import DbActivity
 from anabranch.context.values import Json
 from anabranch.errors import ConfigurationError, NodeError
 from anabranch.graph.model import DbNode
+from tests.integration.sessions import Hold, holding
 from tests.node_tasks import task_of
 
 
@@ -151,26 +152,31 @@ async def test_a_compensation_without_a_forward_key_is_done(account: Account) ->
     assert await account.balance() == 90
 
 
-def slow_addition(account: Account) -> str:
+def held_addition(account: Account, hold: Hold) -> str:
+    """Adds when it may go on."""
     if account.is_mysql:
-        return f"update {account.table} set balance = balance + :amount where sleep(0.5) = 0"
-    return f"with pause as (select pg_sleep(0.5)) update {account.table} set balance = balance + :amount from pause"
+        return f"update {account.table} set balance = balance + :amount where {hold.wait} = 1"
+    return f"with pause as (select {hold.wait}) update {account.table} set balance = balance + :amount from pause"
 
 
 async def test_a_compensation_waits_for_a_forward_attempt_in_flight_and_undoes_it(on_server: Account) -> None:
-    forward = asyncio.create_task(on_server.add(10, "debit", query=slow_addition(on_server)))
-    await asyncio.sleep(0.2)
-    await on_server.add(-10, "debit/undo", forward_key="debit")
+    async with holding(on_server.databases.get("DB").engine) as hold:
+        forward = asyncio.create_task(on_server.add(10, "debit", query=held_addition(on_server, hold)))
+        await hold.until_blocked(1)
+        undo = asyncio.create_task(on_server.add(-10, "debit/undo", forward_key="debit"))
+        await hold.until_blocked(2)
+    await undo
     assert (await forward).result == {"row": {}, "rows": [], "row_count": 1}
     assert await on_server.balance() == 100
 
 
 async def test_an_attempt_that_is_cancelled_in_flight_has_no_effect_and_its_retry_has_one(on_server: Account) -> None:
-    attempt = asyncio.create_task(on_server.add(10, "debit", query=slow_addition(on_server)))
-    await asyncio.sleep(0.2)
-    attempt.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await attempt
+    async with holding(on_server.databases.get("DB").engine) as hold:
+        attempt = asyncio.create_task(on_server.add(10, "debit", query=held_addition(on_server, hold)))
+        await hold.until_blocked(1)
+        attempt.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await attempt
     assert (await on_server.add(10, "debit")).writes == {"balance": 110}
 
 

@@ -24,6 +24,7 @@ from anabranch.errors import ConfigurationError, NodeError, Unavailable, Version
 from anabranch.graph.dataflow.sql import ends_transaction_in_mysql
 from anabranch.graph.model import DbNode
 from anabranch.sql import engines
+from tests.integration.sessions import Hold, holding, until_running
 from tests.json_values import items, number
 from tests.json_values import text as text_of
 from tests.node_tasks import task_of
@@ -45,14 +46,12 @@ class Nodes:
     async def value(self, query: str) -> Any:
         return next(iter((await self.run(query)).writes.values()))
 
-    async def kill(self, running: str) -> None:
+    async def until_running(self, like: str) -> int:
+        return await until_running(self.databases.get("DB").engine, like.replace("stock", self.table))
+
+    async def kill(self, like: str) -> None:
         """End the session that runs a statement like this, as soon as there is one."""
-        find = f"select id from information_schema.processlist where info like '{running}'"
-        for _ in range(400):
-            if thread := await self.value(find):
-                return await self.sql(f"kill {thread}")
-            await asyncio.sleep(0.02)
-        raise TimeoutError(running)
+        await self.sql(f"kill {await self.until_running(like)}")
 
     async def sql(self, statement: str) -> None:
         async with self.databases.get("DB").engine.begin() as connection:
@@ -189,16 +188,20 @@ async def test_values_stay_values_where_the_server_takes_backslashes_as_they_are
 
 
 async def test_a_deadlock_is_tried_again(nodes: Nodes) -> None:
-    def crossing(first: int, second: int) -> DbNode:
+    def crossing(first: int, second: int, hold: Hold) -> DbNode:
         lock = f"update {nodes.table} set amount = amount + 1 where id = "
-        pause = {"query": "do sleep(0.2)", "result": "none"}
-        statements = [{"query": f"{lock}{first}"}, pause, {"query": f"{lock}{second}"}]
-        return DbNode.model_validate({"type": "db", "connection": "DB", "statements": statements})
+        pauses = [{"query": f"do {hold.wait}"}, {"query": f"do release_lock('{hold.name}')"}]
+        statements = [{"query": f"{lock}{first}"}, *pauses, {"query": f"{lock}{second}"}]
+        body = {"statements": [{**each, "result": "none"} for each in statements]}
+        return DbNode.model_validate({"type": "db", "connection": "DB", **body})
 
-    ended = await asyncio.gather(
-        *(nodes.activity(task_of(key=uuid.uuid4().hex), crossing(*ids)) for ids in ((1, 2), (2, 1))),
-        return_exceptions=True,
-    )
+    async with holding(nodes.databases.get("DB").engine) as hold:
+        both = asyncio.gather(
+            *(nodes.activity(task_of(key=uuid.uuid4().hex), crossing(*ids, hold)) for ids in ((1, 2), (2, 1))),
+            return_exceptions=True,
+        )
+        await hold.until_blocked(2)
+    ended = await both
     (failed,) = [each for each in ended if isinstance(each, BaseException)]
     assert isinstance(failed, Unavailable)
     assert "error 1213" in str(failed)
@@ -226,8 +229,8 @@ async def test_a_broken_constraint_is_definite_and_its_mend_is_told(nodes: Nodes
 
 
 async def test_a_lost_connection_is_tried_again_and_replaced(nodes: Nodes) -> None:
-    lost = asyncio.create_task(nodes.run("select sleep(30)"))
-    await nodes.kill("select sleep(30)%")
+    lost = asyncio.create_task(nodes.run("select sleep(600)"))
+    await nodes.kill("select sleep(600)%")
     with pytest.raises(Unavailable, match="database of DB is not available now"):
         await lost
     assert await nodes.value("select 1") == 1
@@ -235,7 +238,7 @@ async def test_a_lost_connection_is_tried_again_and_replaced(nodes: Nodes) -> No
 
 async def test_an_effect_whose_connection_is_lost_before_its_commit_happens_at_the_retry(nodes: Nodes) -> None:
     key = uuid.uuid4().hex
-    slow = "update stock set amount = amount + 1 where id = 1 and sleep(30) = 0"
+    slow = "update stock set amount = amount + 1 where id = 1 and sleep(600) = 0"
     lost = asyncio.create_task(nodes.run(slow, key))
     await nodes.kill("update stock%")
     with pytest.raises(Unavailable):
@@ -246,8 +249,8 @@ async def test_an_effect_whose_connection_is_lost_before_its_commit_happens_at_t
 
 
 async def test_a_statement_that_was_cancelled_leaves_its_connection_to_nobody(nodes: Nodes) -> None:
-    cancelled = asyncio.create_task(nodes.run("select sleep(0.5)"))
-    await asyncio.sleep(0.2)
+    cancelled = asyncio.create_task(nodes.run("select sleep(600)"))
+    await nodes.until_running("select sleep(600)%")
     cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
         await cancelled
