@@ -22,8 +22,10 @@ from anabranch.activities.failures import as_application_errors
 from anabranch.context.merge.resolution import ConflictResolution
 from anabranch.context.values import Json
 from anabranch.errors import InputError, UnknownGraph
-from anabranch.graph.load import LoadedGraph, canonical, digest, find_graph, graph_files, graph_names, load_text
+from anabranch.graph.dataflow.dataflow import graph_inputs
+from anabranch.graph.load import LoadedGraph, find_graph, graph_files, graph_names, load_text, written_out
 from anabranch.graph.model import Graph
+from anabranch.graph.revision import REVISION
 from anabranch.graph.source.problems import did_you_mean
 from anabranch.transport.node_protocol import GraphRequest, PinnedGraph
 
@@ -44,8 +46,9 @@ class _Found(NamedTuple):
 
 
 class GraphLoader:
-    """The graphs of one folder. `default` settles conflicts where a graph does not say how; it is pinned with it.
+    """The graphs of one folder, and what runs of them are held to.
 
+    `default` settles conflicts where a graph does not say how. Runs are held to `revision`, where this worker knows it.
     `workflows` are the names of other workflows of the worker, for whoever mistypes one.
     """
 
@@ -54,10 +57,12 @@ class GraphLoader:
         folder: Path,
         default: ConflictResolution = ConflictResolution.LAST_WRITE_WINS,
         *,
+        revision: int = REVISION,
         workflows: Sequence[str] = (),
     ) -> None:
         self._folder = folder
         self._default = default
+        self._revision = min(revision, REVISION)
         self._workflows = workflows
         self._by_name: dict[str, _Found] = {}
         self._inline: dict[str, _Found] = {}
@@ -129,12 +134,14 @@ class GraphLoader:
             attached = loaded.files
 
     def _pinned(self, loaded: LoadedGraph) -> PinnedGraph:
+        graphs = {name: self._settled(graph) for name, graph in loaded.graphs.items()}
         graph = self._settled(loaded.graph)
-        return PinnedGraph(
-            name=graph.name,
-            digest=digest(graph),
-            definition=canonical(graph),
-            graphs={name: canonical(self._settled(other)) for name, other in loaded.graphs.items()},
+        return PinnedGraph.of(
+            graph.name,
+            written_out(graph),
+            {name: written_out(other) for name, other in graphs.items()},
+            revision=self._revision,
+            inputs={each.name: tuple(graph_inputs(each)) for each in (graph, *graphs.values())},
         )
 
     def _settled(self, graph: Graph) -> Graph:

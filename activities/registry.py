@@ -29,9 +29,10 @@ from anabranch.activities.share import ContextSharing
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, check_value
 from anabranch.context.wire import measure
-from anabranch.errors import ConfigurationError, InputError, SizeLimitExceeded
+from anabranch.errors import ConfigurationError, InputError, SizeLimitExceeded, WorkerOutdated
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.model import Node
+from anabranch.graph.revision import REVISION
 from anabranch.limits import NODE_LIMITS, NodeLimits
 from anabranch.transport.node_protocol import NodeTask
 
@@ -68,6 +69,7 @@ class NodeActivities:
 
     async def execute(self, task: NodeTask) -> ChangeSet:
         """Run a node and say what it changed. Raises AnabranchError."""
+        _check_revision(task)
         node = parse_node(task.node)
         if node.cache is None and node.circuit_breaker is None:
             return await self._handle(task, node)
@@ -170,6 +172,14 @@ def _parse(packed: bytes) -> Node:
         first = error.errors(include_url=False, include_input=False)[0]
         path = ".".join(map(str, first["loc"]))
         raise InputError(f"the body is not that of a node: {path}: {first['msg']}") from None
+
+
+def _check_revision(task: NodeTask) -> None:
+    if task.revision > REVISION:
+        raise WorkerOutdated(
+            f"the run is held to revision {task.revision} of the interpreter; this worker knows none above {REVISION}",
+            suggestion="let a newer worker try it, or upgrade this one",
+        )
 
 
 def _output(task: NodeTask, output: Mapping[str, str], outcome: Outcome) -> dict[str, Json]:

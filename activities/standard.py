@@ -17,6 +17,7 @@ from anabranch.activities.registry import NodeActivities
 from anabranch.activities.share import ContextSharing
 from anabranch.context.merge.resolution import ConflictResolution
 from anabranch.errors import ConfigurationError, InputError
+from anabranch.graph.revision import REVISION
 from anabranch.limits import NodeLimits
 from anabranch.settings import Settings
 
@@ -42,7 +43,12 @@ def node_activities(settings: Settings, *, workflows: Sequence[str] = ()) -> Nod
 
     return NodeActivities(
         {"rule": _rule, "db": _db, "ai": _ai, "http": http, "python": python},
-        GraphLoader(settings.graphs, _resolution(settings.default_resolution_strategy), workflows=workflows),
+        GraphLoader(
+            settings.graphs,
+            _resolution(settings.default_resolution_strategy),
+            revision=settings.interpreter_revision or REVISION,
+            workflows=workflows,
+        ),
         limits=limits,
         guards=Guards.from_url(settings.redis_url, settings.redis_max_connections),
         sharing=ContextSharing(settings),

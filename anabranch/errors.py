@@ -16,6 +16,7 @@ AnabranchError                      code                      may be retried
 ├── ConfigurationError              CONFIGURATION_INVALID     no
 ├── SchemaViolation                 SCHEMA_VIOLATION          no
 ├── NotStopped                      NOT_STOPPED               no
+├── WorkerOutdated                  WORKER_OUTDATED           yes
 └── Unavailable                     UNAVAILABLE               yes
 """
 
@@ -191,6 +192,13 @@ class NotStopped(AnabranchError):
     """A worker that was told to stop has not, long after its grace. Names what it still runs."""
 
     code = "NOT_STOPPED"
+
+
+class WorkerOutdated(AnabranchError):
+    """A worker was given a node of a run that is held to a newer revision of the interpreter than it knows."""
+
+    code = "WORKER_OUTDATED"
+    retryable = True
 
 
 class Unavailable(AnabranchError):

@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     context_format: Literal["msgpack", "json"] = Field(default="msgpack", validation_alias="CONTEXT_FORMAT")
     max_context_size_bytes: int = Field(default=MAX_CONTEXT_SIZE_BYTES, gt=0, validation_alias="MAX_CONTEXT_SIZE_BYTES")
     default_resolution_strategy: str = Field(default="LastWriteWins", validation_alias="DEFAULT_RESOLUTION_STRATEGY")
+    interpreter_revision: int | None = Field(default=None, ge=1, validation_alias="ANABRANCH_INTERPRETER_REVISION")
+    """What new runs are held to at most, so that older workers can take them over; the worker's own without it."""
     max_cached_workflows: int = Field(default=1000, ge=0, validation_alias="ANABRANCH_MAX_CACHED_WORKFLOWS")
     max_concurrent_activities: int = Field(default=100, gt=0, validation_alias="ANABRANCH_MAX_CONCURRENT_ACTIVITIES")
     http_allow_private: bool = Field(default=False, validation_alias="HTTP_ALLOW_PRIVATE")

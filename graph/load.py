@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -81,9 +80,9 @@ def canonical(graph: Graph) -> str:
     return graph.model_dump_json(by_alias=True, exclude_defaults=True)
 
 
-def digest(graph: Graph) -> str:
-    """SHA-256 of the canonical text, in hex."""
-    return hashlib.sha256(canonical(graph).encode()).hexdigest()
+def written_out(graph: Graph) -> str:
+    """The graph as JSON text with every default in it, so that a release with other defaults reads the same graph."""
+    return graph.model_dump_json(by_alias=True)
 
 
 def _load(text: str, file: str, folder: Path | None, resolve: Resolve | None) -> LoadedGraph:

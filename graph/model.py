@@ -1,7 +1,7 @@
 """The graph as its author wrote it, typed and immutable. Positions in the file live in `yaml_source`, not here.
 
 A condition field (`Cel`) is a CEL expression. Any other string may hold `{{ CEL }}` holes. The canonical form of a
-graph is `model_dump_json(by_alias=True, exclude_defaults=True)`; its SHA-256 is the digest that a run pins.
+graph is `model_dump_json(by_alias=True, exclude_defaults=True)`; a run pins it with its defaults (`load.written_out`).
 """
 
 from __future__ import annotations

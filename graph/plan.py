@@ -6,8 +6,8 @@ that the second run of a graph on a worker costs nothing here. Expressions compi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 from anabranch.context.merge.resolution import ConflictResolution, Policies, Reducer
@@ -25,6 +25,7 @@ from anabranch.graph.model import (
     Node,
     WhileNode,
 )
+from anabranch.graph.revision import REVISION
 
 _SCHEDULING = {
     *("description", "when", "join", "retry", "timeout", "heartbeat", "task_queue", "priority", "local"),
@@ -72,8 +73,8 @@ class PlanNode:
 
     @cached_property
     def wire(self) -> dict[str, Json]:
-        """The node as its activity receives it: canonical, without the fields that only the workflow acts on."""
-        return self.node.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=_SCHEDULING)
+        """The node as its activity receives it: with its defaults, without what only the workflow acts on."""
+        return self.node.model_dump(mode="json", by_alias=True, exclude=_SCHEDULING)
 
     @cached_property
     def compensation(self) -> PlanNode | None:
@@ -95,6 +96,10 @@ class Plan:
     nodes: Mapping[str, PlanNode]
     library: Mapping[str, Graph] = field(default_factory=dict)
     roots: frozenset[str] = frozenset()
+    revision: int = REVISION
+    """The revision of the interpreter that runs of it are held to."""
+    pinned_inputs: frozenset[str] | None = None
+    """What `inputs` were when a run began; None where no run has."""
 
     @cached_property
     def has_compensation(self) -> bool:
@@ -104,7 +109,7 @@ class Plan:
     @cached_property
     def inputs(self) -> frozenset[str]:
         """Keys that a run must be started with."""
-        return frozenset(graph_inputs(self.graph))
+        return frozenset(graph_inputs(self.graph)) if self.pinned_inputs is None else self.pinned_inputs
 
     def policies(self, default: ConflictResolution) -> Policies:
         """How conflicts are settled here; `default` holds where the graph does not say."""
@@ -134,13 +139,14 @@ def _graph_of(definition: str) -> Graph:
 
 
 @lru_cache(maxsize=128)
-def _plan_of(definition: str, library: tuple[tuple[str, str], ...]) -> Plan:
-    return plan_graph(_graph_of(definition), {name: _graph_of(text) for name, text in library})
+def _plan_of(definition: str, library: tuple[tuple[str, str], ...], revision: int, inputs: frozenset[str]) -> Plan:
+    plan = plan_graph(_graph_of(definition), {name: _graph_of(text) for name, text in library})
+    return replace(plan, revision=revision, pinned_inputs=inputs)
 
 
-def plan_of(definition: str, library: Mapping[str, str]) -> Plan:
-    """The plan of a pinned definition (canonical JSON texts). Cached by the texts themselves."""
-    return _plan_of(definition, tuple(library.items()))
+def plan_of(definition: str, library: Mapping[str, str], *, revision: int, inputs: Iterable[str]) -> Plan:
+    """The plan of a pinned definition (JSON texts). Cached by all that is pinned."""
+    return _plan_of(definition, tuple(library.items()), revision, frozenset(inputs))
 
 
 def walk(nodes: Mapping[str, Node], library: Mapping[str, Graph]) -> Iterator[Node]:

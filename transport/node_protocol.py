@@ -6,13 +6,14 @@ Both travel as MessagePack positional arrays (`transport/converter.py`). `to_wir
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.values import Json
+from anabranch.graph.revision import REVISION
 
 __all__ = ["ChangeSet", "GraphRequest", "NodeTask", "PinnedGraph", "RunInfo"]
 
@@ -42,9 +43,10 @@ class RunInfo:
 class NodeTask:
     """One execution of one node.
 
-    `address` is the node's id, with the scopes around it (`pack[3]/weigh`). `node` is the node in canonical form.
+    `address` is the node's id, with the scopes around it (`pack[3]/weigh`). `node` is the node with its defaults.
     `context` holds only the keys in `reads` (all, where `reads` is None). `roots` are the other names that its
     expressions may use (`item`, `index`, `error`). `key` is the same for every attempt: `(run, node, iteration)`.
+    `revision` is that of the interpreter, by which expressions are evaluated.
     """
 
     address: str
@@ -54,17 +56,18 @@ class NodeTask:
     key: str
     reads: tuple[str, ...] | None = None
     roots: dict[str, Json] = field(default_factory=dict)
+    revision: int = REVISION
 
     def to_wire(self) -> list[Any]:
         """As a positional array."""
         run = [self.run.id, self.run.session_id, self.run.graph, self.run.time, self.run.attempt]
         reads = None if self.reads is None else list(self.reads)
-        return [self.address, self.node, self.context.to_wire(), run, self.key, reads, self.roots]
+        return [self.address, self.node, self.context.to_wire(), run, self.key, reads, self.roots, self.revision]
 
     @classmethod
     def from_wire(cls, wire: list[Any]) -> Self:
         """From the array of `to_wire`."""
-        address, node, context, run, key, reads, roots = wire
+        address, node, context, run, key, reads, roots, revision = wire
         return cls(
             address=address,
             node=node,
@@ -73,6 +76,7 @@ class NodeTask:
             key=key,
             reads=None if reads is None else tuple(reads),
             roots=roots,
+            revision=revision,
         )
 
 
@@ -95,24 +99,58 @@ class GraphRequest:
 
 @dataclass(frozen=True, slots=True)
 class PinnedGraph:
-    """The definition that a run keeps: canonical JSON, its SHA-256 (hex), and the graphs that it names."""
+    """What a run is held to, whatever the workers that it comes to make of the graph later.
+
+    `definition` is the graph as JSON with its defaults, `digest` the SHA-256 (hex) of this text, `graphs` those that it
+    names. `revision` is the interpreter's. `inputs` are the keys that each of the graphs must be started with.
+    `capabilities` are what the worker found of the server that not every server has; nothing depends on any so far.
+    """
 
     name: str
     digest: str
     definition: str
     graphs: dict[str, str] = field(default_factory=dict)
+    revision: int = REVISION
+    inputs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    capabilities: tuple[str, ...] = ()
 
-    def child(self, name: str, reached: Collection[str]) -> PinnedGraph:
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        definition: str,
+        graphs: dict[str, str],
+        *,
+        revision: int,
+        inputs: Mapping[str, tuple[str, ...]],
+        capabilities: tuple[str, ...] = (),
+    ) -> Self:
+        """A definition with its digest, and of the `inputs` those of the graphs that are pinned."""
+        digest = hashlib.sha256(definition.encode()).hexdigest()
+        known = {each: inputs[each] for each in (name, *graphs)}
+        return cls(name, digest, definition, graphs, revision, known, capabilities)
+
+    def child(self, name: str, reached: Collection[str]) -> Self:
         """One of the graphs that it names, with those of them that are `reached` from there."""
-        definition = self.graphs[name]
         graphs = {other: text for other, text in self.graphs.items() if other in reached}
-        return PinnedGraph(name, hashlib.sha256(definition.encode()).hexdigest(), definition, graphs)
+        return self.of(
+            name,
+            self.graphs[name],
+            graphs,
+            revision=self.revision,
+            inputs=self.inputs,
+            capabilities=self.capabilities,
+        )
 
     def to_wire(self) -> list[Any]:
         """As a positional array."""
-        return [self.name, self.digest, self.definition, self.graphs]
+        inputs = {name: list(keys) for name, keys in self.inputs.items()}
+        capabilities = list(self.capabilities)
+        return [self.name, self.digest, self.definition, self.graphs, self.revision, inputs, capabilities]
 
     @classmethod
     def from_wire(cls, wire: list[Any]) -> Self:
         """From the array of `to_wire`."""
-        return cls(*wire)
+        name, digest, definition, graphs, revision, inputs, capabilities = wire
+        keys = {graph: tuple(each) for graph, each in inputs.items()}
+        return cls(name, digest, definition, graphs, revision, keys, tuple(capabilities))

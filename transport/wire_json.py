@@ -41,6 +41,7 @@ def _task_to_named(task: NodeTask) -> Named:
         "key": task.key,
         "reads": None if task.reads is None else list(task.reads),
         "roots": task.roots,
+        "revision": task.revision,
     }
 
 
@@ -54,6 +55,7 @@ def _task_from_named(fields: Named) -> list[Any]:
         fields["key"],
         fields["reads"],
         fields["roots"],
+        fields["revision"],
     ]
 
 
@@ -81,22 +83,18 @@ def _object(value: Json) -> Named:
     return value
 
 
+_PINNED = ("name", "digest", "definition", "graphs", "revision", "inputs", "capabilities")
 _TO_NAMED: dict[type[Any], Callable[[Any], Named]] = {
     NodeTask: _task_to_named,
     ChangeSet: ChangeSet.to_json_object,
     GraphRequest: lambda request: {"name": request.name, "inline": request.inline},
-    PinnedGraph: lambda graph: {
-        "name": graph.name,
-        "digest": graph.digest,
-        "definition": graph.definition,
-        "graphs": graph.graphs,
-    },
+    PinnedGraph: lambda graph: dict(zip(_PINNED, graph.to_wire(), strict=True)),
     DistributedContext: _context_to_named,
 }
 _TO_ARRAY: dict[str, Callable[[Named], list[Any]]] = {
     "NodeTask": _task_from_named,
     "ChangeSet": _changes_from_named,
     "GraphRequest": lambda fields: [fields["name"], fields["inline"]],
-    "PinnedGraph": lambda fields: [fields[name] for name in ("name", "digest", "definition", "graphs")],
+    "PinnedGraph": lambda fields: [fields[name] for name in _PINNED],
     "DistributedContext": _context_from_named,
 }

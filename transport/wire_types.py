@@ -48,9 +48,9 @@ NAMES: dict[type[Any], str] = {cls: name for name, cls in WIRE_TYPES.items()}
 _JSON = (str, int, float, bool, NoneType, list, dict)
 # The types of our own arrays' positions; `context` checks its own.
 _SHAPES: dict[str, tuple[type | tuple[type, ...], ...]] = {
-    "NodeTask": (str, dict, list, list, str, (list, NoneType), dict),
+    "NodeTask": (str, dict, list, list, str, (list, NoneType), dict, int),
     "GraphRequest": ((str, NoneType), _JSON),
-    "PinnedGraph": (str, str, str, dict),
+    "PinnedGraph": (str, str, str, dict, int, dict, list),
 }
 
 

@@ -26,11 +26,11 @@ Handle = WorkflowHandle[Any, dict[str, Any]]
 
 
 @contextmanager
-def worker_process(environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def worker_process(environment: Mapping[str, str], *, program: str = "worker.py") -> Iterator[subprocess.Popen[bytes]]:
     """`python worker.py` with this environment, killed at the end where it still runs."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ANABRANCH_", "TEMPORAL_"))}
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "worker.py")], cwd=ROOT, env={**inherited, **environment}, stderr=subprocess.PIPE
+        [sys.executable, str(ROOT / program)], cwd=ROOT, env={**inherited, **environment}, stderr=subprocess.PIPE
     )
     try:
         yield process

@@ -26,11 +26,12 @@ from tests.zstandard import zstd
 CONVERTER = data_converter().payload_converter
 CONTEXT = DistributedContext("s", {"a": [1, 2.5, None, "ü"]}, ContextMetadata(1, 2, 3, None, ("t",)))
 TASK = NodeTask("weigh", {"type": "rule"}, CONTEXT, RunInfo("r", "s", "g", "2026-01-01T00:00:00Z"), "k", ("a",))
+PINNED = PinnedGraph("g", "d", "{}", {"h": "{}"}, 1, {"g": ("a",), "h": ()}, ("c",))
 VALUES = [
     TASK,
     ChangeSet(1, {("a", "b"): [1]}, (("c",),), "n", 5),
     GraphRequest("g"),
-    PinnedGraph("g", "d", "{}"),
+    PINNED,
     CONTEXT,
 ]
 
@@ -111,12 +112,13 @@ def test_every_wrong_arity_is_refused(value: Any) -> None:
             CONVERTER.from_payload(wire(type(value).__name__, packed(other)))
 
 
-@pytest.mark.parametrize("position", range(7))
-def test_a_position_of_another_type_is_refused(position: int) -> None:
-    array = TASK.to_wire()
-    array[position] = 7
+@pytest.mark.parametrize("value", [TASK, PINNED], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("position", range(8))
+def test_a_position_of_another_type_is_refused(value: NodeTask | PinnedGraph, position: int) -> None:
+    array = value.to_wire()
+    array[position % len(array)] = 7.5
     with refused_in_time():
-        CONVERTER.from_payload(wire("NodeTask", packed(array)))
+        CONVERTER.from_payload(wire(type(value).__name__, packed(array)))
 
 
 @pytest.mark.parametrize("name", ["", "os.system", "NodeTask\x00", "nodetask", "RunInfo", "\udcff" * 3, "x" * 100_000])

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from anabranch.activities.load_graph import GraphLoader
 from anabranch.context.merge.resolution import ConflictResolution
 from anabranch.errors import GraphError, InputError
 from anabranch.graph.model import Graph
+from anabranch.graph.revision import REVISION
 from anabranch.transport.node_protocol import GraphRequest
 
 GREET = """
@@ -50,6 +52,30 @@ def test_the_graphs_that_it_names_are_pinned_with_it(folder: Path) -> None:
     loader = GraphLoader(folder)
     pinned = loader.load(GraphRequest(name="outer"))
     assert pinned.graphs == {"greet": loader.load(GraphRequest(name="greet")).definition}
+
+
+def test_what_a_run_is_held_to_is_pinned_with_it(folder: Path) -> None:
+    (folder / "chain.yaml").write_text("name: chain\nnodes: {o: {type: graph, graph: outer}}\n")
+    pinned = GraphLoader(folder).load(GraphRequest(name="chain"))
+    assert pinned.revision == REVISION
+    assert pinned.inputs == {"chain": (), "outer": ("who",), "greet": ("who",)}
+    assert '"max_attempts":5' in pinned.definition
+    assert '"max_attempts":5' in pinned.graphs["greet"]
+
+
+def test_a_child_is_held_to_the_same(folder: Path) -> None:
+    pinned = GraphLoader(folder, revision=1).load(GraphRequest(name="outer"))
+    child = replace(pinned, revision=7, capabilities=("found",)).child("greet", ())
+    assert (child.name, child.revision, child.capabilities) == ("greet", 7, ("found",))
+    assert (child.inputs, child.graphs) == ({"greet": ("who",)}, {})
+    assert child.digest == hashlib.sha256(child.definition.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(("wanted", "pinned"), [(1, 1), (REVISION, REVISION), (REVISION + 5, REVISION)])
+def test_a_worker_pins_the_lesser_of_its_own_revision_and_the_one_it_is_told(
+    folder: Path, wanted: int, pinned: int
+) -> None:
+    assert GraphLoader(folder, revision=wanted).load(GraphRequest(name="greet")).revision == pinned
 
 
 @pytest.mark.parametrize("as_object", [False, True])

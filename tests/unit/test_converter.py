@@ -34,7 +34,15 @@ TASK = NodeTask(
 )
 CHANGES = ChangeSet(3, {("order", "status"): "paid", ("dotted.key",): [1, {"a": None}]}, (("old", "a.b"),), "pay", 7)
 REQUEST = GraphRequest(name="orders", inline={"nodes": {}})
-PINNED = PinnedGraph("orders", "00ff", '{"name":"orders"}', {"packing": "{}"})
+PINNED = PinnedGraph(
+    "orders",
+    "00ff",
+    '{"name":"orders"}',
+    {"packing": "{}"},
+    1,
+    {"orders": ("id",), "packing": ()},
+    ("SearchAttributes",),
+)
 VALUES = [
     TASK,
     replace(TASK, reads=None, roots={}),
@@ -102,6 +110,19 @@ def test_readable_json_names_every_field_of_a_task() -> None:
         "key": "run-1/weigh/3",
         "reads": ["order", "total"],
         "roots": {"item": {"sku": "x"}, "index": 3},
+        "revision": 1,
+    }
+
+
+def test_readable_json_names_all_that_a_run_is_held_to() -> None:
+    assert json.loads(READABLE.to_payload(PINNED).data) == {
+        "name": "orders",
+        "digest": "00ff",
+        "definition": '{"name":"orders"}',
+        "graphs": {"packing": "{}"},
+        "revision": 1,
+        "inputs": {"orders": ["id"], "packing": []},
+        "capabilities": ["SearchAttributes"],
     }
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 
 from anabranch.context.merge.resolution import ConflictResolution, Reducer
 from anabranch.errors import ExpressionError
-from anabranch.graph.load import canonical
+from anabranch.graph.load import canonical, written_out
 from anabranch.graph.model import Graph
 from anabranch.graph.plan import Plan, plan_graph, plan_of
+from anabranch.graph.revision import REVISION
 from tests.unit.machine_kit import edge, python
 
 
@@ -83,6 +85,8 @@ def test_an_activity_receives_its_node_without_what_only_the_workflow_acts_on() 
         "args": {"n": "{{ x }}"},
         "output": {"y": "result"},
         "reads": [],
+        "cache": None,
+        "circuit_breaker": None,
     }
 
 
@@ -168,7 +172,17 @@ def test_an_expression_of_a_node_may_use_its_roots_and_extra_ones_only() -> None
 def test_runs_of_one_definition_share_one_plan() -> None:
     text = canonical(Graph.model_validate({"name": "g", "nodes": {"a": python()}}))
     other = canonical(Graph.model_validate({"name": "g", "nodes": {"a": python(), "b": python()}}))
-    assert plan_of(text, {}) is plan_of(text, {})
-    assert plan_of(other, {}) is not plan_of(text, {})
-    assert list(plan_of(other, {"sub": text}).library) == ["sub"]
-    assert json.loads(text)["nodes"].keys() == plan_of(text, {}).nodes.keys()
+    plan_of_text = partial(plan_of, revision=REVISION, inputs=())
+    assert plan_of_text(text, {}) is plan_of_text(text, {})
+    assert plan_of_text(other, {}) is not plan_of_text(text, {})
+    assert list(plan_of_text(other, {"sub": text}).library) == ["sub"]
+    assert json.loads(text)["nodes"].keys() == plan_of_text(text, {}).nodes.keys()
+
+
+def test_a_pinned_plan_has_the_inputs_and_the_revision_that_were_pinned() -> None:
+    text = written_out(Graph.model_validate({"name": "g", "nodes": {"a": python(when="x > 0")}}))
+    found = plan_of(text, {}, revision=7, inputs=["y"])
+    assert found.inputs == {"y"}
+    assert found.revision == 7
+    assert plan_of(text, {}, revision=7, inputs=["x"]).inputs == {"x"}
+    assert plan_graph(found.graph).inputs == {"x"}

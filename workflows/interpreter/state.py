@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
 
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
@@ -27,9 +26,6 @@ from anabranch.workflows.interpreter.scope import (
 )
 from anabranch.workflows.interpreter.size import ContextSize
 from anabranch.workflows.interpreter.trail import AuditTrail
-
-REVISION: Final = 1
-"""The current revision. A change of behaviour raises it, and keeps the old behaviour for runs of older revisions."""
 
 
 @dataclass(slots=True)
@@ -53,13 +49,11 @@ class Abort:
 class RunState:
     """One run of one plan over one context. `run` is the root `run` of expressions, without its time."""
 
-    def __init__(
-        self, plan: Plan, data: Mapping[str, Json], *, run: Mapping[str, Json], revision: int = REVISION
-    ) -> None:
+    def __init__(self, plan: Plan, data: Mapping[str, Json], *, run: Mapping[str, Json]) -> None:
         settings = plan.graph.saga
         self.plan = plan
         self.run = run
-        self.revision = revision
+        self.revision = plan.revision
         """The revision of the interpreter that the run is pinned to."""
         self.at = 0
         """The time of the current event, in Unix milliseconds."""

@@ -22,7 +22,7 @@ from anabranch.workflows.interpreter.snapshot import dump_choices, load_choices
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.temporal.continue_as_new import Renewal
 from anabranch.workflows.temporal.effects import Effects
-from anabranch.workflows.temporal.failures import failure_of, run_error
+from anabranch.workflows.temporal.failures import check_revision, failure_of, run_error
 from anabranch.workflows.temporal.node_options import retry_policy
 from anabranch.workflows.temporal.sharing import Sharing
 
@@ -88,7 +88,8 @@ class GraphRun:
 
     def _prepare(self, pinned: PinnedGraph, data: Mapping[str, Json]) -> Machine:
         self.pinned = pinned
-        plan = plan_of(pinned.definition, pinned.graphs)
+        check_revision(pinned)
+        plan = plan_of(pinned.definition, pinned.graphs, revision=pinned.revision, inputs=pinned.inputs[pinned.name])
         self.run_info = RunInfo(self.info.first_execution_run_id, self.info.workflow_id, plan.graph.name, "")
         self.machine = Machine(RunState(plan, data, run=self.run_info.root()))
         if plan.graph.share is not None:

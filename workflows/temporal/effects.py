@@ -101,6 +101,7 @@ class Effects:
 
     def _task(self, command: RunNode) -> NodeTask:
         planned, line, now = command.planned, command.line, self._run.now()
+        assert self._run.pinned is not None  # noqa: S101 - loaded before anything runs
         reads = planned.reads
         data = line.data if reads is None else {key: line.data[key] for key in reads if key in line.data}
         metadata = ContextMetadata(created_at=self._run.created_at, updated_at=now, version=line.version)
@@ -112,6 +113,7 @@ class Effects:
             key=command.key,
             reads=reads,
             roots={name: value for name, value in command.roots.items() if name != "run"},
+            revision=self._run.pinned.revision,
         )
 
     async def _child(self, command: StartChild) -> Json:

@@ -16,6 +16,8 @@ from temporalio.exceptions import (
 
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError
+from anabranch.graph.revision import REVISION
+from anabranch.transport.node_protocol import PinnedGraph
 from anabranch.workflows.interpreter.commands import NOT_STARTED, Failure, FailureOutcome, Finish
 
 _ACTIVITY_TELLS = ("happened",)
@@ -24,6 +26,20 @@ _CHILD_TELLS = ("not_compensated", "effects_left")
 
 class NeverScheduled(Exception):
     """An activity was cancelled by the very workflow task that was to schedule it: the server never heard of it."""
+
+
+class NewerRevision(Exception):
+    """Not one of our errors, which would end the run: this fails the workflow task, and another worker tries it."""
+
+
+def check_revision(pinned: PinnedGraph) -> None:
+    """Refuse a run whose revision this worker does not know. Raises NewerRevision."""
+    if pinned.revision > REVISION:
+        raise NewerRevision(
+            f"this run of {pinned.name!r} is held to revision {pinned.revision} of the interpreter; "
+            f"this worker knows none above {REVISION}: a newer worker goes on with it (during a rollout, start "
+            f"the newer ones with ANABRANCH_INTERPRETER_REVISION={REVISION} until no older one is left)"
+        )
 
 
 def failure_of(error: BaseException, address: str) -> Failure:
