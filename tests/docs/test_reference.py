@@ -7,14 +7,20 @@ import re
 from typing import Any
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from anabranch.cli.main import app
 from anabranch.graph.expressions import cel_functions, cel_runtime, cel_syntax
 from anabranch.graph.expressions.expressions import MAX_SOURCE, compile_expression
 from anabranch.graph.model import NODE_TYPES, BaseNode, Graph
+from anabranch.settings import Settings
 from tests.docs.pages import blocks, pages
 
 EXPRESSIONS = "docs/expressions.md"
 LANGUAGE = "docs/graph-language.md"
+OPERATIONS = "docs/operations.md"
+_CODE = re.compile(r"`[^`\n]+`|^\$ .*$", re.MULTILINE)
 _ROW = re.compile(r"^\| `(.+)` \| `(.+)` \|$", re.MULTILINE)
 ROWS = [(source.replace(r"\|", "|"), value) for source, value in _ROW.findall(pages()[EXPRESSIONS])]
 
@@ -70,3 +76,31 @@ def test_the_reference_has_every_node_type() -> None:
 def test_the_reference_has_every_field_of_nodes_and_graphs() -> None:
     assert first_cells(section(LANGUAGE, "Fields of every node")) == BaseNode.model_fields.keys()
     assert first_cells(section(LANGUAGE, "A whole graph")) == Graph.model_fields.keys()
+
+
+def test_the_operations_guide_has_every_setting_with_its_default() -> None:
+    table = [line.split("|")[1:3] for line in section(OPERATIONS, "A worker").splitlines() if line.startswith("| `")]
+    documented = {name: default.strip() for names, default in table for name in re.findall(r"`([A-Z_]+)`", names)}
+    for field in Settings.model_fields.values():
+        assert isinstance(field.validation_alias, str)
+        default = "" if field.default in (None, ()) else str(field.default)
+        found = documented[field.validation_alias].strip("`")
+        assert found in {default, default.lower(), "REDIS_URL"}, field.validation_alias
+
+
+def test_every_command_and_option_that_a_page_names_exists() -> None:
+    main = get_command(app)
+    assert isinstance(main, TyperGroup)
+    unknown = []
+    for page, text in pages().items():
+        for line in re.findall(r"\banabranch ([a-z][a-z-]*(?: [^`\n|#&]*)?)", "\n".join(_CODE.findall(text))):
+            name, *words = line.split()
+            command = main.commands.get(name)
+            options = {
+                option for each in (command.params if command else ()) for option in (*each.opts, *each.secondary_opts)
+            }
+            unknown += [
+                f"{page}: {name} {word}" for word in words if word.startswith("-") and word not in options | {"--help"}
+            ]
+            unknown += [f"{page}: {name}"] if command is None else []
+    assert unknown == []
