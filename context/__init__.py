@@ -1,7 +1,7 @@
 """The versioned context: values, change sets, versions, three-way merge, wire formats, stores and the cache over them.
 
-The public names are importable from here. Each loads its module at its first use, so that workflow code, which imports
-the submodules that it needs, never loads a store's client.
+The public names are importable from here. Each loads its module when it is first used, so that workflow code, which
+imports only the submodules that it needs, never loads a store's client.
 """
 
 from __future__ import annotations

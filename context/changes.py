@@ -1,7 +1,7 @@
 """A `ChangeSet` is what one writer did to one version: paths set and paths removed. `apply` is the inverse of `diff`.
 
-Paths of a diff are leaves: it goes into objects that stand on both sides, and sets a new object leaf by leaf, so that
-two branches which both create `order` with different keys do not meet. Lists are atomic. An empty object is a leaf. A
+Paths of a diff are leaves: it goes into objects that exist on both sides, and sets a new object leaf by leaf. So two
+branches that both create `order` with different keys do not conflict. Lists are atomic. An empty object is a leaf. A
 value that becomes an object, or an object that becomes a value, is one change at that path.
 """
 
@@ -41,16 +41,18 @@ class ChangeSet:
     def from_wire(cls, wire: object) -> Self:
         """From the array of `to_wire`. Raises WireFormatError."""
         if not isinstance(wire, list | tuple) or len(wire) != _ARITY:
-            raise WireFormatError("a change set is an array of five", suggestion="encode it with ChangeSet.to_wire")
+            raise WireFormatError(
+                "a change set is an array of five elements", suggestion="encode it with ChangeSet.to_wire"
+            )
         base, flat, removed, by, at = wire
         if not (isinstance(base, int) and isinstance(by, str) and isinstance(at, int)):
-            raise WireFormatError("a change set has a version, a writer's name and a time")
+            raise WireFormatError("a change set needs a version, a writer's name and a time")
         if not isinstance(flat, list | tuple) or len(flat) % 2 or not isinstance(removed, list | tuple):
-            raise WireFormatError("a change set's paths and values stand in two arrays")
+            raise WireFormatError("a change set needs an array of paths with values, and one of removed paths")
         return cls(base, dict(zip(map(_path, flat[::2]), flat[1::2], strict=True)), tuple(map(_path, removed)), by, at)
 
     def to_json_object(self) -> dict[str, Json]:
-        """For people: paths as text."""
+        """As JSON for people, with paths as text."""
         return {
             "base_version": self.base_version,
             "set": {format_path(path): value for path, value in self.set.items()},
@@ -63,7 +65,7 @@ class ChangeSet:
 def diff(
     old: Mapping[str, Json], new: Mapping[str, Json], *, base_version: int = 0, by: str = "", at: int = 0
 ) -> ChangeSet:
-    """What leads from `old` to `new`. Subtrees that are the same object cost nothing."""
+    """The changes that lead from `old` to `new`. Subtrees that are the same object cost nothing."""
     changed: dict[Path, Json] = {}
     removed: list[Path] = []
     _compare(old, new, (), changed, removed)
@@ -77,7 +79,7 @@ def apply(data: Mapping[str, Json], changes: ChangeSet) -> dict[str, Json]:
 
 
 def overlay(data: Mapping[str, Json], values: Iterable[tuple[Path, Json | Missing]]) -> dict[str, Json]:
-    """The data with values put at paths one after the other (MISSING removes), copied only along those paths."""
+    """The data with values set at paths one after the other (MISSING removes), copied only along those paths."""
     result = dict(data)
     fresh: set[int] = {id(result)}
     for path, value in values:
@@ -91,7 +93,7 @@ def overlay(data: Mapping[str, Json], values: Iterable[tuple[Path, Json | Missin
 
 
 def refine(data: dict[str, Json], changes: ChangeSet) -> ChangeSet:
-    """The same changes as the deep diff against `data`: leaves only, and nothing that is already so."""
+    """The same changes as the deep diff against `data`: leaves only, without what already has that value."""
     changed: dict[Path, Json] = {}
     removed: list[Path] = []
     if _independent(data, changes):
@@ -104,7 +106,7 @@ def refine(data: dict[str, Json], changes: ChangeSet) -> ChangeSet:
 
 
 def _independent(data: dict[str, Json], changes: ChangeSet) -> bool:
-    """Whether no path leads through another one, nor through a value that is not an object."""
+    """Whether no path leads through another one, or through a value that is not an object."""
     paths = {*changes.set, *changes.removed}
     if len(paths) < len(changes.set) + len(changes.removed):
         return False

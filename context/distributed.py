@@ -1,4 +1,4 @@
-"""The `DistributedContext`: what one session knows now, its version, and who wrote it last."""
+"""The `DistributedContext`: the current data of one session, its version and its last writer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SNAPSHOT_ARITY = 4
 
 
 class ContextMetadata(NamedTuple):
-    """When a context was made and last changed (Unix milliseconds), its version, its last writer, its tags."""
+    """When a context was created and last changed (Unix milliseconds), its version, its last writer, its tags."""
 
     created_at: int
     updated_at: int
@@ -61,11 +61,11 @@ class ContextSnapshot:
 
 
 class DistributedContext:
-    """What one session knows: string keys with JSON values, and the metadata of its version.
+    """The data of one session, text keys with JSON values, and the metadata of its version.
 
     Each `set`, each `remove` that removed something, each `merge` and each assignment of `modified_by` adds 1 to the
-    version and moves `updated_at` to `at` (Unix milliseconds; the wall clock where it is not given). `data` is taken as
-    it is, not copied. Where `reads` is set, a key outside of it did not cross to this node: reading it raises
+    version and moves `updated_at` to `at` (Unix milliseconds; by default the wall clock). `data` is
+    not copied. If `reads` is set, a key outside of it did not cross to this node. Reading it raises
     UndeclaredRead, unless this node has set it.
     """
 
@@ -121,17 +121,17 @@ class DistributedContext:
         return len(self.data)
 
     def keys(self) -> KeysView[str]:
-        """The keys that are here, in the order of their first write."""
+        """The keys of the data, in the order of their first write."""
         return self.data.keys()
 
     def set(self, key: str, value: Json, *, at: int | None = None) -> None:
-        """Write a value. What is not JSON data is refused when the context is encoded, naming its path."""
+        """Write a value. Encoding the context refuses a value that is not JSON data, and names its path."""
         self.data[key] = value
         self._wrote(key)
         self._touch(at)
 
     def remove(self, key: str, *, at: int | None = None) -> bool:
-        """Whether there was something to remove. Raises UndeclaredRead: the answer depends on what is there."""
+        """Remove a key; returns whether it was there, and so raises UndeclaredRead."""
         if key not in self:
             return False
         del self.data[key]
@@ -139,7 +139,7 @@ class DistributedContext:
         return True
 
     def merge(self, other: DistributedContext | Mapping[str, Json], *, at: int | None = None) -> None:
-        """Write every key of `other` over this context, as one version. (For two writers, see ThreeWayMerge.)"""
+        """Write every key of `other` over this context, as one version. (To merge two writers, see ThreeWayMerge.)"""
         data = other.data if isinstance(other, DistributedContext) else other
         self.data.update(data)
         self._wrote(*data)
@@ -147,7 +147,7 @@ class DistributedContext:
 
     @property
     def modified_by(self) -> str | None:
-        """Who wrote last. Assigning adds 1 to the version."""
+        """The last writer. Assigning adds 1 to the version."""
         return self.metadata.modified_by
 
     @modified_by.setter
@@ -156,17 +156,17 @@ class DistributedContext:
         self._touch(None)
 
     def add_tag(self, tag: str) -> None:
-        """Label the context. A tag that is there already is not added again; the version does not move."""
+        """Add a tag, unless the context has it already. The version stays the same."""
         if tag not in self.metadata.tags:
             self.metadata = self.metadata._replace(tags=(*self.metadata.tags, tag))
 
     def snapshot(self) -> ContextSnapshot:
-        """A copy that nobody else can reach. Raises WireFormatError where the data is nested too deep."""
+        """An immutable copy. Raises WireFormatError if the data is nested too deeply."""
         data = {key: copied(value, 1) for key, value in self.data.items()}
         return ContextSnapshot(self.session_id, data, self.metadata.version, self.metadata.updated_at)
 
     def copy(self) -> Self:
-        """The same context, free to go its own way."""
+        """A deep copy, to be changed independently."""
         data = {key: copied(value, 1) for key, value in self.data.items()}
         return type(self)(self.session_id, data, self.metadata, reads=self.reads)
 
@@ -205,7 +205,7 @@ class DistributedContext:
 
     @classmethod
     def deserialize_many(cls, packed: Sequence[bytes], *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> list[Self]:
-        """What `deserialize` gives for each, faster. Raises as it does, for the first that is refused."""
+        """`deserialize` for many, faster. Raises as it does, for the first one that is not valid."""
         return [cls.from_wire(wire) for wire in decode_many(packed, max_bytes=max_bytes)]
 
     def to_json(self, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> str:
@@ -261,7 +261,7 @@ def copied(value: Json, depth: int = 0) -> Json:
 
 
 def _is_context(session_id: Any, data: Any, metadata: Any) -> bool:
-    """Whether the types are those of a context. Not whether the data is JSON data: `context/wire.py` tells."""
+    """Whether the types are those of a context. Whether the data is JSON data is checked in `context/wire.py`."""
     created_at, updated_at, version, modified_by, tags = metadata
     if (
         type(session_id) is not str
@@ -280,6 +280,6 @@ def _is_context(session_id: Any, data: Any, metadata: Any) -> bool:
 def _malformed() -> WireFormatError:
     return WireFormatError(
         "this is not a context",
-        suggestion="a context is a session id, an object, and its metadata: created_at, updated_at, version, "
+        suggestion="a context is an array of session id, object and metadata: created_at, updated_at, version, "
         "modified_by and tags",
     )

@@ -1,7 +1,7 @@
-"""A context in headers: it goes with a request from service to service, beside the trace (W3C Trace Context).
+"""A context in the headers of a request between services, beside the trace (W3C Trace Context).
 
-The context is MessagePack in base64, in one header. Headers come from strangers: what is not a context is refused, what
-is not a trace is left out, as the standard has it.
+The context is MessagePack in base64, in one header. Headers are not trusted: an invalid context is refused, an
+invalid trace is left out, as the standard says.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TRACE_STATE: Final = re.compile(r"[\x20-\x7e]{1,512}")
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What headers carried: a context or none, and the trace's own headers (`traceparent`, `tracestate`)."""
+    """What the headers held: a context or None, and the trace's headers (`traceparent`, `tracestate`)."""
 
     context: DistributedContext | None
     trace: Mapping[str, str]
@@ -39,9 +39,9 @@ def inject(
     trace: Mapping[str, str] | None = None,
     max_bytes: int = MAX_HEADER_BYTES,
 ) -> None:
-    """Write a context, and the trace among `trace`'s headers, into headers; what stood there is replaced.
+    """Write a context, and the trace among `trace`'s headers, into headers; earlier values are replaced.
 
-    Raises WireFormatError, and SizeLimitExceeded where the header's value would be longer than `max_bytes`.
+    Raises WireFormatError, and SizeLimitExceeded if the header's value would be longer than `max_bytes`.
     """
     value = _encoded(context, max_bytes)
     for name in [name for name in headers if name.lower() == CONTEXT_HEADER.lower()]:
@@ -54,15 +54,15 @@ def inject(
 
 
 def extract(headers: Mapping[str, str], *, max_bytes: int = MAX_HEADER_BYTES) -> Carried:
-    """What headers carry; names are found in any case. Raises WireFormatError and SizeLimitExceeded."""
+    """Read the headers; their names may be in any case. Raises WireFormatError and SizeLimitExceeded."""
     values = [value for name, value in headers.items() if name.lower() == CONTEXT_HEADER.lower()]
     if len(values) > 1:
-        raise WireFormatError("there are two contexts", place=CONTEXT_HEADER, suggestion="send one")
+        raise WireFormatError("there are two headers with a context", place=CONTEXT_HEADER, suggestion="send one")
     return Carried(_decoded(values[0], max_bytes) if values else None, trace_of(headers))
 
 
 def trace_of(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers of the trace, where they are valid: `tracestate` only beside a `traceparent`."""
+    """The valid headers of the trace: `tracestate` only beside a `traceparent`."""
     found = {name.lower(): value.strip() for name, value in headers.items()}
     parent, state = found.get("traceparent", ""), found.get("tracestate", "")
     if not _TRACE_PARENT.fullmatch(parent):

@@ -16,7 +16,7 @@ Change = Callable[[DistributedContext], Awaitable[object] | object]
 class SharedContext:
     """A DistributedContext behind an asyncio lock: tasks read and write it one at a time.
 
-    What is read is a copy, so no task sees or makes a change outside of the lock. It belongs to one event loop.
+    Reads return copies, so no task sees or makes a change outside of the lock. It is for one event loop.
     """
 
     def __init__(self, session_id: str, data: Mapping[str, Json] | None = None, *, at: int | None = None) -> None:
@@ -25,7 +25,7 @@ class SharedContext:
 
     @property
     def session_id(self) -> str:
-        """Whose context this is."""
+        """The session of the context."""
         return self._context.session_id
 
     async def get(self, key: str, default: Json = None) -> Json:
@@ -39,14 +39,14 @@ class SharedContext:
             self._context.set(key, copied(value), at=at)
 
     async def remove(self, key: str, *, at: int | None = None) -> bool:
-        """Whether there was something to remove."""
+        """Remove a key; returns whether it was there."""
         async with self._lock:
             return self._context.remove(key, at=at)
 
     async def update(self, change: Change) -> DistributedContext:
-        """Let `change` work on a copy, alone, and keep it; where it raises, nothing has changed. The new context.
+        """Let `change` modify a copy under the lock, and keep it unless it raises. Returns the new context.
 
-        `change` may be a coroutine function; the others wait for it. It must not call this SharedContext again.
+        `change` may be a coroutine function; other tasks wait for it. It must not call this SharedContext itself.
         """
         async with self._lock:
             working = self._context.copy()
@@ -57,16 +57,16 @@ class SharedContext:
             return working.copy()
 
     async def version(self) -> int:
-        """The version of now."""
+        """The current version."""
         async with self._lock:
             return self._context.metadata.version
 
     async def snapshot(self) -> ContextSnapshot:
-        """An immutable copy of now."""
+        """An immutable copy of the current version."""
         async with self._lock:
             return self._context.snapshot()
 
     async def serialize(self, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> bytes:
-        """The context of now as MessagePack. Raises WireFormatError and SizeLimitExceeded."""
+        """The current version as MessagePack. Raises WireFormatError and SizeLimitExceeded."""
         async with self._lock:
             return self._context.serialize(max_bytes=max_bytes)

@@ -18,7 +18,7 @@ Path: TypeAlias = tuple[str, ...]
 MAX_DEPTH: Final = 64
 MIN_INT: Final = -(2**63)
 MAX_INT: Final = 2**64 - 1
-"""MessagePack has signed and unsigned 64-bit integers."""
+"""The range of MessagePack: signed and unsigned 64-bit integers."""
 
 
 class Missing(Enum):
@@ -84,7 +84,7 @@ def same(left: Json | Missing, right: Json | Missing) -> bool:
 
 
 def identity(value: Json) -> Hashable:
-    """A hashable key that two values share where they are the same, as `same` has it."""
+    """A hashable key that is equal for two values if `same` is true of them."""
     if isinstance(value, dict):
         return dict, frozenset((key, identity(item)) for key, item in value.items())
     if isinstance(value, list):
@@ -93,9 +93,9 @@ def identity(value: Json) -> Hashable:
 
 
 def check_value(value: object, *, path: Path = ()) -> None:
-    """Refuse what is not JSON data: other types, depth over 64, integers beyond 64 bits, NaN, infinities, surrogates.
+    """Refuse anything but JSON data: other types, depth over 64, integers beyond 64 bits, NaN, infinities, surrogates.
 
-    Raises WireFormatError naming the path. Never recurses deeper than the limit, whatever it is given.
+    Raises WireFormatError naming the path. Never recurses deeper than the limit.
     """
     if not isinstance(value, Mapping | list):
         wrong = _wrong_scalar(value)
@@ -105,7 +105,7 @@ def check_value(value: object, *, path: Path = ()) -> None:
     if len(path) >= MAX_DEPTH:
         raise _refused(path, f"is nested deeper than {MAX_DEPTH}")
     for key, item in enumerate(value) if isinstance(value, list) else _members(value, path):
-        wrong = _wrong_scalar(item)  # first, because most items are scalars and Mapping is slow to ask
+        wrong = _wrong_scalar(item)  # first, because most items are scalars, and isinstance with Mapping is slow
         if wrong and isinstance(item, Mapping | list):
             check_value(item, path=(*path, str(key)))
         elif wrong:
@@ -125,7 +125,7 @@ def _wrong_scalar(value: object) -> str | None:
     if isinstance(value, str):
         return None if value.isascii() or value.isprintable() or _is_text(value) else "holds a lone surrogate"
     if isinstance(value, float):
-        return None if math.isfinite(value) else f"is {value}, which JSON cannot say"
+        return None if math.isfinite(value) else f"is {value}, which JSON cannot express"
     if isinstance(value, int):
         return None if MIN_INT <= value <= MAX_INT else "is an integer beyond 64 bits"
     return None if value is None else f"is of type {type(value).__name__}, which is not JSON data"

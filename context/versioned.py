@@ -1,4 +1,4 @@
-"""The `VersionedContext`: one session's versions in a row, which version wrote what, and merges with other copies."""
+"""The `VersionedContext`: the versions of one session, who wrote each path, and merges with other copies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from anabranch.errors import InputError
 
 
 class Blame(NamedTuple):
-    """Who wrote a path last (`by`; None where the context did not say), in which version, when (Unix milliseconds)."""
+    """The last write of a path: its writer (`by`, None if unknown), its version and its time (Unix milliseconds)."""
 
     version: int
     by: str | None
@@ -27,7 +27,7 @@ class Blame(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A version, its metadata, what it changed, and the other copy's version where it is a merge."""
+    """A version, its metadata, what it changed, and for a merge the version of the other copy."""
 
     snapshot: ContextSnapshot
     metadata: ContextMetadata
@@ -39,7 +39,7 @@ class VersionedContext:
     """A context that remembers its newest `max_history` versions, the current one among them.
 
     It starts empty, at version 1. Version numbers only grow, and may leave gaps: a context that was `set` twice since
-    the current version is two versions further. `at` is in Unix milliseconds; the wall clock where it is not given.
+    the current version is two versions further. `at` is in Unix milliseconds; by default the wall clock.
     """
 
     def __init__(
@@ -61,20 +61,20 @@ class VersionedContext:
 
     @property
     def current(self) -> DistributedContext:
-        """A copy of the newest version. Change it and hand it to `update`."""
+        """A copy of the newest version. Change it and pass it to `update`."""
         entry = self._entries[-1]
         return DistributedContext(self.session_id, dict(entry.snapshot.data), entry.metadata).copy()
 
     @property
     def history(self) -> tuple[ContextSnapshot, ...]:
-        """The versions that are remembered, oldest first; the last one is the current version."""
+        """The versions that are kept, oldest first; the last one is the current version."""
         return tuple(entry.snapshot for entry in self._entries)
 
     def update(self, context: DistributedContext) -> int:
-        """Make the context the newest version; returns its number: the context's own where that is a newer one.
+        """Make the context the newest version; returns its number, which is the context's own if that is newer.
 
-        The context that is current already makes no version. What left an older version is for
-        `merge_with_resolution`. Raises InputError for another session's context.
+        Nothing happens if the context is already the current version. To add a change that is based on an older
+        version, use `merge_with_resolution`. Raises InputError for another session's context.
         """
         self._check_session(context.session_id)
         newest = self._entries[-1]
@@ -84,7 +84,7 @@ class VersionedContext:
         return self._record(context, context.metadata._replace(version=version))
 
     def get_version(self, version: int) -> ContextSnapshot:
-        """The version with this number. Raises InputError where it never was, or is forgotten."""
+        """The version with this number. Raises InputError if it never existed or is no longer kept."""
         for snapshot in self.history:
             if snapshot.version == version:
                 return snapshot
@@ -103,15 +103,15 @@ class VersionedContext:
         return self._record(DistributedContext(self.session_id, dict(old.data)), metadata)
 
     def diff(self, old: int, new: int) -> ChangeSet:
-        """What leads from one version to another. Raises InputError as `get_version`."""
+        """The changes that lead from one version to another. Raises InputError as `get_version`."""
         before, after = self.get_version(old), self.get_version(new)
         writer = next(entry.metadata.modified_by for entry in self._entries if entry.snapshot is after)
         return diff(before.data, after.data, base_version=old, by=writer or "", at=after.timestamp)
 
     def blame(self, path: str | Path) -> Blame | None:
-        """The last write at, above or below a path; None where nothing was ever written.
+        """The last write at, above or below a path; None if nothing was written there.
 
-        A removal is remembered as long as its version is.
+        A removal is known as long as its version is kept.
         """
         keys = parse_path(path) if isinstance(path, str) else path
         overlapping = [blame for other, blame in self._blame.items() if other[: len(keys)] == keys[: len(other)]]
@@ -122,8 +122,8 @@ class VersionedContext:
 
         The base is the newest version that both share; a bare context can share only its own version. Without one the
         base is empty: what only one side has is kept, what one side removed comes back. The new version's number and
-        time are those of `ThreeWayMerge.merge`; its writer is the other side's. Raises ConflictError, and has changed
-        nothing then; InputError for another session's context.
+        time are those of `ThreeWayMerge.merge`; its writer is the other side's. Raises ConflictError, without
+        any change, and InputError for another session's context.
         """
         self._check_session(other.session_id)
         remote, theirs = _known(other)
@@ -171,7 +171,7 @@ class VersionedContext:
 
     def _check_session(self, session_id: str) -> None:
         if session_id != self.session_id:
-            raise InputError(f"this is the context of the session {session_id!r}, not of {self.session_id!r}")
+            raise InputError(f"the context is of the session {session_id!r}, not of {self.session_id!r}")
 
 
 def _known(other: DistributedContext | VersionedContext) -> tuple[_Entry, list[ContextSnapshot]]:

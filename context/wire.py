@@ -1,7 +1,7 @@
-"""The wire formats' rules: MessagePack between machines, JSON for people, and data only in both.
+"""The rules of the wire formats: MessagePack between machines, JSON for people, only data in both.
 
-What is decoded is exactly what could be encoded: JSON data, depth 64, no key twice, nothing behind the end, never more
-than `max_bytes`. In the positional formats `wire[1]` is the context's data; errors name paths in it.
+Decoding accepts exactly what encoding can produce: JSON data, depth 64, no duplicate keys, no trailing bytes, at most
+`max_bytes`. In the positional formats `wire[1]` is the context's data; errors name paths in it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from anabranch.errors import SizeLimitExceeded, WireFormatError
 from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 _SAFE_BYTES: Final = bytes(set(range(256)) - {*range(0x80, 0xA0), *range(0xDC, 0xE0), 0x7F, 0xCB, *range(0xF0, 0x100)})
-"""Every byte but those that open an array or a map, or begin a double that is NaN or infinite."""
+"""Every byte except those that open an array or a map, or begin a double that is NaN or infinite."""
 
 _find_non_finite: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]").search
 """A double whose exponent is all ones (or text and digits that look like it)."""
 
 _NO_BINARY: Final = -2
-"""Below every length, so that msgpack refuses an empty binary too (-1 would stand for its default)."""
+"""Below every length, so that msgpack refuses an empty binary too (-1 would mean its default)."""
 
 _ATOMS: Final = frozenset({str, int, bool, type(None)})
 _CONTAINERS: Final = frozenset({dict, list, tuple})
@@ -60,13 +60,13 @@ def decode(packed: bytes, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES, max_depth:
         wire = _unpack(packed, max_bin_len=_NO_BINARY, max_ext_len=_NO_BINARY)
         if _is_whole(wire, packed, _Packer(strict_types=True), max_depth):
             return wire
-    except _BROKEN:  # decoded again with every check, to say what is wrong
+    except _BROKEN:  # decode again with every check, to say what is wrong
         pass
     return _decode_carefully(packed)
 
 
 def decode_many(packed: Sequence[bytes], *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> list[Any]:
-    """What `decode` gives for each, a sixth faster. Raises as `decode` does, for the first that is refused."""
+    """`decode` for many, a sixth faster. Raises as `decode` does, for the first one that is not valid."""
     packer = _Packer(strict_types=True)
     try:
         array = packer.pack_array_header(len(packed)) + b"".join(packed)
@@ -76,14 +76,14 @@ def decode_many(packed: Sequence[bytes], *, max_bytes: int = MAX_CONTEXT_SIZE_BY
                 break
         else:
             return wires
-    except _BROKEN:  # decoded one by one, to say which is wrong
+    except _BROKEN:  # decode one by one, to say which is wrong
         pass
     return [decode(alone, max_bytes=max_bytes) for alone in packed]
 
 
 def _is_whole(wire: Any, packed: bytes, packer: _Packer, max_depth: int) -> bool:
-    """Whether these bytes, and all of them, are the one encoding of JSON data that is nested at most so deep."""
-    # A key that stands twice is lost in a dict: the same bytes come back only where every key stands once.
+    """Whether all of these bytes are the one encoding of JSON data that is nested at most so deep."""
+    # A dict keeps one of two equal keys, so encoding gives the same bytes only if there are no duplicates.
     if packer.pack(wire) != packed:
         return False
     suspects = packed.translate(None, _SAFE_BYTES)
@@ -112,7 +112,7 @@ def decode_json(text: str | bytes, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -
     except (ValueError, RecursionError) as broken:
         raise WireFormatError(f"this is not the JSON of a context: {broken}") from None
     if not isinstance(document, dict):
-        raise WireFormatError("this is not a context, but JSON of another kind", suggestion="a context is an object")
+        raise WireFormatError("this is not a context: the JSON is not an object")
     _check_document(document)
     return document
 
@@ -123,7 +123,7 @@ def _check_document(document: dict[str, Any]) -> None:
 
 
 def is_plain(value: Any, depth: int) -> bool:
-    """Whether an array or an object holds nothing but JSON data in Python's own types, down to a depth."""
+    """Whether an array or an object holds only JSON data in Python's own types, down to a depth."""
     if not depth:
         return False
     if type(value) is dict:

@@ -212,7 +212,7 @@ async def test_bytes_are_refused_naming_the_column(bench: Bench) -> None:
 
 
 async def not_data_is_undone(bench: Bench, price: str) -> None:
-    with pytest.raises(WireFormatError, match=r"the value at 'rows\.0\.price' is (nan|inf), which JSON cannot say"):
+    with pytest.raises(WireFormatError, match=r"the value at 'rows\.0\.price' is (nan|inf), which JSON cannot express"):
         await bench.run(f"insert into stock (id, price) values (3, {price}) returning price")
     assert (await bench.run("select count(*) as n from stock where id = 3")).writes == {"n": 0}
 

@@ -123,9 +123,9 @@ def test_wider_encodings_of_the_same_values_decode_too() -> None:
 @pytest.mark.parametrize(
     ("value", "what"),
     [
-        (math.nan, "is nan, which JSON cannot say"),
-        (math.inf, "is inf, which JSON cannot say"),
-        (-math.inf, "is -inf, which JSON cannot say"),
+        (math.nan, "is nan, which JSON cannot express"),
+        (math.inf, "is inf, which JSON cannot express"),
+        (-math.inf, "is -inf, which JSON cannot express"),
         (2**64, "is an integer beyond 64 bits"),
         (-(2**63) - 1, "is an integer beyond 64 bits"),
         ("\ud800", "holds a lone surrogate"),

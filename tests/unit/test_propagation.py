@@ -87,7 +87,7 @@ def test_what_is_no_context_is_refused(value: str) -> None:
 def test_two_contexts_are_refused() -> None:
     headers: dict[str, str] = {}
     inject(context(), headers)
-    with pytest.raises(WireFormatError, match="two contexts"):
+    with pytest.raises(WireFormatError, match="two headers with a context"):
         extract({**headers, CONTEXT_HEADER.lower(): headers[CONTEXT_HEADER]})
 
 
