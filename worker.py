@@ -31,7 +31,7 @@ from anabranch.transport.converter import SANDBOX_MODULES
 from anabranch.transport.working import closed, unless, working
 
 GRACE = timedelta(seconds=20)
-"""How long activities may go on when a worker is told to stop."""
+"""How long activities may go on when a worker is asked to stop."""
 
 log = structlog.get_logger("anabranch.worker")
 
@@ -39,7 +39,7 @@ log = structlog.get_logger("anabranch.worker")
 def sandbox(*, strict: bool = False) -> WorkflowRunner:
     """How the workflows that run graphs are isolated.
 
-    Strict imports `workflows` anew for every run and refuses clocks, files and randomness in it (tests use this);
+    Strict imports `workflows` again for every run and refuses clocks, files and randomness in it (tests use this);
     otherwise it is shared, which saves a tenth of the worker's CPU.
     """
     if not strict:
@@ -92,7 +92,7 @@ async def serve(
     Raises ConfigurationError, Unavailable when no server answers, NotStopped where an activity ignores that it is
     cancelled.
     """
-    # First what needs no server to be found wrong.
+    # First the mistakes that show without a server.
     check_folder(settings.graphs)
     own = import_own(settings.imports)
     activities = node_activities(settings, workflows=own.workflow_names)
@@ -112,7 +112,7 @@ async def serve(
 
 
 def _served(settings: Settings, own: OwnCode) -> dict[str, str]:
-    """What a worker serves, as its log tells it."""
+    """What a worker serves, for its log."""
     names = {
         "graphs": sorted(graph_names(settings.graphs).values()) or ["none"],
         "node_types": NODE_TYPES,
@@ -120,8 +120,8 @@ def _served(settings: Settings, own: OwnCode) -> dict[str, str]:
         "workflows": own.workflow_names,
         "activities": own.activity_names,
     }
-    told = {kind: ", ".join(found) for kind, found in names.items() if found}
-    return {"folder": str(settings.graphs), **told}
+    served = {kind: ", ".join(found) for kind, found in names.items() if found}
+    return {"folder": str(settings.graphs), **served}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`may_be_carried`: whether this worker can hand a run's state on when the run continues as new.
+"""`may_be_carried`: whether this worker can send a run's state when the run continues as new.
 
 Workflow code cannot know: it depends on whether the worker keeps large payloads in a store (`PAYLOAD_STORE_URL`).
 """
@@ -17,7 +17,7 @@ MAX_BYTES: Final = PAYLOAD_BYTES - PAYLOAD_HEADROOM_BYTES
 
 
 class Carrying:
-    """What payloads one worker can send."""
+    """Which payloads one worker can send."""
 
     def __init__(self, settings: Settings) -> None:
         self._stored_from = None if settings.payload_store_url is None else settings.payload_store_threshold_bytes

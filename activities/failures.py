@@ -1,4 +1,4 @@
-"""The one place where errors of ours become Temporal's, with the code as type and what to do in the details."""
+"""The one place where our errors become Temporal's: the code as type, the suggestion in the details."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from anabranch.errors import AnabranchError, GraphError, Unavailable
 
 @contextmanager
 def as_application_errors(where: str = "") -> Iterator[None]:
-    """Turn AnabranchError into ApplicationError; `where` is said first.
+    """Turn AnabranchError into ApplicationError; the message begins with `where`.
 
-    Other exceptions keep Temporal's defaults: type, message, trace, and that they are tried again.
+    Other exceptions keep Temporal's defaults: type, message, stack trace, and retries.
     """
     try:
         yield
@@ -40,7 +40,7 @@ def application_error(error: AnabranchError, where: str = "") -> ApplicationErro
         "suggestion": error.suggestion,
     }
     if (attempt := _attempt()) > 1:
-        detail["attempt"] = attempt  # what earlier ones did, this one cannot know
+        detail["attempt"] = attempt  # this attempt cannot know what earlier ones did
     if error.happened:
         detail["happened"] = True
     if isinstance(error, GraphError):

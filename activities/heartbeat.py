@@ -1,4 +1,4 @@
-"""Heartbeats of a running activity: by them Temporal notices a dead worker, and a cancellation reaches the activity."""
+"""Heartbeats of a running activity: Temporal notices a dead worker by them, and answers them with cancellations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SECONDS = 5.0
 
 @asynccontextmanager
 async def heartbeats() -> AsyncIterator[None]:
-    """Beat while the block runs, three times in each heartbeat timeout."""
+    """Send heartbeats while the block runs, three in each heartbeat timeout."""
     timeout = activity.info().heartbeat_timeout
     heart = _Heart(min(timeout.total_seconds() / 3, _SECONDS) if timeout else _SECONDS)
     try:
@@ -23,14 +23,14 @@ async def heartbeats() -> AsyncIterator[None]:
 
 
 class _Heart:
-    """Beats by a timer of the loop: most activities are over before the first beat, and a task for each would cost."""
+    """Sends heartbeats by a timer of the loop: most activities end before the first one, and a task costs more."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._next = asyncio.get_running_loop().call_later(seconds, self._beat)
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Stop the heartbeats."""
         self._next.cancel()
 
     def _beat(self) -> None:

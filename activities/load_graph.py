@@ -1,7 +1,7 @@
 """`load_graph`: the definition that a run pins, by name from the worker's folder, or sent inline by the starter.
 
-A graph is read anew when a graph's file of the folder, or a file that its nodes name, has changed; these are looked at
-four times a second at most. Runs in flight keep what they pinned.
+A graph is read again when a graph's file of the folder, or a file that its nodes name, has changed. These are checked
+at most four times a second. Runs in flight keep what they pinned.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class GraphLoader:
     """The graphs of one folder, and what runs of them are held to.
 
     `default` settles conflicts where a graph does not say how. Runs are held to `revision`, where this worker knows it.
-    `workflows` are the names of other workflows of the worker, for whoever mistypes one.
+    `workflows` are the names of other workflows of the worker, to suggest one that was mistyped.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class GraphLoader:
 
     @activity.defn
     async def load_graph(self, request: GraphRequest) -> PinnedGraph:
-        """Find, check and pin a graph; every problem of it is named at once."""
+        """Find, check and pin a graph; all of its problems are reported at once."""
         with as_application_errors():
             found = None if request.name is None or request.inline is not None else self._by_name.get(request.name)
             if found is not None and time.monotonic() - found.looked < _FRESH_SECONDS:
@@ -109,14 +109,14 @@ class GraphLoader:
         """A workflow was started whose type is neither a graph nor a workflow of this worker."""
         graphs = sorted(graph_names(self._folder).values())
         served = {"graphs": graphs, "workflows": self._workflows}
-        told = "; ".join(f"{kind}: {', '.join(names[:_NAMED])}" for kind, names in served.items() if names)
+        known = "; ".join(f"{kind}: {', '.join(names[:_NAMED])}" for kind, names in served.items() if names)
         return UnknownGraph(
             f"this worker has neither a graph nor a workflow that is named {name[:128]!r}",
-            did_you_mean(name, [*graphs, *self._workflows]) or f"it has {told or 'none at all'}",
+            did_you_mean(name, [*graphs, *self._workflows]) or f"it has {known or 'none at all'}",
         )
 
     def _through(self, known: dict[str, _Found], key: str, read: Callable[[], LoadedGraph]) -> PinnedGraph:
-        """The graph of before, where none of its files has changed."""
+        """The cached graph, if none of its files has changed."""
         looked, found = time.monotonic(), known.pop(key, None)
         if found is None or found.signature != _signature(self._folder, found.attached):
             found = self._read(read)
@@ -124,7 +124,7 @@ class GraphLoader:
         return found.pinned
 
     def _read(self, read: Callable[[], LoadedGraph]) -> _Found:
-        """A graph with the state that its files had before they were read: which those are, the first reading tells."""
+        """A graph, with the state that its files had before they were read. (Reading it shows which they are.)"""
         attached: frozenset[Path] = frozenset()
         while True:
             signature = _signature(self._folder, attached)

@@ -1,4 +1,4 @@
-"""What a node's handler is and gives back."""
+"""What a node's handler is, and what it returns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anabranch.transport.node_protocol import NodeTask
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A handler's findings. `result` is the root of that name in `output`; `writes` and `removed` hold without one."""
+    """What a handler returns: `result` is for expressions of `output`; without those, `writes` and `removed` apply."""
 
     result: Json
     writes: dict[str, Json] = field(default_factory=dict)
@@ -22,9 +22,9 @@ class Outcome:
 
 
 Handler = Callable[[NodeTask, Any], Awaitable[Outcome]]
-"""Does once what a node of one type does; the node is of the type's own class in `graph.model`.
+"""Does the work of a node of one type once; the node is of the type's own class in `graph.model`.
 
-Raises AnabranchError, of which only `Unavailable` is tried again; and so is anything unforeseen.
+Raises AnabranchError, of which only `Unavailable` is retried. Other exceptions are retried too.
 """
 
 
@@ -38,7 +38,7 @@ class Closing(Protocol):
 
 @contextmanager
 def after_effect() -> Iterator[None]:
-    """Note on what is raised here that the node's effect has happened all the same."""
+    """Mark errors that are raised in the block: the node's effect has happened nevertheless."""
     try:
         yield
     except AnabranchError as error:

@@ -43,7 +43,7 @@ def node(name: str) -> Callable[[F], F]:
     """Register the function as the handler `name` of `python` nodes.
 
     It is called with the context and the node's `args`; what it changes in the context or returns is written. Raises
-    ConfigurationError where the name is taken.
+    ConfigurationError if the name is taken.
     """
     if not isinstance(name, str) or not name:
         raise ConfigurationError("a handler needs a name", suggestion='write @node("name")')
@@ -79,11 +79,11 @@ class PythonActivity:
 
     def __init__(self, *, threads: int = 100) -> None:
         self._entry_points: dict[str, EntryPoint] = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
-        # Of their own: in the loop's few, handlers that take long would hold up each other, and the look-up of names.
+        # Threads of their own: long handlers would use up the loop's few, which also resolve host names.
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="python-node")
 
     async def aclose(self) -> None:
-        """Start no thread any more."""
+        """Start no more threads."""
         self._threads.shutdown(wait=False)
 
     async def __call__(self, task: NodeTask, node: PythonNode) -> Outcome:
@@ -120,7 +120,7 @@ def _check_arguments(name: str, function: Function, arguments: dict[str, Any]) -
     try:
         _signature(function).bind(None, **arguments)
     except ValueError:
-        return  # some functions of C have no signature; the call itself will tell
+        return  # some functions of C have no signature; the call itself will show
     except TypeError as error:
         raise NodeError(f"the handler {name!r} does not take these `args`: {error}") from None
 
@@ -136,7 +136,7 @@ async def _call(
 
 
 async def _in_thread(call: Callable[[], object], threads: ThreadPoolExecutor) -> object:
-    """What the call returns. Cancelled, it is not begun, or awaited: what it does is done by then."""
+    """The result of the call. If it is cancelled before it starts it does not run; later it is awaited to its end."""
     running = threads.submit(contextvars.copy_context().run, call)
     over = asyncio.wrap_future(running)
     cancelled: asyncio.CancelledError | None = None
@@ -170,7 +170,7 @@ def _outcome(task: NodeTask, context: DistributedContext, returned: object) -> O
     if returned is None or isinstance(returned, DistributedContext):
         return Outcome({}, writes, removed)
     result = cast("Json", dict(returned) if isinstance(returned, Mapping) else returned)
-    # What is no JSON value is refused, with its path, where all writes are checked.
+    # Values that are not JSON are refused, with their path, where all writes are checked.
     own: dict[str, Json] = result if isinstance(result, dict) else {own_key(task): result}
     return Outcome(result, {**writes, **own}, tuple(key for key in removed if key not in own))
 
@@ -179,5 +179,5 @@ def _changes(task: NodeTask, data: dict[str, Json]) -> ChangeSet:
     try:
         return diff(task.context.data, data)
     except RecursionError:
-        check_value(data)  # says where it is too deep
+        check_value(data)  # names the path that is too deep
         raise

@@ -41,7 +41,7 @@ _RESULT = "result"
 
 
 class NodeActivities:
-    """Runs nodes by handlers, each built at the first node of its type: some libraries take seconds to import."""
+    """Runs nodes by handlers. Each is built for the first node of its type: some libraries take seconds to import."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class NodeActivities:
         return sorted(self._running.values())
 
     async def execute(self, task: NodeTask) -> ChangeSet:
-        """Run a node and say what it changed. Raises AnabranchError."""
+        """Run a node; returns what it changed. Raises AnabranchError."""
         _check_revision(task)
         node = parse_node(task.node)
         if node.cache is None and node.circuit_breaker is None:
@@ -149,7 +149,7 @@ class NodeActivities:
         )
 
     def _check_writes(self, writes: dict[str, Json]) -> None:
-        check_value(dict.fromkeys(writes))  # the keys: a handler may give any
+        check_value(dict.fromkeys(writes))  # the keys: a handler may return any
         sizes = {key: measure(value, path=(key,)) for key, value in writes.items()}
         if (total := sum(sizes.values())) > self._max_bytes:
             largest = max(sizes, key=sizes.__getitem__)
@@ -160,7 +160,7 @@ class NodeActivities:
 
 
 def parse_node(body: dict[str, Json]) -> Node:
-    """The typed node of its canonical form; the same body is parsed once. InputError where it is none."""
+    """The typed node of its canonical form; the same body is parsed once. InputError if it is not one."""
     return _parse(msgpack.packb(body))
 
 

@@ -7,17 +7,17 @@ from anabranch.graph.expressions.templates import compile_template
 from anabranch.transport.node_protocol import NodeTask
 
 FORWARD_KEY = "forward_key"
-"""The root by which a compensation is told the key of the node that it undoes (see `db`). No expression sees it."""
+"""The root that holds, for a compensation, the key of the node that it undoes (see `db`). No expression sees it."""
 
 
 def visible_roots(task: NodeTask) -> dict[str, Json]:
-    """The names beside the context's keys: `run`, and `item`, `index`, `error` where they hold."""
+    """The names beside the context's keys: `run`, and `item`, `index`, `error` where they exist."""
     roots = {name: value for name, value in task.roots.items() if name != FORWARD_KEY}
     roots["run"] = task.run.root()
     return roots
 
 
 def render(value: Json, task: NodeTask) -> Json:
-    """The value with every `{{ }}` hole filled in, however deep it stands."""
+    """The value with every `{{ }}` hole filled in, at any depth."""
     roots = visible_roots(task)
     return compile_template(value, frozenset(roots)).render(task.context.data, roots)

@@ -28,14 +28,14 @@ class ContextSharing:
 
     @activity.defn
     async def share_context(self, context: DistributedContext, options: dict[str, Any]) -> None:
-        """Keep the context by `strategy`, for `ttl` seconds (else CONTEXT_TTL_SECONDS). It is there on return."""
+        """Store the context by `strategy`, for `ttl` seconds (default: CONTEXT_TTL_SECONDS); it is stored on return."""
         with as_application_errors("share"):
             await self.share(context, options)
 
     async def share(self, context: DistributedContext, options: dict[str, Any]) -> None:
         """As `share_context`, without Temporal. Raises ConfigurationError, Unavailable, SizeLimitExceeded.
 
-        A newer version of the same run is left as it is: this may be an attempt that has been given up, and was late.
+        A newer version of the same run is left as it is: this may be a late attempt that has been given up.
         """
         strategy = CacheStrategy.parse(options.get("strategy") or self._settings.cache_strategy)
         cache = self._caches.get(strategy) or self._open(strategy)
@@ -90,7 +90,7 @@ async def _keep(cache: DistributedCache, context: DistributedContext, ttl: float
             await cache.put_store(context, ttl, 0 if there is None else there.metadata.version)
         except VersionMismatch:
             continue
-        except InputError:  # what is there is damaged, or this context is not to be kept at all
+        except InputError:  # the stored context is damaged, or this one cannot be stored at all
             await cache.put_store(context, ttl)
         return
     raise Unavailable("the stored context changed at every attempt to replace it", place=context.session_id)

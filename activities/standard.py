@@ -27,7 +27,7 @@ NODE_TYPES: Final = ("rule", "db", "ai", "http", "python")
 def node_activities(settings: Settings, *, workflows: Sequence[str] = ()) -> NodeActivities:
     """The activities of a worker with these settings; `aclose` them at the end. Raises ConfigurationError.
 
-    `workflows` are the names of the worker's other workflows: whoever mistypes one is told of it.
+    `workflows` are the names of the worker's other workflows, to suggest one that was mistyped.
     """
     limits = NodeLimits(written_bytes=settings.max_context_size_bytes)
 

@@ -29,7 +29,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something stands in a file: the file's name, line and column, both counted from 1."""
+    """A position in a file: the file's name, line and column, both counted from 1."""
 
     file: str
     line: int
@@ -43,7 +43,7 @@ class AnabranchError(Exception):
     """Anything that Anabranch refuses or cannot do.
 
     `place` says where (a file position, a node `'id'`, a context path); `suggestion` says what to do. `happened` is
-    True where a node had its effect before it failed: its saga undoes it.
+    True if a node had its effect before it failed: its saga undoes it.
     """
 
     code: ClassVar[str] = "ANABRANCH_ERROR"
@@ -58,12 +58,12 @@ class AnabranchError(Exception):
 
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place else ""
-        mend = f" ({self.suggestion})" if self.suggestion else ""
-        return f"{where}{self.message}{mend}"
+        advice = f" ({self.suggestion})" if self.suggestion else ""
+        return f"{where}{self.message}{advice}"
 
 
 class InputError(AnabranchError, ValueError):
-    """What was given does not fit: a file, a payload, a value."""
+    """An input that is not valid: a file, a payload, a value."""
 
     code = "INPUT_INVALID"
 
@@ -81,8 +81,8 @@ class Problem:
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place else ""
         level = "warning" if self.warning else "error"
-        mend = f"\n  help: {self.suggestion}" if self.suggestion else ""
-        return f"{where}{level}[{self.code}]: {self.message}{mend}"
+        advice = f"\n  help: {self.suggestion}" if self.suggestion else ""
+        return f"{where}{level}[{self.code}]: {self.message}{advice}"
 
 
 class GraphError(InputError):
@@ -159,7 +159,7 @@ class EvaluationError(AnabranchError):
 
 
 class ConflictError(AnabranchError):
-    """Two lines of descent disagree and nobody may choose for them. Names path, base and candidates."""
+    """Two lines of descent disagree and no policy may choose between them. Names path, base and candidates."""
 
     code = "CONFLICT"
 
@@ -171,7 +171,7 @@ class VersionMismatch(AnabranchError):
 
 
 class NodeError(AnabranchError):
-    """A node's own work failed in a way that a retry will not mend."""
+    """A node's own work failed in a way that a retry will not fix."""
 
     code = "NODE_FAILED"
 
@@ -189,7 +189,7 @@ class SchemaViolation(AnabranchError):
 
 
 class NotStopped(AnabranchError):
-    """A worker that was told to stop has not, long after its grace. Names what it still runs."""
+    """A worker that was asked to stop has not stopped long after its grace. Names what it still runs."""
 
     code = "NOT_STOPPED"
 
@@ -202,7 +202,7 @@ class WorkerOutdated(AnabranchError):
 
 
 class Unavailable(AnabranchError):
-    """A service did not answer as it should; trying again may help, after `retry_after` where the service said so."""
+    """A service did not answer as it should; a retry may help, after `retry_after` if the service named a pause."""
 
     code = "UNAVAILABLE"
     retryable = True

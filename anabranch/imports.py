@@ -1,6 +1,6 @@
 """Modules of one's own that a worker serves: `anabranch worker --import my_handlers`, `ANABRANCH_IMPORT`.
 
-What such a module registers with `@node`, and the Temporal workflows and activities that stand in its namespace, are
+What such a module registers with `@node`, and the Temporal workflows and activities in its namespace, are
 served beside the graphs.
 """
 
@@ -62,12 +62,12 @@ def import_own(modules: Sequence[str]) -> OwnCode:
 
 
 def workflow_name(workflow: type) -> str | None:
-    """The name of a workflow class; None where it is dynamic or no workflow."""
+    """The name of a workflow class; None if it is dynamic or not a workflow."""
     return getattr(workflow.__dict__.get(_WORKFLOW), "name", None)
 
 
 def activity_name(activity: Callable[..., Any]) -> str | None:
-    """The name of an activity; None where it is dynamic or no activity."""
+    """The name of an activity; None if it is dynamic or not an activity."""
     return getattr(getattr(activity, _ACTIVITY, None), "name", None)
 
 
@@ -108,12 +108,12 @@ def _failed(name: str, error: BaseException) -> ConfigurationError:
             suggestion=f"name a module as in `import {_likely(name)}`; it is looked for in {Path.cwd()} and where"
             " Python looks (PYTHONPATH)",
         )
-    told = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    reason = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames and not isinstance(error, SyntaxError) else ""
     if isinstance(error, SyntaxError) and error.filename:
         where = f"{error.filename}:{error.lineno}: "
-    return ConfigurationError(f"the module {name!r} cannot be imported: {where}{told}", place=f"--import {name}")
+    return ConfigurationError(f"the module {name!r} cannot be imported: {where}{reason}", place=f"--import {name}")
 
 
 def _likely(name: str) -> str:

@@ -110,7 +110,7 @@ def _with_graphs(settings: Settings, graphs: Path | str | None) -> Settings:
 
 
 def check_folder(graphs: Path) -> None:
-    """Refuse to serve graphs of a folder that is none. Raises ConfigurationError."""
+    """Refuse a path that is not a folder. Raises ConfigurationError."""
     if not graphs.is_dir():
         raise ConfigurationError(
             f"the folder {str(graphs)!r} does not exist, or is not a folder",
@@ -136,9 +136,9 @@ def _check_workflows(config: WorkerConfig) -> None:
         raise ConfigurationError("the worker has the plugin twice", suggestion="give it to the client only")
     for workflow in theirs:
         if (name := workflow_name(workflow)) is None or name == "GraphWorkflow":
-            told = "is dynamic" if name is None else f"is named {name!r}"
+            state = "is dynamic" if name is None else f"is named {name!r}"
             raise ConfigurationError(
-                f"the workflow {workflow.__qualname__!r} {told}, as one of those that run graphs",
+                f"the workflow {workflow.__qualname__!r} {state}, as one of those that run graphs",
                 suggestion="give it a name of its own, or serve graphs on a task queue of their own",
             )
 
@@ -147,15 +147,15 @@ def _check_activities(config: WorkerConfig, ours: Sequence[Callable[..., Any]]) 
     taken = {activity_name(activity) for activity in ours}
     for activity in config.get("activities", ()):
         if (name := activity_name(activity)) in taken:
-            told = "is dynamic" if name is None else f"is named {name!r}"
+            state = "is dynamic" if name is None else f"is named {name!r}"
             raise ConfigurationError(
-                f"the activity {getattr(activity, '__qualname__', activity)!r} {told}, as one of those that run nodes",
+                f"the activity {getattr(activity, '__qualname__', activity)!r} {state}, as one of those that run nodes",
                 suggestion="give it a name of its own: @activity.defn(name=…)",
             )
 
 
 def _passing_us_through(runner: WorkflowRunner | None) -> WorkflowRunner:
-    """The sandbox of one's own workflows, where what they import of ours is not imported anew for each run."""
+    """The sandbox of one's own workflows, which share our modules instead of importing them for each run."""
     if runner is None or isinstance(runner, SandboxedWorkflowRunner):
         runner = runner or SandboxedWorkflowRunner()
         restrictions = runner.restrictions.with_passthrough_modules("anabranch", *SANDBOX_MODULES)

@@ -17,7 +17,7 @@ from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 
 class Settings(BaseSettings):
-    """What a worker or a command may be told by its environment."""
+    """What the environment may configure of a worker or a command."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     graphs: Path = Field(default=Path("examples"), validation_alias="ANABRANCH_GRAPHS")
     """The folder whose YAML files this worker serves by the graph's name."""
     imports: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="ANABRANCH_IMPORT")
-    """Modules whose handlers, workflows and activities a worker serves; in the environment separated by commas."""
+    """Modules whose handlers, workflows and activities a worker serves; separated by commas in the environment."""
     context_format: Literal["msgpack", "json"] = Field(default="msgpack", validation_alias="CONTEXT_FORMAT")
     max_context_size_bytes: int = Field(default=MAX_CONTEXT_SIZE_BYTES, gt=0, validation_alias="MAX_CONTEXT_SIZE_BYTES")
     default_resolution_strategy: str = Field(default="LastWriteWins", validation_alias="DEFAULT_RESOLUTION_STRATEGY")
@@ -62,5 +62,5 @@ def settings_from_environment(**options: Any) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         variable = ".".join(map(str, first["loc"]))
-        raise ConfigurationError(first["msg"], place=variable, suggestion=f"set {variable} anew, or unset it") from None
+        raise ConfigurationError(first["msg"], place=variable, suggestion=f"correct {variable}, or unset it") from None
     return found.model_copy(update={name: value for name, value in options.items() if value is not None})

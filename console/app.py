@@ -1,4 +1,4 @@
-"""The console: one ASGI app on the loopback interface. The codec server stands under `/codec`."""
+"""The console: one ASGI app on the loopback interface. The codec server is at `/codec`."""
 
 from __future__ import annotations
 

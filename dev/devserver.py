@@ -48,7 +48,7 @@ if os.getppid() == int(sys.argv[1]):
 class DevServer:
     """A running dev server. `address` is its gRPC address, `ui_url` its Web UI's (None when headless).
 
-    Leaving the context stops it, and it never outlives the thread that started it. It stands in a session of its own:
+    Leaving the context stops it, and it never outlives the thread that started it. It has a session of its own:
     Ctrl-C in the terminal reaches the worker, which can finish while the server still answers.
     """
 

@@ -1,6 +1,6 @@
 """A stand-in for a language model: an OpenAI-compatible server on this machine, for demos without a key or a network.
 
-It is no model and says so in its banner and in every text that it answers. It reads an amount (`$1,499.99`) and a
+It is not a language model, and says so in its banner and in every answer. It reads an amount (`$1,499.99`) and a
 number of earlier orders (`3 earlier orders`) from the prompt and decides by two fixed thresholds.
 `python -m examples.stand_in_model` serves it until Ctrl-C; `serve()` does so inside a program.
 """
@@ -26,7 +26,7 @@ from starlette.routing import Route
 
 NAME = "anabranch-stand-in"
 BANNER = (
-    "The AI answers come from a stand-in on this machine, which is no language model: it decides by fixed thresholds. "
+    "The AI answers come from a stand-in on this machine, not from a language model: it decides by fixed thresholds. "
     "Set OPENAI_API_KEY to ask a real one."
 )
 DECLINE_OVER, DECLINE_BELOW_ORDERS = 1000.0, 1
@@ -60,7 +60,7 @@ def decide(prompt: str) -> Decision:
         action = "REVIEW"
     if amount > DECLINE_OVER and earlier < DECLINE_BELOW_ORDERS:
         action = "DECLINE"
-    return Decision(action, f"[stand-in, no language model] {action}: ${amount:,.2f} after {earlier} earlier orders")
+    return Decision(action, f"[stand-in, not a language model] {action}: ${amount:,.2f} after {earlier} earlier orders")
 
 
 def fill(schema: dict[str, Any], decision: Decision, name: str = "") -> Any:
@@ -143,7 +143,7 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serve(port: int = 0) -> AsyncIterator[str]:
-    """Serve on the loopback interface, on a free port unless told; gives the base URL for `OPENAI_BASE_URL`."""
+    """Serve on the loopback interface, on a free port by default; returns the base URL for `OPENAI_BASE_URL`."""
     with socket.create_server(("127.0.0.1", port)) as listener:
         config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, access_log=False)
         server = _Server(config)

@@ -39,7 +39,7 @@ def parse_address(url: str, option: str) -> Address:
     """The address of a URL with one or several `host[:port]`. Raises ConfigurationError naming the option."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in PORTS:
-        raise _wrong(option, f"is no {' or '.join(f'{name}://' for name in PORTS)} URL")
+        raise _wrong(option, f"is not a {' or '.join(f'{name}://' for name in PORTS)} URL")
     hosts, _, topic = rest.partition("/")
     credentials, _, hosts = hosts.rpartition("@")
     user, colon, password = credentials.partition(":")
@@ -64,7 +64,7 @@ def _server(host: str, default_port: int, option: str) -> str:
         parts = urlsplit(f"//{host}")
         port = parts.port or default_port
     except ValueError:
-        raise _wrong(option, "has a port that is none") from None
+        raise _wrong(option, "has a port that is not a number") from None
     if not parts.hostname:
         raise _wrong(option, "names no host")
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -73,7 +73,7 @@ def _server(host: str, default_port: int, option: str) -> str:
 
 def _wrong(option: str, what: str) -> ConfigurationError:
     return ConfigurationError(
-        f"what was given {what}",
+        f"the address {what}",
         place=option,
         suggestion="it looks like nats://host:4222/orders, kafka://host:9092/orders",
     )

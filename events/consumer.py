@@ -24,7 +24,7 @@ from anabranch.events.source import Delivery, Source
 _BACKOFF: Final = Backoff(first=0.4, longest=10.0)
 _REFUSED: Final = frozenset({RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.OUT_OF_RANGE})
 _TOO_LARGE: Final = "larger than max"
-"""How gRPC's servers speak of a message over 4 MiB, with the status that otherwise asks for patience."""
+"""What gRPC servers say of a message over 4 MiB, with a status that otherwise means to try later."""
 
 log = structlog.get_logger("anabranch.events")
 
@@ -71,7 +71,7 @@ class Consumer:
         self._stop.set()
 
     async def consume(self) -> None:
-        """Until `stop`; what is in hand is then finished, or left unacknowledged where a service does not answer."""
+        """Run until `stop`. What is in hand is then finished, or left unacknowledged if a service does not answer."""
         pauses = iter(_BACKOFF)
         try:
             while not self._stop.is_set():
@@ -89,7 +89,7 @@ class Consumer:
             self._raise_failures(self._running)
 
     async def _take(self) -> None:
-        """Fetch as many events as there is room for; wait for room where there is none."""
+        """Fetch as many events as there is room for, and wait for room if there is none."""
         room = self._flow.concurrency - len(self._running)
         if room > 0:
             for delivery in await self._source.fetch(room):
@@ -132,7 +132,7 @@ class Consumer:
         return published
 
     async def _persist(self, delivery: Delivery, attempt: Callable[[], Awaitable[None]]) -> bool:
-        """Try until it has been done; False where the consumer is stopped before."""
+        """Try until it is done; False if the consumer is stopped before."""
         position = delivery.message.position
         pauses = iter(_BACKOFF)
         while True:

@@ -33,7 +33,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a message says. `id` is the same however often it is delivered."""
+    """The content of a message. `id` is the same however often it is delivered."""
 
     id: str
     context: DistributedContext
@@ -45,7 +45,7 @@ def read_event(message: Message, reading: Reading) -> Event:
     """The event of a message.
 
     A context that comes in the header `Anabranch-Context` lies under the members of a JSON body. Raises InputError,
-    WireFormatError and SizeLimitExceeded for poison: a message that no redelivery will mend.
+    WireFormatError and SizeLimitExceeded for poison: a message that no redelivery will fix.
     """
     if len(message.body) > reading.max_bytes:
         raise SizeLimitExceeded(
@@ -109,6 +109,7 @@ def _checked_id(found: Json) -> str:
     text = str(found)
     if len(text) > MAX_ID_CHARACTERS or not text.isprintable():
         raise InputError(
-            f"{text[:40]!r}… is no event id", suggestion=f"an id is at most {MAX_ID_CHARACTERS} printable characters"
+            f"{text[:40]!r}… is not an event id",
+            suggestion=f"an id is at most {MAX_ID_CHARACTERS} printable characters",
         )
     return text

@@ -1,4 +1,4 @@
-"""`EventWorkflow`: runs a graph for one event, and publishes what came of it. Temporal keeps both promises.
+"""`EventWorkflow`: runs a graph for one event and publishes the outcome. Temporal guarantees both.
 
 An event is acknowledged when this workflow has started. From then on it is Temporal that remembers that the result is
 still to be published, however often the process that consumes and publishes dies.
@@ -40,7 +40,7 @@ class EventContext:
 
 @dataclass(frozen=True, slots=True)
 class EventRun:
-    """What an event asks for. `results` is the topic of the results, `failures` the one of dead letters."""
+    """What is to be done for an event. `results` is the topic of the results, `failures` the one of dead letters."""
 
     graph: str
     event_id: str
@@ -57,7 +57,7 @@ class EventRun:
 class Publication:
     """What the activity `publish_event` publishes; with a `code`, a dead letter.
 
-    `context` is what is published: the one in `run` is without its data, for two may be more than an activity takes.
+    `context` is what is published: the one in `run` is without its data, for two may exceed what an activity accepts.
     """
 
     topic: str
@@ -69,7 +69,7 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class EventOutcome:
-    """What became of an event: the run's workflow id, and where its result or its failure was published."""
+    """The outcome of an event: the run's workflow id, and where its result or its failure was published."""
 
     run: str
     status: str
@@ -135,7 +135,7 @@ async def _publish(publication: Publication) -> None:
 
 
 def _after(event: EventRun, result: dict[str, Any]) -> EventContext:
-    """The event's context with what the run made of it. The run's own versions begin at 1."""
+    """The event's context with what the run changed. The run's own versions begin at 1."""
     before = event.context
     return EventContext(
         session_id=before.session_id,

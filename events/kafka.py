@@ -27,7 +27,7 @@ except ImportError as missing:
 _FETCH_MILLISECONDS: Final = 1000
 _COMMIT_SECONDS: Final = 0.5
 _SESSION_MILLISECONDS: Final = 6000
-"""After a consumer's death its partitions go to another one; brokers accept nothing shorter by default."""
+"""After this time a dead consumer's partitions go to another one; brokers accept no less by default."""
 _SEND_MILLISECONDS: Final = 10_000
 _REMEMBERED: Final = 10_000
 
@@ -89,9 +89,9 @@ class KafkaSource:
         return cls(consumer, offsets)
 
     async def fetch(self, limit: int) -> Sequence[KafkaDelivery]:
-        """At most `limit` deliveries; none where there was nothing for a second.
+        """At most `limit` deliveries; none if nothing came for a second.
 
-        Raises Unavailable, and ConfigurationError where this process cannot unfold what producers compress.
+        Raises Unavailable, and ConfigurationError if this process cannot decompress what producers sent.
         """
         with _translated("fetching"):
             try:
@@ -123,7 +123,7 @@ class KafkaSink:
 
     The producer is idempotent: what it sends again by itself is stored once, and what this process has sent is not
     sent again. A process that dies between the broker's answer and Temporal's record of it is the one case in which a
-    message is there twice, with the same `Anabranch-Event-Id`: Kafka tells no duplicates of two producers.
+    message is there twice, with the same `Anabranch-Event-Id`: Kafka does not detect duplicates of two producers.
     """
 
     def __init__(self, producer: AIOKafkaProducer) -> None:
@@ -157,7 +157,7 @@ class KafkaSink:
                 )
             except MessageSizeTooLargeError as error:
                 raise SizeLimitExceeded(
-                    f"Kafka takes no message of {len(message.body)} bytes",
+                    f"Kafka rejects a message of {len(message.body)} bytes",
                     place=message.topic,
                     suggestion="keep large values elsewhere",
                 ) from error
@@ -190,7 +190,7 @@ class _Rebalancing(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
 
 def client_options(address: Address) -> dict[str, Any]:
-    """What aiokafka is told of an address: `kafka+ssl` is TLS, a user is SASL PLAIN."""
+    """The options of aiokafka for an address: `kafka+ssl` is TLS, a user is SASL PLAIN."""
     secure = address.scheme == "kafka+ssl"
     options: dict[str, Any] = {"bootstrap_servers": list(address.servers), "client_id": "anabranch-events"}
     if secure:
@@ -210,7 +210,7 @@ async def _started(client: AIOKafkaConsumer | AIOKafkaProducer, address: Address
 
 
 async def _commit(consumer: AIOKafkaConsumer, offsets: Offsets[TopicPartition]) -> None:
-    """Commit what may be; where that fails the records are delivered again, and start nothing twice."""
+    """Commit what may be. If that fails the records are delivered again, and start nothing twice."""
     if waiting := offsets.uncommitted():
         try:
             await consumer.commit(waiting)

@@ -45,7 +45,7 @@ class Subscribe(Protocol):
     """What makes a subscription."""
 
     async def __call__(self, *, create: bool) -> JetStreamContext.PullSubscription:
-        """Make the consumer where there is none, and where `create` holds its stream."""
+        """Create the consumer if it does not exist, and with `create` its stream."""
         ...
 
 
@@ -77,7 +77,7 @@ class NatsDelivery:
             await self._raw.ack()
 
     async def extend(self) -> None:
-        """Start the wait for an acknowledgement anew. Raises Unavailable."""
+        """Restart the wait for an acknowledgement. Raises Unavailable."""
         with _translated("asking for time"):
             await self._raw.in_progress()
 
@@ -96,8 +96,8 @@ class NatsSource:
     async def open(cls, address: Address, consumer: str, *, create: bool, ack_wait: float = _ACK_WAIT) -> Self:
         """The source of a subject, from its stream's first message on where the consumer is new.
 
-        A message is delivered again when it was not acknowledged for `ack_wait` seconds. Where no stream holds the
-        subject one is made if `create` allows it. Raises ConfigurationError and Unavailable.
+        A message is delivered again when it was not acknowledged for `ack_wait` seconds. If no stream has the
+        subject, one is created if `create` allows it. Raises ConfigurationError and Unavailable.
         """
         connection = await _connect(address)
         stream = connection.jetstream(timeout=_ANSWER_SECONDS)
@@ -115,9 +115,9 @@ class NatsSource:
             raise
 
     async def fetch(self, limit: int) -> Sequence[NatsDelivery]:
-        """At most `limit` deliveries; none where there was nothing for a second.
+        """At most `limit` deliveries; none if nothing came for a second.
 
-        Raises Unavailable, and ConfigurationError where the server has closed the connection for good.
+        Raises Unavailable, and ConfigurationError if the server has closed the connection for good.
         """
         with _translated("fetching"):
             try:
@@ -134,7 +134,7 @@ class NatsSource:
                 ) from closed
 
     async def _subscribe_again(self) -> None:
-        """Whoever makes the stream anew deletes the consumer with it. Nothing is made in the meantime."""
+        """Creating the stream again deletes the consumer too. Nothing is created in the meantime."""
         try:
             old, self._subscription = self._subscription, await self._subscribe(create=False)
         except ConfigurationError as missing:
@@ -170,7 +170,7 @@ class NatsSink:
 
     async def publish(self, message: Outgoing) -> None:
         """Returns when the stream has stored the message, or had it. Raises Unavailable and SizeLimitExceeded."""
-        # Kafka's headers may have names that are none in NATS.
+        # Kafka's headers may have names that NATS does not allow.
         headers = {name: value for name, value in message.headers.items() if _HEADER_NAME.fullmatch(name)}
         headers["Nats-Msg-Id"] = message.id
         connection = await self._open_connection()
@@ -180,7 +180,7 @@ class NatsSink:
             await stream.publish(message.topic, message.body, headers=headers)
 
     async def _open_connection(self) -> Connection:
-        """The client gives up where its credentials are refused twice, though they may be taken again."""
+        """The client gives up after its credentials are refused twice, though they may be accepted later."""
         async with self._connecting:
             if self._connection.is_closed and not self._left:
                 self._connection = await _connect(self._address)
@@ -210,7 +210,7 @@ async def _connect(address: Address) -> Connection:
                 error_cb=note,
                 **options,
             )
-            return await asyncio.wait_for(connecting, _CONNECT_SECONDS)  # by itself it would try for ever
+            return await asyncio.wait_for(connecting, _CONNECT_SECONDS)  # by itself it would try forever
         except OSError as error:
             raise Unavailable(f"no NATS server answers: {error}", place=str(address)) from error
 
@@ -234,7 +234,7 @@ async def _stream_of(stream: JetStreamContext, subject: str, *, create: bool) ->
         except NotFoundError:
             if not create:
                 raise ConfigurationError(
-                    f"no JetStream stream holds the subject {subject!r}",
+                    f"no JetStream stream has the subject {subject!r}",
                     suggestion="add it to a stream's subjects, or leave out --no-create",
                 ) from None
         name = _STREAM_NAME.sub("_", subject)

@@ -30,7 +30,7 @@ _LONGEST_REASON: Final = 1000
 
 
 class Publisher:
-    """Publishes the outcomes of runs, and events that nothing can be made of."""
+    """Publishes the outcomes of runs, and events that cannot be read."""
 
     def __init__(self, sink: Sink, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> None:
         self._sink = sink
@@ -98,7 +98,7 @@ def _context(given: EventContext) -> DistributedContext:
 
 
 def _is_reserved(name: str) -> bool:
-    """Whether a header means something to the broker, and would mean it again."""
+    """Whether a header has a meaning for the broker, and would have it again."""
     return name.lower().startswith("nats-")
 
 

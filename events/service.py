@@ -21,9 +21,9 @@ from anabranch.transport.workflow_threads import WorkflowThreads
 from anabranch.transport.working import working
 
 GRACE: Final = timedelta(seconds=10)
-"""How long publications may go on when a flow is told to stop."""
+"""How long publications may go on when a flow is asked to stop."""
 _STICKY: Final = timedelta(seconds=2)
-"""How long a workflow waits for the process that knows it: it is short, and soon read anew by another one."""
+"""How long a workflow waits for the process that has it cached: short, so that another process replays it quickly."""
 
 log = structlog.get_logger("anabranch.events")
 
@@ -32,7 +32,7 @@ log = structlog.get_logger("anabranch.events")
 class Route:
     """The brokers of a flow. `consumer` names the durable consumer or group that shares the events.
 
-    Where `create` holds, JetStream streams that do not exist are made.
+    With `create`, JetStream streams that do not exist are created.
     """
 
     source: Address

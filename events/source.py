@@ -11,9 +11,9 @@ from typing import Protocol
 class Message:
     """An event as the broker holds it.
 
-    `position` is where it stands (`ORDERS-17`: stream and sequence; `orders-0-42`: topic, partition, offset);
-    `message_id` is the id that its publisher gave to the broker, where the broker knows such a thing; `stored_at` is
-    the broker's time for it in Unix milliseconds, 0 where it has none.
+    `position` is its place there (`ORDERS-17`: stream and sequence; `orders-0-42`: topic, partition, offset);
+    `message_id` is the id that its publisher gave to the broker, if the broker has such ids; `stored_at` is
+    the broker's time for it in Unix milliseconds, 0 if it has none.
     """
 
     body: bytes
@@ -24,13 +24,13 @@ class Message:
 
     @property
     def identity(self) -> str:
-        """What tells it from any other message: positions come again where a stream or a topic is made anew."""
+        """What identifies it: positions repeat if a stream or a topic is created again."""
         return f"{self.position}@{self.stored_at}" if self.stored_at > 0 else self.position
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to publish. The broker tells duplicates by `id`, where it can; `key` keeps a session in order."""
+    """A message to publish. The broker detects duplicates by `id`, if it can; `key` keeps a session in order."""
 
     topic: str
     body: bytes
@@ -60,7 +60,7 @@ class Source(Protocol):
     """Delivers the events of a topic, to one of those who share a consumer's name. Reconnects by itself."""
 
     async def fetch(self, limit: int) -> Sequence[Delivery]:
-        """At most `limit` deliveries; none where there was nothing for a second. Raises Unavailable."""
+        """At most `limit` deliveries; none if nothing came for a second. Raises Unavailable."""
         ...
 
     async def aclose(self) -> None:
@@ -74,7 +74,7 @@ class Sink(Protocol):
     async def publish(self, message: Outgoing) -> None:
         """Returns when the broker has stored the message.
 
-        Raises Unavailable, and SizeLimitExceeded where the broker takes no message of this size.
+        Raises Unavailable, and SizeLimitExceeded if the broker rejects a message of this size.
         """
         ...
 

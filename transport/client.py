@@ -42,7 +42,7 @@ async def connect(settings: Settings, *, runtime: Runtime | None = None, **overr
 
 
 def _reason(error: RuntimeError) -> str:
-    """What the system says, without the types of the SDK's core around it."""
+    """The system's message, without the types of the SDK's core around it."""
     said = re.search(r'message: "([^"]+)"', str(error))
     return said[1] if said else str(error)
 
@@ -64,7 +64,7 @@ def named_address() -> str | None:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether `host:port` is on this machine by its own name."""
+    """Whether `host:port` names this machine."""
     host = address.rpartition(":")[0].strip("[]")
     if host == "localhost":
         return True

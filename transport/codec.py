@@ -1,7 +1,7 @@
-"""Zstandard compression of payloads that are worth it. The inner payload travels whole, its metadata too.
+"""Zstandard compression of large payloads. The whole inner payload is compressed, with its metadata.
 
-What flows between workflow and activities (`binary/msgpack`) is compressed above 1 KiB. Plain JSON is what people read
-with the bare command line, so it stays plain up to 64 KiB.
+What flows between workflow and activities (`binary/msgpack`) is compressed above 1 KiB. People read plain JSON
+with the command line, so it stays plain up to 64 KiB.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ else:
 ENCODING = b"binary/zstd"
 LEVEL = 1
 MAX_DECODED_BYTES = 32 * 1024 * 1024
-"""What the payloads of one call may unfold to, together."""
+"""The total size to which the payloads of one call may unfold."""
 COMPRESS_ABOVE = {b"binary/msgpack": 1024, b"binary/plain": 1024, b"json/plain": 64 * 1024, b"json/protobuf": 64 * 1024}
 """Bytes of data above which a payload of this encoding is compressed; others never are."""
 
@@ -35,17 +35,17 @@ class ZstdCodec(PayloadCodec):
 
     def __init__(self, max_decoded_bytes: int = MAX_DECODED_BYTES) -> None:
         self._max_decoded_bytes = max_decoded_bytes
-        # Reused, it costs a third of a new one for each payload; each call ends its frame, so nothing is carried over.
+        # Reuse costs a third of creating one for each payload; each call ends its frame, so no state is kept.
         self._compressor = zstd.ZstdCompressor(level=LEVEL)
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Compress the payloads that are over their threshold and become smaller by it."""
+        """Compress the payloads that are over their threshold and that this makes smaller."""
         return [self._compress(payload) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Restore the payloads; one that this codec did not encode is returned as it is.
 
-        Raises `WireFormatError` for corrupt data and `SizeLimitExceeded` for what unfolds beyond the limit.
+        Raises `WireFormatError` for corrupt data and `SizeLimitExceeded` for data that unfolds beyond the limit.
         """
         budget = self._max_decoded_bytes
         decoded = []
@@ -78,7 +78,7 @@ def _decompress(data: bytes, budget: int, limit: int) -> tuple[Payload, int]:
     if len(whole) > budget:
         raise SizeLimitExceeded(f"a compressed payload unfolds to more than the limit of {limit} bytes")
     if not decompressor.eof or decompressor.unused_data:
-        raise WireFormatError("a compressed payload is truncated, or more follows after its end")
+        raise WireFormatError("a compressed payload is truncated, or has bytes after its end")
     return _inner(whole), len(whole)
 
 

@@ -1,4 +1,4 @@
-"""Our data converter over somebody else's: theirs keeps converting their values, ours carries only our own types.
+"""Our data converter over another one, which still converts all values but those of our own types.
 
 Payloads are compressed by us before their codec sees them: what a codec has encrypted cannot be compressed any more.
 """

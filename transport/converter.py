@@ -1,7 +1,7 @@
 """How values become payloads: our wire types as MessagePack, or as readable JSON; everything else as Temporal does it.
 
-Decoding goes by the payload's encoding, so plain JSON from the command line, MessagePack and readable JSON stand side
-by side in one history. MessagePack payloads carry their type's name in the metadata. JSON carries none, since the
+Decoding goes by the payload's encoding, so one history may mix plain JSON from the command line, MessagePack and
+readable JSON. MessagePack payloads carry their type's name in the metadata. JSON carries none, since the
 `temporal` command shows JSON as JSON only when its metadata holds nothing else: there the type hint decides.
 """
 
@@ -51,7 +51,7 @@ SANDBOX_MODULES = (
     "structlog",
     "yaml",
 )
-"""Modules that the workflow sandbox passes through. A class imported anew would not be the one that is encoded here."""
+"""Modules that the workflow sandbox passes through: a class that it imports itself is not the one encoded here."""
 
 
 class MessagePackConverter(EncodingPayloadConverter):

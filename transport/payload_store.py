@@ -1,8 +1,8 @@
 """Payloads too large for a history, kept in Redis or a SQL table by the SHA-256 of their bytes (claim check).
 
-The SDK's external storage calls these drivers for payloads over the threshold; what enters the history is the digest. A
-payload is stored again whenever a workflow task is replayed, and is the same entry. Nothing is deleted: see
-`docs/operations.md` for what may be. (The SDK calls this interface experimental.)
+The SDK's external storage calls these drivers for payloads over the threshold; the history holds the digest. When
+a workflow task is replayed its payloads are stored again, as the same entries. Nothing is deleted: see
+`docs/operations.md` for what you may delete. (The SDK calls this interface experimental.)
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def offloading(url: str, *, threshold: int) -> ExternalStorage:
     scheme = url.partition(":")[0].lower().partition("+")[0]
     driver: StorageDriver
     if scheme in SCHEMES:
-        # What fails here fails the attempt of an activity whose work is done, so calls are patient and sent again.
+        # A failure here fails an activity whose work is done, so calls wait long and are retried.
         driver = RedisPayloads(RedisClient.from_url(url, variable=_VARIABLE, timeout=5))
     elif scheme in DRIVERS:
         driver = SqlPayloads(open_engine(url, variable=_VARIABLE, read_committed=True))
@@ -96,7 +96,7 @@ class RedisPayloads(_ByDigest):
         self._redis = redis
 
     def name(self) -> str:
-        """What claims in the history name."""
+        """The name of the driver in the history's claims."""
         return "anabranch-redis"
 
     async def _put(self, packed: dict[str, bytes]) -> None:
@@ -117,12 +117,12 @@ class SqlPayloads(_ByDigest):
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._tables = LazyTables(engine, _METADATA)
-        # A payload that is there already is the same one: only its age is renewed.
+        # A payload that exists already is the same one: only its age is renewed.
         self._upsert = upsert(_PAYLOADS, engine.dialect.name, ["stored_at"])
         share_file(engine)
 
     def name(self) -> str:
-        """What claims in the history name."""
+        """The name of the driver in the history's claims."""
         return "anabranch-sql"
 
     async def _put(self, packed: dict[str, bytes]) -> None:

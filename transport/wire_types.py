@@ -24,7 +24,7 @@ MAX_BYTES = 8 * 1024 * 1024
 
 
 class WireType(Protocol):
-    """What a type must offer to travel as MessagePack."""
+    """The methods of a type that travels as MessagePack."""
 
     def to_wire(self) -> list[Any]:
         """Give the positional array."""

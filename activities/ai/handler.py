@@ -46,7 +46,7 @@ from anabranch.transport.node_protocol import NodeTask
 _RETRYABLE = (ModelRateLimitError, ModelUnavailableError, ModelServerError, ModelConnectionError)
 _LONGEST_PAUSE_SECONDS = 3600.0
 _MAX_SAID = 500
-"""Characters of what a model or a checker says; it may repeat a whole answer."""
+"""Characters of a model's or checker's message that are kept; it may repeat a whole answer."""
 
 
 class AiActivity:
@@ -61,7 +61,7 @@ class AiActivity:
         await self._models.aclose()
 
     async def __call__(self, task: NodeTask, node: AiNode) -> Outcome:
-        """Ask, have the answer checked, and tell what it cost."""
+        """Ask the model, have the answer checked, and report the usage."""
         prompt, system = _plain(render(node.prompt, task)), _plain(render(node.system, task))
         access = await self._models.get(node.model)
         failure: AnabranchError
@@ -71,7 +71,9 @@ class AiActivity:
                 prompt, model=access.model, instructions=system or None, model_settings=_settings(node, task.key)
             )
         except UserError as error:
-            failure = NodeError(f"the model cannot be asked like this: {error}", suggestion="see the node's settings")
+            failure = NodeError(
+                f"the request for the model is not valid: {error}", suggestion="see the node's settings"
+            )
         except AgentRunError as error:
             failure = _typed(error, node.model, access, self._reasks)
         except (LookupError, AttributeError, TypeError) as error:
@@ -95,7 +97,7 @@ def _agent(node: AiNode, reasks: int) -> Agent[None, Any]:
     agent: Agent[None, Any] = Agent(
         output_type=StructuredDict(dict(schema), name="answer"), retries=reasks, name="anabranch"
     )
-    # StructuredDict tells the model the schema, and checks nothing.
+    # StructuredDict sends the schema to the model, and checks nothing.
     agent.output_validator(check)
     return agent
 
@@ -105,7 +107,7 @@ def _checker(schema: dict[str, Any]) -> Callable[[dict[str, Json]], dict[str, Js
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise NodeError(
-            f"`output_schema` is no JSON Schema: {error.message}", suggestion=f"see {error.json_path} in it"
+            f"`output_schema` is not a JSON Schema: {error.message}", suggestion=f"see {error.json_path} in it"
         ) from None
     # An empty registry: a `$ref` to somewhere else is an error, never a download.
     validator = Draft202012Validator(schema, registry=Registry())
@@ -114,7 +116,7 @@ def _checker(schema: dict[str, Any]) -> Callable[[dict[str, Json]], dict[str, Js
         try:
             fault = best_match(validator.iter_errors(answer))
         except Unresolvable as error:
-            raise NodeError(f"`output_schema` refers to what it does not hold: {error.ref}") from None
+            raise NodeError(f"`output_schema` has a reference to nothing: {error.ref}") from None
         if fault is not None:
             raise ModelRetry(f"{fault.json_path}: {fault.message}"[:_MAX_SAID])
         return answer
@@ -159,7 +161,7 @@ def _typed(error: AgentRunError, model: str, access: ModelAccess, reasks: int) -
     if isinstance(error, ModelAPIError) and (isinstance(error, _RETRYABLE) or _is_retryable_status(error)):
         return Unavailable(
             f"the model {model!r} did not answer: {said}",
-            suggestion="it is tried again",
+            suggestion="it will be retried",
             retry_after=_pause(error.retry_after),
         )
     if isinstance(error, UnexpectedModelBehavior):

@@ -23,7 +23,7 @@ _Build = Callable[[str, str, str | None, httpx2.AsyncClient], Model]
 
 @dataclass(frozen=True, slots=True)
 class ModelAccess:
-    """A model to call, the variable that holds its key, and the key (to be kept out of what is said)."""
+    """A model to call, the variable that holds its key, and the key (to be masked in messages)."""
 
     model: Model
     key_variable: str
@@ -42,7 +42,7 @@ class Models:
         self._environ = os.environ if environ is None else environ
 
     async def get(self, name: str) -> ModelAccess:
-        """The model of that name; ConfigurationError where its provider is unknown or its key missing."""
+        """The model of that name; ConfigurationError if its provider is unknown or its key missing."""
         provider, _, model = name.partition(":")
         if not model or (build := _PROVIDERS.get(provider)) is None:
             raise _unknown(name)
@@ -55,8 +55,8 @@ class Models:
             )
         if not key.isascii() or not key.isprintable():
             raise ConfigurationError(
-                f"the environment variable {key_variable} has a line break or another character that no key has",
-                suggestion="set it anew in the worker's environment",
+                f"the environment variable {key_variable} has a line break or another character that keys do not have",
+                suggestion="correct it in the worker's environment",
             )
         base_url = self._environ.get(f"{provider.upper()}_BASE_URL") or None
         # A provider's library takes seconds to import at its first use.

@@ -1,7 +1,7 @@
 """Circuit breakers around nodes: stop calling what keeps failing, for all workers at once.
 
-`anabranch/circuit.py` tells the states. With Redis the state is shared by all workers and changed by one atomic script
-on the server's clock; without, it is this process's own.
+`anabranch/circuit.py` defines the states. With Redis all workers share the state, which one atomic script changes by
+the server's clock; without Redis each process has its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from anabranch.redis_client import RedisClient
 
 Told = Literal["enter", "success", "failure", "leave"]
 _KEPT_MS = 300_000
-"""How long an open circuit is remembered after its reset time, and a probe at most."""
+"""How long an open circuit is remembered after its reset time, and a probe at the longest."""
 
 _SCRIPT = """
 local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)

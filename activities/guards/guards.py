@@ -1,4 +1,4 @@
-"""What stands around a node's work where the graph asks for it: a cache of its results, a circuit breaker."""
+"""What is around a node's work if the graph asks for it: a cache of its results, a circuit breaker."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Guards:
         """Guards on the Redis at `url` (REDIS_URL), if there is one. Raises ConfigurationError."""
         if url is None:
             return cls()
-        # One retry: who waits longer for a reuse than for the work has gained nothing.
+        # One retry: waiting longer for a cached result than for the work gains nothing.
         return cls(RedisClient.from_url(url, variable="REDIS_URL", max_connections=max_connections, retries=1))
 
     async def around(self, task: NodeTask, node: Node, compute: Compute) -> ChangeSet:

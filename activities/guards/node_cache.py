@@ -1,7 +1,7 @@
 """Reuse what a node changed for the same `cache.key`: one worker computes it, the others wait for its result.
 
-The entry's key covers the node's whole definition, so that an edited node never gets the old one's result. A cache that
-does not answer only costs the reuse: the node runs.
+The entry's key covers the node's whole definition, so an edited node never gets an old result. If the
+cache does not answer, the node just runs.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class RedisResults:
             await redis.set(_name(key, "result"), value, px=max(1, int(ttl.total_seconds() * 1000)))
 
     async def lease(self, key: str) -> Lease | None:
-        """The lock that is the client library's own: SET if there is none, with a token that its holder alone knows."""
+        """The client library's own lock: SET if absent, with a token that only its holder knows."""
         async with self._redis as redis:
             lock = Lock(redis, _name(key, "lease"), timeout=self.lease_seconds, blocking=False, thread_local=False)
             return _RedisLease(self._redis, lock) if await lock.acquire() else None
@@ -194,7 +194,7 @@ class NodeResults:
             if (changes := await self._found(key)) is not None:
                 return changes
             if (lease := await self._cache.lease(key)) is not None:
-                # Another one may have kept its result and let go since the look above.
+                # Another caller may have stored its result and released the lease since the read above.
                 if (changes := await self._found(key)) is None:
                     return lease
                 await _let_go(lease)
@@ -203,7 +203,7 @@ class NodeResults:
 
     @asynccontextmanager
     async def _holding(self, lease: Lease) -> AsyncIterator[None]:
-        """Keep the lease while the block runs, however long that takes, and let go of it then."""
+        """Renew the lease while the block runs, however long that takes, and release it then."""
         renewing = asyncio.create_task(self._renew_again_and_again(lease))
         try:
             yield
@@ -223,7 +223,7 @@ class NodeResults:
 
 
 async def _let_go(lease: Lease) -> None:
-    with suppress(AnabranchError):  # then it ends by itself
+    with suppress(AnabranchError):  # then it expires
         await lease.release()
 
 
@@ -234,7 +234,7 @@ def result_key(graph: str, node: str, body: bytes, key: str) -> str:
 
 
 def _unpacked(packed: bytes) -> ChangeSet | None:
-    """The changes of an entry; None where it is not one, for a cache is never the truth."""
+    """The changes of an entry; None if they are damaged: a cache is never the truth."""
     try:
         return ChangeSet.from_wire(decode(packed))
     except AnabranchError:

@@ -39,7 +39,7 @@ _SECRET_PREFIX = "HTTP_SECRET_"  # noqa: S105 (the prefix of variable names)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding"})
 _NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined", "utf-7"})
-"""Python's codecs that are no charset of HTTP; some take minutes for a megabyte."""
+"""Python's codecs that are not charsets of HTTP; some take minutes for a megabyte."""
 _MAX_PORT = 65535
 
 
@@ -54,7 +54,7 @@ class HttpActivity:
         limits: NodeLimits = NODE_LIMITS,
     ) -> None:
         transport = httpx2.AsyncHTTPTransport(verify=tls_context()) if allow_private else PublicTransport()
-        # No proxy, netrc or cookie of the worker's environment takes part in a graph's request.
+        # A graph's request uses no proxy, netrc or cookie of the worker's environment.
         self._client = httpx2.AsyncClient(
             transport=transport, trust_env=False, follow_redirects=False, headers={"user-agent": "anabranch"}
         )
@@ -90,13 +90,13 @@ class HttpActivity:
         try:
             response = await self._client.send(request, stream=True)
             try:
-                with after_effect():  # a server that answers so has done what it was asked for
+                with after_effect():  # a server that answers with success has done the work
                     return response, await _read(response, self._max_bytes, whole=_is_expected(node, response))
             finally:
                 await response.aclose()
         except httpx2.TransportError as error:
             what = f"{request.method} {place} got no answer ({type(error).__name__})"
-            raise Unavailable(what, suggestion="it is tried again") from None
+            raise Unavailable(what, suggestion="it will be retried") from None
 
     def _headers(self, node: HttpNode, task: NodeTask) -> tuple[dict[str, str], list[str]]:
         headers = {"idempotency-key": header_key(task.key), "accept-encoding": "identity"}
@@ -104,7 +104,7 @@ class HttpActivity:
         for name, template in node.headers.items():
             if secret := _SECRET.fullmatch(template):
                 value = self._secret(secret[1])
-                # An answer may repeat the credentials without the scheme before them.
+                # A response may repeat the credentials without their scheme.
                 secrets += [value, value.partition(" ")[2].strip()]
             else:
                 value = _text(render(template, task), f"the header {name!r}")
@@ -136,7 +136,7 @@ def _text(value: Json, what: str) -> str:
         return value
     if value is None or isinstance(value, dict | list):
         raise NodeError(
-            f"{what} is {'null' if value is None else 'no plain value'}; it must be text, a number or a boolean"
+            f"{what} is {'null' if value is None else 'not a plain value'}; it must be text, a number or a boolean"
         )
     return json.dumps(value)
 
@@ -174,7 +174,7 @@ def _check_header(name: str, value: str) -> None:
         raise NodeError(f"{name!r} is not a header that a node may send")
     if not value.isascii() or not value.isprintable():
         raise NodeError(
-            f"the value of the header {name!r} has a line break or another character that no header may have"
+            f"the value of the header {name!r} has a line break or another character that headers may not have"
         )
 
 
@@ -189,7 +189,7 @@ def _content(body: Json, headers: dict[str, str]) -> bytes | None:
 
 
 async def _read(response: httpx2.Response, max_bytes: int, *, whole: bool) -> bytes:
-    """The body. Of an answer that only tells why there is none, what can be read is enough: `whole` is False."""
+    """The body. Of a failure's answer (`whole` is False) the part that can be read is enough."""
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         if not whole:
             return b""
@@ -207,7 +207,7 @@ async def _read(response: httpx2.Response, max_bytes: int, *, whole: bool) -> by
 
 
 def _decoded(body: bytes, charset: str | None) -> str:
-    """The text of a body; UTF-8 where its charset is none that is known."""
+    """The text of a body; read as UTF-8 if its charset is unknown."""
     try:
         codec = codecs.lookup(charset or "utf-8").name
         return body.decode("utf-8" if codec in _NO_CHARSETS else codec, errors="replace")
@@ -225,7 +225,7 @@ def _check_status(node: HttpNode, response: httpx2.Response, text: str) -> None:
         return
     said = f"{node.method} {_place(response.request.url)} answered {response.status_code} {response.reason_phrase}"
     if response.status_code in node.expect.retry:
-        raise Unavailable(said, suggestion="it is tried again", retry_after=retry_after(response.headers))
+        raise Unavailable(said, suggestion="it will be retried", retry_after=retry_after(response.headers))
     excerpt = " ".join(text.split())[:300]
     raise NodeError(
         f"{said}: {excerpt}" if excerpt else said,
@@ -255,7 +255,7 @@ def _body(response: httpx2.Response, text: str) -> Json:
     try:
         return cast("Json", json.loads(text.removeprefix("\ufeff"), parse_constant=_no_number))
     except (ValueError, RecursionError):
-        raise NodeError("the answer says that it is JSON, and is not") from None
+        raise NodeError("the answer is declared as JSON, but is not JSON") from None
 
 
 def _no_number(name: str) -> NoReturn:

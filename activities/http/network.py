@@ -1,4 +1,4 @@
-"""The network as `http` nodes may see it: public addresses only, unless the worker allows private ones.
+"""The network of `http` nodes: public addresses only, unless the worker allows private ones.
 
 The check is on the *resolved* address, at the moment of connecting and to exactly the address that was checked, so
 neither a name that points inside, nor one that changes its answer in between (DNS rebinding), nor an odd spelling
@@ -22,8 +22,8 @@ from anabranch.errors import NodeError
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-"""All that is given out (RFC 4291). Outside stand addresses that `ipaddress` calls global: those of a site, and of a
-NAT64 of one's own (RFC 8215), behind which the private IPv4 addresses are."""
+"""All unicast addresses that are assigned (RFC 4291). `ipaddress` calls others global too: site-local ones, and those
+of a local NAT64 (RFC 8215), which leads to private IPv4 addresses."""
 
 
 @cache
@@ -77,7 +77,7 @@ class PublicNetwork(httpcore2.AsyncNetworkBackend):
 async def _public_addresses(host: str, port: int) -> list[str]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # UnicodeError: a label that no name has
+    except (OSError, UnicodeError) as error:  # UnicodeError: a label that host names cannot have
         raise httpcore2.ConnectError(f"the name does not resolve: {error}") from None
     addresses = [str(entry[4][0]) for entry in found]
     if public := [address for address in addresses if is_public(address)]:

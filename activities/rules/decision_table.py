@@ -1,8 +1,8 @@
-"""Decision tables (JDM) evaluated by the ZEN engine, on inputs that fit them.
+"""Decision tables (JDM), evaluated by the ZEN engine on inputs of the right types.
 
-The engine passes over a row with a cell that it cannot read or evaluate, and answers a missing or wrongly typed input
-with the row that asks for nothing; here these are errors. (One it hides: an output cell that fails on the types of what
-it uses. Expression nodes report theirs.)
+The engine skips a row with a cell that it cannot read or evaluate, and takes the default row for a missing or wrongly
+typed input; here these are errors. (One stays hidden: an output cell that fails on the types of its operands.
+Expression nodes report theirs.)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ENGINE = zen.ZenEngine()
 
 
 def evaluate_table(jdm: JsonObject | str, data: Mapping[str, Json]) -> dict[str, Json]:
-    """The top-level keys that the table decides, with their values; nothing where no row fits.
+    """The top-level keys that the table decides, with their values; nothing if no row matches.
 
     InputError for a table that cannot be evaluated, EvaluationError for inputs that do not fit it.
     """
@@ -37,7 +37,7 @@ def evaluate_table(jdm: JsonObject | str, data: Mapping[str, Json]) -> dict[str,
             raise _absent(name)
     try:
         result = decision.evaluate(inputs)["result"]
-    except BaseException as error:  # the engine's own are plain exceptions, or panics, which are none
+    except BaseException as error:  # the engine raises plain exceptions, and panics, which derive from BaseException
         if not _is_of_engine(error):
             raise
         raise EvaluationError(f"the decision table failed: {_reason(error)}") from None
@@ -61,7 +61,7 @@ def _decision(text: str) -> tuple[DecisionTable, Any]:
         decision.validate()
     except (RuntimeError, ValueError) as error:
         raise InputError(
-            f"the decision table is no JDM: {_reason(error)}", suggestion="use a JDM file, as the editor saves it"
+            f"the decision table is not JDM: {_reason(error)}", suggestion="use a JDM file, as the editor saves it"
         ) from None
     return table, decision
 

@@ -1,8 +1,8 @@
-"""Forward chaining over GRL rules: the rules see what rules before them wrote, until nothing changes any more.
+"""Forward chaining over GRL rules: the rules see what rules before them wrote, until nothing changes.
 
 Of the rules that may fire, the one with the highest salience does, and then all are looked at again. A rule that would
-change nothing does not fire; so a rule needs no `Retract` to come to rest, and one that has it behaves as under Grule.
-A condition that needs what is not there yet is false.
+change nothing does not fire; so a rule needs no `Retract` to end, and one that has it behaves as under Grule.
+A condition that reads a missing value is false.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_TRIALS = 100_000
 def evaluate_grl(text: str, data: Mapping[str, Json], roots: Mapping[str, Json]) -> dict[str, Json]:
     """The top-level keys that the rules changed, with their values. `data` is not changed.
 
-    EvaluationError where an expression fails; NodeError where the rules do not come to rest within `MAX_FIRINGS`.
+    EvaluationError where an expression fails; NodeError if the rules still fire after `MAX_FIRINGS`.
     """
     session = _Session(parse_grl(text, frozenset(roots)), dict(data), roots)
     while session.step():
@@ -34,7 +34,7 @@ def evaluate_grl(text: str, data: Mapping[str, Json], roots: Mapping[str, Json])
 
 @dataclass(slots=True)
 class _Session:
-    """The rules at work. `data` is a copy whose objects are replaced, never changed."""
+    """An evaluation. `data` is a copy whose objects are replaced, never changed."""
 
     rules: tuple[GrlRule, ...]
     data: dict[str, Json]
@@ -42,13 +42,13 @@ class _Session:
     changed: dict[str, None] = field(default_factory=dict)
     """Keys in the order in which they first changed."""
     resting: set[str] = field(default_factory=set)
-    """Rules that would do nothing, until a key that they have to do with changes."""
+    """Rules that would do nothing until one of their keys changes."""
     retracted: set[str] = field(default_factory=set)
     firings: int = 0
     trials: int = 0
 
     def step(self) -> bool:
-        """Fire the first rule that has something to do; False where none has."""
+        """Fire the first rule that has something to do; False if there is none."""
         for rule in self.rules:
             if rule.name not in self.resting and rule.name not in self.retracted:
                 self.resting.add(rule.name)
@@ -102,7 +102,7 @@ class _Session:
     def _check_budget(self, rule: GrlRule) -> None:
         if self.firings > MAX_FIRINGS or self.trials > MAX_TRIALS:
             raise NodeError(
-                f"the rules do not come to rest: {self.firings} have fired",
+                f"the rules do not end: {self.firings} have fired",
                 place=f"rule {rule.name!r}",
                 suggestion="give a rule that changes what it reads a condition that becomes false, or Retract it",
             )

@@ -33,8 +33,8 @@ class RuleActivity:
 def evaluate_rules(node: RuleNode, data: Mapping[str, Json], roots: Mapping[str, Json]) -> dict[str, Json]:
     """The top-level keys that the node's rules write, with their values. Pure: `data` is not changed.
 
-    EvaluationError, placed at the rule, where an expression has no value; NodeError where GRL does not come to rest or
-    the node has none or several kinds of rules.
+    EvaluationError, placed at the rule, where an expression has no value; NodeError if GRL does not end or the node
+    has none or several kinds of rules.
     """
     kinds = [kind for kind in (node.rules, node.decision_table, node.grl) if kind is not None]
     if len(kinds) != 1:

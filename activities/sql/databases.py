@@ -25,7 +25,7 @@ from anabranch.sql.sqlite_session import begin_explicitly
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """One database: its engine, its log of effects, and what must not be said about it."""
+    """One database: its engine, its log of effects, and the secrets to mask in messages."""
 
     variable: str
     engine: AsyncEngine
@@ -34,7 +34,7 @@ class Database:
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
-        """A pooled connection; what SQLAlchemy and the driver raise comes out typed and tells nothing of the URL."""
+        """A pooled connection. Errors of SQLAlchemy and the driver become ours, without anything of the URL."""
         try:
             connection = await self.engine.connect()
         except Exception as error:
@@ -63,7 +63,7 @@ class Databases:
         self._open: dict[tuple[str, str], Database] = {}
 
     def get(self, variable: str) -> Database:
-        """The database of the variable's present value; ConfigurationError where that is none."""
+        """The database that the variable names now; ConfigurationError if it names none."""
         value = self._environ.get(variable, "")
         if (variable, value) not in self._open:
             self._open[variable, value] = _open(variable, value, self._lock_seconds)

@@ -4,8 +4,8 @@ The table `anabranch_effects` lives in the database that the effect happens in. 
 concurrent duplicate waits on it; a retry finds it and gets the stored outcome without executing anything.
 
 Compensation: a forward node whose outcome is unknown may not have happened. `forestall` inserts the *forward* key as a
-tombstone. If that succeeds the forward effect never was, and now never can be: a late attempt finds the tombstone
-and fails. If it does not, the forward effect is committed (an attempt in flight is waited for) and is to be undone.
+tombstone. If that succeeds, the forward effect did not happen and never will: a late attempt finds the tombstone
+and fails. If it does not, the forward effect is committed (an attempt in flight is waited for) and must be undone.
 
 The idea is the idempotent receiver with an inbox table (Hohpe and Woolf; Richardson).
 """
@@ -33,7 +33,7 @@ from anabranch.sql.tables import create_tables
 from anabranch.sql.upsert import insert_if_absent
 
 RETENTION_SECONDS = 365 * 86400
-"""Longer than any run: a key that is gone cannot stop a retry, nor tell a compensation what happened."""
+"""Longer than any run: without its key a retry repeats the effect, and a compensation does not know what happened."""
 PRUNE_EVERY_SECONDS = 3600
 _KEY_LENGTH = 512
 
@@ -74,7 +74,7 @@ class EffectLog:
     async def ready(self, connection: AsyncConnection) -> None:
         """Create the table at the first use and prune it once an hour, in transactions of their own.
 
-        ConfigurationError where the table is missing and may not be created.
+        ConfigurationError if the table is missing and may not be created.
         """
         if self._clock() < self._due:
             return
@@ -86,7 +86,7 @@ class EffectLog:
             self._due = self._clock() + PRUNE_EVERY_SECONDS
 
     async def claim(self, connection: AsyncConnection, key: str) -> Claim:
-        """Take the key for this transaction; NodeError where a compensation left a tombstone."""
+        """Take the key for this transaction; NodeError if a compensation left a tombstone."""
         if await self._insert(connection, key):
             return Claim(fresh=True)
         stored = await connection.scalar(select(EFFECTS.c.outcome).where(EFFECTS.c.key == column_key(key)))

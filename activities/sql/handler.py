@@ -33,7 +33,7 @@ from anabranch.transport.node_protocol import NodeTask
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A statement ready to run: its clause, its binds' values, and what is wanted of it."""
+    """A statement ready to run: its clause, the values of its binds, and which result is wanted."""
 
     clause: TextClause
     values: dict[str, Any]
@@ -55,7 +55,7 @@ class DbActivity:
 
     Compensation: `task.roots["forward_key"]: str | None` is the key of the node that this one undoes, given only where
     `graph.sql.undoes_recorded_effect(forward, compensation)` holds, else None or absent. If that key is not in the
-    effect log the forward node never happened: a tombstone is left so that it never will, and this node does nothing.
+    effect log, the forward node had no effect: a tombstone is left so that it never will, and this node does nothing.
     """
 
     def __init__(self, databases: Databases | None = None, *, limits: NodeLimits = NODE_LIMITS) -> None:
@@ -87,7 +87,7 @@ class DbActivity:
 async def _run_once(
     connection: AsyncConnection, log: EffectLog, statements: list[_Prepared], effect: _Effect
 ) -> list[dict[str, Json]]:
-    """What each statement found, now or at the first attempt; nothing where there is nothing to undo."""
+    """What each statement found, now or at the first attempt; nothing if there is nothing to undo."""
     if effect.key:
         claim = await log.claim(connection, effect.key)
         if not claim.fresh:
@@ -139,7 +139,7 @@ def _check_binds(binds: frozenset[str], params: frozenset[str]) -> None:
     if missing := sorted(binds - params):
         raise NodeError(
             f"the query has binds without a value: {', '.join(f':{name}' for name in missing)}",
-            suggestion="add them to `params`, or write `\\:` for a colon that is none",
+            suggestion="add them to `params`, or escape a literal colon as `\\:`",
         )
     if extra := sorted(params - binds):
         raise NodeError(

@@ -28,7 +28,7 @@ def _number(text: str) -> int | float:
 
 
 def _instant(text: str) -> str:
-    """ISO 8601; what Python has no year for (infinity, BC) stays as the server wrote it."""
+    """ISO 8601; dates that Python cannot express (infinity, BC) stay as the server wrote them."""
     try:
         return datetime.datetime.fromisoformat(text).isoformat()
     except ValueError:
@@ -46,6 +46,6 @@ _CODECS: dict[str, _Codec] = {
 
 
 async def install(connection: Any) -> None:
-    """Teach one asyncpg connection; one small query per type, once per connection."""
+    """Set the types of one asyncpg connection; one small query per type, once per connection."""
     for name, (encoder, decoder) in _CODECS.items():
         await connection.set_type_codec(name, schema="pg_catalog", format="text", encoder=encoder, decoder=decoder)

@@ -23,14 +23,14 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def bind_value(value: Json) -> str | int | float | bool | None:
-    """A JSON value as one that every driver takes."""
+    """A JSON value as one that every driver accepts."""
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return value
 
 
 def json_row(columns: Sequence[str], row: Sequence[Any]) -> dict[str, Json]:
-    """One row as an object; NodeError names the column that is no JSON value."""
+    """One row as an object; NodeError names the column whose value is not JSON."""
     return {column: json_value(value, column) for column, value in zip(columns, row, strict=True)}
 
 
@@ -45,7 +45,7 @@ def json_value(value: Any, column: str) -> Json:
     if isinstance(value, dict):
         return {str(key): json_value(item, column) for key, item in value.items()}
     raise NodeError(
-        f"column {column!r} is of type {type(value).__name__}, which is no JSON value",
+        f"column {column!r} is of type {type(value).__name__}, which is not a JSON value",
         suggestion="convert it in the query, e.g. `cast(… as text)` or `encode(…, 'base64')`",
     )
 

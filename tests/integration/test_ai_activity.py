@@ -120,7 +120,7 @@ async def test_an_answer_that_never_fits_is_a_definite_error_that_says_why() -> 
         asked += 1
         return tool_call(info, {**GOOD, "action": "MAYBE"})
 
-    with pytest.raises(NodeError, match=r"no answer that fits, in 3 tries: .*'MAYBE' is not one of"):
+    with pytest.raises(NodeError, match=r"no valid answer in 3 attempts: .*'MAYBE' is not one of"):
         await ask_scripted(answers, ai_node(output_schema=SCHEMA))
     assert asked == 3
 
@@ -163,9 +163,9 @@ async def test_context_values_are_data_in_the_prompt() -> None:
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
-        ({"type": "object", "properties": {"a": {"type": "wrong"}}}, "`output_schema` is no JSON Schema"),
-        ({"type": "array"}, "must be of type object|cannot be asked like this"),
-        ({"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:9/s"}}}, "refers to what it does not hold"),
+        ({"type": "object", "properties": {"a": {"type": "wrong"}}}, "`output_schema` is not a JSON Schema"),
+        ({"type": "array"}, "must be of type object|request for the model is not valid"),
+        ({"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:9/s"}}}, "has a reference to nothing"),
     ],
 )
 async def test_a_schema_that_cannot_be_used_is_a_definite_error(schema: dict[str, Any], message: str) -> None:
@@ -308,4 +308,4 @@ async def test_the_stand_in_answers_every_provider_that_speaks_like_openai(model
         text = await activity(task_of(data=data), ai_node(model=model, prompt=prompt))
         await activity.aclose()
     assert outcome.writes == {"payment_valid": False, "fraud_score": 92, "action": "DECLINE"}
-    assert str(text.writes["reserve"]).startswith("[stand-in, no language model] DECLINE: $1,499.99")
+    assert str(text.writes["reserve"]).startswith("[stand-in, not a language model] DECLINE: $1,499.99")

@@ -73,7 +73,7 @@ async def test_without_a_key_the_stand_in_answers_and_says_so() -> None:
         outcome = await activity(task_of(), node)
         await activity.aclose()
     assert BANNER in services.notes
-    assert str(outcome.writes["reserve"]).startswith("[stand-in, no language model] APPROVE")
+    assert str(outcome.writes["reserve"]).startswith("[stand-in, not a language model] APPROVE")
 
 
 async def test_with_a_key_the_real_model_is_left_alone() -> None:

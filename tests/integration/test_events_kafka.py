@@ -199,7 +199,7 @@ async def test_one_process_publishes_an_id_once(site: Site) -> None:
     message = Outgoing(f"{site.topic}.done", b"1", "same", "k")
     await asyncio.gather(sink.publish(message), sink.publish(message))
     await sink.publish(message)
-    with pytest.raises(SizeLimitExceeded, match=r"Kafka takes no message of 2000000 bytes"):
+    with pytest.raises(SizeLimitExceeded, match=r"Kafka rejects a message of 2000000 bytes"):
         await sink.publish(Outgoing(f"{site.topic}.done", b"x" * 2_000_000, "large", "k"))
     await sink.aclose()
     assert [record.value for record in await site.read(".done", 1)] == [b"1"]

@@ -317,7 +317,7 @@ async def until_started(client: Client, workflow_id: str) -> None:
 async def test_a_stream_that_is_missing_is_made_only_where_that_is_allowed(nats_url: str) -> None:
     subject = f"lonely.{uuid.uuid4().hex[:8]}"
     address = parse_address(f"{nats_url}/{subject}", "--to")
-    with pytest.raises(ConfigurationError, match=f"no JetStream stream holds the subject '{subject}'"):
+    with pytest.raises(ConfigurationError, match=f"no JetStream stream has the subject '{subject}'"):
         await NatsSink.open(address, [subject], create=False)
     sink = await NatsSink.open(address, [subject], create=True)
     await sink.publish(Outgoing(subject, b"1", "same", "k"))

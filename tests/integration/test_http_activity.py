@@ -278,7 +278,7 @@ async def test_an_answer_that_is_not_the_json_it_says_is_refused(
     activity: HttpActivity, httpserver: HTTPServer, body: str
 ) -> None:
     httpserver.expect_request("/").respond_with_data(body, content_type="application/problem+json")
-    with pytest.raises(NodeError, match="says that it is JSON, and is not"):
+    with pytest.raises(NodeError, match="is declared as JSON, but is not JSON"):
         await call(activity, url=httpserver.url_for("/"))
 
 

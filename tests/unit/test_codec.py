@@ -89,7 +89,7 @@ async def test_all_payloads_of_one_call_share_the_limit() -> None:
         (b"", "truncated"),
         (b"not zstd at all", "corrupt"),
         (zstd.compress(b"a" * 5000)[:-3], "truncated|corrupt"),
-        (zstd.compress(Payload(data=b"a").SerializeToString()) + b"tail", "more follows"),
+        (zstd.compress(Payload(data=b"a").SerializeToString()) + b"tail", "bytes after its end"),
         (zstd.compress(b"\xff\xff\xff"), "holds no payload"),
         (zstd.compress(Payload(metadata={"encoding": b"binary/zstd"}).SerializeToString()), "another compressed"),
     ],

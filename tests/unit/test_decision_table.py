@@ -131,7 +131,7 @@ def test_what_is_no_jdm_is_refused(value: Any) -> None:
 
 
 def test_what_the_engine_cannot_read_is_refused_without_its_backtrace() -> None:
-    with pytest.raises(InputError, match="no JDM") as caught:
+    with pytest.raises(InputError, match="not JDM") as caught:
         evaluate_table({"nodes": [{"type": "inputNode"}], "edges": []}, {})
     assert "backtrace" not in str(caught.value).lower()
 

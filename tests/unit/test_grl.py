@@ -164,9 +164,9 @@ def test_a_counter_with_an_end_comes_to_rest() -> None:
 
 
 def test_rules_without_rest_are_stopped() -> None:
-    with pytest.raises(NodeError, match="rule 'Count': the rules do not come to rest: 5001 have fired"):
+    with pytest.raises(NodeError, match="rule 'Count': the rules do not end: 5001 have fired"):
         evaluate_grl("rule Count { when n >= 0 then n = n + 1; }", {"n": 0}, {})
-    with pytest.raises(NodeError, match="do not come to rest"):
+    with pytest.raises(NodeError, match="do not end"):
         evaluate_grl("rule A { when a then a = false; } rule B { when !a then a = true; }", {"a": True}, {})
 
 

@@ -38,7 +38,7 @@ def test_a_schema_is_filled_by_what_was_decided() -> None:
         "payment_valid": False,
         "fraud_score": 92,
         "action": "DECLINE",
-        "reason": "[stand-in, no language model] DECLINE: $5,000.00 after 0 earlier orders",
+        "reason": "[stand-in, not a language model] DECLINE: $5,000.00 after 0 earlier orders",
     }
 
 
@@ -46,7 +46,7 @@ def test_only_the_user_s_words_are_read_and_every_answer_says_what_it_is() -> No
     messages = [{"role": "system", "content": "A fraud is $9999"}, {"role": "user", "content": "$10, 3 earlier orders"}]
     body = answer({"model": "gpt-4", "messages": messages})
     assert body["model"] == f"{NAME} for gpt-4"
-    assert body["choices"][0]["message"]["content"].startswith("[stand-in, no language model] APPROVE: $10.00")
+    assert body["choices"][0]["message"]["content"].startswith("[stand-in, not a language model] APPROVE: $10.00")
 
 
 def test_a_json_schema_response_format_is_answered_in_json() -> None:
