@@ -166,7 +166,7 @@ def _typed(error: AgentRunError, model: str, access: ModelAccess, reasks: int) -
         )
     if isinstance(error, UnexpectedModelBehavior):
         return NodeError(
-            f"the model {model!r} gave no answer that fits, in {reasks + 1} tries: {_reason(error, said)}",
+            f"the model {model!r} gave no valid answer in {reasks + 1} attempts: {_reason(error, said)}",
             suggestion="say in the prompt what is wanted, simplify `output_schema`, or take another model",
         )
     return NodeError(
