@@ -21,7 +21,9 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from anabranch.activities.python import known_handlers
 from anabranch.activities.registry import NodeActivities
-from anabranch.activities.standard import NODE_TYPES, node_activities
+from anabranch.activities.standard import node_activities
+from anabranch.graph.kinds.kind import Runs
+from anabranch.graph.kinds.kinds import types_that_run
 from anabranch.graph.load import graph_names
 from anabranch.imports import NOTHING, OwnCode, import_own
 from anabranch.plugin import AnabranchPlugin, check_folder
@@ -115,7 +117,7 @@ def _served(settings: Settings, own: OwnCode) -> dict[str, str]:
     """What a worker serves, for its log."""
     names = {
         "graphs": sorted(graph_names(settings.graphs).values()) or ["none"],
-        "node_types": NODE_TYPES,
+        "node_types": types_that_run(by={Runs.HANDLER}),
         "handlers": sorted(known_handlers()),
         "workflows": own.workflow_names,
         "activities": own.activity_names,

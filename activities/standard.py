@@ -1,13 +1,13 @@
-"""The node types that a worker runs, and how the handler of each is built.
+"""The activities of a worker: those of the run itself, and one for each node type that a handler runs.
 
-Each builder imports what it needs: the model libraries alone take seconds, and a worker whose graphs ask no model never
-pays for them.
+A handler is imported and built at the first node of its type: the model libraries alone take seconds, and a worker
+whose graphs ask no model never pays for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from functools import partial
 
 from anabranch.activities.carrying import Carrying
 from anabranch.activities.guards.guards import Guards
@@ -17,11 +17,12 @@ from anabranch.activities.registry import NodeActivities
 from anabranch.activities.share import ContextSharing
 from anabranch.context.merge.resolution import ConflictResolution
 from anabranch.errors import ConfigurationError, InputError
+from anabranch.graph import node_types
+from anabranch.graph.kinds.kind import Runs
+from anabranch.graph.kinds.kinds import kind_named, types_that_run
 from anabranch.graph.revision import REVISION
 from anabranch.limits import NodeLimits
 from anabranch.settings import Settings
-
-NODE_TYPES: Final = ("rule", "db", "ai", "http", "python")
 
 
 def node_activities(settings: Settings, *, workflows: Sequence[str] = ()) -> NodeActivities:
@@ -29,27 +30,16 @@ def node_activities(settings: Settings, *, workflows: Sequence[str] = ()) -> Nod
 
     `workflows` are the names of the worker's other workflows, to suggest one that was mistyped.
     """
-    limits = NodeLimits(written_bytes=settings.max_context_size_bytes)
-
-    def http() -> Handler:
-        from anabranch.activities.http.handler import HttpActivity
-
-        return HttpActivity(allow_private=settings.http_allow_private)
-
-    def python() -> Handler:
-        from anabranch.activities.python import PythonActivity
-
-        return PythonActivity(threads=settings.max_concurrent_activities)
-
+    node_types.check_names()
     return NodeActivities(
-        {"rule": _rule, "db": _db, "ai": _ai, "http": http, "python": python},
+        {name: partial(_handler, name, settings) for name in types_that_run(by={Runs.HANDLER})},
         GraphLoader(
             settings.graphs,
             _resolution(settings.default_resolution_strategy),
             revision=settings.interpreter_revision or REVISION,
             workflows=workflows,
         ),
-        limits=limits,
+        limits=NodeLimits(written_bytes=settings.max_context_size_bytes),
         guards=Guards.from_url(settings.redis_url, settings.redis_max_connections),
         sharing=ContextSharing(settings),
         carrying=Carrying(settings),
@@ -64,19 +54,7 @@ def _resolution(name: str) -> ConflictResolution:
         raise ConfigurationError(error.message, place=place, suggestion=error.suggestion) from None
 
 
-def _rule() -> Handler:
-    from anabranch.activities.rules.handler import RuleActivity
-
-    return RuleActivity()
-
-
-def _db() -> Handler:
-    from anabranch.activities.sql.handler import DbActivity
-
-    return DbActivity()
-
-
-def _ai() -> Handler:
-    from anabranch.activities.ai.handler import AiActivity
-
-    return AiActivity()
+def _handler(node_type: str, settings: Settings) -> Handler:
+    if (build := kind_named(node_type).handler) is None:
+        raise ConfigurationError(f"the NodeKind of {node_type!r} has no handler: its nodes run on other workers")
+    return build(settings)

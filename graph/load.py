@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from anabranch.errors import GraphError, Problem, UnknownGraph
 from anabranch.graph.checks.checks import check_graph
 from anabranch.graph.dataflow.walk import scopes, with_compensations
-from anabranch.graph.model import ForeachNode, Graph, GraphNode, WhileNode
+from anabranch.graph.kinds.kinds import loop_of
+from anabranch.graph.model import Graph, GraphNode
 from anabranch.graph.source.attachments import Attachments, read_text
 from anabranch.graph.source.problems import did_you_mean, shape_problems
 from anabranch.graph.source.rust_logic_graph import normalise
@@ -169,8 +170,8 @@ def named_graphs(graph: Graph) -> Iterator[tuple[Pointer, str]]:
             for where, node in with_compensations(path, outer):
                 if isinstance(node, GraphNode):
                     yield (*where, "graph"), node.graph
-                elif isinstance(node, ForeachNode | WhileNode) and node.body.graph is not None:
-                    yield (*where, "body", "graph"), node.body.graph
+                elif (loop := loop_of(node)) is not None and loop.body.graph is not None:
+                    yield (*where, "body", "graph"), loop.body.graph
 
 
 def _find(folder: Path, name: str) -> LoadedGraph:

@@ -2,15 +2,19 @@
 
 A condition field (`Cel`) is a CEL expression. Any other string may hold `{{ CEL }}` holes. The canonical form of a
 graph is `model_dump_json(by_alias=True, exclude_defaults=True)`; a run pins it with its defaults (`load.written_out`).
+
+What else there is to know of a node type stands in its `NodeKind` (`graph/kinds/`).
 """
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainSerializer, WithJsonSchema
+
+from anabranch.graph.node_types import ByType, built_in
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
 MAX_SECONDS = 10 * 365 * 86400
@@ -49,7 +53,7 @@ Strategy = Literal["last_write_wins", "higher_version_wins", "fail_on_conflict",
 MergePolicy = Literal[
     "last_write_wins", "higher_version_wins", "fail_on_conflict", "merge_all", "sum", "min", "max", "append", "union"
 ]
-Outcome = Literal["success", "failure", "timeout", "always"]
+EdgeOutcome = Literal["success", "failure", "timeout", "always"]
 JsonObject = dict[str, JsonValue]
 
 
@@ -98,8 +102,9 @@ class NodeCache(Model):
 
 
 class BaseNode(Model):
-    """Fields that every node has."""
+    """Fields that every node has. A node type is a subclass whose `type` is one literal."""
 
+    type: Any  # a literal in each subclass, which no type checker lets override a `str`
     description: str = ""
     when: Cel | None = None
     join: Literal["any", "all", "first"] = "any"
@@ -114,8 +119,14 @@ class BaseNode(Model):
     compensate: Node | None = None
     on_failure: Literal["fail", "continue", "pause"] = "fail"
     pivot: bool = False
+    effect: bool | None = None
+    """Whether it may change something outside of the context; None: as its type judges it. With a body: all inside."""
     circuit_breaker: CircuitBreaker | None = None
     cache: NodeCache | None = None
+
+
+Node = Annotated[BaseNode, ByType()]
+"""A node of any type, those of other distributions included."""
 
 
 class Rule(Model):
@@ -158,7 +169,8 @@ class DbNode(BaseNode):
     params: dict[Key, JsonValue] = Field(default_factory=dict)
     result: Literal["first", "all", "scalar", "none"] = "first"
     statements: tuple[Statement, ...] | None = None
-    idempotent: bool = True
+    idempotent: bool | None = None
+    """None: where it has an effect."""
 
 
 class AiNode(BaseNode):
@@ -268,30 +280,13 @@ class ApprovalNode(BaseNode):
     schema_: JsonObject | None = Field(None, alias="schema")
 
 
-Node = Annotated[
-    RuleNode
-    | DbNode
-    | AiNode
-    | HttpNode
-    | ActivityNode
-    | PythonNode
-    | GraphNode
-    | ForeachNode
-    | WhileNode
-    | WaitNode
-    | ApprovalNode,
-    Field(discriminator="type"),
-]
-NODE_TYPES = ("rule", "db", "ai", "http", "activity", "python", "graph", "foreach", "while", "wait", "approval")
-
-
 class Edge(Model):
     """From one node to another, taken on an outcome of the first and when the condition holds."""
 
     source: NodeId = Field(alias="from")
     target: NodeId = Field(alias="to")
     when: Cel | None = None
-    outcome: Outcome = "success"
+    outcome: EdgeOutcome = "success"
 
 
 class ContextSpec(Model):
@@ -344,6 +339,12 @@ class Graph(Model):
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
-_recursive: tuple[type[Model], ...] = (BaseNode, *BaseNode.__subclasses__(), Body, Graph)
-for _model in _recursive:
+_node_models: dict[str, type[BaseNode]] = {
+    get_args(model.model_fields["type"].annotation)[0]: model for model in BaseNode.__subclasses__()
+}
+NODE_TYPES = tuple(_node_models)
+"""The built-in node types. What a graph may name beside them: `node_types.names`."""
+built_in(_node_models)
+_deferred: tuple[type[Model], ...] = (BaseNode, *_node_models.values(), Body, Graph)
+for _model in _deferred:
     _model.model_rebuild()

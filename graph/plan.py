@@ -15,21 +15,13 @@ from anabranch.context.values import Json, parse_path
 from anabranch.graph.dataflow.dataflow import graph_inputs
 from anabranch.graph.dataflow.reads import node_reads
 from anabranch.graph.expressions.expressions import Expression, compile_expression
-from anabranch.graph.model import (
-    Body,
-    Edge,
-    ForeachNode,
-    Graph,
-    GraphNode,
-    MergePolicy,
-    Node,
-    WhileNode,
-)
+from anabranch.graph.kinds.kinds import has_body, has_effect, loop_of
+from anabranch.graph.model import Body, Edge, Graph, GraphNode, MergePolicy, Node
 from anabranch.graph.revision import REVISION
 
 _SCHEDULING = {
     *("description", "when", "join", "retry", "timeout", "heartbeat", "task_queue", "priority", "local"),
-    *("compensate", "on_failure", "pivot"),
+    *("compensate", "on_failure", "pivot", "effect"),
 }
 """Fields that the workflow acts on; a node's activity never sees them."""
 
@@ -59,6 +51,13 @@ class PlanNode:
     outgoing: tuple[PlanEdge, ...]
     roots: frozenset[str]
     """Names beside the context's keys that its expressions may use: a `foreach`'s item, `index`, `error`."""
+    effect: bool | None = None
+    """What a node around it says of all nodes of its body."""
+
+    @cached_property
+    def has_effect(self) -> bool:
+        """Whether the node itself may change something outside of the context; of a body its nodes are asked."""
+        return has_effect(self.node) if self.effect is None or has_body(self.node) else self.effect
 
     @cached_property
     def condition(self) -> Expression | None:
@@ -68,7 +67,7 @@ class PlanNode:
     @cached_property
     def reads(self) -> tuple[str, ...] | None:
         """Context keys that its activity needs, sorted; None is all of them."""
-        keys = node_reads(self.id, self.node, self.roots)
+        keys = node_reads(self.node, self.roots)
         return None if keys is None else tuple(sorted(keys))
 
     @cached_property
@@ -81,7 +80,7 @@ class PlanNode:
         """The node that undoes this one; it also sees `error`."""
         if self.node.compensate is None:
             return None
-        return PlanNode(self.id, self.index, self.node.compensate, (), (), self.roots | {"error"})
+        return PlanNode(self.id, self.index, self.node.compensate, (), (), self.roots | {"error"}, self.effect)
 
     def expression(self, source: str, *extra: str) -> Expression:
         """A field of the node as a compiled expression, with the node's own roots and `extra` ones."""
@@ -100,6 +99,8 @@ class Plan:
     """The revision of the interpreter that runs of it are held to."""
     pinned_inputs: frozenset[str] | None = None
     """What `inputs` were when a run began; None where no run has."""
+    effect: bool | None = None
+    """What a node around this body says of all its nodes."""
 
     @cached_property
     def has_compensation(self) -> bool:
@@ -130,7 +131,7 @@ class Plan:
 
 def plan_graph(graph: Graph, library: Mapping[str, Graph] | None = None) -> Plan:
     """The plan of `graph`; `library` holds the graphs that it names."""
-    return Plan(graph, _planned(graph.nodes, graph.edges, frozenset()), library or {})
+    return _plan(graph, library or {})
 
 
 @lru_cache(maxsize=256)
@@ -153,8 +154,8 @@ def walk(nodes: Mapping[str, Node], library: Mapping[str, Graph]) -> Iterator[No
     """Every node, those of bodies and inline graphs included. Graphs do not name each other in a circle."""
     for node in nodes.values():
         yield node
-        if isinstance(node, ForeachNode | WhileNode):
-            yield from walk(body_graph(node.body, library).nodes, library)
+        if (loop := loop_of(node)) is not None:
+            yield from walk(body_graph(loop.body, library).nodes, library)
         elif isinstance(node, GraphNode) and node.mode == "inline" and node.graph in library:
             yield from walk(library[node.graph].nodes, library)
 
@@ -174,7 +175,15 @@ def _compiled(source: str | None, roots: frozenset[str]) -> Expression | None:
     return None if source is None else compile_expression(source, roots)
 
 
-def _planned(nodes: Mapping[str, Node], edges: tuple[Edge, ...], roots: frozenset[str]) -> dict[str, PlanNode]:
+def _plan(
+    graph: Graph, library: Mapping[str, Graph], roots: frozenset[str] = frozenset(), effect: bool | None = None
+) -> Plan:
+    return Plan(graph, _planned(graph.nodes, graph.edges, roots, effect), library, roots, effect=effect)
+
+
+def _planned(
+    nodes: Mapping[str, Node], edges: tuple[Edge, ...], roots: frozenset[str], effect: bool | None
+) -> dict[str, PlanNode]:
     incoming: dict[str, list[PlanEdge]] = {name: [] for name in nodes}
     outgoing: dict[str, list[PlanEdge]] = {name: [] for name in nodes}
     for index, edge in enumerate(edges):
@@ -190,6 +199,7 @@ def _planned(nodes: Mapping[str, Node], edges: tuple[Edge, ...], roots: frozense
             tuple(incoming[name]),
             tuple(outgoing[name]),
             roots | {"error"} if on_error[name] else roots,
+            effect,
         )
         for index, (name, node) in enumerate(nodes.items())
     }
@@ -197,12 +207,11 @@ def _planned(nodes: Mapping[str, Node], edges: tuple[Edge, ...], roots: frozense
 
 def _body_plan(plan: Plan, planned: PlanNode) -> Plan:
     node = planned.node
+    effect = plan.effect if plan.effect is not None else node.effect
     if isinstance(node, GraphNode):
-        return plan_graph(plan.library[node.graph], plan.library)
-    if not isinstance(node, ForeachNode | WhileNode):
+        return _plan(plan.library[node.graph], plan.library, effect=effect)
+    if (loop := loop_of(node)) is None:
         raise TypeError(f"node {planned.id!r} of type {node.type!r} has no body")
-    extra = {node.as_, "index"} if isinstance(node, ForeachNode) else {"index"}
-    roots = planned.roots | extra
-    graph = body_graph(node.body, plan.library)
+    graph = body_graph(loop.body, plan.library)
     settled = graph.model_copy(update={"context": plan.graph.context, "defaults": plan.graph.defaults})
-    return Plan(settled, _planned(graph.nodes, graph.edges, roots), plan.library, roots)
+    return _plan(settled, plan.library, planned.roots | loop.names, effect)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from anabranch.graph.model import ForeachNode, GraphNode, Node, WhileNode
+from anabranch.graph.kinds.kinds import has_body
 from anabranch.graph.plan import Plan, PlanNode
 from anabranch.workflows.interpreter.saga import COMPENSATION as UNDO
 from anabranch.workflows.interpreter.scope import END
 
-__all__ = ["END", "UNDO", "has_body", "known", "node_at", "static", "walk"]
+__all__ = ["END", "UNDO", "known", "node_at", "static", "walk"]
 
 _INDEX = re.compile(r"\[\d+\]")
 
@@ -21,11 +21,6 @@ _INDEX = re.compile(r"\[\d+\]")
 def static(address: str) -> str:
     """The address without the indexes of items and turns: where the node stands in the definition."""
     return _INDEX.sub("", address)
-
-
-def has_body(node: Node) -> bool:
-    """Whether the interpreter goes into the node, instead of asking somebody else for its outcome."""
-    return isinstance(node, ForeachNode | WhileNode) or (isinstance(node, GraphNode) and node.mode == "inline")
 
 
 def walk(plan: Plan, prefix: str = "") -> Iterator[tuple[str, Plan]]:

@@ -9,7 +9,8 @@ from typing import Any
 from anabranch.context.values import Json
 from anabranch.graph.dataflow.reads import node_reads, node_writes
 from anabranch.graph.dataflow.walk import scopes
-from anabranch.graph.model import AiNode, ApprovalNode, Graph, Node, Rule, RuleNode
+from anabranch.graph.kinds.kinds import answer_schema
+from anabranch.graph.model import Graph, Rule, RuleNode
 from anabranch.graph.plan import Plan
 from anabranch.workflows.interpreter.commands import RunNode
 
@@ -22,9 +23,9 @@ def assumed_writes(plan: Plan, node_id: str, work: RunNode | None) -> dict[str, 
     """The keys that a node is taken to write, with example values."""
     graph = plan.graph
     node = work.planned.node if work else graph.nodes[node_id]
-    schema = _answer_schema(node)
-    if isinstance(schema, dict) and node.output is None:
-        example = example_of(schema)
+    schema = answer_schema(node)
+    if schema is not None and node.output is None:
+        example = example_of(schema[1])
         return example if isinstance(example, dict) else {}
     keys = node_writes(node_id, node)
     if keys is None:
@@ -102,15 +103,9 @@ def _rules(graph: Graph) -> Iterator[Rule]:
 
 def _wanted(graph: Graph) -> frozenset[str]:
     """Keys that some node reads and that no node is known to write."""
-    read = [node_reads(name, node) or frozenset() for name, node in graph.nodes.items()]
+    read = [node_reads(node) or frozenset() for node in graph.nodes.values()]
     written = [node_writes(name, node) or frozenset() for name, node in graph.nodes.items()]
     return frozenset().union(*read) - frozenset().union(*written)
-
-
-def _answer_schema(node: Node) -> Json:
-    if isinstance(node, AiNode):
-        return node.output_schema
-    return node.schema_ if isinstance(node, ApprovalNode) else None
 
 
 def _json(value: Any) -> Json:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 
 from anabranch.context.values import Json
 from anabranch.errors import Problem, SchemaViolation
-from anabranch.graph.model import AiNode, ApprovalNode, GraphNode, Node, WaitNode
+from anabranch.graph.kinds.kinds import answer_schema, has_body, kind_of
+from anabranch.graph.model import ApprovalNode, Node
 from anabranch.graph.plan import Plan
 from anabranch.graph.source.problems import did_you_mean
 from anabranch.graph.source.yaml_source import Pointer, Source
-from anabranch.testkit.addresses import END, UNDO, has_body, known, node_at, static
+from anabranch.testkit.addresses import END, UNDO, known, node_at, static
 from anabranch.testkit.model import TIMEOUT, Case, Expectation
 from anabranch.testkit.outcomes import Outcome
 from anabranch.workflows.interpreter.input import check_value_against
@@ -83,9 +84,9 @@ def _refusal(node: Node, address: str, outcome: Outcome, plan: Plan) -> tuple[st
     if has_body(node):
         inner = next((each for each in known(plan) if each.startswith(f"{static(address)}/")), "")
         return f"node {address!r} has what the nodes inside make of it", f"give the outcomes of its nodes: `{inner}`"
-    fields, mend = _possible(node)
-    if wrong := sorted(given - fields):
-        return f"a {node.type!r} node {address!r} has no outcome `{wrong[0]}`", mend
+    kind = kind_of(node)
+    if wrong := sorted(given - kind.outcomes):
+        return f"a {node.type!r} node {address!r} has no outcome `{wrong[0]}`", kind.outcome_help
     if "result" in given and node.output is None:
         return f"node {address!r} has no `output` that would read a `result`", "give what it writes: `set`"
     if isinstance(node, ApprovalNode) and not given:
@@ -95,25 +96,17 @@ def _refusal(node: Node, address: str, outcome: Outcome, plan: Plan) -> tuple[st
 
 def _impossible(node: Node, address: str, outcome: Outcome) -> tuple[str, str] | None:
     """Why a model or a person cannot answer so: the node's own schema refuses it."""
+    if (found := answer_schema(node)) is None:
+        return None
     answer: Json
-    if isinstance(node, AiNode) and node.output is None and outcome.set is not None:
-        schema, answer = node.output_schema, dict(outcome.set)
-    elif isinstance(node, ApprovalNode) and "answer" in outcome.model_fields_set:
-        schema, answer = node.schema_, outcome.answer
+    if "answer" in outcome.model_fields_set:
+        answer = outcome.answer
+    elif outcome.set is not None and node.output is None:
+        answer = dict(outcome.set)
     else:
         return None
     try:
-        check_value_against(schema or {}, answer, what="the answer", by=address)
+        check_value_against(found[1], answer, what="the answer", by=address)
     except SchemaViolation as error:
         return f"node {address!r} cannot answer so: {error.message}", "the answer must fit the schema of the node"
     return None
-
-
-def _possible(node: Node) -> tuple[set[str], str]:
-    if isinstance(node, WaitNode):
-        return set(), "a timer fires by itself; with `after: 5s` at another time"
-    if isinstance(node, ApprovalNode):
-        return {"answer", "timeout"}, "write `answer: …` or `timeout`"
-    if isinstance(node, GraphNode):
-        return {"answer", "set", "fail", "timeout"}, "write `answer:` (the data that the graph ends with), `fail`, …"
-    return {"set", "result", "fail", "timeout"}, "write `set`, `result`, `fail` or `timeout`"

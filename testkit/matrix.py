@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from anabranch.context.values import Json
-from anabranch.graph.dataflow.sql import is_write, queries
-from anabranch.graph.model import ActivityNode, DbNode, GraphNode, HttpNode, PythonNode
 from anabranch.graph.plan import Plan
 from anabranch.testkit.addresses import static
 from anabranch.testkit.outcomes import Outcome
@@ -83,11 +81,4 @@ def _undone(address: str, undone: set[str]) -> bool:
 
 
 def _has_effect(step: TimelineEntry) -> bool:
-    if not isinstance(step.work, RunNode | StartChild):
-        return False
-    node = step.work.planned.node
-    if isinstance(node, DbNode):
-        return any(map(is_write, queries(node)))
-    if isinstance(node, HttpNode):
-        return node.method not in ("GET", "HEAD")
-    return isinstance(node, ActivityNode | PythonNode | GraphNode)
+    return isinstance(step.work, RunNode | StartChild) and step.work.planned.has_effect

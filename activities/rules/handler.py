@@ -14,9 +14,9 @@ from anabranch.activities.rules.decision_table import evaluate_table
 from anabranch.activities.rules.grl import evaluate_grl
 from anabranch.context.values import Json, check_value
 from anabranch.errors import AnabranchError, NodeError
-from anabranch.graph.dataflow.reads import in_order
 from anabranch.graph.expressions.expressions import compile_expression, evaluate_condition
 from anabranch.graph.expressions.templates import compile_template
+from anabranch.graph.kinds.rule import in_order
 from anabranch.graph.model import JsonObject, Rule, RuleNode
 from anabranch.transport.node_protocol import NodeTask
 

@@ -25,7 +25,8 @@ from anabranch.activities.sql.select_limit import select_limit
 from anabranch.activities.sql.values import bind_value, json_row
 from anabranch.context.values import Json, check_value
 from anabranch.errors import NodeError, SizeLimitExceeded
-from anabranch.graph.dataflow.sql import ends_transaction_in_mysql, is_write, records_effect
+from anabranch.graph.kinds.db import queries, records_effect
+from anabranch.graph.kinds.sql import ends_transaction_in_mysql, is_write
 from anabranch.graph.model import DbNode, Statement
 from anabranch.limits import NODE_LIMITS, NodeLimits
 from anabranch.transport.node_protocol import NodeTask
@@ -54,7 +55,7 @@ class DbActivity:
     """Runs `db` nodes.
 
     Compensation: `task.roots["forward_key"]: str | None` is the key of the node that this one undoes, given only where
-    `graph.sql.undoes_recorded_effect(forward, compensation)` holds, else None or absent. If that key is not in the
+    `graph.kinds.db.undoes_recorded_effect(forward, compensation)` holds, else None or absent. If that key is not in the
     effect log, the forward node had no effect: a tombstone is left so that it never will, and this node does nothing.
     """
 
@@ -101,7 +102,7 @@ async def _run_once(
 
 
 def _check_one_transaction(node: DbNode) -> None:
-    if ends_transaction_in_mysql(node):
+    if any(map(ends_transaction_in_mysql, queries(node))):
         raise NodeError(
             "MySQL commits at once at a statement of this kind, so its effect and its key are not one transaction",
             suggestion="set `idempotent: false` on the node, or leave this statement to a migration",

@@ -10,8 +10,8 @@ from anabranch.graph.checks.expressions import check_expressions
 from anabranch.graph.checks.keys import KeyChecks
 from anabranch.graph.checks.nodes import check_node
 from anabranch.graph.checks.schemas import check_schemas
-from anabranch.graph.checks.structure import check_structure, ordered
-from anabranch.graph.dataflow.walk import Scope, scopes, with_compensations
+from anabranch.graph.checks.structure import check_structure
+from anabranch.graph.dataflow.walk import Scope, ordered, scopes, with_compensations
 from anabranch.graph.model import Graph
 from anabranch.graph.source.problems import described
 from anabranch.graph.source.yaml_source import Source

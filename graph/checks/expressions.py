@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from anabranch.errors import ExpressionError, Place, Problem
-from anabranch.graph.checks.structure import edge_path
-from anabranch.graph.dataflow.fields import Field, node_fields, texts
-from anabranch.graph.dataflow.walk import Scope, with_compensations
+from anabranch.graph.dataflow.fields import node_fields
+from anabranch.graph.dataflow.walk import Scope, edge_path, with_compensations
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.expressions.templates import compile_template
+from anabranch.graph.kinds.fields import Field, texts
 from anabranch.graph.model import RuleNode
 from anabranch.graph.source.problems import described
 from anabranch.graph.source.yaml_source import Pointer, Source

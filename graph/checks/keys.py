@@ -9,9 +9,10 @@ from functools import cached_property
 from anabranch.context.values import Json, parse_path
 from anabranch.errors import InputError, Place, Problem
 from anabranch.graph.dataflow.dataflow import Level, Read, Rivals, levels, may_rival, rivals, unwritten_reads
-from anabranch.graph.dataflow.fields import node_fields, texts
+from anabranch.graph.dataflow.fields import node_fields
 from anabranch.graph.dataflow.reads import node_writes
 from anabranch.graph.expressions.expressions import ROOTS
+from anabranch.graph.kinds.fields import texts
 from anabranch.graph.model import ForeachNode, Graph, RuleNode
 from anabranch.graph.source.problems import described, did_you_mean
 from anabranch.graph.source.yaml_source import Pointer, Source, value_at

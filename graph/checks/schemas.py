@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic.json_schema import models_json_schema
 
 from anabranch.context.values import Json
 from anabranch.errors import Problem
+from anabranch.graph import node_types
 from anabranch.graph.dataflow.walk import scopes, with_compensations
-from anabranch.graph.model import AiNode, ApprovalNode, Graph
+from anabranch.graph.kinds.kinds import answer_schema, kind_named
+from anabranch.graph.model import BaseNode, Graph
 from anabranch.graph.source.yaml_source import Pointer, Source
 
 if TYPE_CHECKING:
@@ -21,8 +26,16 @@ _REFERENCES = ("$ref", "$dynamicRef")
 
 def graph_json_schema() -> dict[str, Any]:
     """The JSON Schema of the graph language, for editors."""
+    models: dict[str, type[BaseNode]] = {name: kind_named(name).model for name in node_types.names()}
+    references, shared = models_json_schema([(model, "validation") for model in models.values()], by_alias=True)
     schema = Graph.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Anabranch graph", **schema}
+    schema["$defs"] |= shared["$defs"]
+    schema["$defs"]["Node"] = {
+        "oneOf": [references[model, "validation"] for model in models.values()],
+        "discriminator": {"propertyName": "type"},
+    }
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Anabranch graph", **schema}
+    return cast("dict[str, Any]", json.loads(json.dumps(whole).replace(node_types.NODE_REFERENCE, "#/$defs/Node")))
 
 
 def check_schemas(graph: Graph, source: Source) -> Iterator[Problem]:
@@ -37,10 +50,8 @@ def _schemas(graph: Graph) -> Iterator[tuple[Pointer, dict[str, Json]]]:
     for scope in scopes(graph):
         for path, _, outer in scope.nodes():
             for where, node in with_compensations(path, outer):
-                if isinstance(node, AiNode) and node.output_schema is not None:
-                    yield (*where, "output_schema"), node.output_schema
-                elif isinstance(node, ApprovalNode) and node.schema_ is not None:
-                    yield (*where, "schema"), node.schema_
+                if (found := answer_schema(node)) is not None:
+                    yield (*where, found[0]), found[1]
 
 
 def _check(schema: dict[str, Json], path: Pointer, source: Source) -> Iterator[Problem]:

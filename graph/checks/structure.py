@@ -7,10 +7,10 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import chain
 
 from anabranch.errors import Problem
-from anabranch.graph.dataflow.walk import Scope
+from anabranch.graph.dataflow.walk import Scope, edge_path, known_edges, ordered
 from anabranch.graph.model import Edge, Node
 from anabranch.graph.source.problems import did_you_mean
-from anabranch.graph.source.yaml_source import Pointer, Source
+from anabranch.graph.source.yaml_source import Source
 
 MAX_CYCLES = 10
 _LONGEST_CYCLE = 12
@@ -27,33 +27,6 @@ def check_structure(scope: Scope, source: Source) -> Iterator[Problem]:
     if not broken:
         yield from _never_run(scope, source)
         yield from _joined_to_nothing(scope, source)
-
-
-def ordered(scope: Scope) -> list[str]:
-    """The ids in an order in which each node stands after its predecessors; those of a cycle are left out."""
-    nodes = scope.body.nodes
-    waiting = dict.fromkeys(nodes, 0)
-    targets: dict[str, list[str]] = {key: [] for key in nodes}
-    for edge in _known_edges(scope):
-        targets[edge.source].append(edge.target)
-        waiting[edge.target] += 1
-    ready = [key for key in nodes if not waiting[key]]
-    for key in ready:
-        for target in targets[key]:
-            waiting[target] -= 1
-            if not waiting[target]:
-                ready.append(target)
-    return ready
-
-
-def edge_path(scope: Scope, index: int) -> Pointer:
-    """The path of an edge by its number in this level."""
-    return (*scope.path, "edges", index)
-
-
-def _known_edges(scope: Scope) -> list[Edge]:
-    nodes = scope.body.nodes
-    return [edge for edge in scope.body.edges if edge.source in nodes and edge.target in nodes]
 
 
 def _ends(scope: Scope, source: Source) -> Iterator[Problem]:
@@ -74,7 +47,7 @@ def _ends(scope: Scope, source: Source) -> Iterator[Problem]:
 
 def _cycles(scope: Scope, source: Source) -> Iterator[Problem]:
     """Cycles that share no node, each shown as `a → b → a` at the edge that closes it."""
-    edges = _known_edges(scope)
+    edges = known_edges(scope)
     closing = {(edge.source, edge.target): index for index, edge in enumerate(scope.body.edges)}
     for _ in range(MAX_CYCLES):
         sorter: TopologicalSorter[str] = TopologicalSorter()
@@ -113,7 +86,7 @@ def _shown(cycle: list[str]) -> str:
 def _never_run(scope: Scope, source: Source) -> Iterator[Problem]:
     """Nodes that no run reaches. What only follows from another dead node is not said again."""
     arriving: dict[str, list[Edge]] = {key: [] for key in scope.body.nodes}
-    for edge in _known_edges(scope):
+    for edge in known_edges(scope):
         arriving[edge.target].append(edge)
     dead: set[str] = set()
     for key in ordered(scope):

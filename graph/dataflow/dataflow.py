@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from anabranch.graph.checks.structure import edge_path, ordered
 from anabranch.graph.dataflow.exclusion import Exclusion, exclusion
-from anabranch.graph.dataflow.reads import node_writes, required_reads
-from anabranch.graph.dataflow.walk import Scope, scopes, with_compensations
+from anabranch.graph.dataflow.reads import node_writes, own_required_reads
+from anabranch.graph.dataflow.walk import Scope, edge_path, ordered, scopes, with_compensations
 from anabranch.graph.expressions.expressions import compile_expression
-from anabranch.graph.model import Body, ForeachNode, Graph, Node, WhileNode
+from anabranch.graph.kinds.kinds import loop_of
+from anabranch.graph.model import Graph
 from anabranch.graph.source.yaml_source import Pointer
 
 _ERROR = frozenset({"error"})
@@ -124,7 +124,7 @@ def unwritten_reads(level: Level) -> Iterator[Read]:
             undone = where != path
             roots = level.roots(key) | _ERROR if undone else level.roots(key)
             before = level.ancestors[key] | (level.bit[key] if undone else 0)
-            for name in sorted(_required(key, node, roots)):
+            for name in sorted(own_required_reads(node, roots)):
                 if not level.may_have(name, before):
                     yield Read(name, where, key, level)
     for index, edge in enumerate(level.scope.body.edges):
@@ -133,16 +133,6 @@ def unwritten_reads(level: Level) -> Iterator[Read]:
             for name in sorted(compile_expression(edge.when, level.scope.roots | _ERROR).required):
                 if not level.may_have(name, before):
                     yield Read(name, (*edge_path(level.scope, index), "when"), edge.source, level)
-
-
-def _required(key: str, node: Node, roots: frozenset[str]) -> frozenset[str]:
-    """What the node itself needs; the nodes of its body have a level of their own."""
-    if not isinstance(node, ForeachNode | WhileNode):
-        return required_reads(key, node, roots)
-    inside = node.model_copy(update={"collect": None, "output": None}) if isinstance(node, ForeachNode) else node
-    written = node_writes(key, inside) if isinstance(node, ForeachNode) and node.collect else frozenset()
-    alone = node.model_copy(update={"body": Body()})
-    return frozenset() if written is None else required_reads(key, alone, roots) - written
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +159,8 @@ def may_rival(level: Level, key: str) -> bool:
 def _pair(level: Level, writers: int) -> tuple[str, str] | None:
     for second in level.named(writers):
         node = level.scope.body.nodes[second]
-        if isinstance(node, ForeachNode) and node.collect is None and node.output is None:
+        loop = loop_of(node)
+        if loop is not None and loop.at_once and loop.collects is None and node.output is None:
             return second, second
         earlier = writers & ~level.ancestors[second] & (level.bit[second] - 1)
         for first in level.named(earlier):

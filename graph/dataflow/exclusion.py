@@ -11,8 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from anabranch.graph.checks.structure import ordered
-from anabranch.graph.dataflow.walk import Scope
+from anabranch.graph.dataflow.walk import Scope, ordered
 from anabranch.graph.model import Edge
 from anabranch.graph.source.yaml_source import MAX_DEPTH
 

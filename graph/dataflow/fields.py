@@ -2,137 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
-from anabranch.context.values import Json
-from anabranch.graph.model import (
-    ActivityNode,
-    AiNode,
-    ApprovalNode,
-    BaseNode,
-    DbNode,
-    ForeachNode,
-    GraphNode,
-    HttpNode,
-    PythonNode,
-    RuleNode,
-    WaitNode,
-    WhileNode,
-)
-from anabranch.graph.source.yaml_source import Pointer
+from anabranch.graph.kinds.fields import Field, cel, template
+from anabranch.graph.kinds.kinds import kind_of, loop_of
+from anabranch.graph.model import BaseNode
 
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field: where it stands under its node, its value, and the names that it may use beside the node's own."""
-
-    path: Pointer
-    value: Json
-    is_template: bool
-    roots: frozenset[str] = frozenset()
+_WHEN = cel("when")
+_CACHE_KEY = template("cache.key")
+_OUTPUT = cel("output.*", roots=frozenset({"result"}))
 
 
 def node_fields(node: BaseNode) -> Iterator[Field]:
     """The fields of one node, those of its compensation and body apart."""
-    if node.when is not None:
-        yield _cel(node.when, "when")
-    if node.cache is not None:
-        yield _template(node.cache.key, "cache", "key")
-    if (listed := _FIELDS.get(type(node))) is not None:
-        yield from listed(node)
-    for key, expression in (node.output or {}).items():
-        yield _cel(expression, "output", key, roots=frozenset({"result"}))
+    yield from _WHEN.of(node)
+    yield from work_fields(node)
 
 
-def texts(value: Json, path: Pointer) -> Iterator[tuple[Pointer, str]]:
-    """Every text inside a value, with its path."""
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from texts(inner, (*path, key))
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            yield from texts(inner, (*path, index))
+def work_fields(node: BaseNode) -> Iterator[Field]:
+    """The fields that count once the node runs: all but its `when`."""
+    yield from _CACHE_KEY.of(node)
+    yield from kind_fields(node)
+    yield from _OUTPUT.of(node)
 
 
-def _cel(source: str, *path: str | int, roots: frozenset[str] = frozenset()) -> Field:
-    return Field(path, source, is_template=False, roots=roots)
+def common_work_fields(node: BaseNode) -> Iterator[Field]:
+    """Those of `work_fields` that nodes of every type have."""
+    yield from _CACHE_KEY.of(node)
+    yield from _OUTPUT.of(node)
 
 
-def _template(value: Json, *path: str | int) -> Field:
-    return Field(path, value, is_template=True)
-
-
-def _rule(node: RuleNode) -> Iterator[Field]:
-    for index, rule in enumerate(node.rules or ()):
-        if rule.when is not None:
-            yield _cel(rule.when, "rules", index, "when")
-        if rule.then is not None:
-            yield _template(rule.then, "rules", index, "then")
-        if rule.otherwise is not None:
-            yield _template(rule.otherwise, "rules", index, "otherwise")
-
-
-def _db(node: DbNode) -> Iterator[Field]:
-    yield _template(node.params, "params")
-    for index, statement in enumerate(node.statements or ()):
-        yield _template(statement.params, "statements", index, "params")
-
-
-def _ai(node: AiNode) -> Iterator[Field]:
-    yield _template(node.system, "system")
-    yield _template(node.prompt, "prompt")
-
-
-def _http(node: HttpNode) -> Iterator[Field]:
-    yield _template(node.url, "url")
-    yield _template(dict(node.headers), "headers")
-    yield _template(node.query, "query")
-    yield _template(node.body, "body")
-
-
-def _arguments(node: ActivityNode | PythonNode) -> Iterator[Field]:
-    yield _template(list(node.args) if isinstance(node.args, tuple) else node.args, "args")
-
-
-def _graph(node: GraphNode) -> Iterator[Field]:
-    yield _template(node.input, "input")
-
-
-def _foreach(node: ForeachNode) -> Iterator[Field]:
-    yield _cel(node.items, "items")
-    if node.collect is not None:
-        yield _cel(node.collect.value, "collect", "value", roots=frozenset({node.as_, "index"}))
-
-
-def _while(node: WhileNode) -> Iterator[Field]:
-    yield _cel(node.while_, "while", roots=frozenset({"index"}))
-
-
-def _wait(node: WaitNode) -> Iterator[Field]:
-    if isinstance(node.for_, str):
-        yield _template(node.for_, "for")
-    if node.until is not None:
-        yield _cel(node.until, "until")
-
-
-def _approval(node: ApprovalNode) -> Iterator[Field]:
-    yield _template(node.prompt, "prompt")
-
-
-_FIELDS: dict[type[BaseNode], Callable[[Any], Iterator[Field]]] = {
-    RuleNode: _rule,
-    DbNode: _db,
-    AiNode: _ai,
-    HttpNode: _http,
-    ActivityNode: _arguments,
-    PythonNode: _arguments,
-    GraphNode: _graph,
-    ForeachNode: _foreach,
-    WhileNode: _while,
-    WaitNode: _wait,
-    ApprovalNode: _approval,
-}
+def kind_fields(node: BaseNode) -> Iterator[Field]:
+    """The fields that the node's type declares."""
+    loop = loop_of(node)
+    names = frozenset[str]() if loop is None else loop.names
+    for spec in kind_of(node).fields:
+        yield from spec.of(node, names)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from anabranch.graph.model import Body, ForeachNode, Graph, Node, WhileNode
+from anabranch.graph.kinds.kinds import loop_of
+from anabranch.graph.model import Body, Edge, Graph, Node
 from anabranch.graph.source.yaml_source import Pointer
 
 
@@ -35,10 +36,37 @@ def scopes(graph: Graph) -> Iterator[Scope]:
         waiting.extend(inner for path, _, node in scope.nodes() for inner in _inner(path, node, scope.roots))
 
 
+def ordered(scope: Scope) -> list[str]:
+    """The ids in an order in which each node stands after its predecessors; those of a cycle are left out."""
+    nodes = scope.body.nodes
+    waiting = dict.fromkeys(nodes, 0)
+    targets: dict[str, list[str]] = {key: [] for key in nodes}
+    for edge in known_edges(scope):
+        targets[edge.source].append(edge.target)
+        waiting[edge.target] += 1
+    ready = [key for key in nodes if not waiting[key]]
+    for key in ready:
+        for target in targets[key]:
+            waiting[target] -= 1
+            if not waiting[target]:
+                ready.append(target)
+    return ready
+
+
+def edge_path(scope: Scope, index: int) -> Pointer:
+    """The path of an edge by its number in this level."""
+    return (*scope.path, "edges", index)
+
+
+def known_edges(scope: Scope) -> list[Edge]:
+    """The edges of this level both of whose ends exist."""
+    nodes = scope.body.nodes
+    return [edge for edge in scope.body.edges if edge.source in nodes and edge.target in nodes]
+
+
 def _inner(path: Pointer, node: Node, roots: frozenset[str]) -> Iterator[Scope]:
-    if isinstance(node, ForeachNode | WhileNode):
-        extra = {node.as_, "index"} if isinstance(node, ForeachNode) else {"index"}
-        yield Scope((*path, "body"), node.body, roots | extra)
+    if (loop := loop_of(node)) is not None:
+        yield Scope((*path, "body"), loop.body, roots | loop.names)
     if node.compensate is not None:
         yield from _inner((*path, "compensate"), node.compensate, roots | {"error"})
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from anabranch.errors import InputError
 from anabranch.graph.drawing.summary import edge_label, one_line, summary
-from anabranch.graph.model import Body, ForeachNode, Graph, Node, WhileNode
+from anabranch.graph.kinds.kinds import kind_of, loop_of
+from anabranch.graph.model import Body, Graph, Node
 
 MAX_BOXES = 500
 MAX_IMAGE = 150
@@ -23,17 +24,6 @@ _LONGEST_SIDE = 16_000
 _PIXELS = 60_000_000
 _LONGEST_LABEL = 60
 _BREAK = "<br/>"
-_SHAPES = {
-    "rule": ("{{", "}}"),
-    "db": ("[(", ")]"),
-    "ai": ("([", "])"),
-    "http": ("[/", "/]"),
-    "graph": ("[[", "]]"),
-    "foreach": ("[[", "]]"),
-    "while": ("[[", "]]"),
-    "wait": ("((", "))"),
-    "approval": ("[/", "\\]"),
-}
 _COLORS = {
     "pending": "fill:#f1f3f5,stroke:#adb5bd,color:#495057",
     "ready": "fill:#e7f5ff,stroke:#74c0fc,color:#1864ab",
@@ -106,8 +96,8 @@ def _at_most(limit: int, graph: Graph) -> None:
 
 
 def _count(body: Graph | Body) -> int:
-    inner = (node.body for node in body.nodes.values() if isinstance(node, ForeachNode | WhileNode))
-    return len(body.nodes) + sum(map(_count, inner))
+    loops = filter(None, map(loop_of, body.nodes.values()))
+    return len(body.nodes) + sum(_count(loop.body) for loop in loops)
 
 
 @dataclass(slots=True)
@@ -137,15 +127,15 @@ class _Mermaid:
         if (state := self.states.get(address)) in _COLORS:
             self.colored.setdefault(str(state), []).append(drawn)
         label = escaped(key, _LONGEST_LABEL)
-        if isinstance(node, ForeachNode | WhileNode) and node.body.nodes:
+        if (loop := loop_of(node)) is not None and loop.body.nodes:
             self.lines.append(f'{indent}subgraph {drawn} ["{label}: {escaped(summary(node), _LONGEST_LABEL)}"]')
-            self.level(node.body, f"{address}/", indent + "  ")
+            self.level(loop.body, f"{address}/", indent + "  ")
             self.lines.append(f"{indent}end")
             return
         if self.details:
-            told = [f"{node.type}: {summary(node)}", node.description]
+            told = [": ".join(filter(None, (node.type, summary(node)))), node.description]
             label = _BREAK.join([label, *(escaped(line, _LONGEST_LABEL) for line in told if line)])
-        left, right = _SHAPES.get(node.type, ("[", "]"))
+        left, right = kind_of(node).shape
         self.lines.append(f'{indent}{drawn}{left}"{label}"{right}')
 
     def classes(self) -> Iterator[str]:

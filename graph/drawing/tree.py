@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from anabranch.graph.drawing.summary import edge_label, one_line, summary
-from anabranch.graph.model import Body, Edge, ForeachNode, Graph, Node, WhileNode
+from anabranch.graph.kinds.kinds import loop_of
+from anabranch.graph.model import Body, Edge, Graph, Node
 
 MAX_DEPTH = 40
 _LONGEST = 100
@@ -61,9 +62,9 @@ class _Level:
 
     def _inside(self, entry: _Entry) -> Iterator[str]:
         node = self.body.nodes[entry.key]
-        if isinstance(node, ForeachNode | WhileNode) and node.body.nodes:
+        if (loop := loop_of(node)) is not None and loop.body.nodes:
             yield f"{entry.inner} ⟳ {summary(node)}"
-            yield from _Level(node.body, self.details).lines(f"{entry.inner}   ")
+            yield from _Level(loop.body, self.details).lines(f"{entry.inner}   ")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What pydantic found wrong with a file's shape, as sentences that name the node, the place and the mend.
 
-Pydantic's `loc` mixes the keys of the value with tags of discriminated unions and labels of plain ones. `_walk` follows
-it through the model's annotations, so that each problem gets the path that the author wrote.
+Pydantic's `loc` mixes the keys of the value with the labels of unions. `_walk` follows it through the model's
+annotations, so that each problem gets the path that the author wrote.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from anabranch.errors import Problem
-from anabranch.graph.model import NODE_TYPES, Graph, Model
-from anabranch.graph.source.yaml_source import Pointer, Source
+from anabranch.context.values import Json
+from anabranch.errors import ConfigurationError, Problem
+from anabranch.graph import node_types
+from anabranch.graph.model import BaseNode, Graph, Model
+from anabranch.graph.source.yaml_source import Pointer, Source, value_at
 
 _LONGEST = 300
 _SECRET = "connection"  # noqa: S105 - the field whose value may be a mistaken secret: never shown
@@ -30,6 +32,8 @@ _MESSAGES = {
     "model_attributes_type": "must be a mapping (`key: value`)",
     "tuple_type": "must be a list",
 }
+_TYPE_PROBLEMS = frozenset({"node_type_missing", "node_type_unknown", "node_type_unusable"})
+"""What `node_types.ByType` raises."""
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str | None:
@@ -44,7 +48,7 @@ def shape_problems(
     """One problem for each field that pydantic refused. `whole` is what the file holds, a `model`."""
     found: dict[tuple[Pointer, str], Problem] = {}
     for details in error.errors(include_url=False):
-        path, owner = _walk(details["loc"], model)
+        path, owner = _walk(details["loc"], model, source.value)
         problem = _problem(details, path, owner, source, whole)
         earlier = found.get((path, problem.code))
         if earlier is None:
@@ -100,7 +104,7 @@ def _problem(details: ErrorDetails, path: Pointer, owner: type[Model] | None, so
         suggestion = did_you_mean(last, names) or f"its fields are {', '.join(names)}"
         message = f"{described(path[:-1]) or whole} has no field `{last[:128]}`"
         return Problem("FIELD_UNKNOWN", message, source.place(path, key=True), suggestion)
-    if kind in ("union_tag_invalid", "union_tag_not_found"):
+    if kind in _TYPE_PROBLEMS:
         return _type_problem(details, path, source)
     if details["loc"][-1:] == ("[key]",):
         message = f"the key {last[:128]!r} {details_message(details)}"
@@ -116,14 +120,16 @@ def _problem(details: ErrorDetails, path: Pointer, owner: type[Model] | None, so
 
 
 def _type_problem(details: ErrorDetails, path: Pointer, source: Source) -> Problem:
-    known = f"the types are {', '.join(NODE_TYPES)}"
-    if details["type"] == "union_tag_not_found":
+    where, known = source.place((*path, "type")), f"the types are {', '.join(node_types.names())}"
+    if details["type"] == "node_type_missing":
         message = f"{described(path)} has no `type`"
         return Problem("NODE_TYPE_MISSING", message, source.place(path, key=True), known)
-    tag = _context(details, "tag")
-    message = f"{described(path)} has the unknown type {tag[:64]!r}"
-    suggestion = did_you_mean(tag, NODE_TYPES) or known
-    return Problem("NODE_TYPE_UNKNOWN", message, source.place((*path, "type")), suggestion)
+    if details["type"] == "node_type_unusable":
+        message = f"{described(path)} cannot be read: {_context(details, 'reason')}"
+        return Problem("NODE_TYPE_UNUSABLE", message, where, _context(details, "suggestion") or None)
+    name = _context(details, "name")
+    suggestion = did_you_mean(name, node_types.names()) or known
+    return Problem("NODE_TYPE_UNKNOWN", f"{described(path)} has the unknown type {name!r}", where, suggestion)
 
 
 def _listed(details: ErrorDetails) -> str:
@@ -138,7 +144,7 @@ def _names(model: type[Model] | None) -> list[str]:
     return [] if model is None else [info.alias or name for name, info in model.model_fields.items()]
 
 
-def _walk(loc: tuple[str | int, ...], model: type[Model]) -> tuple[Pointer, type[Model] | None]:
+def _walk(loc: tuple[str | int, ...], model: type[Model], value: Json) -> tuple[Pointer, type[Model] | None]:
     """The path in the value that a `loc` means, and the model that its last step is a field of."""
     path: list[str | int] = []
     current: list[Any] = [model]
@@ -149,9 +155,18 @@ def _walk(loc: tuple[str | int, ...], model: type[Model]) -> tuple[Pointer, type
             continue
         if step == "[key]":
             break
+        owner, current = _step(_own_type(current[0], value_at(value, tuple(path))) if current else None, step)
         path.append(step)
-        owner, current = _step(current[0] if current else None, step)
     return tuple(path), owner
+
+
+def _own_type(annotation: Any, value: Json) -> Any:
+    """The model of a node's own type, where any node may stand."""
+    name = value.get("type") if annotation is BaseNode and isinstance(value, dict) else None
+    try:
+        return (node_types.model_of(name) if isinstance(name, str) else None) or annotation
+    except ConfigurationError:
+        return annotation
 
 
 def _step(annotation: Any, step: str | int) -> tuple[type[Model] | None, list[Any]]:
@@ -175,8 +190,5 @@ def _alternatives(annotation: Any) -> list[Any]:
 
 
 def _labels(alternative: Any) -> tuple[str, ...]:
-    """How pydantic names this member of a union in a `loc`: by its tag or by its class."""
-    if not (isinstance(alternative, type) and issubclass(alternative, Model)):
-        return ()
-    tag = alternative.model_fields.get("type")
-    return (alternative.__name__, *(get_args(tag.annotation) if tag else ()))
+    """How pydantic names this member of a union in a `loc`."""
+    return (alternative.__name__,) if isinstance(alternative, type) and issubclass(alternative, Model) else ()

@@ -14,6 +14,7 @@ from typing import Any
 
 from anabranch.context.values import Json
 from anabranch.errors import Place, Problem
+from anabranch.graph import node_types
 from anabranch.graph.model import NODE_TYPES
 from anabranch.graph.source.yaml_source import Pointer, Source
 
@@ -172,7 +173,7 @@ def _node(node: Json, path: Pointer, rewrite: _Rewrite) -> Json:
 
 def node_type(name: str) -> str:
     """Our name of a node type: `RuleNode`, `Rule` and `rule` are `rule`; what is not known stays as it is."""
-    if name in NODE_TYPES:
+    if name in node_types.names():
         return name
     short = name.casefold().removesuffix("node").rstrip("_-")
     short = _TYPES.get(short, short)

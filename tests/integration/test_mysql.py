@@ -21,7 +21,7 @@ from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.context.stores.memory import InMemoryStore
 from anabranch.context.stores.sql import SqlStore
 from anabranch.errors import ConfigurationError, NodeError, Unavailable, VersionMismatch
-from anabranch.graph.dataflow.sql import ends_transaction_in_mysql
+from anabranch.graph.kinds.sql import ends_transaction_in_mysql
 from anabranch.graph.model import DbNode
 from anabranch.sql import engines
 from tests.integration.sessions import Hold, holding, until_running
@@ -116,7 +116,7 @@ async def test_a_statement_that_commits_is_refused_where_the_effect_and_its_key_
     ],
 )
 def test_a_statement_ends_a_transaction_of_mysql_by_its_first_words(query: str, ends: bool) -> None:
-    assert ends_transaction_in_mysql(DbNode(type="db", connection="DB", query=query)) is ends
+    assert ends_transaction_in_mysql(query) is ends
 
 
 async def test_first_of_a_huge_result_fetches_one_row_and_limits_nothing_else(nodes: Nodes) -> None:

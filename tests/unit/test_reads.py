@@ -117,8 +117,8 @@ def test_each_type_of_node_tells_its_reads_and_writes(
     fields: dict[str, Any], reads: set[str] | None, required: set[str], writes: set[str] | None
 ) -> None:
     parsed = node(**fields)
-    assert node_reads("me", parsed) == reads
-    assert required_reads("me", parsed) == required
+    assert node_reads(parsed) == reads
+    assert required_reads(parsed) == required
     assert node_writes("me", parsed) == writes
 
 
@@ -128,33 +128,33 @@ def test_a_rule_does_not_read_what_a_rule_before_it_surely_wrote() -> None:
         {"when": "fee > 1", "then": {"tier": "a"}, "otherwise": {"tier": "b"}},
         {"when": "tier == 'a'", "then": {"done": True}},
     )
-    assert node_reads("me", parsed) == frozenset({"base"})
+    assert node_reads(parsed) == frozenset({"base"})
     assert node_writes("me", parsed) == frozenset({"fee", "tier", "done"})
 
 
 def test_a_rule_may_read_what_another_may_have_written_but_nothing_requires_it() -> None:
     parsed = rules({"when": "total > 100", "then": {"discount": 5}}, {"when": "discount > 1", "then": {"big": True}})
-    assert node_reads("me", parsed) == frozenset({"total", "discount"})
-    assert required_reads("me", parsed) == {"total"}
+    assert node_reads(parsed) == frozenset({"total", "discount"})
+    assert required_reads(parsed) == {"total"}
 
 
 def test_salience_decides_which_rule_comes_before() -> None:
     parsed = rules({"when": "fee > 1", "then": {"x": 1}}, {"then": {"fee": 2}, "salience": 10})
-    assert node_reads("me", parsed) == frozenset()
-    assert required_reads("me", rules({"when": "fee > 1", "then": {"x": 1}}, {"then": {"fee": 2}})) == {"fee"}
+    assert node_reads(parsed) == frozenset()
+    assert required_reads(rules({"when": "fee > 1", "then": {"x": 1}}, {"then": {"fee": 2}})) == {"fee"}
 
 
 def test_what_a_condition_asks_for_is_not_required_where_it_holds() -> None:
     parsed = rules({"when": "has(context.coupon)", "then": {"code": "{{ coupon + suffix }}"}})
-    assert required_reads("me", parsed) == {"suffix"}
+    assert required_reads(parsed) == {"suffix"}
     guarded = node(type="ai", model="m", prompt="{{ coupon }}", when="has(context.coupon) && vip")
-    assert required_reads("me", guarded) == {"vip"}
+    assert required_reads(guarded) == {"vip"}
 
 
 def test_a_nodes_when_is_required_but_does_not_cross_to_its_activity() -> None:
     parsed = node(type="ai", model="m", prompt="{{ a }}", when="b")
-    assert node_reads("me", parsed) == frozenset({"a"})
-    assert required_reads("me", parsed) == {"a", "b"}
+    assert node_reads(parsed) == frozenset({"a"})
+    assert required_reads(parsed) == {"a", "b"}
     assert condition_reads(parsed.when) == frozenset({"b"})
     assert condition_reads(None) == frozenset()
     assert condition_reads("error.type == kind", frozenset({"error"})) == frozenset({"kind"})
@@ -163,8 +163,8 @@ def test_a_nodes_when_is_required_but_does_not_cross_to_its_activity() -> None:
 
 def test_a_foreach_reads_what_its_body_reads_without_item_and_index() -> None:
     parsed = node(type="foreach", items="packs", **{"as": "pack"}, body=PACK, collect={"into": "all", "value": "kg"})
-    assert required_reads("me", parsed) == {"packs", "factor", "limit", "item"}
-    assert node_reads("me", parsed) == frozenset({"packs", "factor", "limit", "item", "kg"})
+    assert required_reads(parsed) == {"packs", "factor", "limit", "item"}
+    assert node_reads(parsed) == frozenset({"packs", "factor", "limit", "item", "kg"})
     assert node_writes("me", parsed) == frozenset({"all"})
     assert node_writes("me", node(type="foreach", items="packs", body=PACK)) == frozenset({"kg", "send"})
 
@@ -172,7 +172,7 @@ def test_a_foreach_reads_what_its_body_reads_without_item_and_index() -> None:
 def test_a_while_requires_what_its_first_turn_needs() -> None:
     body = {"nodes": {"step": {"type": "rule", "rules": [{"then": {"n": "{{ n + step + index }}"}}]}}}
     parsed = node(type="while", **{"while": "n < most"}, body=body)
-    assert required_reads("me", parsed) == {"n", "most", "step"}
+    assert required_reads(parsed) == {"n", "most", "step"}
     assert node_writes("me", parsed) == frozenset({"n"})
 
 
@@ -180,7 +180,7 @@ def test_compensations_in_a_body_see_what_their_node_wrote() -> None:
     undo = {"type": "http", "url": "http://x/{{ book.id }}/{{ error.message }}/{{ reason }}"}
     body = {"nodes": {"book": {"type": "http", "url": "http://x", "compensate": undo}}}
     parsed = node(type="foreach", items="trips", body=body)
-    assert required_reads("me", parsed) == {"trips", "reason"}
+    assert required_reads(parsed) == {"trips", "reason"}
 
 
 GRL = """
@@ -192,11 +192,11 @@ rule Done { when Result.big && state == "big" && run.id != nil then done = true;
 
 def test_grl_reads_what_its_rules_read_and_requires_what_none_assigns() -> None:
     parsed = node(type="rule", grl=GRL)
-    assert node_reads("me", parsed) == frozenset({"Order", "rate", "Result", "state"})
-    assert required_reads("me", parsed) == {"Order", "rate"}
+    assert node_reads(parsed) == frozenset({"Order", "rate", "Result", "state"})
+    assert required_reads(parsed) == {"Order", "rate"}
     assert node_writes("me", parsed) == frozenset({"Order", "Result", "state", "done"})
 
 
 def test_an_expression_over_the_whole_context_reads_everything() -> None:
-    assert node_reads("me", rules({"when": "size(context) > 3", "then": {"many": True}})) is None
-    assert node_reads("me", node(type="http", url="http://x", body="{{ context }}", reads=["a"])) is None
+    assert node_reads(rules({"when": "size(context) > 3", "then": {"many": True}})) is None
+    assert node_reads(node(type="http", url="http://x", body="{{ context }}", reads=["a"])) is None

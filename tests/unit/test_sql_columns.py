@@ -4,7 +4,7 @@ from collections.abc import Set as AbstractSet
 
 import pytest
 
-from anabranch.graph.dataflow.sql_columns import returned_columns
+from anabranch.graph.kinds.sql_columns import returned_columns
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from anabranch.graph.dataflow.sql import is_write, records_effect, undoes_recorded_effect
+from anabranch.graph.kinds.db import records_effect, undoes_recorded_effect
+from anabranch.graph.kinds.sql import is_write
 from anabranch.graph.model import DbNode, HttpNode
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json, Missing, Path
 from anabranch.graph.expressions.expressions import evaluate_condition
-from anabranch.graph.model import ForeachNode, GraphNode, WhileNode
+from anabranch.graph.kinds.kinds import has_body
 from anabranch.workflows.interpreter.bodies import Bodies
 from anabranch.workflows.interpreter.commands import AskPerson, Command, Finish, StartTimer
 from anabranch.workflows.interpreter.endings import Endings
@@ -65,9 +65,7 @@ class Starts:
         run.started = node.at
         self._undo.register(node, self._key(node), roots)
         definition = run.planned.node
-        if isinstance(definition, ForeachNode | WhileNode) or (
-            isinstance(definition, GraphNode) and definition.mode == "inline"
-        ):
+        if has_body(definition):
             self._bodies.start(node, definition)
         else:
             state.expect(node, *self._command(node, roots))

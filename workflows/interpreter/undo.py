@@ -6,8 +6,8 @@ from anabranch.context.changes import ChangeSet, diff
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError
-from anabranch.graph.dataflow.sql import undoes_recorded_effect
-from anabranch.graph.model import ApprovalNode, ForeachNode, GraphNode, RuleNode, WaitNode, WhileNode
+from anabranch.graph.kinds.db import undoes_recorded_effect
+from anabranch.graph.kinds.kinds import has_body
 from anabranch.graph.plan import PlanNode
 from anabranch.workflows.interpreter.commands import Failure, Finish, RunNode
 from anabranch.workflows.interpreter.merging import Merging
@@ -59,7 +59,7 @@ class Undo:
 
         Effects inside a body are known step by step, whatever the outcome of the node with the body.
         """
-        if failure.unknown and not _has_body(planned):
+        if failure.unknown and not has_body(planned.node):
             self._note_effect(address, planned)
             self._saga.count(address, StepState.UNKNOWN, line)
         else:
@@ -111,8 +111,7 @@ class Undo:
         return self._saga.steps[address.removeprefix(COMPENSATION)]
 
     def _note_effect(self, address: str, planned: PlanNode) -> None:
-        acts = not isinstance(planned.node, RuleNode | WaitNode | ApprovalNode) and not _has_body(planned)
-        if acts and planned.compensation is None:
+        if planned.has_effect and planned.compensation is None:
             self._saga.happened_inside(address)
 
     def _begin(self) -> None:
@@ -168,8 +167,3 @@ class Undo:
             parents = dict.fromkeys((*heads, *self._versions))
             state.trail.record("rollback", line, refined, by="rollback", at=state.at, parents=parents)
         return line
-
-
-def _has_body(planned: PlanNode) -> bool:
-    node = planned.node
-    return isinstance(node, ForeachNode | WhileNode) or (isinstance(node, GraphNode) and node.mode == "inline")

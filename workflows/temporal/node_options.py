@@ -8,6 +8,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
 
+from anabranch.graph.kinds.kinds import kind_of
 from anabranch.graph.model import Defaults, Node, Retry
 from anabranch.graph.model import Priority as NodePriority
 
@@ -30,7 +31,7 @@ def runs_locally(node: Node, defaults: Defaults) -> bool:
     """Whether the node runs as a local activity, inside the workflow's task."""
     if node.local is not None:
         return node.local
-    return defaults.local and node.type == "rule"
+    return defaults.local and kind_of(node).local_by_default
 
 
 def local_options(node: Node, defaults: Defaults, *, undo: bool, deadline: float | None) -> dict[str, Any]:

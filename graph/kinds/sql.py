@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from anabranch.graph.model import BaseNode, DbNode
-
 _QUOTED = re.compile(
     r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$", re.DOTALL
 )
@@ -42,41 +40,13 @@ def _words(query: str, quoted: re.Pattern[str]) -> list[str]:
     return re.findall(r"\w+", quoted.sub(" ", query).lower())
 
 
-def ends_transaction_in_mysql(node: DbNode) -> bool:
-    """True where one of the node's statements ends the transaction it stands in, as MySQL's DDL does.
+def ends_transaction_in_mysql(query: str) -> bool:
+    """True where the statement ends the transaction it stands in, as MySQL's DDL does.
 
     What a stored procedure does inside is not seen.
     """
-    return any(_ends_transaction(_words(query, _MYSQL_QUOTED)) for query in queries(node))
-
-
-def _ends_transaction(words: list[str]) -> bool:
+    words = _words(query, _MYSQL_QUOTED)
     if words[:1] == ["set"]:
         return "autocommit" in words
     # Temporary tables belong to the session, and MariaDB's `begin not atomic` begins a block.
     return not _MYSQL_COMMITS.isdisjoint(words[:1]) and words[1:2] not in (["temporary"], ["not"])
-
-
-def queries(node: DbNode) -> tuple[str, ...]:
-    """The statements of a node, in order."""
-    if node.statements is not None:
-        return tuple(statement.query for statement in node.statements)
-    return () if node.query is None else (node.query,)
-
-
-def records_effect(node: DbNode) -> bool:
-    """True where the node commits its idempotency key with its effect: it writes, and says nothing against it."""
-    return node.idempotent and any(map(is_write, queries(node)))
-
-
-def undoes_recorded_effect(forward: BaseNode, compensation: BaseNode) -> bool:
-    """True where the compensation finds the forward node's key in its own database, or knows that it never happened.
-
-    Only then is it told the forward node's key: of any other node the log knows nothing, and absence means nothing.
-    """
-    return (
-        isinstance(forward, DbNode)
-        and isinstance(compensation, DbNode)
-        and forward.connection == compensation.connection
-        and records_effect(forward)
-    )

@@ -1,0 +1,1 @@
+"""The node types: one record for each, and what is particular to it."""

@@ -1,0 +1,213 @@
+"""The records of the built-in node types, in the order of the language's reference, and their smaller parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from anabranch.errors import Problem
+from anabranch.graph.kinds.db import check_db, db_pinned, db_summary, db_writes, writes_to_database
+from anabranch.graph.kinds.fields import cel, template
+from anabranch.graph.kinds.finder import Finder
+from anabranch.graph.kinds.keys import Keys, properties
+from anabranch.graph.kinds.kind import Loop, NodeKind, Runs, any_keys, imported, no_keys
+from anabranch.graph.kinds.rule import check_rule, rule_reads, rule_summary, rule_writes
+from anabranch.graph.model import (
+    ActivityNode,
+    AiNode,
+    ApprovalNode,
+    DbNode,
+    ForeachNode,
+    GraphNode,
+    HttpNode,
+    PythonNode,
+    RuleNode,
+    WaitNode,
+    WhileNode,
+    parse_duration,
+)
+
+_INDEX = frozenset({"index"})
+
+
+def _ai_writes(node_id: str, node: AiNode) -> Keys:
+    return frozenset({node_id}) if node.output_schema is None else properties(node.output_schema)
+
+
+def _check_ai(node: AiNode, finder: Finder) -> Iterator[Problem]:
+    provider, colon, model = node.model.partition(":")
+    if not (provider and colon and model):
+        mend = f"write provider:model, such as openai:{node.model.strip(':')[:64] or 'gpt-4'}"
+        yield finder.problem("AI_MODEL", f"has the model {node.model[:64]!r} without a provider", "model", mend=mend)
+    if not node.prompt.strip():
+        yield finder.problem("AI_PROMPT", "has an empty prompt", "prompt")
+
+
+def _check_http(node: HttpNode, finder: Finder) -> Iterator[Problem]:
+    if not node.url.startswith(("http://", "https://", "{{")):
+        mend = "write it in full: https://…"
+        yield finder.problem("HTTP_URL", "has a `url` that is not of http or https", "url", mend=mend)
+
+
+def _foreach_loop(node: ForeachNode) -> Loop:
+    into = None if node.collect is None else node.collect.into
+    return Loop(node.body, _INDEX | {node.as_}, at_once=True, collects=into)
+
+
+def _check_loop(node: ForeachNode | WhileNode, finder: Finder) -> Iterator[Problem]:
+    body = node.body
+    if not body.nodes and body.graph is None:
+        mend = "give `nodes:` and `edges:`, or `graph:`"
+        yield finder.problem("BODY_SOURCE", "has a body with nothing in it", "body", mend=mend)
+    elif body.graph is not None and (body.nodes or body.edges):
+        message = "has a body with both `graph` and nodes of its own; it needs exactly one"
+        yield finder.problem("BODY_SOURCE", message, "body", "graph")
+
+
+def _loop_summary(words: str, node: ForeachNode | WhileNode) -> str:
+    return words if node.body.graph is None else f"{words} → {node.body.graph}"
+
+
+def _check_wait(node: WaitNode, finder: Finder) -> Iterator[Problem]:
+    given = [name for name, value in (("for", node.for_), ("until", node.until)) if value is not None]
+    yield from finder.exactly_one("WAIT_SOURCE", given, ("for", "until"))
+    if isinstance(node.for_, str) and "{{" not in node.for_:
+        try:
+            parse_duration(node.for_)
+        except ValueError as error:
+            yield finder.problem("VALUE_INVALID", f"waits for what is not a duration: {error}"[:300], "for")
+
+
+def _wait_summary(node: WaitNode) -> str:
+    if node.until is not None:
+        return f"until {node.until}"
+    return f"for {_duration(node.for_) if isinstance(node.for_, timedelta) else node.for_}"
+
+
+def _duration(value: timedelta) -> str:
+    seconds = value.total_seconds()
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:g}s"
+
+
+RULE = NodeKind(
+    RuleNode,
+    handler=imported("anabranch.activities.rules.handler:RuleActivity"),
+    fields=(cel("rules.*.when"), template("rules.*.then"), template("rules.*.otherwise")),
+    reads=rule_reads,
+    reads_more=lambda node: node.decision_table is not None,
+    writes=rule_writes,
+    checks=check_rule,
+    effect=False,
+    local_by_default=True,
+    summary=rule_summary,
+    shape=("{{", "}}"),
+)
+DB = NodeKind(
+    DbNode,
+    handler=imported("anabranch.activities.sql.handler:DbActivity"),
+    fields=(template("params"), template("statements.*.params")),
+    writes=db_writes,
+    checks=check_db,
+    effect=writes_to_database,
+    pinned=db_pinned,
+    summary=db_summary,
+    shape=("[(", ")]"),
+)
+AI = NodeKind(
+    AiNode,
+    handler=imported("anabranch.activities.ai.handler:AiActivity"),
+    fields=(template("system"), template("prompt")),
+    writes=_ai_writes,
+    answer_schema="output_schema",
+    checks=_check_ai,
+    effect=False,
+    summary=lambda node: node.model,
+    shape=("([", "])"),
+)
+HTTP = NodeKind(
+    HttpNode,
+    handler=imported("anabranch.activities.http.handler:HttpActivity", allow_private="http_allow_private"),
+    fields=(template("url"), template("headers"), template("query"), template("body")),
+    checks=_check_http,
+    effect=lambda node: node.method not in ("GET", "HEAD"),
+    summary=lambda node: f"{node.method} {node.url}",
+    shape=("[/", "/]"),
+)
+ACTIVITY = NodeKind(
+    ActivityNode,
+    runs=Runs.ACTIVITY,
+    fields=(template("args"),),
+    writes=any_keys,
+    summary=lambda node: node.activity,
+)
+PYTHON = NodeKind(
+    PythonNode,
+    handler=imported("anabranch.activities.python:PythonActivity", threads="max_concurrent_activities"),
+    fields=(template("args"),),
+    reads_more=lambda _node: True,
+    writes=any_keys,
+    summary=lambda node: node.handler,
+)
+GRAPH = NodeKind(
+    GraphNode,
+    runs=Runs.RUN,
+    fields=(template("input"),),
+    reads_more=lambda node: node.input is None,
+    writes=any_keys,
+    has_body=lambda node: node.mode == "inline",
+    outcomes=frozenset({"answer", "set", "fail", "timeout"}),
+    outcome_help="write `answer:` (the data that the graph ends with), `fail`, …",
+    summary=lambda node: node.graph,
+    shape=("[[", "]]"),
+)
+FOREACH = NodeKind(
+    ForeachNode,
+    runs=Runs.RUN,
+    fields=(cel("items"), cel("collect.value", at="end")),
+    reads_more=lambda node: node.body.graph is not None,
+    loop=_foreach_loop,
+    has_body=lambda _node: True,
+    checks=_check_loop,
+    outcomes=frozenset(),
+    summary=lambda node: _loop_summary(f"for each {node.as_} of {node.items}", node),
+    shape=("[[", "]]"),
+)
+WHILE = NodeKind(
+    WhileNode,
+    runs=Runs.RUN,
+    fields=(cel("while", at="turn"),),
+    reads_more=lambda node: node.body.graph is not None,
+    loop=lambda node: Loop(node.body, _INDEX, at_once=False),
+    has_body=lambda _node: True,
+    checks=_check_loop,
+    outcomes=frozenset(),
+    summary=lambda node: _loop_summary(f"while {node.while_}", node),
+    shape=("[[", "]]"),
+)
+WAIT = NodeKind(
+    WaitNode,
+    runs=Runs.RUN,
+    fields=(template("for"), cel("until")),
+    writes=no_keys,
+    checks=_check_wait,
+    effect=False,
+    outcomes=frozenset(),
+    outcome_help="a timer fires by itself; with `after: 5s` at another time",
+    summary=_wait_summary,
+    shape=("((", "))"),
+)
+APPROVAL = NodeKind(
+    ApprovalNode,
+    runs=Runs.RUN,
+    fields=(template("prompt"),),
+    writes=lambda _id, node: properties(node.schema_),
+    answer_schema="schema",
+    effect=False,
+    outcomes=frozenset({"answer", "timeout"}),
+    outcome_help="write `answer: …` or `timeout`",
+    summary=lambda node: node.prompt or "a person decides",
+    shape=("[/", "\\]"),
+)

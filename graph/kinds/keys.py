@@ -1,0 +1,88 @@
+"""Sets of context keys that are read or written, and what the fields of nodes say of them.
+
+Keys are top-level. Where nothing is known the answer is None: all keys, any key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from anabranch.context.values import Json
+from anabranch.graph.expressions.expressions import Expression, compile_expression
+from anabranch.graph.expressions.templates import Template, compile_template
+from anabranch.graph.kinds.fields import Field
+
+Keys: TypeAlias = "frozenset[str] | None"
+"""Context keys; None is all of them, or any."""
+NO_KEYS: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Keys that are read, and those among them that must be there."""
+
+    keys: Keys = NO_KEYS
+    required: frozenset[str] = NO_KEYS
+
+    def __or__(self, other: Reads) -> Reads:
+        return Reads(union(self.keys, other.keys), self.required | other.required)
+
+    def without(self, written: frozenset[str], guarded: frozenset[str] = NO_KEYS) -> Reads:
+        """What is left when `written` is surely there, and `guarded` is read only where it is there."""
+        keys = None if self.keys is None else self.keys - written
+        return Reads(keys, self.required - written - guarded)
+
+    def allowing(self, written: Keys) -> Reads:
+        """What is left to require when `written` may have been written before."""
+        return Reads(self.keys, NO_KEYS if written is None else self.required - written)
+
+
+NOTHING = Reads()
+EVERYTHING = Reads(None)
+
+
+def union(*keys: Keys) -> Keys:
+    """All keys together; None where one is None."""
+    return None if None in keys else NO_KEYS.union(*(one for one in keys if one is not None))
+
+
+def expression_reads(source: str | None, roots: frozenset[str]) -> Reads:
+    """What an expression reads."""
+    return NOTHING if source is None else _of(compile_expression(source, roots))
+
+
+def template_reads(value: Json, roots: frozenset[str]) -> Reads:
+    """What the holes of a template read."""
+    return _of(compile_template(value, roots))
+
+
+def field_reads(field: Field, roots: frozenset[str]) -> Reads:
+    """What one field reads; `roots` are the names reserved around its node."""
+    if isinstance(field.value, str) and not field.is_template:
+        return expression_reads(field.value, roots | field.roots)
+    return template_reads(field.value, roots | field.roots)
+
+
+def tested(source: str | None, roots: frozenset[str]) -> frozenset[str]:
+    """The keys whose presence a condition asks for."""
+    return NO_KEYS if source is None else compile_expression(source, roots).tested
+
+
+def all_reads(reads: Iterable[Reads]) -> Reads:
+    """Everything that is read, together."""
+    found = NOTHING
+    for one in reads:
+        found |= one
+    return found
+
+
+def properties(schema: object) -> Keys:
+    """The keys of an object that fits the schema; None where it does not name them."""
+    named = schema.get("properties") if isinstance(schema, dict) else None
+    return frozenset(named) if isinstance(named, dict) else None
+
+
+def _of(compiled: Expression | Template) -> Reads:
+    return Reads(compiled.keys, compiled.required)

@@ -1,0 +1,67 @@
+"""What is asked of a node by its type: the one place that knows which types there are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, TypeGuard, cast
+
+from anabranch.context.values import Json
+from anabranch.errors import ConfigurationError
+from anabranch.graph import node_types
+from anabranch.graph.kinds import built_in
+from anabranch.graph.kinds.fields import template
+from anabranch.graph.kinds.kind import Loop, NodeKind, Runs
+from anabranch.graph.model import BaseNode, ForeachNode, GraphNode, WhileNode
+
+_BUILT_IN: Mapping[str, NodeKind[Any]] = {
+    kind.name: kind for kind in vars(built_in).values() if isinstance(kind, NodeKind)
+}
+
+
+def kind_of(node: BaseNode) -> NodeKind[Any]:
+    """The record of the node's type."""
+    return _BUILT_IN.get(node.type) or kind_named(node.type)
+
+
+def kind_named(name: str) -> NodeKind[Any]:
+    """The record of a node type. Raises ConfigurationError where there is none, or it is unusable."""
+    if (kind := _BUILT_IN.get(name)) is not None:
+        return kind
+    if name not in node_types.foreign_names():
+        raise ConfigurationError(
+            f"there is no node type {name!r}", suggestion="install the distribution that brings it"
+        )
+    return cast("NodeKind[Any]", node_types.foreign(name))
+
+
+def types_that_run(*, by: Collection[Runs]) -> tuple[str, ...]:
+    """The node types whose work is done so; no module of another distribution is imported for it."""
+    built_in_types = (kind.name for kind in _BUILT_IN.values() if kind.runs in by)
+    return (*built_in_types, *(node_types.foreign_names() if Runs.HANDLER in by else ()))
+
+
+def has_body(node: BaseNode) -> TypeGuard[ForeachNode | WhileNode | GraphNode]:
+    """Whether the node's work is done by nodes of its own, which the run interprets."""
+    return kind_of(node).has_body(node)
+
+
+def loop_of(node: BaseNode) -> Loop | None:
+    """The node's own body, and what it does with it; None where it has none."""
+    loop = kind_of(node).loop
+    return None if loop is None else loop(node)
+
+
+def answer_schema(node: BaseNode) -> tuple[str, dict[str, Json]] | None:
+    """The field with the JSON Schema of what a model or a person answers, and that schema."""
+    name = kind_of(node).answer_schema
+    if name is None:
+        return None
+    for field in template(name).of(node):
+        if isinstance(field.value, dict):
+            return name, field.value
+    return None
+
+
+def has_effect(node: BaseNode) -> bool:
+    """Whether the node itself may change something outside of the context; of a body its nodes are asked."""
+    return kind_of(node).may_have_effect(node)

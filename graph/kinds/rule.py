@@ -1,0 +1,113 @@
+"""What is particular to `rule` nodes: a later rule sees what an earlier one wrote; tables and GRL tell what is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from anabranch.errors import InputError, Problem
+from anabranch.graph.kinds.finder import Finder
+from anabranch.graph.kinds.keys import (
+    NO_KEYS,
+    NOTHING,
+    Keys,
+    Reads,
+    expression_reads,
+    template_reads,
+    tested,
+    union,
+)
+from anabranch.graph.model import JsonObject, Rule, RuleNode
+from anabranch.graph.rules.decision_table import read_table
+
+if TYPE_CHECKING:
+    from anabranch.graph.rules.grl import GrlRule
+
+
+def in_order(rules: Iterable[Rule]) -> list[Rule]:
+    """The rules as they are tried: by salience, the highest first, then by position."""
+    return sorted(rules, key=lambda rule: -rule.salience)
+
+
+def rule_reads(node: RuleNode, roots: frozenset[str]) -> Reads:
+    """What the rules read that none before them has surely written."""
+    if node.grl is not None:
+        from anabranch.graph.rules.grl import parse_grl  # its parser costs graphs without GRL a tenth of a second
+
+        return _grl_reads(parse_grl(node.grl, roots))
+    if node.decision_table is not None:
+        table = read_table(node.decision_table)
+        return Reads(required=frozenset((*(column.path[0] for column in table.columns), *table.names)))
+    found, sure, maybe = NOTHING, NO_KEYS, NO_KEYS
+    for rule in in_order(node.rules or ()):
+        guarded = tested(rule.when, roots)
+        written = template_reads(rule.then or {}, roots) | template_reads(rule.otherwise or {}, roots)
+        own = expression_reads(rule.when, roots) | written.without(NO_KEYS, guarded)
+        found |= own.without(sure).allowing(maybe)
+        maybe |= _writes(rule)
+        sure |= _sure_writes(rule)
+    return found
+
+
+def rule_writes(_id: str, node: RuleNode) -> Keys:
+    """The keys of all rules."""
+    if node.grl is not None:
+        from anabranch.graph.rules.grl import parse_grl
+
+        return frozenset(path[0] for rule in parse_grl(node.grl) for path in rule.assigned)
+    if node.decision_table is not None:
+        return read_table(node.decision_table).writes
+    return union(NO_KEYS, *map(_writes, node.rules or ()))
+
+
+def check_rule(node: RuleNode, finder: Finder) -> Iterator[Problem]:
+    """One source of rules, and rules that can apply."""
+    names = ("rules", "decision_table", "grl")
+    yield from finder.exactly_one("RULE_SOURCE", [name for name in names if getattr(node, name) is not None], names)
+    if node.rules == ():
+        yield finder.problem("RULE_SOURCE", "has no rules", "rules")
+    for index, rule in enumerate(node.rules or ()):
+        yield from _check_rule(rule, index, finder)
+    if node.decision_table is not None:
+        yield from _check_table(node.decision_table, finder)
+
+
+def rule_summary(node: RuleNode) -> str:
+    """How many rules, or of what kind."""
+    if node.rules is not None:
+        return f"{len(node.rules)} rule{'s' * (len(node.rules) != 1)}"
+    return "GRL" if node.grl is not None else "decision table"
+
+
+def _grl_reads(rules: tuple[GrlRule, ...]) -> Reads:
+    # A condition on what is not there yet is false; what no rule assigns never comes, so it must be there.
+    assigned = {path for rule in rules for path in rule.assigned}
+    read = {path for rule in rules for path in rule.paths}
+    outside = (path for path in read if not any(path[: index + 1] in assigned for index in range(len(path))))
+    return Reads(union(*(rule.keys for rule in rules)), frozenset(path[0] for path in outside))
+
+
+def _writes(rule: Rule) -> frozenset[str]:
+    return frozenset(rule.then or {}) | frozenset(rule.otherwise or {})
+
+
+def _sure_writes(rule: Rule) -> frozenset[str]:
+    if rule.then is None:
+        return NO_KEYS
+    return frozenset(rule.then) if rule.when is None else frozenset(rule.then) & frozenset(rule.otherwise or {})
+
+
+def _check_rule(rule: Rule, index: int, finder: Finder) -> Iterator[Problem]:
+    if rule.then is None and rule.otherwise is None:
+        yield finder.problem("RULE_EMPTY", f"has the rule {index + 1}, which writes nothing", "rules", index)
+    if rule.when is None and rule.then is not None and rule.otherwise is not None:
+        message = f"has the rule {index + 1}, whose `otherwise` never applies: it has no `when`"
+        yield finder.problem("RULE_OTHERWISE", message, "rules", index, "otherwise", warning=True)
+
+
+def _check_table(table: JsonObject | str, finder: Finder) -> Iterator[Problem]:
+    try:
+        read_table(table)
+    except InputError as error:
+        message = f"has a `decision_table` that is not evaluated: {error.message}"
+        yield finder.problem("DECISION_TABLE", message, "decision_table", mend=error.suggestion)
