@@ -24,7 +24,7 @@ from functools import lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar, cast
 
-from anabranch.activities.outcome import Outcome, own_key
+from anabranch.activities.node_result import NodeResult, own_key
 from anabranch.activities.rendering import render
 from anabranch.context.changes import ChangeSet, diff
 from anabranch.context.distributed import DistributedContext
@@ -86,7 +86,7 @@ class PythonActivity:
         """Start no more threads."""
         self._threads.shutdown(wait=False)
 
-    async def __call__(self, task: NodeTask, node: PythonNode) -> Outcome:
+    async def __call__(self, task: NodeTask, node: PythonNode) -> NodeResult:
         """Call the handler with a context of its own, and collect what it changed and returned."""
         function = self._function(node.handler)
         arguments = cast("dict[str, Any]", render(dict(node.args), task))
@@ -161,18 +161,18 @@ def _called(function: Function, context: DistributedContext, arguments: dict[str
         raise RuntimeError("the handler raised StopIteration") from error
 
 
-def _outcome(task: NodeTask, context: DistributedContext, returned: object) -> Outcome:
+def _outcome(task: NodeTask, context: DistributedContext, returned: object) -> NodeResult:
     data = returned.data if isinstance(returned, DistributedContext) else context.data
     changes = _changes(task, data)
     changed = dict.fromkeys(path[0] for path in (*changes.set, *changes.removed))
     writes = {key: data[key] for key in changed if key in data}
     removed = tuple(key for key in changed if key not in data)
     if returned is None or isinstance(returned, DistributedContext):
-        return Outcome({}, writes, removed)
+        return NodeResult({}, writes, removed)
     result = cast("Json", dict(returned) if isinstance(returned, Mapping) else returned)
     # Values that are not JSON are refused, with their path, where all writes are checked.
     own: dict[str, Json] = result if isinstance(result, dict) else {own_key(task): result}
-    return Outcome(result, {**writes, **own}, tuple(key for key in removed if key not in own))
+    return NodeResult(result, {**writes, **own}, tuple(key for key in removed if key not in own))
 
 
 def _changes(task: NodeTask, data: dict[str, Json]) -> ChangeSet:

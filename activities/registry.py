@@ -23,7 +23,7 @@ from anabranch.activities.failures import as_application_errors
 from anabranch.activities.guards.guards import Guards
 from anabranch.activities.heartbeat import heartbeats
 from anabranch.activities.load_graph import GraphLoader
-from anabranch.activities.outcome import Closing, Handler, Outcome, after_effect
+from anabranch.activities.node_result import Closing, Handler, NodeResult, after_effect
 from anabranch.activities.rendering import visible_roots
 from anabranch.activities.share import ContextSharing
 from anabranch.context.changes import ChangeSet
@@ -135,7 +135,7 @@ class NodeActivities:
                 self._handlers[node_type] = await asyncio.to_thread(build)
         return self._handlers[node_type]
 
-    def _change_set(self, task: NodeTask, node: Node, outcome: Outcome) -> ChangeSet:
+    def _change_set(self, task: NodeTask, node: Node, outcome: NodeResult) -> ChangeSet:
         writes, removed = outcome.writes, outcome.removed
         if node.output is not None:
             writes, removed = _output(task, node.output, outcome), ()
@@ -182,7 +182,7 @@ def _check_revision(task: NodeTask) -> None:
         )
 
 
-def _output(task: NodeTask, output: Mapping[str, str], outcome: Outcome) -> dict[str, Json]:
+def _output(task: NodeTask, output: Mapping[str, str], outcome: NodeResult) -> dict[str, Json]:
     roots = {**visible_roots(task), _RESULT: outcome.result}
     names = frozenset(roots)
     return {key: compile_expression(source, names).evaluate(task.context.data, roots) for key, source in output.items()}

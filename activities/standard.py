@@ -12,7 +12,7 @@ from functools import partial
 from anabranch.activities.carrying import Carrying
 from anabranch.activities.guards.guards import Guards
 from anabranch.activities.load_graph import GraphLoader
-from anabranch.activities.outcome import Handler
+from anabranch.activities.node_result import Handler
 from anabranch.activities.registry import NodeActivities
 from anabranch.activities.share import ContextSharing
 from anabranch.context.merge.resolution import ConflictResolution

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anabranch import errors
-    from anabranch.activities.outcome import Handler, Outcome
+    from anabranch.activities.node_result import Handler, NodeResult
     from anabranch.activities.python import node
     from anabranch.context.cache.cache import DistributedCache
     from anabranch.context.cache.strategy import CacheStats, CacheStrategy
@@ -53,8 +53,8 @@ __all__ = [
     "InMemoryStore",
     "LoadedGraph",
     "MemcachedStore",
+    "NodeResult",
     "NodeTask",
-    "Outcome",
     "RedisStore",
     "Settings",
     "SharedContext",
@@ -69,7 +69,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "anabranch.activities.outcome": ("Handler", "Outcome"),
+    "anabranch.activities.node_result": ("Handler", "NodeResult"),
     "anabranch.activities.python": ("node",),
     "anabranch.context.cache.cache": ("DistributedCache",),
     "anabranch.context.cache.strategy": ("CacheStats", "CacheStrategy"),

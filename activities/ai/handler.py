@@ -34,7 +34,7 @@ from referencing.exceptions import Unresolvable
 
 from anabranch.activities.ai.models import ModelAccess, Models
 from anabranch.activities.idempotency_key import header_key
-from anabranch.activities.outcome import Outcome, own_key
+from anabranch.activities.node_result import NodeResult, own_key
 from anabranch.activities.rendering import render
 from anabranch.activities.secrets import redact
 from anabranch.context.values import Json
@@ -60,7 +60,7 @@ class AiActivity:
         """Close the connections to the providers."""
         await self._models.aclose()
 
-    async def __call__(self, task: NodeTask, node: AiNode) -> Outcome:
+    async def __call__(self, task: NodeTask, node: AiNode) -> NodeResult:
         """Ask the model, have the answer checked, and report the usage."""
         prompt, system = _plain(render(node.prompt, task)), _plain(render(node.system, task))
         access = await self._models.get(node.model)
@@ -139,16 +139,16 @@ def _settings(node: AiNode, key: str) -> Callable[[RunContext[None]], ModelSetti
     return of_request
 
 
-def _outcome(node: AiNode, answer: Any, usage: RunUsage, key: str) -> Outcome:
+def _outcome(node: AiNode, answer: Any, usage: RunUsage, key: str) -> NodeResult:
     cost: dict[str, Json] = {
         "requests": usage.requests,
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
     }
     if node.output_schema is None:
-        return Outcome({"text": answer, "usage": cost}, {key: answer})
+        return NodeResult({"text": answer, "usage": cost}, {key: answer})
     properties = dict(cast("dict[str, Json]", answer))
-    return Outcome({"usage": cost, **properties}, properties)
+    return NodeResult({"usage": cost, **properties}, properties)
 
 
 def _typed(error: AgentRunError, model: str, access: ModelAccess, reasks: int) -> AnabranchError:

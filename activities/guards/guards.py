@@ -10,7 +10,7 @@ import msgpack
 
 from anabranch.activities.guards.breaker import Breakers, InMemoryBreakers, RedisBreakers
 from anabranch.activities.guards.node_cache import InMemoryResults, NodeResults, RedisResults, result_key
-from anabranch.activities.outcome import own_key
+from anabranch.activities.node_result import own_key
 from anabranch.activities.rendering import render
 from anabranch.context.changes import ChangeSet
 from anabranch.graph.expressions.templates import text_of

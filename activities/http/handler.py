@@ -23,7 +23,7 @@ from temporalio import activity
 
 from anabranch.activities.http.network import PublicTransport, tls_context
 from anabranch.activities.idempotency_key import header_key
-from anabranch.activities.outcome import Outcome, after_effect, own_key
+from anabranch.activities.node_result import NodeResult, after_effect, own_key
 from anabranch.activities.rendering import render
 from anabranch.activities.secrets import redact
 from anabranch.context.values import Json
@@ -61,7 +61,7 @@ class HttpActivity:
         self._environ = os.environ if environ is None else environ
         self._max_bytes = limits.response_bytes
 
-    async def __call__(self, task: NodeTask, node: HttpNode) -> Outcome:
+    async def __call__(self, task: NodeTask, node: HttpNode) -> NodeResult:
         """Send the request and judge its status by the node's `expect`."""
         url = _url(render(node.url, task), cast("dict[str, Json]", render(dict(node.query), task)))
         headers, secrets = self._headers(node, task)
@@ -79,7 +79,8 @@ class HttpActivity:
         answered: dict[str, Json] = {name: redact(value, secrets) for name, value in response.headers.items()}
         with after_effect():
             answer = _body(response, text)
-        return Outcome({"status": response.status_code, "headers": answered, "body": answer}, {own_key(task): answer})
+        result: dict[str, Json] = {"status": response.status_code, "headers": answered, "body": answer}
+        return NodeResult(result, {own_key(task): answer})
 
     async def aclose(self) -> None:
         """Close the pooled connections."""

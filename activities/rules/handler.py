@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import cast
 
-from anabranch.activities.outcome import Outcome
+from anabranch.activities.node_result import NodeResult
 from anabranch.activities.rendering import visible_roots
 from anabranch.activities.rules.decision_table import evaluate_table
 from anabranch.activities.rules.grl import evaluate_grl
@@ -24,10 +24,10 @@ from anabranch.transport.node_protocol import NodeTask
 class RuleActivity:
     """Runs `rule` nodes."""
 
-    async def __call__(self, task: NodeTask, node: RuleNode) -> Outcome:
+    async def __call__(self, task: NodeTask, node: RuleNode) -> NodeResult:
         """Evaluate the rules; nothing else happens."""
         changes = evaluate_rules(node, task.context.data, visible_roots(task))
-        return Outcome(changes, changes)
+        return NodeResult(changes, changes)
 
 
 def evaluate_rules(node: RuleNode, data: Mapping[str, Json], roots: Mapping[str, Json]) -> dict[str, Json]:

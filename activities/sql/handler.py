@@ -17,7 +17,7 @@ from typing import Any, cast
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from anabranch.activities.outcome import Outcome, own_key
+from anabranch.activities.node_result import NodeResult, own_key
 from anabranch.activities.rendering import FORWARD_KEY, render
 from anabranch.activities.sql.databases import Databases
 from anabranch.activities.sql.effect_log import EffectLog
@@ -67,7 +67,7 @@ class DbActivity:
         """Close every database connection."""
         await self._databases.aclose()
 
-    async def __call__(self, task: NodeTask, node: DbNode) -> Outcome:
+    async def __call__(self, task: NodeTask, node: DbNode) -> NodeResult:
         """Run the node's statements in one transaction."""
         statements = [_prepare(statement, task, self._max_rows) for statement in _statements(node)]
         database = self._databases.get(node.connection)
@@ -182,7 +182,7 @@ def _found(columns: list[str], rows: list[Any], count: int, max_rows: int) -> di
     return {"columns": names, "rows": found, "row_count": count if count >= 0 else len(found)}
 
 
-def _outcome(found: list[dict[str, Json]], statements: list[_Prepared], key: str) -> Outcome:
+def _outcome(found: list[dict[str, Json]], statements: list[_Prepared], key: str) -> NodeResult:
     writes: dict[str, Json] = {}
     for one, statement in zip(found, statements, strict=False):
         writes.update(_default_writes(one, statement.result, key))
@@ -190,7 +190,7 @@ def _outcome(found: list[dict[str, Json]], statements: list[_Prepared], key: str
     result: dict[str, Json] = dict(views[-1])
     if len(statements) > 1:
         result["statements"] = [*views]
-    return Outcome(result, writes)
+    return NodeResult(result, writes)
 
 
 def _view(found: dict[str, Json]) -> dict[str, Json]:

@@ -33,7 +33,7 @@ class NodeHandler(Protocol):
     """Does once what a node of one type does, as an activity of a worker.
 
     `task` is a `transport.node_protocol.NodeTask`, `node` is of the kind's model; the answer is an
-    `activities.outcome.Outcome`. Where it has an `aclose`, the worker awaits that at its end.
+    `activities.node_result.NodeResult`. Where it has an `aclose`, the worker awaits that at its end.
     """
 
     async def __call__(self, task: Any, node: Any, /) -> Any:
@@ -129,7 +129,7 @@ class NodeKind(Generic[N]):
     has_body: Callable[[N], bool] = lambda _node: False
     """Whether its work is done by nodes of its own, which the run interprets."""
     outcomes: frozenset[str] = frozenset({"set", "result", "fail", "timeout"})
-    """What a test may say of a node: fields of `testkit.outcomes.Outcome`."""
+    """What a test may say of a node: fields of `testkit.outcomes.NodeResult`."""
     outcome_help: str = "write `set`, `result`, `fail` or `timeout`"
     summary: Callable[[N], str] = lambda node: node.description
     """What it does, in a few words, for drawings."""

@@ -12,7 +12,7 @@ import os
 import signal
 from pathlib import Path
 
-from anabranch.activities.outcome import Outcome
+from anabranch.activities.node_result import NodeResult
 from anabranch.activities.sql.handler import DbActivity
 from anabranch.errors import NodeError, Unavailable
 from anabranch.graph.model import DbNode
@@ -67,7 +67,7 @@ class Saboteur:
         """Close every database connection."""
         await self._db.aclose()
 
-    async def __call__(self, task: NodeTask, node: DbNode) -> Outcome:
+    async def __call__(self, task: NodeTask, node: DbNode) -> NodeResult:
         """Run the node, with its fault before or after the effect."""
         fault = self._orders.take(task.run.session_id, task.address)
         name, _, when = fault.rpartition("_")
@@ -88,7 +88,7 @@ class Saboteur:
         self._orders.tell(task.run.session_id, task.address, "held")
         await asyncio.Event().wait()  # until it is cancelled, or times out
 
-    async def _late(self, task: NodeTask, node: DbNode) -> Outcome:
+    async def _late(self, task: NodeTask, node: DbNode) -> NodeResult:
         """Be given up for lost, deaf to the cancellation, and do the work all the same when the run is over."""
         run, address = task.run.session_id, task.address
         waiting = asyncio.create_task(self._orders.hear(run, address, "over"))

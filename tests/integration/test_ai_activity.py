@@ -17,7 +17,7 @@ from werkzeug import Request, Response
 
 from anabranch.activities.ai.handler import AiActivity
 from anabranch.activities.ai.models import ModelAccess, Models
-from anabranch.activities.outcome import Outcome
+from anabranch.activities.node_result import NodeResult
 from anabranch.dev import stand_in_model
 from anabranch.errors import AnabranchError, ConfigurationError, NodeError, Unavailable
 from anabranch.graph.model import AiNode
@@ -53,7 +53,7 @@ class Scripted(Models):
 
 async def ask_scripted(
     answers: Callable[[list[ModelMessage], AgentInfo], ModelResponse], node: AiNode, data: dict[str, Any] | None = None
-) -> Outcome:
+) -> NodeResult:
     activity = AiActivity(Scripted(answers))
     try:
         return await activity(task_of(data=data), node)

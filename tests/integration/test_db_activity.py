@@ -17,7 +17,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.converter import DataConverter
 
 from anabranch.activities.failures import application_error
-from anabranch.activities.outcome import Outcome
+from anabranch.activities.node_result import NodeResult
 from anabranch.activities.sql.databases import Databases
 from anabranch.activities.sql.handler import DbActivity
 from anabranch.dev.devserver import free_port
@@ -45,7 +45,7 @@ class Bench:
         self.kind = url.partition(":")[0].partition("+")[0]
         self.table = f"stock_{uuid.uuid4().hex[:8]}"
 
-    async def run(self, query: str | None, data: dict[str, Any] | None = None, **fields: Any) -> Outcome:
+    async def run(self, query: str | None, data: dict[str, Any] | None = None, **fields: Any) -> NodeResult:
         key = fields.pop("key", uuid.uuid4().hex)
         node = DbNode(type="db", connection="DB", query=query and query.replace("stock", self.table), **fields)
         return await self.activity(task_of(data=data, key=key), node)

@@ -18,7 +18,7 @@ from werkzeug import Request, Response
 from anabranch.activities.failures import application_error
 from anabranch.activities.http import network
 from anabranch.activities.http.handler import HttpActivity, retry_after
-from anabranch.activities.outcome import Outcome
+from anabranch.activities.node_result import NodeResult
 from anabranch.errors import AnabranchError, ConfigurationError, NodeError, SizeLimitExceeded, Unavailable
 from anabranch.graph.model import HttpNode
 from anabranch.limits import NodeLimits
@@ -62,7 +62,7 @@ def echo(httpserver: HTTPServer) -> str:
 
 async def call(
     activity: HttpActivity, data: dict[str, Any] | None = None, key: str = "run-1/n", **fields: Any
-) -> Outcome:
+) -> NodeResult:
     return await activity(task_of(data=data, key=key), HttpNode(**{"type": "http", **fields}))
 
 

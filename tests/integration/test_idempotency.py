@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from anabranch.activities.idempotency_key import header_key
-from anabranch.activities.outcome import Outcome
+from anabranch.activities.node_result import NodeResult
 from anabranch.activities.sql.databases import Databases
 from anabranch.activities.sql.effect_log import EFFECTS, RETENTION_SECONDS, EffectLog, column_key
 from anabranch.activities.sql.handler import DbActivity
@@ -43,7 +43,7 @@ class Account:
         forward_key: str | None = None,
         activity: DbActivity | None = None,
         **fields: Any,
-    ) -> Outcome:
+    ) -> NodeResult:
         if "query" in fields:
             fields["params"] = {"amount": amount}
         node = DbNode(type="db", connection="DB", **({} if "query" in fields else self.addition(amount)), **fields)
@@ -140,7 +140,7 @@ async def test_a_compensation_of_what_happened_undoes_it_once(account: Account) 
 async def test_a_compensation_of_what_never_happened_does_nothing_and_forestalls_it(account: Account) -> None:
     undone = await account.add(-10, "debit/undo", forward_key="debit")
     nothing: dict[str, Json] = {"row": None, "rows": [], "row_count": 0}
-    assert undone == Outcome({**nothing, "statements": [nothing]} if account.is_mysql else nothing)
+    assert undone == NodeResult({**nothing, "statements": [nothing]} if account.is_mysql else nothing)
     with pytest.raises(NodeError, match="its compensation ran before this attempt"):
         await account.add(10, "debit")
     assert await account.add(-10, "debit/undo", forward_key="debit") == undone

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from anabranch.activities.outcome import Outcome
+from anabranch.activities.node_result import NodeResult
 from anabranch.activities.sql.databases import Databases
 from anabranch.activities.sql.effect_log import EFFECTS
 from anabranch.activities.sql.handler import DbActivity
@@ -39,7 +39,7 @@ class Nodes:
         self.activity = DbActivity(self.databases)
         self.table = f"stock_{uuid.uuid4().hex[:8]}"
 
-    async def run(self, query: str, key: str = "", **fields: Any) -> Outcome:
+    async def run(self, query: str, key: str = "", **fields: Any) -> NodeResult:
         node = DbNode(type="db", connection="DB", query=query.replace("stock", self.table), **fields)
         return await self.activity(task_of(key=key or uuid.uuid4().hex), node)
 

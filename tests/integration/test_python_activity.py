@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from anabranch.activities import node, python
-from anabranch.activities.outcome import Outcome
+from anabranch.activities.node_result import NodeResult
 from anabranch.activities.python import PythonActivity
 from anabranch.context.distributed import DistributedContext
 from anabranch.errors import ConfigurationError, NodeError, UndeclaredRead, WireFormatError
@@ -29,7 +29,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def call(
     handler: str, data: dict[str, Any] | None = None, args: dict[str, Any] | None = None, *, reads: Any = None
-) -> Outcome:
+) -> NodeResult:
     task = task_of(data=data)
     object.__setattr__(task, "reads", reads)
     activity = PythonActivity()
@@ -45,7 +45,7 @@ async def test_a_coroutine_gets_rendered_args_and_returns_keys() -> None:
         return {"weight": number(context["mass"]) * factor}
 
     outcome = await call("weigh", {"mass": 4, "f": 2.5}, {"factor": "{{ f }}"})
-    assert outcome == Outcome({"weight": 10.0}, {"weight": 10.0})
+    assert outcome == NodeResult({"weight": 10.0}, {"weight": 10.0})
 
 
 async def test_a_plain_function_runs_in_a_thread() -> None:
@@ -165,7 +165,7 @@ async def test_what_the_handler_changed_in_the_context_is_written_however_deep()
 
     data = {"draft": 1, "order": {"id": 1, "status": "new"}, "same": [1]}
     outcome = await call("change", data)
-    assert outcome == Outcome({}, {"order": {"id": 1, "status": "packed"}, "total": 3}, ("draft",))
+    assert outcome == NodeResult({}, {"order": {"id": 1, "status": "packed"}, "total": 3}, ("draft",))
     assert data["order"] == {"id": 1, "status": "new"}
 
 
@@ -176,7 +176,7 @@ async def test_a_returned_mapping_is_written_over_what_was_changed() -> None:
         context.remove("b")
         return {"a": 2, "b": 3}
 
-    assert await call("both", {"b": 0}) == Outcome({"a": 2, "b": 3}, {"a": 2, "b": 3})
+    assert await call("both", {"b": 0}) == NodeResult({"a": 2, "b": 3}, {"a": 2, "b": 3})
 
 
 async def test_a_returned_context_is_compared_with_the_one_it_got() -> None:
@@ -184,7 +184,7 @@ async def test_a_returned_context_is_compared_with_the_one_it_got() -> None:
     async def other(context: DistributedContext) -> DistributedContext:
         return DistributedContext("x", {**context.data, "new": True})
 
-    assert await call("other", {"old": 1}) == Outcome({}, {"new": True})
+    assert await call("other", {"old": 1}) == NodeResult({}, {"new": True})
 
 
 async def test_any_other_value_is_written_under_the_node_s_id() -> None:
@@ -192,7 +192,7 @@ async def test_any_other_value_is_written_under_the_node_s_id() -> None:
     async def count(context: DistributedContext) -> int:
         return len(context)
 
-    assert await call("count", {"a": 1}) == Outcome(1, {"reserve": 1})
+    assert await call("count", {"a": 1}) == NodeResult(1, {"reserve": 1})
 
 
 async def test_reading_a_key_that_did_not_cross_names_what_to_declare() -> None:

@@ -14,7 +14,7 @@ from temporalio.testing import ActivityEnvironment
 
 from anabranch.activities.failures import application_error
 from anabranch.activities.load_graph import GraphLoader
-from anabranch.activities.outcome import Outcome, own_key
+from anabranch.activities.node_result import NodeResult, own_key
 from anabranch.activities.registry import NodeActivities, parse_node
 from anabranch.context.changes import ChangeSet
 from anabranch.errors import (
@@ -40,12 +40,12 @@ DB = {"type": "db", "connection": "DB", "query": "select 1"}
 class Answer:
     """A handler that answers what it was made with, and notes what it was asked."""
 
-    def __init__(self, outcome: Outcome | Exception) -> None:
+    def __init__(self, outcome: NodeResult | Exception) -> None:
         self.outcome = outcome
         self.tasks: list[NodeTask] = []
         self.closed = False
 
-    async def __call__(self, task: NodeTask, node: Any) -> Outcome:
+    async def __call__(self, task: NodeTask, node: Any) -> NodeResult:
         self.tasks.append(task)
         if isinstance(self.outcome, Exception):
             raise self.outcome
@@ -66,13 +66,13 @@ async def run(activities: NodeActivities, task: NodeTask, attempt: int = 1) -> C
 
 
 async def test_without_output_the_handler_s_writes_become_top_level_paths() -> None:
-    outcome = Outcome({"row": {}}, {"in_stock": True, "order": {"id": 1}}, ("draft",))
+    outcome = NodeResult({"row": {}}, {"in_stock": True, "order": {"id": 1}}, ("draft",))
     changes = await activities_with(Answer(outcome)).execute(task_of(DB))
     assert changes == ChangeSet(7, {("in_stock",): True, ("order",): {"id": 1}}, (("draft",),), "reserve", 2)
 
 
 async def test_output_writes_its_own_keys_from_result_context_and_run_instead() -> None:
-    outcome = Outcome({"row": {"left": 3}, "row_count": 1}, {"left": 3})
+    outcome = NodeResult({"row": {"left": 3}, "row_count": 1}, {"left": 3})
     node = {
         **DB,
         "output": {"in_stock": "result.row.left >= quantity", "who": "run.session_id", "n": "result.row_count"},
@@ -83,11 +83,11 @@ async def test_output_writes_its_own_keys_from_result_context_and_run_instead() 
 
 async def test_the_attempt_is_visible_as_run_attempt() -> None:
     node = {**DB, "output": {"tried": "run.attempt"}}
-    assert (await run(activities_with(Answer(Outcome({}))), task_of(node), attempt=3)).set == {("tried",): 3}
+    assert (await run(activities_with(Answer(NodeResult({}))), task_of(node), attempt=3)).set == {("tried",): 3}
 
 
 async def test_what_is_no_json_value_is_refused_with_its_path() -> None:
-    outcome = Outcome({}, {"order": {"when": unchecked(object())}})
+    outcome = NodeResult({}, {"order": {"when": unchecked(object())}})
     with pytest.raises(WireFormatError, match=r"order\.when"):
         await activities_with(Answer(outcome)).execute(task_of(DB))
 
@@ -95,23 +95,23 @@ async def test_what_is_no_json_value_is_refused_with_its_path() -> None:
 @pytest.mark.parametrize(("key", "wrong"), [(1, "the key 1, which is not a string"), ("\ud800", "a lone surrogate")])
 async def test_a_key_that_is_no_text_is_refused(key: Any, wrong: str) -> None:
     with pytest.raises(WireFormatError, match=wrong):
-        await activities_with(Answer(Outcome({}, {key: 1}))).execute(task_of(DB))
+        await activities_with(Answer(NodeResult({}, {key: 1}))).execute(task_of(DB))
 
 
 async def test_writes_over_the_limit_are_refused_naming_the_largest_key() -> None:
-    outcome = Outcome({}, {"small": 1, "large": "x" * 2000})
+    outcome = NodeResult({}, {"small": 1, "large": "x" * 2000})
     with pytest.raises(SizeLimitExceeded, match=r"over the limit of 1000; the largest key is 'large'"):
         await activities_with(Answer(outcome), limits=NodeLimits(written_bytes=1000)).execute(task_of(DB))
 
 
 async def test_a_body_that_is_no_node_is_refused_naming_the_field() -> None:
     with pytest.raises(InputError, match="connection: Field required"):
-        await activities_with(Answer(Outcome({}))).execute(task_of({"type": "db", "query": "select 1"}))
+        await activities_with(Answer(NodeResult({}))).execute(task_of({"type": "db", "query": "select 1"}))
 
 
 async def test_a_type_that_is_no_activity_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="a 'wait' node does not run as an activity"):
-        await activities_with(Answer(Outcome({}))).execute(task_of({"type": "wait", "for": "1s"}))
+        await activities_with(Answer(NodeResult({}))).execute(task_of({"type": "wait", "for": "1s"}))
 
 
 def test_the_same_body_is_parsed_once() -> None:
@@ -122,7 +122,7 @@ async def test_a_handler_is_built_once_and_closed_at_the_end() -> None:
     built: list[Answer] = []
 
     def build() -> Answer:
-        built.append(Answer(Outcome({})))
+        built.append(Answer(NodeResult({})))
         return built[-1]
 
     activities = NodeActivities({"db": build}, GraphLoader(Path("examples")))
@@ -175,13 +175,13 @@ async def test_an_unforeseen_exception_keeps_temporal_s_defaults() -> None:
 @pytest.mark.parametrize(
     ("outcome", "output"),
     [
-        (Outcome({}, {"receipt": unchecked(object())}), None),
-        (Outcome({}, {"receipt": "x" * 2000}), None),
-        (Outcome({}), {"receipt": "result.none"}),
+        (NodeResult({}, {"receipt": unchecked(object())}), None),
+        (NodeResult({}, {"receipt": "x" * 2000}), None),
+        (NodeResult({}), {"receipt": "result.none"}),
     ],
 )
 async def test_a_result_that_cannot_be_used_says_that_the_effect_has_happened(
-    outcome: Outcome, output: dict[str, Any] | None
+    outcome: NodeResult, output: dict[str, Any] | None
 ) -> None:
     task = task_of({**DB, "output": output} if output else DB)
     with pytest.raises(ApplicationError) as caught:
@@ -200,13 +200,13 @@ async def test_an_unforeseen_exception_of_a_later_attempt_tells_that_there_were_
 
 
 def test_a_worker_registers_load_graph_the_node_types_and_a_dynamic_activity() -> None:
-    functions = activities_with(Answer(Outcome({}))).activities()
+    functions = activities_with(Answer(NodeResult({}))).activities()
     names = [unchecked(function).__temporal_activity_definition.name for function in functions]
     assert names == ["load_graph", "db", None]
 
 
 async def test_the_dynamic_activity_runs_a_node_whatever_its_name() -> None:
-    local = activities_with(Answer(Outcome({}, {"a": 1}))).activities()[-1]
+    local = activities_with(Answer(NodeResult({}, {"a": 1}))).activities()[-1]
     environment = ActivityEnvironment()
     environment.payload_converter = data_converter().payload_converter
     payload = environment.payload_converter.to_payload(task_of(DB))
@@ -215,7 +215,7 @@ async def test_the_dynamic_activity_runs_a_node_whatever_its_name() -> None:
 
 
 async def test_an_activity_that_nobody_has_is_refused_by_the_dynamic_one() -> None:
-    local = activities_with(Answer(Outcome({}))).activities()[-1]
+    local = activities_with(Answer(NodeResult({}))).activities()[-1]
     with pytest.raises(ApplicationError, match="this worker has no activity") as caught:
         await ActivityEnvironment().run(local, [])
     assert caught.value.non_retryable

@@ -13,7 +13,7 @@ from anabranch.transport.node_protocol import NodeTask
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class NodeResult:
     """What a handler returns: `result` is for expressions of `output`; without those, `writes` and `removed` apply."""
 
     result: Json
@@ -21,7 +21,7 @@ class Outcome:
     removed: tuple[str, ...] = ()
 
 
-Handler = Callable[[NodeTask, Any], Awaitable[Outcome]]
+Handler = Callable[[NodeTask, Any], Awaitable[NodeResult]]
 """Does the work of a node of one type once; the node is of the type's own class in `graph.model`.
 
 Raises AnabranchError, of which only `Unavailable` is retried. Other exceptions are retried too.
