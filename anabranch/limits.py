@@ -19,7 +19,7 @@ This is the default of the setting of that name. It bounds what one node writes 
 PAYLOAD_BYTES: Final = 2 * 1024 * 1024
 """The largest payload that a Temporal server takes. So it bounds a run's context as JSON, which is one in its result.
 
-It is no setting: workflow code decides by it, and has to decide alike on every worker.
+It is not a setting: workflow code decides by it, and must decide alike on every worker.
 """
 
 PAYLOAD_HEADROOM_BYTES: Final = 64 * 1024

@@ -39,7 +39,7 @@ class Diagnosis:
 
     kind: Literal["unavailable", "credentials", "statement"]
     code: str
-    """SQLSTATE, MySQL's number or SQLite's name; where there is none the name of the exception."""
+    """SQLSTATE, MySQL's number or SQLite's name; without any of them the exception's name."""
     driver: BaseException
     """What the driver raised. Its words are for the statement's author alone."""
 
@@ -87,7 +87,7 @@ def mysql_number(driver: BaseException) -> int | None:
 
 
 def state_of(driver: BaseException) -> str:
-    """The SQLSTATE, or SQLite's name for the error; empty where there is none."""
+    """The SQLSTATE, or SQLite's name for the error; empty where the error has neither."""
     return str(getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None) or "")
 
 

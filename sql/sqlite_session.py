@@ -26,7 +26,7 @@ def share_file(engine: AsyncEngine) -> None:
 
 
 def begin_explicitly(engine: AsyncEngine) -> None:
-    """Begin transactions ourselves: Python's driver begins none for DDL, `select` and `with … update`.
+    """Begin every transaction: Python's driver begins one only for some statements, not for DDL or `with … update`.
 
     Another kind of database is left alone.
     """

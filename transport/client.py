@@ -58,7 +58,7 @@ def converter_for(settings: Settings) -> DataConverter:
 
 
 def named_address() -> str | None:
-    """The server that Temporal's variables or its profile name; None if they name none. Raises `ConfigurationError`."""
+    """The server that Temporal's variables or its profile name, or None. Raises `ConfigurationError`."""
     address = _from_environment().get("target_host")
     return None if address is None else str(address)
 

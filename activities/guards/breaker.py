@@ -21,7 +21,7 @@ from anabranch.errors import AnabranchError, Unavailable
 from anabranch.graph.model import CircuitBreaker
 from anabranch.redis_client import RedisClient
 
-Told = Literal["enter", "success", "failure", "leave"]
+CallEvent = Literal["enter", "success", "failure", "leave"]
 _KEPT_MS = 300_000
 """How long an open circuit is remembered after its reset time, and a probe at the longest."""
 
@@ -61,8 +61,8 @@ return 0
 class BreakerState(Protocol):
     """Where the state of breakers is kept."""
 
-    async def tell(self, name: str, policy: CircuitBreaker, what: Told, call: str) -> int:
-        """`enter`, `success`, `failure` or `leave` (neither). Returns milliseconds to wait; 0 lets the call pass."""
+    async def record(self, name: str, policy: CircuitBreaker, event: CallEvent, call: str) -> int:
+        """Record an event of a call. Returns milliseconds to wait; 0 lets a call that enters pass."""
         ...
 
 
@@ -73,13 +73,13 @@ class InMemoryBreakers:
         self._clock = clock
         self._circuits: dict[str, Circuit] = {}
 
-    async def tell(self, name: str, policy: CircuitBreaker, what: Told, call: str) -> int:
+    async def record(self, name: str, policy: CircuitBreaker, event: CallEvent, call: str) -> int:
         """As the script does."""
         circuit = self._circuits.get(name)
         if circuit is None:
             circuit = self._circuits[name] = Circuit(_policy(policy), self._clock)
         circuit.policy = _policy(policy)  # another graph may name the same circuit with another policy
-        match what:
+        match event:
             case "enter":
                 return math.ceil(circuit.enter(call, _lease_ms() / 1000) * 1000)
             case "success":
@@ -99,15 +99,15 @@ class RedisBreakers:
         self._script = redis.commands.register_script(_SCRIPT)
         self._fallback = InMemoryBreakers()
 
-    async def tell(self, name: str, policy: CircuitBreaker, what: Told, call: str) -> int:
+    async def record(self, name: str, policy: CircuitBreaker, event: CallEvent, call: str) -> int:
         """One atomic script. While Redis does not answer, this process keeps a state of its own."""
         keys = [f"anabranch:breaker:{{{name}}}:{part}" for part in ("opened", "failures", "probes")]
         times = [policy.failures, _milliseconds(policy.window), _milliseconds(policy.reset), policy.probes]
         try:
             async with self._redis:
-                return int(await self._script(keys=keys, args=[what, call, *times, _lease_ms(), _KEPT_MS]))
+                return int(await self._script(keys=keys, args=[event, call, *times, _lease_ms(), _KEPT_MS]))
         except AnabranchError:
-            return await self._fallback.tell(name, policy, what, call)
+            return await self._fallback.record(name, policy, event, call)
 
 
 class Breakers:
@@ -123,13 +123,13 @@ class Breakers:
         What counts as a failure of the service is `Unavailable` and anything unforeseen, not a refusal of our input.
         """
         call = uuid.uuid4().hex
-        if wait := await self._state.tell(name, policy, "enter", call):
+        if wait := await self._state.record(name, policy, "enter", call):
             raise Unavailable(
                 f"the circuit breaker {name!r} is open after {policy.failures} failures",
                 suggestion="it lets a probe through when its reset time has passed",
                 retry_after=timedelta(milliseconds=wait),
             )
-        verdict: Told = "leave"
+        verdict: CallEvent = "leave"
         try:
             yield
             verdict = "success"
@@ -138,7 +138,7 @@ class Breakers:
             verdict = "success" if refused else "failure"
             raise
         finally:
-            await self._state.tell(name, policy, verdict, call)
+            await self._state.record(name, policy, verdict, call)
 
 
 def _policy(breaker: CircuitBreaker) -> CircuitPolicy:

@@ -1,6 +1,6 @@
 """`db` nodes: static SQL with named binds, in one transaction, exactly once where it writes.
 
-What `output` sees as `result`: `row` (the first; its columns are null where there is none), `rows`, `row_count`, and
+What `output` sees as `result`: `row` (the first; with null columns if there are no rows), `rows`, `row_count`, and
 `statements` (the same three of each, where there are several). Without `output`, `first` writes the columns of the row
 as keys, `all` the rows and `scalar` the first value of the first row under the node's id, `none` nothing.
 

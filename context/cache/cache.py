@@ -1,12 +1,12 @@
 """The `DistributedCache`: contexts in a store, made faster by a cache that is never the truth.
 
-Whatever state the cache is in (empty, down, frozen, read-only, stale, answering garbage or forgeries), every answer but
-`cache_aside`'s is the one that the store alone would give: see `context/cache/reads.py` for how. A cache that fails is
-left alone after five failures in a row, and costs at most `cache_timeout` at each call until then.
+Whatever state the cache is in (empty, down, frozen, read-only, stale, answering garbage or forgeries), every answer
+except `cache_aside`'s is the one that the store alone would give: see `context/cache/reads.py` for how. A cache that
+fails is left alone after five failures in a row, and costs at most `cache_timeout` at each call until then.
 
 Strategies: put, get
 
-- `write_through`: the store, then the cache. The copy, else the store (and the copy is made anew).
+- `write_through`: the store, then the cache. The copy, else the store (and a new copy is made).
 - `write_behind`: the queue of this process and the cache now, the store by a background writer. What this process has
   put, else the copy, else the store; other processes see a put when the store has it.
 - `read_through`: the store, and the copy is dropped. The copy, else the store, which one caller asks for all.
@@ -42,8 +42,8 @@ class DistributedCache:
 
     `default_ttl` (seconds) is the lifetime of what is put without one, and of copies that reads make; None: no end.
     `resolution` is for `update`. With `max_staleness` (seconds) a read may give what the store had that long ago, and
-    asks only the cache for what this process has confirmed since. `on_write_error` is told what write-behind had to
-    give up; `max_pending` and `linger` are those of `WriteBehind`. Closing it closes both tiers.
+    asks only the cache for what this process has confirmed since. `on_write_error` is called with what write-behind
+    had to give up; `max_pending` and `linger` are those of `WriteBehind`. Closing it closes both tiers.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class DistributedCache:
         """Keep a context, whatever is there. Raises Unavailable, WireFormatError, SizeLimitExceeded and InputError.
 
         Under `write_behind` Unavailable means that the queue stayed full; what the store says comes to
-        `on_write_error`. A cache that fails is no error.
+        `on_write_error`. A failing cache is not an error.
         """
         await self.put_many([context], ttl)
 
@@ -133,7 +133,7 @@ class DistributedCache:
     async def update(self, session_id: str, change: Change, ttl: float | None = None) -> DistributedContext:
         """Let `change` work on the stored context, as if nobody else wrote meanwhile; the stored result.
 
-        By compare-and-set on the store's version: `context/cache/update.py` tells what happens when another writer was
+        By compare-and-set on the store's version: `context/cache/update.py` says what happens when another writer was
         faster. Callers of this process take turns, so only processes compete. `change` may be a coroutine function, and
         must not call `update` for this session. Raises what `change` raises, ConflictError, VersionMismatch,
         Unavailable (the change may have been stored then), WireFormatError and SizeLimitExceeded.
@@ -183,7 +183,7 @@ class DistributedCache:
         await self._store([context], self._lifetime(ttl), expected_version)
 
     async def get_or_load(self, session_id: str, loader: Loader, ttl: float | None = None) -> DistributedContext | None:
-        """The context; where there is none what `loader(session_id)` makes, which is kept.
+        """The context; if it does not exist, what `loader(session_id)` makes, which is kept.
 
         Under `cache_aside` it is kept in the cache, else as by `put`, but not over what another writer has stored
         meanwhile: that is the answer then. One loader runs for each session however many callers wait; who is cancelled

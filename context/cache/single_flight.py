@@ -29,7 +29,7 @@ class SingleFlight(Generic[_Answer]):
         return len(self._flights)
 
     async def run(self, key: Hashable, load: Callable[[], Coroutine[Any, Any, _Answer]]) -> _Answer:
-        """What the load under way answers, or raises; `load` is started where there is none."""
+        """The answer of the load under way, or its error; `load` is started if nothing is under way."""
         flight = self._flights.get(key)
         if flight is None:
             flight = self._flights[key] = _Flight(asyncio.create_task(load()))

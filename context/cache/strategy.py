@@ -1,4 +1,4 @@
-"""The four ways to keep a cache beside a store, and what a cache tells of itself."""
+"""The four ways to keep a cache beside a store, and what a cache reports of itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anabranch.errors import InputError
 
 
 class CacheStrategy(StrEnum):
-    """Which tier is written when; `DistributedCache` tells each one's reads and writes."""
+    """Which tier is written when; `DistributedCache` describes each one's reads and writes."""
 
     WRITE_THROUGH = "write_through"
     WRITE_BEHIND = "write_behind"

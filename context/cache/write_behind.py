@@ -27,7 +27,7 @@ PATIENCE: Final = 30.0
 """Seconds that a caller waits for the queue, where it names no other time."""
 
 Report = Callable[[DistributedContext, Exception], None]
-"""Told of each context that could not be written, and why."""
+"""Called with each context that could not be written, and the reason."""
 
 
 class _Entry(NamedTuple):
@@ -87,7 +87,7 @@ class WriteBehind:
         return entry and entry.record
 
     async def put(self, records: Mapping[str, Record], ttl: float | None) -> None:
-        """Queue records in place of older ones. Raises Unavailable where there is no room, or after `aclose`."""
+        """Queue records in place of older ones. Raises Unavailable if there is no room, or after `aclose`."""
         if self._writer is None and not self._closed:
             self._writer = asyncio.create_task(self._write_on())
         for session_id, record in records.items():
@@ -118,7 +118,7 @@ class WriteBehind:
                     await self._writer
             self._abandon({**self._writing, **self._pending})
             async with self._changed:
-                self._changed.notify_all()  # a put that waits for room is told that there will be none
+                self._changed.notify_all()  # puts that wait for room now raise
 
     def _waiting(self, session_ids: Collection[str] | None) -> bool:
         if session_ids is None:

@@ -148,7 +148,7 @@ class MemcachedStore(EncodedStore):
             async with asyncio.timeout(self._timeout):
                 return await command(client)
         except emcache.StorageCommandError as refused:
-            raise _refusal(refused) from None
+            raise _storage_error(refused) from None
         except _BROKEN as failed:
             # The client waits up to a minute before it connects again: a new one connects at once.
             if self._client is client:
@@ -256,7 +256,7 @@ async def _swapped(client: emcache.Client, key: bytes, value: bytes, expires: in
     return True
 
 
-def _refusal(refused: emcache.StorageCommandError) -> AnabranchError:
+def _storage_error(refused: emcache.StorageCommandError) -> AnabranchError:
     if "too large" in str(refused):
         return SizeLimitExceeded(
             "the context is over the limit of this Memcached", suggestion="raise the server's item size (-I)"

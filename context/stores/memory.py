@@ -56,7 +56,7 @@ class InMemoryStore(EncodedStore):
         return was_there
 
     async def list_sessions(self, prefix: str = "") -> AsyncIterator[str]:
-        """The session ids of now that begin with a prefix."""
+        """The current session ids that begin with a prefix."""
         for session_id in list(self._entries):
             if session_id.startswith(prefix) and self._find(session_id) is not None:
                 yield session_id

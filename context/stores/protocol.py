@@ -20,7 +20,7 @@ class ContextStore(Protocol):
     A context lives for `ttl` seconds from its last save; without one until it is deleted. What has expired is not
     there. Every method raises Unavailable (which may be retried) where the store does not answer, and InputError for a
     session id that is empty, longer than 512 bytes of UTF-8 or holds a NUL, and for a `ttl` that is not positive.
-    Lists of results stand in the order of what was asked for. `in_process` tells that the store answers at once, so
+    Results are in the order of what was asked for. `in_process` says that the store answers at once, so
     that nothing is gained by asking another one meanwhile.
     """
 
@@ -99,7 +99,7 @@ def check_session_id(session_id: str) -> str:
 def check_ttl(ttl: float | None) -> float | None:
     """The lifetime in seconds itself. Raises InputError."""
     if ttl is not None and not (math.isfinite(ttl) and 0 < ttl <= _LONGEST_TTL):
-        raise InputError(f"a ttl of {ttl!r} seconds is no lifetime", suggestion="give a positive number, or None")
+        raise InputError(f"ttl must be a positive number of seconds, not {ttl!r}", suggestion="give None for no end")
     return ttl
 
 
@@ -111,7 +111,7 @@ def check_expected(version: int) -> int:
 
 
 def mismatch(session_id: str, expected: int, found: int | None) -> VersionMismatch:
-    """The error of a failed compare-and-set; `found` is None where there is no context."""
+    """The error of a failed compare-and-set; `found` is None where no context is stored."""
     there = "does not exist" if found is None else f"has version {found}"
     wanted = "it should not exist" if expected == 0 else f"version {expected} was expected"
     return VersionMismatch(

@@ -101,12 +101,12 @@ def _damaged(session_id: str, how: str) -> WireFormatError:
     return WireFormatError(
         f"what is stored of the context {session_id!r} is {how}",
         place=session_id,
-        suggestion="delete the session, or save it anew",
+        suggestion="delete the session, or save it again",
     )
 
 
 def digest_of(packed: bytes) -> bytes:
-    """The 16 bytes that stand for a context's bytes."""
+    """The 16-byte digest of a context's bytes."""
     return _blake2b(packed, digest_size=DIGEST_BYTES).digest()
 
 

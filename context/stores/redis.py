@@ -79,7 +79,7 @@ class RedisStore(EncodedStore):
     ) -> Self:
         """A store at `redis://[user:password@]host:port/db`, or at `redis+cluster://` by a node of a cluster.
 
-        The arguments are those of `RedisClient.from_url`, which tells the other schemes. Raises ConfigurationError for
+        The arguments are those of `RedisClient.from_url`, which lists the other schemes. Raises ConfigurationError for
         another kind of URL, without repeating it.
         """
         client = RedisClient.from_url(

@@ -85,7 +85,7 @@ class SqlStore(EncodedStore):
             async with self._transaction() as connection:
                 names: Sequence[str] = (await connection.execute(page)).scalars().all()
             for last in names:
-                if not last.startswith(prefix):  # ids with one prefix stand together
+                if not last.startswith(prefix):  # ids are sorted: those with the prefix are over
                     return
                 yield last
             if len(names) < _PAGE:

@@ -133,7 +133,7 @@ async def test_a_probe_whose_worker_died_counts_as_long_as_its_attempt_may_take(
     brief = timedelta(milliseconds=1)
     for worker, timeout in (("a worker that is killed", brief), ("one that is killed later", HOUR)):
         environment.info = replace(environment.info, start_to_close_timeout=timeout)
-        assert await environment.run(state.tell, name, OVER, "enter", worker) == 0
+        assert await environment.run(state.record, name, OVER, "enter", worker) == 0
         await asyncio.sleep(0.01)
     with pytest.raises(Unavailable, match="is open"):
         await call(breakers, name, policy=OVER)

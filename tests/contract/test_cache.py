@@ -724,5 +724,5 @@ async def test_what_is_put_without_a_lifetime_has_the_default_one(store: Watched
     await asyncio.sleep(0.06)
     assert await cached.get_many(["short", "long"]) == [None, context("long")]
     assert await cache.load("short") is None
-    with pytest.raises(InputError, match="no lifetime"):
+    with pytest.raises(InputError, match="ttl must be a positive number"):
         DistributedCache(store, default_ttl=0)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
-from redis.asyncio import RedisCluster, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import ConnectionPool, Redis, RedisCluster, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import AuthenticationError, NoPermissionError, ReadOnlyError
 
 from anabranch.dev.devserver import free_port
@@ -15,8 +16,13 @@ from anabranch.errors import AnabranchError, ConfigurationError, Unavailable
 from anabranch.redis_client import RedisClient
 
 
-def options(url: str) -> tuple[type, dict[str, object]]:
-    pool = RedisClient.from_url(url).commands.connection_pool  # type: ignore[union-attr]
+def pool_of(client: RedisClient) -> ConnectionPool:
+    assert isinstance(client.commands, Redis)
+    return client.commands.connection_pool
+
+
+def options(url: str) -> tuple[type, dict[str, Any]]:
+    pool = pool_of(RedisClient.from_url(url))
     return pool.connection_class, pool.connection_kwargs
 
 
@@ -49,8 +55,7 @@ async def test_a_cluster_is_named_by_its_scheme(scheme: str) -> None:
 
 
 def test_time_outs_attempts_and_connections_are_bounded() -> None:
-    client = RedisClient.from_url("redis://host", timeout=1.5, retries=4, max_connections=7)
-    pool = client.commands.connection_pool  # type: ignore[union-attr]
+    pool = pool_of(RedisClient.from_url("redis://host", timeout=1.5, retries=4, max_connections=7))
     arguments = pool.connection_kwargs
     assert (arguments["socket_timeout"], arguments["socket_connect_timeout"]) == (1.5, 1.5)
     assert (arguments["retry"].get_retries(), pool.max_connections) == (4, 7)
