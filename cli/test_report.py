@@ -14,7 +14,7 @@ from anabranch.context.values import Json, Missing
 from anabranch.errors import Place
 from anabranch.testkit.coverage import Share
 from anabranch.testkit.expectations import Mismatch
-from anabranch.testkit.matrix import Row
+from anabranch.testkit.matrix import MatrixRow
 from anabranch.testkit.results import FileResult, Result
 
 _COLOURS = {"completed": "green", "failed": "red", "cancelled": "yellow", "paused": "yellow"}
@@ -22,7 +22,7 @@ _COLOURS = {"completed": "green", "failed": "red", "cancelled": "yellow", "pause
 
 def show_file(found: FileResult) -> None:
     """Print the results of one file. Of the matrix, what an earlier test of the file has shown is left out."""
-    screen, shown = out(), set[Row]()
+    screen, shown = out(), set[MatrixRow]()
     screen.print(Text.assemble((plain(found.file.path), "bold"), ("  " + found.file.plan.graph.name, "dim")))
     for result in found.results:
         screen.print(_line(result))
@@ -106,7 +106,7 @@ def _json(value: Json | Missing) -> str:
     return "(not there)" if isinstance(value, Missing) else json.dumps(value, ensure_ascii=False)
 
 
-def _matrix(rows: list[Row]) -> Table:
+def _matrix(rows: list[MatrixRow]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", width=4)
     for title in ("if this node", "ends in", "the run is", "undone, in this order", "not undone"):

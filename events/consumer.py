@@ -19,7 +19,7 @@ from anabranch.errors import AnabranchError, InputError, Unavailable
 from anabranch.events.event import Event, Reading, read_event
 from anabranch.events.event_workflow import EventRun, EventWorkflow, event_workflow_id
 from anabranch.events.publishing import Publisher, event_context
-from anabranch.events.source import Delivery, Source
+from anabranch.events.source import Delivery, EventSource
 
 _BACKOFF: Final = Backoff(first=0.4, longest=10.0)
 _REFUSED: Final = frozenset({RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.OUT_OF_RANGE})
@@ -57,7 +57,7 @@ class Counts:
 class Consumer:
     """Starts a run for each event of a source, at most `concurrency` at a time."""
 
-    def __init__(self, source: Source, client: Client, publisher: Publisher, flow: Flow) -> None:
+    def __init__(self, source: EventSource, client: Client, publisher: Publisher, flow: Flow) -> None:
         self._source = source
         self._client = client
         self._publisher = publisher

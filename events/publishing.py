@@ -13,7 +13,7 @@ from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.errors import AnabranchError, SizeLimitExceeded
 from anabranch.events.event import CONTENT_TYPES, Format, encode_body
 from anabranch.events.event_workflow import PUBLISH, EventContext, Publication, run_id
-from anabranch.events.source import Message, Outgoing, Sink
+from anabranch.events.source import EventSink, Message, Outgoing
 from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 EVENT_ID: Final = "Anabranch-Event-Id"
@@ -32,7 +32,7 @@ _LONGEST_REASON: Final = 1000
 class Publisher:
     """Publishes the outcomes of runs, and events that cannot be read."""
 
-    def __init__(self, sink: Sink, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> None:
+    def __init__(self, sink: EventSink, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> None:
         self._sink = sink
         self._max_bytes = max_bytes
 

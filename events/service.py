@@ -16,7 +16,7 @@ from anabranch.events.address import Address
 from anabranch.events.consumer import Consumer, Counts, Flow
 from anabranch.events.event_workflow import EventWorkflow
 from anabranch.events.publishing import Publisher
-from anabranch.events.source import Sink, Source
+from anabranch.events.source import EventSink, EventSource
 from anabranch.transport.workflow_threads import WorkflowThreads
 from anabranch.transport.working import working
 
@@ -68,7 +68,7 @@ async def serve_events(
         return consumer.counts
 
 
-async def open_source(address: Address, consumer: str, *, create: bool) -> Source:
+async def open_source(address: Address, consumer: str, *, create: bool) -> EventSource:
     """The source of an address. Raises ConfigurationError and Unavailable."""
     if address.broker == "nats":
         from anabranch.events.nats import NatsSource
@@ -79,7 +79,7 @@ async def open_source(address: Address, consumer: str, *, create: bool) -> Sourc
     return await KafkaSource.open(address, consumer)
 
 
-async def open_sink(address: Address, topics: list[str], *, create: bool) -> Sink:
+async def open_sink(address: Address, topics: list[str], *, create: bool) -> EventSink:
     """The sink of an address's broker. Raises ConfigurationError and Unavailable."""
     if address.broker == "nats":
         from anabranch.events.nats import NatsSink

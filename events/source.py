@@ -56,7 +56,7 @@ class Delivery(Protocol):
         ...
 
 
-class Source(Protocol):
+class EventSource(Protocol):
     """Delivers the events of a topic, to one of those who share a consumer's name. Reconnects by itself."""
 
     async def fetch(self, limit: int) -> Sequence[Delivery]:
@@ -68,7 +68,7 @@ class Source(Protocol):
         ...
 
 
-class Sink(Protocol):
+class EventSink(Protocol):
     """Publishes to a broker's topics. Reconnects by itself."""
 
     async def publish(self, message: Outgoing) -> None:

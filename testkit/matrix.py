@@ -18,7 +18,7 @@ INJECTED = "INJECTED"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MatrixRow:
     """One node that failed, and what came of it. `left` are effects that stay: nothing undoes them, or it failed."""
 
     node: str
@@ -34,7 +34,7 @@ class Row:
         return {"node": self.node, "outcome": self.outcome, "status": self.status, "undone": undone, "left": left}
 
 
-def fail_each_node(plan: Plan, script: Script, path: list[TimelineEntry], evaluate: Evaluate) -> Iterator[Row]:
+def fail_each_node(plan: Plan, script: Script, path: list[TimelineEntry], evaluate: Evaluate) -> Iterator[MatrixRow]:
     """One run for each node of `path` and each way in which it can fail; of a body's turns the last one's nodes.
 
     What the script does not say is assumed: a failure leads where the test does not. Raises SizeLimitExceeded.
@@ -45,7 +45,7 @@ def fail_each_node(plan: Plan, script: Script, path: list[TimelineEntry], evalua
         for outcome, failing in _ways(step):
             address = step.work.address
             played = play(plan, replace(free, outcomes={**script.outcomes, address: failing}), evaluate)
-            yield Row(address, outcome, played.status, tuple(played.undone), tuple(_left(played)))
+            yield MatrixRow(address, outcome, played.status, tuple(played.undone), tuple(_left(played)))
 
 
 def _ways(step: TimelineEntry) -> Iterator[tuple[Literal["failure", "timeout"], Outcome]]:

@@ -8,7 +8,7 @@ from anabranch.errors import AnabranchError, Place
 from anabranch.testkit.coverage import Coverage
 from anabranch.testkit.expectations import Mismatch, mismatches
 from anabranch.testkit.file import TestFile
-from anabranch.testkit.matrix import Row, fail_each_node
+from anabranch.testkit.matrix import MatrixRow, fail_each_node
 from anabranch.testkit.model import Case
 from anabranch.testkit.play import Evaluate, Script, play
 
@@ -21,7 +21,7 @@ class Result:
     place: Place
     mismatches: tuple[tuple[Place, Mismatch], ...] = ()
     error: AnabranchError | None = None
-    matrix: tuple[Row, ...] = ()
+    matrix: tuple[MatrixRow, ...] = ()
 
     @property
     def passed(self) -> bool:
