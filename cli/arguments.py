@@ -10,24 +10,27 @@ import typer
 FileArgument: TypeAlias = Annotated[Path | None, typer.Argument(metavar="FILE", help="The graph's YAML file.")]
 FileOption: TypeAlias = Annotated[Path | None, typer.Option("--file", metavar="FILE", help="The same as FILE.")]
 InputOption: TypeAlias = Annotated[
-    str | None, typer.Option("--input", "-i", metavar="JSON-FILE", help="The context's data; `-` is standard input.")
+    str | None,
+    typer.Option("--input", "-i", metavar="JSON-FILE", help="A file with the context's data; `-` is standard input."),
 ]
 SetOption: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="One key of the data, over the input; the value is JSON or text."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Set one key of the data; wins over --input. The value is JSON or text."
+    ),
 ]
-JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Nothing but the result on standard output.")]
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print only the result on standard output.")]
 TaskQueueOption: TypeAlias = Annotated[
-    str | None, typer.Option("--task-queue", metavar="NAME", help="Over ANABRANCH_TASK_QUEUE.")
+    str | None, typer.Option("--task-queue", metavar="NAME", help="The task queue; wins over ANABRANCH_TASK_QUEUE.")
 ]
 GraphsOption: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--graphs", metavar="DIR", help="The folder whose graphs are served, over ANABRANCH_GRAPHS."),
+    typer.Option("--graphs", metavar="DIR", help="The folder whose graphs are served; wins over ANABRANCH_GRAPHS."),
 ]
 
 
 def the_file(argument: Path | None, option: Path | None) -> Path:
-    """The one file that a command was given, either way. Raises typer.BadParameter (exit code 2)."""
+    """The one file of a command, as an argument or an option. Raises typer.BadParameter (exit code 2)."""
     if argument is not None and option is not None:
         raise typer.BadParameter("give FILE once, alone or with --file", param_hint="FILE")
     path = argument or option

@@ -38,7 +38,7 @@ def dry_run(
 ) -> None:
     """Show what a run would do, without a server.
 
-    Rules are evaluated; other nodes end as --outcomes says, or are assumed to succeed with example values.
+    Rules are evaluated. Other nodes end as --outcomes says; without it they are assumed to succeed with example values.
     """
     path = the_file(file, file_option)
     from anabranch.cli.dry_run import rehearse
@@ -56,15 +56,17 @@ def prove(
     ],
     each_fails: Annotated[
         bool,
-        typer.Option("--fail-each-node", help="Also let each node of each test fail once: what would be undone?"),
+        typer.Option(
+            "--fail-each-node", help="Also let each node of each test fail once, and show what would be undone."
+        ),
     ] = False,
     min_coverage: Annotated[
         float | None,
-        typer.Option("--min-coverage", metavar="PCT", min=0, max=100, help="Fail where tests cover less of a graph."),
+        typer.Option("--min-coverage", metavar="PCT", min=0, max=100, help="Fail if the tests cover less of a graph."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the tests of graphs in virtual time, without a server: which way a run takes, what it writes and undoes."""
+    """Run the tests of graphs, in virtual time and without a server: the path of a run, what it writes and undoes."""
     from anabranch.cli.test_command import run_tests
 
     _leave(run_tests(files, fail_each_node=each_fails, min_coverage=min_coverage, as_json=as_json))
@@ -78,7 +80,7 @@ def run(
     assignments: SetOption = None,
     workflow_id: Annotated[
         str | None,
-        typer.Option("--id", metavar="ID", help="The workflow's id; else the graph's name and random letters."),
+        typer.Option("--id", metavar="ID", help="The workflow's id; by default the graph's name and random letters."),
     ] = None,
     follow: Annotated[
         bool | None,
@@ -86,14 +88,14 @@ def run(
     ] = None,
     as_json: JsonOption = False,
     worker: Annotated[
-        bool, typer.Option("--worker", help="On a named server: also work on its task queue meanwhile.")
+        bool, typer.Option("--worker", help="With a server that the environment names: also run a worker.")
     ] = False,
     task_queue: TaskQueueOption = None,
 ) -> None:
     """Run a graph and print its result.
 
     The server is the one that the environment names (TEMPORAL_ADDRESS or a Temporal profile), and a worker must listen
-    there. Where none is named, a server and a worker are started for this run alone.
+    there. If none is named, a server and a worker are started for this run only.
     """
     path = the_file(file, file_option)
     from anabranch.cli.leaving import run_until_over
@@ -121,7 +123,7 @@ def run(
 
 
 def worker(task_queue: TaskQueueOption = None, graphs: GraphsOption = None) -> None:
-    """Work until Ctrl-C: serve every graph of a folder on a task queue of the server that the environment names."""
+    """Serve every graph of a folder until Ctrl-C, on a task queue of the server that the environment names."""
     from anabranch.cli.leaving import run_until_over
     from anabranch.cli.local import work
     from anabranch.cli.logs import log_to_stderr
@@ -136,7 +138,7 @@ def dev(
     ui_port: Annotated[int, typer.Option(min=1, max=65535, help="The Web UI's port.")] = 8233,
     codec_port: Annotated[int, typer.Option(min=0, max=65535, help="The codec server's port; 0 is any.")] = 0,
     db: Annotated[
-        Path | None, typer.Option("--db", metavar="FILE", help="Keep runs in this SQLite file; else in memory.")
+        Path | None, typer.Option("--db", metavar="FILE", help="Keep runs in this SQLite file; by default in memory.")
     ] = None,
     task_queue: TaskQueueOption = None,
     graphs: GraphsOption = None,
@@ -161,7 +163,7 @@ def dev(
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the Web UI open until Ctrl-C.")] = False,
     postgres: Annotated[
-        bool, typer.Option("--postgres/--sqlite", help="Where PostgreSQL does not start: SQLite.")
+        bool, typer.Option("--postgres/--sqlite", help="Use SQLite if PostgreSQL does not start.")
     ] = True,
 ) -> None:
     """Run three orders through the order graph: a server, a database, a model and a worker are started and stopped."""

@@ -1,4 +1,4 @@
-"""`anabranch demo`: three orders through the order graph, on servers that are started for it and gone at the end."""
+"""`anabranch demo`: three orders through the order graph, on servers that it starts and stops."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ORDERS = ("approved", "declined", "out_of_stock")
 
 
 async def demonstrate(*, keep: bool, postgres: bool) -> int:
-    """Show the demo; returns the exit code: 0 if every order came to its end. SIGINT and SIGTERM stop it."""
+    """Show the demo; returns the exit code: 0 if every order completed. SIGINT and SIGTERM stop it."""
     task, signals = asyncio.current_task(), []
 
     def interrupt(number: int) -> None:
@@ -79,7 +79,7 @@ async def _demonstrate(*, keep: bool, postgres: bool) -> int:
 async def _place(
     order: str, client: Client, loaded: LoadedGraph, worker: asyncio.Task[None], ui_url: str | None
 ) -> bool:
-    """Run one order, draw it, and show what came of it; returns whether it came to its end."""
+    """Run one order, draw it, and show its result; returns whether it completed."""
     screen, data = out(), json_object(str(EXAMPLES / "orders" / f"{order}.json"))
     workflow_id = str(data["order_id"]).lower()
     screen.print()
@@ -104,10 +104,12 @@ async def _place(
         show_failure(describe(error))
         return False
     screen.print(versions_table(await handle.query("history")), soft_wrap=False)
-    told = outcome["data"].get("notification", {})
+    notification = outcome["data"].get("notification", {})
     screen.print(
         Text.assemble(
-            "  → ", (str(outcome["data"].get("order_status")), "bold green"), f"  {plain(told.get('message', ''))}"
+            "  → ",
+            (str(outcome["data"].get("order_status")), "bold green"),
+            f"  {plain(notification.get('message', ''))}",
         )
     )
     screen.print(Text(f"    {ui_url}/namespaces/default/workflows/{workflow_id}", "dim"))

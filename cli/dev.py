@@ -39,7 +39,7 @@ class Ports:
 
 
 async def develop(settings: Settings, ports: Ports, *, database: Path | None, demo_services: bool | None) -> None:
-    """Start everything, say where it is and what to try, and stop it all at SIGINT or SIGTERM.
+    """Start everything, print addresses and commands to try, and stop it all at SIGINT or SIGTERM.
 
     Raises ConfigurationError naming the option of a port that is taken, Unavailable.
     """
@@ -76,7 +76,7 @@ async def develop(settings: Settings, ports: Ports, *, database: Path | None, de
 
 
 def _with_graphs(settings: Settings) -> Settings:
-    """The shipped examples, where there is no folder of the default name."""
+    """The shipped examples, if there is no folder of the default name."""
     if settings.graphs == Settings.model_fields["graphs"].default and not settings.graphs.is_dir():
         return settings.model_copy(update={"graphs": EXAMPLES})
     return settings
@@ -116,7 +116,7 @@ def _suggest(settings: Settings, ports: Ports, codec_url: str, library: Mapping[
 
 
 def _library(folder: Path) -> dict[str, LoadedGraph]:
-    """The graphs of a folder that can run, by name; what is wrong with others is printed."""
+    """The valid graphs of a folder, by name; problems of the others are printed."""
     found: dict[str, LoadedGraph] = {}
     for path in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
         if path.name.endswith(".test.yaml"):
@@ -133,7 +133,7 @@ def _library(folder: Path) -> dict[str, LoadedGraph]:
 def _commands(
     settings: Settings, ports: Ports, codec_url: str, library: Mapping[str, LoadedGraph]
 ) -> dict[str, tuple[str, ...]]:
-    """What to try, under titles."""
+    """Commands to try, under titles."""
     temporal = "temporal" if shutil.which("temporal") else shlex.quote(os.path.relpath(temporal_command()))
     server = "" if ports.temporal == _TEMPORAL_PORT else f" --address {LOOPBACK}:{ports.temporal}"
     name = "order_processing" if "order_processing" in library else next(iter(library))
@@ -144,7 +144,7 @@ def _commands(
             + _example_input(library[name], settings.graphs),
             f"{temporal} workflow result {run}",
         ),
-        "Look into it; `status`, `context`, `history` and `diagram` are answered:": (
+        "Look into it; the queries are `status`, `context`, `history` and `diagram`:": (
             f"{temporal} workflow query {run} --type status",
             f"{temporal} workflow show {run} --detailed --codec-endpoint {codec_url}",
         ),

@@ -53,7 +53,7 @@ def _show(state: RunState, done: DryRun, outcomes: Outcomes) -> None:
     start = done.timeline[0].started if done.timeline else 0
     for step in done.timeline:
         origin = outcomes.origins[step.work.address]
-        outcome, wrote = _told(step)
+        outcome, wrote = _described(step)
         table.add_row(
             f"{(step.ended - start) / 1000:g} s", step.work.address, outcome, Text(origin, _ORIGINS[origin]), wrote
         )
@@ -65,7 +65,7 @@ def _show(state: RunState, done: DryRun, outcomes: Outcomes) -> None:
             screen.print(conflict_line(describe_conflict(conflict)))
 
 
-def _told(step: TimelineEntry) -> tuple[Text, Text]:
+def _described(step: TimelineEntry) -> tuple[Text, Text]:
     """The outcome of a step, and what it wrote or why it failed."""
     answer = step.answer
     if isinstance(answer, Failed):
@@ -82,8 +82,10 @@ def _told(step: TimelineEntry) -> tuple[Text, Text]:
 
 
 def _assignments(values: Mapping[str, object]) -> Text:
-    told = (f"{key} = {'(removed)' if isinstance(value, Missing) else short(value)}" for key, value in values.items())
-    return Text(plain("\n".join(told)))
+    written = (
+        f"{key} = {'(removed)' if isinstance(value, Missing) else short(value)}" for key, value in values.items()
+    )
+    return Text(plain("\n".join(written)))
 
 
 def _end(state: RunState, done: DryRun, name: str) -> bool:
@@ -94,8 +96,8 @@ def _end(state: RunState, done: DryRun, name: str) -> bool:
         show_finding("PAUSED", None, f"the run would wait for an operator, at {waiting}")
         return False
     if finish.failure is not None:
-        told = {"compensated": finish.compensated, "not_compensated": finish.not_compensated}
-        show_failure({**finish.failure.root(), "code": finish.failure.code, **told})
+        undone = {"compensated": finish.compensated, "not_compensated": finish.not_compensated}
+        show_failure({**finish.failure.root(), "code": finish.failure.code, **undone})
         return False
     out().file.write(json.dumps(result(state, finish, name), indent=2, ensure_ascii=False) + "\n")
     return True

@@ -33,11 +33,11 @@ def events(
     ],
     graph: Annotated[str, typer.Option("--graph", metavar="NAME", help="The graph that each event starts.")],
     target: Annotated[
-        str | None, typer.Option("--to", metavar="URL", help="Where resulting contexts go; else nowhere.")
+        str | None, typer.Option("--to", metavar="URL", help="Where results go; by default nowhere.")
     ] = None,
     dead_letter: Annotated[
         str | None,
-        typer.Option("--dead-letter", metavar="TOPIC", help="Default: the topic of --to, else of --from, and `.dead`."),
+        typer.Option("--dead-letter", metavar="TOPIC", help="Default: the topic of --to (else of --from) and `.dead`."),
     ] = None,
     consumer: Annotated[
         str | None,
@@ -49,18 +49,22 @@ def events(
         str, typer.Option(metavar="NAME", help="The header that holds an event's id.")
     ] = "Anabranch-Event-Id",
     id_field: Annotated[
-        str, typer.Option(metavar="PATH", help="Else the field of a JSON event that holds it; `order.id` goes inside.")
+        str,
+        typer.Option(
+            metavar="PATH",
+            help="Without that header: the field of a JSON event that holds the id; `order.id` goes inside.",
+        ),
     ] = "id",
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Events in hand at a time.")] = 32,
     create: Annotated[
-        bool, typer.Option("--create/--no-create", help="Make the JetStream streams that do not exist.")
+        bool, typer.Option("--create/--no-create", help="Create JetStream streams that do not exist.")
     ] = True,
     task_queue: TaskQueueOption = None,
 ) -> None:
-    """Start a run for each event until Ctrl-C, and publish what becomes of it.
+    """Start a run for each event until Ctrl-C, and publish its result.
 
-    An event's id makes the workflow's id, so that an event that is delivered again starts nothing. It is acknowledged
-    when its run has durably started. What cannot be read, and runs that fail, go to the dead-letter topic.
+    The workflow's id is made from the event's id, so an event that is delivered again starts nothing. An event is
+    acknowledged when its run has durably started. Unreadable events and failed runs go to the dead-letter topic.
     """
     from anabranch.cli.leaving import run_until_over
     from anabranch.cli.logs import log_to_stderr
@@ -113,7 +117,7 @@ def _route(chosen: Settings, asked: _Asked, reading: Reading, concurrency: int) 
 def _check_name(option: str, pattern: re.Pattern[str], name: str) -> None:
     if not pattern.fullmatch(name):
         raise ConfigurationError(
-            f"{name[:50]!r} cannot be a name here", place=option, suggestion=f"it fits {pattern.pattern}"
+            f"{name[:50]!r} cannot be a name here", place=option, suggestion=f"it must match {pattern.pattern}"
         )
 
 

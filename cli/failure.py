@@ -13,7 +13,7 @@ from anabranch.context.values import Json
 
 
 def describe(error: WorkflowFailureError) -> dict[str, Json]:
-    """Why a run failed: code, message and, where the run said so, node, cause and what was compensated."""
+    """Why a run failed: code, message and, if the run named them, node, cause and what was compensated."""
     cause = error.cause
     if isinstance(cause, ApplicationError):
         details = cause.details[0] if cause.details and isinstance(cause.details[0], Mapping) else {}

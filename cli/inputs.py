@@ -1,4 +1,4 @@
-"""The context's data as people give it on the command line: a JSON file, `key=value` pairs."""
+"""The context's data from the command line: a JSON file, `key=value` pairs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def context_data(source: str | None, assignments: list[str]) -> dict[str, Json]:
 
 
 def _value(text: str) -> Json:
-    """The text as JSON where it is JSON, else the text itself."""
+    """The text as JSON if it is JSON, else the text itself."""
     try:
         value: Json = json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError):

@@ -36,7 +36,7 @@ def validate(
     files: Annotated[list[Path] | None, typer.Argument(metavar="FILE...", help="YAML files, one graph each.")] = None,
     file_options: Annotated[list[Path] | None, typer.Option("--file", metavar="FILE", help="The same as FILE.")] = None,
 ) -> None:
-    """Find everything that is wrong with graphs, each with file, line, column and what to do about it."""
+    """Find every problem of graphs, each with its file, line, column and a suggestion."""
     from anabranch.graph.load import load_graph
 
     paths = [*(files or []), *(file_options or [])]
@@ -63,12 +63,15 @@ def visualize(
     file: FileArgument = None,
     file_option: FileOption = None,
     boxes: Annotated[bool, typer.Option("--graph", help="The same as --format boxes.")] = False,
-    details: Annotated[bool, typer.Option("--details", help="Conditions, connections, prompts, policies too.")] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="Also conditions, connections, prompts, policies.")
+    ] = False,
     form: Annotated[
-        Format | None, typer.Option("--format", "-f", help="Else what --output is called like, else a tree.")
+        Format | None, typer.Option("--format", "-f", help="By default what the name of --output says, else a tree.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="PATH", help="A file in place of standard output.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="PATH", help="Write to this file instead of standard output."),
     ] = None,
 ) -> None:
     """Draw a graph: as a tree or boxes for a terminal, as Mermaid text, as an SVG or PNG picture."""
@@ -93,7 +96,7 @@ def visualize(
 
 
 def schema() -> None:
-    """Print the JSON Schema of graph files, for editors that complete and check while one writes."""
+    """Print the JSON Schema of graph files, for editors that complete and check while you write."""
     from anabranch.graph.checks.schemas import graph_json_schema
 
     typer.echo(json.dumps(graph_json_schema(), indent=2))
@@ -104,12 +107,12 @@ def _summarise(path: Path, loaded: LoadedGraph) -> None:
 
     graph, screen = loaded.graph, out()
     kinds = Counter(node.type for node in graph.nodes.values())
-    told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     nodes, edges = _counted(len(graph.nodes), "node"), _counted(len(graph.edges), "edge")
     screen.print(Text.assemble(("✔ ", "green"), f"{plain(path)}: ", ("graph is valid", "bold green")))
     about = f"  {plain(graph.description)}" if graph.description else ""
     screen.print(Text.assemble("  ", (graph.name, "bold"), f" {plain(graph.version)}", (about, "dim")))
-    screen.print(Text(f"  {nodes} ({told}), {edges}"))
+    screen.print(Text(f"  {nodes} ({counts}), {edges}"))
     screen.print(Text(f"  inputs: {plain(', '.join(sorted(graph_inputs(graph))) or 'none')}"))
     if loaded.graphs:
         screen.print(Text(f"  graphs: {', '.join(sorted(loaded.graphs))}"))
@@ -146,7 +149,9 @@ def _hint_if_too_wide(drawn: bytes, form: Format) -> None:
     if form is not Format.BOXES or not screen.is_terminal:
         return
     if max(map(len, drawn.decode().splitlines()), default=0) > screen.width:
-        err().print("This is wider than the terminal: pipe it into `less -S`, or draw it with --output graph.svg.")
+        err().print(
+            "The drawing is wider than the terminal: pipe it into `less -S`, or draw it with --output graph.svg."
+        )
 
 
 def _write_out(drawn: bytes) -> None:

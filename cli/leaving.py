@@ -1,4 +1,4 @@
-"""How a command ends: after its signal within a bound, whatever does not want to end."""
+"""How a command ends within a bound after its signal, even if something does not stop."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import structlog
 
 BEYOND_GRACE = 9.0
-"""Seconds from the end of a worker's grace on in which its process has ended, whatever happens."""
+"""Seconds after a worker's grace within which its process ends, whatever happens."""
 ENDING = 40.0
-"""Seconds in which a command has ended that also stops servers, each within ten."""
+"""Seconds within which a command ends that also stops servers, each within ten."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STDERR = 2
 _CANCELLING = 1.0
@@ -59,7 +59,7 @@ def interruptible(on_signal: Callable[[int], None], *, within: float | None = No
     for number in _SIGNALS:
         loop.add_signal_handler(number, on_signal, number)
         if within is not None:
-            # The loop still hears of signals, by its wake-up socket; this hears of them where the loop is blocked.
+            # The loop still gets signals, by its wake-up socket; this handler gets them if the loop is blocked.
             signal.signal(number, _last_resort(within))
             signal.siginterrupt(number, False)
     try:
@@ -70,17 +70,17 @@ def interruptible(on_signal: Callable[[int], None], *, within: float | None = No
 
 
 def _last_resort(seconds: float) -> Callable[[int, object], None]:
-    """What ends the process after so many seconds, though neither its loop nor its interpreter goes on."""
+    """Ends the process after so many seconds, even if its loop or its interpreter hangs."""
 
     def arm(_number: int, _frame: object) -> None:
         for number in _SIGNALS:
-            signal.signal(number, _ignore)  # a further signal gives no further time
+            signal.signal(number, _ignore)  # further signals give no more time
         faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
-        # Where nobody reads what is printed, printing does not end either.
+        # If nobody reads the output, printing blocks too.
         signal.alarm(math.ceil(seconds) + _LAST)
 
     return arm
 
 
 def _ignore(_number: int, _frame: object) -> None:
-    """Nothing; and not SIG_IGN, with which the loop would no longer hear of the signal."""
+    """Do nothing. (With SIG_IGN the loop would not get the signal.)"""

@@ -1,4 +1,4 @@
-"""The live tree of a run: every node with its state, how long it took and what it wrote, drawn anew as they change."""
+"""The live tree of a run: every node with its state, how long it took and what it wrote, redrawn as they change."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _WROTE = 4
 
 
 class LiveRun:
-    """Draws on standard error until it is left; where that is no terminal, only the last state."""
+    """Draws on standard error until it is left; without a terminal, only the last state."""
 
     def __init__(self, graph: Graph, workflow_id: str) -> None:
         self._console = console = err()

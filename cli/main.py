@@ -80,7 +80,7 @@ def main() -> None:
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without a character is no reason to fail
+            stream.reconfigure(errors="replace")  # a character that the terminal lacks must not fail the command
     code = _exit_code()
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -91,14 +91,14 @@ def main() -> None:
 
 
 def _open_closed_streams() -> None:
-    """Put nothing where the caller closed a standard stream, as `command <&-` does: Python leaves None there."""
+    """Open the null device for each standard stream that the caller closed (`command <&-`): Python leaves None."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open as long as we run
 
 
 def _not_written(error: OSError) -> int:
-    """Say why the output is not whole, but to a reader who has left."""
+    """Report why the output is incomplete, unless its reader has gone."""
     if error.errno != errno.EPIPE:
         sys.stderr.write(f"error[OUTPUT_LOST]: the output cannot be written: {error.strerror}\n")
     return _OUTPUT_LOST

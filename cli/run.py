@@ -29,7 +29,7 @@ from anabranch.transport.client import connect, named_address
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What `anabranch run` was asked for."""
+    """What `anabranch run` is to do."""
 
     graph: Graph
     data: dict[str, Json]
@@ -52,8 +52,8 @@ class Place:
 async def execute(order: Order) -> int:
     """Start the run, watch it and print its result; returns the exit code.
 
-    Raises Unavailable when the server does not answer or refuses, InputError for an id that is taken or what no server
-    takes.
+    Raises Unavailable when the server does not answer or refuses, InputError for an id that is taken, and
+    for input that the server rejects.
     """
     check_value(order.workflow_id, path=("--id",))
     try:
@@ -72,8 +72,8 @@ def _refusal(error: RPCError) -> AnabranchError:
     said = f"the Temporal server refuses: {error.message}"
     too_large = error.status is RPCStatusCode.RESOURCE_EXHAUSTED and "larger than max" in error.message
     if too_large or error.status is RPCStatusCode.INVALID_ARGUMENT:
-        return InputError(said, suggestion="look at --id, at --task-queue and at how large the input is")
-    return Unavailable(said, suggestion="look at the namespace and the credentials that TEMPORAL_* or the profile name")
+        return InputError(said, suggestion="check --id, --task-queue and the size of the input")
+    return Unavailable(said, suggestion="check the namespace and the credentials that TEMPORAL_* or the profile name")
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""`anabranch test`: run test files, print what they came to; the exit code tells whether all passed."""
+"""`anabranch test`: run test files and print their results; the exit code says whether all passed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _named(path: str) -> str:
 def _print_json(
     results: list[FileResult], shares: dict[str, dict[str, Share]], unreadable: dict[str, AnabranchError]
 ) -> None:
-    told: dict[str, Any] = {
+    report: dict[str, Any] = {
         "files": [
             {"file": str(found.file.path), "tests": [result_object(result) for result in found.results]}
             for found in results
@@ -83,4 +83,4 @@ def _print_json(
             name: {kind: share_object(share) for kind, share in kinds.items()} for name, kinds in shares.items()
         },
     }
-    out().file.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    out().file.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")

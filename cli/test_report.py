@@ -35,9 +35,9 @@ def show_file(found: FileResult) -> None:
 
 def show_coverage(name: str, shares: Mapping[str, Share]) -> None:
     """Print what the tests of one graph went through, and what they did not."""
-    told = ", ".join(f"{share.covered}/{share.total} {kind}" for kind, share in shares.items())
+    counts = ", ".join(f"{share.covered}/{share.total} {kind}" for kind, share in shares.items())
     whole = not any(share.missing for share in shares.values())
-    out().print(Text.assemble("coverage of ", (plain(name), "bold"), ": ", (told, "green" if whole else "yellow")))
+    out().print(Text.assemble("coverage of ", (plain(name), "bold"), ": ", (counts, "green" if whole else "yellow")))
     for kind, share in shares.items():
         for missing in share.missing:
             out().print(Text(f"  no test of {kind.removesuffix('s')}: {plain(missing)}", "yellow"))
@@ -51,17 +51,17 @@ def show_sum(passed: int, failed: int) -> None:
 
 def result_object(result: Result) -> dict[str, Json]:
     """The result of one test for other programs."""
-    told: dict[str, Json] = {
+    described: dict[str, Json] = {
         "name": result.case.name,
         "status": "passed" if result.passed else "error" if result.error else "failed",
         "line": result.place.line,
     }
     if result.error is not None:
-        told["error"] = {"code": result.error.code, "message": str(result.error)}
-    told["mismatches"] = [_mismatch_object(place, each) for place, each in result.mismatches]
+        described["error"] = {"code": result.error.code, "message": str(result.error)}
+    described["mismatches"] = [_mismatch_object(place, each) for place, each in result.mismatches]
     if result.matrix:
-        told["fail_each_node"] = [row.to_json_object() for row in result.matrix]
-    return told
+        described["fail_each_node"] = [row.to_json_object() for row in result.matrix]
+    return described
 
 
 def share_object(share: Share) -> dict[str, Json]:
@@ -70,9 +70,9 @@ def share_object(share: Share) -> dict[str, Json]:
 
 
 def _mismatch_object(place: Place, mismatch: Mismatch) -> dict[str, Json]:
-    told: dict[str, Json] = {"line": place.line, "column": place.column, "what": mismatch.what}
+    described: dict[str, Json] = {"line": place.line, "column": place.column, "what": mismatch.what}
     values = {"expected": mismatch.expected, "actual": mismatch.actual}
-    return told | {name: value for name, value in values.items() if not isinstance(value, Missing)}
+    return described | {name: value for name, value in values.items() if not isinstance(value, Missing)}
 
 
 def _line(result: Result) -> Text:

@@ -25,12 +25,12 @@ def versions_table(history: Iterable[Mapping[str, Any]]) -> Table:
         changes = [*(f"{path} = {short(value)}" for path, value in entry["set"].items())]
         changes += [f"{path} removed" for path in entry["removed"]]
         more = f", and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
-        told = Text(plain(", ".join(changes[:_SHOWN])) + more)
+        summary = Text(plain(", ".join(changes[:_SHOWN])) + more)
         for conflict in entry.get("conflicts", ()):
-            told.append("\n").append_text(conflict_line(conflict))
+            summary.append("\n").append_text(conflict_line(conflict))
         kind = entry["kind"]
         by = Text(plain(entry["by"]), "" if kind == "node" else "dim" if kind == "input" else "magenta")
-        table.add_row(str(entry["version"]), by, told)
+        table.add_row(str(entry["version"]), by, summary)
     return table
 
 
@@ -38,12 +38,12 @@ def conflict_line(conflict: Mapping[str, Any]) -> Text:
     """One conflict: its sides, and how it was settled."""
     absent = "(too large)" if "values_left_out" in conflict else "removed"
     sides = " | ".join(f"{each['by']}: {short(each.get('value'), absent)}" for each in conflict["candidates"])
-    choice = short(conflict.get("choice"), absent) if conflict["settled"] else "nobody has settled it"
+    choice = short(conflict.get("choice"), absent) if conflict["settled"] else "not settled"
     text = f" at {conflict['path']}: {sides} → {choice} ({conflict['strategy']})"
     return Text.assemble(("conflict", "magenta"), plain(text))
 
 
 def short(value: object, absent: str = "null") -> str:
-    """A value as JSON, cut where it is long."""
+    """A value as JSON, cut if it is long."""
     text = absent if value is None else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

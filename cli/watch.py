@@ -25,7 +25,7 @@ _FAILED, _INTERRUPTED = 1, 130
 
 
 class Watch:
-    """One run that somebody watches. `worker` is the one beside it, if there is one."""
+    """One run that is watched. `worker` runs beside it, if there is one."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Watch:
     async def until_over(self, *, cancel_on_interrupt: bool) -> int:
         """Wait for the end; returns the exit code.
 
-        An interrupt leaves the run to itself or, where it is to be cancelled, cancels it; a second one leaves then.
+        An interrupt leaves the run alone or cancels it, as asked; a second one leaves at once.
         """
         result = asyncio.ensure_future(self._handle.result())
         with interruptible(lambda _: self._interrupted(cancel=cancel_on_interrupt)):

@@ -19,7 +19,7 @@ _INDEX = re.compile(r"\[\d+\]")
 
 
 def static(address: str) -> str:
-    """The address without the indexes of items and turns: where the node stands in the definition."""
+    """The address without the indexes of items and turns: the node's place in the definition."""
     return _INDEX.sub("", address)
 
 

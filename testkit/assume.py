@@ -1,4 +1,4 @@
-"""Example values for what a dry run cannot know: by JSON Schema, else by how the graph uses the key."""
+"""Example values for what a dry run cannot know: from a JSON Schema, else from how the graph uses the key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_DEPTH = 16
 
 
 def assumed_writes(plan: Plan, node_id: str, work: RunNode | None) -> dict[str, Json]:
-    """The keys that a node is taken to write, with example values."""
+    """The keys that a node is assumed to write, with example values."""
     graph = plan.graph
     node = work.planned.node if work else graph.nodes[node_id]
     schema = answer_schema(node)

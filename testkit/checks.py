@@ -1,4 +1,4 @@
-"""What a test file says of a graph, checked against the graph: addresses, and outcomes that nodes can have."""
+"""A test file checked against its graph: addresses, and outcomes that the nodes can have."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from anabranch.workflows.interpreter.input import check_value_against
 
 
 def case_problems(case: Case, at: Pointer, plan: Plan, source: Source) -> Iterator[Problem]:
-    """What one test says wrongly of the graph."""
+    """Problems of one test."""
     yield from outcome_problems(case.outcomes, (*at, "outcomes"), plan, source)
     for pointer, address in _mentions(case, at):
         yield from _address_problem(address, pointer, plan, source)
 
 
 def outcome_problems(outcomes: Mapping[str, Outcome], at: Pointer, plan: Plan, source: Source) -> Iterator[Problem]:
-    """Outcomes of nodes that there are not, or that these nodes cannot have."""
+    """Outcomes of nodes that do not exist, or that these nodes cannot have."""
     for address, outcome in outcomes.items():
         pointer = (*at, address)
         unknown = list(_address_problem(address, pointer, plan, source, key=True))
@@ -54,7 +54,7 @@ def _expected(expect: Expectation, at: Pointer) -> Iterator[tuple[Pointer, str]]
 
 
 def _join(address: str) -> str:
-    """The node at whose join lines meet, or in whose body they end; nothing at the end of the graph itself."""
+    """The node at whose join lines meet, or in whose body they end; nothing for the end of the graph itself."""
     return static(address).removesuffix(END).removesuffix("/")
 
 
@@ -80,10 +80,13 @@ def _refusal(node: Node, address: str, outcome: Outcome, plan: Plan) -> tuple[st
     """Why a node cannot have an outcome, and what to write instead."""
     given = outcome.model_fields_set - {"message", "after"}
     if "choose" in given:
-        return "`choose` is no outcome of a node", "settle conflicts under the test's own `choose`"
+        return "`choose` is not an outcome of a node", "settle conflicts under the test's own `choose`"
     if has_body(node):
         inner = next((each for each in known(plan) if each.startswith(f"{static(address)}/")), "")
-        return f"node {address!r} has what the nodes inside make of it", f"give the outcomes of its nodes: `{inner}`"
+        return (
+            f"node {address!r} ends as the nodes in its body make it end",
+            f"give the outcomes of its nodes: `{inner}`",
+        )
     kind = kind_of(node)
     if wrong := sorted(given - kind.outcomes):
         return f"a {node.type!r} node {address!r} has no outcome `{wrong[0]}`", kind.outcome_help
@@ -95,7 +98,7 @@ def _refusal(node: Node, address: str, outcome: Outcome, plan: Plan) -> tuple[st
 
 
 def _impossible(node: Node, address: str, outcome: Outcome) -> tuple[str, str] | None:
-    """Why a model or a person cannot answer so: the node's own schema refuses it."""
+    """Why a model or a person cannot answer so: the answer does not fit the node's schema."""
     if (found := answer_schema(node)) is None:
         return None
     answer: Json
@@ -108,5 +111,8 @@ def _impossible(node: Node, address: str, outcome: Outcome) -> tuple[str, str] |
     try:
         check_value_against(found[1], answer, what="the answer", by=address)
     except SchemaViolation as error:
-        return f"node {address!r} cannot answer so: {error.message}", "the answer must fit the schema of the node"
+        return (
+            f"node {address!r} cannot have this answer: {error.message}",
+            "the answer must fit the schema of the node",
+        )
     return None

@@ -1,4 +1,4 @@
-"""Which nodes, edges and compensations of a graph its tests went through, those of bodies included."""
+"""Which nodes, edges and compensations of a graph its tests covered, those of bodies included."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NODES, EDGES, COMPENSATIONS = KINDS = ("nodes", "edges", "compensations")
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How many of a kind of thing were gone through, and which were not, in definition order."""
+    """How many of a kind were covered, and which were not, in definition order."""
 
     covered: int
     missing: tuple[str, ...]
@@ -25,19 +25,19 @@ class Share:
 
     @property
     def percent(self) -> float:
-        """100 where there are none."""
+        """100 if there are none."""
         return 100.0 * self.covered / self.total if self.total else 100.0
 
 
 @dataclass(slots=True)
 class Coverage:
-    """What the tests of one graph went through, by kind."""
+    """What the tests of one graph covered, by kind."""
 
     plan: Plan
     seen: dict[str, set[str]] = field(default_factory=lambda: {kind: set() for kind in KINDS})
 
     def add(self, played: Played) -> None:
-        """Count what one run went through."""
+        """Count what one run covered."""
         self.seen[NODES].update(map(static, played.ran))
         self.seen[COMPENSATIONS].update(static(step.work.address.removeprefix(UNDO)) for step in played.undo_steps)
         for scope in played.state.entered:
@@ -45,7 +45,7 @@ class Coverage:
             self.seen[EDGES].update(_edge(prefix, edge) for run in scope.nodes.values() for edge in run.taken)
 
     def shares(self) -> dict[str, Share]:
-        """How much of each kind was gone through."""
+        """How much of each kind was covered."""
         return {kind: _share(names, self.seen[kind]) for kind, names in _all(self.plan).items()}
 
 

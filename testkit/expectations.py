@@ -1,4 +1,4 @@
-"""What a run came to, compared with what its test expects; each difference with its place in the test file."""
+"""The outcome of a run, compared with what its test expects; each difference with its place in the test file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PRECISION = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One thing that came out otherwise. `at` is where the expectation stands, under the test. MISSING: not there."""
+    """One difference. `at` is the path of the expectation, under the test. MISSING: no value."""
 
     at: Pointer
     what: str
@@ -28,7 +28,7 @@ class Mismatch:
 
 
 def mismatches(case: Case, played: Played) -> list[Mismatch]:
-    """Everything that came out otherwise than the test expects."""
+    """All differences from what the test expects."""
     expect = case.expect
     return [
         *_status(expect, played),
@@ -43,10 +43,10 @@ def mismatches(case: Case, played: Played) -> list[Mismatch]:
 def _status(expect: Expectation, played: Played) -> Iterator[Mismatch]:
     failure = played.failure
     if played.status != expect.end:
-        told = f"{played.status}: {failure.code} at {failure.node!r}: {failure.message}" if failure else played.status
+        ended = f"{played.status}: {failure.code} at {failure.node!r}: {failure.message}" if failure else played.status
         if played.status == "paused":
-            told = f"paused at {', '.join(map(repr, played.paused))}"
-        yield Mismatch(("expect", "status"), "status", expect.end, told)
+            ended = f"paused at {', '.join(map(repr, played.paused))}"
+        yield Mismatch(("expect", "status"), "status", expect.end, ended)
     if expect.error is None:
         return
     actual = {"node": failure.node, "code": failure.code, "message": failure.message} if failure else {}
@@ -93,7 +93,7 @@ def _differences(
 
 
 def _alike(expected: Json | Missing, actual: Json | Missing) -> bool:
-    """JSON equality, but that numbers need not agree in what the binary form of fractions leaves of the last digits."""
+    """JSON equality, except for the last binary digits of numbers with a fraction."""
     if isinstance(expected, float) and isinstance(actual, float | int) and not isinstance(actual, bool):
         return isclose(expected, actual, rel_tol=_PRECISION)
     if isinstance(expected, list) and isinstance(actual, list):
@@ -104,7 +104,7 @@ def _alike(expected: Json | Missing, actual: Json | Missing) -> bool:
 
 
 def _conflicts(expect: Expectation, played: Played) -> Iterator[Mismatch]:
-    """Expected and actual conflicts in pairs of one path, and what is left on either side."""
+    """Expected and actual conflicts, paired by path, and the rest of either side."""
     if expect.conflicts is None:
         return
     left = [
@@ -128,16 +128,16 @@ def _conflicts(expect: Expectation, played: Played) -> Iterator[Mismatch]:
 
 
 def _wanted(conflict: ExpectedConflict) -> dict[str, Json]:
-    told: dict[str, Json] = conflict.model_dump(mode="json", exclude_unset=True)
-    return told
+    wanted: dict[str, Json] = conflict.model_dump(mode="json", exclude_unset=True)
+    return wanted
 
 
 def _told(conflict: Mapping[str, Json]) -> dict[str, Json]:
     candidates = conflict["candidates"]
     assert isinstance(candidates, list)  # noqa: S101 - as `describe_conflict` has it
     writers: list[Json] = [each["by"] for each in candidates if isinstance(each, dict)]
-    told = {key: conflict[key] for key in ("path", "at", "strategy", "choice") if key in conflict}
-    return {**told, "writers": writers}
+    described = {key: conflict[key] for key in ("path", "at", "strategy", "choice") if key in conflict}
+    return {**described, "writers": writers}
 
 
 def _saga(expect: Expectation, played: Played) -> Iterator[Mismatch]:
@@ -153,7 +153,7 @@ def _sequence(field: str, expected: Sequence[str], actual: Sequence[str]) -> Ite
 
 
 def _unused(case: Case, played: Played) -> Iterator[Mismatch]:
-    """What the test says of nodes that never came to it."""
+    """What the test says of nodes that never got there."""
     for address in case.outcomes:
         if address not in played.used:
             yield Mismatch(("outcomes", address), f"node {address!r}", "asked for its outcome", "never asked")

@@ -1,4 +1,4 @@
-"""A test file read and checked against its graph: whatever is wrong with it is told at once, each with its place."""
+"""A test file, read and checked against its graph: all of its problems are reported at once, each with its place."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SUFFIXES = (".test.yaml", ".test.yml")
 class TestFile:
     """Tests of one graph. `data` are the inputs of its cases, in order."""
 
-    __test__ = False  # for pytest: this is none of its classes
+    __test__ = False  # for pytest: not a class of tests
 
     path: Path
     cases: Cases
@@ -37,7 +37,7 @@ class TestFile:
 
 
 def test_files(paths: list[Path]) -> list[Path]:
-    """The files that are meant: a folder stands for every `*.test.yaml` in it and below. Raises InputError."""
+    """The test files of the paths: a folder means every `*.test.yaml` in it and below. Raises InputError."""
     found: list[Path] = []
     for path in paths:
         if not path.is_dir():
@@ -51,7 +51,7 @@ def test_files(paths: list[Path]) -> list[Path]:
 
 
 def read_test_file(path: Path) -> TestFile:
-    """The tests of a file, and their graph. Raises GraphError listing all that is wrong with either."""
+    """The tests of a file, and their graph. Raises GraphError listing all problems of either."""
     source = read_yaml(read_text(path, str(path)), str(path))
     cases = _cases(source)
     loaded = load_graph(path.parent / cases.graph)
@@ -91,5 +91,5 @@ def _twice(cases: Cases, source: Source) -> Iterator[Problem]:
     for index, case in enumerate(cases.tests):
         if (first := seen.setdefault(case.name, index)) != index:
             line = source.place(("tests", first, "name")).line
-            message = f"two tests are named {case.name!r}; the first stands in line {line}"
+            message = f"two tests are named {case.name!r}; the first one is in line {line}"
             yield Problem("TEST_NAME_TAKEN", message, source.place(("tests", index, "name")))

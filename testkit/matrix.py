@@ -19,7 +19,7 @@ INJECTED = "INJECTED"
 
 @dataclass(frozen=True, slots=True)
 class MatrixRow:
-    """One node that failed, and what came of it. `left` are effects that stay: nothing undoes them, or it failed."""
+    """One node that failed, and what followed. `left` are effects that stay: nothing undoes them, or that failed."""
 
     node: str
     outcome: Literal["failure", "timeout"]
@@ -28,16 +28,16 @@ class MatrixRow:
     left: tuple[str, ...]
 
     def to_json_object(self) -> dict[str, Json]:
-        """For other programs."""
+        """As JSON for other programs."""
         undone: list[Json] = [*self.undone]
         left: list[Json] = [*self.left]
         return {"node": self.node, "outcome": self.outcome, "status": self.status, "undone": undone, "left": left}
 
 
 def fail_each_node(plan: Plan, script: Script, path: list[TimelineEntry], evaluate: Evaluate) -> Iterator[MatrixRow]:
-    """One run for each node of `path` and each way in which it can fail; of a body's turns the last one's nodes.
+    """One run for each node of `path` and each way in which it can fail; of a body, the nodes of its last turn.
 
-    What the script does not say is assumed: a failure leads where the test does not. Raises SizeLimitExceeded.
+    Outcomes that the script lacks are assumed: a failure may lead where the test does not. Raises SizeLimitExceeded.
     """
     free = replace(script, assume=True, order=(), cancel_after=None)
     last = {static(step.work.address): step for step in path}
@@ -71,9 +71,9 @@ def _left(played: Played) -> Iterator[str]:
 
 
 def _undone(address: str, undone: set[str]) -> bool:
-    """Whether the node, or one in whose body it stands, was undone.
+    """Whether the node, or one whose body it is in, was undone.
 
-    Around `pack[3]/box[0]/tape` stand `pack` and `pack[3]/box`.
+    `pack[3]/box[0]/tape` is in the bodies of `pack` and `pack[3]/box`.
     """
     parts = address.split("/")
     around = ("/".join([*parts[:index], static(parts[index])]) for index in range(len(parts) - 1))

@@ -17,7 +17,7 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 def _outcome(value: object) -> object:
     if isinstance(value, str) and value != TIMEOUT:
-        raise ValueError(f"{value[:64]!r} is no outcome; write {{set: {{…}}}}, {{fail: CODE}} or {TIMEOUT}")
+        raise ValueError(f"{value[:64]!r} is not an outcome; write {{set: {{…}}}}, {{fail: CODE}} or {TIMEOUT}")
     return {TIMEOUT: True} if value == TIMEOUT else value
 
 
@@ -38,7 +38,7 @@ Choices = dict[str, dict[str, JsonValue] | Literal["timeout"]]
 
 
 class ExpectedConflict(Model):
-    """A conflict that a merge has to settle; what is not given here is not compared."""
+    """A conflict that a merge has to settle. What is not given is not compared."""
 
     path: str
     at: str | None = Field(None, description="The node at whose join it arises; `(end)` is the end of the graph")
@@ -56,15 +56,15 @@ class ExpectedError(Model):
 
 
 class Expectation(Model):
-    """What a run comes to; what is not given here is not compared, but for `status`."""
+    """The expected outcome of a run. What is not given is not compared, except `status`."""
 
     status: Literal["completed", "failed", "cancelled", "paused"] | None = Field(
-        None, description="Without it: failed where an `error` is expected, else completed"
+        None, description="By default failed if an `error` is expected, else completed"
     )
     path: tuple[str, ...] | None = Field(None, description="All leaf nodes that ran, in the order in which they ended")
     ran: tuple[str, ...] = Field((), description="Nodes that ran, whatever else did")
     skipped: tuple[str, ...] = Field((), description="Nodes that did not run")
-    context: JsonObject | None = Field(None, description="What is in the context at the end; it may hold more")
+    context: JsonObject | None = Field(None, description="Keys and values in the context at the end; it may hold more")
     whole_context: JsonObject | None = Field(None, description="Exactly the context at the end")
     absent: tuple[str, ...] = Field((), description="Paths that the context does not hold at the end")
     conflicts: tuple[Annotated[ExpectedConflict, BeforeValidator(_conflict)], ...] | None = None

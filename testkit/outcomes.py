@@ -27,7 +27,7 @@ _INDEX = re.compile(r"\[\d+\]")
 
 
 class Outcome(Model):
-    """How one node ends: at most one of its fields but `message` and `after`; none is a success that writes nothing."""
+    """How one node ends: at most one field beside `message` and `after`; without one it succeeds and writes nothing."""
 
     set: dict[str, JsonValue] | None = None
     result: JsonValue = Field(default=None, description="What the node's `output` sees under this name")
@@ -46,7 +46,7 @@ class Outcome(Model):
 
 
 class Outcomes:
-    """Answers a machine's work. `origins` tells of each address where its answer came from."""
+    """Answers a machine's work. `origins` says for each address where its answer came from."""
 
     def __init__(self, plan: Plan, given: Mapping[str, Outcome], evaluate: Callable[[RunNode], ChangeSet]) -> None:
         self._plan = plan
@@ -102,13 +102,13 @@ def read_outcomes(path: Path, plan: Plan) -> dict[str, Outcome]:
 
 
 def _outcome(path: Path, address: str, value: Json) -> Outcome:
-    place, mend = f"{path}, node {address!r}", "write one of set, result, fail, timeout, answer, choose"
+    place, advice = f"{path}, node {address!r}", "write one of set, result, fail, timeout, answer, choose"
     try:
         outcome = Outcome.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"])) or "the outcome"
-        raise InputError(f"{field}: {first['msg']}", place=place, suggestion=mend) from None
+        raise InputError(f"{field}: {first['msg']}", place=place, suggestion=advice) from None
     check_value(dict(outcome.set or {}))
     return outcome
 
@@ -136,7 +136,7 @@ def _timeout(work: Work) -> Failure:
 
 
 def _checked(work: Work, answer: Json) -> Json:
-    """The answer, as far as the run would accept it. Raises SchemaViolation."""
+    """The answer, checked as a run checks it. Raises SchemaViolation."""
     if isinstance(work, AskPerson) and work.schema is not None:
         check_value_against(work.schema, answer, what="the answer", by=work.address)
     return answer

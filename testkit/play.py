@@ -29,7 +29,7 @@ _NOT_STARTED = frozenset({Status.PENDING, Status.READY, Status.CONFLICT, Status.
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """How a run goes. Where `assume` is False, a node without an outcome is an error of the test."""
+    """How a run goes. Without `assume`, a node without an outcome is an error of the test."""
 
     data: Mapping[str, Json]
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class Played:
             for scope in self.state.entered
             for run in scope.nodes.values()
             if run.status not in _NOT_STARTED
-            and (run.status is not Status.CANCELLED or run.started is not None)  # the run was over before its turn
+            and (run.status is not Status.CANCELLED or run.started is not None)  # the run ended before its turn
         }
 
     @property
@@ -126,7 +126,7 @@ class Played:
 
 
 def play(plan: Plan, script: Script, evaluate: Evaluate) -> Played:
-    """Run to the end in virtual time. Raises InputError where the script does not say how it goes on."""
+    """Run to the end in virtual time. Raises InputError if the script does not say how it goes on."""
     name = plan.graph.name
     run: dict[str, Json] = {"id": "test-run", "session_id": f"{name}-test", "graph": name, "attempt": 1}
     state = ObservedState(plan, script.data, run=run)
@@ -180,7 +180,7 @@ class _Answers:
             if self._script.assume:
                 return conflict.candidates[-1].value
             raise InputError(
-                f"a conflict at {path!r} waits for somebody, and the test does not say what is chosen",
+                f"a conflict at {path!r} waits for a choice, and the test makes none",
                 place=f"node {work.address!r}",
                 suggestion=f"write `choose: {{{work.address}: {{{path}: …}}}}` with {', '.join(values)} or a value",
             )

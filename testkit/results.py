@@ -1,4 +1,4 @@
-"""The tests of a file, run: what each came to, what they covered, and the matrix of failures."""
+"""The results of the tests of a file, what they covered, and the matrix of failures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from anabranch.testkit.play import Evaluate, Script, play
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one test came to. `error` is why it could not be played to the end."""
+    """The result of one test. `error` is why it could not be played to the end."""
 
     case: Case
     place: Place
@@ -25,13 +25,13 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """Whether all came out as the test expects."""
+        """Whether everything is as the test expects."""
         return self.error is None and not self.mismatches
 
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What the tests of one file came to, in order."""
+    """The results of the tests of one file, in order."""
 
     file: TestFile
     results: tuple[Result, ...]

@@ -17,7 +17,7 @@ from anabranch.workflows.interpreter.commands import RunNode
 
 @contextmanager
 def rule_evaluator() -> Iterator[Callable[[RunNode], ChangeSet]]:
-    """Gives a function from a rule node's command to its change set. It raises AnabranchError."""
+    """Yields a function from a rule node's command to its change set. It raises AnabranchError."""
     activities = node_activities(settings_from_environment())
     with asyncio.Runner() as runner:
         yield lambda work: runner.run(activities.execute(_task(work)))

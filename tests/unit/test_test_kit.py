@@ -211,7 +211,7 @@ def test_nobody_answers_in_time(run: Run, outcome: str) -> None:
 def test_an_answer_that_the_schema_refuses_is_an_error_of_the_test(run: Run) -> None:
     result = run(ASK, "- {name: t, outcomes: {ask: {answer: {yes: perhaps}}}, expect: {}}", "")
     assert problems(result) == [
-        ":4:26: node 'ask' cannot answer so: yes: 'perhaps' is not of type 'boolean'",
+        ":4:26: node 'ask' cannot have this answer: yes: 'perhaps' is not of type 'boolean'",
         "  help: the answer must fit the schema of the node",
     ]
 
@@ -223,7 +223,8 @@ def test_a_model_answers_by_its_output_schema(run: Run) -> None:
     )
     assert passed(run(judge, "- {name: t, outcomes: {judge: {set: {score: 100}}}, expect: {context: {score: 100}}}"))
     result = run(judge, "- {name: t, outcomes: {judge: {set: {score: 101}}}, expect: {}}", "")
-    assert problems(result)[0].endswith("node 'judge' cannot answer so: score: 101 is greater than the maximum of 100")
+    said = "node 'judge' cannot have this answer: score: 101 is greater than the maximum of 100"
+    assert problems(result)[0].endswith(said)
 
 
 # conflicts and order
@@ -258,7 +259,7 @@ def test_a_conflicting_path_can_be_removed(run: Run) -> None:
 
 def test_a_conflict_that_nobody_settles_is_an_error_of_the_test(run: Run) -> None:
     message = run(BRANCHES, "- {name: t, expect: {}}", head=OUTCOMES)["error"]["message"]
-    assert message.startswith("node 'join': a conflict at 'x' waits for somebody")
+    assert message.startswith("node 'join': a conflict at 'x' waits for a choice")
     assert "with left, right or a value" in message
 
 
@@ -613,7 +614,7 @@ def problems(result: Result) -> list[str]:
         (
             "- {name: t, outcomes: {ship: failure}, expect: {}}",
             [
-                ":4:32: `tests.0.outcomes.ship` is wrong: 'failure' is no outcome; write {set: {…}}, {fail: CODE}",
+                ":4:32: `tests.0.outcomes.ship` is wrong: 'failure' is not an outcome; write {set: {…}}, {fail: CODE}",
             ],
         ),
         ("- {name: t, outcomes: {undo ship: {}}, expect: {}}", [":4:26: node 'ship' has no compensation"]),
@@ -634,7 +635,7 @@ def problems(result: Result) -> list[str]:
         (
             "- {name: t, outcomes: {ship: {choose: {}}}, expect: {}}",
             [
-                ":4:26: `choose` is no outcome of a node",
+                ":4:26: `choose` is not an outcome of a node",
                 "  help: settle conflicts under the test's own `choose`",
             ],
         ),
@@ -650,7 +651,7 @@ def problems(result: Result) -> list[str]:
         ),
         (
             "- {name: t, expect: {}}\n- {name: t, expect: {}}",
-            [":5:12: two tests are named 't'; the first stands in line 4"],
+            [":5:12: two tests are named 't'; the first one is in line 4"],
         ),
     ],
 )
@@ -665,7 +666,7 @@ def test_a_wrong_test_is_refused_with_its_place(run: Run, test: str, found: list
         ("wait", "{a: {set: {x: 1}}}", "a 'wait' node 'a' has no outcome `set`"),
         ("approval", "{a: {set: {x: 1}}}", "a 'approval' node 'a' has no outcome `set`"),
         ("approval", "{a: {after: 1s}}", "node 'a' needs an answer"),
-        ("while", "{a: {set: {x: 1}}}", "node 'a' has what the nodes inside make of it"),
+        ("while", "{a: {set: {x: 1}}}", "node 'a' ends as the nodes in its body make it end"),
     ],
 )
 def test_a_node_has_only_outcomes_of_its_type(run: Run, node: str, outcome: str, message: str) -> None:
