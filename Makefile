@@ -26,7 +26,6 @@ dev: setup  ## Temporal server, Web UI, codec server and worker until Ctrl-C
 packages:  # What the tests need and PyPI does not have, where it can be installed
 	@PYTHON="$(PYTHON)" tools/system-packages
 
-
 test: packages setup  ## The tests, on real servers
 	$(PYTEST) -n 4 --dist loadscope --max-worker-restart 0 --end-after 2400 -m "not slow"
 
@@ -34,7 +33,7 @@ storm: packages setup  ## The tests that take minutes: a twentieth of `make faul
 	$(PYTEST) --end-after 2400 -m slow
 
 soak: packages setup  ## Ten times `make test` beside a busy loop on each core, and 200 workers stopped at any moment (hours)
-	BIN=$(BIN) tools/soak
+	PYTHON="$(PYTHON)" BIN=$(BIN) tools/soak
 
 coverage: setup  ## `make test`, and the share of the code that it runs
 	$(BIN)/coverage erase

@@ -84,7 +84,7 @@ def test_the_codec_server_makes_the_history_readable(dev: Dev, finished_order: s
 
 
 def test_the_web_ui_answers_and_knows_its_codec_server(dev: Dev) -> None:
-    with urllib.request.urlopen(f"{dev.ui_url}/api/v1/settings", timeout=10) as answer:
+    with urllib.request.urlopen(f"{dev.ui_url}/api/v1/settings", timeout=60) as answer:
         assert json.load(answer)["Codec"]["Endpoint"] == dev.codec_url
 
 

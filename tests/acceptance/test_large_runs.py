@@ -24,7 +24,7 @@ from anabranch.workflows.interpreter.commands import Finish, RunNode
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.state import RunState
 from tests import servers
-from tests.integration.graph_kit import Handle, Served, put, worker_for
+from tests.integration.graph_kit import PATIENCE, Handle, Served, put, worker_for
 from tests.unit.machine_kit import changes
 
 pytestmark = pytest.mark.slow
@@ -72,7 +72,7 @@ async def test_a_foreach_over_a_thousand_items_has_bounded_histories(served: Ser
         "collect": {"into": "out", "value": "v"},
     }
     handle = await served.start({"nodes": {"each": each}}, {"xs": list(range(ITEMS))})
-    result = await asyncio.wait_for(handle.result(), 100)
+    result = await asyncio.wait_for(handle.result(), PATIENCE)
     assert result["data"]["out"] == [index * 2 for index in range(ITEMS)]
     lengths = await histories(served.client, handle)
     assert len(lengths) >= 3
@@ -102,7 +102,7 @@ async def test_a_graph_of_two_thousand_nodes_completes(client: Client, task_queu
     async with worker_for(client, task_queue, tmp_path) as served:
         served.write("fans", text)
         handle = await served.start_type("fans", {})
-        result = await asyncio.wait_for(handle.result(), 100)
+        result = await asyncio.wait_for(handle.result(), PATIENCE)
     assert result["data"] == {f"k{index % WIDTH}": index for index in range(1_990, 2_000)}
     assert result["version"] == 2_001
 

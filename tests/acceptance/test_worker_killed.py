@@ -31,7 +31,7 @@ nodes:
     connection: STEPS_URL
     query: insert into steps (name) values (:name) returning name as noted
     params: {{name: "{{{{ answer }}}}"}}
-    heartbeat: 1s
+    heartbeat: 3s
   last: {{type: rule, rules: [{{when: noted == answer, then: {{done: true, total: "{{{{ n * 2 }}}}"}}}}]}}
 edges:
   - {{from: check, to: ask}}
@@ -153,7 +153,7 @@ async def test_a_worker_killed_again_and_again_writes_every_row_once(site: Site)
     names = [f"step{index:02}" for index in range(20)]
     statement = "insert into steps (name) values (:name) returning name as last"
     nodes = "\n".join(
-        f"  {name}: {{type: db, connection: STEPS_URL, heartbeat: 1s, query: '{statement}', params: {{name: {name}}}}}"
+        f"  {name}: {{type: db, connection: STEPS_URL, heartbeat: 3s, query: '{statement}', params: {{name: {name}}}}}"
         for name in names
     )
     edges = "\n".join(f"  - {{from: {a}, to: {b}}}" for a, b in pairwise(names))

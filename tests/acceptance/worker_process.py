@@ -19,7 +19,7 @@ from typing import Any
 from temporalio.client import WorkflowHandle
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 90.0
+PATIENCE = 100.0
 """Seconds for what takes two on an idle machine: a worker's start is mostly imports, and many tests may start one."""
 
 Handle = WorkflowHandle[Any, dict[str, Any]]

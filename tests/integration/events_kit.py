@@ -15,7 +15,7 @@ from anabranch.events.address import parse_address
 from anabranch.events.consumer import Flow
 from anabranch.events.event import Reading
 from anabranch.events.service import Route, events_queue, serve_events
-from tests.integration.graph_kit import worker_for
+from tests.integration.graph_kit import PATIENCE, worker_for
 
 GRAPH = """
 name: order
@@ -46,7 +46,7 @@ async def serving(client: Client, of: Route, chosen: Flow) -> AsyncIterator[None
         yield
     finally:
         stop.set()
-        await asyncio.wait_for(task, 30)
+        await asyncio.wait_for(task, PATIENCE)
 
 
 @asynccontextmanager

@@ -33,7 +33,7 @@ from tests.json_values import number
 MODES = ("cached", "replayed in the sandbox")
 """How workflow code runs: as in production; or from the start of its history at every task, in the strict sandbox."""
 
-PATIENCE = 60.0
+PATIENCE = 100.0
 """Seconds that a run of well under a second may take on a busy machine."""
 
 Handle = WorkflowHandle[Any, dict[str, Any]]
@@ -107,7 +107,7 @@ async def error_of(handle: Handle) -> ApplicationError:
 async def until_status(handle: Handle, node_id: str, status: str) -> dict[str, Any]:
     """Wait until a node has this status; the answer of the query `status`. The run itself may still be to come."""
     told: dict[str, Any] = {}
-    for _ in range(1200):
+    for _ in range(2000):
         try:
             told = await handle.query("status")
         except RPCError as error:
@@ -121,7 +121,7 @@ async def until_status(handle: Handle, node_id: str, status: str) -> dict[str, A
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until a condition of this process holds."""
-    for _ in range(1200):
+    for _ in range(2000):
         if condition():
             return
         await asyncio.sleep(0.05)

@@ -122,7 +122,7 @@ def everything() -> tuple[dict[str, Any], dict[str, Any]]:
 async def test_the_result_is_that_of_a_run_that_never_continues_as_new(served: Served, patient: Served) -> None:
     graph, data = everything()
     handle = await served.start(graph, data)
-    result = await asyncio.wait_for(handle.result(), 60)
+    result = await asyncio.wait_for(handle.result(), PATIENCE)
     whole = await patient.run(graph, data)
     assert await runs_of(served, handle) >= 4
     assert result["data"] == whole["data"]
@@ -139,7 +139,7 @@ def _plain(conflict: dict[str, Any]) -> dict[str, Any]:
 async def test_the_history_goes_on_with_numbers_and_conflicts(served: Served) -> None:
     graph, data = everything()
     handle = await served.start(graph, data)
-    await asyncio.wait_for(handle.result(), 60)
+    await asyncio.wait_for(handle.result(), PATIENCE)
     history = await handle.query("history")
     assert [entry["number"] for entry in history] == list(range(history[0]["number"], history[-1]["number"] + 1))
     assert all(parent < entry["number"] for entry in history for parent in entry["parents"])
@@ -160,7 +160,7 @@ async def test_what_people_were_asked_waits_on_across_it(served: Served) -> None
     answer = await handle.execute_update("resolve_conflict", {"node": "join", "path": "y", "choose": "left"})
     assert answer["open"] == []
     await handle.execute_update("complete_task", {"node": "ask", "answer": {"ok": True}})
-    result = await asyncio.wait_for(handle.result(), 30)
+    result = await asyncio.wait_for(handle.result(), PATIENCE)
     assert result["data"] == {"n": 16, "x": 2, "y": 1, "ok": True, "end": [2, 1, 16]}
 
 
@@ -185,7 +185,7 @@ async def test_timers_go_on_with_the_time_that_is_left(served: Served) -> None:
     assert states == {"nap": "succeeded", "ask": "timed_out", "join": "failed"}
     assert all(told["nodes"][name]["ended"] - told["nodes"][name]["started"] >= 500 for name in states)
     assert all(told["nodes"][name]["ended"] < told["nodes"]["loop"]["ended"] for name in states)
-    assert (await asyncio.wait_for(handle.result(), 30))["data"]["n"] == 25
+    assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"]["n"] == 25
 
 
 @pytest.mark.parametrize("served", MODES, indirect=True)
@@ -207,7 +207,7 @@ async def test_no_update_and_no_signal_is_lost_however_many_come(served: Served)
     numbers = [each["number"] for each in (await asyncio.gather(*writes, *answers, *signals))[:30]]
     await handle.signal("resume")
     await handle.execute_update("complete_task", {"node": "stay", "answer": None})
-    result = await asyncio.wait_for(handle.result(), 60)
+    result = await asyncio.wait_for(handle.result(), PATIENCE)
     assert await runs_of(served, handle) >= 3
     assert len(set(numbers)) == 30
     expected = {"n": 30, "total": 30, **{f"w{i}": i for i in range(30)}, **dict.fromkeys(asks, True)}
@@ -228,7 +228,7 @@ async def test_a_run_that_is_paused_stays_paused_and_is_resumed(served: Served) 
         await handle.signal("pause")
     assert (await handle.query("status"))["status"] == "paused"
     await handle.signal("resume")
-    assert (await asyncio.wait_for(handle.result(), 30))["data"]["n"] == 6
+    assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"]["n"] == 6
     assert told["status"] == "paused"
 
 
@@ -259,14 +259,12 @@ async def test_a_failure_undoes_the_steps_of_the_runs_before(served: Served) -> 
 
 
 async def test_a_cancellation_undoes_the_steps_of_the_runs_before(served: Served) -> None:
-    handle = await served.start(
-        undoable(handler="dawdle", args={"name": served.task_queue}, heartbeat="300ms"), {"n": 0}
-    )
+    handle = await served.start(undoable(handler="dawdle", args={"name": served.task_queue}, heartbeat="3s"), {"n": 0})
     await until_status(handle, "last", "running")
     assert await runs_of(served, handle) >= 2
     await handle.cancel()
     with pytest.raises(WorkflowFailureError) as ended:
-        await asyncio.wait_for(handle.result(), 30)
+        await asyncio.wait_for(handle.result(), PATIENCE)
     assert isinstance(ended.value.cause, CancelledError)
     assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
     assert attempts[f"{served.task_queue} cancelled"] == 1
@@ -284,7 +282,12 @@ async def test_an_operator_finds_the_node_that_paused_in_a_run_before(served: Se
     await until_status(handle, "loop", "succeeded")
     assert await runs_of(served, handle) >= 2
     await handle.execute_update("retry_node", {"node": "pay", "changes": {"parts": 5}})
-    assert (await asyncio.wait_for(handle.result(), 30))["data"] == {"parts": 5, "n": 8, "paid": 20, "shipped": 20}
+    assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"] == {
+        "parts": 5,
+        "n": 8,
+        "paid": 20,
+        "shipped": 20,
+    }
 
 
 # what runs for long, and states that are large

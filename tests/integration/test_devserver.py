@@ -148,7 +148,7 @@ async def test_search_attributes_are_registered_and_the_web_ui_knows_the_codec_s
 
 
 def fetch(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         text: str = answer.read().decode()
         return text
 

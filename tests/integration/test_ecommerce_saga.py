@@ -14,7 +14,7 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
-from tests.integration.graph_kit import Served, worker_for
+from tests.integration.graph_kit import PATIENCE, Served, worker_for
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ORDER = json.loads((EXAMPLES / "ecommerce_order.json").read_text(encoding="utf-8"))
@@ -57,7 +57,7 @@ def state(database: Path) -> tuple[int, list[str]]:
 
 async def test_an_order_that_goes_through_leaves_all_of_it_done(served: Served, database: Path) -> None:
     handle = await served.start_type("ecommerce_saga", ORDER)
-    result = await asyncio.wait_for(handle.result(), 30)
+    result = await asyncio.wait_for(handle.result(), PATIENCE)
     done = {"reservation": "reserved", "payment": "charged", "shipment": "created", "confirmation": "sent"}
     assert result["data"] == {**ORDER, **done}
     assert state(database) == (2, ["reserved", "charged", "created", "sent"])
@@ -67,7 +67,7 @@ async def test_an_order_that_goes_through_leaves_all_of_it_done(served: Served, 
 async def test_an_order_that_fails_leaves_nothing_done(served: Served, database: Path, fail_at: str) -> None:
     handle = await served.start_type("ecommerce_saga", {**ORDER, "fail_at": fail_at})
     with pytest.raises(WorkflowFailureError) as failed:
-        await asyncio.wait_for(handle.result(), 30)
+        await asyncio.wait_for(handle.result(), PATIENCE)
     error = failed.value.cause
     assert isinstance(error, ApplicationError)
     undone = list(STEPS[: STEPS.index(fail_at)][::-1])

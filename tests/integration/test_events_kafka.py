@@ -25,6 +25,7 @@ from anabranch.events.kafka import KafkaSink, KafkaSource
 from anabranch.events.service import Route
 from anabranch.events.source import Delivery, Outgoing
 from tests.integration.events_kit import TRACE, flow, graph_worker, route, serving
+from tests.integration.graph_kit import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Site:
             consumer.assign(partitions)
             await consumer.seek_to_beginning(*partitions)
             found: list[Any] = []
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while len(found) < count:
                     found += await records(consumer, 200)
             return found + await records(consumer, 300)
@@ -174,7 +175,7 @@ async def test_an_offset_is_committed_when_all_before_it_are_finished(site: Site
 
 async def take(source: KafkaSource, count: int) -> list[Any]:
     taken: list[Any] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while len(taken) < count:
             taken += await source.fetch(count - len(taken))
     return taken

@@ -20,7 +20,7 @@ from anabranch.events.event import Reading
 from anabranch.events.event_workflow import EventWorkflow
 from anabranch.events.publishing import Publisher
 from anabranch.events.source import Message, Outgoing
-from tests.integration.graph_kit import worker_for
+from tests.integration.graph_kit import PATIENCE, worker_for
 from tests.workers import worker_on
 
 GRAPH = """
@@ -103,7 +103,7 @@ async def test_a_large_event_with_a_larger_result_is_published(client: Client, t
         worker_for(client, task_queue, tmp_path),
         flowing(client, task_queue, broker, Message(body, {}, "orders-1"), 4 * MEGABYTE),
     ):
-        published = await asyncio.wait_for(broker.stored.get(), 10)
+        published = await asyncio.wait_for(broker.stored.get(), PATIENCE)
     assert published.topic == "done"
     assert json.loads(published.body) == {"id": task_queue, "blob": blob, "copied": f"{blob}!"}
 
@@ -112,7 +112,7 @@ async def test_an_event_that_temporal_cannot_take_is_a_dead_letter(client: Clien
     broker = Broker()
     body = json.dumps({"id": task_queue, "blob": noise(7 * MEGABYTE)}).encode()
     async with flowing(client, task_queue, broker, Message(body, {}, "orders-1"), 8 * MEGABYTE):
-        dead = await asyncio.wait_for(broker.stored.get(), 10)
+        dead = await asyncio.wait_for(broker.stored.get(), PATIENCE)
     assert (dead.topic, dead.body) == ("dead", body)
     assert dead.headers["Anabranch-Error-Code"] == "INPUT_INVALID"
 
@@ -122,7 +122,7 @@ async def test_poison_whose_headers_leave_no_room_is_a_dead_letter_without_them(
 ) -> None:
     broker = Broker(limit=2000)
     async with flowing(client, task_queue, broker, Message(b"poison", {"Mine": "x" * 1990}, "orders-1"), MEGABYTE):
-        dead = await asyncio.wait_for(broker.stored.get(), 10)
+        dead = await asyncio.wait_for(broker.stored.get(), PATIENCE)
     assert (dead.topic, dead.body) == ("dead", b"")
     assert "Mine" not in dead.headers
     assert dead.headers["Anabranch-Body-Left-Out"] == "6 bytes"

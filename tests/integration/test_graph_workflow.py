@@ -148,7 +148,7 @@ async def test_updates_of_the_wrong_shape_are_refused_and_the_run_goes_on(served
     ]
     for args in wrong:
         with pytest.raises(WorkflowUpdateFailedError):
-            await asyncio.wait_for(handle.execute_update(update, args=args), 10)
+            await asyncio.wait_for(handle.execute_update(update, args=args), PATIENCE)
     await handle.execute_update("complete_task", {"node": "ask", "answer": "yes"})
     result = await asyncio.wait_for(handle.result(), PATIENCE)
     assert result["data"] == {"ask": "yes"}
@@ -289,7 +289,7 @@ async def test_work_that_is_cancelled_in_the_moment_it_starts_comes_to_rest(serv
     graph = {
         "nodes": {
             "first": put(),
-            "slow": leaf("dawdle", args={"name": served.task_queue}, heartbeat="1s"),
+            "slow": leaf("dawdle", args={"name": served.task_queue}, heartbeat="3s"),
             "wrong": {"type": "foreach", "items": "1", "body": {"nodes": {"w": put()}}},
         },
         "edges": [edge("first", "slow"), edge("first", "wrong")],
@@ -614,7 +614,7 @@ async def test_current_details_list_the_nodes_and_their_states(served: Served) -
 async def test_cancelling_a_run_cancels_its_activities_and_compensates(served: Served) -> None:
     graph = chain(
         reserve={**put(reserved=True), "compensate": put(released=True)},
-        slow=leaf("dawdle", args={"name": served.task_queue}, heartbeat="300ms"),
+        slow=leaf("dawdle", args={"name": served.task_queue}, heartbeat="3s"),
         never=put(),
     )
     handle = await served.start(graph)

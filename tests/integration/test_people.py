@@ -13,6 +13,7 @@ from temporalio.client import Client, WithStartWorkflowOperation, WorkflowUpdate
 from temporalio.common import WorkflowIDConflictPolicy
 
 from tests.integration.graph_kit import (
+    PATIENCE,
     Handle,
     Served,
     attempts,
@@ -59,7 +60,7 @@ async def accepted(handle: Handle) -> int:
 
 
 async def result_of(handle: Handle) -> dict[str, Any]:
-    return await asyncio.wait_for(handle.result(), 30)
+    return await asyncio.wait_for(handle.result(), PATIENCE)
 
 
 # conflicts

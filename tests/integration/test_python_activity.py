@@ -17,6 +17,7 @@ from anabranch.activities.python import PythonActivity
 from anabranch.context.distributed import DistributedContext
 from anabranch.errors import ConfigurationError, NodeError, UndeclaredRead, WireFormatError
 from anabranch.graph.model import PythonNode
+from tests.integration.graph_kit import PATIENCE, until
 from tests.json_values import number
 from tests.node_tasks import task_of
 
@@ -78,11 +79,11 @@ async def test_a_cancelled_plain_function_is_over_before_the_node_is() -> None:
     @node("charge")
     def charge(_: DistributedContext) -> None:
         begun.set()
-        may_end.wait(20)
+        may_end.wait(PATIENCE)
         done.append("charged")
 
     running = asyncio.create_task(call("charge"))
-    await asyncio.to_thread(begun.wait, 20)
+    await asyncio.to_thread(begun.wait, PATIENCE)
     for _ in range(2):  # a worker that stops cancels what is being cancelled once more
         running.cancel()
         await asyncio.sleep(0.01)
@@ -99,16 +100,16 @@ async def test_a_plain_function_that_waits_for_a_thread_is_cancelled_before_it_b
     @node("charge")
     def charge(_: DistributedContext, order: int) -> None:
         begun.append(order)
-        may_end.wait(20)
+        may_end.wait(PATIENCE)
 
     activity = PythonActivity(threads=1)
     first, second = (
         asyncio.create_task(activity(task_of(), PythonNode(type="python", handler="charge", args={"order": order})))
         for order in (1, 2)
     )
-    await asyncio.sleep(0.01)
+    await until(lambda: begun == [1])
     second.cancel()
-    await asyncio.wait({second}, timeout=20)
+    await asyncio.wait({second}, timeout=PATIENCE)
     may_end.set()
     await first
     await activity.aclose()
@@ -124,7 +125,7 @@ async def test_a_plain_function_that_raises_stop_iteration_fails() -> None:
         return next(iter([]))
 
     with pytest.raises(RuntimeError, match="the handler raised StopIteration"):
-        await asyncio.wait_for(call("first"), 20)
+        await asyncio.wait_for(call("first"), PATIENCE)
 
 
 async def test_a_decorated_coroutine_function_is_awaited() -> None:

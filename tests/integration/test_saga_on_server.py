@@ -71,7 +71,7 @@ async def undone(served: Served, handle: Any) -> list[str]:
 async def until_not_compensated(handle: Any) -> dict[str, Any]:
     """The status, once a compensation has failed."""
     status: dict[str, Any] = {}
-    for _ in range(1200):
+    for _ in range(2000):
         status = await handle.query("status")
         if "not_compensated" in status:
             return status
@@ -81,7 +81,7 @@ async def until_not_compensated(handle: Any) -> dict[str, Any]:
 
 async def until_completed(handle: Any, count: int) -> None:
     """Wait until so many activities have completed."""
-    for _ in range(1200):
+    for _ in range(2000):
         kinds = [event.event_type for event in await events(handle)]
         if kinds.count(EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED) == count:
             return
@@ -161,7 +161,7 @@ async def test_what_is_cancelled_before_it_is_scheduled_is_not_undone(served: Se
     graph = {
         "nodes": {
             "first": step(),
-            "slow": step("dawdle", args={"name": served.task_queue}, heartbeat="1s"),
+            "slow": step("dawdle", args={"name": served.task_queue}, heartbeat="3s"),
             "wrong": {"type": "foreach", "items": "1", "body": {"nodes": {"w": put()}}},
         },
         "edges": [edge("first", "slow"), edge("first", "wrong")],
@@ -172,7 +172,7 @@ async def test_what_is_cancelled_before_it_is_scheduled_is_not_undone(served: Se
 
 
 async def test_temporal_s_own_command_cancels_and_the_run_is_undone(served: Served, dev_server: DevServer) -> None:
-    slow = step("dawdle", args={"name": served.task_queue}, heartbeat="1s")
+    slow = step("dawdle", args={"name": served.task_queue}, heartbeat="3s")
     handle = await served.start(chain(a=step(args={"x": 1}), b=slow), {"x": 0})
     await until_status(handle, "b", "running")
     command = [temporal_command(), "workflow", "cancel", "--workflow-id", handle.id, "--address", dev_server.address]
@@ -189,7 +189,7 @@ async def test_temporal_s_own_command_cancels_and_the_run_is_undone(served: Serv
 async def test_a_cancelled_run_whose_compensation_failed_ends_as_failed_and_names_it(
     served: Served, dev_server: DevServer
 ) -> None:
-    slow = leaf("dawdle", args={"name": served.task_queue}, heartbeat="1s")
+    slow = leaf("dawdle", args={"name": served.task_queue}, heartbeat="3s")
     stuck = step(undo=broken(f"undo {served.task_queue}"))
     handle = await served.start(chain(a=step(args={"x": 1}), b=stuck, c=slow), {"x": 0})
     await until_status(handle, "c", "running")
@@ -214,7 +214,7 @@ async def test_a_cancelled_run_whose_compensation_failed_ends_as_failed_and_name
 
 
 async def test_a_child_that_is_cancelled_and_not_wholly_undone_may_have_happened(served: Served) -> None:
-    slow = leaf("dawdle", args={"name": served.task_queue}, heartbeat="1s")
+    slow = leaf("dawdle", args={"name": served.task_queue}, heartbeat="3s")
     inner = {"name": "inner", **chain(b=step(undo=broken(f"undo {served.task_queue}")), slow=slow)}
     served.write("inner", yaml.safe_dump(inner))
     child = {"type": "graph", "graph": "inner", "mode": "child_workflow", "compensate": put(released=True)}
@@ -292,7 +292,7 @@ async def test_a_step_that_completes_in_the_very_task_that_cancels_the_run_is_un
 
 
 async def test_terminating_a_run_undoes_nothing(served: Served) -> None:
-    slow = step("dawdle", args={"name": served.task_queue}, heartbeat="1s")
+    slow = step("dawdle", args={"name": served.task_queue}, heartbeat="3s")
     handle = await served.start(chain(a=step(), b=slow))
     await until_status(handle, "b", "running")
     await handle.terminate()

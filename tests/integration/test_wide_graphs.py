@@ -83,5 +83,5 @@ async def test_ten_thousand_local_nodes_come_to_their_end(client: Client, task_q
     async with worker_for(client, task_queue, tmp_path) as served:
         body = {"nodes": {"r": {"type": "rule", "local": True, "rules": [{"then": {"k": "{{ item * 2 }}"}}]}}}
         handle = await served.start({"nodes": {"each": many(body, "k")}}, {"ids": list(range(10_000))})
-        result = await asyncio.wait_for(handle.result(), 100)
+        result = await asyncio.wait_for(handle.result(), PATIENCE)
     assert result["data"]["seen"] == list(range(0, 20_000, 2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from anabranch.errors import GraphError, Problem
 from anabranch.graph.dataflow.dataflow import graph_inputs
 from anabranch.graph.load import LoadedGraph, load_text
+from tests.work import lines_run
 
 RULE = "{type: rule, rules: [{then: {k: 1}}]}"
 
@@ -441,24 +442,30 @@ edges: [{{from: a, to: b}}, {{from: b, to: c}}, {{from: a, to: d}}]
     assert codes(text) == ["5:28 COMPENSATION_UNUSED", "6:70 COMPENSATION_UNUSED"]
 
 
-def test_a_chain_of_2000_nodes_is_checked_in_seconds() -> None:
-    nodes = "".join(
-        f" n{index}: {{type: rule, rules: [{{when: a > {index}, then: {{x{index}: 1}}}}]}}\n" for index in range(2000)
-    )
-    edges = "".join(f" - {{from: n{index}, to: n{index + 1}, when: x{index} == 1}}\n" for index in range(1999))
-    start = time.process_time()
-    loaded = load(f"name: x\nnodes:\n{nodes}edges:\n{edges}")
-    assert time.process_time() - start < 15
-    assert graph_inputs(loaded.graph) == {"a": ("nodes", "n0")}
+def a_chain(length: int) -> str:
+    numbers = range(length)
+    rules = (f"[{{when: a > {each}, then: {{x{each}: 1}}}}]" for each in numbers)
+    nodes = "".join(f" n{each}: {{type: rule, rules: {rule}}}\n" for each, rule in enumerate(rules))
+    edges = "".join(f" - {{from: n{each}, to: n{each + 1}, when: x{each} == 1}}\n" for each in numbers[:-1])
+    return f"name: x\nnodes:\n{nodes}edges:\n{edges}"
 
 
-def test_a_fan_of_1999_exclusive_branches_is_checked_in_seconds() -> None:
-    nodes = "".join(f" n{index}: {{type: rule, rules: [{{then: {{k: 1}}}}]}}\n" for index in range(1999))
-    edges = "".join(f" - {{from: s, to: n{index}, when: b == {index}}}\n" for index in range(1999))
-    start = time.process_time()
-    loaded = load(f"name: x\nnodes:\n s: {{type: rule, rules: [{{then: {{b: 1}}}}]}}\n{nodes}edges:\n{edges}")
-    assert time.process_time() - start < 15
-    assert loaded.warnings == ()
+def a_fan(branches: int) -> str:
+    nodes = "".join(f" n{each}: {{type: rule, rules: [{{then: {{k: 1}}}}]}}\n" for each in range(branches))
+    edges = "".join(f" - {{from: s, to: n{each}, when: b == {each}}}\n" for each in range(branches))
+    return f"name: x\nnodes:\n s: {{type: rule, rules: [{{then: {{b: 1}}}}]}}\n{nodes}edges:\n{edges}"
+
+
+def test_a_chain_and_a_fan_may_be_as_long_as_a_graph() -> None:
+    assert graph_inputs(load(a_chain(2000)).graph) == {"a": ("nodes", "n0")}
+    assert load(a_fan(1999)).warnings == ()
+
+
+@pytest.mark.parametrize("shape", [a_chain, a_fan])
+def test_twice_as_many_nodes_take_twice_the_work_to_check(shape: Callable[[int], str]) -> None:
+    load(shape(10))  # what is built once
+    once, twice = shape(200), shape(400)
+    assert lines_run(lambda: load(twice)) < 2.4 * lines_run(lambda: load(once))
 
 
 def test_every_code_is_documented_and_none_else() -> None:
