@@ -26,7 +26,7 @@ from anabranch.context.distributed import DistributedContext
 from anabranch.context.stores.memory import InMemoryStore
 from anabranch.context.stores.open import open_store
 from anabranch.context.stores.redis import RedisStore
-from anabranch.dev.devserver import free_port
+from anabranch.loopback import free_port
 from benchmarks.serialization import order
 
 MANY = 100

@@ -18,11 +18,11 @@ from anabranch.cli.local import embedded_server, environment, first_of, worker_b
 from anabranch.cli.report import out, plain
 from anabranch.cli.versions import versions_table
 from anabranch.cli.watch import draw
-from anabranch.console.app import CODEC_PATH, console, serving
+from anabranch.console.app import CODEC_PATH, console
 from anabranch.dev.demo_services import EXAMPLES, demo_services
-from anabranch.dev.devserver import LOOPBACK, free_port
 from anabranch.graph.load import LoadedGraph, load_graph
 from anabranch.graph.source.files import json_object
+from anabranch.loopback import LOOPBACK, free_port, serving
 from anabranch.settings import settings_from_environment
 
 GRAPH = EXAMPLES / "distributed_context_graph.yaml"

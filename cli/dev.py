@@ -18,12 +18,13 @@ from rich.text import Text
 from anabranch.cli.leaving import ENDING, interruptible
 from anabranch.cli.local import check_port, embedded_server, environment, first_of, worker_beside
 from anabranch.cli.report import out, plain, show_problems
-from anabranch.console.app import CODEC_PATH, console, serving
+from anabranch.console.app import CODEC_PATH, console
 from anabranch.dev.demo_services import EXAMPLES
 from anabranch.dev.demo_services import demo_services as start_demo_services
-from anabranch.dev.devserver import LOOPBACK, temporal_command
+from anabranch.dev.devserver import temporal_command
 from anabranch.errors import GraphError
 from anabranch.graph.load import LoadedGraph, load_graph
+from anabranch.loopback import LOOPBACK, serving
 from anabranch.settings import Settings
 
 _TEMPORAL_PORT = 7233

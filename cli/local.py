@@ -13,8 +13,9 @@ from typing import Any
 from temporalio.client import Client
 
 from anabranch.cli.leaving import BEYOND_GRACE, interruptible
-from anabranch.dev.devserver import LOOPBACK, DevServer
+from anabranch.dev.devserver import DevServer
 from anabranch.errors import ConfigurationError
+from anabranch.loopback import LOOPBACK
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
 from anabranch.worker import GRACE, serve

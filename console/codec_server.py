@@ -29,7 +29,7 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 def codec_server(origins: Sequence[str] = (), codec: PayloadCodec | None = None) -> Starlette:
     """Make the ASGI app. Only pages of `origins` (the Web UI's, such as `http://127.0.0.1:8233`) may read its answers.
 
-    A payload that cannot be decoded is handed back as it came, so that it hides no other one. A request that is not one
+    A payload that cannot be decoded is handed back as it came, so that it hides no other one. A malformed request
     is answered with 400 or 413 and a JSON object of `code` and `message`.
     """
     cors = Middleware(
@@ -61,7 +61,7 @@ class _Endpoint:
             decoded.append(await self._decoded(payload))
             size += decoded[-1].ByteSize()
             if size > MAX_ANSWER_BYTES:
-                raise SizeLimitExceeded(f"the payloads unfold to more than the limit of {MAX_ANSWER_BYTES} bytes")
+                raise SizeLimitExceeded(f"the payloads decompress to more than the limit of {MAX_ANSWER_BYTES} bytes")
         return _answer(decoded)
 
     async def _decoded(self, payload: Payload) -> Payload:

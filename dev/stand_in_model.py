@@ -2,7 +2,7 @@
 
 It is not a language model, and says so in its banner and in every answer. It reads an amount (`$1,499.99`) and a
 number of earlier orders (`3 earlier orders`) from the prompt and decides by two fixed thresholds.
-`python -m examples.stand_in_model` serves it until Ctrl-C; `serve()` does so inside a program.
+`python -m anabranch.dev.stand_in_model` serves it until Ctrl-C; `serve()` does so inside a program.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+
+from anabranch.loopback import serving
 
 NAME = "anabranch-stand-in"
 BANNER = (
@@ -39,7 +39,7 @@ _SCORES = {"APPROVE": 8, "REVIEW": 55, "DECLINE": 92}
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the thresholds say of an order, and why."""
+    """What the thresholds decide about an order, and why."""
 
     action: str
     reason: str
@@ -64,7 +64,7 @@ def decide(prompt: str) -> Decision:
 
 
 def fill(schema: dict[str, Any], decision: Decision, name: str = "") -> Any:
-    """Give a value that fits a JSON Schema and says what was decided, where there is a property for it."""
+    """A value that fits a JSON Schema, and says what was decided where there is a property for it."""
     if "enum" in schema or "const" in schema:
         options = schema.get("enum", [schema.get("const")])
         return next((each for each in options if str(each).upper() == decision.action), options[0])
@@ -134,26 +134,11 @@ async def _chat(request: Request) -> JSONResponse:
 app = Starlette(routes=[Route("/v1/chat/completions", _chat, methods=["POST"])])
 
 
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave Ctrl-C to the program that serves."""
-        yield
-
-
 @asynccontextmanager
 async def serve(port: int = 0) -> AsyncIterator[str]:
-    """Serve on the loopback interface, on a free port by default; returns the base URL for `OPENAI_BASE_URL`."""
-    with socket.create_server(("127.0.0.1", port)) as listener:
-        config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, access_log=False)
-        server = _Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            # No waiting for it to start: the socket listens, and keeps who comes early.
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        finally:
-            server.should_exit = True
-            await serving
+    """Serve on a loopback port, 0 for any free one; gives the base URL for `OPENAI_BASE_URL`."""
+    async with serving(app, port) as url:
+        yield f"{url}/v1"
 
 
 async def main() -> None:

@@ -22,7 +22,7 @@ from anabranch.context import (
     ThreeWayMerge,
     VersionedContext,
 )
-from anabranch.dev.devserver import free_port
+from anabranch.loopback import free_port
 
 MONDAY = 1763769600000
 """Unix milliseconds. Times are given, so that every run prints the same."""

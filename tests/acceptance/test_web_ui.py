@@ -11,8 +11,9 @@ import pytest_asyncio
 from playwright.async_api import Locator, Page, async_playwright, expect
 from temporalio.client import Client, WorkflowHandle
 
-from anabranch.console.app import CODEC_PATH, console, serving
-from anabranch.dev.devserver import LOOPBACK, DevServer, free_port, temporal_command
+from anabranch.console.app import CODEC_PATH, console
+from anabranch.dev.devserver import DevServer, temporal_command
+from anabranch.loopback import LOOPBACK, free_port, serving
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
 from anabranch.worker import serve

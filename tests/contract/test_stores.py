@@ -23,7 +23,6 @@ from anabranch.context.stores.record import Record
 from anabranch.context.stores.redis import RedisStore
 from anabranch.context.stores.sql import SqlStore
 from anabranch.context.values import Json
-from anabranch.dev.devserver import free_port
 from anabranch.errors import (
     ConfigurationError,
     InputError,
@@ -32,6 +31,7 @@ from anabranch.errors import (
     VersionMismatch,
     WireFormatError,
 )
+from anabranch.loopback import free_port
 from tests.json_values import items, number
 
 KINDS = ["memory", "redis", "cluster", "memcached", "sqlite", "postgresql", "mysql"]

@@ -21,7 +21,8 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from anabranch.cli.main import app
-from anabranch.dev.devserver import free_port, temporal_command
+from anabranch.dev.devserver import temporal_command
+from anabranch.loopback import free_port
 from tests.command import Command, anabranch
 from tests.docs.pages import ROOT, Block
 

@@ -11,11 +11,12 @@ from google.protobuf import json_format
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.client import Client
 
-from anabranch.console.app import CODEC_PATH, console, serving
+from anabranch.console.app import CODEC_PATH, console
 from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.dev.devserver import DevServer, temporal_command
 from anabranch.errors import Unavailable
+from anabranch.loopback import serving
 from anabranch.transport.converter import data_converter
 from anabranch.transport.node_protocol import NodeTask, RunInfo
 from tests.zstandard import zstd

@@ -20,7 +20,6 @@ from anabranch.activities.failures import application_error
 from anabranch.activities.node_result import NodeResult
 from anabranch.activities.sql.databases import Databases
 from anabranch.activities.sql.handler import DbActivity
-from anabranch.dev.devserver import free_port
 from anabranch.errors import (
     AnabranchError,
     ConfigurationError,
@@ -31,6 +30,7 @@ from anabranch.errors import (
 )
 from anabranch.graph.model import DbNode
 from anabranch.limits import NodeLimits
+from anabranch.loopback import free_port
 from tests.integration.sessions import until_running
 from tests.node_tasks import task_of
 

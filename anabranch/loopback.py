@@ -1,0 +1,62 @@
+"""Servers that only this machine reaches: ports of the loopback interface, and an ASGI app on one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+from anabranch.errors import Unavailable
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+LOOPBACK = "127.0.0.1"
+
+
+def free_port() -> int:
+    """Find a TCP port of the loopback interface that nothing listens on."""
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        address = listener.getsockname()
+        # The connection's rest (TIME_WAIT) keeps the system from giving the port to somebody else meanwhile.
+        with socket.create_connection(address), listener.accept()[0]:
+            port: int = address[1]
+            return port
+
+
+@contextmanager
+def listening(port: int = 0) -> Iterator[socket.socket]:
+    """Listen on a loopback port, 0 for any free one. Raises Unavailable when the port is taken."""
+    try:
+        listener = socket.create_server((LOOPBACK, port))
+    except OSError as error:
+        raise Unavailable(f"the port is taken: {error.strerror}", place=f"{LOOPBACK}:{port}") from error
+    with listener:
+        yield listener
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
+    """Serve an app on a loopback port, 0 for any free one, in this process; gives its URL.
+
+    Signals stay with the program. Raises Unavailable when the port is taken.
+    """
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    with listening(port) as listener:
+        config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
+        server = Server(config)
+        task = asyncio.create_task(server.serve([listener]))
+        try:
+            # Connections wait in the listener's queue until the server looks, so it is usable at once.
+            yield f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await task
