@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from itertools import islice
 from typing import Any, Final
 
 from temporalio import activity
 
 from anabranch.activities.failures import as_application_errors
+from anabranch.backoff import Backoff
 from anabranch.context.cache.cache import DistributedCache
 from anabranch.context.cache.strategy import CacheStrategy
 from anabranch.context.distributed import DistributedContext
@@ -16,6 +19,7 @@ from anabranch.errors import ConfigurationError, InputError, Unavailable, Versio
 from anabranch.settings import Settings
 
 _ATTEMPTS: Final = 10
+_BACKOFF: Final = Backoff(first=0.01, longest=0.2)
 _COPIED: Final = frozenset({CacheStrategy.WRITE_THROUGH, CacheStrategy.WRITE_BEHIND})
 
 
@@ -82,13 +86,14 @@ class ContextSharing:
 
 
 async def _keep(cache: DistributedCache, context: DistributedContext, ttl: float | None) -> None:
-    for _ in range(_ATTEMPTS):
+    for pause in islice(_BACKOFF, _ATTEMPTS):
         try:
             there = await cache.store.load(context.session_id)
             if there is not None and _is_of_later_in_the_run(there, context):
                 return
             await cache.put_store(context, ttl, 0 if there is None else there.metadata.version)
         except VersionMismatch:
+            await asyncio.sleep(pause)
             continue
         except InputError:  # the stored context is damaged, or this one cannot be stored at all
             await cache.put_store(context, ttl)

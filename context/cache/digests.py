@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
-
-LARGEST: Final = 10_000
+from typing import NamedTuple
 
 
 class _Known(NamedTuple):
@@ -19,11 +17,14 @@ class DigestCache:
     """The digests that the store is known to have had less than `max_staleness` seconds ago.
 
     An older observation never replaces a younger one, so a load that began before a write cannot undo what the write
-    made known. It remembers the 10,000 sessions that were used last.
+    made known. It remembers the `max_sessions` that were used last.
     """
 
-    def __init__(self, max_staleness: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, max_staleness: float, *, max_sessions: int = 10_000, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._max_staleness = max_staleness
+        self._max_sessions = max_sessions
         self._clock = clock
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
@@ -45,7 +46,7 @@ class DigestCache:
             return
         self._known[session_id] = _Known(digest, at)
         self._known.move_to_end(session_id)
-        if len(self._known) > LARGEST:
+        if len(self._known) > self._max_sessions:
             self._known.popitem(last=False)
 
     def digests(self, session_ids: Sequence[str]) -> dict[str, bytes | None]:
