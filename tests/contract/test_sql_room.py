@@ -12,8 +12,8 @@ from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from anabranch.dev.devserver import free_port
 from anabranch.errors import ConfigurationError, Unavailable
+from anabranch.loopback import free_port
 from anabranch.sql.engines import open_engine
 from anabranch.sql.errors import as_unavailable, diagnose
 from anabranch.sql.sqlite_session import share_file
