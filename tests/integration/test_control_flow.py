@@ -118,7 +118,7 @@ async def test_a_child_is_given_its_graph_and_those_that_it_leads_to_and_no_othe
         first, *_ = await events(child_of(served, handle, address))
         payloads = first.workflow_execution_started_event_attributes.input.payloads
         _, more = await served.client.data_converter.decode(payloads)
-        name, _, _, graphs = more["pinned"]
+        name, _, _, graphs, *_ = more["pinned"]
         return [name, *sorted(graphs)]
 
     assert await given_to("outer") == ["middle", "body", "deep", "inmost"]

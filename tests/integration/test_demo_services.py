@@ -44,7 +44,7 @@ async def test_postgres_is_seeded_and_gone_at_the_end_with_its_files_and_the_mod
         folder, server = postgres_of(services.environ)
         assert await stock_in(services.environ) == 100000
     assert services.notes == ("The database is a PostgreSQL of this demo's own.", BANNER)
-    assert psutil.wait_procs([server], timeout=5) == ([server], [])
+    assert psutil.wait_procs([server], timeout=60) == ([server], [])
     assert not os.path.exists(folder)  # noqa: PTH110, ASYNC240 - once, on a local disk
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(services.environ["OPENAI_BASE_URL"], verify=False)
