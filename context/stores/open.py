@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from anabranch.context.stores.memory import InMemoryStore
 from anabranch.context.stores.protocol import ContextStore
-from anabranch.errors import ConfigurationError
+from anabranch.errors import ConfigurationError, not_a_url
 from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 from anabranch.sql import DRIVERS
 
@@ -38,8 +38,5 @@ def open_store(
 
     if scheme in SCHEMES:
         return RedisStore.from_url(url, max_connections=max_connections, max_bytes=max_bytes, variable=variable)
-    raise ConfigurationError(
-        f"there is no store for URLs that begin with {scheme[:20]!r}",
-        place=variable,
-        suggestion="use memory://, redis://, memcached://, sqlite://, postgresql:// or mysql://",
-    )
+    schemes = "use memory://, redis://, memcached://, sqlite://, postgresql:// or mysql://"
+    raise not_a_url("a store", variable, schemes)

@@ -17,6 +17,7 @@ from anabranch.context.stores.protocol import ContextStore
 from anabranch.context.stores.redis import RedisStore
 from anabranch.errors import ConfigurationError
 from anabranch.settings import Settings
+from anabranch.transport.payload_store import offloading
 
 STARTED = 1_700_000_000_000
 
@@ -104,3 +105,27 @@ async def test_what_is_stored_and_damaged_is_replaced(valkey_url: str) -> None:
     await redis.delete("anabranch:context:{run}")
     for each in (redis, store, sharing):
         await each.aclose()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"store_url": "redis://s3cret:port"}, "STORE_URL is not the URL of a Redis"),
+        ({"store_url": "postgresql://s3cret:port/x"}, "STORE_URL is not the URL of a database"),
+        ({"store_url": "memcached://s3cret:port"}, "STORE_URL is not the URL of a Memcached"),
+        ({"store_url": "s3cret"}, "STORE_URL is not the URL of a store"),
+        ({"redis_url": "foo"}, "REDIS_URL is not the URL of a store"),
+        ({"store_url": "memory://", "cache_url": "redis://s3cret:port"}, "CACHE_URL is not the URL of a Redis"),
+    ],
+)
+async def test_a_wrong_url_is_refused_by_the_name_of_its_variable(given: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        await ContextSharing(settings(**given)).share(version(1), {})
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_wrong_payload_store_is_refused_by_the_name_of_its_variable() -> None:
+    for wrong in ("foo", "redis://s3cret:port", "postgresql://s3cret:port/x", "redis+s3cret://host"):
+        with pytest.raises(ConfigurationError, match="PAYLOAD_STORE_URL is not the URL of a") as caught:
+            offloading(wrong, threshold=1)
+        assert "s3cret" not in str(caught.value)
