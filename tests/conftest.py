@@ -66,6 +66,13 @@ def valkey_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def cluster_url() -> Iterator[str]:
+    """The URL of a cluster of this test process, of one Valkey."""
+    with servers.valkey_cluster() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def memcached_url() -> Iterator[str]:
     """The URL of a Memcached of this test process."""
     with _or_skipped(), servers.memcached() as url:

@@ -92,6 +92,19 @@ def valkey() -> Iterator[str]:
 
 
 @contextmanager
+def valkey_cluster() -> Iterator[str]:
+    """A Valkey that is a cluster of one node: it refuses what touches several slots, as a large one does; its URL."""
+    config = {"cluster-enabled": "yes", "cluster-port": str(free_port())}
+    with ValkeyServer(port=free_port(), config=config) as server:
+        assert server._process is not None
+        with _at_our_side("Valkey", server._process.pid), server.client() as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+            while "cluster_state:ok" not in str(client.execute_command("CLUSTER", "INFO")):
+                time.sleep(0.05)
+            yield server.connection_url.replace("redis", "redis+cluster", 1)
+
+
+@contextmanager
 def memcached() -> Iterator[str]:
     """Debian's memcached on a free port; its URL."""
     port = free_port()

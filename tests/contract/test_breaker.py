@@ -22,12 +22,12 @@ OVER = POLICY.model_copy(update={"reset": timedelta(milliseconds=1)})
 """The same circuit, for a caller to whom its reset time has passed."""
 
 
-@pytest.fixture(params=["memory", "valkey"])
+@pytest.fixture(params=["memory", "valkey", "cluster"])
 async def state(request: pytest.FixtureRequest) -> AsyncIterator[BreakerState]:
     if request.param == "memory":
         yield InMemoryBreakers()
         return
-    redis = RedisClient.from_url(request.getfixturevalue("valkey_url"))
+    redis = RedisClient.from_url(request.getfixturevalue(f"{request.param}_url"))
     yield RedisBreakers(redis)
     await redis.aclose()
 

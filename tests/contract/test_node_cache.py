@@ -21,12 +21,12 @@ BRIEF = 0.3
 """Seconds of a lease that nobody renews."""
 
 
-@pytest.fixture(params=["memory", "valkey"])
+@pytest.fixture(params=["memory", "valkey", "cluster"])
 async def cache(request: pytest.FixtureRequest) -> AsyncIterator[ResultCache]:
     if request.param == "memory":
         yield InMemoryResults()
         return
-    redis = RedisClient.from_url(request.getfixturevalue("valkey_url"))
+    redis = RedisClient.from_url(request.getfixturevalue(f"{request.param}_url"))
     yield RedisResults(redis)
     await redis.aclose()
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +35,6 @@ from tests.json_values import items, number
 KINDS = ["memory", "redis", "cluster", "memcached", "sqlite", "postgresql", "mysql"]
 
 
-@pytest.fixture(scope="session")
-def cluster_url() -> Iterator[str]:
-    """A Valkey that is a cluster of one node: it refuses what touches several slots, as a large one does."""
-    with ValkeyServer(port=random.randint(20_000, 30_000), config={"cluster-enabled": "yes"}) as server:
-        client = server.client()
-        client.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-        while "cluster_state:ok" not in str(client.execute_command("CLUSTER", "INFO")):
-            time.sleep(0.05)
-        client.close()
-        yield server.connection_url
-
-
 @pytest.fixture(params=KINDS)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A store's URL; for `memory` there is one store for each one who opens it."""
@@ -58,7 +44,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         case "redis":
             return str(request.getfixturevalue("valkey_url"))
         case "cluster":
-            return str(request.getfixturevalue("cluster_url")).replace("redis", "redis+cluster", 1)
+            return str(request.getfixturevalue("cluster_url"))
         case "memcached":
             return str(request.getfixturevalue("memcached_url"))
         case "sqlite":

@@ -35,7 +35,7 @@ STORE, RETRIEVE = StorageDriverStoreContext(), StorageDriverRetrieveContext()
 GRAPH = {"name": "big", "nodes": {"count": {"type": "rule", "rules": [{"then": {"size": "{{ size(rows) }}"}}]}}}
 
 
-@pytest.fixture(params=["valkey", "sqlite", "postgres", "mysql"])
+@pytest.fixture(params=["valkey", "cluster", "sqlite", "postgres", "mysql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/payloads.db"
