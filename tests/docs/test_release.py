@@ -14,19 +14,28 @@ import pytest
 from tests.docs.pages import ROOT
 
 VERSION = "9.8.7"
+_TESTER = ("-c", "user.name=Tester", "-c", "user.email=tester@localhost")
 _LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "dist", "build", "tests", "benchmarks")
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository's files in a fresh repository of one commit."""
-    folder = tmp_path / "anabranch"
+    folder = tmp_path_factory.mktemp("origin") / "anabranch"
     shutil.copytree(ROOT, folder, symlinks=True, ignore=_LEFT_OUT)
     git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, *_TESTER, "commit", "--quiet", "--message", "All of it")
+    return folder
+
+
+@pytest.fixture
+def copy(origin: Path, tmp_path: Path) -> Path:
+    """A clone that a test may change."""
+    folder = tmp_path / "anabranch"
+    git(tmp_path, "clone", "--quiet", str(origin), str(folder))
     git(folder, "config", "user.name", "Tester")
     git(folder, "config", "user.email", "tester@localhost")
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--message", "All of it")
     return folder
 
 
@@ -49,7 +58,7 @@ def test_a_dry_run_shows_the_notes_and_changes_nothing(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["1", "v1.2.3", "1.2.3-beta", "../1.2.3"])
-def test_a_version_that_is_none_is_refused(copy: Path, version: str) -> None:
+def test_an_invalid_version_is_refused(copy: Path, version: str) -> None:
     done = release(copy, version)
     assert (done.returncode, done.stdout) == (1, "")
     assert "is not a version" in done.stderr
