@@ -29,7 +29,7 @@ _NAME = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class LoadedGraph:
-    """A graph that may run, where its parts stand, what was found odd, and the graphs that it names (transitively).
+    """A graph that may run, the places of its parts, warnings, and the graphs that it names (transitively).
 
     `files` are those that its nodes name, and the nodes of the graphs that it names.
     """
@@ -55,7 +55,7 @@ def load_text(text: str, file: str = "<inline>", *, resolve: Resolve | None = No
 
 
 def find_graph(folder: Path, name: str) -> LoadedGraph:
-    """The graph of that `name:` among the YAML files of a folder; GraphError names the near ones."""
+    """The graph of that `name:` among the YAML files of a folder; GraphError suggests similar ones."""
     return load_graph(_file_of(folder, name))
 
 
@@ -164,7 +164,7 @@ class _Named:
 
 
 def named_graphs(graph: Graph) -> Iterator[tuple[Pointer, str]]:
-    """The names of other graphs that nodes run, each with the path where it stands."""
+    """The names of other graphs that nodes run, each with its path."""
     for scope in scopes(graph):
         for path, _, outer in scope.nodes():
             for where, node in with_compensations(path, outer):
@@ -175,13 +175,13 @@ def named_graphs(graph: Graph) -> Iterator[tuple[Pointer, str]]:
 
 
 def _find(folder: Path, name: str) -> LoadedGraph:
-    """As `find_graph`, without the graphs that it names in turn: whoever asks follows them."""
+    """As `find_graph`, without the graphs that it names in turn: the caller follows them."""
     path = _file_of(folder, name)
     return _load(read_text(path, str(path)), str(path), path.parent, None)
 
 
 def graph_files(folder: Path) -> list[Path]:
-    """The YAML files of a folder, among which `find_graph` looks. Raises GraphError where there is no folder."""
+    """The YAML files of a folder, among which `find_graph` looks. Raises GraphError if there is no folder."""
     if not folder.is_dir():
         raise GraphError((Problem("FILE_UNREADABLE", f"the folder {str(folder)!r} does not exist"),))
     return sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file())
@@ -206,7 +206,7 @@ def _file_of(folder: Path, name: str) -> Path:
 
 
 def _name_in(path: Path) -> str | None:
-    """The name of the graph in a file, read cheaply where it stands in the usual way."""
+    """The name of the graph in a file, read cheaply if it is written in the usual way."""
     try:
         text = read_text(path, str(path))
         if match := _NAME.search(text):

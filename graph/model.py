@@ -3,7 +3,7 @@
 A condition field (`Cel`) is a CEL expression. Any other string may hold `{{ CEL }}` holes. The canonical form of a
 graph is `model_dump_json(by_alias=True, exclude_defaults=True)`; a run pins it with its defaults (`load.written_out`).
 
-What else there is to know of a node type stands in its `NodeKind` (`graph/kinds/`).
+Everything else about a node type is in its `NodeKind` (`graph/kinds/`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ JsonObject = dict[str, JsonValue]
 
 
 class Model(BaseModel):
-    """What all parts of a graph share: immutable, and a field that is not known is an error."""
+    """What all parts of a graph share: immutable, and unknown fields are errors."""
 
     # Deferred: built once at the end of this module, not with every class and again when its references resolve.
     model_config = ConfigDict(
@@ -186,7 +186,7 @@ class AiNode(BaseNode):
 
 
 class Expect(Model):
-    """Which HTTP statuses are a success, and which failures are worth another try."""
+    """Which HTTP statuses are a success, and which failures are retried."""
 
     status: tuple[int, ...] | None = None
     retry: tuple[int, ...] = (408, 425, 429, 500, 502, 503, 504)
@@ -299,7 +299,7 @@ class ContextSpec(Model):
 
 
 class Defaults(Model):
-    """What nodes take when they do not say it themselves. `local` holds for `rule` nodes."""
+    """The values of fields that nodes do not have. `local` holds for `rule` nodes."""
 
     timeout: Duration = timedelta(seconds=30)
     retry: Retry = Retry()

@@ -21,7 +21,7 @@ from anabranch.errors import ConfigurationError
 
 ENTRY_POINTS = "anabranch.node_kinds"
 NODE_REFERENCE = "https://anabranch.invalid/node"
-"""Where a node stands in the JSON Schema of a model: `graph_json_schema` puts the types that there are in its place."""
+"""The reference to a node in a model's JSON Schema; `graph_json_schema` replaces it by the known types."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _loading = Lock()
 _built_in: dict[str, type[BaseModel]] = {}
@@ -159,8 +159,8 @@ def _model_named_by(value: object) -> type[BaseModel]:
     try:
         model = model_of(name) if isinstance(name, str) else None
     except ConfigurationError as error:
-        told = {"reason": error.message, "suggestion": error.suggestion or ""}
-        raise PydanticCustomError("node_type_unusable", "is not usable: {reason}", told) from None
+        details = {"reason": error.message, "suggestion": error.suggestion or ""}
+        raise PydanticCustomError("node_type_unusable", "is not usable: {reason}", details) from None
     if model is None:
         raise PydanticCustomError("node_type_unknown", "has the unknown type {name}", {"name": str(name)[:64]})
     return model

@@ -89,7 +89,7 @@ class PlanNode:
 
 @dataclass(frozen=True)
 class Plan:
-    """A graph, or the body of a composite node, ready to be interpreted. `nodes` stand in definition order."""
+    """A graph, or the body of a composite node, ready to be interpreted. `nodes` are in definition order."""
 
     graph: Graph
     nodes: Mapping[str, PlanNode]

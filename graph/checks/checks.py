@@ -21,7 +21,7 @@ MAX_FINDINGS = 500
 
 
 def check_graph(graph: Graph, source: Source) -> list[Problem]:
-    """Problems and warnings of a graph; of very many the first ones."""
+    """Problems and warnings of a graph; only the first ones of very many."""
     levels = list(scopes(graph))
     count = sum(len(scope.body.nodes) for scope in levels)
     if count > MAX_NODES:
@@ -45,7 +45,7 @@ def _by_level(levels: list[Scope], graph: Graph, source: Source) -> Iterator[Pro
 
 
 def _unused_compensations(scope: Scope, source: Source) -> Iterator[Problem]:
-    """Compensations that no run reaches: of a compensation, and of what runs only behind a pivot."""
+    """Compensations that never run: those of compensations, and of nodes that run only behind a pivot."""
     behind = _behind_pivots(scope)
     for path, key, node in scope.nodes():
         undo = node.compensate

@@ -1,4 +1,4 @@
-"""What is wrong or odd with the context's keys: read but never written, written twice at once, policies for nothing."""
+"""Problems of the context's keys: read but never written, written by two nodes at once, policies without effect."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class KeyChecks:
 
     @cached_property
     def _declared(self) -> frozenset[str] | None:
-        """The keys that the schema declares; None where there is none, or where it leaves others open by intent."""
+        """The keys that the schema declares; None without a schema, or if it allows others on purpose."""
         schema = self.graph.context.schema_
         if schema is None or not {"patternProperties", "$ref", "allOf", "anyOf", "oneOf"}.isdisjoint(schema):
             return None
@@ -84,7 +84,7 @@ class KeyChecks:
         )
 
     def _place(self, read: Read) -> Place:
-        """The first mention of the key in what stands at the read's path."""
+        """The first mention of the key in the text at the read's path."""
         word = re.compile(rf"(?<![\w.\"'])(?:context\.)?{re.escape(read.key)}(?!\w)")
         node = value_at(self.source.value, read.path)
         pointed = [(read.path, node)] if isinstance(node, str) else list(self._texts(read))
@@ -106,7 +106,7 @@ class KeyChecks:
         for path, key, node in level.scope.nodes():
             if isinstance(node, ForeachNode) and node.as_ in ROOTS | {"error", "result", "index"}:
                 place = self.source.place((*path, "as"))
-                yield Problem("NAME_RESERVED", f"{described(path)} calls its item `{node.as_}`, a reserved name", place)
+                yield Problem("NAME_RESERVED", f"{described(path)} names its item `{node.as_}`, a reserved name", place)
             for name in sorted((node_writes(key, node) or frozenset()) & ROOTS):
                 message = (
                     f"{described(path)} writes the key `{name}`, a reserved name that no expression reads as a key"

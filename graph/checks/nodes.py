@@ -1,4 +1,4 @@
-"""What a node needs beyond the shape of its fields: what holds for every type, then what its own type asks."""
+"""What a node needs beyond the shape of its fields: what every type requires, then what its own type requires."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _misplaced(node: BaseNode, finder: Finder) -> Iterator[Problem]:
     """Fields that would do nothing on a node of this type, and compensations that cannot be one."""
     for name in ("cache", "circuit_breaker", "local"):
         if getattr(node, name) and kind_of(node).runs is not Runs.HANDLER:
-            message = f"has a `{name}`, which holds only for {', '.join(types_that_run(by=_GUARDED))} nodes"
+            message = f"has a `{name}`, which is only for {', '.join(types_that_run(by=_GUARDED))} nodes"
             yield finder.problem("FIELD_HAS_NO_EFFECT", message, name, mend="remove it")
     if node.compensate is not None and kind_of(node.compensate).runs not in _COMPENSATING:
         message = f"is undone by a `{node.compensate.type}` node"

@@ -55,7 +55,7 @@ def _schemas(graph: Graph) -> Iterator[tuple[Pointer, dict[str, Json]]]:
 
 
 def _check(schema: dict[str, Json], path: Pointer, source: Source) -> Iterator[Problem]:
-    # Imported here: graphs without a schema need not wait for it.
+    # Imported here: graphs without a schema do not need it.
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
     from referencing import Registry
@@ -73,7 +73,7 @@ def _check(schema: dict[str, Json], path: Pointer, source: Source) -> Iterator[P
             message = f"{text[:128]!r} is not a regular expression"
             yield Problem("SCHEMA_INVALID", message, source.place(where))
         elif keyword in _REFERENCES and not _resolves(alone, text):
-            message = f"the schema refers to {text[:128]!r}, which is not in it; nothing else is read"
+            message = f"the schema refers to {text[:128]!r}, which is not in it"
             yield Problem("SCHEMA_REFERENCE", message, source.place(where), "define it under $defs")
 
 
@@ -96,7 +96,7 @@ def _resolves(registry: Registry[Any], reference: str) -> bool:
 
 
 def _keywords(value: Json, path: Pointer) -> Iterator[tuple[Pointer, str, str]]:
-    """Where a text stands that must mean something: references and patterns."""
+    """The paths of texts with a meaning: references and patterns."""
     if isinstance(value, dict):
         for key, inner in value.items():
             where = (*path, key)

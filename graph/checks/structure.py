@@ -84,7 +84,7 @@ def _shown(cycle: list[str]) -> str:
 
 
 def _never_run(scope: Scope, source: Source) -> Iterator[Problem]:
-    """Nodes that no run reaches. What only follows from another dead node is not said again."""
+    """Nodes that no run reaches. Nodes that are dead only because another one is are not reported."""
     arriving: dict[str, list[Edge]] = {key: [] for key in scope.body.nodes}
     for edge in known_edges(scope):
         arriving[edge.target].append(edge)

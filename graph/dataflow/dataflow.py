@@ -1,6 +1,6 @@
-"""Which keys each node can count on: what its ancestors write, what the graph needs from outside, who writes at once.
+"""Which keys each node can rely on: what its ancestors write, the graph's inputs, which nodes write at the same time.
 
-Sets of nodes are integers with a bit for each node, so that a graph of 2,000 nodes is looked through in a moment.
+Sets of nodes are integers with a bit for each node, which is fast for graphs of 2,000 nodes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ERROR = frozenset({"error"})
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A key that must be there when what stands at `path` is worked on, and that nothing before it writes."""
+    """A key that must exist when the field at `path` is evaluated, and that no node before writes."""
 
     key: str
     path: Pointer
@@ -98,7 +98,7 @@ class Level:
 
 
 def levels(graph: Graph) -> Iterator[Level]:
-    """The levels of a graph without cycles, each after the one that it stands in."""
+    """The levels of a graph without cycles, each after the one around it."""
     found: dict[Pointer, Level] = {}
     for scope in scopes(graph):
         level = Level(scope, *_owner(scope.path, found))

@@ -1,7 +1,7 @@
-"""Which nodes can never both run, as far as the conditions on their edges tell.
+"""Which nodes can never both run, as far as the conditions on their edges show.
 
 Two edges from one node are judged on the same data, so `validated` and `!validated`, `s == "a"` and `s == "b"`, or
-success and failure shut each other out, and with them whatever only those edges lead to. Facts are bits: `true[n]`
+success and failure exclude each other, and so do nodes that only those edges lead to. Facts are bits: `true[n]`
 holds what must have been true for a node to run, `false[n]` what must have been false.
 """
 
@@ -136,7 +136,7 @@ def _bare(text: str) -> str:
 
 
 def _is_wrapped(text: str) -> bool:
-    """Whether one pair of parentheses stands around the whole."""
+    """Whether one pair of parentheses encloses the whole."""
     if not (text.startswith("(") and text.endswith(")")):
         return False
     depth = 0
@@ -152,7 +152,7 @@ def _opens(symbol: str) -> int:
 
 
 def _conjuncts(condition: str) -> Iterator[str]:
-    """The parts of a condition between `&&` outside of brackets; the whole where `||` or `?` stands beside them."""
+    """The parts of a condition between `&&` outside of brackets; the whole if there is a `||` or `?` beside them."""
     condition = _bare(condition)
     depth, part, parts = 0, "", []
     for match in _TOKEN.finditer(condition):

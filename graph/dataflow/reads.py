@@ -1,4 +1,4 @@
-"""What a node reads of the context and what it writes there, as far as its definition tells.
+"""What a node reads of the context and what it writes there, as far as its definition shows.
 
 `node_reads` is what must cross to the node's activity; `required_reads` is what must be there when the node starts, and
 so, where nothing before it writes them, the graph's inputs. Both follow from the fields that the node's type declares.
@@ -35,8 +35,8 @@ def node_reads(node: Node, roots: frozenset[str] = frozenset()) -> Keys:
 def required_reads(node: Node, roots: frozenset[str] = frozenset()) -> frozenset[str]:
     """The context keys that must exist for the node to run, those of its `when` among them.
 
-    Not required is what an expression reads as `context.KEY` or asks `has(context.KEY)` of, what the node itself may
-    have written by then, and what `reads` declares for code.
+    Not required: keys that an expression reads as `context.KEY` or asks for by `has(context.KEY)`, keys that the node
+    itself may have written by then, and keys that `reads` declares for code.
     """
     return _required(node, roots, _reads(node, roots))
 

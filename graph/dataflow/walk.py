@@ -37,7 +37,7 @@ def scopes(graph: Graph) -> Iterator[Scope]:
 
 
 def ordered(scope: Scope) -> list[str]:
-    """The ids in an order in which each node stands after its predecessors; those of a cycle are left out."""
+    """The ids in an order in which each node is after its predecessors; those of a cycle are left out."""
     nodes = scope.body.nodes
     waiting = dict.fromkeys(nodes, 0)
     targets: dict[str, list[str]] = {key: [] for key in nodes}

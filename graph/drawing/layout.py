@@ -1,6 +1,6 @@
 """A graph as an indented list for a narrow, live column: branches indented, the node where they rejoin in line again.
 
-The indentation is the graph's dominator tree: below a node stands what can only be reached through it. A single
+The indentation is the graph's dominator tree: below a node is what can only be reached through it. A single
 follower and a join stay in the column of the node where the branches parted.
 """
 

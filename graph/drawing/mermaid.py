@@ -119,8 +119,8 @@ class _Mermaid:
             self._node(ids[key], f"{address}{key}", key, node, indent)
         for edge in body.edges:
             arrow = "-->" if edge.outcome == "success" else "-.->"
-            told = edge_label(edge)
-            label = f'|"{escaped(told, _LONGEST_LABEL)}"|' if told else ""
+            text = edge_label(edge)
+            label = f'|"{escaped(text, _LONGEST_LABEL)}"|' if text else ""
             self.lines.append(f"{indent}{ids[edge.source]} {arrow}{label} {ids[edge.target]}")
 
     def _node(self, drawn: str, address: str, key: str, node: Node, indent: str) -> None:
@@ -133,8 +133,8 @@ class _Mermaid:
             self.lines.append(f"{indent}end")
             return
         if self.details:
-            told = [": ".join(filter(None, (node.type, summary(node)))), node.description]
-            label = _BREAK.join([label, *(escaped(line, _LONGEST_LABEL) for line in told if line)])
+            lines = [": ".join(filter(None, (node.type, summary(node)))), node.description]
+            label = _BREAK.join([label, *(escaped(line, _LONGEST_LABEL) for line in lines if line)])
         left, right = kind_of(node).shape
         self.lines.append(f'{indent}{drawn}{left}"{label}"{right}')
 
@@ -146,7 +146,7 @@ class _Mermaid:
 
 
 def escaped(text: str, longest: int) -> str:
-    """A text as it may stand between quotes in Mermaid: one line, cut, with all that means something as codes."""
+    """A text for between quotes in Mermaid: one line, cut, with characters that have a meaning as codes."""
     return "".join(_code(char) for char in one_line(text, longest))
 
 

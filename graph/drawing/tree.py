@@ -14,9 +14,9 @@ _LONGEST = 100
 
 
 def tree(graph: Graph, *, details: bool = False) -> str:
-    """The graph as a tree: a node stands under the first that leads to it, and is pointed to from the others.
+    """The graph as a tree: a node is under the first one that leads to it; the others refer to it.
 
-    A node that is the only one to follow stands below its predecessor with `↓`, without a further step inwards.
+    A node that is the only one to follow is below its predecessor with `↓`, without more indentation.
     """
     head = f"{graph.name} {one_line(graph.version, _LONGEST)}"
     title = f"{head}: {one_line(graph.description, _LONGEST)}" if graph.description else head
@@ -84,7 +84,7 @@ class _Entry:
 
     @property
     def inner(self) -> str:
-        """What stands before the lines below this node."""
+        """The prefix of the lines below this node."""
         return self.prefix if self.follows else self.prefix + ("   " if self.last else "│  ")
 
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 MAX_BUILT = 2 * 1024 * 1024
-"""Characters that one evaluation may build; a value that is no text counts as `VALUE_SIZE`."""
+"""Characters that one evaluation may build; any other value counts as `VALUE_SIZE`."""
 VALUE_SIZE = 8
 
 
@@ -44,7 +44,7 @@ def may_build() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One overload: `name(parameters) -> result`, called as `first.name(rest)` where `member`."""
+    """One overload: `name(parameters) -> result`, called as `first.name(rest)` if `member`."""
 
     name: str
     result: str
@@ -160,7 +160,7 @@ TEXT_AND_LISTS = (
     Function("join", "string", ("list<dyn>", "string"), _join, member=True),
     Function("sum", "dyn", ("list<dyn>",), _sum, member=True),
 )
-"""CEL's string extension where it says the same, and `sum`."""
+"""Functions of CEL's string extension, with its meaning, and `sum`."""
 ROUNDING = tuple(Function(f"math.{name}", "int", ("int",), int) for name in ("ceil", "floor", "round", "trunc"))
 """CEL rounds doubles only."""
 
@@ -183,7 +183,7 @@ EVALUATED = (
     Function("@count", "bool", ("dyn",), _count),
     Function("@keys", "list<dyn>", ("map<dyn, dyn>",), _sorted_keys),
 )
-"""What the runtime calls; the names with `@` are those that `graph/expressions/cel_syntax.py` puts in."""
+"""What the runtime calls; `graph/expressions/cel_syntax.py` inserts the names with `@`."""
 
 _PAIRS = (("int", "double"), ("double", "int"))
 CHECKED = (
@@ -202,7 +202,7 @@ CHECKED = (
 )
 """What the checker accepts beyond CEL: a number is a number, and a list or a choice may mix types."""
 CHECKER_EXCLUDES = ("_+_", "_/_", "_==_", "_!=_", "@in", "_?_:_")
-"""CEL's own declarations that `CHECKED` takes the place of."""
+"""CEL's own declarations that `CHECKED` replaces."""
 
 
 def text_of_instant(value: datetime | timedelta) -> str:

@@ -1,4 +1,4 @@
-"""The CEL runtime's messages in the words of whoever wrote the expression, with what to do about them."""
+"""The CEL runtime's messages in the words of the expression's author, with suggestions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _WORDS = {
 
 
 def of_issue(issue: str) -> str:
-    """A compiler's finding without what only its makers understand."""
+    """A compiler's message without its internal details."""
     issue = _NOISE.sub("", issue)
     if "'<EOF>'" in issue:
         return "Syntax error: the expression ends too early"

@@ -1,7 +1,7 @@
 """Google's CEL runtime (`cel_expr_python`) and nothing else: parse, check, evaluate. No other module imports it.
 
-Two environments, because the runtime registers its standard functions whatever the checker is told: one checks what the
-author wrote against numbers that mix, the other evaluates the rewritten tree (`graph/expressions/cel_syntax.py`).
+Two environments, because the runtime registers its standard functions whatever is configured: one checks the author's
+text, in which numbers mix, the other evaluates the rewritten tree (`graph/expressions/cel_syntax.py`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from anabranch.graph.expressions.cel_functions import Function
 from anabranch.graph.expressions.cel_syntax import MAX_NAME
 
 MAX_RESULT = 2 * 1024 * 1024
-"""Characters of one result; a value that is no text counts as `cel_functions.VALUE_SIZE`."""
+"""Characters of one result; any other value counts as `cel_functions.VALUE_SIZE`."""
 
 _ISSUE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
 _CONFIG = "name: checker\nstdlib:\n  exclude_functions:\n" + "".join(
@@ -34,7 +34,7 @@ _ERROR = cel.Type.ERROR
 
 
 class EvaluationFailed(Exception):
-    """The runtime's own word for why there is no value."""
+    """The runtime's message on why there is no value."""
 
 
 class Program:
@@ -46,7 +46,7 @@ class Program:
         try:
             self._expression = _evaluator().deserialize(tree)
         except RuntimeError:
-            # What may go wrong with a tree that was parsed and checked is that protobuf refuses its depth.
+            # A tree that was parsed and checked fails here only if protobuf refuses its depth.
             raise ExpressionError("the expression nests too deeply", suggestion="split it into several rules") from None
 
     def evaluate(self, variables: Mapping[str, Json]) -> Json:
@@ -65,19 +65,19 @@ class Program:
 
 
 def parse(source: str) -> bytes:
-    """The serialized tree of `source`; ExpressionError where it is no CEL."""
+    """The serialized tree of `source`; ExpressionError if it is not CEL."""
     try:
         source.encode()
         tree: bytes = _evaluator().compile(source, disable_check=True).serialize()
     except UnicodeEncodeError as error:
-        raise ExpressionError("a lone surrogate is no character", column=error.start + 1) from None
+        raise ExpressionError("a lone surrogate is not a character", column=error.start + 1) from None
     except RuntimeError as error:
         raise _not_compiled(error) from None
     return tree
 
 
 def check(source: str) -> None:
-    """Refuse types that do not fit and functions that are not there. Free names must be of the form `_`, `__`, …"""
+    """Refuse types that do not fit and functions that do not exist. Free names must be of the form `_`, `__`, …"""
     try:
         _checker().compile(source)
     except RuntimeError as error:
@@ -145,12 +145,12 @@ class _Conversion:
             return self._object(value)
         if isinstance(value, datetime | timedelta):
             return cel_functions.text_of_instant(value)
-        raise EvaluationFailed(f"the result is {_kind(value)}, which is no JSON value")
+        raise EvaluationFailed(f"the result is {_kind(value)}, which is not a JSON value")
 
     def _object(self, entries: dict[Any, Any]) -> Json:
         for key in entries:
             if not isinstance(key, str):
-                raise EvaluationFailed(f"the key {key!r} of an object is no text")
+                raise EvaluationFailed(f"the key {key!r} of an object is not a text")
             self._spend(len(key))
         return {key: self.json(entries[key].value()) for key in sorted(entries)}
 
@@ -163,7 +163,7 @@ class _Conversion:
 def _finite(number: float) -> float:
     if math.isfinite(number):
         return number
-    raise EvaluationFailed(f"the result is {number}, which is no JSON number")
+    raise EvaluationFailed(f"the result is {number}, which is not a JSON number")
 
 
 def _kind(value: object) -> str:

@@ -43,7 +43,7 @@ MAX_NAME = 256
 class Read:
     """A value that an expression reads: `path` begins with a root or a context key.
 
-    With `test` only whether the last step is there is asked (`has(…)`).
+    With `test` it only asks whether the last step exists (`has(…)`).
     """
 
     path: tuple[str, ...]
@@ -61,7 +61,7 @@ class Syntax:
 
     reads: tuple[Read, ...]
     program: bytes
-    """The serialized tree in which the variable `@i` stands for `reads[i]`."""
+    """The serialized tree, in which the variable `@i` is `reads[i]`."""
     direct: bool
     """The whole expression is one read."""
     anonymous: str
@@ -110,7 +110,7 @@ class _Rewriter:
         if len(name) > MAX_NAME:
             raise SyntaxRefused(f"a name has at most {MAX_NAME} characters", offset, 'write context["…"]')
         if instead := LITERALS.get(name):
-            raise SyntaxRefused(f"{name!r} is no CEL literal", offset, f"write {instead}")
+            raise SyntaxRefused(f"{name!r} is not a CEL literal", offset, f"write {instead}")
         self.anonymous[offset : offset + len(name)] = "_" * len(name)
 
     def _call(self, expr: Any, bound: frozenset[str]) -> None:

@@ -83,7 +83,7 @@ class SyntaxRefused(ValueError):
 
 
 class Tree:
-    """A parsed expression: its root, to be changed in place, and where its nodes stand in the source."""
+    """A parsed expression: its root, to be changed in place, and the offsets of its nodes in the source."""
 
     __slots__ = ("_envelope", "_parsed", "offsets")
 

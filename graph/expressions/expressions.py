@@ -33,7 +33,7 @@ from anabranch.graph.expressions.cel_syntax import Read, Syntax, analyse
 from anabranch.graph.expressions.cel_tree import SyntaxRefused
 
 ROOTS = frozenset({"context", "run"})
-"""Reserved names of every expression; `item`, `index`, `error`, `result` and the like depend on where it stands."""
+"""Reserved names of every expression; `item`, `index`, `error`, `result` and the like depend on its place."""
 MAX_SOURCE = 8192
 """Characters of one expression."""
 

@@ -95,7 +95,7 @@ def compile_template(value: Json, roots: frozenset[str] = frozenset()) -> Templa
 
 
 def text_of(value: Json) -> str:
-    """A value as it stands inside a text."""
+    """A value as text, for inside a text."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -168,7 +168,7 @@ def _parts(text: str, roots: frozenset[str]) -> tuple[str | Expression, ...]:
 
 
 def _holes(text: str) -> Iterator[tuple[int, int]]:
-    """Where each hole's `{{` and its `}}` stand."""
+    """The offsets of each hole's `{{` and `}}`."""
     position = 0
     while (start := text.find(_HOLE, position)) >= 0:
         end = _end_of_hole(text, start + len(_HOLE))

@@ -45,15 +45,15 @@ class DecisionTable:
     names: tuple[str, ...]
     """The top-level names of the context that output cells use."""
     tests: tuple[str, ...]
-    """ZEN's tests of a column's value, as they stand in input cells."""
+    """ZEN's tests of a column's value, as input cells have them."""
     expressions: tuple[str, ...]
     """All other ZEN expressions: columns, output cells, expression nodes."""
     writes: frozenset[str] | None
-    """The top-level keys that it may write; None where its definition does not tell."""
+    """The top-level keys that it may write; None if its definition does not show them."""
 
 
 def read_table(value: JsonObject | str) -> DecisionTable:
-    """The table of a JDM object or its JSON text; InputError for what is no JDM or needs code to run."""
+    """The table of a JDM object or its JSON text; InputError if it is not JDM or needs code to run."""
     jdm = _object(value)
     nodes = jdm.get("nodes")
     if not isinstance(nodes, list) or not isinstance(jdm.get("edges"), list):
@@ -83,10 +83,10 @@ def _object(value: JsonObject | str) -> dict[str, Any]:
             value = json.loads(value)
         except (ValueError, RecursionError):
             raise InputError(
-                "the decision table is no JSON", suggestion="name a .json file, or put the JDM here"
+                "the decision table is not JSON", suggestion="name a .json file, or put the JDM here"
             ) from None
     if not isinstance(value, dict):
-        raise InputError("the decision table is no JSON object", suggestion="use a JDM file, as the editor saves it")
+        raise InputError("the decision table is not a JSON object", suggestion="use a JDM file, as the editor saves it")
     return value
 
 

@@ -6,9 +6,9 @@
     }
 
 Names are paths in the context: `Order.total` is `total` in the object under the key `Order`, a plain name is a key; the
-reserved roots (`run`, `item`, …) stay what they are. What stands in `when` and right of an assignment is translated,
+reserved roots (`run`, `item`, …) stay what they are. The conditions and the right sides of assignments are translated,
 token by token, to CEL, which has the same operators with the same precedence; `nil` is null. An action is an assignment
-(`=`, `+=`, `-=`, `*=`, `/=`), `Retract("Name")` or `Complete()`; `Log("…")` and `Changed("…")` have nothing to do here.
+(`=`, `+=`, `-=`, `*=`, `/=`), `Retract("Name")` or `Complete()`; `Log("…")` and `Changed("…")` do nothing here.
 Read as well: a quoted name of a rule, and `no-loop` (its own changes do not make the rule fire again).
 """
 
@@ -119,7 +119,7 @@ class GrlRule:
 
 @lru_cache(maxsize=256)
 def parse_grl(text: str, roots: frozenset[str] = frozenset()) -> tuple[GrlRule, ...]:
-    """The rules of a GRL text in the order in which they are tried: by salience, then as they stand.
+    """The rules of a GRL text in the order in which they are tried: by salience, then as in the text.
 
     ExpressionError with line and column inside the text.
     """
@@ -302,7 +302,7 @@ def _syntax_error(error: UnexpectedInput) -> ExpressionError:
     token = getattr(error, "token", getattr(error, "char", ""))
     at_end = getattr(token, "type", "") == "$END"
     return ExpressionError(
-        "the rules end too early" if at_end else f"{str(token)!r} does not belong here",
+        "the rules end too early" if at_end else f"{str(token)!r} is not expected here",
         suggestion='rule Name "description" salience 10 { when CONDITION then name = VALUE; }',
         line=max(1, line),
         column=max(1, column),

@@ -1,6 +1,6 @@
 """Files that a graph's rule nodes name (`grl: rules.grl`, `decision_table: table.json`), read into the graph on load.
 
-They are looked for beside the YAML file and never outside of its folder, so that a graph is no way to read a disk.
+They are looked for beside the YAML file and never outside of its folder, so that a graph cannot read the disk.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SUFFIXES = {"grl": ".grl", "decision_table": ".json"}
 
 
 class Attachments:
-    """Puts the files that nodes name into their place; `problems` says which could not be read."""
+    """Replaces the names of files by their content; `problems` lists those that cannot be read."""
 
     def __init__(self, source: Source, folder: Path | None) -> None:
         self.source = source
@@ -97,7 +97,7 @@ class Attachments:
 
 
 def read_text(path: Path, name: str) -> str:
-    """The UTF-8 text of a regular file of at most 256 KiB; otherwise GraphError, calling it by `name`."""
+    """The UTF-8 text of a regular file of at most 256 KiB; otherwise GraphError with the file's `name`."""
     try:
         content = _bytes(path)
     except (OSError, ValueError) as error:
@@ -113,7 +113,7 @@ def read_text(path: Path, name: str) -> str:
 
 
 def _bytes(path: Path) -> bytes | None:
-    """At most one byte more than may be read; None where opening could block or never end."""
+    """At most one byte more than may be read; None if opening could block or never end."""
     if path.exists() and not path.is_file():
         return None
     with path.open("rb") as stream:

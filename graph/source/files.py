@@ -1,4 +1,4 @@
-"""Files that people give beside graphs: JSON and YAML, bounded in size, each error with its place."""
+"""Files that are given beside graphs: JSON and YAML, bounded in size, each error with its place."""
 
 from __future__ import annotations
 

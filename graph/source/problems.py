@@ -1,4 +1,4 @@
-"""What pydantic found wrong with a file's shape, as sentences that name the node, the place and the mend.
+"""What pydantic found wrong with a file's shape, as sentences that name the node, the place and a suggestion.
 
 Pydantic's `loc` mixes the keys of the value with the labels of unions. `_walk` follows it through the model's
 annotations, so that each problem gets the path that the author wrote.
@@ -37,7 +37,7 @@ _TYPE_PROBLEMS = frozenset({"node_type_missing", "node_type_unknown", "node_type
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str | None:
-    """A suggestion of the name that was likely meant; None where none is near."""
+    """A suggestion of the name that was likely meant; None if there is none near it."""
     near = get_close_matches(word[:64], list(words), n=1)
     return f"did you mean `{near[0]}`?" if near else None
 
@@ -57,7 +57,7 @@ def shape_problems(
             message = f"{earlier.message}, or it {details_message(details)}"
             found[path, problem.code] = Problem(earlier.code, message, earlier.place, earlier.suggestion)
     parents = {path[:length] for path, _ in found for length in range(len(path))}
-    # Of a union (`priority: 1` or a mapping) pydantic reports each member: the one that got deeper was meant.
+    # Of a union (`priority: 1` or a mapping) pydantic reports each member: the one that matched deeper was meant.
     return tuple(one for (path, code), one in found.items() if code != "VALUE_INVALID" or path not in parents)
 
 
@@ -77,7 +77,7 @@ def details_message(details: ErrorDetails) -> str:
 
 
 def described(path: Pointer) -> str:
-    """The node, edge or section at `path`, as a person would say it: `node 'pack/weigh'`, `edge 3`, `` `retry` ``."""
+    """The node, edge or section at `path`, in words: `node 'pack/weigh'`, `edge 3`, `` `retry` ``."""
     ids = [str(path[i + 1]) for i in range(len(path) - 1) if path[i] == "nodes" and (i == 0 or path[i - 1] == "body")]
     where = f"node {'/'.join(ids)[:128]!r}" if ids else ""
     last = max((i + 2 for i in range(len(path) - 1) if path[i] == "nodes"), default=0)
@@ -110,13 +110,13 @@ def _problem(details: ErrorDetails, path: Pointer, owner: type[Model] | None, so
         message = f"the key {last[:128]!r} {details_message(details)}"
         return Problem("KEY_INVALID", message, source.place(path, key=True))
     message = f"{described(path) or whole} {details_message(details)}"
-    mend: str | None = None
+    advice: str | None = None
     if kind == "literal_error" and isinstance(given, str):
         message += f", not {given[:64]!r}"
-        mend = did_you_mean(given, _listed(details).split(", "))
+        advice = did_you_mean(given, _listed(details).split(", "))
     if last == _SECRET:
-        mend = "write the NAME of an environment variable of the worker, such as POSTGRES_URL, not its value"
-    return Problem("VALUE_INVALID", message, source.place(path), mend)
+        advice = "write the NAME of an environment variable of the worker, such as POSTGRES_URL, not its value"
+    return Problem("VALUE_INVALID", message, source.place(path), advice)
 
 
 def _type_problem(details: ErrorDetails, path: Pointer, source: Source) -> Problem:
@@ -145,7 +145,7 @@ def _names(model: type[Model] | None) -> list[str]:
 
 
 def _walk(loc: tuple[str | int, ...], model: type[Model], value: Json) -> tuple[Pointer, type[Model] | None]:
-    """The path in the value that a `loc` means, and the model that its last step is a field of."""
+    """The path in the value that a `loc` names, and the model that has its last step as a field."""
     path: list[str | int] = []
     current: list[Any] = [model]
     owner: type[Model] | None = None
@@ -161,7 +161,7 @@ def _walk(loc: tuple[str | int, ...], model: type[Model], value: Json) -> tuple[
 
 
 def _own_type(annotation: Any, value: Json) -> Any:
-    """The model of a node's own type, where any node may stand."""
+    """The model of a node's own type, at a place for any node."""
     name = value.get("type") if annotation is BaseNode and isinstance(value, dict) else None
     try:
         return (node_types.model_of(name) if isinstance(name, str) else None) or annotation

@@ -1,6 +1,6 @@
 """The graph language of rust-logic-graph, rewritten into ours on the raw value, before anything is validated.
 
-Nothing here needs the dialect to be announced: each spelling has one meaning, and our own language has none of them.
+A file does not declare the dialect: each spelling has one meaning, and our own language has none of them.
 Every rewritten path is recorded, so that a problem found later still points to the line that the author wrote.
 """
 
@@ -32,7 +32,7 @@ _POSITIONAL = re.compile(rf"({_QUOTED_SQL})|\$(?P<number>\d{{1,4}})(?:::(?P<type
 
 @dataclass(slots=True)
 class _Rewrite:
-    """What a rewriting found out: where moved paths came from, and what is wrong or was assumed."""
+    """The state of a rewriting: where moved paths came from, and problems."""
 
     source: Source
     moved: dict[Pointer, Pointer] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class _Rewrite:
 
 
 def normalise(source: Source) -> tuple[Source, tuple[Problem, ...]]:
-    """The same graph in our own language, and the problems (and warnings on what was assumed) of getting there."""
+    """The same graph in our own language, and the problems (and warnings on what was assumed) of the rewriting."""
     if not isinstance(source.value, dict):
         return source, ()
     rewrite = _Rewrite(source)
@@ -63,7 +63,7 @@ def normalise(source: Source) -> tuple[Source, tuple[Problem, ...]]:
 
 
 def _head(graph: dict[str, Json], rewrite: _Rewrite) -> dict[str, Json]:
-    """`name`, `description` and `version` may stand under `metadata`; a file without a name is named as the file is."""
+    """`name`, `description` and `version` may be under `metadata`; a graph without a name gets the name of its file."""
     metadata = graph.get("metadata")
     for field_name in ("name", "description", "version"):
         value = metadata.get(field_name) if isinstance(metadata, dict) else None
@@ -100,7 +100,7 @@ def _by_id(nodes: list[Json], path: Pointer, rewrite: _Rewrite) -> dict[str, Jso
             rewrite.problems.append(Problem("NODE_WITHOUT_ID", message, where, "give it an `id:`"))
         elif identity in found:
             first = rewrite.place((*path, identity, "id"))
-            message = f"the id {identity!r} is given twice; it stands already in line {first.line}"
+            message = f"the id {identity!r} is given twice; it is already in line {first.line}"
             rewrite.problems.append(Problem("NODE_DUPLICATE", message, where, "ids are unique in a graph"))
         else:
             rewrite.move((*path, identity), (*path, index))
@@ -172,7 +172,7 @@ def _node(node: Json, path: Pointer, rewrite: _Rewrite) -> Json:
 
 
 def node_type(name: str) -> str:
-    """Our name of a node type: `RuleNode`, `Rule` and `rule` are `rule`; what is not known stays as it is."""
+    """Our name of a node type: `RuleNode`, `Rule` and `rule` are `rule`; an unknown one stays as it is."""
     if name in node_types.names():
         return name
     short = name.casefold().removesuffix("node").rstrip("_-")
@@ -229,7 +229,7 @@ def _db(node: dict[str, Json], path: Pointer, rewrite: _Rewrite) -> None:
 
 
 def _connection(node: dict[str, Json], path: Pointer, rewrite: _Rewrite) -> None:
-    """Name the environment variable that the dialect means; what is only guessed becomes a warning."""
+    """Name the environment variable that the dialect means; a guess becomes a warning."""
     if isinstance(text := node.get("connection_string"), str):
         _rename(node, "connection_string", "connection", path, rewrite)
         match = _HOLE.fullmatch(text.strip())

@@ -1,8 +1,8 @@
 """YAML 1.2 text to plain JSON values, with a place in the file for each of them.
 
 Only PyYAML's pure-Python event stream is used (its C twin overflows the stack on nested brackets, its constructors
-follow YAML 1.1): `on` and `yes` stay strings, `12:30:45` stays a string, dates stay strings. What a graph never needs
-and an attacker does is refused: anchors and aliases, tags, merge keys, duplicate keys, depth, size. JSON is a subset.
+follow YAML 1.1): `on` and `yes` stay strings, `12:30:45` stays a string, dates stay strings. What only an attacker
+needs is refused: anchors and aliases, tags, merge keys, duplicate keys, depth, size. JSON is a subset.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Span:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A value and where each part of it stands.
+    """A value, and the place of each part of it.
 
     `moved` maps paths of `value` to paths of the text, `attached` paths of other files' texts to their names.
     """
@@ -66,17 +66,17 @@ class Source:
         return replace(self, value=value, moved=moved)
 
     def with_files(self, value: Json, attached: Mapping[Pointer, str]) -> Source:
-        """The same text, with the content of files where their names stood."""
+        """The same text, with the content of files instead of their names."""
         return replace(self, value=value, attached=attached)
 
     def place(self, path: Pointer, *, key: bool = False) -> Place:
-        """Where the scalar at `path` stands, or the key of the collection there; else its nearest parent."""
+        """The place of the scalar at `path`, or of the collection's key; else that of its nearest parent."""
         span = self._span(path)
         named = span.key is not None and (key or not span.scalar)
         return _place(self.file, span.key if named and span.key else span.start)
 
     def place_in(self, path: Pointer, offset: int) -> Place:
-        """Where the character `offset` (from 0) of the string at `path` stands."""
+        """The place of the character `offset` (from 0) of the string at `path`."""
         span, value = self._span(path), value_at(self.value, path)
         if not isinstance(value, str) or not span.scalar:
             return self.place(path)
@@ -96,7 +96,7 @@ class Source:
 
 
 def read_yaml(text: str, file: str) -> Source:
-    """The one YAML (or JSON) document in `text`; GraphError with every place where it is not plain data."""
+    """The one YAML (or JSON) document in `text`; GraphError with every place that is not plain data."""
     if len(text) > MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         message = f"the file is larger than {MAX_BYTES // 1024} KiB"
         raise GraphError((Problem("YAML_TOO_LARGE", message, Place(file, 1, 1), "split it with `type: graph` nodes"),))
@@ -156,7 +156,7 @@ class _Reader:
             key = self._key(event)
             if key in found:
                 first = self.spans[(*path, key)].key
-                where = f"; it stands already in line {first.line + 1}" if first else ""
+                where = f"; it is already in line {first.line + 1}" if first else ""
                 self._report("YAML_DUPLICATE_KEY", f"the key {key!r} is given twice{where}", mark)
             found[key] = self._value((*path, key), mark, self._next())
         return found
@@ -199,7 +199,7 @@ class _Reader:
             self._report("YAML_ALIAS", f"aliases (`*{event.anchor}`) are not read", _start(event), "write it out")
         elif isinstance(event, yaml.NodeEvent) and event.anchor is not None:
             message = f"anchors (`&{event.anchor}`) are not read"
-            self._report("YAML_ALIAS", message, _start(event), "remove it; write what its aliases stand for")
+            self._report("YAML_ALIAS", message, _start(event), "remove it; write the values instead of its aliases")
         elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
             self._report("YAML_TAG", f"tags ({event.tag!r}) are not read", _start(event), "a graph is plain data")
 
@@ -218,7 +218,7 @@ class _Reader:
 
     def _unreadable(self, error: yaml.reader.ReaderError) -> NoReturn:
         place = _place_at(self.file, self.text, error.position)
-        message = f"the character U+{ord(self.text[error.position]):04X} may not stand in YAML"
+        message = f"the character U+{ord(self.text[error.position]):04X} is not allowed in YAML"
         raise GraphError((*self.problems, Problem("YAML_SYNTAX", message, place)))
 
     def _syntax(self, error: yaml.MarkedYAMLError) -> NoReturn:
@@ -272,7 +272,7 @@ def _bounded(number: int | None, text: str) -> int:
 
 
 def _joined_surrogates(text: str) -> str | None:
-    """JSON's escaped pairs as the characters that they mean; None where one stands alone."""
+    """JSON's escaped pairs as the characters that they mean; None if one has no partner."""
     if not any("\ud800" <= char <= "\udfff" for char in text):
         return text
     try:
@@ -282,7 +282,7 @@ def _joined_surrogates(text: str) -> str | None:
 
 
 def value_at(value: Json, path: Pointer) -> Json:
-    """The part of a value that a path leads to; None where it leads nowhere."""
+    """The part of a value that a path leads to; None if it leads nowhere."""
     for step in path:
         if isinstance(value, dict) and isinstance(step, str):
             value = value.get(step)
@@ -308,7 +308,7 @@ def _align(text: str, span: _Span, value: str, offset: int) -> int:
 
 
 def _after(text: str, index: int, end: int, style: str | None, char: str) -> int:
-    """The index behind what stands for one character of a scalar."""
+    """The index after the text of one character of a scalar."""
     if not char.isspace():
         while index < end and text[index].isspace():
             index += 1

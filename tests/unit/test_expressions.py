@@ -193,7 +193,7 @@ def test_instants_come_out_as_text_and_time_comes_from_the_run() -> None:
         ("int", "a type"),
         ("double('NaN')", "nan"),
         ("1e308 * 10.0", "inf"),
-        ("{1: 2}", "no text"),
+        ("{1: 2}", "not a text"),
         ("{'a': 1, 'a': 2}", "duplicate key"),
     ],
 )

@@ -106,9 +106,9 @@ def test_rules_are_tried_by_salience_then_as_they_stand() -> None:
     ("text", "line", "column", "said"),
     [
         ("", 1, 1, "end too early"),
-        ("garbage", 1, 1, "'garbage' does not belong here"),
-        ("rule X { when a then b = 1 }", 1, 28, "'}' does not belong here"),
-        ("rule X {\n when a == 'x\n then b = 1; }", 2, 12, "does not belong here"),
+        ("garbage", 1, 1, "'garbage' is not expected here"),
+        ("rule X { when a then b = 1 }", 1, 28, "'}' is not expected here"),
+        ("rule X {\n when a == 'x\n then b = 1; }", 2, 12, "is not expected here"),
         ("rule X { when a then b = 1; }\nrule X { when a then b = 1; }", 2, 6, "two rules are called 'X'"),
         ("rule X { when a then Retract('Y'); }", 1, 30, "no rule 'Y' to retract"),
         ("rule X { when a then Launch('Y'); }", 1, 22, "no action Launch"),

@@ -106,7 +106,7 @@ def test_roots_fill_holes() -> None:
         ("{{ }}", (), 1, 4, "empty"),
         ("a\nb {{ frobnicate( }}", (), 2, 17, "ends too early"),
         ("a\nb {{ x +\n frobnicate(1) }}", (), 3, 12, "no function 'frobnicate'"),
-        ({"a": ["x", "{{ True }}"]}, ("a", 1), 1, 4, "no CEL literal"),
+        ({"a": ["x", "{{ True }}"]}, ("a", 1), 1, 4, "not a CEL literal"),
     ],
 )
 def test_what_does_not_compile_says_where(
