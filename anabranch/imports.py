@@ -16,10 +16,11 @@ from types import ModuleType
 from typing import Any
 
 from anabranch.activities.python import registered_handlers
-from anabranch.errors import ConfigurationError
+from anabranch.errors import AnabranchError, ConfigurationError
 
 _WORKFLOW = "__temporal_workflow_definition"
 _ACTIVITY = "__temporal_activity_definition"
+_HERE = str(Path(__file__).parent)
 _imported: dict[str, OwnCode] = {}
 
 
@@ -108,12 +109,19 @@ def _failed(name: str, error: BaseException) -> ConfigurationError:
             suggestion=f"name a module as in `import {_likely(name)}`; it is looked for in {Path.cwd()} and where"
             " Python looks (PYTHONPATH)",
         )
-    reason = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    reason = str(error) if isinstance(error, AnabranchError) else traceback.format_exception_only(error)[-1].strip()
+    return ConfigurationError(
+        f"the module {name!r} cannot be imported: {_place_of(error)}{reason}", place=f"--import {name}"
+    )
+
+
+def _place_of(error: BaseException) -> str:
+    """Where in the user's code an error was raised."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: "
     frames = traceback.extract_tb(error.__traceback__)
-    where = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames and not isinstance(error, SyntaxError) else ""
-    if isinstance(error, SyntaxError) and error.filename:
-        where = f"{error.filename}:{error.lineno}: "
-    return ConfigurationError(f"the module {name!r} cannot be imported: {where}{reason}", place=f"--import {name}")
+    theirs = [frame for frame in frames if not frame.filename.startswith(("<frozen ", _HERE))]
+    return f"{theirs[-1].filename}:{theirs[-1].lineno}: " if theirs else ""
 
 
 def _likely(name: str) -> str:

@@ -28,6 +28,16 @@ GraphsOption: TypeAlias = Annotated[
     typer.Option("--graphs", metavar="DIR", help="The folder whose graphs are served; wins over ANABRANCH_GRAPHS."),
 ]
 
+ImportOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        metavar="MODULE",
+        help="A module with handlers (`@node`), workflows or activities of yours; may be given several times, over "
+        "ANABRANCH_IMPORT.",
+    ),
+]
+
 
 def the_file(argument: Path | None, option: Path | None) -> Path:
     """The one file of a command, as an argument or an option. Raises typer.BadParameter (exit code 2)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from anabranch.cli.arguments import (
     FileArgument,
     FileOption,
     GraphsOption,
+    ImportOption,
     InputOption,
     JsonOption,
     SetOption,
@@ -21,7 +22,10 @@ from anabranch.cli.arguments import (
 )
 from anabranch.cli.inputs import context_data
 from anabranch.cli.report import out, show_problems
-from anabranch.settings import settings_from_environment
+from anabranch.settings import Settings, settings_from_environment
+
+if TYPE_CHECKING:
+    from anabranch.graph.load import LoadedGraph
 
 
 def dry_run(
@@ -34,6 +38,7 @@ def dry_run(
         Path | None,
         typer.Option("--outcomes", metavar="FILE", help="YAML: `{node: {set: {…}} | {fail: CODE} | {timeout: true}}`."),
     ] = None,
+    imports: ImportOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run would do, without a server.
@@ -42,14 +47,12 @@ def dry_run(
     """
     path = the_file(file, file_option)
     from anabranch.cli.dry_run import rehearse
-    from anabranch.graph.load import load_graph
 
-    loaded = load_graph(path)
-    show_problems(loaded.warnings)
+    loaded = _loaded(path, settings_from_environment(imports=imports))
     _leave(rehearse(loaded, context_data(source, assignments or []), outcomes, as_json=as_json))
 
 
-def prove(
+def test_graphs(
     *,
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE…", help="Test files, or folders with `*.test.yaml` files.")
@@ -64,12 +67,15 @@ def prove(
         float | None,
         typer.Option("--min-coverage", metavar="PCT", min=0, max=100, help="Fail if the tests cover less of a graph."),
     ] = None,
+    imports: ImportOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the tests of graphs, in virtual time and without a server: the path of a run, what it writes and undoes."""
-    from anabranch.cli.test_command import run_tests
+    from anabranch.cli.test_command import Wanted, run_tests
 
-    _leave(run_tests(files, fail_each_node=each_fails, min_coverage=min_coverage, as_json=as_json))
+    chosen = settings_from_environment(imports=imports)
+    wanted = Wanted(fail_each_node=each_fails, min_coverage=min_coverage, imports=chosen.imports, as_json=as_json)
+    _leave(run_tests(files, wanted))
 
 
 def run(
@@ -90,6 +96,7 @@ def run(
     worker: Annotated[
         bool, typer.Option("--worker", help="With a server that the environment names: also run a worker.")
     ] = False,
+    imports: ImportOption = None,
     task_queue: TaskQueueOption = None,
 ) -> None:
     """Run a graph and print its result.
@@ -101,18 +108,17 @@ def run(
     from anabranch.cli.leaving import run_until_over
     from anabranch.cli.logs import log_to_stderr
     from anabranch.cli.run import Order, execute
-    from anabranch.graph.load import load_graph
     from anabranch.graph.plan import plan_graph
     from anabranch.workflows.interpreter.input import check_input
 
-    loaded = load_graph(path)
-    show_problems(loaded.warnings)
+    settings = settings_from_environment(task_queue=task_queue, graphs=path.parent, imports=imports)
+    loaded = _loaded(path, settings)
     data = context_data(source, assignments or [])
     check_input(plan_graph(loaded.graph, loaded.graphs), data)
     order = Order(
         loaded.graph,
         data,
-        settings_from_environment(task_queue=task_queue, graphs=path.parent),
+        settings,
         workflow_id or f"{loaded.graph.name}-{uuid.uuid4().hex[:8]}",
         follow=(out().is_terminal and not as_json) if follow is None else follow,
         as_json=as_json,
@@ -122,14 +128,14 @@ def run(
     _leave(run_until_over(execute(order)))
 
 
-def worker(task_queue: TaskQueueOption = None, graphs: GraphsOption = None) -> None:
+def worker(task_queue: TaskQueueOption = None, graphs: GraphsOption = None, imports: ImportOption = None) -> None:
     """Serve every graph of a folder until Ctrl-C, on a task queue of the server that the environment names."""
     from anabranch.cli.leaving import run_until_over
     from anabranch.cli.local import work
     from anabranch.cli.logs import log_to_stderr
 
     log_to_stderr(logging.INFO)
-    run_until_over(work(settings_from_environment(task_queue=task_queue, graphs=graphs)))
+    run_until_over(work(settings_from_environment(task_queue=task_queue, graphs=graphs, imports=imports)))
 
 
 def dev(
@@ -142,6 +148,7 @@ def dev(
     ] = None,
     task_queue: TaskQueueOption = None,
     graphs: GraphsOption = None,
+    imports: ImportOption = None,
     demo_services: Annotated[
         bool | None,
         typer.Option(
@@ -156,7 +163,7 @@ def dev(
     from anabranch.cli.logs import log_to_stderr
 
     log_to_stderr(logging.WARNING)
-    chosen = settings_from_environment(task_queue=task_queue, graphs=graphs)
+    chosen = settings_from_environment(task_queue=task_queue, graphs=graphs, imports=imports)
     run_until_over(develop(chosen, Ports(port, ui_port, codec_port), database=db, demo_services=demo_services))
 
 
@@ -173,6 +180,16 @@ def demo(
 
     log_to_stderr(logging.ERROR)
     _leave(run_until_over(demonstrate(keep=keep, postgres=postgres)))
+
+
+def _loaded(path: Path, settings: Settings) -> LoadedGraph:
+    """The graph of a file; what is odd about it is printed."""
+    from anabranch.cli.handlers import handler_warnings
+    from anabranch.graph.load import load_graph
+
+    loaded = load_graph(path)
+    show_problems((*loaded.warnings, *handler_warnings(loaded, settings.imports)))
+    return loaded
 
 
 def _leave(code: int) -> None:

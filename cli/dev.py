@@ -24,7 +24,9 @@ from anabranch.dev.demo_services import demo_services as start_demo_services
 from anabranch.dev.devserver import temporal_command
 from anabranch.errors import GraphError
 from anabranch.graph.load import LoadedGraph, load_graph
+from anabranch.imports import import_own
 from anabranch.loopback import LOOPBACK, serving
+from anabranch.plugin import check_folder
 from anabranch.settings import Settings
 
 _TEMPORAL_PORT = 7233
@@ -46,6 +48,8 @@ async def develop(settings: Settings, ports: Ports, *, database: Path | None, de
     """
     began = time.monotonic()
     settings = _with_graphs(settings)
+    check_folder(settings.graphs)
+    import_own(settings.imports)
     for port, option in ((ports.temporal, "--port"), (ports.web_ui, "--ui-port"), (ports.codec, "--codec-port")):
         check_port(port, option)
     library = _library(settings.graphs)

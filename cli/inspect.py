@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from anabranch.cli.arguments import FileArgument, FileOption, the_file
+from anabranch.cli.arguments import FileArgument, FileOption, ImportOption, the_file
 from anabranch.cli.report import err, out, plain, show_problems
 from anabranch.errors import GraphError, InputError
+from anabranch.settings import settings_from_environment
 
 if TYPE_CHECKING:
     from anabranch.graph.load import LoadedGraph
@@ -35,13 +36,16 @@ def validate(
     *,
     files: Annotated[list[Path] | None, typer.Argument(metavar="FILE...", help="YAML files, one graph each.")] = None,
     file_options: Annotated[list[Path] | None, typer.Option("--file", metavar="FILE", help="The same as FILE.")] = None,
+    imports: ImportOption = None,
 ) -> None:
     """Find every problem of graphs, each with its file, line, column and a suggestion."""
+    from anabranch.cli.handlers import handler_warnings
     from anabranch.graph.load import load_graph
 
     paths = [*(files or []), *(file_options or [])]
     if not paths:
         raise typer.BadParameter("which graphs? Give their YAML files", param_hint="FILE")
+    chosen = settings_from_environment(imports=imports).imports
     invalid = 0
     for path in paths:
         try:
@@ -52,7 +56,7 @@ def validate(
             err().print(Text.assemble(f"{plain(path)}: ", (f"{found} error{'s' * (found != 1)}", "bold red")))
             invalid += 1
         else:
-            show_problems(loaded.warnings)
+            show_problems((*loaded.warnings, *handler_warnings(loaded, chosen)))
             _summarise(path, loaded)
     if invalid:
         raise typer.Exit(1)

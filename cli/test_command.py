@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anabranch.cli.report import err, out, plain, show_error, show_finding
+from anabranch.cli.handlers import handler_warnings
+from anabranch.cli.report import err, out, plain, show_error, show_finding, show_problems
 from anabranch.cli.test_report import result_object, share_object, show_coverage, show_file, show_sum
 from anabranch.errors import AnabranchError
 from anabranch.testkit.coverage import Share
@@ -15,27 +18,38 @@ from anabranch.testkit.results import FileResult, Session
 from anabranch.testkit.rules import rule_evaluator
 
 
-def run_tests(paths: list[Path], *, fail_each_node: bool, min_coverage: float | None, as_json: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What `anabranch test` was asked for."""
+
+    fail_each_node: bool
+    min_coverage: float | None
+    imports: Sequence[str]
+    as_json: bool
+
+
+def run_tests(paths: list[Path], wanted: Wanted) -> int:
     """Run the tests of files and folders and print the results; returns the exit code."""
     files, unreadable = _read(test_files(paths))
+    _warn(files, wanted.imports)
     results: list[FileResult] = []
     with rule_evaluator() as evaluate:
-        session = Session(evaluate, fail_each_node)
+        session = Session(evaluate, wanted.fail_each_node)
         for file in files:
             with err().status(plain(file.path)):
                 results.append(session.run(file))
-            if not as_json:
+            if not wanted.as_json:
                 show_file(results[-1])
     shares = {_named(name): coverage.shares() for name, coverage in session.coverage.items()}
     outcomes = [result.passed for found in results for result in found.results]
-    if as_json:
+    if wanted.as_json:
         _print_json(results, shares, unreadable)
     else:
         out().print()
         for name, each in shares.items():
             show_coverage(name, each)
         show_sum(outcomes.count(True), outcomes.count(False))
-    enough = _covered_enough(shares, min_coverage)
+    enough = _covered_enough(shares, wanted.min_coverage)
     return 0 if all(outcomes) and enough and not unreadable else 1
 
 
@@ -50,6 +64,12 @@ def _read(paths: list[Path]) -> tuple[list[TestFile], dict[str, AnabranchError]]
             show_error(error)
             unreadable[str(path)] = error
     return files, unreadable
+
+
+def _warn(files: list[TestFile], imports: Sequence[str]) -> None:
+    """Print what the imported modules lack of each graph, once."""
+    for file in {file.loaded.source.file: file for file in files}.values():
+        show_problems(handler_warnings(file.loaded, imports))
 
 
 def _covered_enough(shares: dict[str, dict[str, Share]], least: float | None) -> bool:

@@ -93,7 +93,7 @@ def test_every_command_and_option_that_a_page_names_exists() -> None:
     assert isinstance(main, TyperGroup)
     unknown = []
     for page, text in pages().items():
-        for line in re.findall(r"\banabranch ([a-z][a-z-]*(?: [^`\n|#&]*)?)", "\n".join(_CODE.findall(text))):
+        for line in re.findall(r"(?<!from )\banabranch ([a-z][a-z-]*(?: [^`\n|#&]*)?)", "\n".join(_CODE.findall(text))):
             name, *words = line.split()
             command = main.commands.get(name)
             options = {
