@@ -6,7 +6,6 @@ What is not here is bounded where it is read: the size of a YAML file (`graph/so
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 MAX_CONTEXT_SIZE_BYTES: Final = 1_048_576
@@ -50,7 +49,7 @@ class RunLimits:
     """Bytes of the payloads of activities and children in one workflow task. The server ends a run that sends 4 MiB."""
     task_local_bytes: int = 1024 * 1024
     """Bytes of the results of local activities in one workflow task, before compression: they leave together."""
-    drain: timedelta = timedelta(seconds=10)
+    drain_seconds: float = 10.0
     """How long nothing new starts before a run continues as new, unless its history is near its end."""
     history_events: int = 25_600
     """Events of a history that is near its end: half of what the server ends a run at."""
