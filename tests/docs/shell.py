@@ -1,6 +1,7 @@
 """Runs the console blocks of a page as a reader would, in a folder of its own, and compares what they print.
 
-Servers (`anabranch dev`, `worker`, `events`) run until the page is over, on ports of their own.
+Servers (`anabranch dev`, `worker`, `events`) run until the page is over, on ports of their own. They start while the
+page goes on; a command that needs one waits.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -94,6 +96,7 @@ class Shell:
         self._temporal: str | None = None
         self._aliases: dict[str, str] = {}
         self._served: list[list[str]] = []
+        self._servers: list[tuple[Command, str]] = []
         for name in _COPIED:
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
 
@@ -103,6 +106,16 @@ class Shell:
         path = self._folder / block.title
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block.text, encoding="utf-8")
+
+    def finish(self) -> None:
+        """Wait until every server has started, and stop them all at once."""
+        self._wait()
+        for server, _ in self._servers:
+            server.signal(signal.SIGTERM)
+
+    def _wait(self) -> None:
+        for server, ready in self._servers:
+            server.wait_for(ready)
 
     def run(self, step: Step) -> None:
         """Run a command and compare what it prints with what the page shows."""
@@ -133,7 +146,10 @@ class Shell:
         if program == "pip":
             return self._pip(step, rest)
         if program == "anabranch" and rest[0] in _READY:
-            return self._serve(rest, environ)
+            server = self._serve(rest, environ)
+            if step.shown:
+                self._wait()
+            return 0, server.stdout if server is not None else ""
         if program == "anabranch" and rest[0] in _IN_PROCESS and not _SHELL.search(step.command.partition("#")[0]):
             return self._call(rest)
         return self._spawn(step.command)
@@ -148,6 +164,7 @@ class Shell:
         bin_folder = Path(sys.executable).parent
         environ = os.environ | {"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
         if self._temporal is not None and command.startswith("temporal "):
+            self._wait()
             environ["TEMPORAL_ADDRESS"] = self._temporal
             command = command.replace("temporal", shlex.quote(temporal_command()), 1)
         done = subprocess.run(
@@ -163,10 +180,11 @@ class Shell:
         )
         return done.returncode, done.stdout
 
-    def _serve(self, args: list[str], environ: dict[str, str]) -> tuple[int, str]:
+    def _serve(self, args: list[str], environ: dict[str, str]) -> Command | None:
+        """Start a server, unless the page has started it before."""
         args = [arg for arg in args if arg != "&"]
         if args in self._served:
-            return 0, ""
+            return None
         self._served.append(list(args))
         folder = self._folder if "--graphs" in args else ROOT
         if args[0] == "dev":
@@ -180,14 +198,16 @@ class Shell:
             environ = environ | {"TEMPORAL_ADDRESS": self._temporal}
             args = [self._url(arg) for arg in args]
         command: Command = self._stack.enter_context(anabranch(*args, environ=environ, folder=folder))
-        command.wait_for(_READY[args[0]])
-        return 0, command.stdout
+        self._servers.append((command, _READY[args[0]]))
+        return command
 
     def _make(self, step: Step, targets: list[str]) -> tuple[int, str]:
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
         for target in targets:
             assert re.search(rf"^{target}:.*##", makefile, re.MULTILINE), f"{step.place}: make has no target {target}"
-        return (0, "") if targets != ["dev"] else self._serve(["dev"], {})
+        if targets == ["dev"]:
+            self._serve(["dev"], {})
+        return 0, ""
 
     def _pip(self, step: Step, args: list[str]) -> tuple[int, str]:
         extras = re.findall(r"anabranch\[([\w,]+)\]", " ".join(args))

@@ -26,6 +26,7 @@ MAKE = {
 SESSIONS = sorted({block.page for block in blocks("console")} - ELSEWHERE.keys())
 
 
+@pytest.mark.timeout(300)  # servers are started and stopped, on machines that may be busy
 @pytest.mark.parametrize("page", SESSIONS)
 def test_a_page_s_commands_print_what_it_shows(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
@@ -47,6 +48,7 @@ def test_a_page_s_commands_print_what_it_shows(
                 shell.write(block)
             for step in steps(block) if block.language == "console" else ():
                 shell.run(step)
+        shell.finish()
 
 
 def test_every_target_of_make_that_a_page_names_is_run_somewhere() -> None:
