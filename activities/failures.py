@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from temporalio import activity
@@ -13,7 +13,7 @@ from anabranch.errors import AnabranchError, GraphError, Unavailable
 
 
 @contextmanager
-def as_application_errors(where: str = "") -> Iterator[None]:
+def as_application_errors(where: str = "") -> Generator[None]:
     """Turn AnabranchError into ApplicationError; the message begins with `where`.
 
     Other exceptions keep Temporal's defaults: type, message, stack trace, and retries.

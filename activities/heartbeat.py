@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from temporalio import activity
@@ -12,7 +12,7 @@ _SECONDS = 5.0
 
 
 @asynccontextmanager
-async def heartbeats() -> AsyncIterator[None]:
+async def heartbeats() -> AsyncGenerator[None]:
     """Send heartbeats while the block runs, three in each heartbeat timeout."""
     timeout = activity.info().heartbeat_timeout
     heart = _Heart(min(timeout.total_seconds() / 3, _SECONDS) if timeout else _SECONDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -37,7 +37,7 @@ class Closing(Protocol):
 
 
 @contextmanager
-def after_effect() -> Iterator[None]:
+def after_effect() -> Generator[None]:
     """Mark errors that are raised in the block: the node's effect has happened nevertheless."""
     try:
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def listening(port: int = 0) -> Iterator[socket.socket]:
+def listening(port: int = 0) -> Generator[socket.socket]:
     """Listen on a loopback port, 0 for any free one. Raises Unavailable when the port is taken."""
     try:
         listener = socket.create_server((LOOPBACK, port))
@@ -38,7 +38,7 @@ def listening(port: int = 0) -> Iterator[socket.socket]:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
+async def serving(app: ASGIApp, port: int = 0) -> AsyncGenerator[str]:
     """Serve an app on a loopback port, 0 for any free one, in this process; gives its URL.
 
     Signals stay with the program. Raises Unavailable when the port is taken.
@@ -47,7 +47,7 @@ async def serving(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
 
     class Server(uvicorn.Server):
         @contextmanager
-        def capture_signals(self) -> Iterator[None]:
+        def capture_signals(self) -> Generator[None]:
             yield
 
     with listening(port) as listener:

@@ -6,7 +6,7 @@ import asyncio
 import faulthandler
 import math
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -49,7 +49,7 @@ async def _cancel_what_is_left() -> None:
 
 
 @contextmanager
-def interruptible(on_signal: Callable[[int], None], *, within: float | None = None) -> Iterator[None]:
+def interruptible(on_signal: Callable[[int], None], *, within: float | None = None) -> Generator[None]:
     """Have Ctrl-C, SIGTERM and a closed terminal call `on_signal` with the signal's number, in the event loop.
 
     `within` so many seconds after the first of them the process is gone: if need be it prints where its threads are,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any
@@ -25,7 +25,7 @@ _GRACE = timedelta(seconds=2)
 
 
 @asynccontextmanager
-async def embedded_server(settings: Settings, **options: Any) -> AsyncIterator[tuple[DevServer, Client]]:
+async def embedded_server(settings: Settings, **options: Any) -> AsyncGenerator[tuple[DevServer, Client]]:
     """A dev server and a client of it; `options` are those of `DevServer.start`.
 
     Raises ConfigurationError, Unavailable.
@@ -41,7 +41,7 @@ async def embedded_server(settings: Settings, **options: Any) -> AsyncIterator[t
 
 
 @asynccontextmanager
-async def worker_beside(settings: Settings, client: Client) -> AsyncIterator[asyncio.Task[None]]:
+async def worker_beside(settings: Settings, client: Client) -> AsyncGenerator[asyncio.Task[None]]:
     """A worker of this process. Its task ends early only if it fails: wait for it beside what you wait for."""
     stop = asyncio.Event()
     serving = asyncio.create_task(serve(settings, client, stop, grace=_GRACE), name="worker")
@@ -60,7 +60,7 @@ async def first_of(*wanted: asyncio.Future[Any], worker: asyncio.Task[None] | No
 
 
 @contextmanager
-def environment(given: Mapping[str, str]) -> Iterator[None]:
+def environment(given: Mapping[str, str]) -> Generator[None]:
     """Set environment variables for a while."""
     before = {name: os.environ.get(name) for name in given}
     os.environ.update(given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +77,7 @@ def _refusal(error: RPCError) -> AnabranchError:
 
 
 @asynccontextmanager
-async def _place(order: Order) -> AsyncIterator[Place]:
+async def _place(order: Order) -> AsyncGenerator[Place]:
     embedded, worker = named_address() is None, None
     async with AsyncExitStack() as stack:
         with err().status("starting a Temporal server and a worker" if embedded else "connecting"):

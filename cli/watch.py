@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -63,7 +63,7 @@ class Watch:
         return self._outcome(result)
 
     @asynccontextmanager
-    async def _drawing(self, result: asyncio.Future[Any]) -> AsyncIterator[asyncio.Task[None] | None]:
+    async def _drawing(self, result: asyncio.Future[Any]) -> AsyncGenerator[asyncio.Task[None] | None]:
         if self._live is None:
             yield None
             return

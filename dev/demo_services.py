@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import tempfile
 import warnings
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -37,7 +37,7 @@ class DemoServices:
 
 
 @asynccontextmanager
-async def demo_services(environ: Mapping[str, str], *, postgres: bool = True) -> AsyncIterator[DemoServices]:
+async def demo_services(environ: Mapping[str, str], *, postgres: bool = True) -> AsyncGenerator[DemoServices]:
     """Start the database and, where `environ` has no `OPENAI_API_KEY`, the stand-in model; stop them at the end."""
     async with AsyncExitStack() as stack:
         # The model libraries take seconds to import: they do so while the servers start.
@@ -58,7 +58,7 @@ def _import_clients() -> None:
 
 
 @asynccontextmanager
-async def _database(*, postgres: bool) -> AsyncIterator[tuple[str, str]]:
+async def _database(*, postgres: bool) -> AsyncGenerator[tuple[str, str]]:
     # PostgreSQL's own user must reach it when root starts the demo: not below a home directory.
     folder = Path(tempfile.mkdtemp(prefix="anabranch-demo-"))
     starting = asyncio.create_task(asyncio.to_thread(_start_postgres, folder / "postgres", wanted=postgres))

@@ -12,7 +12,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -135,7 +135,7 @@ app = Starlette(routes=[Route("/v1/chat/completions", _chat, methods=["POST"])])
 
 
 @asynccontextmanager
-async def serve(port: int = 0) -> AsyncIterator[str]:
+async def serve(port: int = 0) -> AsyncGenerator[str]:
     """Serve on a loopback port, 0 for any free one; gives the base URL for `OPENAI_BASE_URL`."""
     async with serving(app, port) as url:
         yield f"{url}/v1"

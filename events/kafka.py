@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, Self
 
@@ -225,7 +225,7 @@ def _has_failed(sending: asyncio.Task[None]) -> bool:
 
 
 @contextmanager
-def _translated(doing: str) -> Iterator[None]:
+def _translated(doing: str) -> Generator[None]:
     """The client's errors as ours."""
     try:
         yield

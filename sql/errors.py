@@ -5,7 +5,7 @@ Only codes are read and repeated here: a driver's words may name the host, the u
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -56,7 +56,7 @@ def diagnose(error: Exception) -> Diagnosis:
 
 
 @contextmanager
-def as_unavailable(place: str | None, suggestion: str) -> Iterator[None]:
+def as_unavailable(place: str | None, suggestion: str) -> Generator[None]:
     """Errors of a database that keeps what is ours: Unavailable, or ConfigurationError for wrong credentials.
 
     Neither repeats the driver's words.

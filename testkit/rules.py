@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from anabranch.workflows.interpreter.commands import RunNode
 
 
 @contextmanager
-def rule_evaluator() -> Iterator[Callable[[RunNode], ChangeSet]]:
+def rule_evaluator() -> Generator[Callable[[RunNode], ChangeSet]]:
     """Yields a function from a rule node's command to its change set. It raises AnabranchError."""
     activities = node_activities(settings_from_environment())
     with asyncio.Runner() as runner:

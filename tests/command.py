@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -77,7 +77,7 @@ class Command:
 
 
 @contextmanager
-def anabranch(*args: object, environ: Mapping[str, str] | None = None, folder: Path = ROOT) -> Iterator[Command]:
+def anabranch(*args: object, environ: Mapping[str, str] | None = None, folder: Path = ROOT) -> Generator[Command]:
     """The command in a folder, stopped at the end if it still runs. No server is named to it but by `environ`."""
     mark = f"{_MARK}={uuid.uuid4().hex}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 import hypothesis
@@ -27,7 +27,7 @@ hypothesis.settings.load_profile("anabranch")
 
 
 @contextmanager
-def _or_skipped() -> Iterator[None]:
+def _or_skipped() -> Generator[None]:
     """Skip the test where a program that the block needs is not installed; under CI that is a failure."""
     try:
         yield

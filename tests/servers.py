@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def program(name: str) -> str:
 
 
 @contextmanager
-def temporal(**options: Any) -> Iterator[DevServer]:
+def temporal(**options: Any) -> Generator[DevServer]:
     """A headless Temporal dev server in memory; `options` are those of `DevServer.start`."""
     server = asyncio.run(DevServer.start(**options))
     try:
@@ -68,7 +68,7 @@ def temporal(**options: Any) -> Iterator[DevServer]:
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
+def postgres() -> Generator[str]:
     """PostgreSQL on a unix socket; its SQLAlchemy URL."""
     # Not below pytest's own folder: that one is closed to the user as whom PostgreSQL runs when root starts it.
     folder = Path(tempfile.mkdtemp(prefix="anabranch-postgres-"))
@@ -83,7 +83,7 @@ def postgres() -> Iterator[str]:
 
 
 @contextmanager
-def valkey() -> Iterator[str]:
+def valkey() -> Generator[str]:
     """Valkey on a free port, without persistence; its URL."""
     with ValkeyServer(port=free_port()) as server:
         assert server._process is not None
@@ -92,7 +92,7 @@ def valkey() -> Iterator[str]:
 
 
 @contextmanager
-def valkey_cluster() -> Iterator[str]:
+def valkey_cluster() -> Generator[str]:
     """A Valkey that is a cluster of one node: it refuses what touches several slots, as a large one does; its URL."""
     config = {"cluster-enabled": "yes", "cluster-port": str(free_port())}
     with ValkeyServer(port=free_port(), config=config) as server:
@@ -105,7 +105,7 @@ def valkey_cluster() -> Iterator[str]:
 
 
 @contextmanager
-def memcached() -> Iterator[str]:
+def memcached() -> Generator[str]:
     """Debian's memcached on a free port; its URL."""
     port = free_port()
     # As root it gives up its rights to this user; otherwise it ignores the option.
@@ -115,7 +115,7 @@ def memcached() -> Iterator[str]:
 
 
 @contextmanager
-def mysql() -> Iterator[str]:
+def mysql() -> Generator[str]:
     """Debian's MariaDB on a free port, careless of power failures; the URL of a database in it."""
     with tempfile.TemporaryDirectory(prefix="anabranch-mysql-", ignore_cleanup_errors=True) as folder:
         # Without what would make it durable or large it is there in a second.
@@ -134,7 +134,7 @@ def mysql() -> Iterator[str]:
 
 
 @contextmanager
-def _mariadbd(folder: str, options: list[str]) -> Iterator[int]:
+def _mariadbd(folder: str, options: list[str]) -> Generator[int]:
     port = free_port()
     command = [program("mariadbd"), "--no-defaults", *options, "--bind-address=127.0.0.1"]
     command += [f"--port={port}", f"--socket={folder}/socket", f"--pid-file={folder}/pid", "--skip-log-bin"]
@@ -143,7 +143,7 @@ def _mariadbd(folder: str, options: list[str]) -> Iterator[int]:
 
 
 @contextmanager
-def nats(folder: Path, port: int | None = None) -> Iterator[str]:
+def nats(folder: Path, port: int | None = None) -> Generator[str]:
     """A NATS server with JetStream, whose streams are kept in the folder; its URL."""
     port = port or free_port()
     command = [str(Path(sys.executable).parent / "nats-server"), "-a", "127.0.0.1", "-p", str(port)]
@@ -152,7 +152,7 @@ def nats(folder: Path, port: int | None = None) -> Iterator[str]:
 
 
 @contextmanager
-def kafka() -> Iterator[str]:
+def kafka() -> Generator[str]:
     """librdkafka's mock cluster of one broker, in this process; its URL. It is no Kafka: it speaks the protocol."""
     mock = Producer({"test.mock.num.brokers": 1, "log_level": 0})
     (broker,) = mock.list_topics(timeout=30).brokers.values()
@@ -161,7 +161,7 @@ def kafka() -> Iterator[str]:
 
 
 @contextmanager
-def _server(name: str, command: list[str], port: int) -> Iterator[None]:
+def _server(name: str, command: list[str], port: int) -> Generator[None]:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         with _at_our_side(name, process.pid):
@@ -177,7 +177,7 @@ def _server(name: str, command: list[str], port: int) -> Iterator[None]:
 
 
 @contextmanager
-def _at_our_side(name: str, pid: int) -> Iterator[None]:
+def _at_our_side(name: str, pid: int) -> Generator[None]:
     """While the block runs, this process ends if the server does, and the server if this process does, however it ends.
 
     (A Temporal server ends with us by itself.)

@@ -14,7 +14,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class Watchdog:
             self._thread.start()
 
     @contextmanager
-    def bound(self, what: str, seconds: float) -> Iterator[None]:
+    def bound(self, what: str, seconds: float) -> Generator[None]:
         """End the process if the block takes longer."""
         self._deadlines[what] = time.monotonic() + seconds
         try:
@@ -49,7 +49,7 @@ class Watchdog:
             del self._deadlines[what]
 
     @contextmanager
-    def needs(self, server: str, pid: int) -> Iterator[None]:
+    def needs(self, server: str, pid: int) -> Generator[None]:
         """End the process if the server does while the block runs."""
         self._servers[pid] = server
         try:

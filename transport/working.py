@@ -7,7 +7,7 @@ server that is gone never gives where it has promised to give them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -26,7 +26,9 @@ log = structlog.get_logger("anabranch.worker")
 
 
 @asynccontextmanager
-async def working(worker: Worker, unfinished: Callable[[], Iterable[str]] = tuple) -> AsyncIterator[asyncio.Task[None]]:
+async def working(
+    worker: Worker, unfinished: Callable[[], Iterable[str]] = tuple
+) -> AsyncGenerator[asyncio.Task[None]]:
     """Let `worker` work while the block runs; gives its task, which ends by itself only if the worker fails.
 
     Raises what made the worker fail. Raises NotStopped, naming what is `unfinished`, where it has not ended

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Literal, Protocol
@@ -117,7 +117,7 @@ class Breakers:
         self._state = state
 
     @asynccontextmanager
-    async def guard(self, name: str, policy: CircuitBreaker) -> AsyncIterator[None]:
+    async def guard(self, name: str, policy: CircuitBreaker) -> AsyncGenerator[None]:
         """Let a call pass, or raise Unavailable with the time after which it is worth another try.
 
         What counts as a failure of the service is `Unavailable` and anything unforeseen, not a refusal of our input.

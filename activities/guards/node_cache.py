@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Final, Protocol
@@ -202,7 +202,7 @@ class NodeResults:
             await asyncio.sleep(next(pauses))
 
     @asynccontextmanager
-    async def _holding(self, lease: Lease) -> AsyncIterator[None]:
+    async def _holding(self, lease: Lease) -> AsyncGenerator[None]:
         """Renew the lease while the block runs, however long that takes, and release it then."""
         renewing = asyncio.create_task(self._renew_again_and_again(lease))
         try:

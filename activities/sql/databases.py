@@ -6,7 +6,7 @@ A graph names an environment variable, never the URL. Nothing of the URL appears
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +33,7 @@ class Database:
     secrets: tuple[str, ...]
 
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[AsyncConnection]:
+    async def connect(self) -> AsyncGenerator[AsyncConnection]:
         """A pooled connection. Errors of SQLAlchemy and the driver become ours, without anything of the URL."""
         try:
             connection = await self.engine.connect()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 @asynccontextmanager
-async def select_limit(connection: AsyncConnection, rows: int) -> AsyncIterator[None]:
+async def select_limit(connection: AsyncConnection, rows: int) -> AsyncGenerator[None]:
     """Limit what a MySQL session's `select` without a `limit` of its own gives; any other database is left alone."""
     if connection.dialect.name != "mysql":
         yield

@@ -7,7 +7,7 @@ writes.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
@@ -154,7 +154,7 @@ class SqlStore(EncodedStore):
                 await self.prune()
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def _transaction(self) -> AsyncGenerator[AsyncConnection]:
         """A transaction; errors of the driver as errors of ours, which name no connection and no value."""
         with as_unavailable(self._variable, "is it up, and may this user create and write anabranch_contexts?"):
             await self._tables.ready()

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 @contextmanager
-def service(name: str, port: int, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def service(name: str, port: int, environment: dict[str, str]) -> Generator[subprocess.Popen[bytes]]:
     """One of the services as a process, ended at the end."""
     command = [sys.executable, "-m", f"examples.services.{name}", str(port)]
     process = subprocess.Popen(command, cwd=_ROOT, env={**os.environ, **environment})

@@ -2,7 +2,7 @@
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -90,7 +90,7 @@ async def run(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> AsyncI
 
 
 @asynccontextmanager
-async def working(settings: Settings, client: Client) -> AsyncIterator[None]:
+async def working(settings: Settings, client: Client) -> AsyncGenerator[None]:
     """A worker beside the test."""
     stop = asyncio.Event()
     worker = asyncio.create_task(serve(settings, client, stop))
@@ -102,7 +102,7 @@ async def working(settings: Settings, client: Client) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def browser_page(chromium: str) -> AsyncIterator[Page]:
+async def browser_page(chromium: str) -> AsyncGenerator[Page]:
     """A page of the system's Chromium."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=QUIET_CHROMIUM)

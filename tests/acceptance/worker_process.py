@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ Handle = WorkflowHandle[Any, dict[str, Any]]
 
 
 @contextmanager
-def worker_process(environment: Mapping[str, str], *, program: str = "worker.py") -> Iterator[subprocess.Popen[bytes]]:
+def worker_process(environment: Mapping[str, str], *, program: str = "worker.py") -> Generator[subprocess.Popen[bytes]]:
     """`python worker.py` with this environment, killed at the end where it still runs."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ANABRANCH_", "TEMPORAL_"))}
     process = subprocess.Popen(
@@ -75,7 +75,7 @@ class Service:
 
 
 @asynccontextmanager
-async def service() -> AsyncIterator[Service]:
+async def service() -> AsyncGenerator[Service]:
     """A service on a free port of the loopback interface."""
     held = Service()
     server = await asyncio.start_server(held.answer, "127.0.0.1", 0)

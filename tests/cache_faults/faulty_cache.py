@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import Self
 
@@ -38,7 +38,7 @@ class FaultyCache:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls) -> AsyncIterator[Self]:
+    async def open(cls) -> AsyncGenerator[Self]:
         """The cache, in order."""
         server = ValkeyServer(port=free_port())
         server.start()

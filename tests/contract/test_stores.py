@@ -226,6 +226,7 @@ async def test_a_digest_stands_for_the_bytes(store: ContextStore, name: Callable
 
 async def listed(store: ContextStore, prefix: str, count: int) -> list[str]:
     """What a store lists, in order; again where it is too little: Memcached may leave out what has just been used."""
+    found: list[str] = []
     for _ in range(100):
         found = sorted([each async for each in store.list_sessions(prefix)])
         if len(found) >= count:

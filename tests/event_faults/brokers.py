@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -68,7 +68,7 @@ class Nats:
 
 
 @asynccontextmanager
-async def nats_broker(url: str, topic: str) -> AsyncIterator[Nats]:
+async def nats_broker(url: str, topic: str) -> AsyncGenerator[Nats]:
     connection = await nats.connect(url)
     stream = connection.jetstream()
     for suffix in ("", ".done", ".done.dead"):
@@ -116,7 +116,7 @@ class Kafka:
 
 
 @asynccontextmanager
-async def kafka_broker(url: str, topic: str) -> AsyncIterator[Kafka]:
+async def kafka_broker(url: str, topic: str) -> AsyncGenerator[Kafka]:
     server = url.removeprefix("kafka://")
     producer = AIOKafkaProducer(bootstrap_servers=server)
     consumer = AIOKafkaConsumer(bootstrap_servers=server)

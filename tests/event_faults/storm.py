@@ -7,7 +7,7 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +114,7 @@ async def storm(site: Site, broker: Broker, count: int, *, seconds: float) -> Fo
 
 
 @contextmanager
-def consuming(site: Site, broker: Broker) -> Iterator[Command]:
+def consuming(site: Site, broker: Broker) -> Generator[Command]:
     address = f"{broker.url}/{broker.topic}"
     with anabranch(
         "events", "--from", address, "--graph", "order", "--to", f"{address}.done", environ=site.environment

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class Lane:
 
 
 @asynccontextmanager
-async def lane(task_queue: str, address: str, orders: Path, environ: Mapping[str, str]) -> AsyncIterator[Lane]:
+async def lane(task_queue: str, address: str, orders: Path, environ: Mapping[str, str]) -> AsyncGenerator[Lane]:
     """Keep a worker there while the block runs. RuntimeError where one ended by itself."""
     command = (sys.executable, "-m", "tests.faults.worker", address, str(orders), task_queue)
     process = await asyncio.create_subprocess_exec(

@@ -1,7 +1,7 @@
 """Whatever a payload holds, it is refused with a typed error in less than a second, or it is a value."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -48,7 +48,7 @@ def compressed(data: bytes) -> Payload:
 
 
 @contextmanager
-def refused(error: type[AnabranchError] = InputError) -> Iterator[None]:
+def refused(error: type[AnabranchError] = InputError) -> Generator[None]:
     with pytest.raises(error) as refused:
         yield
     assert len(str(refused.value)) < 1000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +38,7 @@ def flow(of: Route, task_queue: str, **changes: Any) -> Flow:
 
 
 @asynccontextmanager
-async def serving(client: Client, of: Route, chosen: Flow) -> AsyncIterator[None]:
+async def serving(client: Client, of: Route, chosen: Flow) -> AsyncGenerator[None]:
     """Consume and publish while the block runs; then drain."""
     stop = asyncio.Event()
     task = asyncio.create_task(serve_events(client, chosen, of, stop))
@@ -50,7 +50,7 @@ async def serving(client: Client, of: Route, chosen: Flow) -> AsyncIterator[None
 
 
 @asynccontextmanager
-async def graph_worker(client: Client, task_queue: str, folder: Path) -> AsyncIterator[None]:
+async def graph_worker(client: Client, task_queue: str, folder: Path) -> AsyncGenerator[None]:
     """A worker that serves the graph `order`."""
     (folder / "order.yaml").write_text(GRAPH)
     async with worker_for(client, task_queue, folder):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -81,7 +81,7 @@ _started: dict[str, list[str]] = {}
 @asynccontextmanager
 async def worker_for(
     client: Client, task_queue: str, graphs: Path, *, mode: str = MODES[0], **environment: Any
-) -> AsyncIterator[Served]:
+) -> AsyncGenerator[Served]:
     """Serve `graphs` on `task_queue` while the block runs; `environment` are fields of Settings."""
     strict = mode != MODES[0]
     cache: dict[str, Any] = {"max_cached_workflows": 0} if strict else {}
@@ -129,7 +129,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def gate(name: str) -> AsyncIterator[asyncio.Event]:
+async def gate(name: str) -> AsyncGenerator[asyncio.Event]:
     """What `pass_gate` nodes of this name wait for; it opens at the end, however the test ends."""
     gates[name] = asyncio.Event()
     try:

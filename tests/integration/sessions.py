@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -67,7 +67,7 @@ class Hold:
 
 
 @asynccontextmanager
-async def holding(engine: AsyncEngine) -> AsyncIterator[Hold]:
+async def holding(engine: AsyncEngine) -> AsyncGenerator[Hold]:
     """Hold a lock of our own while the block runs."""
     name = uuid.uuid4().hex
     take, let_go = (each.format(name) for each in _HOLD[engine.dialect.name])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +73,7 @@ class Site:
 
 
 @asynccontextmanager
-async def reader(url: str, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+async def reader(url: str, **options: Any) -> AsyncGenerator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(bootstrap_servers=url.removeprefix("kafka://"), enable_auto_commit=False, **options)
     await consumer.start()
     yield consumer
@@ -228,7 +228,7 @@ async def test_events_that_cannot_be_unfolded_are_told_not_tried_for_ever(
 
 
 @asynccontextmanager
-async def compressed(kafka_url: str, *compressions: str) -> AsyncIterator[KafkaSource]:
+async def compressed(kafka_url: str, *compressions: str) -> AsyncGenerator[KafkaSource]:
     """A source of one event for each way to compress it."""
     topic = f"orders{uuid.uuid4().hex[:8]}"
     for compression in compressions:

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +67,9 @@ class Broker:
 
 
 @asynccontextmanager
-async def flowing(client: Client, task_queue: str, broker: Broker, message: Message, limit: int) -> AsyncIterator[None]:
+async def flowing(
+    client: Client, task_queue: str, broker: Broker, message: Message, limit: int
+) -> AsyncGenerator[None]:
     """Consume one message, and publish what came of it, while the block runs; it has been acknowledged then."""
     delivered = Delivered(message)
     broker.waiting.append(delivered)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -160,7 +160,7 @@ async def test_a_percent_sign_and_a_backslash_are_characters(nodes: Nodes) -> No
 
 
 @asynccontextmanager
-async def global_sql_mode(nodes: Nodes, mode: str) -> AsyncIterator[None]:
+async def global_sql_mode(nodes: Nodes, mode: str) -> AsyncGenerator[None]:
     """What sessions have that are opened from now on."""
     before = await nodes.value("select @@global.sql_mode")
     await nodes.sql(f"set global sql_mode = concat(@@sql_mode, ',{mode}')")
@@ -259,7 +259,7 @@ async def test_a_statement_that_was_cancelled_leaves_its_connection_to_nobody(no
 
 
 @asynccontextmanager
-async def guest(nodes: Nodes, *rights: str) -> AsyncIterator[str]:
+async def guest(nodes: Nodes, *rights: str) -> AsyncGenerator[str]:
     """The URL of a user who has these rights in a database of its own."""
     name = f"guest_{uuid.uuid4().hex[:8]}"
     statements = [f"create database {name}", f"create user {name}@'127.0.0.1' identified by 'right'"]
@@ -292,7 +292,7 @@ async def test_a_refused_password_or_database_is_the_variable_s_fault(nodes: Nod
 
 
 @contextmanager
-def no_driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_driver(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     def missing(*_arguments: object, **_options: object) -> None:
         raise ImportError(name="asyncmy")
 

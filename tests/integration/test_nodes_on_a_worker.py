@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -59,7 +59,7 @@ class OneNode:
 @asynccontextmanager
 async def started(
     client: Client, task_queue: str, task: NodeTask, *, local: bool = False
-) -> AsyncIterator[WorkflowHandle[OneNode, ChangeSet]]:
+) -> AsyncGenerator[WorkflowHandle[OneNode, ChangeSet]]:
     activities = node_activities(Settings(http_allow_private=True))
     worker = worker_on(
         client,

@@ -6,7 +6,7 @@ import asyncio
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -149,7 +149,7 @@ async def test_a_worker_whose_server_is_gone_stops(promising_server: DevServer, 
 
 
 @asynccontextmanager
-async def silent_server() -> AsyncIterator[str]:
+async def silent_server() -> AsyncGenerator[str]:
     """The address of a server that takes connections, and never answers."""
     silent = asyncio.Event()
 

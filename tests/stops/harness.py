@@ -10,7 +10,7 @@ import tempfile
 import uuid
 from asyncio.subprocess import Process
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -142,7 +142,7 @@ async def _start(stop: Stop, address: str, task_queue: str) -> None:
 
 
 @asynccontextmanager
-async def _worker(environment: dict[str, str]) -> AsyncIterator[tuple[Process, IO[bytes]]]:
+async def _worker(environment: dict[str, str]) -> AsyncGenerator[tuple[Process, IO[bytes]]]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANABRANCH_", "TEMPORAL_"))}
     with tempfile.TemporaryFile() as log:
         process = await asyncio.create_subprocess_exec(
@@ -160,7 +160,7 @@ async def _worker(environment: dict[str, str]) -> AsyncIterator[tuple[Process, I
 
 
 @asynccontextmanager
-async def silent_server() -> AsyncIterator[str]:
+async def silent_server() -> AsyncGenerator[str]:
     """The address of a server that takes connections, and never answers."""
     over = asyncio.Event()
 

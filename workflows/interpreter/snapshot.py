@@ -169,9 +169,9 @@ class _Loader:
         status, run.unsettled, taken, line, versions, failure, run.followed, started, run.ended = dumped
         scope.mark(run, Status(status))
         run.taken = [edges[index] for index in taken]
-        run.line = None if line is None else self._lines[line]
+        run.line = self._line(line)
         run.versions = tuple(versions)
-        run.failure = None if failure is None else _load_failure(failure)
+        run.failure = _failure_of(failure)
         run.started = started
         match run.status:
             case Status.WAITING:
@@ -180,6 +180,13 @@ class _Loader:
                 state.work[address] = OpenJoin(scope, run, ())
             case Status.PAUSED:
                 state.paused_nodes[address] = FailedNode(scope, run, self._lines[line], _load_failure(failure))
+
+    def _line(self, dumped: str | None) -> Line | None:
+        return None if dumped is None else self._lines[dumped]
+
+
+def _failure_of(dumped: list[Any] | None) -> Failure | None:
+    return None if dumped is None else _load_failure(dumped)
 
 
 def _dump_body(body: BodyRun, lines: _Lines) -> Dump:

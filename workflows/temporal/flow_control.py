@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -38,7 +38,7 @@ class Outflow:
         self._answered = asyncio.Event()
 
     @asynccontextmanager
-    async def passage(self, size: int) -> AsyncIterator[None]:
+    async def passage(self, size: int) -> AsyncGenerator[None]:
         """Wait until an activity with `size` bytes of payload may be scheduled; it is done when the block is left."""
         async with self._pending:
             while self._is_crowded(size):
@@ -53,7 +53,7 @@ class Outflow:
         self._sent += size
 
     @asynccontextmanager
-    async def local_passage(self) -> AsyncIterator[Callable[[int], None]]:
+    async def local_passage(self) -> AsyncGenerator[Callable[[int], None]]:
         """Wait until a local activity may run; the block tells how large its result was.
 
         How large results will be is judged by those before.
