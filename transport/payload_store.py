@@ -106,8 +106,7 @@ class RedisPayloads(_ByDigest):
             await pipeline.execute()
 
     async def _get(self, digests: Sequence[str]) -> dict[str, bytes]:
-        async with self._redis:
-            values = await self._redis.mget([_key(digest) for digest in digests])
+        values = await self._redis.mget([_key(digest) for digest in digests])
         return {digest: value for digest, value in zip(digests, values, strict=True) if value is not None}
 
 

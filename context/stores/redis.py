@@ -93,8 +93,7 @@ class RedisStore(EncodedStore):
         keys = [_key(session_id) for session_id in session_ids]
         if not keys:
             return []
-        async with self._redis:
-            values = await self._redis.mget(keys)
+        values = await self._redis.mget(keys)
         return [None if value is None else Record.from_bytes(value) for value in values]
 
     async def digests(self, session_ids: Sequence[str]) -> list[bytes | None]:
