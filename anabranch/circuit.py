@@ -61,7 +61,7 @@ class Circuit:
         if now < self._opened + reset:
             return self._opened + reset - now
         self._probes = {each: until for each, until in self._probes.items() if until > now}
-        if len(self._probes) >= self.policy.probes:
+        if call not in self._probes and len(self._probes) >= self.policy.probes:
             return min(reset, _AGAIN)
         self._probes[call] = now + lease
         return 0.0

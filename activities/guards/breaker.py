@@ -35,6 +35,7 @@ if op == 'enter' then
   if opened == 0 then return 0 end
   if now < opened + reset then return opened + reset - now end
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
+  if redis.call('ZSCORE', KEYS[3], call) then return 0 end -- sent again: the answer was lost
   if redis.call('ZCARD', KEYS[3]) >= probes then return math.max(1, math.min(reset, 1000)) end
   redis.call('ZADD', KEYS[3], now + lease, call); redis.call('PEXPIRE', KEYS[3], kept)
   return 0

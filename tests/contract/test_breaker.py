@@ -109,6 +109,12 @@ async def test_half_open_lets_only_the_bounded_number_of_probes_through(state: B
     await call(breakers, name)
 
 
+async def test_a_probe_whose_answer_was_lost_may_ask_again(state: BreakerState, name: str) -> None:
+    await open_and_let_it_pass(Breakers(state), name)
+    answers = [await state.record(name, OVER, "enter", call) for call in ("probe", "probe", "another")]
+    assert [answer > 0 for answer in answers] == [False, False, True]
+
+
 async def test_a_cancelled_probe_gives_its_place_back(state: BreakerState, name: str) -> None:
     breakers, inside = Breakers(state), asyncio.Event()
     await open_and_let_it_pass(breakers, name)

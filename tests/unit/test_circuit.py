@@ -96,6 +96,12 @@ def test_no_more_probes_pass_at_once_than_the_policy_says(clock: Clock) -> None:
     assert [circuit.enter(name) for name in "cd"] == [0.0, 1.0]
 
 
+def test_a_probe_that_enters_again_has_its_place_already(clock: Clock) -> None:
+    circuit = opened(WINDOW, clock)
+    clock.now += 5.0
+    assert [circuit.enter(name) for name in ("probe", "probe", "a")] == [0.0, 0.0, 1.0]
+
+
 def test_a_probe_that_never_says_how_it_ended_holds_its_place_for_its_lease(clock: Clock) -> None:
     circuit = opened(WINDOW, clock)
     clock.now += 5.0
