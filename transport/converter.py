@@ -48,6 +48,7 @@ SANDBOX_MODULES = (
     "pydantic_settings",
     "referencing",
     "rpds",
+    "sqlglot",
     "structlog",
     "yaml",
 )

@@ -9,8 +9,7 @@ from typing import Any
 from anabranch.errors import Problem
 from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.kinds.keys import NO_KEYS, Keys, union
-from anabranch.graph.kinds.sql import is_write
-from anabranch.graph.kinds.sql_columns import returned_columns
+from anabranch.graph.kinds.sql import is_write, returned_columns
 from anabranch.graph.model import BaseNode, DbNode
 
 _CAST_OF_BIND = r":\w+::"

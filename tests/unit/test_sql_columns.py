@@ -4,7 +4,7 @@ from collections.abc import Set as AbstractSet
 
 import pytest
 
-from anabranch.graph.kinds.sql_columns import returned_columns
+from anabranch.graph.kinds.sql import returned_columns
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,10 @@ from anabranch.graph.kinds.sql_columns import returned_columns
         ("select 1 as one", {"one"}),
         ("select '(,' as text, a -- , b\n from t", {"text", "a"}),
         ("select a from t union select b from u", {"a"}),
+        ("select count(*) n from t", {"n"}),
+        ("with x as (select 1 as a) select a from x", {"a"}),
+        ("(select a from t)", {"a"}),
+        (r"select '\:b' as text, a\:\:int as b from t", {"text", "b"}),
         ("insert into t (a, b) values (:a, :b) returning id, a as x", {"id", "x"}),
         ("update t set a = 1 where id = :id returning id", {"id"}),
     ],
@@ -33,13 +37,13 @@ def test_plainly_named_columns_are_known(query: str, columns: AbstractSet[str]) 
         "select * from t",
         "select t.*, a from t",
         "select count(*) from t",
-        "select count(*) n from t",
         'select "a b" from t',
         "select Price from t",
-        "with x as (select 1) select a from x",
+        "with x as (select 1) select a, Total from x",
+        "select a from t; select b from t",
+        "update t set a = 1 returning *",
         "update t set a = 1",
         "select",
-        "select a, from t",
         "",
         "select " + "(" * 10_000,
     ],
