@@ -38,6 +38,7 @@ from anabranch.transport.node_protocol import NodeTask
 
 _NODE: TypeAdapter[Node] = TypeAdapter(Node)
 _RESULT = "result"
+_UPGRADE = "let a newer worker try it, or upgrade this one"
 
 
 class NodeActivities:
@@ -170,6 +171,8 @@ def _parse(packed: bytes) -> Node:
         return _NODE.validate_python(msgpack.unpackb(packed))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] in ("node_type_unknown", "node_type_unusable"):
+            raise WorkerOutdated(f"this worker has no such node type: {first['msg']}", suggestion=_UPGRADE) from None
         path = ".".join(map(str, first["loc"]))
         raise InputError(f"the body is not that of a node: {path}: {first['msg']}") from None
 
@@ -178,7 +181,7 @@ def _check_revision(task: NodeTask) -> None:
     if task.revision > REVISION:
         raise WorkerOutdated(
             f"the run is held to revision {task.revision} of the interpreter; this worker knows none above {REVISION}",
-            suggestion="let a newer worker try it, or upgrade this one",
+            suggestion=_UPGRADE,
         )
 
 

@@ -195,7 +195,7 @@ class NotStopped(AnabranchError):
 
 
 class WorkerOutdated(AnabranchError):
-    """A worker was given a node of a run that is held to a newer revision of the interpreter than it knows."""
+    """A worker was given a node of a newer revision of the interpreter than it knows, or of a type that it lacks."""
 
     code = "WORKER_OUTDATED"
     retryable = True

@@ -14,6 +14,7 @@ from anabranch.errors import GraphError, Problem, UnknownGraph
 from anabranch.graph.checks.checks import check_graph
 from anabranch.graph.dataflow.walk import scopes, with_compensations
 from anabranch.graph.kinds.kinds import loop_of
+from anabranch.graph.kinds.pin import pinned
 from anabranch.graph.model import Graph, GraphNode
 from anabranch.graph.source.attachments import Attachments, read_text
 from anabranch.graph.source.problems import did_you_mean, shape_problems
@@ -82,8 +83,8 @@ def canonical(graph: Graph) -> str:
 
 
 def written_out(graph: Graph) -> str:
-    """The graph as JSON text with every default in it, so that a release with other defaults reads the same graph."""
-    return graph.model_dump_json(by_alias=True)
+    """The graph as JSON text with every default and judgement in it: another release reads the same graph."""
+    return pinned(graph).model_dump_json(by_alias=True)
 
 
 def _load(text: str, file: str, folder: Path | None, resolve: Resolve | None) -> LoadedGraph:

@@ -10,8 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
+from pydantic import ValidationError
+
 from anabranch.context.merge.resolution import ConflictResolution, Policies, Reducer
 from anabranch.context.values import Json, parse_path
+from anabranch.graph import node_types
 from anabranch.graph.dataflow.dataflow import graph_inputs
 from anabranch.graph.dataflow.reads import node_reads
 from anabranch.graph.expressions.expressions import Expression, compile_expression
@@ -134,9 +137,26 @@ def plan_graph(graph: Graph, library: Mapping[str, Graph] | None = None) -> Plan
     return _plan(graph, library or {})
 
 
+class UnreadableGraph(Exception):
+    """A worker lacks a node type of a pinned definition, or knows it otherwise.
+
+    Not one of our errors, which would end the run: this fails the workflow task, and another worker tries it.
+    """
+
+
 @lru_cache(maxsize=256)
 def _graph_of(definition: str) -> Graph:
-    return Graph.model_validate_json(definition)
+    problem = ""
+    try:
+        return Graph.model_validate_json(definition)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    # Outside of `except`: pydantic's own text shows the values, secrets among them.
+    raise UnreadableGraph(
+        f"this worker cannot read the graph that the run is held to: {problem} (its node types are "
+        f"{', '.join(node_types.names())}); a worker goes on that has the types with which the run began"
+    )
 
 
 @lru_cache(maxsize=128)

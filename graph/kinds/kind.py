@@ -9,7 +9,7 @@ A type of one's own is a record behind an entry point of the group `anabranch.no
 
     SMS = NodeKind(SmsNode, fields=(template("to"), template("text")), handler=imported("my_sms.activity:SmsHandler"))
 
-What a run depends on of a record (its effect, whether it is local) is written into the definition that the run pins.
+What a run decides by a record is written into the definition that it pins (`graph/kinds/pin.py`).
 """
 
 from __future__ import annotations
@@ -67,6 +67,10 @@ class Loop:
     """The key of a list that is written instead of what the body writes."""
 
 
+def _never(_node: BaseNode) -> bool:
+    return False
+
+
 def own_id(node_id: str, _node: BaseNode) -> Keys:
     """For `writes`: one value under the node's id."""
     return frozenset({node_id})
@@ -110,7 +114,7 @@ class NodeKind(Generic[N]):
     """Which of its fields are expressions and which are templates. What the node reads follows from them."""
     reads: Callable[[N, frozenset[str]], Reads] | None = None
     """What it reads, where that is not what its fields say; given the names that are reserved around the node."""
-    reads_more: Callable[[N], bool] = lambda _node: False
+    reads_more: Callable[[N], bool] = _never
     """Whether it reads what its fields do not show, as code does: its activity then gets the whole context, unless
     the node's `reads` says which keys."""
     writes: Callable[[str, N], Keys] = own_id
@@ -122,11 +126,11 @@ class NodeKind(Generic[N]):
     effect: bool | Callable[[N], bool] = True
     """Whether it may change something outside of the context. The node's own `effect` overrides it."""
     pinned: Callable[[N], Mapping[str, Any]] = lambda _node: {}
-    """Fields, by attribute, that are written out when a run pins its graph, beside `effect` and `local`."""
+    """Fields, by attribute, that are judged once, when a run pins its graph, beside `effect`."""
     local_by_default: bool = False
     """Whether `defaults.local` of a graph holds for it."""
     loop: Callable[[N], Loop] | None = None
-    has_body: Callable[[N], bool] = lambda _node: False
+    has_body: Callable[[N], bool] = _never
     """Whether its work is done by nodes of its own, which the run interprets."""
     outcomes: frozenset[str] = frozenset({"set", "result", "fail", "timeout"})
     """What a test may say of a node: fields of `testkit.outcomes.NodeResult`."""
@@ -152,8 +156,10 @@ class NodeKind(Generic[N]):
 
     def unfit_for_others(self) -> str | None:
         """Why it cannot be the kind of another distribution: the interpreter knows the built-in ones alone."""
-        if self.runs is not Runs.HANDLER or self.loop is not None:
-            return "is not run by a handler, as every type that is not built in"
+        if self.runs is not Runs.HANDLER or self.loop is not None or self.has_body is not _never:
+            return "is not run by a handler, as every type is that is not built in"
+        if self.local_by_default:
+            return "is local by default: a run in flight must not depend on a record that may change"
         return None
 
     def may_have_effect(self, node: N) -> bool:

@@ -647,6 +647,60 @@ def test_an_effect_inside_that_has_no_compensation_of_its_own_falls_to_the_compo
     assert undone(failed_run(graph, {"each[1]/p": outcome})) == ["each", "a"]
 
 
+SELECT = {"type": "db", "connection": "DB", "query": "select 1"}
+WITHOUT_EFFECT = {
+    "a select": SELECT,
+    "an http GET": {"type": "http", "url": "https://shop.example"},
+    "a model": {"type": "ai", "model": "openai:gpt-4", "prompt": "?"},
+    "code that says so": python(effect=False),
+}
+WITH_EFFECT = {
+    "an update": {**SELECT, "query": "update t set a = 1"},
+    "SQL that nobody understands": {**SELECT, "query": "selec 1"},
+    "a select that says so": {**SELECT, "effect": True},
+    "an http POST": {"type": "http", "url": "https://shop.example", "method": "POST"},
+}
+
+
+def beside_a_step(node: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
+    """A loop with a compensation of its own, whose turns run a step, then a node without one, then a node to break."""
+    body = {"nodes": {"p": step(), "q": dict(node), "r": python()}, "edges": [edge("p", "q"), edge("q", "r")]}
+    return chain("a", "each", each=foreach(items="[5]", body=body, compensate=python(), **fields))
+
+
+@pytest.mark.parametrize("node", WITHOUT_EFFECT.values(), ids=WITHOUT_EFFECT.keys())
+def test_what_only_looks_inside_a_body_leaves_its_steps_to_their_own_compensations(node: dict[str, Any]) -> None:
+    assert undone(failed_run(beside_a_step(node), {"each[0]/r": failure()})) == ["each[0]/p", "a"]
+
+
+@pytest.mark.parametrize("node", WITH_EFFECT.values(), ids=WITH_EFFECT.keys())
+def test_what_acts_inside_a_body_without_a_compensation_is_undone_by_the_node_around_it(node: dict[str, Any]) -> None:
+    assert undone(failed_run(beside_a_step(node), {"each[0]/r": failure()})) == ["each", "a"]
+
+
+def test_what_a_loop_says_of_effects_holds_for_all_nodes_inside() -> None:
+    assert undone(failed_run(beside_a_step(python(), effect=False), {"each[0]/r": failure()})) == ["each[0]/p", "a"]
+    assert undone(failed_run(beside_a_step(SELECT, effect=True), {"each[0]/r": failure()})) == ["each", "a"]
+
+
+def test_what_a_node_says_of_the_effects_of_an_inline_graph_holds_for_all_nodes_inside() -> None:
+    library = {"pack": {"name": "pack", "nodes": {"q": python()}}}
+    for effect, left in ((None, True), (False, False)):
+        graph = chain("sub", sub={"type": "graph", "graph": "pack", "effect": effect})
+        play = failed_run(graph, **library)
+        assert play.state.saga.effects_left is left
+
+
+@pytest.mark.parametrize("outcome", [timeout(), None], ids=["timeout", "success"])
+def test_a_run_whose_nodes_only_looked_leaves_no_effects_behind(outcome: Failure | None) -> None:
+    for nodes, left in ((WITHOUT_EFFECT, False), (WITH_EFFECT, True)):
+        for node in nodes.values():
+            script = {} if outcome is None else {"look": outcome}
+            play = Play(machine_of(chain("look", look=node, boom=SELECT)), {"boom": failure(), **script})
+            finish = play.run()
+            assert (finish.failure is not None, finish.effects_left) == (True, left)
+
+
 def test_a_composite_inside_which_nothing_happened_is_not_undone() -> None:
     body = {"nodes": {"r": {"type": "rule", "rules": [{"then": {"x": 1}}]}, "p": python()}, "edges": [edge("r", "p")]}
     graph = chain("a", "each", each=foreach(body=body, compensate=python()))

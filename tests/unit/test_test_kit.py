@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -552,11 +553,15 @@ def test_the_matrix_names_effects_that_nothing_undoes(run: Run) -> None:
     nodes = """
 call: {type: http, url: "https://example.com", method: POST}
 look: {type: http, url: "https://example.com"}
+read: {type: db, connection: DB, query: select 1 as one}
+once: {type: db, connection: DB, query: "select nextval('one') as two", effect: true}
+pure: {type: python, handler: h, effect: false}
 ask: {type: approval, prompt: "?"}
 end: {type: rule, rules: [{then: {done: true}}]}
 """
-    edges = "[{from: call, to: look}, {from: look, to: ask}, {from: ask, to: end}]"
-    test = "- {name: t, outcomes: {call: {}, look: {}, ask: {answer: null}}, expect: {}}"
+    order = ("call", "look", "read", "once", "pure", "ask", "end")
+    edges = f"[{', '.join(f'{{from: {one}, to: {next_}}}' for one, next_ in pairwise(order))}]"
+    test = "- {name: t, outcomes: {call: {}, look: {}, read: {}, once: {}, pure: {}, ask: {answer: null}}, expect: {}}"
     shown = run(graph(nodes, edges), test, "--fail-each-node").stdout
     rows = [line.split() for line in shown.splitlines() if " failed " in line]
     assert rows == [
@@ -564,9 +569,15 @@ end: {type: rule, rules: [{then: {done: true}}]}
         ["call", "timeout", "failed", "call", "(unknown)"],
         ["look", "failure", "failed", "call"],
         ["look", "timeout", "failed", "call"],
-        ["ask", "timeout", "failed", "call"],
-        ["end", "failure", "failed", "call"],
-        ["end", "timeout", "failed", "call"],
+        ["read", "failure", "failed", "call"],
+        ["read", "timeout", "failed", "call"],
+        ["once", "failure", "failed", "call"],
+        ["once", "timeout", "failed", "call,", "once", "(unknown)"],
+        ["pure", "failure", "failed", "call,", "once"],
+        ["pure", "timeout", "failed", "call,", "once"],
+        ["ask", "timeout", "failed", "call,", "once"],
+        ["end", "failure", "failed", "call,", "once"],
+        ["end", "timeout", "failed", "call,", "once"],
     ]
 
 

@@ -1,0 +1,33 @@
+"""What a run is held to of its nodes' types, written into its graph.
+
+A type judges what its nodes do: a `db` node's statements are parsed, the type of another distribution is code. Another
+release may judge otherwise, and a run in flight must not notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from anabranch.graph.kinds.kinds import has_body, has_effect, kind_of, loop_of
+from anabranch.graph.model import Graph, Node
+
+
+def pinned(graph: Graph) -> Graph:
+    """The graph with the judgement of its types written out: `effect` of every node, and what else its type says."""
+    return graph.model_copy(update={"nodes": _nodes(graph.nodes)})
+
+
+def _nodes(nodes: Mapping[str, Node]) -> dict[str, Node]:
+    return {key: _node(node) for key, node in nodes.items()}
+
+
+def _node(node: Node) -> Node:
+    judged: dict[str, Any] = dict(kind_of(node).pinned(node))
+    if not has_body(node):  # there the field holds for all nodes inside, and is the author's alone
+        judged["effect"] = has_effect(node)
+    if (loop := loop_of(node)) is not None:
+        judged["body"] = loop.body.model_copy(update={"nodes": _nodes(loop.body.nodes)})
+    if node.compensate is not None:
+        judged["compensate"] = _node(node.compensate)
+    return node.model_copy(update=judged)
