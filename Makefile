@@ -4,7 +4,7 @@ VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo dev test storm soak coverage lint faults bench lock clean
+.PHONY: help setup packages demo dev test storm soak coverage lint docs faults bench lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -49,15 +49,18 @@ lint: setup  ## Formatting, lint, spelling, types, import rules
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
+docs: setup  ## Write what the documentation repeats of the code: docs/api.md, the files in docs/extending.md
+	$(BIN)/python tools/docs
+
 faults: setup  ## Kill and cancel sagas at every step, break caches, kill consumers of 5,000 events; prove every effect (40 minutes)
 	$(BIN)/python -m tests.faults
 	$(BIN)/python -m tests.cache_faults
 	$(BIN)/python -m tests.event_faults
 
 bench: setup  ## The interpreter beside hand-written workflows, and wire format and caches beside plain libraries
-	$(BIN)/python benchmarks/serialization.py
-	$(BIN)/python benchmarks/overhead.py
-	$(BIN)/python benchmarks/cache.py
+	$(BIN)/python -m benchmarks.serialization
+	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.cache
 
 lock:  ## Resolve requirements.lock anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError
@@ -19,6 +19,11 @@ class NodeResult:
     result: Json
     writes: dict[str, Json] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
+
+    @classmethod
+    def under_id(cls, task: NodeTask, value: Json) -> Self:
+        """A result that is one value, written under the node's id."""
+        return cls(value, {own_key(task): value})
 
 
 Handler = Callable[[NodeTask, Any], Awaitable[NodeResult]]

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anabranch import errors
-    from anabranch.activities.node_result import Handler, NodeResult
+    from anabranch.activities.node_result import NodeResult
     from anabranch.activities.python import node
+    from anabranch.activities.rendering import render
     from anabranch.context.cache.cache import DistributedCache
     from anabranch.context.cache.strategy import CacheStats, CacheStrategy
     from anabranch.context.cache.warmer import CacheWarmer
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from anabranch.context.stores.redis import RedisStore
     from anabranch.context.stores.sql import SqlStore
     from anabranch.context.versioned import VersionedContext
+    from anabranch.graph.kinds.fields import cel, template
+    from anabranch.graph.kinds.kind import NodeKind
     from anabranch.graph.load import LoadedGraph, load_graph
-    from anabranch.graph.model import Graph
+    from anabranch.graph.model import BaseNode, Graph
     from anabranch.plugin import AnabranchPlugin
     from anabranch.settings import Settings
     from anabranch.transport.node_protocol import NodeTask
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnabranchPlugin",
+    "BaseNode",
     "CacheStats",
     "CacheStrategy",
     "CacheWarmer",
@@ -49,10 +53,10 @@ __all__ = [
     "DistributedCache",
     "DistributedContext",
     "Graph",
-    "Handler",
     "InMemoryStore",
     "LoadedGraph",
     "MemcachedStore",
+    "NodeKind",
     "NodeResult",
     "NodeTask",
     "RedisStore",
@@ -62,15 +66,19 @@ __all__ = [
     "ThreeWayMerge",
     "VersionedContext",
     "__version__",
+    "cel",
     "errors",
     "load_graph",
     "node",
     "open_store",
+    "render",
+    "template",
 ]
 
 _MODULES = {
-    "anabranch.activities.node_result": ("Handler", "NodeResult"),
+    "anabranch.activities.node_result": ("NodeResult",),
     "anabranch.activities.python": ("node",),
+    "anabranch.activities.rendering": ("render",),
     "anabranch.context.cache.cache": ("DistributedCache",),
     "anabranch.context.cache.strategy": ("CacheStats", "CacheStrategy"),
     "anabranch.context.cache.warmer": ("CacheWarmer",),
@@ -86,8 +94,10 @@ _MODULES = {
     "anabranch.context.stores.redis": ("RedisStore",),
     "anabranch.context.stores.sql": ("SqlStore",),
     "anabranch.context.versioned": ("VersionedContext",),
+    "anabranch.graph.kinds.fields": ("cel", "template"),
+    "anabranch.graph.kinds.kind": ("NodeKind",),
     "anabranch.graph.load": ("LoadedGraph", "load_graph"),
-    "anabranch.graph.model": ("Graph",),
+    "anabranch.graph.model": ("BaseNode", "Graph"),
     "anabranch.plugin": ("AnabranchPlugin",),
     "anabranch.settings": ("Settings",),
     "anabranch.transport.node_protocol": ("NodeTask",),

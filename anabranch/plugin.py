@@ -26,6 +26,7 @@ from anabranch.transport.combined import carries_wire_types, combined
 from anabranch.transport.converter import SANDBOX_MODULES
 from anabranch.transport.workflow_threads import THREADS, WorkflowThreads
 from anabranch.transport.working import closed
+from anabranch.workflows.temporal.failures import NewerRevision
 from anabranch.workflows.temporal.graph_workflow import DynamicGraphWorkflow, GraphWorkflow
 
 WORKFLOWS: Final[Sequence[type]] = (GraphWorkflow, DynamicGraphWorkflow)
@@ -166,7 +167,7 @@ def _passing_us_through(runner: WorkflowRunner | None) -> WorkflowRunner:
 def _checked(types: Sequence[type[BaseException]] | None) -> Sequence[type[BaseException]]:
     """Their failure exception types and ours, which hold for all workflows of the worker."""
     for each in types or ():
-        if issubclass(NondeterminismError, each):
+        if issubclass(NondeterminismError, each) or issubclass(NewerRevision, each):
             raise ConfigurationError(
                 f"with workflow_failure_exception_types=[{each.__name__}] a worker would end graph runs that another"
                 " worker could continue",

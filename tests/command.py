@@ -1,4 +1,4 @@
-"""The `anabranch` command as a process of its own, for tests that signal it or look at what it leaves behind."""
+"""Commands as processes of their own, for tests that signal them or look at what they leave behind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -76,14 +76,21 @@ class Command:
             self._lines[name].append(_ESCAPES.sub("", line))
 
 
-@contextmanager
-def anabranch(*args: object, environ: Mapping[str, str] | None = None, folder: Path = ROOT) -> Generator[Command]:
+def anabranch(
+    *args: object, environ: Mapping[str, str] | None = None, folder: Path = ROOT
+) -> AbstractContextManager[Command]:
     """The command in a folder, stopped at the end if it still runs. No server is named to it but by `environ`."""
+    return running(*_COMMAND, *args, environ=environ, folder=folder)
+
+
+@contextmanager
+def running(*command: object, environ: Mapping[str, str] | None = None, folder: Path = ROOT) -> Generator[Command]:
+    """A program in a folder, stopped at the end if it still runs. No server is named to it but by `environ`."""
     mark = f"{_MARK}={uuid.uuid4().hex}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     ours = {"PYTHONPATH": str(ROOT), "TEMPORAL_CONFIG_FILE": os.devnull, **dict([mark.split("=")])}
     process = subprocess.Popen(
-        [*_COMMAND, *map(str, args)],
+        [*map(str, command)],
         cwd=folder,
         env={**kept, **ours, **(environ or {})},
         text=True,
@@ -91,17 +98,17 @@ def anabranch(*args: object, environ: Mapping[str, str] | None = None, folder: P
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    command = Command(process, mark)
+    started = Command(process, mark)
     try:
-        yield command
+        yield started
     finally:
         if process.poll() is None:
             process.terminate()  # what it has started ends with it only if it may end in order
         try:
-            command.leave(30)
+            started.leave(30)
         except subprocess.TimeoutExpired:
             process.kill()
-            command.leave()
+            started.leave()
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()

@@ -11,11 +11,15 @@ import pytest
 from tests.docs.pages import ROOT, blocks, blocks_of, pages
 from tests.docs.shell import Shell, steps
 
-ELSEWHERE = {"docs/people.md": "tests/docs/test_people_page.py"}
-"""Pages whose commands are alternatives to one another, not a session from top to bottom."""
+ELSEWHERE = {
+    "docs/extending.md": "tests/acceptance/test_own_project.py",
+    "docs/people.md": "tests/docs/test_people_page.py",
+}
+"""Pages whose commands are not a session from top to bottom."""
 MAKE = {
     "demo": "tests/acceptance/test_demo.py",
     "dev": "tests/acceptance/test_dev.py",
+    "docs": "tests/docs/test_generated.py",
     "faults": "Makefile",  # it takes 40 minutes; `make storm` runs a twentieth of it
     "lint": ".ci/run",
     "setup": ".ci/run",  # `make lint` begins with it

@@ -1,6 +1,6 @@
 """Runs that were recorded go on with today's code: the same commands in the same order, and the same result.
 
-After a change that is meant to change them: `python tests/replay/record.py`.
+After a change that is meant to change them: `python -m tests.replay.record`.
 """
 
 from __future__ import annotations
