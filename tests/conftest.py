@@ -27,7 +27,7 @@ hypothesis.settings.load_profile("anabranch")
 
 
 @contextmanager
-def _or_skipped() -> Generator[None]:
+def or_skipped() -> Generator[None]:
     """Skip the test where a program that the block needs is not installed; under CI that is a failure."""
     try:
         yield
@@ -54,7 +54,7 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def mysql_url() -> Iterator[str]:
     """The URL of a database in a MariaDB of this test process."""
-    with _or_skipped(), servers.mysql() as url:
+    with or_skipped(), servers.mysql() as url:
         yield url
 
 
@@ -75,14 +75,14 @@ def cluster_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def memcached_url() -> Iterator[str]:
     """The URL of a Memcached of this test process."""
-    with _or_skipped(), servers.memcached() as url:
+    with or_skipped(), servers.memcached() as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of the system's Chromium."""
-    with _or_skipped():
+    with or_skipped():
         return servers.program("chromium")
     raise AssertionError
 

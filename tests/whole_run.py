@@ -20,8 +20,6 @@ from xdist.workermanage import WorkerController
 
 from tests.watchdog import watchdog
 
-_AFTER_ITS_TIMEOUT = 60.0
-"""Seconds that a test may take to end when pytest-timeout has told it to."""
 _NEEDS = re.compile(r"needs \S+: install Debian's package ([a-z0-9+.-]+)")
 _sessions: list[pytest.Session] = []
 
@@ -29,6 +27,9 @@ _sessions: list[pytest.Session] = []
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--end-after", metavar="SECONDS", type=float, default=math.inf, help="End the whole run after so long."
+    )
+    parser.addoption(
+        "--linger", metavar="SECONDS", type=float, default=60, help="What a test may take beyond its time-out."
     )
 
 
@@ -43,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     marker = item.get_closest_marker("timeout")
     seconds = float(marker.args[0] if marker else item.config.getini("timeout"))
-    with watchdog.bound(item.nodeid, seconds + _AFTER_ITS_TIMEOUT):
+    with watchdog.bound(item.nodeid, seconds + item.config.option.linger):
         return (yield)
 
 
