@@ -31,7 +31,11 @@ def log_to_stderr(level: int) -> None:
         foreign_pre_chain=of_every_entry,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            # structlog's own traceback shows the values of local variables, payloads and secrets among them. Drawing it
+            # takes seconds too, while the workflow or the event loop in whose thread it is written waits.
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
         ],
     )
     handler = logging.StreamHandler(sys.stderr)

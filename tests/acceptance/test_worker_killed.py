@@ -194,5 +194,4 @@ async def test_a_worker_that_is_asked_to_stop_finishes_what_it_runs(site: Site, 
 
 
 def leave(process: subprocess.Popen[bytes]) -> int:
-    process.communicate(timeout=PATIENCE)
-    return process.returncode
+    return process.wait(PATIENCE)

@@ -27,16 +27,17 @@ Handle = WorkflowHandle[Any, dict[str, Any]]
 
 @contextmanager
 def worker_process(environment: Mapping[str, str], *, program: str = "worker.py") -> Generator[subprocess.Popen[bytes]]:
-    """`python worker.py` with this environment, killed at the end where it still runs."""
+    """`python worker.py` with this environment, killed at the end where it still runs.
+
+    What it logs goes where the test's own standard error goes: in a pipe that nobody reads it would come to a stop.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ANABRANCH_", "TEMPORAL_"))}
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / program)], cwd=ROOT, env={**inherited, **environment}, stderr=subprocess.PIPE
-    )
+    process = subprocess.Popen([sys.executable, str(ROOT / program)], cwd=ROOT, env={**inherited, **environment})
     try:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait(10)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

@@ -23,8 +23,7 @@ from anabranch.dev.devserver import FAST, DevServer
 from anabranch.loopback import LOOPBACK, free_port
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
-from tests.stops.scenarios import WORK, Stop
-from tests.stops.worker import GRACE
+from tests.stops.scenarios import GRACE, WORK, Stop
 
 ROOT = Path(__file__).parents[2]
 WITHIN = GRACE.total_seconds() + 10

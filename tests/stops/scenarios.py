@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 Trouble = Literal["none", "server silent", "server gone", "Redis gone", "Redis frozen"]
+GRACE = timedelta(seconds=1)
+"""What a worker leaves its activities here."""
 LATEST = 4.0
 """Seconds within which a worker is told to stop."""
 

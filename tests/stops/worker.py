@@ -8,7 +8,6 @@ import os
 import sys
 import threading
 import time
-from datetime import timedelta
 
 from anabranch.activities import node
 from anabranch.cli.leaving import run_until_over
@@ -17,8 +16,7 @@ from anabranch.cli.logs import log_to_stderr
 from anabranch.context.distributed import DistributedContext
 from anabranch.errors import AnabranchError
 from anabranch.settings import settings_from_environment
-
-GRACE = timedelta(seconds=1)
+from tests.stops.scenarios import GRACE
 
 
 @node("nap")

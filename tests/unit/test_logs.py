@@ -59,3 +59,18 @@ logging.getLogger("httpx2").warning("heard")
     (line,) = logged("INFO", script)
     assert "heard" in line
     assert "s3cret" not in "".join(logged("DEBUG", script))
+
+
+def test_a_traceback_is_python_s_own_and_shows_no_values() -> None:
+    script = """
+def fail(password):
+    raise ValueError("no")
+try:
+    fail("s3cret")
+except ValueError:
+    logging.getLogger("temporalio").exception("failed")
+"""
+    told = logged("ERROR", script)
+    assert told[-1] == "no"  # behind "ValueError: "
+    assert any("in fail" in line for line in told)
+    assert "s3cret" not in "".join(told)
