@@ -92,7 +92,7 @@ class AnabranchPlugin(SimplePlugin):
             config["workflow_task_executor"] = WorkflowThreads(config.get("max_concurrent_workflow_tasks") or THREADS)
         return config
 
-    async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:  # noqa: A002
+    async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:  # noqa: A002 - the SDK's
         """Run the worker, then close the connections of its nodes."""
         served = worker.config(active_config=True).get("activities", ())
         try:

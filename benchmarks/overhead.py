@@ -163,7 +163,7 @@ async def measure(size: int, *, alone: int, rounds: int, concurrent: int) -> dic
     """All contestants at one size, interleaved."""
     state, scores = state_of(size), {name: Score() for name in CONTESTANTS}
     async with await DevServer.start() as server:
-        process = subprocess.Popen([sys.executable, __file__, "--worker", server.address])  # noqa: ASYNC220
+        process = subprocess.Popen([sys.executable, __file__, "--worker", server.address])  # noqa: ASYNC220 - it starts at once
         try:
             ours = await connect(Settings(), target_host=server.address)
             theirs = await connect(Settings(), target_host=server.address, data_converter=DataConverter.default)

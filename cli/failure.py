@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from temporalio.client import WorkflowFailureError
-from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError  # noqa: A004
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError  # noqa: A004 - Temporal's
 
 from anabranch.cli.report import err, plain, show_finding
 from anabranch.context.values import Json

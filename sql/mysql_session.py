@@ -33,5 +33,5 @@ def secure_sessions(engine: AsyncEngine) -> None:
 
 async def _refuse_several_statements(connection: Any) -> None:
     # The protocol's COM_SET_OPTION: asyncmy has no public name for it.
-    await connection._execute_command(_SET_OPTION, _MULTI_STATEMENTS_OFF)  # noqa: SLF001
+    await connection._execute_command(_SET_OPTION, _MULTI_STATEMENTS_OFF)  # noqa: SLF001 - see above
     await connection.read_packet()

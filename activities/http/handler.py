@@ -35,7 +35,7 @@ from anabranch.transport.node_protocol import NodeTask
 _CONNECT_SECONDS = 10.0
 _DEFAULT_SECONDS = 30.0
 _SECRET = re.compile(r"env:(\w+)", re.ASCII)
-_SECRET_PREFIX = "HTTP_SECRET_"  # noqa: S105 (the prefix of variable names)
+_SECRET_PREFIX = "HTTP_SECRET_"  # noqa: S105 - the prefix of variable names
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding"})
 _NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined", "utf-7"})

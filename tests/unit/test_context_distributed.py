@@ -194,4 +194,4 @@ def test_every_public_name_is_importable_from_context(name: str) -> None:
 
 def test_a_name_that_context_does_not_have_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match=r"module 'anabranch\.context' has no attribute 'Nonsense'"):
-        context.Nonsense  # noqa: B018
+        context.Nonsense  # noqa: B018 - reading it raises

@@ -7,10 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.sources import sources
+
 LONGEST = 10
-ROOT = Path(__file__).parents[2]
-ROOMS = [path.name for path in (ROOT / "anabranch").iterdir() if path.is_symlink() and path.is_dir()]
-FOLDERS = ["anabranch", "benchmarks", "tests", "tools", *ROOMS]
 Place = tuple[Path, int]
 
 
@@ -28,10 +27,10 @@ def code_lines(source: str) -> Iterator[tuple[int, str]]:
             yield number, text
 
 
-def repeated(sources: dict[Path, str]) -> list[tuple[Place, Place]]:
+def repeated(files: dict[Path, str]) -> list[tuple[Place, Place]]:
     """Pairs of places at each of which one run of more than LONGEST lines starts."""
     places: dict[tuple[str, ...], list[Place]] = defaultdict(list)
-    for path, source in sources.items():
+    for path, source in files.items():
         lines = list(code_lines(source))
         for start in range(len(lines) - LONGEST):
             run = lines[start : start + LONGEST + 1]
@@ -40,9 +39,7 @@ def repeated(sources: dict[Path, str]) -> list[tuple[Place, Place]]:
 
 
 def test_no_run_of_more_than_ten_lines_is_written_twice() -> None:
-    files = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py") if path.is_file()]
-    sources = {path.relative_to(ROOT): path.read_text() for path in {each.resolve() for each in files}}
-    assert [f"{a}:{i} and {b}:{j}" for (a, i), (b, j) in repeated(sources)] == []
+    assert [f"{a}:{i} and {b}:{j}" for (a, i), (b, j) in repeated(sources())] == []
 
 
 def test_a_run_that_is_written_twice_is_found_wherever_it_starts() -> None:

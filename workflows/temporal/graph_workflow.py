@@ -71,7 +71,7 @@ def _pinned(args: collections.abc.Sequence[Any]) -> PinnedGraph | None:
     """The definition that a parent gives to its child. Nobody else can give any."""
     if len(args) <= 1:
         return None
-    given = args[1] if len(args) == 2 and workflow.info().parent is not None else None  # noqa: PLR2004
+    given = args[1] if len(args) == 2 and workflow.info().parent is not None else None  # noqa: PLR2004 - a parent sends two
     if isinstance(given, dict) and given.keys() == {"pinned"}:
         return PinnedGraph.from_wire(given["pinned"])
     raise _bad_input("a graph takes one JSON object: the context's data")
