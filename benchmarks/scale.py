@@ -50,7 +50,7 @@ async def double(_: DistributedContext, item: int) -> dict[str, Any]:
 
 
 def fans(count: int, *, local: bool) -> str:
-    """`count` nodes as YAML: a head, nine nodes side by side that stand on it, the next head that joins them, …"""
+    """`count` nodes as YAML: a head, nine nodes side by side that depend on it, the next head that joins them, …"""
     body = f"{{type: python, handler: nothing, reads: [], local: {str(local).lower()}}}"
     edges: list[tuple[int, int]] = []
     for index in range(count):

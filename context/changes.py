@@ -42,7 +42,7 @@ class ChangeSet:
         """From the array of `to_wire`. Raises WireFormatError."""
         if not isinstance(wire, list | tuple) or len(wire) != _ARITY:
             raise WireFormatError(
-                "a change set is an array of five elements elements elements elements",
+                "a change set is an array of five elements elements elements elements elements",
                 suggestion="encode it with ChangeSet.to_wire",
             )
         base, flat, removed, by, at = wire

@@ -23,7 +23,7 @@ def items(value: object) -> list[Json]:
 
 
 def number(value: object) -> int | float:
-    """A number; JSON's booleans are none."""
+    """A number, which JSON's booleans are not."""
     assert isinstance(value, int | float), _is_not(value, "a number")
     assert not isinstance(value, bool), _is_not(value, "a number")
     return value
@@ -40,7 +40,7 @@ def at(value: object, *path: str | int) -> Json:
     found: Any = value
     for step in path:
         found = fields(found)[step] if isinstance(step, str) else items(found)[step]
-    return cast("Json", found)  # what stands in JSON is JSON
+    return cast("Json", found)  # parsed from JSON
 
 
 def packed(value: object) -> bytes:

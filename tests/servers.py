@@ -126,7 +126,7 @@ def mysql() -> Generator[str]:
         install = [program("mariadb-install-db"), "--no-defaults", "--skip-test-db"]
         install += ["--auth-root-authentication-method=normal", *options]
         subprocess.run(install, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=100)
-        # The collation that tells the fewest texts apart.
+        # The collation that distinguishes the fewest texts.
         create = "create database anabranch character set utf8mb4 collate utf8mb4_general_ci;\n"
         Path(folder, "init.sql").write_text(create)
         with _mariadbd(folder, [*options, f"--init-file={folder}/init.sql"]) as port:
@@ -153,7 +153,7 @@ def nats(folder: Path, port: int | None = None) -> Generator[str]:
 
 @contextmanager
 def kafka() -> Generator[str]:
-    """librdkafka's mock cluster of one broker, in this process; its URL. It is no Kafka: it speaks the protocol."""
+    """librdkafka's mock cluster of one broker, in this process; its URL. It is not Kafka: it speaks the protocol."""
     mock = Producer({"test.mock.num.brokers": 1, "log_level": 0})
     (broker,) = mock.list_topics(timeout=30).brokers.values()
     yield f"kafka://{broker.host}:{broker.port}"

@@ -1,4 +1,4 @@
-"""What holds for a whole run of the tests: how they are spread, that they end, and what is told at the end."""
+"""What holds for a whole run of the tests: how they are spread, that they end, and what is printed at the end."""
 
 from __future__ import annotations
 

@@ -66,9 +66,9 @@ def finished_order(dev: Dev) -> str:
 
 
 def test_the_temporal_command_runs_an_order_to_its_result(dev: Dev, finished_order: str) -> None:
-    told = json.loads(dev.temporal("workflow", "result", "--workflow-id", finished_order, "-o", "json"))
-    assert told["status"] == "COMPLETED"
-    assert told["result"]["data"]["order_status"] == "approved"
+    reported = json.loads(dev.temporal("workflow", "result", "--workflow-id", finished_order, "-o", "json"))
+    assert reported["status"] == "COMPLETED"
+    assert reported["result"]["data"]["order_status"] == "approved"
 
 
 def test_queries_are_answered_in_plain_json(dev: Dev, finished_order: str) -> None:

@@ -80,7 +80,7 @@ async def test_a_foreach_over_a_thousand_items_has_bounded_histories(served: Ser
 
 
 def fans(count: int) -> dict[str, Any]:
-    """`count` rules: a head, nine nodes side by side that stand on it, the next head that joins them, …"""
+    """`count` rules: a head, nine nodes side by side that depend on it, the next head that joins them, …"""
     pairs: list[tuple[str, str]] = []
     for index in range(count):
         first = index - index % WIDTH

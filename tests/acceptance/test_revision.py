@@ -85,8 +85,8 @@ async def test_a_worker_fails_the_tasks_of_a_run_that_is_held_to_a_newer_revisio
         await until_asked(child)
     answering = asyncio.create_task(answer(child))
     with worker_process(environment):
-        told = await refusal(child)  # the child is held to what its parent is
-    assert f"held to revision {REVISION + 1} of the interpreter; this worker knows none above {REVISION}" in told
+        reported = await refusal(child)  # the child is held to what its parent is
+    assert f"held to revision {REVISION + 1} of the interpreter; this worker knows none above {REVISION}" in reported
     assert (await child.describe()).status is WorkflowExecutionStatus.RUNNING
     with worker_process(environment, program=NEWER):
         await asyncio.wait_for(answering, PATIENCE)

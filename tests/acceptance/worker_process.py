@@ -90,8 +90,8 @@ async def until_waiting(handle: Handle, node_id: str) -> None:
     """Wait until a node waits for its timer."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        told = await handle.query("status")
-        if told.get("nodes", {}).get(node_id, {}).get("status") == "waiting":
+        reported = await handle.query("status")
+        if reported.get("nodes", {}).get(node_id, {}).get("status") == "waiting":
             return
-        assert time.monotonic() < deadline, told
+        assert time.monotonic() < deadline, reported
         await asyncio.sleep(0.05)

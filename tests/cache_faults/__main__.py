@@ -57,9 +57,9 @@ async def fail_under_load() -> list[str]:
                 "after": statistics.median(after),
                 "p99 after": after[len(after) * 99 // 100],
             }
-            told = ", ".join(f"{name} {seconds * 1000:.1f} ms" for name, seconds in times.items())
+            reported = ", ".join(f"{name} {seconds * 1000:.1f} ms" for name, seconds in times.items())
             screen.print(
-                f"  {fault:18}{strategy:14} {differ} answers differ, {hits} hits, {errors} errors; {told}",
+                f"  {fault:18}{strategy:14} {differ} answers differ, {hits} hits, {errors} errors; {reported}",
                 highlight=False,
             )
     return wrong

@@ -35,16 +35,16 @@ async def die(url: str, prefix: str, puts: int, how: str) -> Death:
         sys.executable, "-m", __spec__.name, url, prefix, str(puts), how, stdout=asyncio.subprocess.PIPE
     )
     output, _ = await process.communicate()
-    told = json.loads(output)
+    reported = json.loads(output)
     put = {f"{prefix}{index}" for index in range(puts)}
     store = open_store(url)
     there = {session_id async for session_id in store.list_sessions(prefix)}
     await store.aclose()
-    return Death(put, set(told["pending"]), set(told["writing"]), put - there, process.returncode or 0)
+    return Death(put, set(reported["pending"]), set(reported["writing"]), put - there, process.returncode or 0)
 
 
 async def put_and_die(url: str, prefix: str, puts: int, how: str) -> None:
-    """Put, tell what is pending, and die."""
+    """Put, print what is pending, and die."""
     cached = DistributedCache(open_store(url), strategy="write_behind", linger=0.003)
     for index in range(puts):
         await cached.put(DistributedContext(f"{prefix}{index}", {"index": index}))

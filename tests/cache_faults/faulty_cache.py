@@ -27,7 +27,7 @@ PLAUSIBLE = (b"*1\r\n$7\r\ngarbage\r\n", b"+OK\r\n", b"$-1\r\n", b":1\r\n", b"*1
 
 
 class FaultyCache:
-    """Fails when told to, until it is closed. `url` leads to the Valkey through the door."""
+    """Fails on request, until it is closed. `url` leads to the Valkey through the door."""
 
     def __init__(self, server: ValkeyServer, pid: int) -> None:
         self.port = free_port()

@@ -160,7 +160,7 @@ async def test_a_hit_reads_no_context_from_the_store(strategy: str, store: Watch
 async def test_a_copy_that_the_store_no_longer_has_is_not_believed(
     strategy: str, store: WatchedStore, cache: WatchedStore
 ) -> None:
-    """Another process wrote, and its invalidation failed; deleted; deleted and made anew with the same version."""
+    """Another process wrote, and its invalidation failed; deleted; deleted and created again with the same version."""
     cached = DistributedCache(store, cache, strategy=strategy)
     await cached.put(context("a", 1, x=1))
     await cached.flush()

@@ -1,4 +1,4 @@
-"""What stands around a node: one worker's guards on a real Valkey, with fewer connections than nodes that run."""
+"""What is around a node: one worker's guards on a real Valkey, with fewer connections than nodes that run."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def settings(**given: Any) -> Settings:
 
 
 class Slow(InMemoryStore):
-    """Its first save stands still until it is let go."""
+    """Its first save blocks until it is released."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Write-behind at its end: what waits is told at once, and nothing is left running."""
+"""Write-behind at its end: what waits is reported at once, and nothing is left running."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def steps(block: Block) -> Iterator[Step]:
 
 
 def differs(shown: str, printed: str) -> bool:
-    """Whether a page shows other output than was printed; `…` stands for anything, alone on a line for any lines."""
+    """Whether a page shows other output than was printed; `…` matches anything, alone on a line any lines."""
     wanted, found = _settled(shown), _settled(printed)
     pattern = re.escape(wanted).replace("\\\n", "\n")
     pattern = re.sub(r"(?:^|\n) ?…(?=\n|$)", lambda _: r"(?:\n?[^\n]*)*?", pattern).replace("…", "[^\n]*?")

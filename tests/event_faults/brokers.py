@@ -1,4 +1,4 @@
-"""What a storm asks of a broker: to send events, and to tell what came out."""
+"""What a storm asks of a broker: to send events, and to return what came out."""
 
 from __future__ import annotations
 

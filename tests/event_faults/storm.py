@@ -64,7 +64,7 @@ class Found:
     """What came of a storm."""
 
     booked: Counter[str]
-    """How often each order stands in the database."""
+    """How often each order is in the database."""
     results: Counter[str]
     """How often each order's right result was published."""
     wrong: list[str]

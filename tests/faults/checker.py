@@ -1,7 +1,7 @@
 """Proves of a run, from its history and its database, that its effects and their compensations are as a saga's must be.
 
 Exactly once: each step has at most one effect, whatever was killed or lost. All or nothing: where the run completed,
-every effect stands and none is undone; otherwise each effect is undone exactly once, in reverse.
+every effect remains and none is undone; otherwise each effect is undone exactly once, in reverse.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _starts_undo(kind: str, address: str) -> bool:
 
 
 def _order_of_undoing(record: Record) -> Iterator[str]:
-    """By the history: all comes to rest; then no compensation before those of what stands on its step."""
+    """By the history: all work ends; then no compensation before those of what depends on its step."""
     events = list(enumerate(record.events))
     started = {event.address[len(UNDO) :]: at for at, event in events if _starts_undo(event.kind, event.address)}
     ended = {event.address: at for at, event in events if event.kind != "scheduled"}
@@ -110,13 +110,13 @@ def _order_of_undoing(record: Record) -> Iterator[str]:
     for step, at in started.items():
         for other in started:
             if step in record.behind.get(other, ()) and ended.get(UNDO + other, len(events)) > at:
-                yield f"step {step!r} was undone before {other!r}, which stands on it"
+                yield f"step {step!r} was undone before {other!r}, which depends on it"
     if record.sequential and list(started) != _to_undo(record)[::-1][: len(started)]:
         yield f"the compensations were scheduled as {list(started)}, and the steps ended as {_to_undo(record)}"
 
 
 def _order_in_the_ledger(record: Record) -> Iterator[str]:
-    """By the database: each effect is undone after it was made, and after the effects that stand on it."""
+    """By the database: each effect is undone after it was made, and after the effects that depend on it."""
     at = {row: index for index, row in reversed(list(enumerate(record.rows)))}
     place = {(row.step, row.kind): index for row, index in at.items()}
     for step in undone(record):
@@ -124,7 +124,7 @@ def _order_in_the_ledger(record: Record) -> Iterator[str]:
             yield f"in the ledger, step {step!r} was undone before it was done"
         for other in undone(record):
             if step in record.behind.get(other, ()) and place[other, "undo"] > place[step, "undo"]:
-                yield f"in the ledger, step {step!r} was undone before {other!r}, which stands on it"
+                yield f"in the ledger, step {step!r} was undone before {other!r}, which depends on it"
 
 
 def _context(record: Record) -> Iterator[str]:

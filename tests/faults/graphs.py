@@ -20,7 +20,7 @@ _PERSISTENT = {"max_attempts": 0, "initial_interval": "50ms", "backoff": 1.0}
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A graph whose nodes write one row each, and the steps that each stands on."""
+    """A graph whose nodes write one row each, and the steps that each depends on."""
 
     definition: Mapping[str, Any]
     behind: Mapping[str, frozenset[str]]
@@ -53,7 +53,7 @@ def _step(name: str) -> dict[str, Any]:
 def _shape(name: str, nodes: Mapping[str, Any], pairs: tuple[tuple[str, str], ...], compensation: str) -> Shape:
     edges = [{"from": source, "to": target} for source, target in pairs]
     behind: dict[str, frozenset[str]] = {}
-    for node in nodes:  # they stand in the order of the edges
+    for node in nodes:  # they are in the order of the edges
         sources = [source for source, target in pairs if target == node]
         behind[node] = frozenset(sources).union(*(behind[source] for source in sources))
     definition = {"name": name, "saga": {"compensation": compensation}, "nodes": nodes, "edges": edges}

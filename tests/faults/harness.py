@@ -137,11 +137,15 @@ async def _end(handle: WorkflowHandle[Any, Any]) -> None:
 
 
 async def prove(
-    address: str, database: str, folder: Path, scenarios: Iterable[Scenario], told: Callable[[], object] = lambda: None
+    address: str,
+    database: str,
+    folder: Path,
+    scenarios: Iterable[Scenario],
+    reported: Callable[[], object] = lambda: None,
 ) -> Report:
     """Play every scenario, `LANES` at a time, on the Temporal server at `address` and the PostgreSQL at `database`.
 
-    `told` is called after each.
+    `reported` is called after each.
     """
     report, waiting = Report(), list(scenarios)[::-1]
     async with AsyncExitStack() as stack:
@@ -159,7 +163,7 @@ async def prove(
                 while waiting:
                     scenario = waiting.pop()
                     await _play_as_ordered(harness, scenario, task_queue, report)
-                    told()
+                    reported()
             report.killed += served.killed
 
         async with asyncio.TaskGroup() as group:

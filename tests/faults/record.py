@@ -25,7 +25,7 @@ _ENDING: Mapping[str, Ends] = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An activity was scheduled, or ended. `unknown`: nobody can tell from how it ended whether it had its effect."""
+    """An activity was scheduled, or ended. `unknown`: its end does not show whether it had its effect."""
 
     kind: Closed
     address: str
@@ -42,7 +42,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A run that is over. `behind` are the steps that each step stands on."""
+    """A run that is over. `behind` are the steps that each step depends on."""
 
     run: str
     ends: Ends

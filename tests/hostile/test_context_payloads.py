@@ -186,7 +186,7 @@ def filled(opening: bytes, filler: bytes) -> bytes:
                 + b"".join(b"\xa6%06d\x01" % index for index in range(99_999))
                 + b"\xa6099998\x01"
             ),
-            id="the last of 100,000 keys stands twice",
+            id="the last of 100,000 keys is there twice",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""A worker in this process, handlers for `python` nodes, and what a run's history tells."""
+"""A worker in this process, handlers for `python` nodes, and what a run's history shows."""
 
 from __future__ import annotations
 
@@ -105,18 +105,18 @@ async def error_of(handle: Handle) -> ApplicationError:
 
 
 async def until_status(handle: Handle, node_id: str, status: str) -> dict[str, Any]:
-    """Wait until a node has this status; the answer of the query `status`. The run itself may still be to come."""
-    told: dict[str, Any] = {}
+    """Wait until a node has this status; the answer of the query `status`. The run itself may not have started yet."""
+    reported: dict[str, Any] = {}
     for _ in range(2000):
         try:
-            told = await handle.query("status")
+            reported = await handle.query("status")
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
-        if told.get("nodes", {}).get(node_id, {}).get("status") == status:
-            return told
+        if reported.get("nodes", {}).get(node_id, {}).get("status") == status:
+            return reported
         await asyncio.sleep(0.05)
-    raise AssertionError(f"node {node_id!r} is not {status!r} in time: {told}")
+    raise AssertionError(f"node {node_id!r} is not {status!r} in time: {reported}")
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -230,7 +230,7 @@ async def break_down(_: DistributedContext, name: str, how: str = "definite", un
     if attempt >= until:
         return {"attempt": attempt}
     if how == "definite":
-        raise NodeError("it is broken", suggestion="mend it")
+        raise NodeError("it is broken", suggestion="fix it")
     if how == "unavailable":
         raise Unavailable("nobody answers")
     if how == "typed":

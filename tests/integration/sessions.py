@@ -22,7 +22,7 @@ _RUNNING = {
     "mysql": "select id from information_schema.processlist where info like :like and id <> connection_id()",
 }
 _EVERY = 0.15
-"""InnoDB looks anew only when it was not asked for a tenth of a second."""
+"""InnoDB looks again only when it was not asked for a tenth of a second."""
 _HOLD = {
     "postgresql": ("select pg_advisory_lock(hashtext('{0}'))", "select pg_advisory_unlock(hashtext('{0}'))"),
     "mysql": ("select get_lock('{0}', 600)", "select release_lock('{0}')"),

@@ -82,8 +82,12 @@ def test_a_failed_run_says_where_and_why_and_what_was_undone(graph: Path) -> Non
             "error[EXPRESSION_FAILED]: node 'divide': rule 1: `1 / n`: divide by zero",
             "  compensated: book",
         ]
-        told = json.loads(command.stdout)
-        assert (told["status"], told["error"]["node"], told["error"]["compensated"]) == ("failed", "divide", ["book"])
+        reported = json.loads(command.stdout)
+        assert (reported["status"], reported["error"]["node"], reported["error"]["compensated"]) == (
+            "failed",
+            "divide",
+            ["book"],
+        )
         assert command.processes() == set()
 
 
@@ -172,7 +176,7 @@ def test_a_namespace_that_is_not_there_is_an_error(graph: Path, named: Mapping[s
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         (["--id", "x" * 2000], "error[INPUT_INVALID]: the Temporal server refuses: WorkflowId exceeds"),
         (["--task-queue", ""], "error[INPUT_INVALID]: the Temporal server refuses: missing task queue name"),
@@ -180,11 +184,11 @@ def test_a_namespace_that_is_not_there_is_an_error(graph: Path, named: Mapping[s
     ],
 )
 def test_what_no_server_takes_is_an_error_of_the_input(
-    graph: Path, named: Mapping[str, str], options: list[str], told: str
+    graph: Path, named: Mapping[str, str], options: list[str], reported: str
 ) -> None:
     with anabranch("run", graph, "--set", "n=1", *options, environ=named) as command:
         assert command.leave() == 1
-        assert told in command.stderr
+        assert reported in command.stderr
         assert "Traceback" not in command.stderr
 
 
@@ -196,9 +200,9 @@ def silent_service() -> Iterator[socket.socket]:
         yield listener
 
 
-@pytest.mark.parametrize(("interrupts", "told"), [(1, "error[CANCELLED]"), (2, "left; see how it goes on")])
+@pytest.mark.parametrize(("interrupts", "reported"), [(1, "error[CANCELLED]"), (2, "left; see how it goes on")])
 def test_an_interrupt_reaches_an_activity_that_hangs_and_a_second_one_does_not_wait_for_it(
-    tmp_path: Path, silent_service: socket.socket, interrupts: int, told: str
+    tmp_path: Path, silent_service: socket.socket, interrupts: int, reported: str
 ) -> None:
     path = tmp_path / "hangs.yaml"
     url = f"http://127.0.0.1:{silent_service.getsockname()[1]}"
@@ -211,5 +215,5 @@ def test_an_interrupt_reaches_an_activity_that_hangs_and_a_second_one_does_not_w
             for _ in range(interrupts - 1):
                 command.signal(signal.SIGINT)
             assert command.leave(30) == 130
-        assert told in command.stderr
+        assert reported in command.stderr
         assert command.processes() == set()

@@ -238,8 +238,8 @@ async def test_items_that_are_no_list_fail_the_node(served: Served, items: str) 
 
 async def test_an_item_that_fails_fails_the_node_whose_failure_edge_is_taken(served: Served) -> None:
     body = chain(one=put(value="{{ 10 / x }}"))
-    nodes = {"each": foreach("[1, 0, 2]", body, **{"as": "x"}), "after": put(), "mend": put(why="{{ error.node }}")}
-    graph = {"nodes": nodes, "edges": [edge("each", "after"), edge("each", "mend", outcome="failure")]}
+    nodes = {"each": foreach("[1, 0, 2]", body, **{"as": "x"}), "after": put(), "fallback": put(why="{{ error.node }}")}
+    graph = {"nodes": nodes, "edges": [edge("each", "after"), edge("each", "fallback", outcome="failure")]}
     assert (await served.run(graph))["data"] == {"why": "each[1]/one"}
 
 
@@ -290,8 +290,8 @@ async def test_join_first_runs_at_the_first_edge_and_sees_that_branch_alone(serv
     }
     pairs = [edge("quick", "join"), edge("slow", "late"), edge("late", "join")]
     handle = await served.start({"nodes": nodes, "edges": pairs})
-    told = await until_status(handle, "join", "succeeded")
-    assert told["nodes"]["slow"]["status"] == "waiting"
+    reported = await until_status(handle, "join", "succeeded")
+    assert reported["nodes"]["slow"]["status"] == "waiting"
     await handle.execute_update("complete_task", {"node": "slow", "answer": None})
     assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"] == {"quick": 1, "late": 1, "seen": {"quick": 1}}
 
@@ -343,7 +343,7 @@ async def test_an_http_node_calls_maps_and_sends_its_idempotency_key(served: Ser
 
 async def test_a_refused_request_is_the_node_s_failure_at_once(served: Served, httpserver: HTTPServer) -> None:
     httpserver.expect_request("/orders").respond_with_data("no such order", status=404)
-    nodes = {"call": {"type": "http", "url": httpserver.url_for("/orders")}, "mend": put(why="{{ error.message }}")}
-    result = await served.run({"nodes": nodes, "edges": [edge("call", "mend", outcome="failure")]})
+    nodes = {"call": {"type": "http", "url": httpserver.url_for("/orders")}, "fallback": put(why="{{ error.message }}")}
+    result = await served.run({"nodes": nodes, "edges": [edge("call", "fallback", outcome="failure")]})
     assert "404" in result["data"]["why"]
     assert len(httpserver.log) == 1

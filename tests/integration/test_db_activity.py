@@ -129,7 +129,7 @@ async def test_context_values_reach_sql_as_binds_and_are_never_parsed(bench: Ben
 
 
 async def test_json_numbers_and_text_fit_columns_of_other_types(bench: Bench) -> None:
-    at = "2026-01-02T03:04:05.5" if bench.kind == "mysql" else "2026-01-02T03:04:05Z"  # MySQL takes no zone
+    at = "2026-01-02T03:04:05.5" if bench.kind == "mysql" else "2026-01-02T03:04:05Z"  # MySQL rejects a zone
     params = {"id": 7.0, "name": 5, "price": "19.90", "at": at, "notes": {"tags": ["a"]}}
     await bench.run("insert into stock values (:id, :name, :price, :at, :notes)", params=params)
     row = (await bench.run("select * from stock where id = :id", params={"id": "7"})).writes
@@ -289,8 +289,8 @@ def assert_silent(error: AnabranchError) -> None:
     failure = Failure()
     converter = DataConverter.default
     converter.failure_converter.to_failure(application_error(error), converter.payload_converter, failure)
-    told = "".join(traceback.format_exception(error)) + str(failure) + repr(error)
-    assert "s3cr3t" not in told
+    reported = "".join(traceback.format_exception(error)) + str(failure) + repr(error)
+    assert "s3cr3t" not in reported
     assert failure.HasField("cause") is False
 
 

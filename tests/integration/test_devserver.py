@@ -26,7 +26,7 @@ from anabranch.transport.converter import SANDBOX_MODULES, ContextFormat, data_c
 from anabranch.transport.node_protocol import NodeTask, RunInfo
 from tests.workers import worker_on
 
-# The sandbox imports this module anew for each run, and pytest with it.
+# The sandbox imports this module again for each run, and pytest with it.
 SANDBOXED = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(*SANDBOX_MODULES, "pytest", "_pytest")
 )

@@ -70,7 +70,7 @@ class Site:
         return found
 
     async def until_acknowledged(self) -> None:
-        """Wait until the consumer owes no acknowledgement and has been given everything."""
+        """Wait until the consumer has no pending acknowledgement and has been given everything."""
         name = self.topic.replace(".", "_")
         info = await self.stream.consumer_info(name, "anabranch-order")
         for _ in range(2000):
@@ -153,7 +153,7 @@ async def test_a_context_in_the_header_lies_under_the_event(site: Site) -> None:
 
 
 async def test_an_event_of_a_stream_that_was_made_anew_is_another_event(site: Site) -> None:
-    """It stands where an event of the old stream stood, and has no id of its own."""
+    """It is where an event of the old stream was, and has no id of its own."""
     for total in (2, 3):
         async with serving(site.client, site.route, flow(site.route, site.task_queue)):
             await site.send({"price": 1, "quantity": total})

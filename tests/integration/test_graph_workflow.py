@@ -107,8 +107,8 @@ async def test_a_conflict_that_nobody_may_settle_fails_the_run_naming_the_candid
 async def test_a_conflict_waits_for_the_update_resolve_conflict(served: Served) -> None:
     graph = diamond(put(x=1), put(x=2), context={"conflict_resolution": "fail_on_conflict"})
     handle = await served.start(graph)
-    told = await until_status(handle, "join", "conflict")
-    assert [each["path"] for each in told["conflicts"]["join"]] == ["x"]
+    reported = await until_status(handle, "join", "conflict")
+    assert [each["path"] for each in reported["conflicts"]["join"]] == ["x"]
     answer = await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", "choose": "right"})
     assert answer == {"node": "join", "path": "x", "open": []}
     assert (await handle.result())["data"] == {"x": 2}
@@ -218,8 +218,8 @@ async def test_a_failed_run_s_error_names_the_code_the_node_and_the_cause(served
 async def test_an_error_of_ours_is_not_retried_and_says_what_to_do(served: Served) -> None:
     error = await served.error({"nodes": {"pay": leaf("break", args={"name": served.task_queue}, **QUICK)}})
     assert error.type == "NODE_FAILED"
-    assert "it is broken (mend it)" in error.message
-    assert error.details[0]["cause"][0]["suggestion"] == "mend it"
+    assert "it is broken (fix it)" in error.message
+    assert error.details[0]["cause"][0]["suggestion"] == "fix it"
     assert attempts[served.task_queue] == 1
 
 
@@ -285,7 +285,7 @@ async def test_a_failing_template_of_an_activity_node_is_that_node_s_failure(ser
 
 
 async def test_work_that_is_cancelled_in_the_moment_it_starts_comes_to_rest(served: Served) -> None:
-    """`slow` is scheduled and cancelled by the same completion: the next node's items are no list."""
+    """`slow` is scheduled and cancelled by the same completion: the next node's items are not a list."""
     graph = {
         "nodes": {
             "first": put(),
@@ -365,8 +365,8 @@ async def test_local_nodes_are_markers_that_read_as_the_graph(served: Served) ->
     handle = await served.start(graph, {"n": 2})
     assert (await handle.result())["data"] == {"n": 2, "big": True, "noted": True}
     markers = [event.marker_recorded_event_attributes for event in await events(handle)]
-    told = [json.loads(each.details["data"].payloads[0].data)["activity_type"] for each in markers if each.details]
-    assert told == ["load_graph", "decide (rule)", "note (python)"]
+    reported = [json.loads(each.details["data"].payloads[0].data)["activity_type"] for each in markers if each.details]
+    assert reported == ["load_graph", "decide (rule)", "note (python)"]
 
 
 async def test_what_crosses_to_a_node_is_what_it_reads(served: Served) -> None:
@@ -522,7 +522,7 @@ async def test_an_invalid_graph_fails_the_run_with_every_problem(served: Served)
 
 
 def exactly(value: Any) -> str:
-    """A text that tells 2 from 2.0, and 1 from true."""
+    """A text in which 2 and 2.0 differ, and 1 and true."""
     return json.dumps(value, sort_keys=True)
 
 
@@ -577,14 +577,14 @@ async def test_the_timeline_reads_as_the_graph(served: Served) -> None:
     graph = chain(first=put(), nap={"type": "wait", "for": "20ms"}, second=put())
     handle = await served.start(graph)
     await handle.result()
-    told = []
+    reported = []
     for event in await events(handle):
         if event.HasField("activity_task_scheduled_event_attributes") or event.HasField(
             "timer_started_event_attributes"
         ):
             (summary,) = await served.client.data_converter.decode([event.user_metadata.summary])
-            told.append(summary)
-    assert told == ["first", "nap", "second"]
+            reported.append(summary)
+    assert reported == ["first", "nap", "second"]
     assert list(await scheduled(served.client, handle)) == ["first", "second"]
 
 

@@ -1,4 +1,4 @@
-"""`load_graph`: by name from a folder, or inline; checked, pinned, read anew when edited."""
+"""`load_graph`: by name from a folder, or inline; checked, pinned, read again when edited."""
 
 from __future__ import annotations
 

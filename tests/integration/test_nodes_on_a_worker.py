@@ -1,4 +1,4 @@
-"""Nodes as activities of a real worker: cancellation, pauses, local nodes, and what the history tells."""
+"""Nodes as activities of a real worker: cancellation, pauses, local nodes, and what the history shows."""
 
 from __future__ import annotations
 

@@ -144,9 +144,9 @@ async def test_a_context_of_almost_a_megabyte_runs_and_the_history_stays_small(
     async with build_worker(client, settings, activities):
         given = {"graph": GRAPH, "data": {"rows": rows}}
         handle = await client.start_workflow("GraphWorkflow", given, id=uuid.uuid4().hex, task_queue=task_queue)
-        told = await handle.result()
+        reported = await handle.result()
         history = await handle.fetch_history()
     await activities.aclose()
     await unchecked(storage.drivers[0])._redis.aclose()
-    assert told["data"] == {"rows": rows, "size": 800}
+    assert reported["data"] == {"rows": rows, "size": 800}
     assert sum(event.ByteSize() for event in history.events) < 50_000

@@ -91,7 +91,7 @@ async def test_a_conflict_is_settled_by_writer_index_value_or_removal(
 
 
 @pytest.mark.parametrize(
-    ("request_", "told"),
+    ("request_", "reported"),
     [
         ({"node": "left", "path": "x", "choose": 0}, "no conflict waits at node 'left' (waiting are: join)"),
         (
@@ -106,13 +106,13 @@ async def test_a_conflict_is_settled_by_writer_index_value_or_removal(
     ],
 )
 async def test_an_answer_that_fits_no_conflict_is_refused_before_it_enters_the_history(
-    served: Served, request_: dict[str, Any], told: str
+    served: Served, request_: dict[str, Any], reported: str
 ) -> None:
     handle = await served.start(diamond(put(x=1, y=1), put(x=2, y=2), **ASK))
     await until_status(handle, "join", "conflict")
     code, message = await refused(handle, "resolve_conflict", request_)
     assert code == "INPUT_INVALID"
-    assert told in message
+    assert reported in message
     await handle.terminate()
 
 
@@ -270,7 +270,7 @@ async def test_two_services_that_write_differently_on_one_base_conflict_at_once(
 
 
 @pytest.mark.parametrize(
-    ("request_", "code", "told"),
+    ("request_", "code", "reported"),
     [
         ({"changes": {"x": 1}, "base_version": 99}, "VERSION_MISMATCH", "the run has no version 99; its newest"),
         ({"changes": {"x": 1}, "base_version": 0}, "VERSION_MISMATCH", "the run has no version 0"),
@@ -283,12 +283,12 @@ async def test_two_services_that_write_differently_on_one_base_conflict_at_once(
     ],
 )
 async def test_a_write_that_cannot_be_merged_is_refused_and_changes_nothing(
-    served: Served, request_: dict[str, Any], code: str, told: str
+    served: Served, request_: dict[str, Any], code: str, reported: str
 ) -> None:
     schema = {"context": {"schema": {"properties": {"total": {"type": "number"}}}}}
     handle = await waiting(served, {**WAITING, **schema}, {"total": 10})
     assert (refusal := await refused(handle, "write_context", request_))[0] == code
-    assert told in refusal[1]
+    assert reported in refusal[1]
     await handle.execute_update("complete_task", {"node": "ask", "answer": {}})
     assert (await result_of(handle))["data"] == {"total": 10, "a": 1, "seen": 10}
 
@@ -306,8 +306,8 @@ def breaking(task_queue: str) -> dict[str, Any]:
 async def test_a_paused_node_is_retried_on_an_edited_context(served: Served) -> None:
     graph = chain(pay={**put(paid="{{ 100 / parts }}"), "on_failure": "pause"}, ship=put(shipped=True))
     handle = await served.start(graph, {"parts": 0})
-    told = await until_status(handle, "pay", "paused")
-    assert (told["status"], told["nodes"]["pay"]["error"]["type"]) == ("paused", "EXPRESSION_FAILED")
+    reported = await until_status(handle, "pay", "paused")
+    assert (reported["status"], reported["nodes"]["pay"]["error"]["type"]) == ("paused", "EXPRESSION_FAILED")
     assert (await refused(handle, "retry_node", {"node": "ship"}))[1] == "node 'ship' is not paused (waiting are: pay)"
     edits = {"node": "pay", "changes": {"parts": 4, "note": "split"}, "by": "ada"}
     assert await handle.execute_update("retry_node", edits) == {"node": "pay"}
@@ -339,8 +339,8 @@ async def test_pause_starts_nothing_new_and_resume_goes_on(served: Served) -> No
         await until_status(handle, "slow", "running")
         await handle.signal("pause")
         opened.set()
-        told = await until_status(handle, "after", "ready")
-    assert (told["status"], told["nodes"]["slow"]["status"]) == ("paused", "succeeded")
+        reported = await until_status(handle, "after", "ready")
+    assert (reported["status"], reported["nodes"]["slow"]["status"]) == ("paused", "succeeded")
     await handle.signal("resume")
     assert (await result_of(handle))["data"] == {"done": True}
 
@@ -380,8 +380,8 @@ async def test_a_pause_that_comes_with_the_start_holds_the_first_node(served: Se
         task_queue=served.task_queue,
         start_signal="pause",
     )
-    told = await until_status(handle, "a", "ready")
-    assert told["status"] == "paused"
+    reported = await until_status(handle, "a", "ready")
+    assert reported["status"] == "paused"
     await handle.signal("resume")
     assert (await result_of(handle))["data"] == {"x": 1}
 
@@ -392,8 +392,8 @@ async def test_what_is_settled_at_a_join_stays_settled_while_another_conflict_co
     await until_status(handle, "join", "conflict")
     await handle.execute_update("write_context", {"changes": {"y": 2}, "base_version": 1, "by": "crm"})
     await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", "choose": "right"})
-    told = await until_status(handle, "join", "conflict")
-    assert [conflict["path"] for conflict in told["conflicts"]["join"]] == ["y"]
+    reported = await until_status(handle, "join", "conflict")
+    assert [conflict["path"] for conflict in reported["conflicts"]["join"]] == ["y"]
     await handle.execute_update("resolve_conflict", {"node": "join", "path": "y", "choose": "crm"})
     assert (await result_of(handle))["data"] == {"x": 2, "y": 2}
 

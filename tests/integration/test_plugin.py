@@ -116,8 +116,8 @@ async def test_a_graph_runs_as_the_child_of_a_workflow_and_calls_an_activity(
 ) -> None:
     client = await connected(dev_server, AnabranchPlugin(graphs))
     async with worker(client, task_queue):
-        told = await run(client, Shop.run, 14, task_queue=task_queue)
-    assert told == {
+        reported = await run(client, Shop.run, 14, task_queue=task_queue)
+    assert reported == {
         "data": {"quantity": 14, "total": 42, "receipt": "charged 42"},
         "receipt": "charged 1",
         "sandboxed": True,
@@ -169,8 +169,8 @@ async def test_two_workers_of_one_client_serve_graphs_until_each_ends(
     async with worker(client, f"{task_queue}-1"):
         async with worker(client, f"{task_queue}-2"):
             await run(client, "priced", {"quantity": 1}, task_queue=f"{task_queue}-2")
-        told = await run(client, "priced", {"quantity": 2}, task_queue=f"{task_queue}-1")
-    assert told["data"]["total"] == 6
+        reported = await run(client, "priced", {"quantity": 2}, task_queue=f"{task_queue}-1")
+    assert reported["data"]["total"] == 6
 
 
 async def test_a_run_is_replayed_with_the_plugin(dev_server: DevServer, graphs: Path, task_queue: str) -> None:

@@ -131,17 +131,17 @@ async def test_the_context_is_rolled_back_and_keeps_what_compensations_wrote(ser
 async def test_a_compensation_that_fails_is_named_with_its_reason(served: Served) -> None:
     graph = chain(a=step(), b=step(undo=broken(f"undo {served.task_queue}")), c=broken(served.task_queue))
     error = await served.error(graph)
-    told = error.details[0]
-    assert (told["compensated"], told["not_compensated"]) == (["a"], ["b"])
-    assert told["reasons"]["b"]["type"] == "NODE_FAILED"
+    reported = error.details[0]
+    assert (reported["compensated"], reported["not_compensated"]) == (["a"], ["b"])
+    assert reported["reasons"]["b"]["type"] == "NODE_FAILED"
 
 
 async def test_past_the_deadline_a_compensation_fails_and_the_others_are_tried_once(served: Served) -> None:
     stuck = leaf("break", args={"name": f"undo {served.task_queue}", "how": "unforeseen"})
     graph = chain(a=step(), b=step(undo=stuck), c=broken(served.task_queue))
     error = await served.error({**graph, "saga": {"deadline": "500ms"}})
-    told = error.details[0]
-    assert (told["compensated"], told["not_compensated"]) == (["a"], ["b"])
+    reported = error.details[0]
+    assert (reported["compensated"], reported["not_compensated"]) == (["a"], ["b"])
 
 
 async def test_an_operator_decides_about_a_failed_compensation(served: Served) -> None:
@@ -157,7 +157,7 @@ async def test_an_operator_decides_about_a_failed_compensation(served: Served) -
 
 
 async def test_what_is_cancelled_before_it_is_scheduled_is_not_undone(served: Served) -> None:
-    """`slow` is scheduled and cancelled by the same workflow task: the next node's items are no list."""
+    """`slow` is scheduled and cancelled by the same workflow task: the next node's items are not a list."""
     graph = {
         "nodes": {
             "first": step(),
@@ -195,15 +195,15 @@ async def test_a_cancelled_run_whose_compensation_failed_ends_as_failed_and_name
     await until_status(handle, "c", "running")
     await handle.cancel()
     error = await error_of(handle)
-    told = error.details[0]
+    reported = error.details[0]
     assert (error.type, error.message) == ("CANCELLED", "the workflow was cancelled; not compensated: 'b'")
-    assert (told["node"], told["outcome"], told["compensated"], told["not_compensated"]) == (
+    assert (reported["node"], reported["outcome"], reported["compensated"], reported["not_compensated"]) == (
         "",
         "cancelled",
         ["a"],
         ["b"],
     )
-    assert told["reasons"]["b"]["type"] == "NODE_FAILED"
+    assert reported["reasons"]["b"]["type"] == "NODE_FAILED"
     assert (await handle.describe()).status is WorkflowExecutionStatus.FAILED
     status = await handle.query("status")
     assert (status["status"], list(status["not_compensated"])) == ("failed", ["b"])

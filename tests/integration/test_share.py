@@ -29,27 +29,27 @@ async def run(client: Client, task_queue: str, share: dict[str, Any], **settings
     session = f"shared-{uuid.uuid4().hex}"
     async with build_worker(client, chosen, activities):
         given = {"graph": graph(share), "data": {"z": 0}}
-        told = await client.execute_workflow("GraphWorkflow", given, id=session, task_queue=task_queue)
+        reported = await client.execute_workflow("GraphWorkflow", given, id=session, task_queue=task_queue)
     await activities.aclose()
-    return session, told
+    return session, reported
 
 
 async def test_the_context_is_in_the_store_when_the_run_is_over(
     client: Client, task_queue: str, valkey_url: str
 ) -> None:
-    session, told = await run(client, task_queue, {"strategy": "write_through", "ttl": "1m"}, store_url=valkey_url)
+    session, reported = await run(client, task_queue, {"strategy": "write_through", "ttl": "1m"}, store_url=valkey_url)
     store = RedisStore.from_url(valkey_url)
     kept = await store.load(session)
     await store.aclose()
     assert kept is not None
-    assert dict(kept.data) == told["data"] == {"z": 0, "x": 1, "y": 2}
+    assert dict(kept.data) == reported["data"] == {"z": 0, "x": 1, "y": 2}
     assert kept.metadata.version == 3
 
 
 async def test_it_is_published_after_nodes_too_each_with_the_number_that_write_context_takes(
     client: Client, task_queue: str, valkey_url: str
 ) -> None:
-    session, told = await run(client, task_queue, {"at": "every_node"}, store_url=valkey_url)
+    session, reported = await run(client, task_queue, {"at": "every_node"}, store_url=valkey_url)
     handle = client.get_workflow_handle(session)
     scheduled = [
         event.activity_task_scheduled_event_attributes.activity_type.name
@@ -57,12 +57,12 @@ async def test_it_is_published_after_nodes_too_each_with_the_number_that_write_c
         if event.HasField("activity_task_scheduled_event_attributes")
     ]
     assert scheduled.count("share_context") >= 2
-    assert told["data"]["y"] == 2
+    assert reported["data"]["y"] == 2
 
 
 async def test_a_worker_without_a_store_finishes_the_run_and_says_that_it_was_not_shared(
     client: Client, task_queue: str
 ) -> None:
-    _, told = await run(client, task_queue, {"at": "end"})
-    assert told["status"] == "completed"
-    assert "STORE_URL" in told["not_shared"]
+    _, reported = await run(client, task_queue, {"at": "end"})
+    assert reported["status"] == "completed"
+    assert "STORE_URL" in reported["not_shared"]

@@ -46,8 +46,8 @@ async def test_a_result_tells_as_many_conflicts_as_fit_and_how_many_it_left_out(
     handle = await served.start(graph)
     result = await asyncio.wait_for(handle.result(), PATIENCE)
     assert sum(len(value) for value in result["data"].values()) == 2 * KEYS * 6_500
-    told, left_out = result["conflicts"], result["conflicts_left_out"]
-    assert len(told) + left_out == 200
+    reported, left_out = result["conflicts"], result["conflicts_left_out"]
+    assert len(reported) + left_out == 200
     settled = [f"{name}{index}" for name in "ab" for index in range(KEYS)]
     history = await handle.query("history")
     assert [entry["kind"] for entry in history][-1] == "merge"
@@ -56,11 +56,11 @@ async def test_a_result_tells_as_many_conflicts_as_fit_and_how_many_it_left_out(
     for query in ("status", "context"):
         assert "left_out" not in await handle.query(query)
     assert 0 < left_out < 200
-    assert [conflict["path"] for conflict in told] == settled[-len(told) :]
+    assert [conflict["path"] for conflict in reported] == settled[-len(reported) :]
 
 
 async def test_of_fifty_large_versions_the_newest_are_told(served: Served) -> None:
-    """Five megabytes in all, of which the server takes no four in one answer."""
+    """Five megabytes in all, of which the server accepts less than four in one answer."""
     steps = {f"n{index}": leaf("fill", args={"key": "k", "size": 100_000, "seed": index}) for index in range(50)}
     handle = await served.start(chain(**steps))
     await asyncio.wait_for(handle.result(), PATIENCE)

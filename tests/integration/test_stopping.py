@@ -1,4 +1,4 @@
-"""A worker that is told to stop ends, whatever the SDK, the server and the handlers do."""
+"""A worker that is asked to stop ends, whatever the SDK, the server and the handlers do."""
 
 from __future__ import annotations
 

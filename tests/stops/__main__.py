@@ -1,4 +1,4 @@
-"""`python -m tests.stops [COUNT [SEED]]`: workers that are told to stop at random moments of their work."""
+"""`python -m tests.stops [COUNT [SEED]]`: workers that are asked to stop at random moments of their work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def main(count: int = 200, seed: int | None = None) -> int:
         report = asyncio.run(prove(temporal.address, stops(count, seed), lambda: bar.advance(task)))
     screen = Console()
     ends = ", ".join(f"{number} {how}" for how, number in report.ends.most_common())
-    screen.print(f"{count} workers told to stop, seed {seed}: {ends}; {len(report.wrong)} not gone within {WITHIN:g} s")
+    screen.print(
+        f"{count} workers asked to stop, seed {seed}: {ends}; {len(report.wrong)} not gone within {WITHIN:g} s"
+    )
     for finding in report.wrong:
         screen.print(finding, markup=False)
     return bool(report.wrong)

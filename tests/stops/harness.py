@@ -1,4 +1,4 @@
-"""Starts workers, tells them to stop at a moment of their work, and looks whether they are gone in time."""
+"""Starts workers, asks them to stop at a moment of their work, and looks whether they are gone in time."""
 
 from __future__ import annotations
 

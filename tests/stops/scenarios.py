@@ -1,4 +1,4 @@
-"""What a worker is in the middle of when it is told to stop, and what is wrong around it."""
+"""What a worker is in the middle of when it is asked to stop, and what is wrong around it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Trouble = Literal["none", "server silent", "server gone", "Redis gone", "Redis f
 GRACE = timedelta(seconds=1)
 """What a worker leaves its activities here."""
 LATEST = 4.0
-"""Seconds within which a worker is told to stop."""
+"""Seconds within which a worker is asked to stop."""
 
 
 def _alone(node: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +51,7 @@ WORK: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """One try: a worker on `work` amid `trouble` is told to stop, so long after its process was started or it works."""
+    """One try: a worker on `work` amid `trouble` is asked to stop, so long after its process started or it works."""
 
     work: str
     trouble: Trouble

@@ -1,4 +1,4 @@
-"""A worker process that is told to stop: the command `anabranch worker`, with a short grace and hostile handlers."""
+"""A worker process that is asked to stop: the command `anabranch worker`, with a short grace and hostile handlers."""
 
 from __future__ import annotations
 

@@ -49,15 +49,15 @@ def edited(data: Mapping[str, Json], changes: Sequence[Edit]) -> dict[str, Json]
 class Editing:
     """A node's work: edits on the data that it finds."""
 
-    def __init__(self, told: Any) -> None:
-        self.told = told
+    def __init__(self, reported: Any) -> None:
+        self.reported = reported
 
     def __repr__(self) -> str:
-        return repr(self.told)
+        return repr(self.reported)
 
     def __call__(self, data: dict[str, Json]) -> dict[str, Json]:
         """The data as the node leaves it."""
-        return edited(data, self.told)
+        return edited(data, self.reported)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What one worker can hand on when a run continues as new."""
+"""What one worker can send when a run continues as new."""
 
 from __future__ import annotations
 

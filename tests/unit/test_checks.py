@@ -29,7 +29,7 @@ def codes(text: str) -> list[str]:
 
 
 def node(text: str) -> list[str]:
-    """Codes of a graph that has one node; its fields stand in line 2."""
+    """Codes of a graph that has one node; its fields are in line 2."""
     return codes(f"name: x\nnodes: {{n: {{{text}}}}}\n")
 
 

@@ -11,7 +11,7 @@ IN_A_ROW = CircuitPolicy(failures=3, reset=5.0, in_a_row=True)
 
 
 class Clock:
-    """A clock that stands still."""
+    """A clock that does not move."""
 
     def __init__(self) -> None:
         self.now = 100.0

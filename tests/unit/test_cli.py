@@ -245,7 +245,7 @@ def test_a_pair_is_json_where_it_is_json_and_text_elsewhere(sum_file: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "code", "told"),
+    ("text", "code", "reported"),
     [
         ('{"n": 1 2}', "INPUT_INVALID", "input.json:1:9: this is not JSON"),
         ("[1]", "INPUT_INVALID", "not a list"),
@@ -257,13 +257,13 @@ def test_a_pair_is_json_where_it_is_json_and_text_elsewhere(sum_file: Path) -> N
     ],
 )
 def test_an_input_that_does_not_fit_is_refused_with_its_place(
-    tmp_path: Path, sum_file: Path, text: str, code: str, told: str
+    tmp_path: Path, sum_file: Path, text: str, code: str, reported: str
 ) -> None:
     for command in ("dry-run", "run"):
         result = anabranch(command, sum_file, "-i", written(tmp_path, text, "input.json"))
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.startswith(f"error[{code}]: ")
-        assert told in result.stderr
+        assert reported in result.stderr
 
 
 def test_bytes_that_are_not_utf_8_and_files_that_are_not_there_are_refused(tmp_path: Path, sum_file: Path) -> None:
@@ -370,7 +370,7 @@ def test_timers_pass_people_answer_and_items_have_outcomes_of_their_own(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "told"),
+    ("outcomes", "reported"),
     [
         ("chek_inventory: {timeout: true}", "did you mean `check_inventory`?"),
         ("check_inventory: {explode: 1}", "explode: Extra inputs are not permitted"),
@@ -380,11 +380,11 @@ def test_timers_pass_people_answer_and_items_have_outcomes_of_their_own(tmp_path
         ("a: {", "outcomes.yaml:"),
     ],
 )
-def test_outcomes_that_make_no_sense_are_refused(tmp_path: Path, outcomes: str, told: str) -> None:
+def test_outcomes_that_make_no_sense_are_refused(tmp_path: Path, outcomes: str, reported: str) -> None:
     given = written(tmp_path, outcomes, "outcomes.yaml")
     result = anabranch("dry-run", ORDERS, "-i", EXAMPLES / "order.json", "--outcomes", given)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert told in result.stderr
+    assert reported in result.stderr
 
 
 def test_a_run_that_would_wait_for_an_operator_is_no_success(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ WRITES: dict[str, dict[str, Any]] = {
     "c": {"n": 9, "tags": ["x", "a", "c"]},
 }
 TIMES = {"start": 1_010, "a": 1_400, "b": 1_300, "c": 1_200, "before": 1_020, "join": 1_500}
-"""When each completion was recorded, whatever the order in which it is told."""
+"""When each completion was recorded, whatever the order in which it is reported."""
 LISTS = {"append", "union"}
 EXPECTED: dict[str, Any] = {
     "last_write_wins": 12,
@@ -62,7 +62,7 @@ def played(policy: str, order: tuple[str, ...]) -> Play:
 
 
 def shown(play: Play) -> dict[str, Any]:
-    """All that people see of the run, without what tells the order of arrival."""
+    """All that people see of the run, without what shows the order of arrival."""
     state = play.state
     assert state.finished is not None
     entries = [entry for entry in views.history(state) if isinstance(entry, dict)]
@@ -76,8 +76,8 @@ def shown(play: Play) -> dict[str, Any]:
 
 @pytest.mark.parametrize("policy", [*ConflictResolution, *Reducer])
 def test_the_result_does_not_depend_on_the_order_of_completion(policy: str) -> None:
-    told = [json.dumps(shown(played(policy, order))) for order in ORDERS]
-    assert told == [told[0]] * 6
+    reported = [json.dumps(shown(played(policy, order))) for order in ORDERS]
+    assert reported == [reported[0]] * 6
 
 
 @pytest.mark.parametrize("policy", [*ConflictResolution, *Reducer])
@@ -90,16 +90,16 @@ def test_each_policy_has_its_own_result(policy: str) -> None:
 @pytest.mark.parametrize("policy", [*ConflictResolution, *Reducer])
 def test_history_result_and_details_tell_base_candidates_policy_and_choice(policy: str) -> None:
     key = "tags" if policy in LISTS else "n"
-    told = shown(played(policy, BRANCHES))
-    (conflict,) = told["result"]["conflicts"]
-    assert told["merge"]["conflicts"] == [conflict]
-    assert told["merge"]["set"] == {key: EXPECTED[policy]}
+    reported = shown(played(policy, BRANCHES))
+    (conflict,) = reported["result"]["conflicts"]
+    assert reported["merge"]["conflicts"] == [conflict]
+    assert reported["merge"]["set"] == {key: EXPECTED[policy]}
     assert (conflict["path"], conflict["base"], conflict["strategy"]) == (key, BASE[key], policy)
     assert [(each["by"], each["value"]) for each in conflict["candidates"]] == [
         (branch, WRITES[branch][key]) for branch in BRANCHES
     ]
     assert (conflict["settled"], conflict["choice"]) == (True, EXPECTED[policy])
-    (line,) = [line for line in told["details"].splitlines() if line.startswith(f"- `{key}`")]
+    (line,) = [line for line in reported["details"].splitlines() if line.startswith(f"- `{key}`")]
     assert line.endswith(f"({policy})")
 
 

@@ -25,7 +25,7 @@ def _on(old: dict[str, Any]) -> Any:
     return lambda changes: edited(old, changes)
 
 
-def told(changes: ChangeSet) -> tuple[Any, ...]:
+def reported(changes: ChangeSet) -> tuple[Any, ...]:
     return changes.base_version, changes.set, sorted(changes.removed), changes.by, changes.at
 
 
@@ -60,7 +60,7 @@ def test_no_path_of_a_diff_leads_through_another(pair: tuple[dict[str, Any], dic
 @given(objects, change_sets)
 def test_refined_changes_are_the_diff_that_they_make(data: dict[str, Any], changes: ChangeSet) -> None:
     exact = diff(data, apply(data, changes), base_version=changes.base_version)
-    assert told(refine(data, changes)) == told(exact)
+    assert reported(refine(data, changes)) == reported(exact)
 
 
 def test_a_new_object_is_set_leaf_by_leaf_and_an_empty_one_is_a_leaf() -> None:

@@ -67,18 +67,18 @@ def test_the_data_of_every_line_is_its_root_with_any_of_its_agreeing_writes_on_t
 @SOME
 @given(histories())
 def test_no_write_is_lost_in_silence(history: History) -> None:
-    """It is in the data, or a descendant superseded it, or a join before tells of a conflict there."""
+    """It is in the data, or a descendant superseded it, or an earlier join has a conflict there."""
     done = history.evaluate()
     for index in range(len(history.nodes)):
         before = history.ancestors(index)
-        told = [conflict.path for join in (*before, index) for conflict in done.conflicts[join]]
+        reported = [conflict.path for join in (*before, index) for conflict in done.conflicts[join]]
         for writer in before:
             for path, value in written(done, writer).items():
                 found = value_at(done.joins[index].data, path)
                 assert (
                     same(found, value)
                     or (value == {} and isinstance(found, dict))
-                    or any(overlap(path, other) for other in told)
+                    or any(overlap(path, other) for other in reported)
                     or any(
                         overlap(path, later)
                         for each in before
@@ -169,7 +169,7 @@ def flat_histories(draw: st.DrawFn) -> History:
 
 
 class Facts:
-    """Who wrote a key before a node, told by the graph alone; `live` are those that nobody superseded."""
+    """Who wrote a key before a node, from the graph alone; `live` are those that nobody superseded."""
 
     def __init__(self, done: History, index: int, key: str) -> None:
         self.done = done
@@ -197,7 +197,7 @@ class Facts:
         return 10 + sum(int(self.value(each)) - (self.found(each) or 0) for each in self.all)
 
     def log(self) -> list[int]:
-        """The own items of all writers, but for those that somebody later threw away."""
+        """The own items of all writers, except those that somebody later removed."""
         starts = [each for each in self.all if self.value(each) == [100 + each]]
         gone = {each for start in starts for each in self.done.ancestors(start)}
         return sorted([100 + each for each in self.all if each not in gone] + ([] if starts else [0]))

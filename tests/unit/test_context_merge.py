@@ -20,7 +20,9 @@ from tests.unit.lineage_kit import edited, edits, objects, overlap, policies
 
 SOME = settings(max_examples=60)
 sides = objects.flatmap(
-    lambda base: st.tuples(st.just(base), *[st.lists(edits, max_size=3).map(lambda told: edited(base, told))] * 2)
+    lambda base: st.tuples(
+        st.just(base), *[st.lists(edits, max_size=3).map(lambda reported: edited(base, reported))] * 2
+    )
 )
 untied = st.sampled_from([((5, 10), (6, 20)), ((6, 10), (5, 20)), ((6, 20), (5, 10)), ((5, 20), (6, 10))])
 
@@ -186,12 +188,12 @@ def test_swapped_sides_give_the_same_data(triple: Any, stamps: Any, resolution: 
 @given(sides)
 def test_swapped_sides_have_the_same_conflicts(triple: Any) -> None:
     base, local, remote = triple
-    told = merge(base, local, remote, "fail_on_conflict").conflicts
+    reported = merge(base, local, remote, "fail_on_conflict").conflicts
     swapped = merge(base, remote, local, "fail_on_conflict").conflicts
-    assert sorted((each.path, repr(each.base)) for each in told) == sorted(
+    assert sorted((each.path, repr(each.base)) for each in reported) == sorted(
         (each.path, repr(each.base)) for each in swapped
     )
-    values = {each.path: [candidate.value for candidate in each.candidates] for each in told}
+    values = {each.path: [candidate.value for candidate in each.candidates] for each in reported}
     assert values == {each.path: [candidate.value for candidate in reversed(each.candidates)] for each in swapped}
 
 

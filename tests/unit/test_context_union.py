@@ -59,7 +59,7 @@ def values_of(conflict: Conflict) -> list[Any]:
     return [candidate.value for candidate in conflict.candidates]
 
 
-# what is no conflict
+# no conflict
 
 
 def test_what_lines_write_at_different_paths_is_all_there() -> None:

@@ -157,8 +157,8 @@ def test_blame_outlives_the_version_but_that_of_a_removal_does_not() -> None:
 @given(st.lists(st.lists(edits, max_size=2), max_size=5))
 def test_blame_is_the_newest_version_that_changed_the_value(steps: list[Any]) -> None:
     context = VersionedContext("s", at=0)
-    for at, told in enumerate(steps, 1):
-        data = edited(context.current.data, told)
+    for at, reported in enumerate(steps, 1):
+        data = edited(context.current.data, reported)
         context.update(DistributedContext("s", data, ContextMetadata(0, at, at + 1, None)))
     for path in (("a",), ("b",), ("a", "b"), ("a", "b", "c")):
         changed = [

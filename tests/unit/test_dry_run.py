@@ -37,7 +37,7 @@ def by_address(given: Mapping[str, Answer]) -> AnswerOf:
     return answer
 
 
-def told(run: DryRun) -> list[tuple[str, float]]:
+def reported(run: DryRun) -> list[tuple[str, float]]:
     return [(entry.work.address, (entry.ended - START) / 1000) for entry in run.timeline]
 
 
@@ -48,12 +48,12 @@ def failure(code: str = "BROKEN") -> Failed:
 def test_what_takes_longer_ends_later_and_ties_end_in_the_order_of_their_start() -> None:
     nodes = {"slow": NODE, "quick": NODE, "also_slow": NODE}
     run = driven(nodes, [], by_address({"slow": Done({}, 5), "quick": Done({}, 1), "also_slow": Done({}, 5)}))
-    assert told(run) == [("quick", 1), ("slow", 5), ("also_slow", 5)]
+    assert reported(run) == [("quick", 1), ("slow", 5), ("also_slow", 5)]
 
 
 def test_timers_fire_in_virtual_time() -> None:
     nodes = {"night": {"type": "wait", "for": "8h"}, "day": NODE}
-    assert told(driven(nodes, [("night", "day")], by_address({}))) == [("night", 28_800), ("day", 28_800)]
+    assert reported(driven(nodes, [("night", "day")], by_address({}))) == [("night", 28_800), ("day", 28_800)]
 
 
 def test_a_failure_cancels_what_runs_at_once_and_then_compensates() -> None:
@@ -61,7 +61,7 @@ def test_a_failure_cancels_what_runs_at_once_and_then_compensates() -> None:
     nodes = {"booked": undoable, "long": undoable, "bad": NODE}
     answers = by_address({"long": Done({}, 60), "bad": Failed(failure().failure, 2)})
     run = driven(nodes, [("booked", "long"), ("booked", "bad")], answers, saga={})
-    assert told(run) == [("booked", 0), ("bad", 2), ("long", 2), ("undo long", 2), ("undo booked", 2)]
+    assert reported(run) == [("booked", 0), ("bad", 2), ("long", 2), ("undo long", 2), ("undo booked", 2)]
     assert run.finish is not None
     assert run.finish.failure is not None
     assert (run.finish.failure.code, run.finish.compensated) == ("BROKEN", ("long", "booked"))
@@ -70,7 +70,7 @@ def test_a_failure_cancels_what_runs_at_once_and_then_compensates() -> None:
 def test_an_answer_after_the_timeout_of_its_question_is_none() -> None:
     nodes = {"ask": {"type": "approval", "prompt": "?", "timeout": "10s"}}
     run = driven(nodes, [], by_address({"ask": Done({"yes": True}, 11)}))
-    assert told(run) == [("ask", 10)]
+    assert reported(run) == [("ask", 10)]
     assert run.finish is not None
     assert run.finish.failure is not None
     assert run.finish.failure.code == "NO_ANSWER"
@@ -98,13 +98,13 @@ def test_a_conflict_is_settled_by_the_answer() -> None:
 def test_a_paused_node_ends_the_drive_without_an_end_of_the_run() -> None:
     run = driven({"a": {**NODE, "on_failure": "pause"}}, [], by_address({"a": failure()}))
     assert run.finish is None
-    assert told(run) == [("a", 0)]
+    assert reported(run) == [("a", 0)]
 
 
 def test_work_can_be_made_to_end_in_an_order_and_each_a_millisecond_later() -> None:
     nodes = {"a": NODE, "b": NODE, "c": NODE, "free": NODE}
     run = driven(nodes, [], by_address({"a": Done({}, 5)}), order=["c", "a", "b"])
-    assert told(run) == [("c", 0.001), ("free", 0.001), ("a", 5), ("b", 5.001)]
+    assert reported(run) == [("c", 0.001), ("free", 0.001), ("a", 5), ("b", 5.001)]
 
 
 def test_an_order_that_no_run_can_have_is_refused() -> None:
@@ -115,7 +115,7 @@ def test_an_order_that_no_run_can_have_is_refused() -> None:
 def test_a_run_can_be_cancelled_as_soon_as_a_node_has_ended() -> None:
     nodes = {"a": {**NODE, "compensate": NODE}, "b": NODE}
     run = driven(nodes, [("a", "b")], by_address({"b": Done({}, 60)}), cancel_after="a")
-    assert told(run) == [("a", 0), ("b", 0), ("undo a", 0)]
+    assert reported(run) == [("a", 0), ("b", 0), ("undo a", 0)]
     assert run.finish is not None
     assert run.finish.failure is not None
     assert run.finish.failure.outcome == "cancelled"

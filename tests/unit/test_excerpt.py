@@ -40,26 +40,26 @@ def history(play: Play) -> list[Any]:
 
 
 def test_a_short_history_is_told_whole_without_a_count() -> None:
-    told = history(chain_of(3, 10))
-    assert [entry["by"] for entry in told] == ["input", "n0", "n1", "n2"]
-    assert not any("left_out" in entry for entry in told)
+    reported = history(chain_of(3, 10))
+    assert [entry["by"] for entry in reported] == ["input", "n0", "n1", "n2"]
+    assert not any("left_out" in entry for entry in reported)
 
 
 def test_of_a_long_history_the_newest_versions_are_told_and_the_others_counted() -> None:
-    told = history(chain_of(50, 100_000))
-    assert json_size(told) < MAX_BYTES
-    assert [entry["number"] for entry in told] == list(range(52 - len(told), 52))
-    whole = [entry["set"] for entry in told if entry["set"]]
+    reported = history(chain_of(50, 100_000))
+    assert json_size(reported) < MAX_BYTES
+    assert [entry["number"] for entry in reported] == list(range(52 - len(reported), 52))
+    whole = [entry["set"] for entry in reported if entry["set"]]
     assert whole == [{"x": f"{index % 10}" * 100_000} for index in range(30, 50)]
-    assert told[-21]["left_out"]["set"] == 1  # there was budget for what it is, and not for what it wrote
+    assert reported[-21]["left_out"]["set"] == 1  # there was budget for what it is, and not for what it wrote
 
 
 def test_what_the_oldest_entry_counts_are_the_versions_before_it() -> None:
     play = chain_of(3, 10)
     budget = ByteBudget(500)
-    told: Any = newest_versions(play.state.trail, budget)
-    assert [entry["by"] for entry in told] == ["n1", "n2"]
-    assert [entry.get("left_out") for entry in told] == [{"versions": 2}, None]
+    reported: Any = newest_versions(play.state.trail, budget)
+    assert [entry["by"] for entry in reported] == ["n1", "n2"]
+    assert [entry.get("left_out") for entry in reported] == [{"versions": 2}, None]
 
 
 def test_versions_that_have_left_the_memory_are_counted_too() -> None:
@@ -81,25 +81,25 @@ def test_a_merge_that_is_too_large_is_told_with_the_conflicts_that_fit() -> None
 
 
 def test_one_conflict_too_large_to_be_told_still_tells_who_wrote_what_for_an_operator_to_choose() -> None:
-    (told,) = items(at(views.status(two_sides(1_500_000, **ASK).state), "conflicts", "j"))
-    assert at(told, "values_left_out") is True
-    assert (at(told, "path"), [at(each, "by") for each in items(at(told, "candidates"))]) == ("k0", ["a", "b"])
+    (reported,) = items(at(views.status(two_sides(1_500_000, **ASK).state), "conflicts", "j"))
+    assert at(reported, "values_left_out") is True
+    assert (at(reported, "path"), [at(each, "by") for each in items(at(reported, "candidates"))]) == ("k0", ["a", "b"])
 
 
 def test_what_of_a_status_does_not_fit_is_counted() -> None:
     graph = {"nodes": {f"n{index}": python(on_failure="continue") for index in range(30)}}
     play = Play(machine_of(graph), {f"n{index}": failure("x" * 100_000) for index in range(30)})
     play.run()
-    told: Any = views.status(play.state)
-    assert told["left_out"] == {"nodes": 30 - len(told["nodes"])}
-    assert 15 < len(told["nodes"]) < 30
-    assert told["status"] == "completed"
+    reported: Any = views.status(play.state)
+    assert reported["left_out"] == {"nodes": 30 - len(reported["nodes"])}
+    assert 15 < len(reported["nodes"]) < 30
+    assert reported["status"] == "completed"
 
 
 def test_conflicts_without_room_are_counted_and_the_rest_is_told_in_order() -> None:
-    told: Any = views.status(two_sides(1, keys=20_000, **ASK).state)
-    assert len(told["conflicts"]["j"]) + told["left_out"]["conflicts"] == 20_000
-    assert [each["path"] for each in told["conflicts"]["j"][:2]] == ["k0", "k1"]
+    reported: Any = views.status(two_sides(1, keys=20_000, **ASK).state)
+    assert len(reported["conflicts"]["j"]) + reported["left_out"]["conflicts"] == 20_000
+    assert [each["path"] for each in reported["conflicts"]["j"][:2]] == ["k0", "k1"]
 
 
 def test_a_context_that_is_too_large_until_its_branches_meet_shows_without_its_largest_keys() -> None:
@@ -107,9 +107,9 @@ def test_a_context_that_is_too_large_until_its_branches_meet_shows_without_its_l
     play = Play(machine_of({"nodes": {name: python() for name in "abcd"}}), script).start()
     for name in "abc":
         play.answer(name)
-    told: Any = views.context(play.state, play.machine.context(), "s")
-    assert told["left_out"] == {"b": 1_000_002}
-    assert list(told["data"]) == ["a", "c"]
+    reported: Any = views.context(play.state, play.machine.context(), "s")
+    assert reported["left_out"] == {"b": 1_000_002}
+    assert list(reported["data"]) == ["a", "c"]
 
 
 def test_what_has_room_is_taken_and_what_has_none_leaves_it_as_it_was() -> None:

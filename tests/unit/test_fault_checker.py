@@ -18,9 +18,9 @@ def ran(address: str, kind: Closed = "completed", *, unknown: bool = False) -> t
     return Event("scheduled", address), Event(kind, address, unknown)
 
 
-def rows(*told: str) -> tuple[Row, ...]:
+def rows(*reported: str) -> tuple[Row, ...]:
     """`+a` was done, `-a` was undone."""
-    return tuple(Row(each[1:], "do" if each[0] == "+" else "undo") for each in told)
+    return tuple(Row(each[1:], "do" if each[0] == "+" else "undo") for each in reported)
 
 
 COMPLETED = Record(
@@ -134,11 +134,11 @@ CORRUPTED: dict[str, tuple[Callable[[], Record], str]] = {
     ),
     "undone in the wrong order by the ledger": (
         lambda: replace(FAILED, rows=rows("+a", "+b", "+c", "-c", "-a", "-b")),
-        "in the ledger, step 'a' was undone before 'b', which stands on it",
+        "in the ledger, step 'a' was undone before 'b', which depends on it",
     ),
     "undone in the wrong order by the history": (
         lambda: swapped(FAILED, "undo a", "undo b"),
-        "step 'a' was undone before 'b', which stands on it",
+        "step 'a' was undone before 'b', which depends on it",
     ),
     "not strictly in reverse": (
         lambda: replace(
@@ -146,7 +146,7 @@ CORRUPTED: dict[str, tuple[Callable[[], Record], str]] = {
         ),
         "the compensations were scheduled as ['b', 'c', 'a'], and the steps ended as ['a', 'b', 'c']",
     ),
-    "in parallel, undone together with what stands on it": (
+    "in parallel, undone together with what depends on it": (
         lambda: replace(
             PARALLEL,
             events=(
@@ -156,7 +156,7 @@ CORRUPTED: dict[str, tuple[Callable[[], Record], str]] = {
                 Event("completed", "undo a"),
             ),
         ),
-        "step 'a' was undone before 'b', which stands on it",
+        "step 'a' was undone before 'b', which depends on it",
     ),
     "undone while something runs": (
         lambda: replace(FAILED, events=(*FAILED.events[:5], *FAILED.events[6:8], FAILED.events[5], *FAILED.events[8:])),

@@ -1,4 +1,4 @@
-"""A compensation is told its forward node's key where the effect log knows of that node, and only there."""
+"""A compensation gets its forward node's key if the effect log has that node, and only then."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WRITE = {"type": "db", "connection": "DB", "query": "update t set a = 1"}
 READ = {"type": "db", "connection": "DB", "query": "select a from t"}
 
 
-def told(forward: dict[str, Any], compensation: dict[str, Any]) -> Any:
+def reported(forward: dict[str, Any], compensation: dict[str, Any]) -> Any:
     """The root `forward_key` of the compensation, and the key of the forward node."""
     graph = {
         "nodes": {"step": {**forward, "compensate": compensation}, "last": python()},
@@ -30,7 +30,7 @@ def told(forward: dict[str, Any], compensation: dict[str, Any]) -> Any:
 
 
 def test_a_recorded_effect_is_looked_up_by_the_forward_node_s_key() -> None:
-    forward_key, key = told(WRITE, WRITE)
+    forward_key, key = reported(WRITE, WRITE)
     assert forward_key == key
 
 
@@ -38,4 +38,4 @@ def test_a_recorded_effect_is_looked_up_by_the_forward_node_s_key() -> None:
     "forward", [python(), READ, {**WRITE, "idempotent": False}, {**WRITE, "connection": "OTHER"}], ids=str
 )
 def test_of_any_other_node_the_log_knows_nothing_so_it_is_undone(forward: dict[str, Any]) -> None:
-    assert told(forward, WRITE)[0] is None
+    assert reported(forward, WRITE)[0] is None

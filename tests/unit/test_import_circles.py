@@ -1,4 +1,4 @@
-"""Modules that import each other in a circle can only be understood together: there are none."""
+"""Modules that import each other in a circle can only be understood together. There are none."""
 
 from __future__ import annotations
 

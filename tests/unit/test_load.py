@@ -155,11 +155,11 @@ def test_the_canonical_text_and_the_one_that_says_everything_are_the_same_graph(
 
 def test_the_text_that_says_everything_names_every_field_of_every_part() -> None:
     graph = load_text("name: x\nnodes: {a: {type: wait, for: 1s, retry: {}}}").graph
-    told = json.loads(written_out(graph))
-    assert told.keys() == Graph.model_fields.keys()
-    assert told["nodes"]["a"].keys() == {field.alias or name for name, field in WaitNode.model_fields.items()}
-    assert told["nodes"]["a"]["retry"].keys() == Retry.model_fields.keys()
-    assert told["defaults"]["retry"]["max_attempts"] == 5
+    reported = json.loads(written_out(graph))
+    assert reported.keys() == Graph.model_fields.keys()
+    assert reported["nodes"]["a"].keys() == {field.alias or name for name, field in WaitNode.model_fields.items()}
+    assert reported["nodes"]["a"]["retry"].keys() == Retry.model_fields.keys()
+    assert reported["defaults"]["retry"]["max_attempts"] == 5
 
 
 def test_another_order_of_the_nodes_is_another_graph() -> None:

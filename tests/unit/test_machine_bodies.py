@@ -82,9 +82,9 @@ def test_what_items_disagree_about_is_in_the_audit_trail() -> None:
     assert play.run().line.data == {"x": 5}
     (version,) = [each for each in play.state.trail.versions if each.by == "node"]
     (conflict,) = version.conflicts
-    told = describe_conflict(conflict)
-    assert (version.kind, told["path"], told["base"], told["choice"]) == ("node", "x", 0, 5)
-    assert [at(each, "by") for each in items(told["candidates"])] == ["node[0]", "node[1]"]
+    reported = describe_conflict(conflict)
+    assert (version.kind, reported["path"], reported["base"], reported["choice"]) == ("node", "x", 0, 5)
+    assert [at(each, "by") for each in items(reported["candidates"])] == ["node[0]", "node[1]"]
 
 
 def test_items_that_disagree_where_nobody_may_choose_fail_the_node() -> None:
@@ -156,8 +156,8 @@ def test_nothing_of_a_failed_foreach_reaches_the_context() -> None:
 
 def test_a_failure_edge_inside_the_body_keeps_the_item_alive() -> None:
     inner = {"nodes": {"p": python(), "q": python()}, "edges": [edge("p", "q", outcome="failure")]}
-    play = Play(machine_of(one(foreach("[1, 2]", inner))), {"node[0]/p": failure(), "node[0]/q": {"mended": True}})
-    assert play.run().line.data == {"mended": True}
+    play = Play(machine_of(one(foreach("[1, 2]", inner))), {"node[0]/p": failure(), "node[0]/q": {"repaired": True}})
+    assert play.run().line.data == {"repaired": True}
     assert play.ran == ["node[0]/p", "node[1]/p", "node[0]/q", "after"]
 
 
@@ -380,8 +380,8 @@ def test_the_status_shows_what_runs_inside_bodies_and_no_more_than_that() -> Non
 def test_the_status_names_the_nodes_that_are_paused_in_bodies() -> None:
     play = Play(machine_of(one(foreach("[1]", body("p", p=python(on_failure="pause"))))), {"node[0]/p": failure()})
     play.start().answer("node[0]/p")
-    told: Any = views.status(play.state)["nodes"]
-    assert (told["node[0]/p"]["status"], told["node[0]/p"]["error"]["type"]) == ("paused", "NODE_FAILED")
+    reported: Any = views.status(play.state)["nodes"]
+    assert (reported["node[0]/p"]["status"], reported["node[0]/p"]["error"]["type"]) == ("paused", "NODE_FAILED")
 
 
 @pytest.mark.parametrize("held_back", ["is_paused", "is_draining"])

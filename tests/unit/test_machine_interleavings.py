@@ -236,17 +236,17 @@ def test_a_run_ends_whatever_happens_to_it_and_leaves_nothing_behind(case: Case,
 def test_exactly_what_has_happened_is_undone(case: Case, seed: int, chances: int) -> None:
     run = Rough(case, seed, chances).run()
     (finish,) = run.finishes
-    told = {*finish.compensated, *finish.not_compensated}
+    reported = {*finish.compensated, *finish.not_compensated}
     if finish.failure is None:
-        assert told == set()
+        assert reported == set()
         return
     for name, node in case.graph["nodes"].items():
         if node["type"] == "python":
-            assert (name in told) == (name in run.happened and "compensate" in node)
+            assert (name in reported) == (name in run.happened and "compensate" in node)
         elif "body" in node and "compensate" not in node:
             inner = {each for each in run.happened if each.startswith(f"{name}[")}
             steps = {each for each in inner if "compensate" in node["body"]["nodes"][each.rpartition("/")[2]]}
-            assert {each for each in told if each.startswith(f"{name}[")} == steps
+            assert {each for each in reported if each.startswith(f"{name}[")} == steps
 
 
 @MANY

@@ -184,7 +184,7 @@ def test_data_version_states_and_conflicts_do_not_depend_on_the_order_of_complet
 @FEW
 @given(cases(joins=["any", "any", "all", "first"]), st.integers(0, 10_000))
 def test_no_write_is_lost_in_silence(case: Case, seed: int) -> None:
-    """It is in the data, or a descendant superseded it, or the audit trail tells of a conflict there."""
+    """It is in the data, or a descendant superseded it, or the audit trail has a conflict there."""
     run = Run(case, seed)
     if run.finished.failure is None:
         lost = [(by, path) for by, path, value in writes(run) if not survives(run, by, path, value)]

@@ -1,4 +1,4 @@
-"""What a node reads, requires and writes, told from its definition."""
+"""What a node reads, requires and writes, from its definition."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The dispatcher: handlers by type, `output`, what is checked, and what Temporal is told of errors."""
+"""The dispatcher: handlers by type, `output`, what is checked, and how errors reach Temporal."""
 
 from __future__ import annotations
 

@@ -352,7 +352,7 @@ def test_the_run_s_error_names_node_cause_and_what_was_compensated_and_what_was_
 
 
 def paused_play(**fields: Any) -> Play:
-    """`b` has been tried to be undone in vain, and waits; `a` stands before it."""
+    """The compensation of `b` failed, and waits; that of `a` is before it."""
     saga = {"on_compensation_failure": "pause", **fields}
     play = Play(machine_of(chain("a", "b", saga=saga)), {"boom": failure(), "undo b": failure("REFUSED")}).start()
     for name in ("a", "b", "boom", "undo b"):
@@ -505,7 +505,7 @@ def test_cancelling_while_a_node_is_paused_undoes_the_run() -> None:
 def states(play: Play) -> dict[str, str]:
     nodes = views.status(play.state)["nodes"]
     assert isinstance(nodes, dict)
-    return {name: str(told["status"]) for name, told in nodes.items() if isinstance(told, dict)}
+    return {name: str(reported["status"]) for name, reported in nodes.items() if isinstance(reported, dict)}
 
 
 def test_what_a_cancelled_run_never_started_is_cancelled() -> None:

@@ -1,4 +1,4 @@
-"""A context that grows over the limit fails the node that made it grow; what is no JSON data does not get in."""
+"""A context that grows over the limit fails the node that made it grow; values that are not JSON do not get in."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_foreign_activity_s_result_that_is_no_json_data_fails_its_node() -> No
 
 
 def test_of_a_result_s_conflicts_the_newest_that_fit_beside_the_data_stay() -> None:
-    told: list[Json] = [{"path": f"k{index}", "value": "x" * 1000} for index in range(10)]
-    assert newest_beside({"a": 1}, told) == told
-    assert newest_beside({"a": "x" * (MAX_BYTES - 64 * 1024 - 2500)}, told) == told[-2:]
-    assert newest_beside({"a": "x" * MAX_BYTES}, told) == []
+    reported: list[Json] = [{"path": f"k{index}", "value": "x" * 1000} for index in range(10)]
+    assert newest_beside({"a": 1}, reported) == reported
+    assert newest_beside({"a": "x" * (MAX_BYTES - 64 * 1024 - 2500)}, reported) == reported[-2:]
+    assert newest_beside({"a": "x" * MAX_BYTES}, reported) == []

@@ -56,10 +56,10 @@ class Carried(Run):
 
 
 def end(run: Run) -> dict[str, Any]:
-    """How a run came out; conflicts of versions that stayed behind are not told again."""
+    """How a run came out; conflicts of versions that stayed behind are not reported again."""
     finish = run.finished
-    told = {key: value for key, value in run.outcome.items() if key != "conflicts"}
-    return {**told, "compensated": sorted(finish.compensated), "rolled back": finish.line.data}
+    reported = {key: value for key, value in run.outcome.items() if key != "conflicts"}
+    return {**reported, "compensated": sorted(finish.compensated), "rolled back": finish.line.data}
 
 
 @FEW

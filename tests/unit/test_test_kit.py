@@ -77,7 +77,7 @@ def passed(result: Any) -> bool:
     return bool(result["status"] == "passed")
 
 
-def told(result: Any) -> list[tuple[str, Any, Any]]:
+def reported(result: Any) -> list[tuple[str, Any, Any]]:
     """What came out otherwise: what, expected, actual."""
     return [(each["what"], each.get("expected"), each.get("actual")) for each in result["mismatches"]]
 
@@ -147,7 +147,7 @@ def test_an_outcome_that_nobody_asks_for_is_a_mistake(run: Run) -> None:
   outcomes: {reserve: {fail: SOLD_OUT}, charge: {}}
   expect: {status: failed}
 """
-    assert told(run(ORDER, test)) == [("node 'charge'", "asked for its outcome", "never asked")]
+    assert reported(run(ORDER, test)) == [("node 'charge'", "asked for its outcome", "never asked")]
 
 
 def test_a_timeout_takes_the_edge_of_that_outcome(run: Run) -> None:
@@ -273,7 +273,7 @@ def test_a_conflict_may_find_nobody_in_time(run: Run) -> None:
 def test_other_conflicts_than_expected_are_told_from_both_sides(run: Run) -> None:
     test = "- {name: t, choose: {join: {x: 1}}, expect: {conflicts: [{path: x, strategy: sum}, z]}}"
     y = {"path": "y", "at": "join", "strategy": "last_write_wins", "choice": 2, "writers": ["left", "right"]}
-    assert told(run(BRANCHES, test, head=OUTCOMES)) == [
+    assert reported(run(BRANCHES, test, head=OUTCOMES)) == [
         ("conflict at 'x': strategy", "sum", "fail_on_conflict"),
         ("conflict at 'z'", {"path": "z"}, None),
         ("conflict at 'y'", None, y),
@@ -343,7 +343,7 @@ def test_a_paused_node_leaves_the_run_waiting(run: Run) -> None:
     paused = graph("a: {type: python, handler: h, reads: [], on_failure: pause}")
     assert passed(run(paused, "- {name: t, outcomes: {a: {fail: BAD}}, expect: {status: paused}}"))
     result = run(paused, "- {name: t, outcomes: {a: {fail: BAD}}, expect: {}}")
-    assert told(result) == [("status", "completed", "paused at 'a'")]
+    assert reported(result) == [("status", "completed", "paused at 'a'")]
 
 
 def test_a_compensation_may_wait_for_an_operator_too(run: Run) -> None:
@@ -355,7 +355,9 @@ def test_a_compensation_may_wait_for_an_operator_too(run: Run) -> None:
   expect: {status: STATUS, error: {node: charge, code: NO_MONEY}, compensated: []}
 """
     assert passed(run(careful, test.replace("STATUS", "paused")))
-    assert told(run(careful, test.replace("STATUS", "failed"))) == [("status", "failed", "paused at 'undo reserve'")]
+    assert reported(run(careful, test.replace("STATUS", "failed"))) == [
+        ("status", "failed", "paused at 'undo reserve'")
+    ]
 
 
 # bodies
@@ -463,12 +465,12 @@ def test_differences_are_shown_with_their_places(run: Run) -> None:
 
 def test_an_unexpected_failure_says_why_the_run_failed(run: Run) -> None:
     test = "- {name: t, input: {n: 2}, outcomes: {reserve: {fail: SOLD_OUT, message: none left}}, expect: {}}"
-    assert told(run(ORDER, test)) == [("status", "completed", "failed: SOLD_OUT at 'reserve': none left")]
+    assert reported(run(ORDER, test)) == [("status", "completed", "failed: SOLD_OUT at 'reserve': none left")]
 
 
 def test_an_expected_failure_that_does_not_come_is_told(run: Run) -> None:
     test = "- {name: t, outcomes: {a: {}}, expect: {error: {code: BAD}, ran: [a], skipped: [a]}}"
-    assert told(run(graph(f"a: {LEAF}"), test)) == [
+    assert reported(run(graph(f"a: {LEAF}"), test)) == [
         ("status", "failed", "completed"),
         ("error.code", "BAD", None),
         ("node 'a'", "did not run", "ran"),
@@ -477,7 +479,7 @@ def test_an_expected_failure_that_does_not_come_is_told(run: Run) -> None:
 
 def test_the_whole_context_holds_nothing_else(run: Run) -> None:
     test = "- {name: t, outcomes: {a: {set: {x: {y: 1}, z: 2}}}, expect: {whole_context: {x: {}}}}"
-    assert told(run(graph(f"a: {LEAF}"), test)) == [("context.x.y", None, 1), ("context.z", None, 2)]
+    assert reported(run(graph(f"a: {LEAF}"), test)) == [("context.x.y", None, 1), ("context.z", None, 2)]
 
 
 def test_fractions_need_not_agree_in_their_last_binary_digit(run: Run) -> None:
@@ -496,7 +498,7 @@ def test_a_script_that_never_comes_to_its_point_is_told(run: Run) -> None:
   expect: {}
 """
     result = run(graph(f"a: {LEAF}\nb: {LEAF}", "[{from: a, to: b, when: has(context.never)}]"), test)
-    assert told(result) == [
+    assert reported(result) == [
         ("node 'b'", "a conflict at its join", "no conflict that waits"),
         ("node 'b'", "ended", "never ended"),
         ("node 'b'", "ended", "never ended"),
@@ -702,9 +704,9 @@ def test_one_wrong_file_does_not_keep_the_others_from_running(run: Run, tmp_path
     (tmp_path / "c.test.yaml").write_text("graph: [\n", "utf-8")
     result = anabranch("test", tmp_path, "--json")
     assert result.exit_code == 1
-    told = json.loads(result.stdout)
-    assert [test["status"] for file in told["files"] for test in file["tests"]] == ["passed"]
-    assert [(Path(each["file"]).name, each["code"]) for each in told["unreadable"]] == [
+    reported = json.loads(result.stdout)
+    assert [test["status"] for file in reported["files"] for test in file["tests"]] == ["passed"]
+    assert [(Path(each["file"]).name, each["code"]) for each in reported["unreadable"]] == [
         ("c.test.yaml", "GRAPH_INVALID"),
         ("b.test.yml", "GRAPH_INVALID"),
     ]

@@ -1,4 +1,4 @@
-"""YAML to plain values: what is read how, what is refused, and where everything stands."""
+"""YAML to plain values: what is read how, what is refused, and the place of everything."""
 
 from __future__ import annotations
 
