@@ -6,8 +6,7 @@ import asyncio
 import re
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,13 @@ from anabranch.activities import node
 from anabranch.context.distributed import DistributedContext
 from anabranch.dev.devserver import FAST, DevServer
 from anabranch.errors import NotStopped
-from anabranch.loopback import LOOPBACK
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
 from anabranch.transport.workflow_threads import WorkflowThreads
 from anabranch.worker import serve
 from anabranch.workflows.interpreter.machine import Machine
 from tests.integration.graph_kit import PATIENCE, Served, leaf, put, until, worker_for
+from tests.stops.harness import silent_server
 
 DEADLOCKED = 3.0
 """Seconds that are too long for a workflow task; the SDK allows two."""
@@ -146,21 +145,6 @@ async def test_a_worker_whose_server_is_gone_stops(promising_server: DevServer, 
     stop.set()
     with pytest.raises(NotStopped, match="though nothing runs any more"):
         await asyncio.wait_for(serving, PATIENCE)
-
-
-@asynccontextmanager
-async def silent_server() -> AsyncGenerator[str]:
-    """The address of a server that takes connections, and never answers."""
-    silent = asyncio.Event()
-
-    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await silent.wait()
-        writer.close()
-
-    async with await asyncio.start_server(say_nothing, LOOPBACK, 0) as server:
-        host, port = server.sockets[0].getsockname()
-        yield f"{host}:{port}"
-        silent.set()
 
 
 async def test_a_worker_that_still_connects_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
