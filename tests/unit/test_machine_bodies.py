@@ -396,3 +396,17 @@ def test_what_was_held_back_in_a_body_that_failed_never_starts(held_back: str) -
     play.take(play.machine.resume(50))
     assert list(play.pending) == ["after"]
     assert play.finish().failure is None
+
+
+def test_a_body_inside_one_that_failed_enters_no_more_items_when_the_run_is_resumed() -> None:
+    inner = foreach(max_concurrency=2)
+    outer = foreach("[1]", {"nodes": {"inner": inner, "x": python()}}, on_failure="continue")
+    play = Play(machine_of(one(outer)), {"node[0]/x": failure()}).start()
+    play.state.is_draining = True
+    play.answer("node[0]/inner[0]/p")
+    play.answer("node[0]/x")
+    assert (play.state.bodies, play.state.scopes) == ({}, {})
+    play.state.is_draining = False
+    play.take(play.machine.resume(play.now))
+    assert list(play.pending) == ["after"]
+    assert play.finish().failure is None

@@ -9,7 +9,7 @@ import pytest
 from anabranch.context.changes import ChangeSet
 from anabranch.errors import SizeLimitExceeded
 from anabranch.workflows.interpreter import views
-from anabranch.workflows.interpreter.commands import NOT_STARTED, Failure
+from anabranch.workflows.interpreter.commands import NOT_STARTED, Failure, RunNode
 from tests.json_values import at, fields
 from tests.unit.machine_kit import Play, changes, edge, failure, machine_of, python
 
@@ -119,3 +119,21 @@ def test_a_node_that_cannot_be_skipped_with_such_changes_fails_anew(written: Any
     play.answer("p")
     play.take(play.machine.skip("p", changes(**written), 50))
     assert ("p" in play.state.paused_nodes) is bool(written)
+
+
+@pytest.mark.parametrize("cancelled", [True, False], ids=["the run is cancelled", "a body fails"])
+def test_a_choice_that_comes_too_late_starts_nothing(cancelled: bool) -> None:
+    """The driver may hand on what somebody chose in the very task in which the join is cancelled."""
+    inner = {"nodes": {name: python() for name in "abjx"}, "edges": [edge("a", "j"), edge("b", "j")]}
+    graph = {"nodes": {"each": {"type": "foreach", "items": "[1]", "body": inner}}, **ASK}
+    script = {"each[0]/a": {"x": 1}, "each[0]/b": {"x": 2}, "each[0]/x": failure()}
+    play = Play(machine_of(graph, {"x": 0}), script).start()
+    for name in "ab":
+        play.answer(f"each[0]/{name}")
+    if cancelled:
+        play.machine.cancel("stop", play.now)
+    else:
+        play.machine.failed("each[0]/x", failure(), play.now)
+    late = play.machine.choose("each[0]/j", {("x",): 7}, play.now)
+    assert not any(isinstance(command, RunNode) for command in late)
+    assert "each[0]/j" not in play.state.work

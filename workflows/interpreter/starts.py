@@ -11,7 +11,7 @@ from anabranch.context.values import Json, Missing, Path
 from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.kinds.kinds import has_body
 from anabranch.workflows.interpreter.bodies import Bodies
-from anabranch.workflows.interpreter.commands import AskPerson, Command, Finish, StartTimer
+from anabranch.workflows.interpreter.commands import NOT_STARTED, AskPerson, Command, Failure, Finish, StartTimer
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.scope import NodeRun, OpenJoin, Scope, Started, Status
@@ -40,7 +40,12 @@ class Starts:
 
     def settle(self, join: OpenJoin, choices: Mapping[Path, Json | Missing]) -> None:
         """Every conflict at a join is settled: its node starts now, or when the run may start nodes again."""
-        self._endings.guarded(join.scope, join.run, partial(self._join, join.scope, join.run, choices))
+        scope, run, address = join.scope, join.run, join.scope.address(join.run)
+        if self._state.is_aborting(address):  # the choice was on its way when the join was cancelled
+            message = f"node {address!r} was cancelled before it started"
+            self._endings.fail(scope, run, Failure("cancelled", NOT_STARTED, message, address))
+        else:
+            self._endings.guarded(scope, run, partial(self._join, scope, run, choices))
 
     def ask_again(self) -> None:
         """After a snapshot: ask again what nodes wait for, and let timers and people have the rest of their time."""
