@@ -49,6 +49,9 @@ class RunLimits:
     """Bytes of the payloads of activities and children in one workflow task. The server ends a run that sends 4 MiB."""
     task_local_bytes: int = 1024 * 1024
     """Bytes of the results of local activities in one workflow task, before compression: they leave together."""
+    task_nodes: int = 2_000
+    """Nodes that one workflow task starts, skips, cancels or compensates. The SDK gives up on a task after two seconds;
+    in that time a usual machine gets through 60,000."""
     drain_seconds: float = 10.0
     """How long nothing new starts before a run continues as new, unless its history is near its end."""
     history_events: int = 25_600

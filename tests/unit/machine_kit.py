@@ -13,6 +13,7 @@ from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json
 from anabranch.graph.model import Graph
 from anabranch.graph.plan import plan_graph
+from anabranch.limits import RUN_LIMITS
 from anabranch.workflows.interpreter.commands import (
     AskConflict,
     AskPerson,
@@ -23,11 +24,13 @@ from anabranch.workflows.interpreter.commands import (
     RunNode,
     StartChild,
     StartTimer,
+    Yield,
 )
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.state import RunState
 
 Outcome = Mapping[str, Any] | Failure
+NODES = RUN_LIMITS.task_nodes
 RUN: dict[str, Json] = {"id": "run-1", "session_id": "order-1", "graph": "g", "attempt": 1}
 
 
@@ -40,10 +43,13 @@ def edge(source: str, target: str, **fields: Any) -> dict[str, Any]:
     return {"from": source, "to": target, **fields}
 
 
-def machine_of(graph: Mapping[str, Any], data: Mapping[str, Any] | None = None, **library: Any) -> Machine:
+def machine_of(
+    graph: Mapping[str, Any], data: Mapping[str, Any] | None = None, *, budget: int = NODES, **library: Any
+) -> Machine:
     named = {"name": "g", **graph}
     parsed = {name: Graph.model_validate(each) for name, each in library.items()}
-    return Machine(RunState(plan_graph(Graph.model_validate(named), parsed), data or {}, run=RUN))
+    plan = plan_graph(Graph.model_validate(named), parsed)
+    return Machine(RunState(plan, data or {}, run=RUN, task_nodes=budget))
 
 
 @dataclass
@@ -90,7 +96,7 @@ class Play:
             self.take(self.machine.failed(address, outcome, at))
         elif isinstance(command, RunNode):
             self.take(self.machine.succeeded(address, changes(**outcome), at))
-        elif isinstance(command, StartTimer):
+        elif isinstance(command, StartTimer | Yield):
             self.take(self.machine.succeeded(address, None, at))
         elif isinstance(command, AskPerson | StartChild):
             self.take(self.machine.succeeded(address, dict(outcome), at))
@@ -105,7 +111,8 @@ class Play:
                 self.now += 1
                 self.take(self.machine.failed(command.address, cancelled(), self.now))
             elif not isinstance(command, Finish):
-                self.ran.append(command.address)
+                if not isinstance(command, Yield):
+                    self.ran.append(command.address)
                 self.pending[command.address] = command
                 if isinstance(command, RunNode):
                     self.seen[command.address] = command.line.data

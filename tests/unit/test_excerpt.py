@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from anabranch.limits import PAYLOAD_BYTES
 from anabranch.workflows.interpreter import views
 from anabranch.workflows.interpreter.excerpt import newest_versions
-from anabranch.workflows.interpreter.size import MAX_BYTES, ByteBudget, json_size
+from anabranch.workflows.interpreter.size import ByteBudget, json_size
 from anabranch.workflows.interpreter.trail import MAX_ENTRIES
 from tests.json_values import at, items
 from tests.unit.machine_kit import Play, edge, failure, machine_of, python
@@ -47,7 +48,7 @@ def test_a_short_history_is_told_whole_without_a_count() -> None:
 
 def test_of_a_long_history_the_newest_versions_are_told_and_the_others_counted() -> None:
     reported = history(chain_of(50, 100_000))
-    assert json_size(reported) < MAX_BYTES
+    assert json_size(reported) < PAYLOAD_BYTES
     assert [entry["number"] for entry in reported] == list(range(52 - len(reported), 52))
     whole = [entry["set"] for entry in reported if entry["set"]]
     assert whole == [{"x": f"{index % 10}" * 100_000} for index in range(30, 50)]
@@ -77,7 +78,7 @@ def test_a_merge_that_is_too_large_is_told_with_the_conflicts_that_fit() -> None
     assert values[0]["choice"] == "b" * 5_000
     assert len(merge["conflicts"]) + merge["left_out"]["conflicts"] == 200
     assert 0 < len(values) < 200
-    assert json_size(history(play)) < MAX_BYTES
+    assert json_size(history(play)) < PAYLOAD_BYTES
 
 
 def test_one_conflict_too_large_to_be_told_still_tells_who_wrote_what_for_an_operator_to_choose() -> None:

@@ -18,11 +18,21 @@ from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError
 from anabranch.workflows.interpreter import snapshot
-from anabranch.workflows.interpreter.commands import AskConflict, CancelWork, Command, Failure, Finish, RunNode, Work
+from anabranch.workflows.interpreter.commands import (
+    YIELD,
+    AskConflict,
+    CancelWork,
+    Command,
+    Failure,
+    Finish,
+    RunNode,
+    Work,
+    Yield,
+)
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.saga import StepState
 from anabranch.workflows.interpreter.state import RunState
-from tests.unit.machine_kit import RUN, cancelled, edge, python
+from tests.unit.machine_kit import NODES, RUN, cancelled, edge, python
 from tests.unit.test_machine_properties import Case, cases, perform
 
 MANY = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
@@ -67,8 +77,9 @@ class Rough:
     case: Case
     seed: int
     chances: int
+    budget: int
     machine: Machine = field(init=False)
-    pending: dict[str, Work] = field(default_factory=dict)
+    pending: dict[str, Work | Yield] = field(default_factory=dict)
     cancelling: set[str] = field(default_factory=set)
     happened: list[str] = field(default_factory=list)
     """Addresses of activities that did something, or may have, in the order of their answers."""
@@ -86,7 +97,7 @@ class Rough:
 
     def run(self) -> Rough:
         self.random = random.Random(self.seed)
-        self.machine = self.case.machine()
+        self.machine = self.case.machine(self.budget)
         self.take(self.machine.start(self.now))
         while not self.finishes:
             self.now += 1
@@ -152,7 +163,7 @@ class Rough:
         state = self.state
         if state.is_draining and state.failure is None and not state.under_way:
             self.carried += 1
-            fresh = RunState(state.plan, {}, run=RUN)
+            fresh = RunState(state.plan, {}, run=RUN, task_nodes=self.budget)
             snapshot.load(fresh, json.loads(json.dumps(snapshot.dump(state))))
             self.machine = Machine(fresh)
             self.pending.clear()
@@ -180,7 +191,7 @@ class Rough:
         self.note(address)
         self.take(self.machine.succeeded(address, perform(work, command), self.now))
 
-    def fail(self, address: str, command: Work, failure: Failure) -> None:
+    def fail(self, address: str, command: Work | Yield, failure: Failure) -> None:
         if isinstance(command, RunNode) and failure.unknown:
             self.note(address)
         self.take(self.machine.failed(address, failure, self.now))
@@ -199,11 +210,12 @@ class Rough:
                 self.cancelling.add(command.address)
             else:
                 self.begin(command)
-        if self.state.failure is not None:
+        if self.state.failure is not None and YIELD not in self.pending:
             assert all(each.startswith("undo ") or each in self.cancelling for each in self.pending)
 
-    def begin(self, work: Work) -> None:
+    def begin(self, work: Work | Yield) -> None:
         assert work.address not in self.pending, "it runs already"
+        assert YIELD not in self.pending or self.operating, "nothing new starts"
         if work.address.startswith("undo "):
             assert self.state.failure is not None
             assert work.address not in self.undone or work.address in self.retried
@@ -214,15 +226,17 @@ class Rough:
         self.pending[work.address] = work
 
 
-ROUGH = (rough_cases(), st.integers(0, 100_000), st.integers(0, 8))
+BUDGETS = st.sampled_from([NODES, NODES, 1, 2, 3, 5])
+ROUGH = st.builds(Rough, rough_cases(), st.integers(0, 100_000), st.integers(0, 8), BUDGETS)
 
 
 @MANY
-@given(*ROUGH)
-def test_a_run_ends_whatever_happens_to_it_and_leaves_nothing_behind(case: Case, seed: int, chances: int) -> None:
-    run = Rough(case, seed, chances).run()
+@given(ROUGH)
+def test_a_run_ends_whatever_happens_to_it_and_leaves_nothing_behind(run: Rough) -> None:
+    run.run()
     machine = run.machine
     event(f"failed: {machine.state.failure is not None}, carried: {run.carried > 0}, undone: {bool(run.undone)}")
+    run.pending.pop(YIELD, None)
     assert (run.pending, machine.state.work, machine.state.paused_nodes, machine.state.bodies) == ({}, {}, {}, {})
     assert all(each.status.final for each in machine.state.root.nodes.values())
     (finish,) = run.finishes
@@ -232,15 +246,15 @@ def test_a_run_ends_whatever_happens_to_it_and_leaves_nothing_behind(case: Case,
 
 
 @MANY
-@given(*ROUGH)
-def test_exactly_what_has_happened_is_undone(case: Case, seed: int, chances: int) -> None:
-    run = Rough(case, seed, chances).run()
+@given(ROUGH)
+def test_exactly_what_has_happened_is_undone(run: Rough) -> None:
+    run.run()
     (finish,) = run.finishes
     reported = {*finish.compensated, *finish.not_compensated}
     if finish.failure is None:
         assert reported == set()
         return
-    for name, node in case.graph["nodes"].items():
+    for name, node in run.case.graph["nodes"].items():
         if node["type"] == "python":
             assert (name in reported) == (name in run.happened and "compensate" in node)
         elif "body" in node and "compensate" not in node:
@@ -250,10 +264,10 @@ def test_exactly_what_has_happened_is_undone(case: Case, seed: int, chances: int
 
 
 @MANY
-@given(*ROUGH)
-def test_steps_are_undone_in_reverse_of_the_order_in_which_they_happened(case: Case, seed: int, chances: int) -> None:
-    case.graph["saga"]["compensation"] = "sequential"
-    run = Rough(case, seed, chances).run()
+@given(ROUGH)
+def test_steps_are_undone_in_reverse_of_the_order_in_which_they_happened(run: Rough) -> None:
+    run.case.graph["saga"]["compensation"] = "sequential"
+    run.run()
     latest = {address: index for index, address in enumerate(run.happened)}
     first = list(dict.fromkeys(address.removeprefix("undo ") for address in run.undone))
     order = [latest[address] for address in first if address in latest]

@@ -11,7 +11,7 @@ from anabranch.errors import SizeLimitExceeded
 from anabranch.workflows.interpreter import views
 from anabranch.workflows.interpreter.commands import NOT_STARTED, Failure, RunNode
 from tests.json_values import at, fields
-from tests.unit.machine_kit import Play, changes, edge, failure, machine_of, python
+from tests.unit.machine_kit import Outcome, Play, changes, edge, failure, machine_of, python
 
 ASK = {"context": {"conflict_resolution": "fail_on_conflict"}}
 
@@ -126,7 +126,7 @@ def test_a_choice_that_comes_too_late_starts_nothing(cancelled: bool) -> None:
     """The driver may hand on what somebody chose in the very task in which the join is cancelled."""
     inner = {"nodes": {name: python() for name in "abjx"}, "edges": [edge("a", "j"), edge("b", "j")]}
     graph = {"nodes": {"each": {"type": "foreach", "items": "[1]", "body": inner}}, **ASK}
-    script = {"each[0]/a": {"x": 1}, "each[0]/b": {"x": 2}, "each[0]/x": failure()}
+    script: dict[str, Outcome] = {"each[0]/a": {"x": 1}, "each[0]/b": {"x": 2}, "each[0]/x": failure()}
     play = Play(machine_of(graph, {"x": 0}), script).start()
     for name in "ab":
         play.answer(f"each[0]/{name}")

@@ -15,12 +15,12 @@ from anabranch.context.changes import ChangeSet, apply
 from anabranch.context.values import MISSING, Json, Path, same, value_at
 from anabranch.graph.model import Graph
 from anabranch.graph.plan import plan_graph
-from anabranch.workflows.interpreter.commands import AskConflict, Failure, Finish, RunNode
+from anabranch.workflows.interpreter.commands import YIELD, AskConflict, Failure, Finish, RunNode, Yield
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.scope import Status
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import describe_conflict
-from tests.unit.machine_kit import RUN, Play, edge, failure, python, shuffled, timeout
+from tests.unit.machine_kit import NODES, RUN, Play, edge, failure, python, shuffled, timeout
 
 FEW = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 INPUT: dict[str, Json] = {"n": 1, "o": {"a": 1, "b": {"c": 1}}, "l": [1], "t": "x"}
@@ -62,9 +62,16 @@ class Case:
     """By the id of the leaf node: in a `foreach` the items do the same work."""
     salt: int
 
-    def machine(self) -> Machine:
+    def machine(self, budget: int = NODES) -> Machine:
         library = {"sub": Graph.model_validate({"name": "sub", **BODY})}
-        return Machine(RunState(plan_graph(Graph.model_validate({"name": "g", **self.graph}), library), INPUT, run=RUN))
+        return Machine(
+            RunState(
+                plan_graph(Graph.model_validate({"name": "g", **self.graph}), library),
+                INPUT,
+                run=RUN,
+                task_nodes=budget,
+            )
+        )
 
     def time_of(self, address: str) -> int:
         """Fixed for each address. A composite node writes when its last item ends: with one, all is a tie."""
@@ -130,10 +137,11 @@ def perform(work: Sequence[Edit], command: RunNode) -> ChangeSet:
 class Run(Play):
     """Plays a case in the order of `seed`; questions about conflicts are answered by the first candidate."""
 
-    def __init__(self, case: Case, seed: int, cancel_after: int | None = None) -> None:
-        super().__init__(case.machine(), pick=shuffled(seed))
+    def __init__(self, case: Case, seed: int, cancel_after: int | None = None, budget: int = NODES) -> None:
+        super().__init__(case.machine(budget), pick=shuffled(seed))
         self.case = case
         self.cancel_after = cancel_after
+        self.yields = 0
         self.finished: Finish = self.run()
 
     def answer(self, address: str) -> None:
@@ -148,6 +156,10 @@ class Run(Play):
         if isinstance(command, AskConflict):
             choices = {each.path: each.candidates[0].value for each in command.conflicts if not each.settled}
             self.take(self.machine.choose(address, choices, at))
+            return
+        if isinstance(command, Yield):
+            self.yields += 1
+            self.take(self.machine.succeeded(address, None, at))
             return
         assert isinstance(command, RunNode)
         work = self.case.work_at(address)
@@ -179,6 +191,14 @@ def test_data_version_states_and_conflicts_do_not_depend_on_the_order_of_complet
     event(f"conflicts: {len(first.get('conflicts', []))}, failed: {'failed' in first}")
     for other in others:
         assert other == first
+
+
+@FEW
+@given(cases(), st.integers(0, 10_000), st.integers(1, 6))
+def test_a_run_that_yields_again_and_again_ends_the_same(case: Case, seed: int, budget: int) -> None:
+    plain, yielding = Run(case, seed), Run(case, seed, budget=budget)
+    event(f"yields: {yielding.yields}")
+    assert yielding.outcome == plain.outcome
 
 
 @FEW
@@ -221,10 +241,16 @@ def ancestors(run: Run, name: str) -> set[str]:
 
 
 @FEW
-@given(cases(joins=["any", "all", "first"], fragile=True), st.integers(0, 10_000), st.none() | st.integers(0, 12))
-def test_every_run_ends_with_nothing_left_behind(case: Case, seed: int, cancel_after: int | None) -> None:
-    run = Run(case, seed, cancel_after)
+@given(
+    cases(joins=["any", "all", "first"], fragile=True),
+    st.integers(0, 10_000),
+    st.none() | st.integers(0, 12),
+    st.sampled_from([1, 2, 5, NODES]),
+)
+def test_every_run_ends_with_nothing_left_behind(case: Case, seed: int, cancel_after: int | None, budget: int) -> None:
+    run = Run(case, seed, cancel_after, budget)
     machine = run.machine
+    run.pending.pop(YIELD, None)
     assert (run.pending, machine.state.work, machine.state.paused_nodes, machine.state.bodies) == ({}, {}, {}, {})
     states = {run.status for run in machine.state.root.nodes.values()}
     if run.finished.failure is None:

@@ -9,8 +9,9 @@ import pytest
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json
 from anabranch.errors import SizeLimitExceeded, WireFormatError
+from anabranch.limits import PAYLOAD_BYTES
 from anabranch.workflows.interpreter import snapshot
-from anabranch.workflows.interpreter.size import MAX_BYTES, ContextSize, newest_beside
+from anabranch.workflows.interpreter.size import ContextSize, newest_beside
 from tests.json_values import unchecked
 from tests.unit.machine_kit import Play, edge, machine_of, python
 
@@ -87,5 +88,5 @@ def test_a_foreign_activity_s_result_that_is_no_json_data_fails_its_node() -> No
 def test_of_a_result_s_conflicts_the_newest_that_fit_beside_the_data_stay() -> None:
     reported: list[Json] = [{"path": f"k{index}", "value": "x" * 1000} for index in range(10)]
     assert newest_beside({"a": 1}, reported) == reported
-    assert newest_beside({"a": "x" * (MAX_BYTES - 64 * 1024 - 2500)}, reported) == reported[-2:]
-    assert newest_beside({"a": "x" * MAX_BYTES}, reported) == []
+    assert newest_beside({"a": "x" * (PAYLOAD_BYTES - 64 * 1024 - 2500)}, reported) == reported[-2:]
+    assert newest_beside({"a": "x" * PAYLOAD_BYTES}, reported) == []

@@ -94,7 +94,7 @@ class Bodies:
     def _advance_foreach(self, body: BodyRun, definition: ForeachNode) -> None:
         """Enter as many items as may run at once; complete the node when all have ended."""
         while body.entered < len(body.items) and len(body.turns) < definition.max_concurrency:
-            if self._state.is_draining:
+            if self._state.is_draining or not self._state.budget.allows():
                 return
             self._enter_item(body, definition)
         if not body.turns and body.entered == len(body.items):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from anabranch.context.merge.lineage import Line
 from anabranch.context.merge.union import Conflict
@@ -14,8 +14,10 @@ from anabranch.graph.plan import PlanNode
 
 FailureOutcome: TypeAlias = Literal["failure", "timeout", "cancelled"]
 
-NOT_STARTED = "NOT_STARTED"
+NOT_STARTED: Final = "NOT_STARTED"
 """The code of work that was cancelled before it started."""
+YIELD: Final = "(yield)"
+"""The address of a yield. Node ids have no parentheses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,16 @@ class StartChild:
 
 
 @dataclass(frozen=True, slots=True)
+class Yield:
+    """End the workflow task and answer in the next one: the machine has done enough for one.
+
+    Nothing starts until then but what an operator retries. Once the run is over it need not be answered.
+    """
+
+    address: str = YIELD
+
+
+@dataclass(frozen=True, slots=True)
 class CancelWork:
     """Cancel the work at `address`. Its outcome still arrives as an event."""
 
@@ -136,4 +148,4 @@ class Finish:
 
 Work: TypeAlias = RunNode | StartTimer | AskPerson | AskConflict | StartChild
 """Commands that are answered by a result, a choice or a failure."""
-Command: TypeAlias = Work | CancelWork | Finish
+Command: TypeAlias = Work | Yield | CancelWork | Finish

@@ -143,6 +143,14 @@ class Endings:
                 node.scope.close(node.run, CLOSED[node.failure.outcome])
         self._abort("", None, failure)
 
+    def cancel_work(self) -> None:
+        """Cancel what runs in scopes that are being aborted."""
+        state = self._state
+        while state.cancelling and state.budget.allows():
+            state.budget.spend()
+            if (address := state.cancelling.popleft()) in state.work:
+                state.emit(CancelWork(address))
+
     def end_abort(self) -> bool:
         """End an abort inside which no work is left, if there is one."""
         state = self._state
@@ -174,8 +182,8 @@ class Endings:
         state.aborts = {each: abort for each, abort in state.aborts.items() if not inside(each, prefix)}
         state.aborts[prefix] = Abort(body, failure)
         state.paused_nodes = {each: node for each, node in state.paused_nodes.items() if not inside(each, prefix)}
-        for address in [each for each in state.work if inside(each, prefix)]:
-            state.emit(CancelWork(address))
+        state.cancelling.extend(address for address in state.work if inside(address, prefix))
+        self.cancel_work()
 
     def _routes(self, scope: Scope, run: NodeRun, line: Line, outcome: str) -> list[tuple[PlanEdge, bool]]:
         """The node's outgoing edges, each taken or dead. Raises EvaluationError, naming the edge."""

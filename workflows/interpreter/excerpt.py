@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json, format_path
-from anabranch.workflows.interpreter.size import MAX_BYTES, ByteBudget, json_size
+from anabranch.limits import PAYLOAD_BYTES
+from anabranch.workflows.interpreter.size import ByteBudget, json_size
 from anabranch.workflows.interpreter.trail import AuditTrail, Version, describe_conflict
 
 _FRAME: dict[str, Json] = {
@@ -45,7 +46,7 @@ def conflicts_that_fit(conflicts: Iterable[Conflict], budget: ByteBudget) -> lis
     return [form for form in fitting if form is not None]
 
 
-def data_that_fits(data: Mapping[str, Json], limit: int = MAX_BYTES) -> tuple[dict[str, Json], dict[str, Json]]:
+def data_that_fits(data: Mapping[str, Json], limit: int = PAYLOAD_BYTES) -> tuple[dict[str, Json], dict[str, Json]]:
     """The data without its largest keys, as many as necessary, and the sizes of those in bytes."""
     left_out: dict[str, Json] = {}
     excess = json_size(dict(data)) - limit

@@ -14,7 +14,7 @@ from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json, Missing, Path
 from anabranch.errors import AnabranchError
 from anabranch.workflows.interpreter.bodies import Bodies
-from anabranch.workflows.interpreter.commands import Command, Failure, Finish
+from anabranch.workflows.interpreter.commands import YIELD, Command, Failure, Finish, Yield
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.input import check_input
 from anabranch.workflows.interpreter.merging import Merging
@@ -59,7 +59,9 @@ class Machine:
     def succeeded(self, address: str, result: ChangeSet | Json, at: int) -> list[Command]:
         """The work at an address is done, with a node's change set, a person's answer or a child's data."""
         self.state.at = at
-        if self._undo.owns(address):
+        if address == YIELD:
+            self._continue()
+        elif self._undo.owns(address):
             self._undo.succeeded(address, result)
         elif isinstance(node := self.state.answered(address), Started):
             self._endings.succeed(node, result)
@@ -68,7 +70,9 @@ class Machine:
     def failed(self, address: str, failure: Failure, at: int) -> list[Command]:
         """The work at an address failed, timed out or was cancelled."""
         self.state.at = at
-        if self._undo.owns(address):
+        if address == YIELD:
+            self._continue()
+        elif self._undo.owns(address):
             self._undo.failed(address, failure)
         elif (node := self.state.answered(address)) is not None:
             if isinstance(node, OpenJoin) and failure.outcome == "timeout":
@@ -139,9 +143,19 @@ class Machine:
         """The current context; after the end, the final one."""
         return self.state.finished.line if self.state.finished else self._merging.now()
 
+    def _continue(self) -> None:
+        """After a yield: everything that was held back has its turn."""
+        self.state.budget.refill()
+        self._endings.cancel_work()
+        self._bodies.resume()
+        self._undo.resume()
+
     def _advance(self) -> list[Command]:
         """Go as far as possible without an answer; returns the commands of this event."""
         self._starts.start_ready()
         while self._endings.end_abort():
             self._starts.start_ready()
+        if self.state.budget.must_yield and self.state.finished is None:
+            self.state.budget.yielded()
+            self.state.emit(Yield())
         return self.state.take_commands()

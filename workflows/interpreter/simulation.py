@@ -15,6 +15,7 @@ from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, Missing, Path
 from anabranch.errors import InputError, SizeLimitExceeded
 from anabranch.workflows.interpreter.commands import (
+    YIELD,
     AskConflict,
     AskPerson,
     CancelWork,
@@ -22,6 +23,7 @@ from anabranch.workflows.interpreter.commands import (
     Failure,
     Finish,
     Work,
+    Yield,
 )
 from anabranch.workflows.interpreter.machine import Machine
 
@@ -95,7 +97,10 @@ def drive(
     """
     driver = _Driver(machine, answer_of, at, deque(order), cancel_after)
     driver.dispatch(machine.start(at))
-    while driver.finish is None and driver.pending:
+    while driver.finish is None and (driver.yielded or driver.pending):
+        if driver.yielded:
+            driver.answer_yield()
+            continue
         if len(driver.timeline) >= max_steps:
             raise SizeLimitExceeded(
                 f"the run is not over after {max_steps} pieces of work",
@@ -119,6 +124,7 @@ class _Driver:
     timeline: list[TimelineEntry] = field(default_factory=list)
     pending: list[tuple[int, int, TimelineEntry]] = field(default_factory=list)
     count: int = 0
+    yielded: bool = False
 
     def dispatch(self, commands: list[Command]) -> None:
         for command in commands:
@@ -126,8 +132,15 @@ class _Driver:
                 self.finish = command
             elif isinstance(command, CancelWork):
                 self._cancel(command.address)
+            elif isinstance(command, Yield):
+                self.yielded = True
             else:
                 self._start(command)
+
+    def answer_yield(self) -> None:
+        """Let the machine continue before anything else happens: a simulation has no workflow tasks."""
+        self.yielded = False
+        self.dispatch(self.machine.succeeded(YIELD, None, self.now))
 
     def answer_next(self) -> None:
         entry = self._next()

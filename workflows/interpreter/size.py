@@ -8,18 +8,13 @@ from collections.abc import Mapping, Sequence
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json
 from anabranch.errors import SizeLimitExceeded
-
-MAX_BYTES = 2 * 1024 * 1024
-"""As JSON. The server accepts no larger payload, and the run's result holds the whole context."""
-
-_HEADROOM = 64 * 1024
-"""Reserved in a result or an answer for what is not measured."""
+from anabranch.limits import PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES
 
 
 class ContextSize:
     """Measures a context only once enough was written in total that it may exceed the limit: measuring is slow."""
 
-    def __init__(self, limit: int = MAX_BYTES) -> None:
+    def __init__(self, limit: int = PAYLOAD_BYTES) -> None:
         self._limit = limit
         self.written = 0
         """Bytes written in the run so far, including values that were overwritten later."""
@@ -48,7 +43,7 @@ class ContextSize:
 class ByteBudget:
     """The bytes that are left in an answer, as JSON."""
 
-    def __init__(self, limit: int = MAX_BYTES - _HEADROOM) -> None:
+    def __init__(self, limit: int = PAYLOAD_BYTES - PAYLOAD_HEADROOM_BYTES) -> None:
         self._left = limit
 
     def try_take(self, value: Json) -> bool:
@@ -64,9 +59,9 @@ def _written(changes: ChangeSet) -> int:
     return sum(map(json_size, changes.set.values()))
 
 
-def newest_beside(data: Mapping[str, Json], entries: Sequence[Json], limit: int = MAX_BYTES) -> list[Json]:
+def newest_beside(data: Mapping[str, Json], entries: Sequence[Json], limit: int = PAYLOAD_BYTES) -> list[Json]:
     """As many of the last entries as fit into a run's result beside its data."""
-    budget = ByteBudget(limit - _HEADROOM - json_size(dict(data)))
+    budget = ByteBudget(limit - PAYLOAD_HEADROOM_BYTES - json_size(dict(data)))
     for kept, each in enumerate(reversed(entries)):
         if not budget.try_take(each):
             return list(entries[len(entries) - kept :])

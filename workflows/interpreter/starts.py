@@ -33,19 +33,20 @@ class Starts:
     def start_ready(self) -> None:
         """Start every node that is ready, and those that become ready meanwhile."""
         state = self._state
-        while state.ready and state.may_start:
+        while state.ready and state.may_start and state.budget.allows():
+            state.budget.spend()
             scope, run = state.ready.popleft()
             if not state.is_aborting(scope.address(run)):
-                self._endings.guarded(scope, run, partial(self._join, scope, run, {}))
+                self._endings.guarded(scope, run, partial(self._start, scope, run))
 
     def settle(self, join: OpenJoin, choices: Mapping[Path, Json | Missing]) -> None:
-        """Every conflict at a join is settled: its node starts now, or when the run may start nodes again."""
+        """Every conflict at a join is settled: its node is ready again."""
         scope, run, address = join.scope, join.run, join.scope.address(join.run)
         if self._state.is_aborting(address):  # the choice was on its way when the join was cancelled
             message = f"node {address!r} was cancelled before it started"
             self._endings.fail(scope, run, Failure("cancelled", NOT_STARTED, message, address))
         else:
-            self._endings.guarded(scope, run, partial(self._join, scope, run, choices))
+            self._endings.guarded(scope, run, partial(self._settle, scope, run, choices))
 
     def ask_again(self) -> None:
         """After a snapshot: ask again what nodes wait for, and let timers and people have the rest of their time."""
@@ -75,20 +76,31 @@ class Starts:
         else:
             state.expect(node, *self._command(node, roots))
 
-    def _join(self, scope: Scope, run: NodeRun, choices: Mapping[Path, Json | Missing]) -> None:
-        state = self._state
-        # It has a line already if its conflicts were settled while nothing could start.
-        line = self._merging.join(scope, run, choices) if run.line is None else run.line
+    def _start(self, scope: Scope, run: NodeRun) -> None:
+        # It has a line already if a person settled its conflicts.
+        line = self._joined(scope, run, {}) if run.line is None else run.line
         if line is None:
             return
-        state.size.check(line.data, scope.address(run))
-        run.line = line
         if run is scope.end:
             self._end(scope, line)
-        elif state.may_start:
-            self.launch(Started(scope, run, line, state.at))
         else:
-            state.queue(scope, (run,))
+            self.launch(Started(scope, run, line, self._state.at))
+
+    def _settle(self, scope: Scope, run: NodeRun, choices: Mapping[Path, Json | Missing]) -> None:
+        line = self._joined(scope, run, choices)
+        if line is None:
+            return
+        if run is scope.end:  # nothing starts at the end: it need not wait until something may
+            self._end(scope, line)
+        else:
+            self._state.queue(scope, (run,))
+
+    def _joined(self, scope: Scope, run: NodeRun, choices: Mapping[Path, Json | Missing]) -> Line | None:
+        line = self._merging.join(scope, run, choices)
+        if line is not None:
+            self._state.size.check(line.data, scope.address(run))
+            run.line = line
+        return line
 
     def _end(self, scope: Scope, line: Line) -> None:
         scope.end.status = Status.SUCCEEDED

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
 from anabranch.graph.plan import Plan, PlanEdge
+from anabranch.limits import RUN_LIMITS
+from anabranch.workflows.interpreter.budget import NodeBudget
 from anabranch.workflows.interpreter.commands import Command, Failure, Finish
 from anabranch.workflows.interpreter.saga import COMPENSATION, Ancestry, Saga, StepState
 from anabranch.workflows.interpreter.scope import (
@@ -49,7 +51,14 @@ class Abort:
 class RunState:
     """One run of one plan over one context. `run` is the root `run` of expressions, without its time."""
 
-    def __init__(self, plan: Plan, data: Mapping[str, Json], *, run: Mapping[str, Json]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        data: Mapping[str, Json],
+        *,
+        run: Mapping[str, Json],
+        task_nodes: int = RUN_LIMITS.task_nodes,
+    ) -> None:
         settings = plan.graph.saga
         self.plan = plan
         self.run = run
@@ -58,6 +67,7 @@ class RunState:
         self.at = 0
         """The time of the current event, in Unix milliseconds."""
         self.root = Scope(plan, "", Line.start(dict(data)))
+        self.budget = NodeBudget(task_nodes)
         self.trail = AuditTrail()
         self.size = ContextSize()
         self.saga = Saga(parallel=settings is not None and settings.compensation == "parallel")
@@ -78,6 +88,8 @@ class RunState:
         """Turns of bodies under way, by prefix."""
         self.aborts: dict[str, Abort] = {}
         """Aborts under way, by the address of the node with the body; `""` is the run itself."""
+        self.cancelling: deque[str] = deque()
+        """Addresses of work that is still to be cancelled."""
         self.is_paused = False
         """Start nothing new until the run is resumed."""
         self.is_draining = False
@@ -134,7 +146,9 @@ class RunState:
 
     def settle(self, scope: Scope, edges: Iterable[tuple[PlanEdge, bool]]) -> None:
         """Settle edges as taken or dead, and queue what may start then, including the end of the scope."""
+        before = scope.open
         self.queue(scope, scope.settle(edges))
+        self.budget.spend(before - scope.open)
         if scope.open == 0 and scope.end.status is Status.PENDING and not self.is_aborting(scope.prefix + END):
             self.queue(scope, (scope.end,))
 
@@ -144,6 +158,7 @@ class RunState:
 
     def enter_turn(self, body: BodyRun, scope: Scope) -> None:
         """Begin a turn of a body."""
+        self.budget.spend_scope(len(scope.nodes))
         body.turns[scope.turn] = scope
         self.scopes[scope.prefix] = scope
         self.enter(scope)

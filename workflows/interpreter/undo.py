@@ -73,10 +73,15 @@ class Undo:
         """Start the compensations whose turn it is, or end the run when none is left."""
         if not self._begun:
             self._begin()
-        for step in self._saga.next_steps():
-            self._compensate(step)
         if self._saga.is_over:
             self._finish()
+        elif self._state.budget.allows():  # else not even the order is worked out
+            self._start_compensations()
+
+    def resume(self) -> None:
+        """Start the compensations that had to wait for a yield."""
+        if self._begun and self._state.finished is None:
+            self.proceed()
 
     def succeeded(self, address: str, result: ChangeSet | Json) -> None:
         """A compensation is done. What it wrote outlives the rollback."""
@@ -122,6 +127,14 @@ class Undo:
         self._saga.begin()
         if self._deadline is not None:
             self._until = state.at / 1000 + self._deadline.total_seconds()
+
+    def _start_compensations(self) -> None:
+        budget = self._state.budget
+        for step in self._saga.next_steps():
+            if not budget.allows():
+                return
+            budget.spend()
+            self._compensate(step)
 
     def _failed(self, step: Step, failure: Failure) -> None:
         self._state.compensation_failures[step.address] = failure

@@ -16,7 +16,7 @@ from anabranch.graph.model import MAX_SECONDS, Retry
 from anabranch.graph.plan import plan_of
 from anabranch.transport.node_protocol import GraphRequest, PinnedGraph, RunInfo
 from anabranch.workflows.interpreter import snapshot, views
-from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, CancelWork, Command, Finish, Work
+from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, CancelWork, Command, Finish, Work, Yield
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.snapshot import dump_choices, load_choices
 from anabranch.workflows.interpreter.state import RunState
@@ -213,7 +213,7 @@ class GraphRun:
             raise
         return pinned
 
-    async def _carry_out(self, machine: Machine, command: Work) -> None:
+    async def _carry_out(self, machine: Machine, command: Work | Yield) -> None:
         try:
             try:
                 result = await self._effects.of(command)

@@ -19,7 +19,15 @@ from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.load import named_graphs
 from anabranch.graph.model import MAX_SECONDS, ActivityNode, Graph
 from anabranch.transport.node_protocol import NodeTask
-from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, RunNode, StartChild, StartTimer, Work
+from anabranch.workflows.interpreter.commands import (
+    AskConflict,
+    AskPerson,
+    RunNode,
+    StartChild,
+    StartTimer,
+    Work,
+    Yield,
+)
 from anabranch.workflows.interpreter.state import iso_time
 from anabranch.workflows.temporal.failures import NeverScheduled
 from anabranch.workflows.temporal.flow_control import Outflow
@@ -27,6 +35,8 @@ from anabranch.workflows.temporal.node_options import local_options, remote_opti
 
 if TYPE_CHECKING:
     from anabranch.workflows.temporal.driver import GraphRun
+
+_NEXT_TASK = timedelta(milliseconds=1)
 
 
 class Effects:
@@ -38,12 +48,14 @@ class Effects:
         self._children: dict[str, list[Any]] = {}
         """What children are given, by the name of their graph."""
 
-    def of(self, command: Work) -> Coroutine[Any, Any, Any]:
+    def of(self, command: Work | Yield) -> Coroutine[Any, Any, Any]:
         """What a command asks for, to be awaited; it raises what `failures.failure_of` understands."""
         if isinstance(command, RunNode):
             return self._activity(command)
         if isinstance(command, StartTimer):
             return workflow.sleep(command.seconds, summary=command.address)
+        if isinstance(command, Yield):
+            return workflow.sleep(_NEXT_TASK, summary="continue in another workflow task")
         if isinstance(command, StartChild):
             return self._child(command)
         return self._answer(command)

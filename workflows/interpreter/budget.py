@@ -1,0 +1,51 @@
+"""How much the machine does before its driver must end the workflow task.
+
+The SDK gives up on a workflow task after two seconds, and tries it again in vain. Mostly the machine waits for an
+answer after a few nodes, but 40,000 items that are all skipped are one event. The budget counts nodes and not time, so
+that a replay yields at the same places.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from anabranch.limits import RUN_LIMITS
+
+_RECORDS: Final = 16
+"""So many records of nodes are created in the time in which one node starts."""
+
+
+class NodeBudget:
+    """The nodes that may still be started, skipped, cancelled or compensated before the next yield."""
+
+    def __init__(self, nodes: int = RUN_LIMITS.task_nodes) -> None:
+        self._nodes = nodes
+        self._left = nodes
+        self._refused = False
+        self._yielded = False
+
+    @property
+    def must_yield(self) -> bool:
+        """Whether something was held back since the last refill, and no yield is under way yet."""
+        return self._refused and not self._yielded
+
+    def allows(self) -> bool:
+        """Whether there is budget left. Whoever is refused has to continue after the next refill."""
+        self._refused = self._refused or self._left <= 0
+        return self._left > 0
+
+    def spend(self, nodes: int = 1) -> None:
+        """Count nodes. What cannot be divided may overdraw the budget."""
+        self._left -= nodes
+
+    def spend_scope(self, nodes: int) -> None:
+        """Count the entry into a scope of so many nodes."""
+        self.spend(1 + nodes // _RECORDS)
+
+    def yielded(self) -> None:
+        """A yield is under way."""
+        self._yielded = True
+
+    def refill(self) -> None:
+        """The yield is over."""
+        self._left, self._refused, self._yielded = self._nodes, False, False
