@@ -1,4 +1,4 @@
-"""Handlers of `python` nodes that the modules at hand do not register. Only whoever has these modules can tell."""
+"""Handlers of `python` nodes that the modules at hand do not register. Only a process with these modules knows."""
 
 from __future__ import annotations
 

@@ -66,8 +66,8 @@ class KeyChecks:
             message = (
                 f"{described(read.path)} reads `{read.key}` as a key of the context: the run must be started with it"
             )
-            mend = f"the name has another meaning only {_PLACE_NAMES[read.key]}"
-            yield Problem("NAME_NOT_VISIBLE", message, self._place(read), mend, warning=True)
+            suggestion = f"the name has another meaning only {_PLACE_NAMES[read.key]}"
+            yield Problem("NAME_NOT_VISIBLE", message, self._place(read), suggestion, warning=True)
 
     def _undeclared(self, read: Read, declared: frozenset[str]) -> Problem:
         message = (
@@ -76,11 +76,11 @@ class KeyChecks:
         level = read.level
         later = next(level.named(level.writers.get(read.key, 0)), None)
         before = level.ancestors[read.node] | level.bit[read.node]
-        mend = did_you_mean(read.key, sorted(declared | level.written_before(before)))
+        suggestion = did_you_mean(read.key, sorted(declared | level.written_before(before)))
         if later is not None:
-            mend = f"the node {later!r} writes it, and does not run before"
+            suggestion = f"the node {later!r} writes it, and does not run before"
         return Problem(
-            "KEY_UNKNOWN", message, self._place(read), mend or "declare it under `context.schema.properties`"
+            "KEY_UNKNOWN", message, self._place(read), suggestion or "declare it under `context.schema.properties`"
         )
 
     def _place(self, read: Read) -> Place:
@@ -128,12 +128,12 @@ class KeyChecks:
         place = self._written_at(path, level.scope.body.nodes[pair.second], pair.key)
         if pair.first == pair.second:
             message = f"every item of {described(path)} writes `{pair.key}`: the default strategy keeps one of them"
-            mend = f"write `collect:`, or say under `context.merge` what becomes of `{pair.key}`"
+            suggestion = f"write `collect:`, or say under `context.merge` what becomes of `{pair.key}`"
         else:
             both = f"the nodes {pair.first!r} and {pair.second!r} run at the same time and both write `{pair.key}`"
             message = f"{both}: the default strategy keeps one of them"
-            mend = f"say under `context.merge` what becomes of `{pair.key}`, or draw an edge between them"
-        yield Problem("PARALLEL_WRITES", message, place, mend, warning=True)
+            suggestion = f"say under `context.merge` what becomes of `{pair.key}`, or draw an edge between them"
+        yield Problem("PARALLEL_WRITES", message, place, suggestion, warning=True)
 
     def _policies(self) -> Iterator[Problem]:
         for text, policy in self.graph.context.merge.items():
@@ -146,9 +146,9 @@ class KeyChecks:
             if not key:
                 yield Problem("MERGE_PATH_INVALID", f"the path {text!r} begins with an empty key", place)
             elif not any(level.writers.get(key) or level.unknown for level in self.levels):
-                mend = did_you_mean(key, sorted({name for level in self.levels for name in level.writers}))
+                suggestion = did_you_mean(key, sorted({name for level in self.levels for name in level.writers}))
                 message = f"no node writes `{key}`, so its policy `{policy}` is never used"
-                yield Problem("MERGE_UNUSED", message, place, mend, warning=True)
+                yield Problem("MERGE_UNUSED", message, place, suggestion, warning=True)
             elif policy == "fail_on_conflict" and not any(may_rival(level, key) for level in self.levels):
                 message = f"no two nodes write `{key}` at the same time: there is never a conflict to resolve"
                 yield Problem("CONFLICT_IMPOSSIBLE", message, place, "remove the policy", warning=True)

@@ -53,8 +53,8 @@ def _misplaced(node: BaseNode, finder: Finder) -> Iterator[Problem]:
     for name in ("cache", "circuit_breaker", "local"):
         if getattr(node, name) and kind_of(node).runs is not Runs.HANDLER:
             message = f"has a `{name}`, which is only for {', '.join(types_that_run(by=_GUARDED))} nodes"
-            yield finder.problem("FIELD_HAS_NO_EFFECT", message, name, mend="remove it")
+            yield finder.problem("FIELD_HAS_NO_EFFECT", message, name, suggestion="remove it")
     if node.compensate is not None and kind_of(node.compensate).runs not in _COMPENSATING:
         message = f"is undone by a `{node.compensate.type}` node"
-        mend = f"a compensation is one of {', '.join(types_that_run(by=_COMPENSATING))}"
-        yield finder.problem("COMPENSATION_TYPE", message, "compensate", "type", mend=mend)
+        suggestion = f"a compensation is one of {', '.join(types_that_run(by=_COMPENSATING))}"
+        yield finder.problem("COMPENSATION_TYPE", message, "compensate", "type", suggestion=suggestion)

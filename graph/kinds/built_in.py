@@ -37,16 +37,20 @@ def _ai_writes(node_id: str, node: AiNode) -> Keys:
 def _check_ai(node: AiNode, finder: Finder) -> Iterator[Problem]:
     provider, colon, model = node.model.partition(":")
     if not (provider and colon and model):
-        mend = f"write provider:model, such as openai:{node.model.strip(':')[:64] or 'gpt-4'}"
-        yield finder.problem("AI_MODEL", f"has the model {node.model[:64]!r} without a provider", "model", mend=mend)
+        suggestion = f"write provider:model, such as openai:{node.model.strip(':')[:64] or 'gpt-4'}"
+        yield finder.problem(
+            "AI_MODEL", f"has the model {node.model[:64]!r} without a provider", "model", suggestion=suggestion
+        )
     if not node.prompt.strip():
         yield finder.problem("AI_PROMPT", "has an empty prompt", "prompt")
 
 
 def _check_http(node: HttpNode, finder: Finder) -> Iterator[Problem]:
     if not node.url.startswith(("http://", "https://", "{{")):
-        mend = "write it in full: https://…"
-        yield finder.problem("HTTP_URL", "has a `url` that is not of http or https", "url", mend=mend)
+        suggestion = "write it in full: https://…"
+        yield finder.problem(
+            "HTTP_URL", "has a `url` that does not begin with http:// or https://", "url", suggestion=suggestion
+        )
 
 
 def _foreach_loop(node: ForeachNode) -> Loop:
@@ -57,8 +61,8 @@ def _foreach_loop(node: ForeachNode) -> Loop:
 def _check_loop(node: ForeachNode | WhileNode, finder: Finder) -> Iterator[Problem]:
     body = node.body
     if not body.nodes and body.graph is None:
-        mend = "give `nodes:` and `edges:`, or `graph:`"
-        yield finder.problem("BODY_SOURCE", "has a body with nothing in it", "body", mend=mend)
+        suggestion = "give `nodes:` and `edges:`, or `graph:`"
+        yield finder.problem("BODY_SOURCE", "has a body with nothing in it", "body", suggestion=suggestion)
     elif body.graph is not None and (body.nodes or body.edges):
         message = "has a body with both `graph` and nodes of its own; it needs exactly one"
         yield finder.problem("BODY_SOURCE", message, "body", "graph")

@@ -37,7 +37,7 @@ def records_effect(node: DbNode) -> bool:
 def undoes_recorded_effect(forward: BaseNode, compensation: BaseNode) -> bool:
     """True where the compensation finds the forward node's key in its own database, or knows that it never happened.
 
-    Only then is it told the forward node's key: of any other node the log knows nothing, and absence means nothing.
+    Only then does it get the forward node's key: of any other node the log knows nothing, and absence means nothing.
     """
     return (
         isinstance(forward, DbNode)
@@ -48,7 +48,7 @@ def undoes_recorded_effect(forward: BaseNode, compensation: BaseNode) -> bool:
 
 
 def db_pinned(node: DbNode) -> Mapping[str, Any]:
-    """What is judged once, when a run pins its graph: another version of the parser must not judge it anew."""
+    """What is judged once, when a run pins its graph: another version of the parser must not judge it again."""
     return {"idempotent": records_effect(node)}
 
 
@@ -92,22 +92,28 @@ def _binds(query: str, params: set[str], finder: Finder, steps: tuple[str | int,
         yield finder.problem("DB_SOURCE", "has an empty query", *steps, "query")
     if "{{" in query:
         message = "has `{{ }}` in its SQL; values reach SQL by named binds only"
-        mend = "write :name in the query and give `params: {name: '{{ … }}'}`"
-        yield finder.problem("SQL_TEMPLATE", message, *steps, "query", mend=mend)
+        suggestion = "write :name in the query and give `params: {name: '{{ … }}'}`"
+        yield finder.problem("SQL_TEMPLATE", message, *steps, "query", suggestion=suggestion)
         return
     from sqlalchemy import text  # a third of a second, for graphs with SQL alone
 
     binds = set(text(query).compile().params)
     for name in sorted(_cast_binds(query) & params - binds):
-        mend = f"write cast(:{name} as …)"
-        yield finder.problem("SQL_BIND_CAST", f"casts :{name} with `::`, which hides it", *steps, "query", mend=mend)
+        suggestion = f"write cast(:{name} as …)"
+        yield finder.problem(
+            "SQL_BIND_CAST", f"casts :{name} with `::`, which hides it", *steps, "query", suggestion=suggestion
+        )
         params.discard(name)
     for name in sorted(binds - params):
-        mend = f"add `{name}:` to its `params`, or escape a literal colon as `\\:`"
-        yield finder.problem("SQL_BIND_MISSING", f"has no parameter for :{name}", *steps, "query", mend=mend)
+        suggestion = f"add `{name}:` to its `params`, or escape a literal colon as `\\:`"
+        yield finder.problem(
+            "SQL_BIND_MISSING", f"has no parameter for :{name}", *steps, "query", suggestion=suggestion
+        )
     for name in sorted(params - binds):
         message = f"has a parameter {name!r} that its query does not use"
-        yield finder.problem("SQL_BIND_EXTRA", message, *steps, "params", name, mend=f"write :{name} in the query")
+        yield finder.problem(
+            "SQL_BIND_EXTRA", message, *steps, "params", name, suggestion=f"write :{name} in the query"
+        )
 
 
 def _cast_binds(query: str) -> set[str]:

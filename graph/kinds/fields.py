@@ -19,7 +19,7 @@ _ANY = "*"
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: where it stands under its node, its value, and the names that it may use beside the node's own."""
+    """One field: its path under its node, its value, and the names that it may use beside the node's own."""
 
     path: Pointer
     value: Json
@@ -38,7 +38,7 @@ class FieldSpec:
     at: Moment = "start"
 
     def of(self, node: BaseModel, body_names: frozenset[str] = frozenset()) -> Iterator[Field]:
-        """The fields of one node that the path leads to; `body_names` are what a loop's turns are told."""
+        """The fields of one node that the path leads to; `body_names` are the names that a loop's turns get."""
         roots = self.roots if self.at == "start" else self.roots | body_names
         for path, value in _found(node, self.steps, ()):
             if self.is_template or isinstance(value, str):

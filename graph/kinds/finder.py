@@ -18,17 +18,17 @@ class Finder:
     source: Source
 
     def problem(
-        self, code: str, message: str, *steps: str | int, mend: str | None = None, warning: bool = False
+        self, code: str, message: str, *steps: str | int, suggestion: str | None = None, warning: bool = False
     ) -> Problem:
         """A problem of the node at `path`, placed at the field that `steps` lead to."""
         place = self.source.place((*self.path, *steps), key=not steps)
-        return Problem(code, f"{described(self.path)} {message}", place, mend, warning)
+        return Problem(code, f"{described(self.path)} {message}", place, suggestion, warning)
 
     def exactly_one(self, code: str, given: Sequence[str], names: Sequence[str]) -> Iterator[Problem]:
         """A problem unless exactly one of the fields `names` is given."""
         listed = " or ".join(f"`{name}`" for name in names)
         if not given:
-            yield self.problem(code, f"needs {listed}", mend=f"give it one of {', '.join(names)}")
+            yield self.problem(code, f"needs {listed}", suggestion=f"give it one of {', '.join(names)}")
         if len(given) > 1:
             both = " and ".join(f"`{name}`" for name in given)
             yield self.problem(code, f"has {both}; it needs exactly one of {listed}", given[-1])

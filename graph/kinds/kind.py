@@ -1,4 +1,4 @@
-"""`NodeKind`: all that Anabranch knows of one node type, in one record.
+"""`NodeKind`: everything that Anabranch knows of one node type, in one record.
 
 A type of one's own is a record behind an entry point of the group `anabranch.node_kinds` that is named after the type:
 
@@ -37,7 +37,7 @@ class NodeHandler(Protocol):
     """
 
     async def __call__(self, task: Any, node: Any, /) -> Any:
-        """What the node came to. Raises AnabranchError; what is `retryable`, or unforeseen, is tried again."""
+        """What the node came to. Raises AnabranchError; what is `retryable`, or unforeseen, is retried."""
 
 
 BuildHandler: TypeAlias = Callable[[Any], NodeHandler]
@@ -48,7 +48,7 @@ class Runs(Enum):
     """Who does a node's work."""
 
     HANDLER = "a handler of this worker"
-    """A cache and a circuit breaker may stand around it, and it may run as a local activity."""
+    """A cache and a circuit breaker may be around it, and it may run as a local activity."""
     ACTIVITY = "an activity of any worker"
     RUN = "the run itself"
     """A timer, a question to a person, a child workflow, or a body: nothing that could undo another node."""
@@ -138,7 +138,7 @@ class NodeKind(Generic[N]):
     summary: Callable[[N], str] = lambda node: node.description
     """What it does, in a few words, for drawings."""
     shape: tuple[str, str] = ("[", "]")
-    """What stands around its label in Mermaid."""
+    """The brackets around its label in Mermaid."""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.model, type) and issubclass(self.model, BaseNode)):
@@ -163,7 +163,7 @@ class NodeKind(Generic[N]):
         return None
 
     def may_have_effect(self, node: N) -> bool:
-        """Whether the node itself, without what stands in its body, may change something outside of the context."""
+        """Whether the node itself, without its body, may change something outside of the context."""
         if self.has_body(node):
             return False
         if node.effect is not None:

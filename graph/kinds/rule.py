@@ -1,4 +1,4 @@
-"""What is particular to `rule` nodes: a later rule sees what an earlier one wrote; tables and GRL tell what is read."""
+"""What is particular to `rule` nodes: a later rule sees what an earlier one wrote; tables and GRL show what is read."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def rule_summary(node: RuleNode) -> str:
 
 
 def _grl_reads(rules: tuple[GrlRule, ...]) -> Reads:
-    # A condition on what is not there yet is false; what no rule assigns never comes, so it must be there.
+    # A condition on a missing key is false until a rule assigns it; a key that no rule assigns must exist.
     assigned = {path for rule in rules for path in rule.assigned}
     read = {path for rule in rules for path in rule.paths}
     outside = (path for path in read if not any(path[: index + 1] in assigned for index in range(len(path))))
@@ -110,4 +110,4 @@ def _check_table(table: JsonObject | str, finder: Finder) -> Iterator[Problem]:
         read_table(table)
     except InputError as error:
         message = f"has a `decision_table` that is not evaluated: {error.message}"
-        yield finder.problem("DECISION_TABLE", message, "decision_table", mend=error.suggestion)
+        yield finder.problem("DECISION_TABLE", message, "decision_table", suggestion=error.suggestion)

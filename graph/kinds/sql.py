@@ -61,7 +61,7 @@ def returned_columns(query: str) -> frozenset[str] | None:
 
 @lru_cache(maxsize=2048)
 def ends_transaction_in_mysql(query: str) -> bool:
-    """True where the statement ends the transaction it stands in, as MySQL's DDL does.
+    """True where the statement ends the transaction that it is in, as MySQL's DDL does.
 
     What a stored procedure does inside is not seen.
     """
