@@ -160,5 +160,5 @@ class Bodies:
 
     @staticmethod
     def _fresh(line: Line) -> Line:
-        """A line of its own with the same data: bodies number their writers anew."""
+        """A separate line with the same data, since the writers of a body have numbers of their own."""
         return Line.start(line.data, line.version)

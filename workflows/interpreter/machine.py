@@ -50,7 +50,7 @@ class Machine:
         return self._advance()
 
     def resume_from_snapshot(self, at: int) -> list[Command]:
-        """Continue where another workflow run ended: emit the commands anew that it waited for (see `snapshot`)."""
+        """Continue where another workflow run ended: repeat the commands that it waited for (see `snapshot`)."""
         self.state.at = at
         self._starts.ask_again()
         self._bodies.resume()

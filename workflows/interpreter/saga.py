@@ -155,6 +155,8 @@ class Saga:
         running = [step for step in self.steps.values() if step.state in {StepState.COMPENSATING, StepState.PAUSED}]
         if not self.parallel:
             return [] if running or not waiting else [max(waiting, key=lambda step: step.order)]
+        if not waiting:  # usual in a wide graph, where all steps start at once
+            return []
         dependencies = _Dependencies(waiting + running)
         return [step for step in waiting if step not in dependencies]
 
