@@ -1,7 +1,7 @@
 """The revision of the interpreter: of how graphs are planned, run and their expressions evaluated.
 
 A run keeps the revision that it began with, over children and continue-as-new, whatever worker it comes to. A change
-that would make a run in flight do something else raises `REVISION`, and keeps the old way for the runs before it.
+that would make a run in flight decide differently raises `REVISION`, and keeps the old way for earlier runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Records the histories that `test_replay` replays: `python -m tests.replay.record` writes `histories/*.json` anew.
+"""Records the histories that `test_replay` replays: `python -m tests.replay.record` writes `histories/*.json` again.
 
 Each run is played on a real server and fetched as `temporal workflow show -o json` gives it. What names this machine is
 taken out (stack traces, the sticky task queue), everything that replay needs stays. Record when a change of the
