@@ -121,11 +121,14 @@ def mysql() -> Generator[str]:
         # Without what would make it durable or large it is there in a second.
         options = [f"--datadir={folder}/data", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0"]
         options += ["--innodb-buffer-pool-size=32M", "--innodb-doublewrite=0"]
+        # Servers that are made at the same moment take each other's temporary tables away where they share /tmp.
+        options += [f"--tmpdir={folder}"]
         if os.geteuid() == 0:
             options += ["--user=root"]  # as root it starts for a named user only
         install = [program("mariadb-install-db"), "--no-defaults", "--skip-test-db"]
         install += ["--auth-root-authentication-method=normal", *options]
-        subprocess.run(install, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=100)
+        made = subprocess.run(install, check=False, capture_output=True, text=True, timeout=100)
+        assert made.returncode == 0, f"{made.stdout}\n{made.stderr}"
         # The collation that distinguishes the fewest texts.
         create = "create database anabranch character set utf8mb4 collate utf8mb4_general_ci;\n"
         Path(folder, "init.sql").write_text(create)

@@ -10,9 +10,11 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 from _pytest.terminal import TerminalReporter
+from temporalio.worker._workflow import _WorkflowWorker
 from xdist.dsession import DSession
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -20,6 +22,8 @@ from xdist.workermanage import WorkerController
 
 from tests.watchdog import watchdog
 
+WORKFLOW_TASK_SECONDS = 60.0
+"""After which a workflow counts as deadlocked. The SDK's two seconds may pass while other processes have the CPU."""
 _NEEDS = re.compile(r"needs \S+: install Debian's package ([a-z0-9+.-]+)")
 _sessions: list[pytest.Session] = []
 
@@ -34,10 +38,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    _give_workflows_time()
     watchdog.start()
     bounds = contextlib.ExitStack()
     bounds.enter_context(watchdog.bound("the run", config.option.end_after))
     config.add_cleanup(bounds.close)
+
+
+def _give_workflows_time() -> None:
+    make = _WorkflowWorker.__init__
+
+    def make_patient(worker: _WorkflowWorker, **options: Any) -> None:
+        make(worker, **options)
+        worker._deadlock_timeout_seconds = WORKFLOW_TASK_SECONDS  # type: ignore[assignment]  # or None, or 2
+
+    _WorkflowWorker.__init__ = make_patient  # type: ignore[assignment, method-assign]  # it takes the same
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -28,6 +28,7 @@ from anabranch.settings import Settings
 from anabranch.sql.engines import open_engine
 from anabranch.transport.client import connect
 from anabranch.transport.payload_store import RedisPayloads, SqlPayloads, offloading
+from anabranch.transport.working import working
 from anabranch.worker import build_worker
 from tests.json_values import unchecked
 
@@ -141,7 +142,7 @@ async def test_a_context_of_almost_a_megabyte_runs_and_the_history_stays_small(
     activities = node_activities(settings)
     rng = random.Random(1)
     rows = [rng.randbytes(500).hex() for _ in range(800)]
-    async with build_worker(client, settings, activities):
+    async with working(build_worker(client, settings, activities)):
         given = {"graph": GRAPH, "data": {"rows": rows}}
         handle = await client.start_workflow("GraphWorkflow", given, id=uuid.uuid4().hex, task_queue=task_queue)
         reported = await handle.result()

@@ -11,6 +11,7 @@ from temporalio.client import Client
 from anabranch.activities.standard import node_activities
 from anabranch.context.stores.redis import RedisStore
 from anabranch.settings import Settings
+from anabranch.transport.working import working
 from anabranch.worker import build_worker
 
 RULES = {
@@ -27,7 +28,7 @@ async def run(client: Client, task_queue: str, share: dict[str, Any], **settings
     chosen = Settings(task_queue=task_queue, graphs=Path("examples"), **settings)
     activities = node_activities(chosen)
     session = f"shared-{uuid.uuid4().hex}"
-    async with build_worker(client, chosen, activities):
+    async with working(build_worker(client, chosen, activities)):
         given = {"graph": graph(share), "data": {"z": 0}}
         reported = await client.execute_workflow("GraphWorkflow", given, id=session, task_queue=task_queue)
     await activities.aclose()
