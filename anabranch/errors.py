@@ -28,7 +28,7 @@ from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceLocation:
     """A position in a file: the file's name, line and column, both counted from 1."""
 
     file: str
@@ -49,7 +49,9 @@ class AnabranchError(Exception):
     code: ClassVar[str] = "ANABRANCH_ERROR"
     retryable: ClassVar[bool] = False
 
-    def __init__(self, message: str, *, place: Place | str | None = None, suggestion: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, place: SourceLocation | str | None = None, suggestion: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.place = place
@@ -74,7 +76,7 @@ class Problem:
 
     code: str
     message: str
-    place: Place | None = None
+    place: SourceLocation | None = None
     suggestion: str | None = None
     warning: bool = False
 
@@ -116,7 +118,7 @@ class ExpressionError(InputError):
         self,
         message: str,
         *,
-        place: Place | str | None = None,
+        place: SourceLocation | str | None = None,
         suggestion: str | None = None,
         line: int = 1,
         column: int = 1,
@@ -211,7 +213,7 @@ class Unavailable(AnabranchError):
         self,
         message: str,
         *,
-        place: Place | str | None = None,
+        place: SourceLocation | str | None = None,
         suggestion: str | None = None,
         retry_after: timedelta | None = None,
     ) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from anabranch.errors import AnabranchError, GraphError, Place, Problem
+from anabranch.errors import AnabranchError, GraphError, Problem, SourceLocation
 
 _EXCERPT_COLUMNS = 160
 _PIPED_WIDTH = 160
@@ -57,7 +57,7 @@ def show_problems(problems: Iterable[Problem]) -> None:
 
 
 def show_finding(
-    code: str, place: Place | str | None, message: str, suggestion: str | None = None, *, warning: bool = False
+    code: str, place: SourceLocation | str | None, message: str, suggestion: str | None = None, *, warning: bool = False
 ) -> None:
     """Print one error or warning to standard error."""
     screen = err()
@@ -65,7 +65,7 @@ def show_finding(
     level = Text("warning", "bold yellow") if warning else Text("error", "bold red")
     where = f"{plain(place)}: " if place else ""
     screen.print(Text.assemble(level, (f"[{code}]", level.style), ": ", (where, "bold"), plain(message)))
-    if isinstance(place, Place) and screen.is_terminal:
+    if isinstance(place, SourceLocation) and screen.is_terminal:
         # Only for the author's own eyes: a line of the file may hold what must not get into a log.
         for line in _excerpt(place):
             screen.print(line)
@@ -73,7 +73,7 @@ def show_finding(
         screen.print(Text.assemble(("  help", "bold green"), ": ", plain(suggestion)))
 
 
-def _excerpt(place: Place) -> list[Text]:
+def _excerpt(place: SourceLocation) -> list[Text]:
     """The line of the file and a mark under the column; nothing where the file cannot be read."""
     try:
         with Path(place.file).open(encoding="utf-8") as file:

@@ -41,7 +41,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Target:
     """Where the run happens. `worker` is the one beside it, if there is one."""
 
     client: Client
@@ -77,7 +77,7 @@ def _refusal(error: RPCError) -> AnabranchError:
 
 
 @asynccontextmanager
-async def _place(order: Order) -> AsyncGenerator[Place]:
+async def _place(order: Order) -> AsyncGenerator[Target]:
     embedded, worker = named_address() is None, None
     async with AsyncExitStack() as stack:
         with err().status("starting a Temporal server and a worker" if embedded else "connecting"):
@@ -89,7 +89,7 @@ async def _place(order: Order) -> AsyncGenerator[Place]:
                 worker = await stack.enter_async_context(worker_beside(order.settings, client))
             else:
                 await _warn_without_worker(client, order.settings.task_queue)
-        yield Place(client, embedded, worker)
+        yield Target(client, embedded, worker)
 
 
 async def _start(order: Order, client: Client) -> WorkflowHandle[Any, Any]:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from anabranch.cli.report import out, plain
 from anabranch.context.values import Json, Missing
-from anabranch.errors import Place
+from anabranch.errors import SourceLocation
 from anabranch.testkit.coverage import Share
 from anabranch.testkit.expectations import Mismatch
 from anabranch.testkit.matrix import MatrixRow
@@ -69,7 +69,7 @@ def share_object(share: Share) -> dict[str, Json]:
     return {"covered": share.covered, "total": share.total, "missing": [*share.missing]}
 
 
-def _mismatch_object(place: Place, mismatch: Mismatch) -> dict[str, Json]:
+def _mismatch_object(place: SourceLocation, mismatch: Mismatch) -> dict[str, Json]:
     described: dict[str, Json] = {"line": place.line, "column": place.column, "what": mismatch.what}
     values = {"expected": mismatch.expected, "actual": mismatch.actual}
     return described | {name: value for name, value in values.items() if not isinstance(value, Missing)}

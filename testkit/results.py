@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from anabranch.errors import AnabranchError, Place
+from anabranch.errors import AnabranchError, SourceLocation
 from anabranch.testkit.coverage import Coverage
 from anabranch.testkit.expectations import Mismatch, mismatches
 from anabranch.testkit.file import TestFile
@@ -18,8 +18,8 @@ class Result:
     """The result of one test. `error` is why it could not be played to the end."""
 
     case: Case
-    place: Place
-    mismatches: tuple[tuple[Place, Mismatch], ...] = ()
+    place: SourceLocation
+    mismatches: tuple[tuple[SourceLocation, Mismatch], ...] = ()
     error: AnabranchError | None = None
     matrix: tuple[MatrixRow, ...] = ()
 

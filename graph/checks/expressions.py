@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from anabranch.errors import ExpressionError, Place, Problem
+from anabranch.errors import ExpressionError, Problem, SourceLocation
 from anabranch.graph.dataflow.fields import node_fields
 from anabranch.graph.dataflow.walk import Scope, edge_path, with_compensations
 from anabranch.graph.expressions.expressions import compile_expression
@@ -58,6 +58,6 @@ def _problem(error: ExpressionError, text: str, path: Pointer, source: Source) -
     return Problem(error.code, message, _place(error, text, path, source), error.suggestion)
 
 
-def _place(error: ExpressionError, text: str, path: Pointer, source: Source) -> Place:
+def _place(error: ExpressionError, text: str, path: Pointer, source: Source) -> SourceLocation:
     lines = text.split("\n")[: error.line - 1]
     return source.place_in(path, sum(len(line) + 1 for line in lines) + error.column - 1)

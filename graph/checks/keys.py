@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from anabranch.context.values import Json, parse_path
-from anabranch.errors import InputError, Place, Problem
+from anabranch.errors import InputError, Problem, SourceLocation
 from anabranch.graph.dataflow.dataflow import Level, Read, Rivals, levels, may_rival, rivals, unwritten_reads
 from anabranch.graph.dataflow.fields import node_fields
 from anabranch.graph.dataflow.reads import node_writes
@@ -83,7 +83,7 @@ class KeyChecks:
             "KEY_UNKNOWN", message, self._place(read), suggestion or "declare it under `context.schema.properties`"
         )
 
-    def _place(self, read: Read) -> Place:
+    def _place(self, read: Read) -> SourceLocation:
         """The first mention of the key in the text at the read's path."""
         word = re.compile(rf"(?<![\w.\"'])(?:context\.)?{re.escape(read.key)}(?!\w)")
         node = value_at(self.source.value, read.path)
@@ -113,7 +113,7 @@ class KeyChecks:
                 )
                 yield Problem("NAME_RESERVED", message, self._written_at(path, node, name), "give it another name")
 
-    def _written_at(self, path: Pointer, node: object, name: str) -> Place:
+    def _written_at(self, path: Pointer, node: object, name: str) -> SourceLocation:
         for index, rule in enumerate(node.rules or ()) if isinstance(node, RuleNode) else ():
             for side, written in (("then", rule.then), ("otherwise", rule.otherwise)):
                 if written is not None and name in written:

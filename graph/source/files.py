@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from anabranch.context.values import Json
-from anabranch.errors import GraphError, InputError, Place, SizeLimitExceeded
+from anabranch.errors import GraphError, InputError, SizeLimitExceeded, SourceLocation
 from anabranch.graph.source.yaml_source import read_yaml
 
 MAX_INPUT_BYTES = 16 * 1024 * 1024
@@ -24,7 +24,9 @@ def json_object(source: str) -> dict[str, Json]:
     try:
         value = json.loads(text, parse_constant=refuse_constant)
     except JSONDecodeError as error:
-        raise InputError(f"this is not JSON: {error.msg}", place=Place(name, error.lineno, error.colno)) from None
+        raise InputError(
+            f"this is not JSON: {error.msg}", place=SourceLocation(name, error.lineno, error.colno)
+        ) from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"this JSON cannot be read: {error}", place=name) from None
     if not isinstance(value, dict):

@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 from anabranch.context.values import Json
-from anabranch.errors import Place, Problem
+from anabranch.errors import Problem, SourceLocation
 from anabranch.graph import node_types
 from anabranch.graph.model import NODE_TYPES
 from anabranch.graph.source.yaml_source import Pointer, Source
@@ -48,7 +48,7 @@ class _Rewrite:
         if new != (origin := self.origin(old)):
             self.moved[new] = origin
 
-    def place(self, path: Pointer) -> Place:
+    def place(self, path: Pointer) -> SourceLocation:
         return self.source.place(self.origin(path), key=True)
 
 

@@ -17,7 +17,7 @@ import yaml
 from yaml.error import Mark
 
 from anabranch.context.values import Json
-from anabranch.errors import GraphError, Place, Problem
+from anabranch.errors import GraphError, Problem, SourceLocation
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
@@ -69,13 +69,13 @@ class Source:
         """The same text, with the content of files instead of their names."""
         return replace(self, value=value, attached=attached)
 
-    def place(self, path: Pointer, *, key: bool = False) -> Place:
+    def place(self, path: Pointer, *, key: bool = False) -> SourceLocation:
         """The place of the scalar at `path`, or of the collection's key; else that of its nearest parent."""
         span = self._span(path)
         named = span.key is not None and (key or not span.scalar)
         return _place(self.file, span.key if named and span.key else span.start)
 
-    def place_in(self, path: Pointer, offset: int) -> Place:
+    def place_in(self, path: Pointer, offset: int) -> SourceLocation:
         """The place of the character `offset` (from 0) of the string at `path`."""
         span, value = self._span(path), value_at(self.value, path)
         if not isinstance(value, str) or not span.scalar:
@@ -99,7 +99,9 @@ def read_yaml(text: str, file: str) -> Source:
     """The one YAML (or JSON) document in `text`; GraphError with every place that is not plain data."""
     if len(text) > MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         message = f"the file is larger than {MAX_BYTES // 1024} KiB"
-        raise GraphError((Problem("YAML_TOO_LARGE", message, Place(file, 1, 1), "split it with `type: graph` nodes"),))
+        raise GraphError(
+            (Problem("YAML_TOO_LARGE", message, SourceLocation(file, 1, 1), "split it with `type: graph` nodes"),)
+        )
     if text.lstrip().startswith("{") and "\t" in text and _is_json(text):
         text = text.replace("\t", " ")  # JSON may indent with tabs, YAML may not; strings hold them as \t only
     return _Reader(text, file).read()
@@ -207,7 +209,7 @@ class _Reader:
         return next(self.events)
 
     def _report(self, code: str, message: str, mark: Mark | None, suggestion: str | None = None) -> None:
-        place = _place(self.file, mark) if mark else Place(self.file, 1, 1)
+        place = _place(self.file, mark) if mark else SourceLocation(self.file, 1, 1)
         self.problems.append(Problem(code, message, place, suggestion))
         if len(self.problems) >= MAX_PROBLEMS:
             raise GraphError(tuple(self.problems))
@@ -230,12 +232,12 @@ def _start(event: yaml.Event) -> Mark:
     return cast("Mark", event.start_mark)
 
 
-def _place(file: str, mark: Mark) -> Place:
-    return Place(file, mark.line + 1, mark.column + 1)
+def _place(file: str, mark: Mark) -> SourceLocation:
+    return SourceLocation(file, mark.line + 1, mark.column + 1)
 
 
-def _place_at(file: str, text: str, index: int) -> Place:
-    return Place(file, text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
+def _place_at(file: str, text: str, index: int) -> SourceLocation:
+    return SourceLocation(file, text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
 
 
 def _is_json(text: str) -> bool:

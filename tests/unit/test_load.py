@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from anabranch.errors import GraphError, Place, Problem
+from anabranch.errors import GraphError, Problem, SourceLocation
 from anabranch.graph.checks.schemas import graph_json_schema
 from anabranch.graph.kinds.pin import pinned
 from anabranch.graph.load import LoadedGraph, canonical, find_graph, load_graph, load_library, load_text, written_out
@@ -198,7 +198,7 @@ def test_an_error_in_a_named_file_is_placed_in_that_file(tmp_path: Path) -> None
     with pytest.raises(GraphError) as caught:
         load_graph(tmp_path / "g.yaml")
     assert [(one.code, one.place) for one in caught.value.problems] == [
-        ("EXPRESSION_INVALID", Place("a.grl", 2, 8)),
+        ("EXPRESSION_INVALID", SourceLocation("a.grl", 2, 8)),
     ]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anabranch.context.values import Json
-from anabranch.errors import GraphError, Place
+from anabranch.errors import GraphError, SourceLocation
 from anabranch.graph.source.yaml_source import MAX_BYTES, MAX_DEPTH, read_yaml
 from tests.json_values import at, text
 
@@ -146,12 +146,12 @@ nodes:
 
 def test_places_are_those_of_scalars_and_of_the_keys_of_collections() -> None:
     source = read_yaml(SOURCE, "f")
-    assert source.place(("nodes", "first", "when")) == Place("f", 3, 11)
-    assert source.place(("nodes", "first", "when"), key=True) == Place("f", 3, 5)
-    assert source.place(("nodes", "first")) == Place("f", 2, 3)
-    assert source.place(("nodes", "first", "list", 1)) == Place("f", 14, 15)
-    assert source.place(("nodes", "first", "absent", "deeper")) == Place("f", 2, 3)
-    assert source.place(()) == Place("f", 1, 1)
+    assert source.place(("nodes", "first", "when")) == SourceLocation("f", 3, 11)
+    assert source.place(("nodes", "first", "when"), key=True) == SourceLocation("f", 3, 5)
+    assert source.place(("nodes", "first")) == SourceLocation("f", 2, 3)
+    assert source.place(("nodes", "first", "list", 1)) == SourceLocation("f", 14, 15)
+    assert source.place(("nodes", "first", "absent", "deeper")) == SourceLocation("f", 2, 3)
+    assert source.place(()) == SourceLocation("f", 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -170,4 +170,4 @@ def test_a_place_inside_a_string_sees_through_quotes_escapes_and_folds(
 ) -> None:
     source = read_yaml(SOURCE, "f")
     found = text(at(source.value, "nodes", "first", key))
-    assert source.place_in(("nodes", "first", key), found.index(word)) == Place("f", line, column)
+    assert source.place_in(("nodes", "first", key), found.index(word)) == SourceLocation("f", line, column)
