@@ -59,7 +59,7 @@ class RunLimits:
     history_bytes: int = 25 * 1024 * 1024
     """Bytes of such a history."""
     light_bytes: int = 1024 * 1024
-    """Bytes of JSON up to which a run's state is never too large to be handed on, compressed or not."""
+    """Bytes of JSON up to which a run's state is never too large to be passed on, compressed or not."""
     decoded_bytes: int = 32 * 1024 * 1024
     """Bytes that a state may have before compression."""
 

@@ -45,9 +45,9 @@ def is_write(query: str) -> bool:
 
 @lru_cache(maxsize=2048)
 def returned_columns(query: str) -> frozenset[str] | None:
-    """The names of the columns of a `select` or a `returning`; None where the text does not tell all of them.
+    """The names of the columns of a `select` or a `returning`; None if the text does not show all of them.
 
-    Databases fold quoted and mixed-case names differently, so those are not told.
+    Databases fold quoted and mixed-case names differently, so those are left out.
     """
     from anabranch.graph.kinds.sql_parser import TooInvolved, readings
 

@@ -186,7 +186,7 @@ class RunState:
 
     @property
     def under_way(self) -> bool:
-        """Whether work is under way that must end before the state can be handed on: timers and people can wait."""
+        """Whether work is under way that must end before the state can be passed on: timers and people can wait."""
         return bool(self.aborts) or any(node.run.status is Status.RUNNING for node in self.work.values())
 
     @property
