@@ -58,7 +58,7 @@ def build_worker(
     runner: WorkflowRunner | None = None,
     grace: timedelta = GRACE,
 ) -> Worker:
-    """A worker that serves every graph and every node type on the settings' task queue, and what is one's `own`.
+    """A worker that serves every graph and every node type on the settings' task queue, and the user's `own` code.
 
     When it is stopped, activities that run are cancelled after `grace`. `activities` are those of the nodes, which the
     caller closes; `runner` is the one of graphs. Raises ConfigurationError.

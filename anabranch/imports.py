@@ -1,4 +1,4 @@
-"""Modules of one's own that a worker serves: `anabranch worker --import my_handlers`, `ANABRANCH_IMPORT`.
+"""Modules of the user that a worker serves: `anabranch worker --import my_handlers`, `ANABRANCH_IMPORT`.
 
 What such a module registers with `@node`, and the Temporal workflows and activities in its namespace, are
 served beside the graphs.
@@ -26,7 +26,7 @@ _imported: dict[str, OwnCode] = {}
 
 @dataclass(frozen=True, slots=True)
 class OwnCode:
-    """What modules of one's own bring: the names of handlers, workflow classes, activity functions."""
+    """What the user's modules bring: the names of handlers, workflow classes, activity functions."""
 
     handlers: tuple[str, ...] = ()
     workflows: tuple[type, ...] = ()

@@ -1,4 +1,4 @@
-"""`AnabranchPlugin`: graphs in any client and worker of Temporal's SDK, beside one's own workflows and activities."""
+"""`AnabranchPlugin`: graphs in any client and worker of Temporal's SDK, beside the user's workflows and activities."""
 
 from __future__ import annotations
 
@@ -35,21 +35,20 @@ _HEARTBEATS = timedelta(seconds=1)
 
 
 class AnabranchPlugin(SimplePlugin):
-    """Serves the graphs of a folder in a worker that has workflows and activities of its own.
+    """A plugin of Temporal's SDK that serves the graphs of a folder, beside workflows and activities of yours.
 
-    Give it to the client, and every worker of that client has it:
+    Give it to the client, and every worker of that client serves graphs:
 
         client = await Client.connect("localhost:7233", plugins=[AnabranchPlugin(graphs="graphs")])
         worker = Worker(client, task_queue="shop", workflows=[Shop], activities=[charge])
 
-    `settings` are those of the environment unless given; `graphs` is a folder that wins over theirs. A client that only
-    starts runs needs neither. `activities` replaces those of the nodes, and is closed by whoever made it; for tests.
+    `graphs` is the folder, over that of the `settings`, which are read from the environment unless they are given. A
+    client that only starts runs needs no folder. `activities` replaces the activities of nodes; the caller closes them.
 
-    It combines with what the client and the worker have themselves: a data converter of one's own keeps converting
-    one's own values, a codec is applied after the compression, one's own workflows keep their sandbox, in which
-    `anabranch` is passed through. Raises ConfigurationError for what cannot be combined: two stores for large payloads,
-    activities named like node types, dynamic workflows or activities beside those of the graphs, failure exception
-    types that would end graph runs which another worker could continue.
+    A data converter of the client still converts your values, a codec is applied to what is compressed already, and
+    your workflows keep their sandbox, in which `anabranch` is passed through. ConfigurationError refuses the rest: two
+    stores for large payloads, activities named like node types, a second dynamic workflow or activity, and failure
+    exception types that would end graph runs which another worker could continue.
     """
 
     def __init__(
@@ -156,7 +155,7 @@ def _check_activities(config: WorkerConfig, ours: Sequence[Callable[..., Any]]) 
 
 
 def _passing_us_through(runner: WorkflowRunner | None) -> WorkflowRunner:
-    """The sandbox of one's own workflows, which share our modules instead of importing them for each run."""
+    """The sandbox of the user's workflows, which share our modules instead of importing them for each run."""
     if runner is None or isinstance(runner, SandboxedWorkflowRunner):
         runner = runner or SandboxedWorkflowRunner()
         restrictions = runner.restrictions.with_passthrough_modules("anabranch", *SANDBOX_MODULES)
@@ -165,7 +164,7 @@ def _passing_us_through(runner: WorkflowRunner | None) -> WorkflowRunner:
 
 
 def _checked(types: Sequence[type[BaseException]] | None) -> Sequence[type[BaseException]]:
-    """Their failure exception types and ours, which hold for all workflows of the worker."""
+    """The user's failure exception types and ours, which hold for all workflows of the worker."""
     for each in types or ():
         if issubclass(NondeterminismError, each) or issubclass(NewerRevision, each):
             raise ConfigurationError(

@@ -22,30 +22,41 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     task_queue: str = Field(default="anabranch", validation_alias="ANABRANCH_TASK_QUEUE")
+    """Where a worker takes its work, and where a command starts runs."""
     graphs: Path = Field(default=Path("examples"), validation_alias="ANABRANCH_GRAPHS")
     """The folder whose YAML files this worker serves by the graph's name."""
     imports: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="ANABRANCH_IMPORT")
     """Modules whose handlers, workflows and activities a worker serves; separated by commas in the environment."""
     context_format: Literal["msgpack", "json"] = Field(default="msgpack", validation_alias="CONTEXT_FORMAT")
+    """How contexts travel between a run and its nodes: compact, or readable. Both are always read."""
     max_context_size_bytes: int = Field(default=MAX_CONTEXT_SIZE_BYTES, gt=0, validation_alias="MAX_CONTEXT_SIZE_BYTES")
+    """How much a node may write, and how large a context may be that a store or an event carries."""
     default_resolution_strategy: str = Field(default="LastWriteWins", validation_alias="DEFAULT_RESOLUTION_STRATEGY")
+    """How conflicts are settled in graphs that do not say it."""
     interpreter_revision: int | None = Field(default=None, ge=1, validation_alias="ANABRANCH_INTERPRETER_REVISION")
     """What new runs are held to at most, so that older workers can take them over; the worker's own without it."""
     max_cached_workflows: int = Field(default=1000, ge=0, validation_alias="ANABRANCH_MAX_CACHED_WORKFLOWS")
+    """How many runs a worker keeps in memory; the others are replayed when they go on."""
     max_concurrent_activities: int = Field(default=100, gt=0, validation_alias="ANABRANCH_MAX_CONCURRENT_ACTIVITIES")
+    """How many nodes a worker runs at a time."""
     http_allow_private: bool = Field(default=False, validation_alias="HTTP_ALLOW_PRIVATE")
     """Whether `http` nodes may call private, loopback and link-local addresses."""
     redis_url: str | None = Field(default=None, validation_alias="REDIS_URL")
     """Where workers share circuit breakers and the results of nodes with a `cache`; without it each has its own."""
     redis_max_connections: int = Field(default=50, gt=0, validation_alias="REDIS_MAX_CONNECTIONS")
+    """How many connections a worker opens to each Redis."""
     store_url: str | None = Field(default=None, validation_alias="STORE_URL")
     """Where contexts are kept for other services: a URL that `context.open_store` knows."""
     cache_url: str | None = Field(default=None, validation_alias="CACHE_URL")
+    """A cache in front of that store, by a URL of the same kind."""
     cache_strategy: str = Field(default="WriteThrough", validation_alias="CACHE_STRATEGY")
+    """How the cache is written; see `CacheStrategy`."""
     context_ttl_seconds: float = Field(default=3600, gt=0, validation_alias="CONTEXT_TTL_SECONDS")
+    """How long a shared context is kept, where its graph does not say it."""
     payload_store_url: str | None = Field(default=None, validation_alias="PAYLOAD_STORE_URL")
     """Where payloads that are too large for a history are kept: Redis, or a database."""
     payload_store_threshold_bytes: int = Field(default=262_144, gt=0, validation_alias="PAYLOAD_STORE_THRESHOLD_BYTES")
+    """How large a payload has to be for that."""
 
     @field_validator("imports", mode="before")
     @classmethod

@@ -48,8 +48,9 @@ def dry_run(
     path = the_file(file, file_option)
     from anabranch.cli.dry_run import rehearse
 
-    loaded = _loaded(path, settings_from_environment(imports=imports))
-    _leave(rehearse(loaded, context_data(source, assignments or []), outcomes, as_json=as_json))
+    settings = settings_from_environment(imports=imports)
+    loaded = _loaded(path, settings)
+    _leave(rehearse(loaded, context_data(source, assignments or []), outcomes, settings, as_json=as_json))
 
 
 def test_graphs(
@@ -71,11 +72,10 @@ def test_graphs(
     as_json: JsonOption = False,
 ) -> None:
     """Run the tests of graphs, in virtual time and without a server: the path of a run, what it writes and undoes."""
-    from anabranch.cli.test_command import Wanted, run_tests
+    from anabranch.cli.test_command import TestOptions, run_tests
 
-    chosen = settings_from_environment(imports=imports)
-    wanted = Wanted(fail_each_node=each_fails, min_coverage=min_coverage, imports=chosen.imports, as_json=as_json)
-    _leave(run_tests(files, wanted))
+    settings = settings_from_environment(imports=imports)
+    _leave(run_tests(files, settings, TestOptions(each_fails, min_coverage, as_json)))
 
 
 def run(
@@ -107,7 +107,7 @@ def run(
     path = the_file(file, file_option)
     from anabranch.cli.leaving import run_until_over
     from anabranch.cli.logs import log_to_stderr
-    from anabranch.cli.run import Order, execute
+    from anabranch.cli.run import RunOptions, execute
     from anabranch.graph.plan import plan_graph
     from anabranch.workflows.interpreter.input import check_input
 
@@ -115,7 +115,7 @@ def run(
     loaded = _loaded(path, settings)
     data = context_data(source, assignments or [])
     check_input(plan_graph(loaded.graph, loaded.graphs), data)
-    order = Order(
+    options = RunOptions(
         loaded.graph,
         data,
         settings,
@@ -125,7 +125,7 @@ def run(
         worker=worker,
     )
     log_to_stderr(logging.ERROR)
-    _leave(run_until_over(execute(order)))
+    _leave(run_until_over(execute(options)))
 
 
 def worker(task_queue: TaskQueueOption = None, graphs: GraphsOption = None, imports: ImportOption = None) -> None:

@@ -18,7 +18,9 @@ from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, Missing, format_path
 from anabranch.graph.load import LoadedGraph
 from anabranch.graph.plan import plan_graph
-from anabranch.testkit.outcomes import Outcomes, read_outcomes
+from anabranch.settings import Settings
+from anabranch.testkit.answers import Answers
+from anabranch.testkit.given import read_outcomes
 from anabranch.testkit.rules import rule_evaluator
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.simulation import Chosen, DryRun, Failed, TimelineEntry, drive
@@ -29,22 +31,24 @@ from anabranch.workflows.interpreter.views import result
 _ORIGINS = {"given": "cyan", "evaluated": "green", "assumed": "yellow", "timer": "dim"}
 
 
-def rehearse(loaded: LoadedGraph, data: dict[str, Json], outcomes: Path | None, *, as_json: bool) -> int:
+def rehearse(
+    loaded: LoadedGraph, data: dict[str, Json], outcomes: Path | None, settings: Settings, *, as_json: bool
+) -> int:
     """Run a graph without a server and print what happened; returns the exit code."""
     plan = plan_graph(loaded.graph, loaded.graphs)
     given = read_outcomes(outcomes, plan) if outcomes else {}
     name = f"{loaded.graph.name}-dry-run"
     run: dict[str, Json] = {"id": str(uuid.uuid4()), "session_id": name, "graph": loaded.graph.name, "attempt": 1}
     state = RunState(plan, data, run=run)
-    with rule_evaluator() as evaluate:
-        answers = Outcomes(plan, given, evaluate)
+    with rule_evaluator(settings) as evaluate:
+        answers = Answers(plan, given, evaluate)
         done = drive(Machine(state), answers, at=int(time.time() * 1000))
     if not as_json:
         _show(state, done, answers)
     return 0 if _end(state, done, name) else 1
 
 
-def _show(state: RunState, done: DryRun, outcomes: Outcomes) -> None:
+def _show(state: RunState, done: DryRun, answers: Answers) -> None:
     screen = out()
     screen.print(Text.assemble((state.plan.graph.name, "bold"), "  dry run, without a server"))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -52,7 +56,7 @@ def _show(state: RunState, done: DryRun, outcomes: Outcomes) -> None:
         table.add_column(title, overflow="fold", no_wrap=title in {"after", "outcome"})
     start = done.timeline[0].started if done.timeline else 0
     for step in done.timeline:
-        origin = outcomes.origins[step.work.address]
+        origin = answers.origins[step.work.address]
         outcome, wrote = _described(step)
         table.add_row(
             f"{(step.ended - start) / 1000:g} s", step.work.address, outcome, Text(origin, _ORIGINS[origin]), wrote

@@ -73,14 +73,14 @@ def events(
 
     chosen = settings_from_environment(task_queue=task_queue)
     reading = Reading(id_header, parse_path(id_field), chosen.max_context_size_bytes)
-    asked = _Asked(source, target, graph, dead_letter, consumer, create)
-    route, flow = _route(chosen, asked, reading, concurrency)
+    options = _Options(source, target, graph, dead_letter, consumer, create)
+    route, flow = _route(chosen, options, reading, concurrency)
     log_to_stderr(logging.INFO)
     run_until_over(_serve(chosen, route, flow))
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Options:
     source: str
     target: str | None
     graph: str
@@ -89,29 +89,29 @@ class _Asked:
     create: bool
 
 
-def _route(chosen: Settings, asked: _Asked, reading: Reading, concurrency: int) -> tuple[Route, Flow]:
+def _route(chosen: Settings, options: _Options, reading: Reading, concurrency: int) -> tuple[Route, Flow]:
     from anabranch.events.address import check_topic, parse_address
     from anabranch.events.consumer import Flow
     from anabranch.events.service import Route, events_queue
 
-    consumer = asked.consumer or f"anabranch-{asked.graph.replace('.', '_')}"
-    _check_name("--graph", _GRAPH, asked.graph)
+    consumer = options.consumer or f"anabranch-{options.graph.replace('.', '_')}"
+    _check_name("--graph", _GRAPH, options.graph)
     _check_name("--consumer", _CONSUMER, consumer)
-    origin = parse_address(asked.source, "--from")
-    results = None if asked.target is None else parse_address(asked.target, "--to")
+    origin = parse_address(options.source, "--from")
+    results = None if options.target is None else parse_address(options.target, "--to")
     sink = results or origin
-    failures = check_topic(sink.scheme, asked.dead_letter or sink.topic + _SUFFIX, "--dead-letter")
+    failures = check_topic(sink.scheme, options.dead_letter or sink.topic + _SUFFIX, "--dead-letter")
     _check_apart(origin, results, sink, failures)
     flow = Flow(
-        graph=asked.graph,
+        graph=options.graph,
         results=None if results is None else results.topic,
         failures=failures,
         task_queue=chosen.task_queue,
-        events_queue=events_queue(chosen.task_queue, asked.graph, origin),
+        events_queue=events_queue(chosen.task_queue, options.graph, origin),
         reading=reading,
         concurrency=concurrency,
     )
-    return Route(origin, sink, consumer, asked.create), flow
+    return Route(origin, sink, consumer, options.create), flow
 
 
 def _check_name(option: str, pattern: re.Pattern[str], name: str) -> None:

@@ -31,7 +31,7 @@ _MARKS = {
     "cancelled": ("⊘", "yellow"),
     "skipped": ("·", "dim"),
 }
-_STATE_TOLD = {"conflict", "paused", "failed", "timed_out", "cancelled", "skipped", "waiting"}
+_STATES_NAMED = {"conflict", "paused", "failed", "timed_out", "cancelled", "skipped", "waiting"}
 _WROTE = 4
 
 
@@ -104,7 +104,7 @@ class LiveRun:
         for row in self._in_sight():
             node = self._nodes.get(row.node, {})
             table.add_row(
-                self._name(row.rails, row.node, node), self._types[row.node], _took(node), self._told(row.node)
+                self._name(row.rails, row.node, node), self._types[row.node], _took(node), self._description(row.node)
             )
         below = [Text(text, "yellow") for text in (self._note, self._said) if text]
         return Group(self._head(), table, *below)
@@ -132,11 +132,11 @@ class LiveRun:
         faint = "dim" if state in {"pending", "skipped"} else ""
         return Text.assemble((rails, "dim"), (str(shown), style), " ", (name, faint))
 
-    def _told(self, name: str) -> Text:
+    def _description(self, name: str) -> Text:
         node = self._nodes.get(name, {})
         wrote = self._wrote.get(name, [])
         parts: list[str | tuple[str, str]] = []
-        if (state := node.get("status")) in _STATE_TOLD:
+        if (state := node.get("status")) in _STATES_NAMED:
             parts.append((state.replace("_", " ") + "  ", _MARKS[state][1]))
         if name in self._status.get("compensated", ()):
             parts.append(("compensated  ", "yellow"))

@@ -28,7 +28,7 @@ from anabranch.transport.client import connect, named_address
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RunOptions:
     """What `anabranch run` is to do."""
 
     graph: Graph
@@ -49,26 +49,26 @@ class Target:
     worker: asyncio.Task[None] | None
 
 
-async def execute(order: Order) -> int:
+async def execute(options: RunOptions) -> int:
     """Start the run, watch it and print its result; returns the exit code.
 
     Raises Unavailable when the server does not answer or refuses, InputError for an id that is taken, and
     for input that the server rejects.
     """
-    check_value(order.workflow_id, path=("--id",))
+    check_value(options.workflow_id, path=("--id",))
     try:
-        async with _place(order) as place:
-            handle = await _start(order, place.client)
-            if not order.follow:
-                where = "an embedded server" if place.embedded else place.client.service_client.config.target_host
-                err().print(f"started {plain(order.workflow_id)} on {plain(where)}", markup=False)
-            watch = Watch(handle, order.graph, place.worker, follow=order.follow, as_json=order.as_json)
-            return await watch.until_over(cancel_on_interrupt=place.embedded)
+        async with _target(options) as target:
+            handle = await _start(options, target.client)
+            if not options.follow:
+                where = "an embedded server" if target.embedded else target.client.service_client.config.target_host
+                err().print(f"started {plain(options.workflow_id)} on {plain(where)}", markup=False)
+            watch = Watch(handle, options.graph, target.worker, follow=options.follow, as_json=options.as_json)
+            return await watch.until_over(cancel_on_interrupt=target.embedded)
     except RPCError as error:
-        raise _refusal(error) from error
+        raise _server_error(error) from error
 
 
-def _refusal(error: RPCError) -> AnabranchError:
+def _server_error(error: RPCError) -> AnabranchError:
     said = f"the Temporal server refuses: {error.message}"
     too_large = error.status is RPCStatusCode.RESOURCE_EXHAUSTED and "larger than max" in error.message
     if too_large or error.status is RPCStatusCode.INVALID_ARGUMENT:
@@ -77,36 +77,36 @@ def _refusal(error: RPCError) -> AnabranchError:
 
 
 @asynccontextmanager
-async def _place(order: Order) -> AsyncGenerator[Target]:
+async def _target(options: RunOptions) -> AsyncGenerator[Target]:
     embedded, worker = named_address() is None, None
     async with AsyncExitStack() as stack:
         with err().status("starting a Temporal server and a worker" if embedded else "connecting"):
             if embedded:
-                _, client = await stack.enter_async_context(embedded_server(order.settings))
+                _, client = await stack.enter_async_context(embedded_server(options.settings))
             else:
-                client = await connect(order.settings)
-            if embedded or order.worker:
-                worker = await stack.enter_async_context(worker_beside(order.settings, client))
+                client = await connect(options.settings)
+            if embedded or options.worker:
+                worker = await stack.enter_async_context(worker_beside(options.settings, client))
             else:
-                await _warn_without_worker(client, order.settings.task_queue)
+                await _warn_without_worker(client, options.settings.task_queue)
         yield Target(client, embedded, worker)
 
 
-async def _start(order: Order, client: Client) -> WorkflowHandle[Any, Any]:
-    graph = order.graph
+async def _start(options: RunOptions, client: Client) -> WorkflowHandle[Any, Any]:
+    graph = options.graph
     definition = json.loads(canonical(graph))
     try:
         return await client.start_workflow(
             "GraphWorkflow",
-            {"graph": definition, "data": order.data},
-            id=order.workflow_id,
-            task_queue=order.settings.task_queue,
+            {"graph": definition, "data": options.data},
+            id=options.workflow_id,
+            task_queue=options.settings.task_queue,
             static_summary=graph.name,
             static_details=f"**{graph.name}** {graph.version}\n\n{graph.description}".strip(),
         )
     except WorkflowAlreadyStartedError:
         raise InputError(
-            f"a run with the id {order.workflow_id!r} is under way", place="--id", suggestion="give another --id"
+            f"a run with the id {options.workflow_id!r} is under way", place="--id", suggestion="give another --id"
         ) from None
 
 

@@ -12,6 +12,7 @@ from anabranch.cli.handlers import handler_warnings
 from anabranch.cli.report import err, out, plain, show_error, show_finding, show_problems
 from anabranch.cli.test_report import result_object, share_object, show_coverage, show_file, show_sum
 from anabranch.errors import AnabranchError
+from anabranch.settings import Settings
 from anabranch.testkit.coverage import Share
 from anabranch.testkit.file import TestFile, read_test_file, test_files
 from anabranch.testkit.results import FileResult, Session
@@ -19,37 +20,36 @@ from anabranch.testkit.rules import rule_evaluator
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class TestOptions:
     """What `anabranch test` was asked for."""
 
     fail_each_node: bool
     min_coverage: float | None
-    imports: Sequence[str]
     as_json: bool
 
 
-def run_tests(paths: list[Path], wanted: Wanted) -> int:
+def run_tests(paths: list[Path], settings: Settings, options: TestOptions) -> int:
     """Run the tests of files and folders and print the results; returns the exit code."""
     files, unreadable = _read(test_files(paths))
-    _warn(files, wanted.imports)
+    _warn(files, settings.imports)
     results: list[FileResult] = []
-    with rule_evaluator() as evaluate:
-        session = Session(evaluate, wanted.fail_each_node)
+    with rule_evaluator(settings) as evaluate:
+        session = Session(evaluate, options.fail_each_node)
         for file in files:
             with err().status(plain(file.path)):
                 results.append(session.run(file))
-            if not wanted.as_json:
+            if not options.as_json:
                 show_file(results[-1])
     shares = {_named(name): coverage.shares() for name, coverage in session.coverage.items()}
     outcomes = [result.passed for found in results for result in found.results]
-    if wanted.as_json:
+    if options.as_json:
         _print_json(results, shares, unreadable)
     else:
         out().print()
         for name, each in shares.items():
             show_coverage(name, each)
         show_sum(outcomes.count(True), outcomes.count(False))
-    enough = _covered_enough(shares, wanted.min_coverage)
+    enough = _covered_enough(shares, options.min_coverage)
     return 0 if all(outcomes) and enough and not unreadable else 1
 
 

@@ -12,8 +12,8 @@ from anabranch.graph.plan import Plan
 from anabranch.graph.source.problems import did_you_mean
 from anabranch.graph.source.yaml_source import Pointer, Source
 from anabranch.testkit.addresses import END, UNDO, known, node_at, static
+from anabranch.testkit.given import GivenOutcome
 from anabranch.testkit.model import TIMEOUT, Case, Expectation
-from anabranch.testkit.outcomes import Outcome
 from anabranch.workflows.interpreter.input import check_value_against
 
 
@@ -24,14 +24,16 @@ def case_problems(case: Case, at: Pointer, plan: Plan, source: Source) -> Iterat
         yield from _address_problem(address, pointer, plan, source)
 
 
-def outcome_problems(outcomes: Mapping[str, Outcome], at: Pointer, plan: Plan, source: Source) -> Iterator[Problem]:
+def outcome_problems(
+    outcomes: Mapping[str, GivenOutcome], at: Pointer, plan: Plan, source: Source
+) -> Iterator[Problem]:
     """Outcomes of nodes that do not exist, or that these nodes cannot have."""
     for address, outcome in outcomes.items():
         pointer = (*at, address)
         unknown = list(_address_problem(address, pointer, plan, source, key=True))
         yield from unknown
         planned = None if unknown else node_at(plan, address)
-        if planned is not None and (refusal := _refusal(planned.node, address, outcome, plan)):
+        if planned is not None and (refusal := _wrong_outcome(planned.node, address, outcome, plan)):
             yield Problem("OUTCOME_INVALID", refusal[0], source.place(pointer, key=True), refusal[1])
 
 
@@ -76,7 +78,7 @@ def _address_problem(
     yield Problem("NODE_UNKNOWN", f"the graph has no node {name[:128]!r}", place, suggestion)
 
 
-def _refusal(node: Node, address: str, outcome: Outcome, plan: Plan) -> tuple[str, str] | None:
+def _wrong_outcome(node: Node, address: str, outcome: GivenOutcome, plan: Plan) -> tuple[str, str] | None:
     """Why a node cannot have an outcome, and what to write instead."""
     given = outcome.model_fields_set - {"message", "after"}
     if "choose" in given:
@@ -97,7 +99,7 @@ def _refusal(node: Node, address: str, outcome: Outcome, plan: Plan) -> tuple[st
     return _impossible(node, address, outcome)
 
 
-def _impossible(node: Node, address: str, outcome: Outcome) -> tuple[str, str] | None:
+def _impossible(node: Node, address: str, outcome: GivenOutcome) -> tuple[str, str] | None:
     """Why a model or a person cannot answer so: the answer does not fit the node's schema."""
     if (found := answer_schema(node)) is None:
         return None

@@ -108,7 +108,7 @@ def _conflicts(expect: Expectation, played: Played) -> Iterator[Mismatch]:
     if expect.conflicts is None:
         return
     left = [
-        _told({**describe_conflict(conflict), "at": version.by})
+        _described({**describe_conflict(conflict), "at": version.by})
         for version in played.versions
         for conflict in version.conflicts
     ]
@@ -132,7 +132,7 @@ def _wanted(conflict: ExpectedConflict) -> dict[str, Json]:
     return wanted
 
 
-def _told(conflict: Mapping[str, Json]) -> dict[str, Json]:
+def _described(conflict: Mapping[str, Json]) -> dict[str, Json]:
     candidates = conflict["candidates"]
     assert isinstance(candidates, list)  # noqa: S101 - as `describe_conflict` has it
     writers: list[Json] = [each["by"] for each in candidates if isinstance(each, dict)]

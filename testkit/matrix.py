@@ -9,7 +9,7 @@ from typing import Literal
 from anabranch.context.values import Json
 from anabranch.graph.plan import Plan
 from anabranch.testkit.addresses import static
-from anabranch.testkit.outcomes import Outcome
+from anabranch.testkit.given import GivenOutcome
 from anabranch.testkit.play import Evaluate, Played, Script, play
 from anabranch.workflows.interpreter.commands import AskPerson, RunNode, StartChild
 from anabranch.workflows.interpreter.simulation import Done, Failed, TimelineEntry
@@ -48,11 +48,11 @@ def fail_each_node(plan: Plan, script: Script, path: list[TimelineEntry], evalua
             yield MatrixRow(address, outcome, played.status, tuple(played.undone), tuple(_left(played)))
 
 
-def _ways(step: TimelineEntry) -> Iterator[tuple[Literal["failure", "timeout"], Outcome]]:
+def _ways(step: TimelineEntry) -> Iterator[tuple[Literal["failure", "timeout"], GivenOutcome]]:
     if isinstance(step.work, RunNode | StartChild):
-        yield "failure", Outcome(fail=INJECTED, message="each node fails once")
+        yield "failure", GivenOutcome(fail=INJECTED, message="each node fails once")
     if isinstance(step.work, RunNode | StartChild | AskPerson):
-        yield "timeout", Outcome(timeout=True)
+        yield "timeout", GivenOutcome(timeout=True)
 
 
 def _left(played: Played) -> Iterator[str]:

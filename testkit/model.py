@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BeforeValidator, Field, JsonValue
 
 from anabranch.graph.model import JsonObject, Model
-from anabranch.testkit.outcomes import Outcome
+from anabranch.testkit.given import GivenOutcome
 
 TIMEOUT = "timeout"
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
@@ -31,7 +31,7 @@ def _time(value: object) -> object:
     raise ValueError("not a time such as 2026-01-31T08:00:00Z")
 
 
-Outcomes = dict[str, Annotated[Outcome, BeforeValidator(_outcome)]]
+GivenOutcomes = dict[str, Annotated[GivenOutcome, BeforeValidator(_outcome)]]
 """How nodes end, by address: `reserve`, `pack/weigh` for every item, `pack[3]/weigh` for one, `undo reserve`."""
 Choices = dict[str, dict[str, JsonValue] | Literal["timeout"]]
 """How the conflicts at a join are settled, by the join's address and the path: a writer, or a value."""
@@ -86,7 +86,7 @@ class Case(Model):
     at: Annotated[AwareDatetime, Field(ge=_EARLIEST, le=_LATEST), BeforeValidator(_time)] = Field(
         EPOCH, description="When the run starts"
     )
-    outcomes: Outcomes = Field(default_factory=dict)
+    outcomes: GivenOutcomes = Field(default_factory=dict)
     order: tuple[str, ...] = Field((), description="Addresses in the order in which they end")
     choose: Choices = Field(default_factory=dict)
     cancel_after: str | None = Field(None, description="The run is cancelled as soon as this node has ended")
@@ -98,5 +98,5 @@ class Cases(Model):
 
     graph: str
     assume: bool = Field(False, description="Nodes without an outcome succeed, with example values")
-    outcomes: Outcomes = Field(default_factory=dict, description="Outcomes for all tests; a test's own win")
+    outcomes: GivenOutcomes = Field(default_factory=dict, description="Outcomes for all tests; a test's own win")
     tests: Annotated[tuple[Case, ...], Field(min_length=1, max_length=1000)]

@@ -13,8 +13,9 @@ from anabranch.errors import AnabranchError, InputError
 from anabranch.graph.model import RuleNode
 from anabranch.graph.plan import Plan
 from anabranch.testkit.addresses import UNDO, static
+from anabranch.testkit.answers import Answers
+from anabranch.testkit.given import GivenOutcome
 from anabranch.testkit.model import EPOCH, TIMEOUT, Case, Choices
-from anabranch.testkit.outcomes import Outcome, Outcomes
 from anabranch.workflows.interpreter.commands import AskConflict, Failure, RunNode, StartTimer
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.scope import Scope, Status
@@ -32,7 +33,7 @@ class Script:
     """How a run goes. Without `assume`, a node without an outcome is an error of the test."""
 
     data: Mapping[str, Json]
-    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    outcomes: Mapping[str, GivenOutcome] = field(default_factory=dict)
     choose: Choices = field(default_factory=dict)
     assume: bool = False
     order: tuple[str, ...] = ()
@@ -40,7 +41,7 @@ class Script:
     at: datetime = EPOCH
 
     @classmethod
-    def of(cls, case: Case, data: Mapping[str, Json], shared: Mapping[str, Outcome], *, assume: bool) -> Script:
+    def of(cls, case: Case, data: Mapping[str, Json], shared: Mapping[str, GivenOutcome], *, assume: bool) -> Script:
         """The script of a test; `shared` are the outcomes that its file gives for all tests."""
         outcomes = {**shared, **case.outcomes}
         return cls(data, outcomes, case.choose, assume, case.order, case.cancel_after, case.at)
@@ -131,7 +132,7 @@ def play(plan: Plan, script: Script, evaluate: Evaluate) -> Played:
     run: dict[str, Json] = {"id": "test-run", "session_id": f"{name}-test", "graph": name, "attempt": 1}
     state = ObservedState(plan, script.data, run=run)
     machine = Machine(state)
-    answers = _Answers(Outcomes(plan, script.outcomes, evaluate), script)
+    answers = _ScriptedAnswers(Answers(plan, script.outcomes, evaluate), script)
     at = round(script.at.timestamp() * 1000)
     try:
         done = drive(machine, answers, at=at, order=script.order, cancel_after=script.cancel_after)
@@ -142,11 +143,11 @@ def play(plan: Plan, script: Script, evaluate: Evaluate) -> Played:
     return Played(state, machine.context().data, done.timeline, None, frozenset(answers.used))
 
 
-class _Answers:
+class _ScriptedAnswers:
     """What a script answers to a machine's work."""
 
-    def __init__(self, outcomes: Outcomes, script: Script) -> None:
-        self._outcomes = outcomes
+    def __init__(self, answers: Answers, script: Script) -> None:
+        self._answers = answers
         self._script = script
         self.used: set[str] = set()
 
@@ -163,7 +164,7 @@ class _Answers:
                 place=f"node {address!r}",
                 suggestion=f"write `{static(address)}: {{set: {{…}}}}` under `outcomes`, or `assume: true` in the file",
             )
-        return self._outcomes(work)
+        return self._answers(work)
 
     def _settle(self, work: AskConflict) -> Answer:
         chosen = self._script.choose.get(work.address, self._script.choose.get(static(work.address), {}))

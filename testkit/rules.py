@@ -10,17 +10,20 @@ from typing import Any, cast
 from anabranch.activities.standard import node_activities
 from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import ContextMetadata, DistributedContext
-from anabranch.settings import settings_from_environment
+from anabranch.settings import Settings
 from anabranch.transport.node_protocol import NodeTask, RunInfo
 from anabranch.workflows.interpreter.commands import RunNode
 
 
 @contextmanager
-def rule_evaluator() -> Generator[Callable[[RunNode], ChangeSet]]:
+def rule_evaluator(settings: Settings) -> Generator[Callable[[RunNode], ChangeSet]]:
     """Yields a function from a rule node's command to its change set. It raises AnabranchError."""
-    activities = node_activities(settings_from_environment())
+    activities = node_activities(settings)
     with asyncio.Runner() as runner:
-        yield lambda work: runner.run(activities.execute(_task(work)))
+        try:
+            yield lambda work: runner.run(activities.execute(_task(work)))
+        finally:
+            runner.run(activities.aclose())
 
 
 def _task(work: RunNode) -> NodeTask:

@@ -133,7 +133,7 @@ class NodeKind(Generic[N]):
     has_body: Callable[[N], bool] = _never
     """Whether its work is done by nodes of its own, which the run interprets."""
     outcomes: frozenset[str] = frozenset({"set", "result", "fail", "timeout"})
-    """What a test may say of a node: fields of `testkit.outcomes.Outcome`."""
+    """What a test may say of a node: fields of `testkit.given.GivenOutcome`."""
     outcome_help: str = "write `set`, `result`, `fail` or `timeout`"
     summary: Callable[[N], str] = lambda node: node.description
     """What it does, in a few words, for drawings."""

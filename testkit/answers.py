@@ -1,23 +1,19 @@
-"""Outcomes of nodes for a dry run: given in a file, evaluated (`rule` nodes), or assumed."""
+"""Answers to the work of a machine without a server: given outcomes, evaluated rules, assumed values."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
-
-from pydantic import Field, JsonValue, ValidationError, model_validator
+from typing import Any, Literal, TypeAlias
 
 from anabranch.context.changes import ChangeSet
-from anabranch.context.values import Json, Missing, check_value, parse_path
+from anabranch.context.values import Json, Missing, parse_path
 from anabranch.context.values import Path as ContextPath
-from anabranch.errors import AnabranchError, InputError
-from anabranch.graph.model import Duration, Model, RuleNode
+from anabranch.errors import AnabranchError
+from anabranch.graph.model import RuleNode
 from anabranch.graph.plan import Plan
-from anabranch.graph.source.files import mapping
-from anabranch.graph.source.problems import did_you_mean
 from anabranch.testkit.assume import assumed_writes
+from anabranch.testkit.given import GivenOutcome
 from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, Failure, RunNode, StartChild, StartTimer
 from anabranch.workflows.interpreter.input import check_value_against
 from anabranch.workflows.interpreter.simulation import Answer, Chosen, Done, Failed, Work
@@ -26,29 +22,10 @@ Origin: TypeAlias = Literal["given", "evaluated", "assumed", "timer"]
 _INDEX = re.compile(r"\[\d+\]")
 
 
-class Outcome(Model):
-    """How one node ends: at most one field beside `message` and `after`; without one it succeeds and writes nothing."""
-
-    set: dict[str, JsonValue] | None = None
-    result: JsonValue = Field(default=None, description="What the node's `output` sees under this name")
-    fail: str | None = Field(default=None, description="The code of the failure")
-    message: str = "as the outcomes say"
-    timeout: bool = False
-    answer: JsonValue = None
-    choose: dict[str, JsonValue] | None = None
-    after: Duration | None = None
-
-    @model_validator(mode="after")
-    def _one_outcome(self) -> Self:
-        if len(named := self.model_fields_set - {"message", "after"}) > 1:
-            raise ValueError(f"a node has one outcome, not {' and '.join(sorted(named))}")
-        return self
-
-
-class Outcomes:
+class Answers:
     """Answers a machine's work. `origins` says for each address where its answer came from."""
 
-    def __init__(self, plan: Plan, given: Mapping[str, Outcome], evaluate: Callable[[RunNode], ChangeSet]) -> None:
+    def __init__(self, plan: Plan, given: Mapping[str, GivenOutcome], evaluate: Callable[[RunNode], ChangeSet]) -> None:
         self._plan = plan
         self._given = given
         self._evaluate = evaluate
@@ -86,34 +63,7 @@ class Outcomes:
         return Done(_changes(work.address, assumed_writes(self._plan, work.planned.id, work)))
 
 
-def read_outcomes(path: Path, plan: Plan) -> dict[str, Outcome]:
-    """The outcomes of a YAML or JSON file, by address: `reserve`, `pack/weigh`, `pack[3]/weigh`, `undo reserve`.
-
-    Raises InputError naming the entry.
-    """
-    known = set(plan.graph.nodes)
-    outcomes: dict[str, Outcome] = {}
-    for address, value in mapping(path).items():
-        root = re.split(r"[/\[]", address.removeprefix("undo "))[0]
-        if root not in known:
-            raise InputError(f"the graph has no node {root!r}", place=str(path), suggestion=did_you_mean(root, known))
-        outcomes[address] = _outcome(path, address, value)
-    return outcomes
-
-
-def _outcome(path: Path, address: str, value: Json) -> Outcome:
-    place, advice = f"{path}, node {address!r}", "write one of set, result, fail, timeout, answer, choose"
-    try:
-        outcome = Outcome.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(map(str, first["loc"])) or "the outcome"
-        raise InputError(f"{field}: {first['msg']}", place=place, suggestion=advice) from None
-    check_value(dict(outcome.set or {}))
-    return outcome
-
-
-def _given_answer(work: Work, given: Outcome) -> Answer:
+def _given_answer(work: Work, given: GivenOutcome) -> Answer:
     seconds = given.after.total_seconds() if given.after is not None else 0.0
     if given.timeout:
         return Failed(_timeout(work), seconds)

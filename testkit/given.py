@@ -1,0 +1,62 @@
+"""How nodes end, as people write it: in test files, and for a dry run in a file of its own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, JsonValue, ValidationError, model_validator
+
+from anabranch.context.values import Json, check_value
+from anabranch.errors import InputError
+from anabranch.graph.model import Duration, Model
+from anabranch.graph.plan import Plan
+from anabranch.graph.source.files import mapping
+from anabranch.graph.source.problems import did_you_mean
+
+
+class GivenOutcome(Model):
+    """How one node ends: at most one field beside `message` and `after`; without one it succeeds and writes nothing."""
+
+    set: dict[str, JsonValue] | None = None
+    result: JsonValue = Field(default=None, description="What the node's `output` sees under this name")
+    fail: str | None = Field(default=None, description="The code of the failure")
+    message: str = "as the outcomes say"
+    timeout: bool = False
+    answer: JsonValue = None
+    choose: dict[str, JsonValue] | None = None
+    after: Duration | None = None
+
+    @model_validator(mode="after")
+    def _one_outcome(self) -> Self:
+        if len(named := self.model_fields_set - {"message", "after"}) > 1:
+            raise ValueError(f"a node has one outcome, not {' and '.join(sorted(named))}")
+        return self
+
+
+def read_outcomes(path: Path, plan: Plan) -> dict[str, GivenOutcome]:
+    """The outcomes of a YAML or JSON file, by address: `reserve`, `pack/weigh`, `pack[3]/weigh`, `undo reserve`.
+
+    Raises InputError naming the entry.
+    """
+    known = set(plan.graph.nodes)
+    outcomes: dict[str, GivenOutcome] = {}
+    for address, value in mapping(path).items():
+        root = re.split(r"[/\[]", address.removeprefix("undo "))[0]
+        if root not in known:
+            raise InputError(f"the graph has no node {root!r}", place=str(path), suggestion=did_you_mean(root, known))
+        outcomes[address] = _outcome(path, address, value)
+    return outcomes
+
+
+def _outcome(path: Path, address: str, value: Json) -> GivenOutcome:
+    place, advice = f"{path}, node {address!r}", "write one of set, result, fail, timeout, answer, choose"
+    try:
+        outcome = GivenOutcome.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"])) or "the outcome"
+        raise InputError(f"{field}: {first['msg']}", place=place, suggestion=advice) from None
+    check_value(dict(outcome.set or {}))
+    return outcome
