@@ -1,6 +1,7 @@
-"""`may_be_carried`: whether this worker can send a run's state when the run continues as new.
+"""What a run must know to continue as new, and workflow code cannot.
 
-Workflow code cannot know: it depends on whether the worker keeps large payloads in a store (`PAYLOAD_STORE_URL`).
+`may_be_carried`: whether this worker can send the run's state; that depends on whether it keeps large payloads in a
+store (`PAYLOAD_STORE_URL`). `record_history`: how far the history has come, which a replay sees at other places.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from temporalio import activity
 
 from anabranch.limits import PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES
 from anabranch.settings import Settings
+from anabranch.transport.node_protocol import HistoryState
 
 MAX_BYTES: Final = PAYLOAD_BYTES - PAYLOAD_HEADROOM_BYTES
 """Of a state, beside which the input of the next run holds little."""
@@ -26,3 +28,9 @@ class Carrying:
     async def may_be_carried(self, size: int) -> bool:
         """Whether a payload of `size` bytes, as it is encoded, is small enough, or goes to the payload store."""
         return size <= MAX_BYTES or (self._stored_from is not None and size >= self._stored_from)
+
+
+@activity.defn
+async def record_history(seen: HistoryState) -> HistoryState:
+    """Say back what the workflow saw of its history, so that a replay sees the same."""
+    return seen

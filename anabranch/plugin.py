@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from temporalio.client import Client
 from temporalio.converter import DataConverter
 from temporalio.plugin import SimplePlugin
-from temporalio.worker import Worker, WorkerConfig, WorkflowRunner
+from temporalio.worker import ReplayerConfig, UnsandboxedWorkflowRunner, Worker, WorkerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
 
@@ -28,6 +28,7 @@ from anabranch.transport.workflow_threads import THREADS, WorkflowThreads
 from anabranch.transport.working import closed
 from anabranch.workflows.temporal.failures import NewerRevision
 from anabranch.workflows.temporal.graph_workflow import DynamicGraphWorkflow, GraphWorkflow
+from anabranch.workflows.temporal.in_order import InOrder
 
 WORKFLOWS: Final[Sequence[type]] = (GraphWorkflow, DynamicGraphWorkflow)
 _HEARTBEATS = timedelta(seconds=1)
@@ -80,6 +81,7 @@ class AnabranchPlugin(SimplePlugin):
         _check_activities(config, added)
         _check_workflows(config)
         config = super().configure_worker(config)
+        config["unsandboxed_workflow_runner"] = _in_order(config)
         config["activities"] = [*config.get("activities", ()), *added]
         if nodes is not self._given:
             self._opened[added[-1]] = nodes
@@ -89,6 +91,12 @@ class AnabranchPlugin(SimplePlugin):
             config["max_concurrent_activities"] = self.settings.max_concurrent_activities
         if config.get("workflow_task_executor") is None:
             config["workflow_task_executor"] = WorkflowThreads(config.get("max_concurrent_workflow_tasks") or THREADS)
+        return config
+
+    def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
+        """Add the graphs to a replayer."""
+        config = super().configure_replayer(config)
+        config["unsandboxed_workflow_runner"] = _in_order(config)
         return config
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:  # noqa: A002 - the SDK's
@@ -103,6 +111,11 @@ class AnabranchPlugin(SimplePlugin):
 
     def _converter(self, theirs: DataConverter | None) -> DataConverter:
         return combined(converter_for(self.settings), theirs or DataConverter.default)
+
+
+def _in_order(config: WorkerConfig | ReplayerConfig) -> WorkflowRunner:
+    """What runs the workflows of graphs, which ask for no sandbox."""
+    return InOrder(config.get("unsandboxed_workflow_runner") or UnsandboxedWorkflowRunner())
 
 
 def _with_graphs(settings: Settings, graphs: Path | str | None) -> Settings:

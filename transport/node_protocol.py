@@ -15,7 +15,7 @@ from anabranch.context.distributed import DistributedContext
 from anabranch.context.values import Json
 from anabranch.graph.revision import REVISION
 
-__all__ = ["ChangeSet", "GraphRequest", "NodeTask", "PinnedGraph", "RunInfo"]
+__all__ = ["ChangeSet", "GraphRequest", "HistoryState", "NodeTask", "PinnedGraph", "RunInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,17 @@ class GraphRequest:
     def from_wire(cls, wire: list[Any]) -> Self:
         """From the array of `to_wire`."""
         return cls(*wire)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryState:
+    """How far a workflow's history has come, as the workflow saw it. Travels as plain JSON."""
+
+    events: int
+    size: int
+    """Bytes."""
+    is_suggested: bool
+    """Whether the server suggests to continue as new."""
 
 
 @dataclass(frozen=True, slots=True)

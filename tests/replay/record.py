@@ -206,13 +206,13 @@ async def cancelled_at_join(served: Served) -> Handle:
 async def drained(served: Served) -> Handle:
     """A loop in which the run continues as new."""
     body = {"nodes": {"up": put(n="{{ n + 1 }}")}}
-    return await served.start(chain(loop={"type": "while", "while": "n < 8", "body": body}), {"n": 0})
+    return await served.start(chain(loop={"type": "while", "while": "n < 20", "body": body}), {"n": 0})
 
 
 async def heavy(served: Served) -> Handle:
     """The same, with steps whose contexts are a megabyte together."""
     step = {**leaf("fill", args={"key": "k", "size": "{{ 300000 + index }}"}), "compensate": put()}
-    return await served.start(chain(loop={"type": "while", "while": "index < 8", "body": {"nodes": {"b": step}}}))
+    return await served.start(chain(loop={"type": "while", "while": "index < 20", "body": {"nodes": {"b": step}}}))
 
 
 async def wide(served: Served) -> Handle:

@@ -4,6 +4,9 @@ While a run drains, nothing new starts. What does not come to an end within `GRA
 graph, so the run goes on then, and tries again when its history is half as long again. Only where the history nears the
 length at which the server ends the run, it drains for as long as it takes; and there a state that is too large to be
 handed on fails the run, with compensation, while there is still room for it.
+
+How long the history is, and whether the server suggests to continue as new, the workflow does not see at the same
+place on replay (see `outbox`). So a local activity is asked to say back what was seen, now and then: that is recorded.
 """
 
 from __future__ import annotations
@@ -11,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -20,11 +24,10 @@ from temporalio.exceptions import ActivityError
 
 from anabranch.errors import SizeLimitExceeded
 from anabranch.transport.codec import MAX_DECODED_BYTES, ZstdCodec
-from anabranch.workflows.interpreter.commands import Failure
-
-if TYPE_CHECKING:
-    from anabranch.workflows.interpreter.machine import Machine
-    from anabranch.workflows.temporal.driver import GraphRun
+from anabranch.transport.node_protocol import HistoryState
+from anabranch.workflows.interpreter.commands import Command, Failure
+from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.temporal.clock import Clock
 
 GRACE = timedelta(seconds=10)
 """How long nothing new starts, unless the history is near its end."""
@@ -33,65 +36,113 @@ MAX_BYTES = 25 * 1024 * 1024
 """Of the history: half of what the server ends a run at."""
 LIGHT = 1024 * 1024
 """Bytes of JSON up to which a state is never too large, compressed or not."""
+FIRST_LOOK = 8
+"""Answers to commands before the history is looked at first: many runs are over by then."""
 _HEADROOM = 64 * 1024
-_WEIGHING = timedelta(seconds=10)
+_LOCAL = timedelta(seconds=10)
 
 
-class Renewal:
+class _Size(NamedTuple):
+    """Of a history."""
+
+    events: int
+    size: int
+    """Bytes."""
+
+    def is_beyond(self, other: _Size) -> bool:
+        return self.events >= other.events or self.size >= other.size
+
+
+class ContinueAsNew:
     """The attempts of one workflow run to continue as new."""
 
-    def __init__(self, run: GraphRun) -> None:
-        self._run = run
-        self._next = (0, 0)
-        """Events and bytes of the history from which on the next attempt is made."""
+    def __init__(
+        self,
+        machine: Machine,
+        clock: Clock,
+        dispatch: Callable[[list[Command]], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._machine = machine
+        self._state = machine.state
+        self._clock = clock
+        self._dispatch = dispatch
+        self._spawn = spawn
+        self._answers = 0
+        self._next_look = FIRST_LOOK
+        self._next_attempt = _Size(0, 0)
+        """How far the history must have come for it."""
+        self.is_looking = False
+        """Whether a local activity is under way, which a run that ends would cancel."""
         self._weighed: bytes | None = None
         """The newest state that was found to be small enough."""
 
-    def consider(self, machine: Machine) -> None:
-        """Begin to drain if it is time."""
-        if machine.state.is_draining or machine.state.failure is not None or not self._is_beyond(*self._next):
-            return
-        if not workflow.info().is_continue_as_new_suggested():
-            return
-        machine.state.is_draining = True
-        if not self._is_beyond(MAX_EVENTS, MAX_BYTES):
-            self._run.begin(self._lose_patience(machine, self._next))
+    def count_answer(self) -> None:
+        """A command was answered: the history has grown, and is looked at when it has by half or so."""
+        self._answers += 1
+        if self._answers >= self._next_look and self._may_drain and not self.is_looking:
+            self._next_look = self._answers + max(FIRST_LOOK, self._answers // 2)
+            self._spawn(self._look())
 
-    async def hand_on(self, machine: Machine, carried: dict[str, Any]) -> None:
+    async def run(self, carried: dict[str, Any]) -> None:
         """Continue as new. Returns where the state must be looked at again, or where it is too large."""
         arguments = [{}, {"carried": carried}]
         (payload,) = workflow.payload_converter().to_payloads(arguments[1:])
         if self._weighed == payload.data or len(payload.data) <= LIGHT:
             workflow.continue_as_new(args=arguments)
-        (encoded,) = await ZstdCodec().encode([payload])
-        weighing = asyncio.create_task(_may_be_carried(payload, len(encoded.data)))
+        # Beside the workflow's own task: a cancellation of the run must not look like the answer of an activity.
+        weighing = asyncio.create_task(self._weigh(payload, carried["machine"]))
         await workflow.wait_condition(weighing.done)
-        if weighing.result():
+        weighing.result()
+
+    async def _weigh(self, payload: Payload, state: dict[str, Any]) -> None:
+        (encoded,) = await ZstdCodec().encode([payload])
+        if await _may_be_carried(payload, len(encoded.data)):
             self._weighed = payload.data  # something may have been heard meanwhile
-        elif self._is_beyond(MAX_EVENTS, MAX_BYTES):
-            failure = Failure("failure", SizeLimitExceeded.code, _refusal(carried["machine"], payload, encoded))
-            self._run.obey(machine.fail(failure, self._run.now()))
+            return
+        reached, _ = await self._history()
+        if reached.is_beyond(_Size(MAX_EVENTS, MAX_BYTES)):
+            failure = Failure("failure", SizeLimitExceeded.code, _refusal(state, payload, encoded))
+            self._dispatch(self._machine.fail(failure, self._clock.tick()))
         else:
-            self._postpone(machine)
+            self._postpone(reached)
 
-    async def _lose_patience(self, machine: Machine, attempt: tuple[int, int]) -> None:
+    @property
+    def _may_drain(self) -> bool:
+        state = self._state
+        return not state.is_draining and state.failure is None and state.finished is None
+
+    async def _look(self) -> None:
+        reached, is_suggested = await self._history()
+        if not (is_suggested and reached.is_beyond(self._next_attempt) and self._may_drain):
+            return
+        self._state.is_draining = True
+        if not reached.is_beyond(_Size(MAX_EVENTS, MAX_BYTES)):
+            self._spawn(self._lose_patience(self._next_attempt))
+
+    async def _lose_patience(self, attempt: _Size) -> None:
         await workflow.sleep(GRACE, summary="drain, to continue as new")
-        if attempt == self._next and machine.state.failure is None and machine.state.finished is None:
-            self._postpone(machine)
+        reached, _ = await self._history()
+        if attempt == self._next_attempt and self._state.failure is None and self._state.finished is None:
+            self._postpone(reached)
 
-    def _postpone(self, machine: Machine) -> None:
-        events, size = self._history()
-        self._next = (_later(events, MAX_EVENTS), _later(size, MAX_BYTES))
-        machine.state.is_draining = False
-        self._run.obey(machine.resume(self._run.now()))
+    def _postpone(self, reached: _Size) -> None:
+        self._next_attempt = _Size(_later(reached.events, MAX_EVENTS), _later(reached.size, MAX_BYTES))
+        self._state.is_draining = False
+        self._dispatch(self._machine.resume(self._clock.tick()))
 
-    def _is_beyond(self, events: int, size: int) -> bool:
-        now = self._history()
-        return now[0] >= events or now[1] >= size
-
-    def _history(self) -> tuple[int, int]:
+    async def _history(self) -> tuple[_Size, bool]:
+        """How far the history has come, and whether the server suggests to continue as new."""
         info = workflow.info()
-        return info.get_current_history_length(), info.get_current_history_size()
+        seen = HistoryState(
+            info.get_current_history_length(), info.get_current_history_size(), info.is_continue_as_new_suggested()
+        )
+        self.is_looking = True
+        recorded: HistoryState = await workflow.execute_local_activity(
+            "record_history", seen, result_type=HistoryState, start_to_close_timeout=_LOCAL
+        )
+        self.is_looking = False
+        return _Size(recorded.events, recorded.size), recorded.is_suggested
 
 
 def _later(now: int, end: int) -> int:
@@ -104,7 +155,7 @@ async def _may_be_carried(payload: Payload, encoded: int) -> bool:
         return False
     try:
         allowed: bool = await workflow.execute_local_activity(
-            "may_be_carried", encoded, result_type=bool, start_to_close_timeout=_WEIGHING
+            "may_be_carried", encoded, result_type=bool, start_to_close_timeout=_LOCAL
         )
     except ActivityError:  # a worker that does not know
         return False

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
-from dataclasses import replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.context.values import Json
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.load import named_graphs
-from anabranch.graph.model import MAX_SECONDS, ActivityNode, Graph
+from anabranch.graph.model import ActivityNode, Graph
 from anabranch.transport.node_protocol import NodeTask
 from anabranch.workflows.interpreter.commands import (
     AskConflict,
@@ -28,42 +25,45 @@ from anabranch.workflows.interpreter.commands import (
     Work,
     Yield,
 )
-from anabranch.workflows.interpreter.state import iso_time
+from anabranch.workflows.temporal.clock import Clock
 from anabranch.workflows.temporal.failures import NeverScheduled
-from anabranch.workflows.temporal.flow_control import Outflow
+from anabranch.workflows.temporal.flow_control import FlowControl
+from anabranch.workflows.temporal.identity import Identity
+from anabranch.workflows.temporal.inbox import Inbox
 from anabranch.workflows.temporal.node_options import local_options, remote_options, runs_locally
+from anabranch.workflows.temporal.outbox import Outbox, Ticket
 
-if TYPE_CHECKING:
-    from anabranch.workflows.temporal.driver import GraphRun
-
-_NEXT_TASK = timedelta(milliseconds=1)
+_SHORTEST = 0.001
+"""Seconds. A timer of none would be no command, and what follows it would have no task of its own."""
 
 
 class Effects:
     """The effects of one workflow run."""
 
-    def __init__(self, run: GraphRun) -> None:
-        self._run = run
-        self._outflow = Outflow()
-        self._children: dict[str, list[Any]] = {}
-        """What children are given, by the name of their graph."""
+    def __init__(self, identity: Identity, clock: Clock, outbox: Outbox, flow: FlowControl, inbox: Inbox) -> None:
+        self._identity = identity
+        self._defaults = identity.plan.graph.defaults
+        self._clock = clock
+        self._outbox = outbox
+        self._flow = flow
+        self._inbox = inbox
+        self._pinned: dict[str, list[Any]] = {}
+        """What children are held to, by the name of their graph."""
 
-    def of(self, command: Work | Yield) -> Coroutine[Any, Any, Any]:
+    def of(self, command: Work | Yield, ticket: Ticket) -> Coroutine[Any, Any, Any]:
         """What a command asks for, to be awaited; it raises what `failures.failure_of` understands."""
         if isinstance(command, RunNode):
-            return self._activity(command)
+            return self._activity(command, ticket)
         if isinstance(command, StartTimer):
-            return workflow.sleep(command.seconds, summary=command.address)
+            return self._timer(command, ticket)
         if isinstance(command, Yield):
-            return workflow.sleep(_NEXT_TASK, summary="continue in another workflow task")
+            return self._outbox.flush()
         if isinstance(command, StartChild):
-            return self._child(command)
-        return self._answer(command)
+            return self._child(command, ticket)
+        return self._answer(command, ticket)
 
-    async def _activity(self, command: RunNode) -> ChangeSet | Json:
+    async def _activity(self, command: RunNode, ticket: Ticket) -> ChangeSet | Json:
         planned, node = command.planned, command.planned.node
-        assert self._run.machine is not None  # noqa: S101 - only the machine commands
-        defaults = self._run.machine.state.plan.graph.defaults
         if isinstance(node, ActivityNode):
             args = compile_template(_plain(node.args), planned.roots).render(command.line.data, command.roots)
             options: dict[str, Any] = {"args": args if isinstance(args, list) else [args]}
@@ -72,20 +72,19 @@ class Effects:
             options = {"args": [self._task(command)], "result_type": ChangeSet}
             name = node.type
         options |= {"activity_id": command.address, "summary": command.address}
-        result: ChangeSet | Json
-        if runs_locally(node, defaults) and not isinstance(node, ActivityNode):
-            options |= local_options(node, defaults, undo=command.undo, deadline=command.deadline)
+        if runs_locally(node, self._defaults) and not isinstance(node, ActivityNode):
+            options |= local_options(node, self._defaults, undo=command.undo, deadline=command.deadline)
             options["result_type"] = RawValue
             return await self._local(f"{command.address} ({node.type})", options)
-        options |= remote_options(node, defaults, undo=command.undo, deadline=command.deadline)
-        result = await self._remote(name, options)
+        options |= remote_options(node, self._defaults, undo=command.undo, deadline=command.deadline)
+        result: ChangeSet | Json = await self._remote(name, options, ticket)
         return result
 
     async def _local(self, name: str, options: dict[str, Any]) -> ChangeSet:
         """The change set of a local activity. Raises NeverScheduled where it did not come to its turn."""
         begun = False
         try:
-            async with self._outflow.local_passage() as note:
+            async with self._flow.admit_local() as note:
                 begun = True
                 result: RawValue = await workflow.execute_local_activity(name, **options)
                 note(len(result.payload.data))
@@ -96,91 +95,75 @@ class Effects:
         changes: ChangeSet = workflow.payload_converter().from_payload(result.payload, ChangeSet)
         return changes
 
-    async def _remote(self, name: str, options: dict[str, Any]) -> Any:
-        """The result of an activity on a worker. Raises NeverScheduled where the server never heard of it."""
+    async def _remote(self, name: str, options: dict[str, Any], ticket: Ticket) -> Any:
+        """The result of an activity on a worker. Raises NeverScheduled where it did not come to its turn."""
         payloads = workflow.payload_converter().to_payloads(options["args"])
-        scheduled_at: int | None = None
         try:
-            async with self._outflow.passage(sum(len(payload.data) for payload in payloads)):
-                scheduled_at = self._run.info.get_current_history_length()
+            async with self._flow.admit(ticket, sum(len(payload.data) for payload in payloads)):
                 encoded = {**options, "args": [RawValue(payload) for payload in payloads]}
-                return await workflow.execute_activity(name, **encoded)
-        except (ActivityError, asyncio.CancelledError) as error:
-            # In the task that was to schedule it; in a later one it may even have completed.
-            if is_cancelled_exception(error) and scheduled_at in {None, self._run.info.get_current_history_length()}:
-                raise NeverScheduled from None
-            raise
+                try:
+                    return await workflow.execute_activity(name, **encoded)
+                finally:  # it is cancelled only where the server knows it (see `Driver`), so the server has answered
+                    self._outbox.answered(ticket)
+        except asyncio.CancelledError:
+            if ticket.total is not None:
+                raise
+            raise NeverScheduled from None
 
-    def _task(self, command: RunNode) -> NodeTask:
-        planned, line, now = command.planned, command.line, self._run.now()
-        assert self._run.pinned is not None  # noqa: S101 - loaded before anything runs
-        reads = planned.reads
-        data = line.data if reads is None else {key: line.data[key] for key in reads if key in line.data}
-        metadata = ContextMetadata(created_at=self._run.created_at, updated_at=now, version=line.version)
-        return NodeTask(
-            address=command.address,
-            node=planned.wire,
-            context=DistributedContext(self._run.info.workflow_id, data=data, metadata=metadata),
-            run=replace(self._run.run_info, time=iso_time(now)),
-            key=command.key,
-            reads=reads,
-            roots={name: value for name, value in command.roots.items() if name != "run"},
-            revision=self._run.pinned.revision,
-        )
+    async def _timer(self, command: StartTimer, ticket: Ticket) -> None:
+        self._outbox.send(ticket)
+        await workflow.sleep(max(_SHORTEST, command.seconds + self._clock.ahead), summary=command.address)
+        self._outbox.answered(ticket)
 
-    async def _child(self, command: StartChild) -> Json:
-        node = command.planned.node
-        given = [dict(command.data), {"pinned": self._pinned(command.graph)}]
-        payloads = workflow.payload_converter().to_payloads(given)
+    async def _child(self, command: StartChild, ticket: Ticket) -> Json:
+        payloads = workflow.payload_converter().to_payloads([dict(command.data), {"pinned": self._held(command.graph)}])
         try:
-            await self._outflow.child_passage(sum(len(payload.data) for payload in payloads))
+            await self._flow.admit_child(ticket, sum(len(payload.data) for payload in payloads))
         except asyncio.CancelledError:
             raise NeverScheduled from None
-        result: dict[str, Json] = await workflow.execute_child_workflow(
+        child = await workflow.start_child_workflow(
             command.graph,
             args=[RawValue(payload) for payload in payloads],
-            id=f"{self._run.info.workflow_id}/{command.address}",
-            task_queue=node.task_queue,
+            id=self._identity.child_id(command.address),
+            task_queue=command.planned.node.task_queue,
             static_summary=command.address,
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
             cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
+        self._outbox.answered(ticket)
+        result: dict[str, Json] = await child
         return result["data"]
 
-    def _pinned(self, name: str) -> list[Any]:
-        """What a child is given: its graph, and those that it leads to."""
-        if name not in self._children:
-            assert self._run.machine is not None  # noqa: S101 - only the machine commands
-            assert self._run.pinned is not None  # noqa: S101 - loaded before anything runs
-            reached = _reached_from(name, self._run.machine.state.plan.library)
-            self._children[name] = self._run.pinned.child(name, reached).to_wire()
-        return self._children[name]
-
-    def ask(self, command: AskPerson | AskConflict) -> None:
-        """From now on, in this very workflow task, updates may answer."""
-        self._run.answers[command.address] = asyncio.get_event_loop().create_future()
-        if isinstance(command, AskPerson):
-            self._run.asked[command.address] = command
-
-    async def _answer(self, command: AskPerson | AskConflict) -> Any:
-        answer = self._run.answers[command.address]
-        # Always a timer: the timeline shows it, and a workflow task without any command would be replayed together with
-        # the update that follows it, which then finds nothing to answer.
-        timeout = timedelta(seconds=MAX_SECONDS if command.timeout is None else command.timeout)
+    async def _answer(self, command: AskPerson | AskConflict, ticket: Ticket) -> Any:
         try:
-            await workflow.wait_condition(answer.done, timeout=timeout, timeout_summary=command.address)
-        except TimeoutError:
-            if not answer.done():  # in the very task in which the time was up, an answer was accepted
-                raise
+            return await self._inbox.wait(command, ticket)
         except asyncio.CancelledError:
             if isinstance(command, AskConflict):
-                raise NeverScheduled from None  # the node stands at its join
+                raise NeverScheduled from None  # the node has not gone beyond its join
             raise
-        finally:
-            del self._run.answers[command.address]
-            self._run.asked.pop(command.address, None)
-            self._run.choices.pop(command.address, None)
-        return answer.result()
+
+    def _task(self, command: RunNode) -> NodeTask:
+        planned, line, identity, now = command.planned, command.line, self._identity, self._clock.now
+        reads = planned.reads
+        data = line.data if reads is None else {key: line.data[key] for key in reads if key in line.data}
+        metadata = ContextMetadata(identity.created_at, now, line.version)
+        return NodeTask(
+            address=command.address,
+            node=planned.wire,
+            context=DistributedContext(identity.session_id, data=data, metadata=metadata),
+            run=identity.at(now),
+            key=command.key,
+            reads=reads,
+            roots={name: value for name, value in command.roots.items() if name != "run"},
+            revision=identity.pinned.revision,
+        )
+
+    def _held(self, name: str) -> list[Any]:
+        """What a child is held to: its graph, those that it leads to, and all that this run is held to."""
+        if name not in self._pinned:
+            reached = _reached_from(name, self._identity.plan.library)
+            self._pinned[name] = self._identity.pinned.child(name, reached).to_wire()
+        return self._pinned[name]
 
 
 def _plain(args: tuple[Json, ...] | dict[str, Json]) -> Json:

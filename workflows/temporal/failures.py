@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Never
 
 from temporalio.exceptions import (
     ActivityError,
@@ -25,11 +26,16 @@ _CHILD_TELLS = ("not_compensated", "effects_left")
 
 
 class NeverScheduled(Exception):
-    """An activity was cancelled by the very workflow task that was to schedule it: the server never heard of it."""
+    """Work was cancelled while it waited for its turn: the server never heard of it."""
 
 
 class NewerRevision(Exception):
     """Not one of our errors, which would end the run: this fails the workflow task, and another worker tries it."""
+
+
+async def never_scheduled() -> Never:
+    """Raises NeverScheduled, where a result would be awaited."""
+    raise NeverScheduled
 
 
 def check_revision(pinned: PinnedGraph) -> None:

@@ -1,18 +1,17 @@
-"""How much leaves the workflow at once: too many pending activities, or too many bytes in one task, would end it."""
+"""How much leaves the workflow at once: too many pending activities, or bytes in one task, would end the run."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
 
-from temporalio import workflow
+from anabranch.workflows.temporal.outbox import Outbox, Ticket
 
 MAX_PENDING = 500
 """Activities that are scheduled and not done. The server refuses 2,000."""
 MAX_BYTES = 2 * 1024 * 1024
-"""Payloads of activities and children in one workflow task, uncompressed. The server ends a run that sends 4 MiB."""
+"""Inputs of activities and children in one workflow task, uncompressed. The server ends a run that sends 4 MiB."""
 MAX_LOCAL_BYTES = 1024 * 1024
 """Results of local activities in one workflow task, before compression: they leave together, when it ends."""
 _MARKER = 1024
@@ -23,37 +22,30 @@ _SMALL = 8 * 1024
 """What results are taken for at least, however small those before were."""
 
 
-class Outflow:
-    """Lets activities of one run pass; those that do not fit wait for others to be done, or for the next task."""
+class FlowControl:
+    """Admits what one run sends; what does not fit waits until others are done, or are in the history."""
 
-    def __init__(self) -> None:
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
         self._pending = asyncio.Semaphore(MAX_PENDING)
-        self._next_task: asyncio.Task[None] | None = None
-        self._task_length = 0
-        self._sent = 0
-        self._local_bytes = 0
         self._local_running = 0
         self._expected = _UNKNOWN
         self._turn = asyncio.Lock()
-        self._answered = asyncio.Event()
+        self._local_done = asyncio.Event()
 
     @asynccontextmanager
-    async def passage(self, size: int) -> AsyncGenerator[None]:
-        """Wait until an activity with `size` bytes of payload may be scheduled; it is done when the block is left."""
+    async def admit(self, ticket: Ticket, size: int) -> AsyncGenerator[None]:
+        """Wait until an activity with an input of `size` bytes may be scheduled; it is done when the block is left."""
         async with self._pending:
-            while self._is_crowded(size):
-                await self._until_next_task()
-            self._sent += size
+            await self._send(ticket, size)
             yield
 
-    async def child_passage(self, size: int) -> None:
-        """Wait until a child workflow with `size` bytes of payload may be started."""
-        while self._is_crowded(size):
-            await self._until_next_task()
-        self._sent += size
+    async def admit_child(self, ticket: Ticket, size: int) -> None:
+        """Wait until a child workflow with an input of `size` bytes may be started."""
+        await self._send(ticket, size)
 
     @asynccontextmanager
-    async def local_passage(self) -> AsyncGenerator[Callable[[int], None]]:
+    async def admit_local(self) -> AsyncGenerator[Callable[[int], None]]:
         """Wait until a local activity may run; the block tells how large its result was.
 
         How large results will be is judged by those before.
@@ -61,36 +53,26 @@ class Outflow:
         async with self._turn:
             while not self._local_fits():
                 if self._local_running:
-                    self._answered.clear()
-                    await self._answered.wait()
+                    self._local_done.clear()
+                    await self._local_done.wait()
                 else:
-                    await self._until_next_task()
+                    await self._outbox.flush()
         self._local_running += 1
         try:
             yield self._note
         finally:
             self._local_running -= 1
-            self._answered.set()
+            self._local_done.set()
+
+    async def _send(self, ticket: Ticket, size: int) -> None:
+        while self._outbox.inputs and self._outbox.inputs + size > MAX_BYTES:
+            await self._outbox.flush()
+        self._outbox.send(ticket, size)
 
     def _note(self, size: int) -> None:
-        self._see_task()
-        self._local_bytes += size + _MARKER
+        self._outbox.note_result(size + _MARKER)
         self._expected = max(size, _SMALL, self._expected * 7 // 8)
 
-    async def _until_next_task(self) -> None:
-        if self._next_task is None or self._next_task.done():
-            self._next_task = asyncio.create_task(workflow.sleep(timedelta(milliseconds=1)))
-        await asyncio.shield(self._next_task)
-
-    def _see_task(self) -> None:
-        if (length := workflow.info().get_current_history_length()) != self._task_length:
-            self._task_length, self._sent, self._local_bytes = length, 0, 0
-
     def _local_fits(self) -> bool:
-        self._see_task()
-        coming = self._local_running * self._expected
-        return self._local_bytes + coming == 0 or self._local_bytes + coming + self._expected <= MAX_LOCAL_BYTES
-
-    def _is_crowded(self, size: int) -> bool:
-        self._see_task()
-        return self._sent != 0 and self._sent + size > MAX_BYTES
+        taken = self._outbox.results + self._local_running * self._expected
+        return taken == 0 or taken + self._expected <= MAX_LOCAL_BYTES

@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from anabranch.context.values import Json
     from anabranch.errors import AnabranchError
     from anabranch.transport.node_protocol import GraphRequest, PinnedGraph
+    from anabranch.workflows.temporal.loading import pinned_graph
     from anabranch.workflows.temporal.messages import Messages
 
 
@@ -28,11 +29,12 @@ class GraphWorkflow(Messages):
     async def run(self, *args: Any) -> dict[str, Any]:
         """Returns `{session_id, status, version, data}`."""
         if (carried := _carried(args)) is not None:
-            return await self.run_of_graph.go_on(carried)
+            return await self.play_on(carried)
         given = args[0] if len(args) == 1 else None
         if not isinstance(given, dict) or "graph" not in given or given.keys() - {"graph", "data"}:
             raise _bad_input('GraphWorkflow takes one object {"graph": name or definition, "data": {…}}')
-        return await self.run_of_graph.execute(_request(given["graph"]), _data(given.get("data", {})))
+        request, data = _request(given["graph"]), _data(given.get("data", {}))
+        return await self.play(await pinned_graph(request), data)
 
 
 @workflow.defn(dynamic=True, sandboxed=False)
@@ -47,9 +49,9 @@ class DynamicGraphWorkflow(Messages):
         """Returns `{session_id, status, version, data}`."""
         values = [_decoded(arg) for arg in args]
         if (carried := _carried(values)) is not None:
-            return await self.run_of_graph.go_on(carried)
-        request, pinned = GraphRequest(name=workflow.info().workflow_type), _pinned(values)
-        return await self.run_of_graph.execute(request, _data(values[0] if values else {}), pinned=pinned)
+            return await self.play_on(carried)
+        pinned, data = _pinned(values), _data(values[0] if values else {})
+        return await self.play(pinned or await pinned_graph(GraphRequest(name=workflow.info().workflow_type)), data)
 
 
 def _decoded(argument: RawValue) -> Any:

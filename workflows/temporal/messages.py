@@ -5,103 +5,125 @@ Their hints say `Any`: by them the SDK converts what a typed client gets, and it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from temporalio import workflow
 
+from anabranch.context.values import Json
+from anabranch.transport.node_protocol import PinnedGraph
 from anabranch.workflows.interpreter import views
-from anabranch.workflows.interpreter.machine import Machine
-from anabranch.workflows.temporal import operations, updates
-from anabranch.workflows.temporal.driver import GraphRun
+from anabranch.workflows.temporal import updates
+from anabranch.workflows.temporal.driver import Driver
+from anabranch.workflows.temporal.identity import Identity
+from anabranch.workflows.temporal.operations import Operations
 from anabranch.workflows.temporal.updates import checked
 
 
 class Messages:
-    """Handlers shared by the dynamic workflow and `GraphWorkflow`."""
+    """Handlers shared by the dynamic workflow and `GraphWorkflow`. Until the graph is loaded there is no driver."""
 
     def __init__(self) -> None:
-        self.run_of_graph = GraphRun()
+        self._driver: Driver | None = None
+        self._is_paused: bool | None = None
+        """What the last signal said; None where none came."""
 
-    @property
-    def _machine(self) -> Machine | None:
-        return self.run_of_graph.machine
+    async def play(self, pinned: PinnedGraph, data: Mapping[str, Json]) -> dict[str, Json]:
+        """Run a graph; returns `{session_id, status, version, data}`. Raises ApplicationError, CancelledError."""
+        self._driver = driver = Driver(Identity.of_this_run(pinned), data)
+        driver.machine.state.is_paused = bool(self._is_paused)
+        driver.start()
+        return await driver.run()
+
+    async def play_on(self, carried: Mapping[str, Any]) -> dict[str, Json]:
+        """Go on where the workflow run before continued as new."""
+        self._driver = driver = Driver.continued(carried)
+        if self._is_paused is not None:  # a signal came since
+            driver.machine.state.is_paused = self._is_paused
+        driver.resume()
+        return await driver.run()
 
     @workflow.query
     def context(self) -> dict[str, Any]:
         """The context's data now, its version, and the `number` that `write_context` takes as base_version."""
-        if (machine := self._machine) is None:
+        if (driver := self._driver) is None:
             return {}
-        return views.context(machine.state, machine.context(), self.run_of_graph.info.workflow_id)
+        return views.context(driver.machine.state, driver.machine.context(), driver.identity.session_id)
 
     @workflow.query
     def status(self) -> dict[str, Any]:
         """The state of every node."""
-        return {"status": "loading"} if self._machine is None else views.status(self._machine.state)
+        return {"status": "loading"} if self._driver is None else views.status(self._driver.machine.state)
 
     @workflow.query
     def history(self) -> list[Any]:
         """Versions and merges: who changed what, when, and on top of what."""
-        return [] if self._machine is None else views.history(self._machine.state)
+        return [] if self._driver is None else views.history(self._driver.machine.state)
 
     @workflow.query
     def diagram(self) -> str:
         """Mermaid of the graph with states."""
-        return "" if self._machine is None else views.diagram(self._machine.state)
+        return "" if self._driver is None else views.diagram(self._driver.machine.state)
 
     @workflow.signal
     def pause(self) -> None:
         """Start nothing new; what runs goes on."""
-        self.run_of_graph.hold(held=True)
+        self._set_paused(True)
 
     @workflow.signal
     def resume(self) -> None:
         """Go on after `pause`."""
-        self.run_of_graph.hold(held=False)
+        self._set_paused(False)
+
+    def _set_paused(self, is_paused: bool) -> None:
+        self._is_paused = is_paused
+        if self._driver is not None:
+            self._driver.set_paused(is_paused)
 
     @workflow.update
     async def resolve_conflict(self, request: dict[str, Any]) -> dict[str, Any]:
         """Settle a conflict: `{node, path, choose: writer or index}`, or `value`, or `remove: true`."""
-        return await operations.resolve_conflict(self.run_of_graph, request)
+        return (await self._operations()).resolve_conflict(request)
 
     @resolve_conflict.validator
     def _check_resolve_conflict(self, request: dict[str, Any]) -> None:
-        if (machine := self._machine) is not None:
-            checked(lambda: updates.conflict_choice(self.run_of_graph, machine, request))
+        if (driver := self._driver) is not None:
+            checked(lambda: updates.conflict_choice(driver.machine, driver.inbox, request))
 
     @workflow.update
     async def complete_task(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer an `approval`: `{node, answer}`."""
-        return await operations.complete_task(self.run_of_graph, request)
+        return (await self._operations()).complete_task(request)
 
     @complete_task.validator
     def _check_complete_task(self, request: dict[str, Any]) -> None:
-        if self._machine is not None:
-            checked(lambda: updates.task_answer(self.run_of_graph, request))
+        if (driver := self._driver) is not None:
+            checked(lambda: updates.task_answer(driver.inbox, request))
 
     @workflow.update
     async def write_context(self, request: dict[str, Any]) -> dict[str, Any]:
         """Write from outside: `{changes: {path: value}, removed: [path], base_version, by}`."""
-        return await operations.write_context(self.run_of_graph, request)
+        return (await self._operations()).write_context(request)
 
     @write_context.validator
     def _check_write_context(self, request: dict[str, Any]) -> None:
-        if (machine := self._machine) is not None:
-            checked(lambda: updates.outside_write(machine, request))
+        if (driver := self._driver) is not None:
+            checked(lambda: updates.outside_write(driver.machine, request))
 
     @workflow.update
     async def retry_node(self, request: dict[str, Any]) -> dict[str, Any]:
         """Try a paused node again: `{node, changes, removed, by}`."""
-        return await operations.operate(self.run_of_graph, "retry", request)
+        return (await self._operations()).operate("retry", request)
 
     @workflow.update
     async def skip_node(self, request: dict[str, Any]) -> dict[str, Any]:
         """Go on as if a paused node had succeeded and written `changes`: `{node, changes, removed, by}`."""
-        return await operations.operate(self.run_of_graph, "skip", request)
+        return (await self._operations()).operate("skip", request)
 
     @workflow.update
     async def fail_node(self, request: dict[str, Any]) -> dict[str, Any]:
         """Let a paused node's failure stand: `{node}`."""
-        return await operations.operate(self.run_of_graph, "fail", request)
+        return (await self._operations()).operate("fail", request)
 
     @retry_node.validator
     def _check_retry_node(self, request: dict[str, Any]) -> None:
@@ -116,5 +138,12 @@ class Messages:
         self._check_paused(request)
 
     def _check_paused(self, request: dict[str, Any]) -> None:
-        if (machine := self._machine) is not None:
-            checked(lambda: updates.paused_node(machine, request))
+        if (driver := self._driver) is not None:
+            checked(lambda: updates.paused_node(driver.machine, request))
+
+    async def _operations(self) -> Operations:
+        """What an update does, once the graph is loaded: it may arrive together with the start."""
+        while (driver := self._driver) is None:
+            await workflow.wait_condition(lambda: self._driver is not None)
+        driver.has_updated = True
+        return driver.operations

@@ -11,12 +11,16 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
+from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError
 
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.context.merge.lineage import Line
 from anabranch.graph.model import Share
+from anabranch.workflows.temporal.clock import Clock
+from anabranch.workflows.temporal.flow_control import FlowControl
+from anabranch.workflows.temporal.identity import Identity
+from anabranch.workflows.temporal.outbox import Outbox, Ticket
 
 _TIMEOUT = timedelta(seconds=10)
 _RETRY = RetryPolicy(maximum_attempts=8, maximum_interval=timedelta(seconds=5))
@@ -26,10 +30,12 @@ _RETRY = RetryPolicy(maximum_attempts=8, maximum_interval=timedelta(seconds=5))
 class Sharing:
     """The publications of one run."""
 
-    def __init__(self, share: Share, session_id: str, created_at: int) -> None:
+    def __init__(self, share: Share, identity: Identity, clock: Clock, outbox: Outbox, flow: FlowControl) -> None:
         self._share = share
-        self._session_id = session_id
-        self._created_at = created_at
+        self._identity = identity
+        self._clock = clock
+        self._outbox = outbox
+        self._flow = flow
         self._options = share.model_dump(mode="json", include={"strategy", "ttl"})
         self._wanted = self._sent = 0
         self._task: asyncio.Task[None] | None = None
@@ -61,19 +67,22 @@ class Sharing:
         self._task = None
 
     async def _publish(self, line: Line, number: int) -> None:
-        at = int(workflow.time() * 1000)
-        metadata = ContextMetadata(created_at=self._created_at, updated_at=at, version=number)
-        context = DistributedContext(self._session_id, data=line.data, metadata=metadata)
+        metadata = ContextMetadata(self._identity.created_at, self._clock.now, number)
+        context = DistributedContext(self._identity.session_id, data=line.data, metadata=metadata)
+        payloads = workflow.payload_converter().to_payloads([context, self._options])
+        ticket = Ticket()
         try:
-            await workflow.execute_activity(
-                "share_context",
-                args=[context, self._options],
-                start_to_close_timeout=_TIMEOUT,
-                retry_policy=_RETRY,
-                summary=f"share version {number}",
-            )
+            async with self._flow.admit(ticket, sum(len(payload.data) for payload in payloads)):
+                await workflow.execute_activity(
+                    "share_context",
+                    args=[RawValue(payload) for payload in payloads],
+                    start_to_close_timeout=_TIMEOUT,
+                    retry_policy=_RETRY,
+                    summary=f"share version {number}",
+                )
             self.failed = None
         except ActivityError as error:
             self.failed = str(error.cause or error)
             workflow.logger.warning("the context could not be shared: %s", self.failed)
+        self._outbox.answered(ticket)
         self._sent = number

@@ -7,7 +7,7 @@ again when it is carried out, for the run may have gone on in between.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from temporalio.exceptions import ApplicationError
 
@@ -16,14 +16,10 @@ from anabranch.context.merge.union import Conflict
 from anabranch.context.values import MISSING, Json, Missing, Path, check_value, format_path, parse_path
 from anabranch.errors import AnabranchError, InputError
 from anabranch.workflows.interpreter.input import check_value_against
-
-if TYPE_CHECKING:
-    from anabranch.workflows.interpreter.machine import Machine
-    from anabranch.workflows.temporal.driver import GraphRun
+from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.temporal.inbox import Inbox
 
 Request = Mapping[str, Json]
-
-
 T = TypeVar("T")
 
 
@@ -35,12 +31,12 @@ def checked(act: Callable[[], T]) -> T:
         raise ApplicationError(str(error), type=error.code, non_retryable=True) from None
 
 
-def conflict_choice(run: GraphRun, machine: Machine, request: Request) -> tuple[str, Path, Json | Missing]:
+def conflict_choice(machine: Machine, inbox: Inbox, request: Request) -> tuple[str, Path, Json | Missing]:
     """The join, the path and the value that a `resolve_conflict` names. Raises InputError."""
     _known_fields(request, {"node", "path", "choose", "value", "remove"})
     node = _text(request, "node")
     join = machine.state.open_joins.get(node)
-    if join is None or run.answers[node].done():
+    if join is None or not inbox.waits(node):
         raise InputError(f"no conflict waits at node {node!r}", suggestion=_waiting(machine.state.open_joins))
     path = parse_path(_text(request, "path"))
     conflict = next((each for each in join.conflicts if each.path == path), None)
@@ -52,17 +48,17 @@ def conflict_choice(run: GraphRun, machine: Machine, request: Request) -> tuple[
     return node, path, _chosen(conflict, request)
 
 
-def task_answer(run: GraphRun, request: Request) -> tuple[str, Json]:
+def task_answer(inbox: Inbox, request: Request) -> tuple[str, Json]:
     """The node and the answer of a `complete_task`. Raises InputError, SchemaViolation."""
     _known_fields(request, {"node", "answer"})
     node = _text(request, "node")
-    if node not in run.asked or run.answers[node].done():
-        raise InputError(f"node {node!r} waits for no answer", suggestion=_waiting(run.asked))
+    approval = inbox.approval(node)
+    if approval is None:
+        raise InputError(f"node {node!r} waits for no answer", suggestion=_waiting(inbox.approvals))
     answer = request.get("answer")
     check_value(answer)
-    schema = run.asked[node].schema
-    if schema is not None:
-        check_value_against(schema, answer, what="the answer", by=node)
+    if approval.schema is not None:
+        check_value_against(approval.schema, answer, what="the answer", by=node)
     return node, answer
 
 

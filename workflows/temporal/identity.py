@@ -1,0 +1,44 @@
+"""Who a run is, and what it is held to: the same in all workflow runs that it continues as."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from temporalio import workflow
+
+from anabranch.graph.plan import Plan, plan_of
+from anabranch.transport.node_protocol import PinnedGraph, RunInfo
+from anabranch.workflows.interpreter.state import iso_time
+from anabranch.workflows.temporal.failures import check_revision
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One run of one graph. `created_at` is in Unix milliseconds."""
+
+    session_id: str
+    """The workflow's id."""
+    run_id: str
+    """Of the first workflow run. It names the effects of the run's nodes."""
+    created_at: int
+    pinned: PinnedGraph
+    plan: Plan
+
+    @classmethod
+    def of_this_run(cls, pinned: PinnedGraph, *, created_at: int | None = None) -> Self:
+        """The run of the workflow that asks, `created_at` where it was continued. Raises NewerRevision."""
+        check_revision(pinned)
+        info = workflow.info()
+        plan = plan_of(pinned.definition, pinned.graphs, revision=pinned.revision, inputs=pinned.inputs[pinned.name])
+        if created_at is None:
+            created_at = int(info.workflow_start_time.timestamp() * 1000)
+        return cls(info.workflow_id, info.first_execution_run_id, created_at, pinned, plan)
+
+    def at(self, time: int) -> RunInfo:
+        """The run as expressions see it at a time in Unix milliseconds."""
+        return RunInfo(self.run_id, self.session_id, self.plan.graph.name, iso_time(time))
+
+    def child_id(self, address: str) -> str:
+        """The workflow's id of the child that runs at an address."""
+        return f"{self.session_id}/{address}"

@@ -1,0 +1,138 @@
+"""A workflow runner by which what happens to a run has one order, in the first run and in every replay.
+
+Temporal's core (sdk-python 1.35) lets two things differ while local activities are under way:
+
+- A query is answered at once, and that ends the workflow task. If a local activity has come to its end meanwhile, its
+  result is recorded in this task, but the workflow gets it in the next, behind all that has come since; on replay it
+  gets it in the task that recorded it, before all that. So here a query has no answer while a local activity is under
+  way. The server asks again when the task is over.
+- The result of a local activity that came between two tasks is in one activation with what the second task brings; on
+  replay it may come in the next one. So here it is treated as if it came in an activation of its own, in both.
+
+Without either, a run could come to other commands on replay, or to the same in another order, and would stand still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from temporalio.bridge.proto.workflow_activation import WorkflowActivation, WorkflowActivationJob
+from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
+
+from anabranch.workflows.temporal.messages import Messages
+
+if TYPE_CHECKING:
+    from temporalio.converter import SerializationContext, StorageDriverStoreContext
+    from temporalio.workflow import Info
+
+_TASK_OF_ITS_OWN: Final = "legacy_query"
+"""The id of a query that came alone, when no workflow task was under way: core waits for its answer."""
+
+
+class InOrder(WorkflowRunner):
+    """Runs the workflows of graphs in order, and others as `runner` does."""
+
+    def __init__(self, runner: WorkflowRunner) -> None:
+        self._runner = runner
+
+    def prepare_workflow(self, defn: Any) -> None:
+        """See WorkflowRunner."""
+        self._runner.prepare_workflow(defn)
+
+    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+        """See WorkflowRunner."""
+        instance = self._runner.create_instance(det)
+        return _Instance(instance) if issubclass(det.defn.cls, Messages) else instance
+
+    def set_worker_level_failure_exception_types(self, types: Sequence[type[BaseException]]) -> None:
+        """See WorkflowRunner."""
+        self._runner.set_worker_level_failure_exception_types(types)
+
+
+class _Instance(WorkflowInstance):
+    def __init__(self, instance: WorkflowInstance) -> None:
+        self._instance = instance
+        self._under_way: set[int] = set()
+        """Sequence numbers of local activities."""
+
+    def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+        if self._under_way and any(_may_wait(job) for job in act.jobs):  # queries come with nothing else
+            return _without_commands()
+        first, *others = _parts(act)
+        completion = self._activate(first)
+        for part in others:
+            if completion.HasField("failed"):
+                break
+            _drop_cancellations(completion, {job.resolve_activity.seq for job in part.jobs})
+            after = self._activate(part)
+            if after.HasField("failed"):
+                return after
+            completion.MergeFrom(after)  # its commands are added to those before
+        return completion
+
+    def _activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+        self._under_way.difference_update(job.resolve_activity.seq for job in act.jobs if _is_local_result(job))
+        completion = self._instance.activate(act)
+        self._under_way.update(
+            command.schedule_local_activity.seq
+            for command in completion.successful.commands
+            if command.HasField("schedule_local_activity")
+        )
+        return completion
+
+    def get_serialization_context(self, command_info: Any) -> SerializationContext | None:
+        return self._instance.get_serialization_context(command_info)
+
+    def get_external_store_context(self, command_info: Any) -> StorageDriverStoreContext:
+        return self._instance.get_external_store_context(command_info)
+
+    def get_info(self) -> Info:
+        return self._instance.get_info()
+
+    def get_thread_id(self) -> int | None:
+        return self._instance.get_thread_id()
+
+
+def _may_wait(job: WorkflowActivationJob) -> bool:
+    return job.HasField("query_workflow") and job.query_workflow.query_id != _TASK_OF_ITS_OWN
+
+
+def _is_local_result(job: WorkflowActivationJob) -> bool:
+    return job.HasField("resolve_activity") and job.resolve_activity.is_local
+
+
+def _parts(act: WorkflowActivation) -> Iterator[WorkflowActivation]:
+    """The activations for which this one is taken, one after the other."""
+    local = [job for job in act.jobs if _is_local_result(job)]
+    if not local or len(act.jobs) == 1:
+        yield act
+        return
+    if others := [job for job in act.jobs if not _is_local_result(job)]:
+        yield _with_jobs(act, others)
+    for job in local:
+        yield _with_jobs(act, [job])
+
+
+def _drop_cancellations(completion: WorkflowActivationCompletion, done: set[int]) -> None:
+    """Of local activities that are done, as core knows already: it takes none for them."""
+    commands = completion.successful.commands
+    for index in reversed(range(len(commands))):
+        cancelled = commands[index].request_cancel_local_activity
+        if commands[index].HasField("request_cancel_local_activity") and cancelled.seq in done:
+            del commands[index]
+
+
+def _with_jobs(act: WorkflowActivation, jobs: Sequence[WorkflowActivationJob]) -> WorkflowActivation:
+    part = WorkflowActivation()
+    part.CopyFrom(act)
+    del part.jobs[:]
+    part.jobs.extend(jobs)
+    return part
+
+
+def _without_commands() -> WorkflowActivationCompletion:
+    completion = WorkflowActivationCompletion()
+    completion.successful.SetInParent()
+    return completion
