@@ -20,6 +20,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
+from tests.json_values import unchecked
 from tests.watchdog import watchdog
 
 WORKFLOW_TASK_SECONDS = 60.0
@@ -50,9 +51,9 @@ def _give_workflows_time() -> None:
 
     def make_patient(worker: _WorkflowWorker, **options: Any) -> None:
         make(worker, **options)
-        worker._deadlock_timeout_seconds = WORKFLOW_TASK_SECONDS  # type: ignore[assignment]  # or None, or 2
+        unchecked(worker)._deadlock_timeout_seconds = WORKFLOW_TASK_SECONDS  # the SDK types it as None or 2
 
-    _WorkflowWorker.__init__ = make_patient  # type: ignore[assignment, method-assign]  # it takes the same
+    unchecked(_WorkflowWorker).__init__ = make_patient
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
