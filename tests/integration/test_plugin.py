@@ -13,15 +13,16 @@ import pytest
 from pydantic import BaseModel
 from temporalio import activity, workflow
 from temporalio.client import Client, WorkflowFailureError
-from temporalio.common import RawValue
+from temporalio.common import RawValue, VersioningBehavior, WorkerDeploymentVersion
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
-from temporalio.worker import Replayer, Worker
+from temporalio.worker import Replayer, Worker, WorkerDeploymentConfig
 
 from anabranch import AnabranchPlugin
 from anabranch.dev.devserver import DevServer
 from anabranch.errors import ConfigurationError, InputError
 from anabranch.plugin import WORKFLOWS
+from anabranch.workflows.temporal.failures import NewerRevision
 
 PRICED = """
 name: priced
@@ -189,6 +190,7 @@ async def test_a_run_is_replayed_with_the_plugin(dev_server: DevServer, graphs: 
         ({"activities": [like_a_node_type]}, "the activity 'like_a_node_type' is named 'rule', as one of those"),
         ({"activities": [any_activity]}, "the activity 'any_activity' is dynamic, as one of those that run nodes"),
         ({"workflow_failure_exception_types": [Exception]}, "would end graph runs that another worker could continue"),
+        ({"workflow_failure_exception_types": [NewerRevision]}, "would end graph runs that another worker could"),
         ({"workflows": WORKFLOWS}, "the worker has the plugin twice"),
     ],
 )
@@ -220,6 +222,20 @@ async def test_a_folder_that_is_not_there_is_refused(dev_server: DevServer, tmp_
     client = await connected(dev_server, AnabranchPlugin(tmp_path / "nowhere"))
     with pytest.raises(ConfigurationError, match=r"ANABRANCH_GRAPHS: the folder '.*nowhere' does not exist"):
         worker(client)
+
+
+async def test_a_versioned_worker_that_has_a_default_behaviour_serves_graphs(
+    dev_server: DevServer, graphs: Path, task_queue: str
+) -> None:
+    client = await connected(dev_server, AnabranchPlugin(graphs))
+    versioned = WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion("shop", "1"),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+    )
+    config = worker(client, task_queue, deployment_config=versioned).config(active_config=True)
+    assert config.get("deployment_config") == versioned
+    assert {*WORKFLOWS, Shop} == {*config.get("workflows", ())}
 
 
 @pytest.mark.parametrize(
