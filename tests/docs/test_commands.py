@@ -25,7 +25,7 @@ MAKE = {
     "lint": ".ci/run",
     "setup": ".ci/run",  # `make lint` begins with it
     "storm": ".ci/run",
-    "test": ".ci/run",  # by `make coverage`
+    "test": ".ci/run",
 }
 """What runs the targets of make that pages name: here it is only looked at whether they exist."""
 SESSIONS = sorted({block.page for block in blocks("console")} - ELSEWHERE.keys())
