@@ -27,6 +27,7 @@ from anabranch.graph.load import LoadedGraph, find_graph, graph_files, graph_nam
 from anabranch.graph.model import Graph
 from anabranch.graph.revision import REVISION
 from anabranch.graph.source.problems import did_you_mean
+from anabranch.limits import RUN_LIMITS, RunLimits
 from anabranch.transport.node_protocol import GraphRequest, PinnedGraph
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}", re.ASCII)
@@ -48,7 +49,8 @@ class _Found(NamedTuple):
 class GraphLoader:
     """The graphs of one folder, and what runs of them are held to.
 
-    `default` settles conflicts where a graph does not say how. Runs are held to `revision`, where this worker knows it.
+    `default` settles conflicts where a graph does not say how. Runs are held to `revision`, where this worker knows it,
+    and to `limits`.
     `workflows` are the names of other workflows of the worker, to suggest one that was mistyped.
     """
 
@@ -59,11 +61,13 @@ class GraphLoader:
         *,
         revision: int = REVISION,
         workflows: Sequence[str] = (),
+        limits: RunLimits = RUN_LIMITS,
     ) -> None:
         self._folder = folder
         self._default = default
         self._revision = min(revision, REVISION)
         self._workflows = workflows
+        self._limits = limits
         self._by_name: dict[str, _Found] = {}
         self._inline: dict[str, _Found] = {}
         self._turn = Lock()
@@ -142,6 +146,7 @@ class GraphLoader:
             {name: written_out(other) for name, other in graphs.items()},
             revision=self._revision,
             inputs={each.name: tuple(graph_inputs(each)) for each in (graph, *graphs.values())},
+            limits=self._limits,
         )
 
     def _settled(self, graph: Graph) -> Graph:

@@ -21,14 +21,17 @@ from anabranch.graph import node_types
 from anabranch.graph.kinds.kind import Runs
 from anabranch.graph.kinds.kinds import kind_named, types_that_run
 from anabranch.graph.revision import REVISION
-from anabranch.limits import NodeLimits
+from anabranch.limits import RUN_LIMITS, NodeLimits, RunLimits
 from anabranch.settings import Settings
 
 
-def node_activities(settings: Settings, *, workflows: Sequence[str] = ()) -> NodeActivities:
+def node_activities(
+    settings: Settings, *, workflows: Sequence[str] = (), limits: RunLimits = RUN_LIMITS
+) -> NodeActivities:
     """The activities of a worker with these settings; `aclose` them at the end. Raises ConfigurationError.
 
     `workflows` are the names of the worker's other workflows, to suggest one that was mistyped.
+    The runs that this worker starts are held to `limits`.
     """
     node_types.check_names()
     return NodeActivities(
@@ -38,6 +41,7 @@ def node_activities(settings: Settings, *, workflows: Sequence[str] = ()) -> Nod
             _resolution(settings.default_resolution_strategy),
             revision=settings.interpreter_revision or REVISION,
             workflows=workflows,
+            limits=limits,
         ),
         limits=NodeLimits(written_bytes=settings.max_context_size_bytes),
         guards=Guards.from_url(settings.redis_url, settings.redis_max_connections),

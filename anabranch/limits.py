@@ -5,7 +5,8 @@ What is not here is bounded where it is read: the size of a YAML file (`graph/so
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Final
 
 MAX_CONTEXT_SIZE_BYTES: Final = 1_048_576
@@ -41,7 +42,10 @@ class NodeLimits:
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """How much one run sends at once, and when it continues as new. Workflow code decides by them."""
+    """How much one run sends at once, and when it continues as new.
+
+    Workflow code decides by them, so they are pinned with the graph: another default never touches a run in flight.
+    """
 
     pending_activities: int = 500
     """Activities that are scheduled and not done. The server refuses 2,000."""
@@ -62,6 +66,13 @@ class RunLimits:
     """Bytes of JSON up to which a run's state is never too large to be passed on, compressed or not."""
     decoded_bytes: int = 32 * 1024 * 1024
     """Bytes that a state may have before compression."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: they travel, and what a run is held to must be numbers above zero."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) not in (int, float) or not 0 < value < math.inf:
+                raise ValueError(f"the limit {field.name} is not a number above zero")
 
 
 NODE_LIMITS: Final = NodeLimits()

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.values import Json
 from anabranch.graph.revision import REVISION
+from anabranch.limits import RUN_LIMITS, RunLimits
 
 __all__ = ["ChangeSet", "GraphRequest", "HistoryState", "NodeTask", "PinnedGraph", "RunInfo"]
 
@@ -115,6 +116,7 @@ class PinnedGraph:
     `definition` is the graph as JSON with its defaults, `digest` the SHA-256 (hex) of this text, `graphs` those that it
     names. `revision` is the interpreter's. `inputs` are the keys that each of the graphs must be started with.
     `capabilities` are what the worker found of the server that not every server has; nothing depends on any so far.
+    `limits` are how much the run sends at once, and when it continues as new.
     """
 
     name: str
@@ -124,6 +126,7 @@ class PinnedGraph:
     revision: int = REVISION
     inputs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     capabilities: tuple[str, ...] = ()
+    limits: RunLimits = RUN_LIMITS
 
     @classmethod
     def of(
@@ -135,11 +138,12 @@ class PinnedGraph:
         revision: int,
         inputs: Mapping[str, tuple[str, ...]],
         capabilities: tuple[str, ...] = (),
+        limits: RunLimits = RUN_LIMITS,
     ) -> Self:
         """A definition with its digest, and of the `inputs` those of the graphs that are pinned."""
         digest = hashlib.sha256(definition.encode()).hexdigest()
         known = {each: inputs[each] for each in (name, *graphs)}
-        return cls(name, digest, definition, graphs, revision, known, capabilities)
+        return cls(name, digest, definition, graphs, revision, known, capabilities, limits)
 
     def child(self, name: str, reached: Collection[str]) -> Self:
         """One of the graphs that it names, with those of them that are `reached` from there."""
@@ -151,17 +155,19 @@ class PinnedGraph:
             revision=self.revision,
             inputs=self.inputs,
             capabilities=self.capabilities,
+            limits=self.limits,
         )
 
     def to_wire(self) -> list[Any]:
         """As a positional array."""
         inputs = {name: list(keys) for name, keys in self.inputs.items()}
-        capabilities = list(self.capabilities)
-        return [self.name, self.digest, self.definition, self.graphs, self.revision, inputs, capabilities]
+        limits = asdict(self.limits)
+        held = [self.revision, inputs, list(self.capabilities), limits]
+        return [self.name, self.digest, self.definition, self.graphs, *held]
 
     @classmethod
     def from_wire(cls, wire: list[Any]) -> Self:
         """From the array of `to_wire`."""
-        name, digest, definition, graphs, revision, inputs, capabilities = wire
+        name, digest, definition, graphs, revision, inputs, capabilities, limits = wire
         keys = {graph: tuple(each) for graph, each in inputs.items()}
-        return cls(name, digest, definition, graphs, revision, keys, tuple(capabilities))
+        return cls(name, digest, definition, graphs, revision, keys, tuple(capabilities), RunLimits(**limits))

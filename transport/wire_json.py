@@ -83,7 +83,7 @@ def _object(value: Json) -> Named:
     return value
 
 
-_PINNED = ("name", "digest", "definition", "graphs", "revision", "inputs", "capabilities")
+_PINNED = ("name", "digest", "definition", "graphs", "revision", "inputs", "capabilities", "limits")
 _TO_NAMED: dict[type[Any], Callable[[Any], Named]] = {
     NodeTask: _task_to_named,
     ChangeSet: ChangeSet.to_json_object,

@@ -50,7 +50,7 @@ _JSON = (str, int, float, bool, NoneType, list, dict)
 _SHAPES: dict[str, tuple[type | tuple[type, ...], ...]] = {
     "NodeTask": (str, dict, list, list, str, (list, NoneType), dict, int),
     "GraphRequest": ((str, NoneType), _JSON),
-    "PinnedGraph": (str, str, str, dict, int, dict, list),
+    "PinnedGraph": (str, str, str, dict, int, dict, list, dict),
 }
 
 

@@ -15,6 +15,7 @@ from temporalio.api.common.v1 import Payload
 from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.errors import AnabranchError, InputError, SizeLimitExceeded
+from anabranch.limits import RunLimits
 from anabranch.transport.codec import ZstdCodec
 from anabranch.transport.converter import data_converter
 from anabranch.transport.node_protocol import GraphRequest, NodeTask, PinnedGraph, RunInfo
@@ -25,7 +26,7 @@ from tests.zstandard import zstd
 CONVERTER = data_converter().payload_converter
 CONTEXT = DistributedContext("s", {"a": [1, 2.5, None, "ü"]}, ContextMetadata(1, 2, 3, None, ("t",)))
 TASK = NodeTask("weigh", {"type": "rule"}, CONTEXT, RunInfo("r", "s", "g", "2026-01-01T00:00:00Z"), "k", ("a",))
-PINNED = PinnedGraph("g", "d", "{}", {"h": "{}"}, 1, {"g": ("a",), "h": ()}, ("c",))
+PINNED = PinnedGraph("g", "d", "{}", {"h": "{}"}, 1, {"g": ("a",), "h": ()}, ("c",), RunLimits())
 VALUES = [
     TASK,
     ChangeSet(1, {("a", "b"): [1]}, (("c",),), "n", 5),

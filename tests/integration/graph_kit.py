@@ -24,6 +24,7 @@ from anabranch.activities import node
 from anabranch.activities.standard import node_activities
 from anabranch.context.distributed import DistributedContext
 from anabranch.errors import NodeError, Unavailable
+from anabranch.limits import RUN_LIMITS, RunLimits
 from anabranch.settings import Settings
 from anabranch.transport.node_protocol import NodeTask
 from anabranch.transport.working import working
@@ -80,13 +81,19 @@ _started: dict[str, list[str]] = {}
 
 @asynccontextmanager
 async def worker_for(
-    client: Client, task_queue: str, graphs: Path, *, mode: str = MODES[0], **environment: Any
+    client: Client,
+    task_queue: str,
+    graphs: Path,
+    *,
+    mode: str = MODES[0],
+    limits: RunLimits = RUN_LIMITS,
+    **environment: Any,
 ) -> AsyncGenerator[Served]:
     """Serve `graphs` on `task_queue` while the block runs; `environment` are fields of Settings."""
     strict = mode != MODES[0]
     cache: dict[str, Any] = {"max_cached_workflows": 0} if strict else {}
     settings = Settings(task_queue=task_queue, graphs=graphs, **cache, **environment)
-    activities = node_activities(settings)
+    activities = node_activities(settings, limits=limits)
     try:
         async with working(
             build_worker(client, settings, activities, runner=sandbox(strict=strict)), activities.running

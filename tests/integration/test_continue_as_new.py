@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,9 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureEr
 from temporalio.exceptions import CancelledError
 
 from anabranch.dev.devserver import FAST, DevServer
+from anabranch.limits import RunLimits
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
-from anabranch.transport.codec import MAX_DECODED_BYTES
-from anabranch.workflows.temporal import continue_as_new
 from tests import servers
 from tests.integration.graph_kit import (
     MODES,
@@ -39,6 +38,7 @@ from tests.json_values import unchecked
 ONCE: dict[str, Any] = {"retry": {"max_attempts": 1}}
 EVENTS = 24
 """From how many events on the server suggests to continue as new: at the first look, after eight nodes, it does."""
+HeldTo = Callable[[RunLimits], AbstractAsyncContextManager[Served]]
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,12 @@ async def served(
 ) -> AsyncIterator[Served]:
     async with worker_for(impatient, task_queue, tmp_path, mode=getattr(request, "param", MODES[0])) as running:
         yield running
+
+
+@pytest.fixture
+def held_to(impatient: Client, task_queue: str, tmp_path: Path) -> HeldTo:
+    """A worker whose runs are held to other limits."""
+    return lambda limits: worker_for(impatient, task_queue, tmp_path, limits=limits)
 
 
 @pytest.fixture
@@ -293,11 +299,10 @@ async def test_an_operator_finds_the_node_that_paused_in_a_run_before(served: Se
 # what runs for long, and states that are large
 
 
-async def test_what_runs_for_hours_does_not_hold_back_the_rest(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(continue_as_new, "GRACE", timedelta(milliseconds=300))
+async def test_what_runs_for_hours_does_not_hold_back_the_rest(held_to: HeldTo, task_queue: str) -> None:
     graph = {
         "nodes": {
-            "slow": leaf("pass_gate", args={"name": served.task_queue, "slow": True}),
+            "slow": leaf("pass_gate", args={"name": task_queue, "slow": True}),
             "loop": ticks(12),
             "each": squares(8),
             "after": {"type": "while", "while": "n < 60", "body": chain(count=put(n="{{ n + 1 }}"))},
@@ -305,33 +310,29 @@ async def test_what_runs_for_hours_does_not_hold_back_the_rest(served: Served, m
         "edges": [edge("loop", "each"), edge("slow", "after"), edge("each", "after")],
         "context": {"merge": {"total": "sum", "s": "max"}},
     }
-    async with gate(served.task_queue) as opened:
+    async with held_to(RunLimits(drain_seconds=2.0)) as served, gate(task_queue) as opened:
         handle = await served.start(graph, {"n": 0, "total": 0})
         told = await until_status(handle, "each", "succeeded")
         assert told["nodes"]["slow"]["status"] == "running"
         assert (await handle.describe()).history_length > 2 * EVENTS
         assert await runs_of(served, handle) == 1
-        monkeypatch.setattr(continue_as_new, "GRACE", timedelta(minutes=10))  # what runs from now on ends in it
         opened.set()
         result = await asyncio.wait_for(handle.result(), PATIENCE)
-    assert await runs_of(served, handle) >= 2
+        assert await runs_of(served, handle) >= 2
     assert result["data"] == {"n": 60, "total": sum(range(8)), "s": 49, "slow": True}
 
 
-async def test_near_the_end_of_its_history_a_run_waits_for_whatever_runs(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(continue_as_new, "GRACE", timedelta(milliseconds=10))
-    monkeypatch.setattr(continue_as_new, "MAX_EVENTS", EVENTS)
-    slow = leaf("pass_gate", args={"name": served.task_queue})
-    async with gate(served.task_queue) as opened:
+async def test_near_the_end_of_its_history_a_run_waits_for_whatever_runs(held_to: HeldTo, task_queue: str) -> None:
+    limits = RunLimits(drain_seconds=0.01, history_events=EVENTS)
+    slow = leaf("pass_gate", args={"name": task_queue})
+    async with held_to(limits) as served, gate(task_queue) as opened:
         handle = await served.start({"nodes": {"slow": slow, "loop": ticks(30)}}, {"n": 0})
         await until_status(handle, "slow", "running")
         await until_quiet(handle)
         assert (await handle.query("context"))["data"]["n"] < 12
         opened.set()
         assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"] == {"n": 30}
-    assert await runs_of(served, handle) >= 3
+        assert await runs_of(served, handle) >= 3
 
 
 async def until_quiet(handle: Handle) -> None:
@@ -366,29 +367,27 @@ async def test_a_run_whose_state_is_too_large_to_be_handed_on_goes_on(served: Se
     assert (await handle.describe()).history_length > 2 * EVENTS
 
 
-async def test_near_the_end_of_its_history_such_a_run_fails_and_is_undone(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(continue_as_new, "MAX_EVENTS", 3 * EVENTS)
-    handle = await served.start(heavy(100))
-    error = await error_of(handle)
+async def test_near_the_end_of_its_history_such_a_run_fails_and_is_undone(held_to: HeldTo) -> None:
+    async with held_to(RunLimits(history_events=3 * EVENTS)) as served:
+        handle = await served.start(heavy(100))
+        error = await error_of(handle)
+        assert await runs_of(served, handle) == 1
+        assert (await handle.query("context"))["data"] == {}
     assert error.type == "SIZE_LIMIT_EXCEEDED"
     assert "the largest part is key 'k' with" in error.message
     compensated = error.details[0]["compensated"]
     assert compensated == [f"loop[{index}]/b" for index in reversed(range(len(compensated)))]
     assert len(compensated) > 8
-    assert await runs_of(served, handle) == 1
-    assert (await handle.query("context"))["data"] == {}
 
 
-@pytest.mark.parametrize(("unfolds_to", "renewed"), [(MAX_DECODED_BYTES, True), (2**21, False)])
+@pytest.mark.parametrize(("limits", "renewed"), [(RunLimits(), True), (RunLimits(decoded_bytes=2**21), False)])
 async def test_a_state_that_compresses_well_is_handed_on_if_it_can_be_unfolded_again(
-    served: Served, monkeypatch: pytest.MonkeyPatch, unfolds_to: int, renewed: bool
+    held_to: HeldTo, limits: RunLimits, renewed: bool
 ) -> None:
-    monkeypatch.setattr(continue_as_new, "MAX_DECODED_BYTES", unfolds_to)
-    handle = await served.start(steps(14, {"key": "k", "size": "{{ 400000 + index }}"}))
-    assert len((await asyncio.wait_for(handle.result(), PATIENCE))["data"]["k"]) == 400_013
-    assert (await runs_of(served, handle) > 1) is renewed
+    async with held_to(limits) as served:
+        handle = await served.start(steps(14, {"key": "k", "size": "{{ 400000 + index }}"}))
+        assert len((await asyncio.wait_for(handle.result(), PATIENCE))["data"]["k"]) == 400_013
+        assert (await runs_of(served, handle) > 1) is renewed
 
 
 async def test_with_a_payload_store_a_large_state_is_handed_on(

@@ -17,7 +17,7 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import CancelledError
 
-from anabranch.workflows.temporal import flow_control
+from anabranch.limits import RunLimits
 from anabranch.workflows.temporal.graph_workflow import GraphWorkflow
 from tests.integration.graph_kit import (
     MODES,
@@ -398,12 +398,12 @@ async def test_large_contexts_are_compressed_in_the_history(served: Served) -> N
 
 
 async def test_no_more_activities_are_pending_than_the_server_takes(
-    client: Client, task_queue: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client, task_queue: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(flow_control, "MAX_PENDING", 3)
+    limits = RunLimits(pending_activities=3)
     names = [f"n{index}" for index in range(8)]
     graph = {"nodes": {name: leaf("pass_gate", args={"name": task_queue, name: 1}) for name in names}}
-    async with worker_for(client, task_queue, tmp_path) as served, gate(task_queue) as opened:
+    async with worker_for(client, task_queue, tmp_path, limits=limits) as served, gate(task_queue) as opened:
         handle = await served.start(graph)
         await until(lambda: attempts[task_queue] == 3)
         assert len((await handle.describe()).raw_description.pending_activities) == 3

@@ -1,5 +1,5 @@
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.context.values import Json
 from anabranch.errors import WireFormatError
+from anabranch.limits import RunLimits
 from anabranch.transport.converter import ContextFormat, data_converter, readable
 from anabranch.transport.node_protocol import GraphRequest, NodeTask, PinnedGraph, RunInfo
 from tests.json_values import unchecked
@@ -42,6 +43,7 @@ PINNED = PinnedGraph(
     1,
     {"orders": ("id",), "packing": ()},
     ("SearchAttributes",),
+    RunLimits(pending_activities=3, drain_seconds=0.5),
 )
 VALUES = [
     TASK,
@@ -123,6 +125,7 @@ def test_readable_json_names_all_that_a_run_is_held_to() -> None:
         "revision": 1,
         "inputs": {"orders": ["id"], "packing": []},
         "capabilities": ["SearchAttributes"],
+        "limits": asdict(RunLimits(pending_activities=3, drain_seconds=0.5)),
     }
 
 

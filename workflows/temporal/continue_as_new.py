@@ -1,9 +1,9 @@
 """When a run continues as new: what runs is drained, for a while; then its state is weighed and handed on.
 
-While a run drains, nothing new starts. What does not come to an end within `GRACE` must not hold back the rest of the
-graph, so the run goes on then, and tries again when its history is half as long again. Only where the history nears the
-length at which the server ends the run, it drains for as long as it takes; and there a state that is too large to be
-handed on fails the run, with compensation, while there is still room for it.
+While a run drains, nothing new starts. What does not come to an end within some seconds must not hold back the rest of
+the graph, so the run goes on then, and tries again when its history is half as long again. Only where the history nears
+the length at which the server ends the run, it drains for as long as it takes; and there a state that is too large to
+be handed on fails the run, with compensation, while there is still room for it.
 
 How long the history is, and whether the server suggests to continue as new, the workflow does not see at the same
 place on replay (see `outbox`). So a local activity is asked to say back what was seen, now and then: that is recorded.
@@ -23,22 +23,15 @@ from temporalio.api.common.v1 import Payload
 from temporalio.exceptions import ActivityError
 
 from anabranch.errors import SizeLimitExceeded
-from anabranch.transport.codec import MAX_DECODED_BYTES, ZstdCodec
+from anabranch.limits import PAYLOAD_HEADROOM_BYTES, RunLimits
+from anabranch.transport.codec import ZstdCodec
 from anabranch.transport.node_protocol import HistoryState
 from anabranch.workflows.interpreter.commands import Command, Failure
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.temporal.clock import Clock
 
-GRACE = timedelta(seconds=10)
-"""How long nothing new starts, unless the history is near its end."""
-MAX_EVENTS = 25_600
-MAX_BYTES = 25 * 1024 * 1024
-"""Of the history: half of what the server ends a run at."""
-LIGHT = 1024 * 1024
-"""Bytes of JSON up to which a state is never too large, compressed or not."""
 FIRST_LOOK = 8
 """Answers to commands before the history is looked at first: many runs are over by then."""
-_HEADROOM = 64 * 1024
 _LOCAL = timedelta(seconds=10)
 
 
@@ -52,6 +45,10 @@ class _Size(NamedTuple):
     def is_beyond(self, other: _Size) -> bool:
         return self.events >= other.events or self.size >= other.size
 
+    def later(self, end: _Size) -> _Size:
+        """Half as much again, and the end at the latest."""
+        return _Size(_later(self.events, end.events), _later(self.size, end.size))
+
 
 class ContinueAsNew:
     """The attempts of one workflow run to continue as new."""
@@ -62,12 +59,16 @@ class ContinueAsNew:
         clock: Clock,
         dispatch: Callable[[list[Command]], None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
+        limits: RunLimits,
     ) -> None:
         self._machine = machine
         self._state = machine.state
         self._clock = clock
         self._dispatch = dispatch
         self._spawn = spawn
+        self._limits = limits
+        self._end = _Size(limits.history_events, limits.history_bytes)
+        """A history that is so long is near the length at which the server ends the run."""
         self._answers = 0
         self._next_look = FIRST_LOOK
         self._next_attempt = _Size(0, 0)
@@ -88,7 +89,7 @@ class ContinueAsNew:
         """Continue as new. Returns where the state must be looked at again, or where it is too large."""
         arguments = [{}, {"carried": carried}]
         (payload,) = workflow.payload_converter().to_payloads(arguments[1:])
-        if self._weighed == payload.data or len(payload.data) <= LIGHT:
+        if self._weighed == payload.data or len(payload.data) <= self._limits.light_bytes:
             workflow.continue_as_new(args=arguments)
         # Beside the workflow's own task: a cancellation of the run must not look like the answer of an activity.
         weighing = asyncio.create_task(self._weigh(payload, carried["machine"]))
@@ -97,15 +98,26 @@ class ContinueAsNew:
 
     async def _weigh(self, payload: Payload, state: dict[str, Any]) -> None:
         (encoded,) = await ZstdCodec().encode([payload])
-        if await _may_be_carried(payload, len(encoded.data)):
+        if await self._may_be_carried(payload, len(encoded.data)):
             self._weighed = payload.data  # something may have been heard meanwhile
             return
         reached, _ = await self._history()
-        if reached.is_beyond(_Size(MAX_EVENTS, MAX_BYTES)):
+        if reached.is_beyond(self._end):
             failure = Failure("failure", SizeLimitExceeded.code, _refusal(state, payload, encoded))
             self._dispatch(self._machine.fail(failure, self._clock.tick()))
         else:
             self._postpone(reached)
+
+    async def _may_be_carried(self, payload: Payload, encoded: int) -> bool:
+        if len(payload.data) > self._limits.decoded_bytes - PAYLOAD_HEADROOM_BYTES:
+            return False
+        try:
+            allowed: bool = await workflow.execute_local_activity(
+                "may_be_carried", encoded, result_type=bool, start_to_close_timeout=_LOCAL
+            )
+        except ActivityError:  # a worker that does not know
+            return False
+        return allowed
 
     @property
     def _may_drain(self) -> bool:
@@ -117,17 +129,17 @@ class ContinueAsNew:
         if not (is_suggested and reached.is_beyond(self._next_attempt) and self._may_drain):
             return
         self._state.is_draining = True
-        if not reached.is_beyond(_Size(MAX_EVENTS, MAX_BYTES)):
+        if not reached.is_beyond(self._end):
             self._spawn(self._lose_patience(self._next_attempt))
 
     async def _lose_patience(self, attempt: _Size) -> None:
-        await workflow.sleep(GRACE, summary="drain, to continue as new")
+        await workflow.sleep(self._limits.drain_seconds, summary="drain, to continue as new")
         reached, _ = await self._history()
         if attempt == self._next_attempt and self._state.failure is None and self._state.finished is None:
             self._postpone(reached)
 
     def _postpone(self, reached: _Size) -> None:
-        self._next_attempt = _Size(_later(reached.events, MAX_EVENTS), _later(reached.size, MAX_BYTES))
+        self._next_attempt = reached.later(self._end)
         self._state.is_draining = False
         self._dispatch(self._machine.resume(self._clock.tick()))
 
@@ -146,20 +158,7 @@ class ContinueAsNew:
 
 
 def _later(now: int, end: int) -> int:
-    """Half as much again, and the end at the latest."""
     return max(now + 1, min(now * 3 // 2, end))
-
-
-async def _may_be_carried(payload: Payload, encoded: int) -> bool:
-    if len(payload.data) > MAX_DECODED_BYTES - _HEADROOM:
-        return False
-    try:
-        allowed: bool = await workflow.execute_local_activity(
-            "may_be_carried", encoded, result_type=bool, start_to_close_timeout=_LOCAL
-        )
-    except ActivityError:  # a worker that does not know
-        return False
-    return allowed
 
 
 def _refusal(state: dict[str, Any], payload: Payload, encoded: Payload) -> str:

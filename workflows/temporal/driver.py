@@ -45,14 +45,16 @@ class Driver:
     def __init__(self, identity: Identity, data: Mapping[str, Json], carried: Mapping[str, Any] | None = None) -> None:
         carried = carried or {}
         self.identity = identity
-        self.machine = Machine(RunState(identity.plan, data, run=identity.at(0).root()))
+        limits = identity.pinned.limits
+        state = RunState(identity.plan, data, run=identity.at(0).root(), task_nodes=limits.task_nodes)
+        self.machine = Machine(state)
         self._clock = Clock(carried.get("at", 0))
         self._outbox = Outbox()
-        flow = FlowControl(self._outbox)
+        flow = FlowControl(self._outbox, limits)
         self.inbox = Inbox(self._outbox, carried.get("choices"))
         self.operations = Operations(self.machine, self.inbox, self._clock, self.dispatch)
         self._effects = Effects(identity, self._clock, self._outbox, flow, self.inbox)
-        self._continue = ContinueAsNew(self.machine, self._clock, self.dispatch, self.spawn)
+        self._continue = ContinueAsNew(self.machine, self._clock, self.dispatch, self.spawn, limits)
         share = identity.plan.graph.share
         self._sharing = None if share is None else Sharing(share, identity, self._clock, self._outbox, flow)
         self._work: dict[str, _Underway] = {}

@@ -6,14 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
+from anabranch.limits import RunLimits
 from anabranch.workflows.temporal.outbox import Outbox, Ticket
 
-MAX_PENDING = 500
-"""Activities that are scheduled and not done. The server refuses 2,000."""
-MAX_BYTES = 2 * 1024 * 1024
-"""Inputs of activities and children in one workflow task, uncompressed. The server ends a run that sends 4 MiB."""
-MAX_LOCAL_BYTES = 1024 * 1024
-"""Results of local activities in one workflow task, before compression: they leave together, when it ends."""
 _MARKER = 1024
 """What a result takes beside its payload, and a little more."""
 _UNKNOWN = 32 * 1024
@@ -25,9 +20,10 @@ _SMALL = 8 * 1024
 class FlowControl:
     """Admits what one run sends; what does not fit waits until others are done, or are in the history."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, limits: RunLimits) -> None:
         self._outbox = outbox
-        self._pending = asyncio.Semaphore(MAX_PENDING)
+        self._limits = limits
+        self._pending = asyncio.Semaphore(limits.pending_activities)
         self._local_running = 0
         self._expected = _UNKNOWN
         self._turn = asyncio.Lock()
@@ -65,7 +61,7 @@ class FlowControl:
             self._local_done.set()
 
     async def _send(self, ticket: Ticket, size: int) -> None:
-        while self._outbox.inputs and self._outbox.inputs + size > MAX_BYTES:
+        while self._outbox.inputs and self._outbox.inputs + size > self._limits.task_bytes:
             await self._outbox.flush()
         self._outbox.send(ticket, size)
 
@@ -75,4 +71,4 @@ class FlowControl:
 
     def _local_fits(self) -> bool:
         taken = self._outbox.results + self._local_running * self._expected
-        return taken == 0 or taken + self._expected <= MAX_LOCAL_BYTES
+        return taken == 0 or taken + self._expected <= self._limits.task_local_bytes
