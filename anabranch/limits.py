@@ -6,8 +6,9 @@ What is not here is bounded where it is read: the size of a YAML file (`graph/so
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Any, Final, Self
 
 MAX_CONTEXT_SIZE_BYTES: Final = 1_048_576
 """Bytes of one context as MessagePack, or JSON where it is written so: in a store, a cache, an event, a wire format.
@@ -67,12 +68,17 @@ class RunLimits:
     decoded_bytes: int = 32 * 1024 * 1024
     """Bytes that a state may have before compression."""
 
-    def __post_init__(self) -> None:
-        """Raises ValueError: they travel, and what a run is held to must be numbers above zero."""
-        for field in fields(self):
-            value = getattr(self, field.name)
+    @classmethod
+    def from_wire(cls, limits: Mapping[str, Any]) -> Self:
+        """The limits that a run is held to. Raises ValueError for what is not a number above zero.
+
+        A name that this worker does not know is one of a newer revision, whose runs it leaves to others.
+        """
+        known = {field.name: limits[field.name] for field in fields(cls) if field.name in limits}
+        for name, value in known.items():
             if type(value) not in (int, float) or not 0 < value < math.inf:
-                raise ValueError(f"the limit {field.name} is not a number above zero")
+                raise ValueError(f"the limit {name} is not a number above zero")
+        return cls(**known)
 
 
 NODE_LIMITS: Final = NodeLimits()

@@ -170,4 +170,4 @@ class PinnedGraph:
         """From the array of `to_wire`."""
         name, digest, definition, graphs, revision, inputs, capabilities, limits = wire
         keys = {graph: tuple(each) for graph, each in inputs.items()}
-        return cls(name, digest, definition, graphs, revision, keys, tuple(capabilities), RunLimits(**limits))
+        return cls(name, digest, definition, graphs, revision, keys, tuple(capabilities), RunLimits.from_wire(limits))

@@ -119,6 +119,14 @@ def test_a_position_of_another_type_is_refused(value: NodeTask | PinnedGraph, po
         CONVERTER.from_payload(wire(type(value).__name__, packed(array)))
 
 
+@pytest.mark.parametrize("limit", [0, -1, True, "500", None, [], 1e400])
+def test_a_limit_that_is_not_a_number_above_zero_is_refused(limit: Any) -> None:
+    array = PINNED.to_wire()
+    array[-1] = {**array[-1], "pending_activities": limit}
+    with refused():
+        CONVERTER.from_payload(wire("PinnedGraph", packed(array)))
+
+
 @pytest.mark.parametrize("name", ["", "os.system", "NodeTask\x00", "nodetask", "RunInfo", "\udcff" * 3, "x" * 100_000])
 def test_an_unknown_type_name_is_refused(name: str) -> None:
     payload = wire("", CONVERTER.to_payload(TASK).data)

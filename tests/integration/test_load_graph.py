@@ -18,6 +18,7 @@ from anabranch.context.merge.resolution import ConflictResolution
 from anabranch.errors import GraphError, InputError
 from anabranch.graph.model import Graph
 from anabranch.graph.revision import REVISION
+from anabranch.limits import RunLimits
 from anabranch.transport.node_protocol import GraphRequest
 
 GREET = """
@@ -65,10 +66,17 @@ def test_what_a_run_is_held_to_is_pinned_with_it(folder: Path) -> None:
 
 def test_a_child_is_held_to_the_same(folder: Path) -> None:
     pinned = GraphLoader(folder, revision=1).load(GraphRequest(name="outer"))
-    child = replace(pinned, revision=7, capabilities=("found",)).child("greet", ())
-    assert (child.name, child.revision, child.capabilities) == ("greet", 7, ("found",))
+    limits = RunLimits(pending_activities=3)
+    child = replace(pinned, revision=7, capabilities=("found",), limits=limits).child("greet", ())
+    assert (child.name, child.revision, child.capabilities, child.limits) == ("greet", 7, ("found",), limits)
     assert (child.inputs, child.graphs) == ({"greet": ("who",)}, {})
     assert child.digest == hashlib.sha256(child.definition.encode()).hexdigest()
+
+
+def test_a_worker_pins_its_limits(folder: Path) -> None:
+    limits = RunLimits(drain_seconds=0.5)
+    assert GraphLoader(folder, limits=limits).load(GraphRequest(name="greet")).limits == limits
+    assert GraphLoader(folder).load(GraphRequest(name="greet")).limits == RunLimits()
 
 
 @pytest.mark.parametrize(("wanted", "pinned"), [(1, 1), (REVISION, REVISION), (REVISION + 5, REVISION)])

@@ -116,6 +116,12 @@ def test_readable_json_names_every_field_of_a_task() -> None:
     }
 
 
+def test_a_limit_of_a_newer_revision_leaves_it_to_the_revision_to_be_refused() -> None:
+    array = PINNED.to_wire()
+    array[-1] = {"pending_activities": 3, "drain_seconds": 0.5, "of_revision_9": 1}
+    assert PinnedGraph.from_wire(array) == PINNED
+
+
 def test_readable_json_names_all_that_a_run_is_held_to() -> None:
     assert json.loads(READABLE.to_payload(PINNED).data) == {
         "name": "orders",
