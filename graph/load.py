@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from anabranch.errors import GraphError, Problem, UnknownGraph
 from anabranch.graph.checks.checks import check_graph
-from anabranch.graph.dataflow.walk import scopes, with_compensations
+from anabranch.graph.dataflow.walk import levels, with_compensations
 from anabranch.graph.kinds.kinds import loop_of
 from anabranch.graph.kinds.pin import pinned
 from anabranch.graph.model import Graph, GraphNode
@@ -166,8 +166,8 @@ class _Named:
 
 def named_graphs(graph: Graph) -> Iterator[tuple[Pointer, str]]:
     """The names of other graphs that nodes run, each with its path."""
-    for scope in scopes(graph):
-        for path, _, outer in scope.nodes():
+    for level in levels(graph):
+        for path, _, outer in level.nodes():
             for where, node in with_compensations(path, outer):
                 if isinstance(node, GraphNode):
                     yield (*where, "graph"), node.graph

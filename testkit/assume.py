@@ -8,7 +8,7 @@ from typing import Any
 
 from anabranch.context.values import Json
 from anabranch.graph.dataflow.reads import node_reads, node_writes
-from anabranch.graph.dataflow.walk import scopes
+from anabranch.graph.dataflow.walk import levels
 from anabranch.graph.kinds.kinds import answer_schema
 from anabranch.graph.model import Graph, Rule, RuleNode
 from anabranch.graph.plan import Plan
@@ -86,18 +86,18 @@ def _example(graph: Graph, key: str, declared: Mapping[str, Any]) -> Json:
 
 
 def _conditions(graph: Graph) -> Iterator[str]:
-    for scope in scopes(graph):
-        for edge in scope.body.edges:
+    for level in levels(graph):
+        for edge in level.body.edges:
             yield edge.when or ""
-        for _, _, node in scope.nodes():
+        for _, _, node in level.nodes():
             yield node.when or ""
     for rule in _rules(graph):
         yield rule.when or ""
 
 
 def _rules(graph: Graph) -> Iterator[Rule]:
-    for scope in scopes(graph):
-        for _, _, node in scope.nodes():
+    for level in levels(graph):
+        for _, _, node in level.nodes():
             yield from (node.rules or ()) if isinstance(node, RuleNode) else ()
 
 

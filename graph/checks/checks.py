@@ -11,7 +11,7 @@ from anabranch.graph.checks.keys import KeyChecks
 from anabranch.graph.checks.nodes import check_node
 from anabranch.graph.checks.schemas import check_schemas
 from anabranch.graph.checks.structure import check_structure
-from anabranch.graph.dataflow.walk import Scope, ordered, scopes, with_compensations
+from anabranch.graph.dataflow.walk import Level, levels, ordered, with_compensations
 from anabranch.graph.model import Graph
 from anabranch.graph.source.problems import described
 from anabranch.graph.source.yaml_source import Source
@@ -22,32 +22,32 @@ MAX_FINDINGS = 500
 
 def check_graph(graph: Graph, source: Source) -> list[Problem]:
     """Problems and warnings of a graph; only the first ones of very many."""
-    levels = list(scopes(graph))
-    count = sum(len(scope.body.nodes) for scope in levels)
+    all_levels = list(levels(graph))
+    count = sum(len(level.body.nodes) for level in all_levels)
     if count > MAX_NODES:
         message = f"the graph has {count} nodes with those of its bodies, over the limit of {MAX_NODES}"
         return [Problem("GRAPH_TOO_LARGE", message, source.place(("nodes",)), "split it with `type: graph` nodes")]
-    found = list(islice(_by_level(levels, graph, source), MAX_FINDINGS))
+    found = list(islice(_by_level(all_levels, graph, source), MAX_FINDINGS))
     if not any(not problem.warning for problem in found):
         found += islice(KeyChecks(graph, source).problems(), MAX_FINDINGS)
     return found
 
 
-def _by_level(levels: list[Scope], graph: Graph, source: Source) -> Iterator[Problem]:
+def _by_level(all_levels: list[Level], graph: Graph, source: Source) -> Iterator[Problem]:
     yield from check_schemas(graph, source)
-    for scope in levels:
-        yield from check_structure(scope, source)
-        for path, _, outer in scope.nodes():
+    for level in all_levels:
+        yield from check_structure(level, source)
+        for path, _, outer in level.nodes():
             for where, node in with_compensations(path, outer):
                 yield from check_node(where, node, source)
-        yield from check_expressions(scope, source)
-        yield from _unused_compensations(scope, source)
+        yield from check_expressions(level, source)
+        yield from _unused_compensations(level, source)
 
 
-def _unused_compensations(scope: Scope, source: Source) -> Iterator[Problem]:
+def _unused_compensations(level: Level, source: Source) -> Iterator[Problem]:
     """Compensations that never run: those of compensations, and of nodes that run only behind a pivot."""
-    behind = _behind_pivots(scope)
-    for path, key, node in scope.nodes():
+    behind = _behind_pivots(level)
+    for path, key, node in level.nodes():
         undo = node.compensate
         if undo is not None and undo.compensate is not None:
             place = source.place((*path, "compensate", "compensate"), key=True)
@@ -59,13 +59,13 @@ def _unused_compensations(scope: Scope, source: Source) -> Iterator[Problem]:
             yield Problem("COMPENSATION_UNUSED", message, place, "remove it, or move the pivot", warning=True)
 
 
-def _behind_pivots(scope: Scope) -> set[str]:
-    sources: dict[str, list[str]] = {key: [] for key in scope.body.nodes}
-    for edge in scope.body.edges:
+def _behind_pivots(level: Level) -> set[str]:
+    sources: dict[str, list[str]] = {key: [] for key in level.body.nodes}
+    for edge in level.body.edges:
         if edge.source in sources and edge.target in sources:
             sources[edge.target].append(edge.source)
     behind: set[str] = set()
-    for key in ordered(scope):
-        if sources[key] and all(one in behind or scope.body.nodes[one].pivot for one in sources[key]):
+    for key in ordered(level):
+        if sources[key] and all(one in behind or level.body.nodes[one].pivot for one in sources[key]):
             behind.add(key)
     return behind

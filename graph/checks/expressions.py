@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from anabranch.errors import ExpressionError, Problem, SourceLocation
 from anabranch.graph.dataflow.fields import node_fields
-from anabranch.graph.dataflow.walk import Scope, edge_path, with_compensations
+from anabranch.graph.dataflow.walk import Level, edge_path, with_compensations
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.kinds.fields import Field, texts
@@ -17,20 +17,20 @@ from anabranch.graph.source.yaml_source import Pointer, Source
 _ERROR = frozenset({"error"})
 
 
-def check_expressions(scope: Scope, source: Source) -> Iterator[Problem]:
+def check_expressions(level: Level, source: Source) -> Iterator[Problem]:
     """Expressions and templates of one level that do not compile."""
-    on_failure = {edge.target for edge in scope.body.edges if edge.outcome != "success"}
-    for path, key, outer in scope.nodes():
+    on_failure = {edge.target for edge in level.body.edges if edge.outcome != "success"}
+    for path, key, outer in level.nodes():
         for where, node in with_compensations(path, outer):
-            roots = scope.roots | _ERROR if key in on_failure or where != path else scope.roots
+            roots = level.roots | _ERROR if key in on_failure or where != path else level.roots
             for field in node_fields(node):
                 yield from _check(field, where, roots, source)
             if isinstance(node, RuleNode) and node.grl:
                 yield from _grl(node.grl, (*where, "grl"), roots, source)
-    for index, edge in enumerate(scope.body.edges):
+    for index, edge in enumerate(level.body.edges):
         if edge.when is not None:
             field = Field(("when",), edge.when, is_template=False)
-            yield from _check(field, edge_path(scope, index), scope.roots | _ERROR, source)
+            yield from _check(field, edge_path(level, index), level.roots | _ERROR, source)
 
 
 def _check(field: Field, path: Pointer, roots: frozenset[str], source: Source) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from anabranch.errors import Problem
-from anabranch.graph.dataflow.walk import scopes, with_compensations
+from anabranch.graph.dataflow.walk import levels, with_compensations
 from anabranch.graph.model import Graph, PythonNode
 from anabranch.graph.source.problems import did_you_mean
 from anabranch.graph.source.yaml_source import Source
@@ -13,8 +13,8 @@ from anabranch.graph.source.yaml_source import Source
 
 def unknown_handlers(graph: Graph, source: Source, handlers: Collection[str]) -> Iterator[Problem]:
     """A warning for each `python` node whose handler is not among `handlers`."""
-    for scope in scopes(graph):
-        for path, _, outer in scope.nodes():
+    for level in levels(graph):
+        for path, _, outer in level.nodes():
             for where, node in with_compensations(path, outer):
                 if isinstance(node, PythonNode) and node.handler not in handlers:
                     message = f"no imported module has the handler {node.handler!r}"

@@ -8,7 +8,15 @@ from functools import cached_property
 
 from anabranch.context.values import Json, parse_path
 from anabranch.errors import InputError, Problem, SourceLocation
-from anabranch.graph.dataflow.dataflow import Level, Read, Rivals, levels, may_rival, rivals, unwritten_reads
+from anabranch.graph.dataflow.dataflow import (
+    KeyFlow,
+    Rivals,
+    UnwrittenRead,
+    key_flows,
+    may_rival,
+    rivals,
+    unwritten_reads,
+)
 from anabranch.graph.dataflow.fields import node_fields
 from anabranch.graph.dataflow.reads import node_writes
 from anabranch.graph.expressions.expressions import ROOTS
@@ -31,16 +39,16 @@ class KeyChecks:
     def __init__(self, graph: Graph, source: Source) -> None:
         self.graph = graph
         self.source = source
-        self.levels = list(levels(graph))
+        self.key_flows = list(key_flows(graph))
 
     def problems(self) -> Iterator[Problem]:
         """Everything that is found."""
-        for level in self.levels:
-            for read in unwritten_reads(level):
+        for flow in self.key_flows:
+            for read in unwritten_reads(flow):
                 yield from self._unwritten(read)
-            yield from self._names(level)
-            for pair in rivals(level):
-                yield from self._rivals(pair, level)
+            yield from self._names(flow)
+            for pair in rivals(flow):
+                yield from self._rivals(pair, flow)
         yield from self._policies()
 
     @cached_property
@@ -58,7 +66,7 @@ class KeyChecks:
         ]
         return frozenset(str(name) for name in names)
 
-    def _unwritten(self, read: Read) -> Iterator[Problem]:
+    def _unwritten(self, read: UnwrittenRead) -> Iterator[Problem]:
         if self._declared is not None:
             if read.key not in self._declared:
                 yield self._undeclared(read, self._declared)
@@ -69,21 +77,21 @@ class KeyChecks:
             suggestion = f"the name has another meaning only {_PLACE_NAMES[read.key]}"
             yield Problem("NAME_NOT_VISIBLE", message, self._place(read), suggestion, warning=True)
 
-    def _undeclared(self, read: Read, declared: frozenset[str]) -> Problem:
+    def _undeclared(self, read: UnwrittenRead, declared: frozenset[str]) -> Problem:
         message = (
             f"{described(read.path)} reads `{read.key}`, which nothing before it writes and the schema does not declare"
         )
-        level = read.level
-        later = next(level.named(level.writers.get(read.key, 0)), None)
-        before = level.ancestors[read.node] | level.bit[read.node]
-        suggestion = did_you_mean(read.key, sorted(declared | level.written_before(before)))
+        flow = read.flow
+        later = next(flow.named(flow.writers.get(read.key, 0)), None)
+        before = flow.ancestors[read.node] | flow.bit[read.node]
+        suggestion = did_you_mean(read.key, sorted(declared | flow.written_before(before)))
         if later is not None:
             suggestion = f"the node {later!r} writes it, and does not run before"
         return Problem(
             "KEY_UNKNOWN", message, self._place(read), suggestion or "declare it under `context.schema.properties`"
         )
 
-    def _place(self, read: Read) -> SourceLocation:
+    def _place(self, read: UnwrittenRead) -> SourceLocation:
         """The first mention of the key in the text at the read's path."""
         word = re.compile(rf"(?<![\w.\"'])(?:context\.)?{re.escape(read.key)}(?!\w)")
         node = value_at(self.source.value, read.path)
@@ -93,17 +101,17 @@ class KeyChecks:
                 return self.source.place_in(path, match.start())
         return self.source.place(read.path, key=True)
 
-    def _texts(self, read: Read) -> Iterator[tuple[Pointer, Json]]:
-        node = next(node for path, _, node in read.level.scope.nodes() if path == read.path[: len(path)])
-        for step in read.path[len(read.level.scope.path) + 2 :]:
+    def _texts(self, read: UnwrittenRead) -> Iterator[tuple[Pointer, Json]]:
+        node = next(node for path, _, node in read.flow.level.nodes() if path == read.path[: len(path)])
+        for step in read.path[len(read.flow.level.path) + 2 :]:
             if step == "compensate" and node.compensate is not None:
                 node = node.compensate
         for field in node_fields(node):
             yield from texts(field.value, (*read.path, *field.path))
 
-    def _names(self, level: Level) -> Iterator[Problem]:
+    def _names(self, flow: KeyFlow) -> Iterator[Problem]:
         """Keys and loop variables that a reserved name hides."""
-        for path, key, node in level.scope.nodes():
+        for path, key, node in flow.level.nodes():
             if isinstance(node, ForeachNode) and node.as_ in ROOTS | {"error", "result", "index"}:
                 place = self.source.place((*path, "as"))
                 yield Problem("NAME_RESERVED", f"{described(path)} names its item `{node.as_}`, a reserved name", place)
@@ -120,12 +128,12 @@ class KeyChecks:
                     return self.source.place((*path, "rules", index, side, name), key=True)
         return self.source.place((*path, "output", name), key=True)
 
-    def _rivals(self, pair: Rivals, level: Level) -> Iterator[Problem]:
+    def _rivals(self, pair: Rivals, flow: KeyFlow) -> Iterator[Problem]:
         spec = self.graph.context
         if spec.conflict_resolution is not None or any(_first(path) == pair.key for path in spec.merge):
             return
-        path = (*level.scope.path, "nodes", pair.second)
-        place = self._written_at(path, level.scope.body.nodes[pair.second], pair.key)
+        path = (*flow.level.path, "nodes", pair.second)
+        place = self._written_at(path, flow.level.body.nodes[pair.second], pair.key)
         if pair.first == pair.second:
             message = f"every item of {described(path)} writes `{pair.key}`: the default strategy keeps one of them"
             suggestion = f"write `collect:`, or say under `context.merge` what becomes of `{pair.key}`"
@@ -145,11 +153,11 @@ class KeyChecks:
                 continue
             if not key:
                 yield Problem("MERGE_PATH_INVALID", f"the path {text!r} begins with an empty key", place)
-            elif not any(level.writers.get(key) or level.unknown for level in self.levels):
-                suggestion = did_you_mean(key, sorted({name for level in self.levels for name in level.writers}))
+            elif not any(flow.writers.get(key) or flow.unknown for flow in self.key_flows):
+                suggestion = did_you_mean(key, sorted({name for flow in self.key_flows for name in flow.writers}))
                 message = f"no node writes `{key}`, so its policy `{policy}` is never used"
                 yield Problem("MERGE_UNUSED", message, place, suggestion, warning=True)
-            elif policy == "fail_on_conflict" and not any(may_rival(level, key) for level in self.levels):
+            elif policy == "fail_on_conflict" and not any(may_rival(flow, key) for flow in self.key_flows):
                 message = f"no two nodes write `{key}` at the same time: there is never a conflict to resolve"
                 yield Problem("CONFLICT_IMPOSSIBLE", message, place, "remove the policy", warning=True)
 

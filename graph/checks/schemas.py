@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 from anabranch.context.values import Json
 from anabranch.errors import Problem
 from anabranch.graph import node_types
-from anabranch.graph.dataflow.walk import scopes, with_compensations
+from anabranch.graph.dataflow.walk import levels, with_compensations
 from anabranch.graph.kinds.kinds import answer_schema, kind_named
 from anabranch.graph.model import BaseNode, Graph
 from anabranch.graph.source.yaml_source import Pointer, Source
@@ -47,8 +47,8 @@ def check_schemas(graph: Graph, source: Source) -> Iterator[Problem]:
 def _schemas(graph: Graph) -> Iterator[tuple[Pointer, dict[str, Json]]]:
     if graph.context.schema_ is not None:
         yield ("context", "schema"), graph.context.schema_
-    for scope in scopes(graph):
-        for path, _, outer in scope.nodes():
+    for level in levels(graph):
+        for path, _, outer in level.nodes():
             for where, node in with_compensations(path, outer):
                 if (found := answer_schema(node)) is not None:
                     yield (*where, found[0]), found[1]

@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import chain
 
 from anabranch.errors import Problem
-from anabranch.graph.dataflow.walk import Scope, edge_path, known_edges, ordered
+from anabranch.graph.dataflow.walk import Level, edge_path, known_edges, ordered
 from anabranch.graph.model import Edge, Node
 from anabranch.graph.source.problems import did_you_mean
 from anabranch.graph.source.yaml_source import Source
@@ -18,24 +18,24 @@ _NEVER = ("false", "False", "FALSE", "!true")
 _BOTH = {"success": {"failure", "timeout"}, "failure": {"success", "timeout"}, "timeout": {"success", "failure"}}
 
 
-def check_structure(scope: Scope, source: Source) -> Iterator[Problem]:
+def check_structure(level: Level, source: Source) -> Iterator[Problem]:
     """Problems of one level's edges."""
     broken = False
-    for problem in chain(_ends(scope, source), _cycles(scope, source)):
+    for problem in chain(_ends(level, source), _cycles(level, source)):
         broken = broken or not problem.warning
         yield problem
     if not broken:
-        yield from _never_run(scope, source)
-        yield from _joined_to_nothing(scope, source)
+        yield from _never_run(level, source)
+        yield from _joined_to_nothing(level, source)
 
 
-def _ends(scope: Scope, source: Source) -> Iterator[Problem]:
+def _ends(level: Level, source: Source) -> Iterator[Problem]:
     seen: dict[tuple[str, str, str | None, str], int] = {}
-    for index, edge in enumerate(scope.body.edges):
-        path = edge_path(scope, index)
+    for index, edge in enumerate(level.body.edges):
+        path = edge_path(level, index)
         for field, end in (("from", edge.source), ("to", edge.target)):
-            if end not in scope.body.nodes:
-                suggestion = did_you_mean(end, scope.body.nodes) or "edges join nodes of the same level"
+            if end not in level.body.nodes:
+                suggestion = did_you_mean(end, level.body.nodes) or "edges join nodes of the same level"
                 message = f"the edge names the node {end!r}, which does not exist"
                 yield Problem("EDGE_UNKNOWN_NODE", message, source.place((*path, field)), suggestion)
         what = (edge.source, edge.target, edge.when, edge.outcome)
@@ -45,10 +45,10 @@ def _ends(scope: Scope, source: Source) -> Iterator[Problem]:
         seen[what] = index
 
 
-def _cycles(scope: Scope, source: Source) -> Iterator[Problem]:
+def _cycles(level: Level, source: Source) -> Iterator[Problem]:
     """Cycles that share no node, each shown as `a → b → a` at the edge that closes it."""
-    edges = known_edges(scope)
-    closing = {(edge.source, edge.target): index for index, edge in enumerate(scope.body.edges)}
+    edges = known_edges(level)
+    closing = {(edge.source, edge.target): index for index, edge in enumerate(level.body.edges)}
     for _ in range(MAX_CYCLES):
         sorter: TopologicalSorter[str] = TopologicalSorter()
         for edge in edges:
@@ -56,8 +56,8 @@ def _cycles(scope: Scope, source: Source) -> Iterator[Problem]:
         try:
             sorter.prepare()
         except CycleError as error:
-            cycle = _from_first(error.args[1], scope)
-            place = source.place(edge_path(scope, closing[cycle[-2], cycle[-1]]))
+            cycle = _from_first(error.args[1], level)
+            place = source.place(edge_path(level, closing[cycle[-2], cycle[-1]]))
             suggestion = "a graph has no way back; repeat work with a `while` node"
             yield Problem("CYCLE", f"the edges run in a circle: {_shown(cycle)}", place, suggestion)
             edges = [edge for edge in edges if edge.source not in cycle and edge.target not in cycle]
@@ -65,9 +65,9 @@ def _cycles(scope: Scope, source: Source) -> Iterator[Problem]:
             return
 
 
-def _from_first(cycle: list[str], scope: Scope) -> list[str]:
+def _from_first(cycle: list[str], level: Level) -> list[str]:
     """The same cycle, beginning and ending with the node that is defined first."""
-    order = {key: index for index, key in enumerate(scope.body.nodes)}
+    order = {key: index for index, key in enumerate(level.body.nodes)}
     ring = cycle[:-1]
     start = ring.index(min(ring, key=lambda key: order[key]))
     return [*ring[start:], *ring[:start], ring[start]]
@@ -83,19 +83,19 @@ def _shown(cycle: list[str]) -> str:
     return " → ".join(cycle)
 
 
-def _never_run(scope: Scope, source: Source) -> Iterator[Problem]:
+def _never_run(level: Level, source: Source) -> Iterator[Problem]:
     """Nodes that no run reaches. Nodes that are dead only because another one is are not reported."""
-    arriving: dict[str, list[Edge]] = {key: [] for key in scope.body.nodes}
-    for edge in known_edges(scope):
+    arriving: dict[str, list[Edge]] = {key: [] for key in level.body.nodes}
+    for edge in known_edges(level):
         arriving[edge.target].append(edge)
     dead: set[str] = set()
-    for key in ordered(scope):
-        node = scope.body.nodes[key]
+    for key in ordered(level):
+        node = level.body.nodes[key]
         reason = _own_reason(node, arriving[key])
         if reason is not None or _follows(node, arriving[key], dead):
             dead.add(key)
         if reason is not None:
-            place = source.place((*scope.path, "nodes", key), key=True)
+            place = source.place((*level.path, "nodes", key), key=True)
             yield Problem("NODE_UNREACHABLE", f"the node {key!r} never runs: {reason}", place, warning=True)
 
 
@@ -123,10 +123,10 @@ def _is_never(condition: str | None) -> bool:
     return condition is not None and condition.strip() in _NEVER
 
 
-def _joined_to_nothing(scope: Scope, source: Source) -> Iterator[Problem]:
-    joined = {end for edge in scope.body.edges for end in (edge.source, edge.target)}
-    for key in scope.body.nodes if joined else ():
+def _joined_to_nothing(level: Level, source: Source) -> Iterator[Problem]:
+    joined = {end for edge in level.body.edges for end in (edge.source, edge.target)}
+    for key in level.body.nodes if joined else ():
         if key not in joined:
             message = f"no edge leads to or from the node {key!r}: it starts with the run and nothing waits for it"
-            place = source.place((*scope.path, "nodes", key), key=True)
+            place = source.place((*level.path, "nodes", key), key=True)
             yield Problem("NODE_ISOLATED", message, place, "draw its edges, or remove it", warning=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from anabranch.graph.dataflow.exclusion import Exclusion, exclusion
 from anabranch.graph.dataflow.reads import node_writes, own_required_reads
-from anabranch.graph.dataflow.walk import Scope, edge_path, ordered, scopes, with_compensations
+from anabranch.graph.dataflow.walk import Level, edge_path, levels, ordered, with_compensations
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.kinds.kinds import loop_of
 from anabranch.graph.model import Graph
@@ -20,21 +20,21 @@ _ERROR = frozenset({"error"})
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class UnwrittenRead:
     """A key that must exist when the field at `path` is evaluated, and that no node before writes."""
 
     key: str
     path: Pointer
     node: str
-    level: Level
+    flow: KeyFlow
 
 
 @dataclass(slots=True)
-class Level:
+class KeyFlow:
     """One level of a graph: who runs before whom, and who writes what."""
 
-    scope: Scope
-    parent: Level | None = None
+    level: Level
+    parent: KeyFlow | None = None
     owner: int = 0
     """The bits of the nodes of the parent level whose writes are there when this body starts."""
     order: list[str] = field(default_factory=list)
@@ -47,11 +47,11 @@ class Level:
     _exclusion: Exclusion | None = None
 
     def __post_init__(self) -> None:
-        self.order = ordered(self.scope)
+        self.order = ordered(self.level)
         self.bit = {key: 1 << index for index, key in enumerate(self.order)}
         self.ancestors = dict.fromkeys(self.order, 0)
         arriving: dict[str, list[str]] = {key: [] for key in self.order}
-        for edge in self.scope.body.edges:
+        for edge in self.level.body.edges:
             arriving[edge.target].append(edge.source)
             if edge.outcome != "success":
                 self.on_failure.add(edge.target)
@@ -61,7 +61,7 @@ class Level:
             self._note_writes(key)
 
     def _note_writes(self, key: str) -> None:
-        written = node_writes(key, self.scope.body.nodes[key])
+        written = node_writes(key, self.level.body.nodes[key])
         if written is None:
             self.unknown |= self.bit[key]
         for name in written or ():
@@ -69,7 +69,7 @@ class Level:
 
     def roots(self, key: str) -> frozenset[str]:
         """Names beside the context's keys that a node may use."""
-        return self.scope.roots | _ERROR if key in self.on_failure else self.scope.roots
+        return self.level.roots | _ERROR if key in self.on_failure else self.level.roots
 
     def may_have(self, name: str, before: int) -> bool:
         """Whether one of the nodes `before`, or one before the body that this is, may have written the key."""
@@ -86,7 +86,7 @@ class Level:
     def exclusion(self) -> Exclusion:
         """Which of its nodes can never both run."""
         if self._exclusion is None:
-            self._exclusion = exclusion(self.scope)
+            self._exclusion = exclusion(self.level)
         return self._exclusion
 
     def named(self, bits: int) -> Iterator[str]:
@@ -97,16 +97,16 @@ class Level:
             bits ^= low
 
 
-def levels(graph: Graph) -> Iterator[Level]:
+def key_flows(graph: Graph) -> Iterator[KeyFlow]:
     """The levels of a graph without cycles, each after the one around it."""
-    found: dict[Pointer, Level] = {}
-    for scope in scopes(graph):
-        level = Level(scope, *_owner(scope.path, found))
-        found[scope.path] = level
-        yield level
+    found: dict[Pointer, KeyFlow] = {}
+    for level in levels(graph):
+        flow = KeyFlow(level, *_owner(level.path, found))
+        found[level.path] = flow
+        yield flow
 
 
-def _owner(path: Pointer, found: dict[Pointer, Level]) -> tuple[Level | None, int]:
+def _owner(path: Pointer, found: dict[Pointer, KeyFlow]) -> tuple[KeyFlow | None, int]:
     if not path:
         return None, 0
     end = len(path) - 1
@@ -117,22 +117,22 @@ def _owner(path: Pointer, found: dict[Pointer, Level]) -> tuple[Level | None, in
     return parent, parent.ancestors[key] | (parent.bit[key] if undone else 0)
 
 
-def unwritten_reads(level: Level) -> Iterator[Read]:
+def unwritten_reads(flow: KeyFlow) -> Iterator[UnwrittenRead]:
     """Keys that nodes, compensations and edges of a level need and that nothing before them writes."""
-    for path, key, outer in level.scope.nodes():
+    for path, key, outer in flow.level.nodes():
         for where, node in with_compensations(path, outer):
             undone = where != path
-            roots = level.roots(key) | _ERROR if undone else level.roots(key)
-            before = level.ancestors[key] | (level.bit[key] if undone else 0)
+            roots = flow.roots(key) | _ERROR if undone else flow.roots(key)
+            before = flow.ancestors[key] | (flow.bit[key] if undone else 0)
             for name in sorted(own_required_reads(node, roots)):
-                if not level.may_have(name, before):
-                    yield Read(name, where, key, level)
-    for index, edge in enumerate(level.scope.body.edges):
+                if not flow.may_have(name, before):
+                    yield UnwrittenRead(name, where, key, flow)
+    for index, edge in enumerate(flow.level.body.edges):
         if edge.when is not None:
-            before = level.ancestors[edge.source] | level.bit[edge.source]
-            for name in sorted(compile_expression(edge.when, level.scope.roots | _ERROR).required):
-                if not level.may_have(name, before):
-                    yield Read(name, (*edge_path(level.scope, index), "when"), edge.source, level)
+            before = flow.ancestors[edge.source] | flow.bit[edge.source]
+            for name in sorted(compile_expression(edge.when, flow.level.roots | _ERROR).required):
+                if not flow.may_have(name, before):
+                    yield UnwrittenRead(name, (*edge_path(flow.level, index), "when"), edge.source, flow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,27 +144,27 @@ class Rivals:
     second: str
 
 
-def rivals(level: Level) -> Iterator[Rivals]:
+def rivals(flow: KeyFlow) -> Iterator[Rivals]:
     """For each key that is written at once, the first two nodes that do so."""
-    for key, writers in level.writers.items():
-        if (pair := _pair(level, writers)) is not None:
+    for key, writers in flow.writers.items():
+        if (pair := _pair(flow, writers)) is not None:
             yield Rivals(key, *pair)
 
 
-def may_rival(level: Level, key: str) -> bool:
+def may_rival(flow: KeyFlow, key: str) -> bool:
     """Whether two nodes of a level, those that may write anything included, may write the key at once."""
-    return _pair(level, level.writers.get(key, 0) | level.unknown) is not None
+    return _pair(flow, flow.writers.get(key, 0) | flow.unknown) is not None
 
 
-def _pair(level: Level, writers: int) -> tuple[str, str] | None:
-    for second in level.named(writers):
-        node = level.scope.body.nodes[second]
+def _pair(flow: KeyFlow, writers: int) -> tuple[str, str] | None:
+    for second in flow.named(writers):
+        node = flow.level.body.nodes[second]
         loop = loop_of(node)
         if loop is not None and loop.at_once and loop.collects is None and node.output is None:
             return second, second
-        earlier = writers & ~level.ancestors[second] & (level.bit[second] - 1)
-        for first in level.named(earlier):
-            if not level.exclusion.excludes(first, second):
+        earlier = writers & ~flow.ancestors[second] & (flow.bit[second] - 1)
+        for first in flow.named(earlier):
+            if not flow.exclusion.excludes(first, second):
                 return first, second
     return None
 
@@ -172,7 +172,7 @@ def _pair(level: Level, writers: int) -> tuple[str, str] | None:
 def graph_inputs(graph: Graph) -> dict[str, Pointer]:
     """The keys that a run must be started with, each with the path of what reads it first."""
     found: dict[str, Pointer] = {}
-    for level in levels(graph):
-        for read in unwritten_reads(level):
+    for flow in key_flows(graph):
+        for read in unwritten_reads(flow):
             found.setdefault(read.key, read.path)
     return found

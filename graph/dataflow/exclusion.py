@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from anabranch.graph.dataflow.walk import Scope, ordered
+from anabranch.graph.dataflow.walk import Level, ordered
 from anabranch.graph.model import Edge
 from anabranch.graph.source.yaml_source import MAX_DEPTH
 
@@ -45,17 +45,17 @@ class Exclusion:
         return bool(self.true[one] & self.false[other] or self.false[one] & self.true[other])
 
 
-def exclusion(scope: Scope) -> Exclusion:
+def exclusion(level: Level) -> Exclusion:
     """The exclusions of one level without cycles."""
-    facts = [list(_edge_facts(edge)) for edge in scope.body.edges]
-    bits, groups = _numbered(facts, scope.body.edges)
-    arriving: dict[str, list[int]] = {key: [] for key in scope.body.nodes}
-    for index, edge in enumerate(scope.body.edges):
+    facts = [list(_edge_facts(edge)) for edge in level.body.edges]
+    bits, groups = _numbered(facts, level.body.edges)
+    arriving: dict[str, list[int]] = {key: [] for key in level.body.nodes}
+    for index, edge in enumerate(level.body.edges):
         arriving[edge.target].append(index)
     found = Exclusion()
-    for key in ordered(scope):
-        sides = [_sides(found, scope.body.edges[index], facts[index], bits, groups) for index in arriving[key]]
-        union = scope.body.nodes[key].join == "all"
+    for key in ordered(level):
+        sides = [_sides(found, level.body.edges[index], facts[index], bits, groups) for index in arriving[key]]
+        union = level.body.nodes[key].join == "all"
         found.true[key] = _folded([side[0] for side in sides], union=union)
         found.false[key] = _folded([side[1] for side in sides], union=union)
     return found

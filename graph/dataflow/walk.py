@@ -11,7 +11,7 @@ from anabranch.graph.source.yaml_source import Pointer
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class Level:
     """The nodes and edges of one level: the graph itself, or a body somewhere in it.
 
     `roots` are the names beside the context's keys that its expressions may use (`index`, a `foreach`'s item, `error`).
@@ -27,21 +27,21 @@ class Scope:
             yield (*self.path, "nodes", key), key, node
 
 
-def scopes(graph: Graph) -> Iterator[Scope]:
+def levels(graph: Graph) -> Iterator[Level]:
     """The graph's own level, then every body below it, compensations' bodies included, in definition order."""
-    waiting = [Scope((), graph)]
+    waiting = [Level((), graph)]
     while waiting:
-        scope = waiting.pop(0)
-        yield scope
-        waiting.extend(inner for path, _, node in scope.nodes() for inner in _inner(path, node, scope.roots))
+        level = waiting.pop(0)
+        yield level
+        waiting.extend(inner for path, _, node in level.nodes() for inner in _inner(path, node, level.roots))
 
 
-def ordered(scope: Scope) -> list[str]:
+def ordered(level: Level) -> list[str]:
     """The ids in an order in which each node is after its predecessors; those of a cycle are left out."""
-    nodes = scope.body.nodes
+    nodes = level.body.nodes
     waiting = dict.fromkeys(nodes, 0)
     targets: dict[str, list[str]] = {key: [] for key in nodes}
-    for edge in known_edges(scope):
+    for edge in known_edges(level):
         targets[edge.source].append(edge.target)
         waiting[edge.target] += 1
     ready = [key for key in nodes if not waiting[key]]
@@ -53,20 +53,20 @@ def ordered(scope: Scope) -> list[str]:
     return ready
 
 
-def edge_path(scope: Scope, index: int) -> Pointer:
+def edge_path(level: Level, index: int) -> Pointer:
     """The path of an edge by its number in this level."""
-    return (*scope.path, "edges", index)
+    return (*level.path, "edges", index)
 
 
-def known_edges(scope: Scope) -> list[Edge]:
+def known_edges(level: Level) -> list[Edge]:
     """The edges of this level both of whose ends exist."""
-    nodes = scope.body.nodes
-    return [edge for edge in scope.body.edges if edge.source in nodes and edge.target in nodes]
+    nodes = level.body.nodes
+    return [edge for edge in level.body.edges if edge.source in nodes and edge.target in nodes]
 
 
-def _inner(path: Pointer, node: Node, roots: frozenset[str]) -> Iterator[Scope]:
+def _inner(path: Pointer, node: Node, roots: frozenset[str]) -> Iterator[Level]:
     if (loop := loop_of(node)) is not None:
-        yield Scope((*path, "body"), loop.body, roots | loop.names)
+        yield Level((*path, "body"), loop.body, roots | loop.names)
     if node.compensate is not None:
         yield from _inner((*path, "compensate"), node.compensate, roots | {"error"})
 

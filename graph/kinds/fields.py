@@ -15,6 +15,8 @@ from anabranch.graph.source.yaml_source import Pointer
 Moment: TypeAlias = Literal["start", "turn", "end"]
 """When a field is evaluated: before the node starts, before each turn of its body, or behind each turn."""
 _ANY = "*"
+_ITEMS = (list, tuple)
+_JSON = (str, int, float, dict, list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,17 @@ class FieldSpec:
 
     def of(self, node: BaseModel, body_names: frozenset[str] = frozenset()) -> Iterator[Field]:
         """The fields of one node that the path leads to; `body_names` are the names that a loop's turns get."""
+        first = self.steps[0]
+        attribute = _attributes(type(node)).get(first)
+        if attribute is None or (given := getattr(node, attribute)) is None:  # as most fields of most nodes are
+            return
         roots = self.roots if self.at == "start" else self.roots | body_names
-        for path, value in _found(node, self.steps, ()):
-            if self.is_template or isinstance(value, str):
-                yield Field(path, value, self.is_template, roots, self.at)
+        found: list[tuple[Pointer, object]] = [((first,), given)]
+        for step in self.steps[1:]:
+            found = [((*path, key), inner) for path, value in found for key, inner in _inside(value, step)]
+        for path, value in found:
+            if (json := _json(value)) is not None and (self.is_template or isinstance(json, str)):
+                yield Field(path, json, self.is_template, roots, self.at)
 
 
 def cel(path: str, *, roots: frozenset[str] = frozenset(), at: Moment = "start") -> FieldSpec:
@@ -67,24 +76,15 @@ def texts(value: Json, path: Pointer) -> Iterator[tuple[Pointer, str]]:
             yield from texts(inner, (*path, index))
 
 
-def _found(value: object, steps: tuple[str, ...], path: Pointer) -> Iterator[tuple[Pointer, Json]]:
-    if not steps:
-        if value is not None and (found := _json(value)) is not None:
-            yield path, found
-        return
-    step, *rest = steps
-    for key, inner in _inside(value, step):
-        yield from _found(inner, tuple(rest), (*path, key))
-
-
-def _inside(value: object, step: str) -> Iterator[tuple[str | int, object]]:
-    if isinstance(value, BaseModel):
-        if (attribute := _attributes(type(value)).get(step)) is not None:
-            yield step, getattr(value, attribute)
-    elif isinstance(value, Mapping):
-        yield from value.items() if step == _ANY else [(step, value[step])] if step in value else ()
-    elif isinstance(value, list | tuple) and step == _ANY:
-        yield from enumerate(value)
+def _inside(value: object, step: str) -> list[tuple[str | int, object]]:
+    """What stands below a value at one step, each part with its name or number."""
+    if isinstance(value, _ITEMS):
+        return list(enumerate(value)) if step == _ANY else []
+    if isinstance(value, dict):
+        return list(value.items()) if step == _ANY else [(step, value[step])] if step in value else []
+    if isinstance(value, BaseModel) and (attribute := _attributes(type(value)).get(step)) is not None:
+        return [(step, getattr(value, attribute))]
+    return []
 
 
 @lru_cache(maxsize=256)
@@ -95,6 +95,6 @@ def _attributes(model: type[BaseModel]) -> Mapping[str, str]:
 
 def _json(value: object) -> Json:
     """The value as JSON; None for what a template cannot be, such as a duration."""
-    if isinstance(value, str | int | float | dict | list):
+    if isinstance(value, _JSON):
         return value
     return list(value) if isinstance(value, tuple) else None

@@ -65,7 +65,7 @@ def words(query: str, dialect: str) -> list[str]:
 
 
 def _read(query: str, dialect: str) -> list[exp.Expr] | None:
-    language = sqlglot.Dialect.get_or_raise(dialect)
+    language = _language(dialect)
     parser = _parser(dialect)(dialect=language)
     try:
         tokens = language.tokenize(query)
@@ -87,7 +87,12 @@ def _is_bare(statement: exp.Expr) -> bool:
 
 
 @cache
+def _language(dialect: str) -> sqlglot.Dialect:
+    return sqlglot.Dialect.get_or_raise(dialect)
+
+
+@cache
 def _parser(dialect: str) -> type[_Bounded]:
-    base = sqlglot.Dialect.get_or_raise(dialect).parser_class
+    base = _language(dialect).parser_class
     bounded: type[_Bounded] = type(f"Bounded{base.__name__}", (_Bounded, base), {})
     return bounded
