@@ -26,6 +26,9 @@ It is not a setting: workflow code decides by it, and must decide alike on every
 PAYLOAD_HEADROOM_BYTES: Final = 64 * 1024
 """Of a payload, for what it holds beside what is weighed."""
 
+DECODED_BYTES: Final = 32 * 1024 * 1024
+"""The total size to which the compressed payloads of one call may unfold."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeLimits:
@@ -65,7 +68,7 @@ class RunLimits:
     """Bytes of such a history."""
     light_bytes: int = 1024 * 1024
     """Bytes of JSON up to which a run's state is never too large to be passed on, compressed or not."""
-    decoded_bytes: int = 32 * 1024 * 1024
+    decoded_bytes: int = DECODED_BYTES
     """Bytes that a state may have before compression."""
 
     @classmethod

@@ -14,6 +14,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
 from anabranch.errors import SizeLimitExceeded, WireFormatError
+from anabranch.limits import DECODED_BYTES
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -22,8 +23,6 @@ else:
 
 ENCODING = b"binary/zstd"
 LEVEL = 1
-MAX_DECODED_BYTES = 32 * 1024 * 1024
-"""The total size to which the payloads of one call may unfold."""
 COMPRESS_ABOVE = {b"binary/msgpack": 1024, b"binary/plain": 1024, b"json/plain": 64 * 1024, b"json/protobuf": 64 * 1024}
 """Bytes of data above which a payload of this encoding is compressed; others never are."""
 
@@ -33,7 +32,7 @@ _WINDOW_LOG_MAX = 25
 class ZstdCodec(PayloadCodec):
     """Compresses large payloads with zstd level 1 and unfolds no more than `max_decoded_bytes` of them in one call."""
 
-    def __init__(self, max_decoded_bytes: int = MAX_DECODED_BYTES) -> None:
+    def __init__(self, max_decoded_bytes: int = DECODED_BYTES) -> None:
         self._max_decoded_bytes = max_decoded_bytes
         # Reuse costs a third of creating one for each payload; each call ends its frame, so no state is kept.
         self._compressor = zstd.ZstdCompressor(level=LEVEL)
