@@ -214,7 +214,7 @@ async def test_no_update_and_no_signal_is_lost_however_many_come(served: Served)
     await handle.signal("resume")
     await handle.execute_update("complete_task", {"node": "stay", "answer": None})
     result = await asyncio.wait_for(handle.result(), PATIENCE)
-    assert await runs_of(served, handle) >= 3
+    assert await runs_of(served, handle) >= 2  # how often depends on how many messages share a workflow task
     assert len(set(numbers)) == 30
     expected = {"n": 30, "total": 30, **{f"w{i}": i for i in range(30)}, **dict.fromkeys(asks, True)}
     assert result["data"] == expected
