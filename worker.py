@@ -22,6 +22,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from anabranch.activities.python import known_handlers
 from anabranch.activities.registry import NodeActivities
 from anabranch.activities.standard import node_activities
+from anabranch.graph import node_types
 from anabranch.graph.kinds.kind import Runs
 from anabranch.graph.kinds.kinds import types_that_run
 from anabranch.graph.load import graph_names
@@ -46,7 +47,8 @@ def sandbox(*, strict: bool = False) -> WorkflowRunner:
     """
     if not strict:
         return UnsandboxedWorkflowRunner()
-    return SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_modules(*SANDBOX_MODULES))
+    shared = (*SANDBOX_MODULES, *node_types.foreign_modules())
+    return SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_modules(*shared))
 
 
 def build_worker(

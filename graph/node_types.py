@@ -23,6 +23,7 @@ ENTRY_POINTS = "anabranch.node_kinds"
 NODE_REFERENCE = "https://anabranch.invalid/node"
 """The reference to a node in a model's JSON Schema; `graph_json_schema` replaces it by the known types."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
+_OTHER_NAMES = {"database": "db", "llm": "ai", "subgraph": "graph", "subprocess": "graph"}
 _loading = Lock()
 _built_in: dict[str, type[BaseModel]] = {}
 
@@ -51,6 +52,15 @@ def built_in(models: Mapping[str, type[BaseModel]]) -> None:
     _built_in.update(models)
 
 
+def built_in_type(name: str) -> str | None:
+    """The built-in type that a name means, as rust-logic-graph spells it too: `rule` for `rule`, `Rule`, `RuleNode`."""
+    if name in _built_in:
+        return name
+    short = name.casefold().removesuffix("node").rstrip("_-")
+    short = _OTHER_NAMES.get(short, short)
+    return short if short in _built_in else None
+
+
 def foreign_names() -> tuple[str, ...]:
     """The node types of other distributions, none of which is imported for it."""
     return tuple(sorted(name for name in _entries() if _refusal(name) is None))
@@ -59,6 +69,11 @@ def foreign_names() -> tuple[str, ...]:
 def names() -> tuple[str, ...]:
     """Every node type that a graph may name."""
     return (*_built_in, *foreign_names())
+
+
+def foreign_modules() -> frozenset[str]:
+    """The top-level modules of the node types of other distributions."""
+    return frozenset(entry.module.partition(".")[0] for entries in _entries().values() for entry in entries)
 
 
 def check_names() -> None:
@@ -96,7 +111,7 @@ def _refusal(name: str) -> str | None:
     """Why entry points of this name are refused."""
     entries = _entries()[name]
     brought = f"the node type {name!r} of {' and of '.join(map(_distribution, entries))}"
-    if name in _built_in:
+    if built_in_type(name) is not None:
         return f"{brought} has the name of a built-in type"
     if len(entries) > 1:
         return f"{brought} is brought twice"

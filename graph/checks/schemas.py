@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic.json_schema import models_json_schema
 
 from anabranch.context.values import Json
-from anabranch.errors import Problem
+from anabranch.errors import ConfigurationError, Problem
 from anabranch.graph import node_types
 from anabranch.graph.dataflow.walk import levels, with_compensations
 from anabranch.graph.kinds.kinds import answer_schema, kind_named
@@ -26,16 +27,22 @@ _REFERENCES = ("$ref", "$dynamicRef")
 
 def graph_json_schema() -> dict[str, Any]:
     """The JSON Schema of the graph language, for editors."""
-    models: dict[str, type[BaseNode]] = {name: kind_named(name).model for name in node_types.names()}
-    references, shared = models_json_schema([(model, "validation") for model in models.values()], by_alias=True)
+    models = list(_node_models())
+    references, shared = models_json_schema([(model, "validation") for model in models], by_alias=True)
     schema = Graph.model_json_schema(by_alias=True)
     schema["$defs"] |= shared["$defs"]
     schema["$defs"]["Node"] = {
-        "oneOf": [references[model, "validation"] for model in models.values()],
+        "oneOf": [references[model, "validation"] for model in models],
         "discriminator": {"propertyName": "type"},
     }
     whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Anabranch graph", **schema}
     return cast("dict[str, Any]", json.loads(json.dumps(whole).replace(node_types.NODE_REFERENCE, "#/$defs/Node")))
+
+
+def _node_models() -> Iterator[type[BaseNode]]:
+    for name in node_types.names():
+        with suppress(ConfigurationError):  # an editor need not know a type that no graph can have
+            yield kind_named(name).model
 
 
 def check_schemas(graph: Graph, source: Source) -> Iterator[Problem]:

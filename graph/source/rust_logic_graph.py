@@ -18,7 +18,6 @@ from anabranch.graph import node_types
 from anabranch.graph.model import NODE_TYPES
 from anabranch.graph.source.yaml_source import Pointer, Source
 
-_TYPES = {"database": "db", "llm": "ai", "subgraph": "graph", "subprocess": "graph"}
 _HOLE = re.compile(r"\{\{\s*([A-Z][A-Z0-9_]*)\s*\}\}", re.ASCII)
 _KEY = re.compile(r"[A-Za-z_][\w.]*", re.ASCII)
 _NOT_NAME = re.compile(r"[^A-Za-z0-9_]+")
@@ -172,12 +171,8 @@ def _node(node: Json, path: Pointer, rewrite: _Rewrite) -> Json:
 
 
 def node_type(name: str) -> str:
-    """Our name of a node type: `RuleNode`, `Rule` and `rule` are `rule`; an unknown one stays as it is."""
-    if name in node_types.names():
-        return name
-    short = name.casefold().removesuffix("node").rstrip("_-")
-    short = _TYPES.get(short, short)
-    return short if short in NODE_TYPES else name
+    """Our name of a node type: `RuleNode`, `Rule` and `rule` are `rule`; what is not known stays as it is."""
+    return node_types.built_in_type(name) or name
 
 
 def cel_condition(value: Json) -> Json:

@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from anabranch.dev.devserver import DevServer
 from anabranch.graph.revision import REVISION
-from tests.acceptance.worker_process import PATIENCE, Handle, until_waiting, worker_process
+from tests.acceptance.worker_process import PATIENCE, Handle, answer, refusal, until_waiting, worker_process
 
 NEWER = "tests/acceptance/newer_worker.py"
 GRAPHS = {
@@ -39,20 +39,6 @@ async def started(client: Client, task_queue: str) -> tuple[Handle, Handle]:
     """A run, and the child that it waits for once a worker serves it."""
     handle: Handle = await client.start_workflow("order", {}, id=task_queue, task_queue=task_queue)
     return handle, client.get_workflow_handle(f"{task_queue}/ship")
-
-
-async def refusal(handle: Handle) -> str:
-    """What a worker says of the workflow task that it failed."""
-    for _ in range(600):
-        async for event in handle.fetch_history_events():
-            if event.HasField("workflow_task_failed_event_attributes"):
-                return event.workflow_task_failed_event_attributes.failure.message
-        await asyncio.sleep(0.1)
-    raise AssertionError("no worker failed a workflow task in time")
-
-
-async def answer(handle: Handle) -> None:
-    await handle.execute_update("complete_task", {"node": "ask", "answer": {"ok": True}})
 
 
 async def until_asked(child: Handle) -> None:

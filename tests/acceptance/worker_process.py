@@ -95,3 +95,18 @@ async def until_waiting(handle: Handle, node_id: str) -> None:
             return
         assert time.monotonic() < deadline, reported
         await asyncio.sleep(0.05)
+
+
+async def refusal(handle: Handle) -> str:
+    """What a worker says of the workflow task that it failed."""
+    for _ in range(600):
+        async for event in handle.fetch_history_events():
+            if event.HasField("workflow_task_failed_event_attributes"):
+                return event.workflow_task_failed_event_attributes.failure.message
+        await asyncio.sleep(0.1)
+    raise AssertionError("no worker failed a workflow task in time")
+
+
+async def answer(handle: Handle) -> None:
+    """Decide what the node `ask` asks."""
+    await handle.execute_update("complete_task", {"node": "ask", "answer": {"ok": True}})
