@@ -1,0 +1,228 @@
+"""The runs that are recorded for `test_replay`: each node type, each message, and what is hard to replay."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+
+import yaml
+
+from tests.integration.graph_kit import Handle, Served, chain, diamond, edge, leaf, put, until_status
+from tests.replay.conversations import (
+    ONCE,
+    asked_while_loading,
+    conflict_anew,
+    held_conflict,
+    operated,
+    people,
+    queried,
+    skipped_by_hand,
+)
+
+Play = Callable[[Served], Awaitable[Handle]]
+
+
+async def order(served: Served) -> Handle:
+    """A chain, started by the graph's name."""
+    served.write("order", yaml.safe_dump({"name": "order", **chain(a=put(x=1), b=put(y="{{ x + n }}"), c=put(z=3))}))
+    return await served.start_type("order", {"n": 1})
+
+
+async def diamond_with_conflicts(served: Served) -> Handle:
+    policies = {"total": "sum", "tags": "union", "status": "merge_all"}
+    left = put(total=12, tags=["a", "b"], status="left", last="left")
+    right = put(total=15, tags=["b", "c"], status="right", last="right")
+    return await served.start(diamond(left, right, context={"merge": policies}), {"total": 10, "tags": []})
+
+
+async def failure_edge(served: Served) -> Handle:
+    graph = {
+        "nodes": {
+            "pay": leaf("break", args={"name": "pay", "how": "typed"}, **ONCE),
+            "review": put(why="{{ error.type }}"),
+            "ship": put(shipped=True),
+            "report": put(reported=True),
+        },
+        "edges": [edge("pay", "ship"), edge("pay", "review", outcome="failure"), edge("review", "report")],
+    }
+    return await served.start(graph)
+
+
+async def failing_run(served: Served) -> Handle:
+    graph = chain(a=put(x=1), pay=leaf("break", args={"name": "pay"}))
+    graph["nodes"]["beside"] = leaf("dawdle", args={"name": "beside"}, heartbeat="1s")
+    return await served.start(graph)
+
+
+async def local_nodes(served: Served) -> Handle:
+    rules = {"type": "rule", "rules": [{"when": "n > 1", "then": {"big": True}}]}
+    graph = chain(decide=rules, note={**put(noted="{{ big }}"), "local": True}, remote=put(done=True))
+    return await served.start({"defaults": {"local": True}, **graph}, {"n": 2})
+
+
+async def bodies(served: Served) -> Handle:
+    served.write("twice", yaml.safe_dump({"name": "twice", **chain(d=put(doubled="{{ n * 2 }}"))}))
+    graph = chain(
+        each={
+            "type": "foreach",
+            "items": "[1, 2, 3]",
+            "body": chain(square=put(value="{{ item * item }}"), note=put(noted="{{ index }}")),
+            "max_concurrency": 2,
+            "collect": {"into": "squares", "value": "value"},
+        },
+        merge={"type": "foreach", "items": "[4, 5]", "body": {"nodes": {"w": put(last="{{ item }}")}}},
+        loop={"type": "while", "while": "n < 4", "body": {"nodes": {"up": put(n="{{ n * 2 }}")}}},
+        inline={"type": "graph", "graph": "twice"},
+        child={"type": "graph", "graph": "twice", "mode": "child_workflow", "output": {"child": "result.doubled"}},
+    )
+    return await served.start(graph, {"n": 1})
+
+
+async def saga(served: Served) -> Handle:
+    graph = chain(
+        reserve={**put(reserved=True), "compensate": put(released="{{ error.type }}")},
+        charge={**put(charged=True), "compensate": put(refunded=True)},
+        ship=leaf("break", args={"name": "ship", "how": "typed"}, **ONCE),
+    )
+    return await served.start(graph, {"n": 1})
+
+
+async def cancelled(served: Served) -> Handle:
+    graph = chain(
+        reserve={**put(reserved=True), "compensate": put(released=True)},
+        slow=leaf("dawdle", args={"name": "slow"}, heartbeat="300ms"),
+    )
+    handle = await served.start(graph)
+    await until_status(handle, "slow", "running")
+    await handle.cancel()
+    return handle
+
+
+async def cancelled_not_undone(served: Served) -> Handle:
+    refused = leaf("break", args={"name": "release", "how": "typed"}, **ONCE)
+    graph = chain(
+        reserve={**put(reserved=True), "compensate": refused},
+        slow=leaf("dawdle", args={"name": "slow"}, heartbeat="300ms"),
+    )
+    handle = await served.start(graph)
+    await until_status(handle, "slow", "running")
+    await handle.cancel()
+    return handle
+
+
+async def effects_left(served: Served) -> Handle:
+    """A child that fails after it did something."""
+    inner = chain(pay=put(paid=True), ship=leaf("break", args={"name": "ship", "how": "typed"}, **ONCE))
+    served.write("inner", yaml.safe_dump({"name": "inner", **inner}))
+    child = {"type": "graph", "graph": "inner", "mode": "child_workflow", "compensate": put(released=True)}
+    return await served.start(chain(reserve={**put(), "compensate": put()}, child=child))
+
+
+async def cancelled_at_join(served: Served) -> Handle:
+    """A body whose last node waits for somebody when the run is cancelled."""
+    steps = {name: {**put(x=value), "compensate": put()} for name, value in (("p", 1), ("q", 2))}
+    body = {"nodes": {**steps, "j": put()}, "edges": [edge("p", "j"), edge("q", "j")]}
+    each = {"type": "foreach", "items": "[1]", "body": body, "compensate": put()}
+    handle = await served.start({"nodes": {"each": each}, "context": {"conflict_resolution": "fail_on_conflict"}})
+    await until_status(handle, "each[0]/j", "conflict")
+    await handle.cancel()
+    return handle
+
+
+async def drained(served: Served) -> Handle:
+    """A loop in which the run continues as new."""
+    body = {"nodes": {"up": put(n="{{ n + 1 }}")}}
+    return await served.start(chain(loop={"type": "while", "while": "n < 20", "body": body}), {"n": 0})
+
+
+async def heavy(served: Served) -> Handle:
+    """The same, with steps whose contexts are a megabyte together."""
+    step = {**leaf("fill", args={"key": "k", "size": "{{ 300000 + index }}"}), "compensate": put()}
+    return await served.start(chain(loop={"type": "while", "while": "index < 20", "body": {"nodes": {"b": step}}}))
+
+
+async def wide(served: Served) -> Handle:
+    """More local results and children than one workflow task takes."""
+    served.write("inner", yaml.safe_dump({"name": "inner", **chain(d=put(done=True))}))
+    fill = leaf("fill", args={"key": "k", "size": 40000}, local=True)
+    child = {"type": "graph", "graph": "inner", "mode": "child_workflow", "input": {"text": "{{ text }}"}}
+    each = {"type": "foreach", "max_concurrency": 60, "collect": {"into": "n", "value": "index"}}
+    graph = chain(
+        results={**each, "items": "items", "body": {"nodes": {"fill": fill}}},
+        children={**each, "items": "[1, 2, 3, 4, 5]", "body": {"nodes": {"child": child}}},
+    )
+    return await served.start(graph, {"text": "x" * 600_000, "items": list(range(60))})
+
+
+async def node_types(served: Served) -> Handle:
+    """The node types that the other plays have not: a database, a service, a model, an activity of another worker."""
+    rule = {"type": "rule", "rules": [{"when": "n > 1", "then": {"large": True}}]}
+    insert = {"query": "insert into notes (text) values (:text)", "params": {"text": "{{ text }}"}, "result": "none"}
+    count = {"query": "select count(*) c from notes"}
+    service = {"url": "{{ url }}/chat/completions", "expect": {"status": [405]}}
+    others = {"task_queue": f"{served.task_queue}-others"}
+    graph = chain(
+        decide=rule,
+        judge={"type": "ai", "model": "openai:stand-in", "prompt": "An order of $20.00, 3 earlier orders"},
+        note={"type": "db", "connection": "REPLAY_DB", "statements": [insert, count]},
+        call={"type": "http", **service, "output": {"seen": "1"}},
+        weigh={"type": "activity", "activity": "weigh", "args": ["{{ n }}"], **others},
+        nap={"type": "wait", "until": "timestamp(run.time) + duration('20ms')"},
+    )
+    return await served.start(graph, {"n": 2, "text": "a note", "url": os.environ["OPENAI_BASE_URL"]})
+
+
+async def wide_start(served: Served) -> Handle:
+    """More local nodes that are ready at the start than one task takes, as long as the size of results is not known."""
+    return await served.start(
+        {"nodes": {f"n{index}": {**put(**{f"k{index}": 1}), "local": True} for index in range(48)}}
+    )
+
+
+async def many_skipped(served: Served) -> Handle:
+    """Forty thousand items that are skipped: the machine yields between workflow tasks."""
+    body = {"nodes": {"never": {**put(x=1), "when": "item > 0"}}}
+    graph = chain(each={"type": "foreach", "items": "ids", "body": body}, after=put(done=True))
+    return await served.start(graph, {"ids": [0] * 40_000})
+
+
+async def cancelled_unrecorded(served: Served) -> Handle:
+    """A local node that fails while the activity beside it may not be in the history yet: a timer makes sure of it."""
+    graph = {
+        "nodes": {
+            "slow": leaf("dawdle", args={"name": "slow"}, heartbeat="300ms"),
+            "wrong": leaf("break", args={"name": "wrong", "how": "typed"}, local=True, **ONCE),
+        }
+    }
+    return await served.start(graph)
+
+
+PLAYS: dict[str, Play] = {
+    "chain": order,
+    "diamond_with_conflicts": diamond_with_conflicts,
+    "failure_edge": failure_edge,
+    "failing_run": failing_run,
+    "local_nodes": local_nodes,
+    "bodies": bodies,
+    "saga": saga,
+    "cancelled": cancelled,
+    "cancelled_not_undone": cancelled_not_undone,
+    "people": people,
+    "skipped_by_hand": skipped_by_hand,
+    "conflict_anew": conflict_anew,
+    "held_conflict": held_conflict,
+    "effects_left": effects_left,
+    "cancelled_at_join": cancelled_at_join,
+    "drained": drained,
+    "heavy": heavy,
+    "wide": wide,
+    "wide_start": wide_start,
+    "node_types": node_types,
+    "operated": operated,
+    "queried": queried,
+    "asked_while_loading": asked_while_loading,
+    "many_skipped": many_skipped,
+    "cancelled_unrecorded": cancelled_unrecorded,
+}
+IMPATIENT = (drained, heavy)
+"""Plays for a server that suggests to continue as new after a few events; the first run is recorded."""
