@@ -59,11 +59,10 @@ async def execute(options: RunOptions) -> int:
     try:
         async with _target(options) as target:
             handle = await _start(options, target.client)
-            if not options.follow:
-                where = "an embedded server" if target.embedded else target.client.service_client.config.target_host
-                err().print(f"started {plain(options.workflow_id)} on {plain(where)}", markup=False)
+            where = "an embedded server" if target.embedded else target.client.service_client.config.target_host
+            started = f"started {plain(options.workflow_id)} on {plain(where)}"
             watch = Watch(handle, options.graph, target.worker, follow=options.follow, as_json=options.as_json)
-            return await watch.until_over(cancel_on_interrupt=target.embedded)
+            return await watch.until_over(started, cancel_on_interrupt=target.embedded)
     except RPCError as error:
         raise _server_error(error) from error
 

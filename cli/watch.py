@@ -44,13 +44,15 @@ class Watch:
         self._leave = asyncio.Event()
         self._cancelling: asyncio.Task[None] | None = None
 
-    async def until_over(self, *, cancel_on_interrupt: bool) -> int:
-        """Wait for the end; returns the exit code.
+    async def until_over(self, started: str, *, cancel_on_interrupt: bool) -> int:
+        """Print `started` where the run is not drawn, and wait for its end; returns the exit code.
 
         An interrupt leaves the run alone or cancels it, as asked; a second one leaves at once.
         """
         result = asyncio.ensure_future(self._handle.result())
         with interruptible(lambda _: self._interrupted(cancel=cancel_on_interrupt)):
+            if self._live is None:
+                err().print(started, markup=False)  # whoever reads this may interrupt
             async with self._drawing(result) as drawn:
                 leave = asyncio.ensure_future(self._leave.wait())
                 await first_of(result, leave, worker=self._worker)

@@ -104,6 +104,24 @@ def test_an_interrupt_cancels_a_run_on_an_embedded_server(graph: Path) -> None:
         assert command.processes() == set()
 
 
+@pytest.fixture
+def in_the_background() -> Iterator[None]:
+    """Commands are started as a shell without job control starts them behind `&`: they ignore interrupts."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("graph", [WAITS], indirect=True)
+def test_a_command_hears_of_an_interrupt_as_soon_as_it_has_said_that_the_run_has_started(
+    graph: Path, named: Mapping[str, str], in_the_background: None
+) -> None:
+    with anabranch("run", graph, environ=named) as command:
+        command.wait_for("started ")
+        command.signal(signal.SIGINT)
+        assert command.leave() == 130
+
+
 @pytest.mark.parametrize("graph", [WAITS], indirect=True)
 async def test_an_interrupt_leaves_a_run_on_a_named_server_alone(
     graph: Path, named: Mapping[str, str], client: Client
