@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
+WORKFLOW_TESTS = $(shell grep -l worker_for tests/integration/test_*.py)
 .DEFAULT_GOAL := help
 .PHONY: help setup packages demo dev test storm soak coverage lint docs faults bench lock clean
 
@@ -29,8 +30,9 @@ packages:  # What the tests need and PyPI does not have, where it can be install
 test: packages setup  ## The tests, on real servers
 	$(PYTEST) -n 4 --dist loadscope --max-worker-restart 0 --end-after 2400 -m "not slow"
 
-storm: packages setup  ## The tests that take minutes: a twentieth of `make faults`, large runs
+storm: packages setup  ## The tests that take minutes: large runs, a twentieth of `make faults`, every run replayed at each task
 	$(PYTEST) --end-after 2400 -m slow
+	ANABRANCH_TEST_EVERY_RUN_REPLAYED=1 $(PYTEST) --end-after 2400 -n 4 --dist loadscope -m "not slow" $(WORKFLOW_TESTS)
 
 soak: packages setup  ## Ten times `make test` beside a busy loop on each core, and 200 workers stopped at any moment (hours)
 	PYTHON="$(PYTHON)" BIN=$(BIN) tools/soak
