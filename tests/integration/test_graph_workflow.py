@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +43,12 @@ ONCE: dict[str, Any] = {"retry": {"max_attempts": 1}}
 QUICK: dict[str, Any] = {"retry": {"max_attempts": 3, "initial_interval": "10ms", "backoff": 1}}
 
 
-@pytest.fixture(params=MODES)
-async def served(
-    request: pytest.FixtureRequest, client: Client, task_queue: str, tmp_path: Path
-) -> AsyncIterator[Served]:
-    async with worker_for(client, task_queue, tmp_path, mode=request.param) as running:
-        yield running
-
-
 # results and merges
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 async def test_a_chain_returns_session_status_version_and_data(served: Served) -> None:

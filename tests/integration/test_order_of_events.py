@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,8 @@ ONCE: dict[str, Any] = {"retry": {"max_attempts": 1}}
 
 
 @pytest.fixture(params=MODES)
-async def served(
-    request: pytest.FixtureRequest, client: Client, task_queue: str, tmp_path: Path
-) -> AsyncGenerator[Served]:
-    async with worker_for(client, task_queue, tmp_path, mode=request.param) as running:
-        yield running
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def kinds_of(found: list[Any]) -> list[str]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WithStartWorkflowOperation, WorkflowUpdateFailedError
+from temporalio.client import WithStartWorkflowOperation, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 
 from tests.integration.graph_kit import (
@@ -26,7 +24,6 @@ from tests.integration.graph_kit import (
     leaf,
     put,
     until_status,
-    worker_for,
 )
 
 ONCE: dict[str, Any] = {"retry": {"max_attempts": 1}}
@@ -36,12 +33,6 @@ AGREE = {
     "prompt": "Price {{ price }}?",
     "schema": {"type": "object", "required": ["agreed"], "properties": {"agreed": {"type": "boolean"}}},
 }
-
-
-@pytest.fixture
-async def served(client: Client, task_queue: str, tmp_path: Path) -> AsyncIterator[Served]:
-    async with worker_for(client, task_queue, tmp_path) as running:
-        yield running
 
 
 async def refused(handle: Handle, update: str, request: dict[str, Any]) -> tuple[str, str]:

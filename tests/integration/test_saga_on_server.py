@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +33,8 @@ from tests.integration.graph_kit import (
 
 
 @pytest.fixture(params=MODES)
-async def served(
-    request: pytest.FixtureRequest, client: Client, task_queue: str, tmp_path: Path
-) -> AsyncIterator[Served]:
-    async with worker_for(client, task_queue, tmp_path, mode=request.param) as running:
-        yield running
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def step(handler: str = "put", *, undo: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:

@@ -5,24 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
-
-import pytest
-from temporalio.client import Client
 
 from anabranch.activities import node
 from anabranch.context.distributed import DistributedContext
-from tests.integration.graph_kit import PATIENCE, Served, chain, edge, leaf, worker_for
+from tests.integration.graph_kit import PATIENCE, Served, chain, edge, leaf
 
 KEYS = 150
-
-
-@pytest.fixture
-async def served(client: Client, task_queue: str, tmp_path: Path) -> AsyncIterator[Served]:
-    async with worker_for(client, task_queue, tmp_path) as running:
-        yield running
 
 
 @node("noise")

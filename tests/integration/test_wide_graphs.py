@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,8 @@ from tests.integration.graph_kit import MODES, PATIENCE, Handle, Served, chain, 
 
 
 @pytest.fixture(params=MODES)
-async def served(
-    request: pytest.FixtureRequest, client: Client, task_queue: str, tmp_path: Path
-) -> AsyncIterator[Served]:
-    async with worker_for(client, task_queue, tmp_path, mode=request.param) as running:
-        yield running
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def many(body: dict[str, Any], value: str) -> dict[str, Any]:
