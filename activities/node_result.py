@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
 
 from anabranch.context.values import Json
-from anabranch.errors import AnabranchError
+from anabranch.errors import AnabranchError, NodeError
 from anabranch.transport.node_protocol import NodeTask
 
 
@@ -42,13 +43,40 @@ class Closing(Protocol):
 
 
 @contextmanager
-def after_effect() -> Generator[None]:
-    """Mark errors that are raised in the block: the node's effect has happened nevertheless."""
+def after_effect(*, passing: type[Exception] | tuple[type[Exception], ...] = ()) -> Generator[None]:
+    """Mark errors that are raised in the block: the node's effect has happened nevertheless.
+
+    An unforeseen one becomes a NodeError, unless it is one of `passing`, which somebody around the block understands.
+    """
     try:
         yield
     except AnabranchError as error:
         error.happened = True
         raise
+    except passing:
+        raise
+    except Exception as error:
+        raise _happened(f"its result cannot be used: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def not_ending_the_worker() -> Generator[None]:
+    """Turn what a handler ends its process or its thread by into an error of its node, which may have had its effect.
+
+    A cancellation, and the end of a coroutine that nobody awaits any more, pass.
+    """
+    try:
+        yield
+    except (Exception, asyncio.CancelledError, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise _happened(f"its handler ended by {type(error).__name__}: {error}") from error
+
+
+def _happened(message: str) -> NodeError:
+    error = NodeError(message, suggestion="the node may have had its effect; correct its handler")
+    error.happened = True
+    return error
 
 
 def own_key(task: NodeTask) -> str:

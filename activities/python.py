@@ -24,7 +24,7 @@ from functools import lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar, cast
 
-from anabranch.activities.node_result import NodeResult, own_key
+from anabranch.activities.node_result import NodeResult, after_effect, own_key
 from anabranch.activities.rendering import render
 from anabranch.context.changes import ChangeSet, diff
 from anabranch.context.distributed import DistributedContext
@@ -94,7 +94,8 @@ class PythonActivity:
         context = task.context.copy()
         context.reads = None if task.reads is None else frozenset(task.reads)
         returned = await _call(function, context, arguments, self._threads)
-        return _outcome(task, context, returned)
+        with after_effect():
+            return _outcome(task, context, returned)
 
     def _function(self, name: str) -> Function:
         if name not in _registered and (entry := self._entry_points.get(name)) is not None:

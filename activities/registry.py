@@ -23,17 +23,18 @@ from anabranch.activities.failures import as_application_errors
 from anabranch.activities.guards.guards import Guards
 from anabranch.activities.heartbeat import heartbeats
 from anabranch.activities.load_graph import GraphLoader
-from anabranch.activities.node_result import Closing, Handler, NodeResult, after_effect
+from anabranch.activities.node_result import Closing, Handler, NodeResult, after_effect, not_ending_the_worker
 from anabranch.activities.rendering import visible_roots
 from anabranch.activities.share import ContextSharing
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, check_value
-from anabranch.context.wire import measure
+from anabranch.context.wire import measure, plain
 from anabranch.errors import ConfigurationError, InputError, SizeLimitExceeded, WorkerOutdated
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.model import Node
 from anabranch.graph.revision import REVISION
 from anabranch.limits import NODE_LIMITS, NodeLimits
+from anabranch.transport.failures import mark_ran
 from anabranch.transport.node_protocol import NodeTask
 
 _NODE: TypeAdapter[Node] = TypeAdapter(Node)
@@ -78,7 +79,8 @@ class NodeActivities:
 
     async def _handle(self, task: NodeTask, node: Node) -> ChangeSet:
         handler = self._handlers.get(node.type) or await self._build(node.type)
-        outcome = await handler(task, node)
+        with not_ending_the_worker():
+            outcome = await handler(task, node)
         with after_effect():
             return self._change_set(task, node, outcome)
 
@@ -90,8 +92,11 @@ class NodeActivities:
         self._running[info.task_token] = f"node {task.address!r} of {info.workflow_id}"
         try:
             async with nullcontext() if info.is_local else heartbeats():
-                with as_application_errors(f"node {task.address!r}"):
-                    return await self.execute(task)
+                where = f"node {task.address!r}"
+                with as_application_errors(where):
+                    changes = await self.execute(task)
+                    mark_ran(where)
+                    return changes
         finally:
             del self._running[info.task_token]
 
@@ -139,8 +144,9 @@ class NodeActivities:
     def _change_set(self, task: NodeTask, node: Node, outcome: NodeResult) -> ChangeSet:
         writes, removed = outcome.writes, outcome.removed
         if node.output is not None:
-            writes, removed = _output(task, node.output, outcome), ()
-        self._check_writes(writes)
+            writes, removed = _output(task, node.output, plain(outcome.result)), ()
+        writes = plain(writes)
+        self._check_size(writes)
         return ChangeSet(
             base_version=task.context.metadata.version,
             set={(key,): value for key, value in writes.items()},
@@ -149,8 +155,8 @@ class NodeActivities:
             at=task.context.metadata.updated_at,
         )
 
-    def _check_writes(self, writes: dict[str, Json]) -> None:
-        check_value(dict.fromkeys(writes))  # the keys: a handler may return any
+    def _check_size(self, writes: dict[str, Json]) -> None:
+        check_value(dict.fromkeys(writes))  # the keys alone: `measure` looks at the values
         sizes = {key: measure(value, path=(key,)) for key, value in writes.items()}
         if (total := sum(sizes.values())) > self._max_bytes:
             largest = max(sizes, key=sizes.__getitem__)
@@ -185,8 +191,8 @@ def _check_revision(task: NodeTask) -> None:
         )
 
 
-def _output(task: NodeTask, output: Mapping[str, str], outcome: NodeResult) -> dict[str, Json]:
-    roots = {**visible_roots(task), _RESULT: outcome.result}
+def _output(task: NodeTask, output: Mapping[str, str], result: Json) -> dict[str, Json]:
+    roots = {**visible_roots(task), _RESULT: result}
     names = frozenset(roots)
     return {key: compile_expression(source, names).evaluate(task.context.data, roots) for key, source in output.items()}
 

@@ -21,7 +21,7 @@ from anabranch.graph import node_types
 from anabranch.graph.kinds.kind import Runs
 from anabranch.graph.kinds.kinds import kind_named, types_that_run
 from anabranch.graph.revision import REVISION
-from anabranch.limits import RUN_LIMITS, NodeLimits, RunLimits
+from anabranch.limits import PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES, RUN_LIMITS, NodeLimits, RunLimits
 from anabranch.settings import Settings
 
 
@@ -43,11 +43,18 @@ def node_activities(
             workflows=workflows,
             limits=limits,
         ),
-        limits=NodeLimits(written_bytes=settings.max_context_size_bytes),
+        limits=NodeLimits(written_bytes=_written_bytes(settings)),
         guards=Guards.from_url(settings.redis_url, settings.redis_max_connections),
         sharing=ContextSharing(settings),
         carrying=Carrying(settings),
     )
+
+
+def _written_bytes(settings: Settings) -> int:
+    """What a node may write. Without a store for large payloads the server takes no more, after the node's work."""
+    if settings.payload_store_url is not None:
+        return settings.max_context_size_bytes
+    return min(settings.max_context_size_bytes, PAYLOAD_BYTES - PAYLOAD_HEADROOM_BYTES)
 
 
 def _resolution(name: str) -> ConflictResolution:

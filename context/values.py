@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Mapping
 from enum import Enum
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from anabranch.errors import InputError, WireFormatError
 
@@ -112,7 +112,33 @@ def check_value(value: object, *, path: Path = ()) -> None:
             raise _refused((*path, str(key)), wrong)
 
 
-def _members(value: Mapping[object, object], path: Path) -> Iterable[tuple[object, object]]:
+def exact(value: object, *, path: Path = ()) -> Json:
+    """JSON data in Python's own types: what derives from them becomes one of them, and a tuple a list.
+
+    An enumeration's member becomes its text or number. Raises WireFormatError as `check_value` does.
+    """
+    if not isinstance(value, Mapping | list | tuple):
+        if wrong := _wrong_scalar(value):
+            raise _refused(path, wrong)
+        return _exact_scalar(value)
+    if len(path) >= MAX_DEPTH:
+        raise _refused(path, f"is nested deeper than {MAX_DEPTH}")
+    if isinstance(value, Mapping):
+        members = _members(value, path)
+        return {str.__str__(key): exact(item, path=(*path, str.__str__(key))) for key, item in members}
+    return [exact(item, path=(*path, str(index))) for index, item in enumerate(value)]
+
+
+def _exact_scalar(value: object) -> Json:
+    # The types' own methods: those of a subclass may say anything.
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bool) or value is None:
+        return value
+    return int.__index__(value) if isinstance(value, int) else float.__float__(cast("float", value))
+
+
+def _members(value: Mapping[Any, object], path: Path) -> Iterable[tuple[str, object]]:
     for key in value:
         if not isinstance(key, str):
             raise _refused(path, f"has the key {key!r}, which is not a string")

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 import msgpack
 from msgpack import Packer as _Packer
 from msgpack import unpackb as _unpack
 
-from anabranch.context.values import MAX_DEPTH, Json, Path, check_value
+from anabranch.context.values import MAX_DEPTH, Json, Path, check_value, exact
 from anabranch.errors import SizeLimitExceeded, WireFormatError
 from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
@@ -30,6 +30,8 @@ _NO_BINARY: Final = -2
 
 _ATOMS: Final = frozenset({str, int, bool, type(None)})
 _CONTAINERS: Final = frozenset({dict, list, tuple})
+_DATA: Final = frozenset({dict, list})
+T = TypeVar("T", bound=Json)
 _pack = cast("Callable[[Any], bytes]", msgpack.packb)
 _BROKEN: Final = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
 
@@ -122,7 +124,7 @@ def _check_document(document: dict[str, Any]) -> None:
     check_value({**document, "data": None})
 
 
-def is_plain(value: Any, depth: int) -> bool:
+def is_plain(value: Any, depth: int, containers: frozenset[type] = _CONTAINERS) -> bool:
     """Whether an array or an object holds only JSON data in Python's own types, down to a depth."""
     if not depth:
         return False
@@ -138,9 +140,16 @@ def is_plain(value: Any, depth: int) -> bool:
         if kind is float:
             if item - item:  # only NaN and the infinities differ from themselves
                 return False
-        elif kind not in _CONTAINERS or not is_plain(item, depth - 1):
+        elif kind not in containers or not is_plain(item, depth - 1, containers):
             return False
     return True
+
+
+def plain(value: T, *, path: Path = ()) -> T:
+    """The value itself where it is JSON data in Python's own types, else its copy that is (see `exact`)."""
+    if is_plain([value], MAX_DEPTH + 1 - len(path), _DATA):
+        return value
+    return cast("T", exact(value, path=path))
 
 
 def measure(value: Json, *, path: Path = ()) -> int:

@@ -14,6 +14,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
     DataConverter,
     DefaultPayloadConverter,
+    FailureConverter,
     PayloadCodec,
     PayloadConverter,
     SerializationContext,
@@ -22,6 +23,7 @@ from temporalio.converter import (
 
 from anabranch.errors import ConfigurationError
 from anabranch.transport.converter import MSGPACK, JsonPayloadConverter, MsgpackPayloadConverter
+from anabranch.transport.failures import FailuresOfNodes
 from anabranch.transport.wire_types import NAMES
 
 
@@ -95,6 +97,7 @@ def combined(ours: DataConverter, theirs: DataConverter) -> DataConverter:
         theirs,
         payload_converter_class=_payload_converter(ours.payload_converter_class, theirs.payload_converter_class),
         payload_codec=_codec(ours.payload_codec, theirs.payload_codec),
+        failure_converter_class=_failure_converter(theirs.failure_converter_class),
         external_storage=ours.external_storage or theirs.external_storage,
     )
 
@@ -113,6 +116,13 @@ def _payload_converter(
 
     class Combined(CombinedPayloadConverter):
         ours = our_class
+        theirs = their_class
+
+    return Combined
+
+
+def _failure_converter(their_class: type[FailureConverter]) -> type[FailureConverter]:
+    class Combined(FailuresOfNodes):
         theirs = their_class
 
     return Combined

@@ -23,6 +23,7 @@ from temporalio.converter import (
 
 from anabranch.errors import WireFormatError
 from anabranch.transport.codec import ZstdCodec
+from anabranch.transport.failures import FailuresOfNodes
 from anabranch.transport.wire_json import to_array, to_named
 from anabranch.transport.wire_types import NAMES, WireType, build, pack, unpack
 
@@ -129,7 +130,10 @@ def data_converter(
     """
     converter = JsonPayloadConverter if context_format == "json" else MsgpackPayloadConverter
     return DataConverter(
-        payload_converter_class=converter, payload_codec=codec or ZstdCodec(), external_storage=storage
+        payload_converter_class=converter,
+        payload_codec=codec or ZstdCodec(),
+        failure_converter_class=FailuresOfNodes,
+        external_storage=storage,
     )
 
 

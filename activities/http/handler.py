@@ -91,7 +91,9 @@ class HttpActivity:
         try:
             response = await self._client.send(request, stream=True)
             try:
-                with after_effect():  # a server that answers with success has done the work
+                with after_effect(
+                    passing=httpx2.TransportError
+                ):  # a server that answers with success has done the work
                     return response, await _read(response, self._max_bytes, whole=_is_expected(node, response))
             finally:
                 await response.aclose()

@@ -16,7 +16,6 @@ import pytest
 from temporalio.api.failure.v1 import Failure
 from temporalio.converter import DataConverter
 
-from anabranch.activities.failures import application_error
 from anabranch.activities.node_result import NodeResult
 from anabranch.activities.sql.databases import Databases
 from anabranch.activities.sql.handler import DbActivity
@@ -31,6 +30,7 @@ from anabranch.errors import (
 from anabranch.graph.model import DbNode
 from anabranch.limits import NodeLimits
 from anabranch.loopback import free_port
+from anabranch.transport.failures import application_error
 from tests.integration.sessions import until_running
 from tests.node_tasks import task_of
 

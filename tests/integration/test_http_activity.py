@@ -15,13 +15,13 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from anabranch.activities.failures import application_error
 from anabranch.activities.http import network
 from anabranch.activities.http.handler import HttpActivity, retry_after
 from anabranch.activities.node_result import NodeResult
 from anabranch.errors import AnabranchError, ConfigurationError, NodeError, SizeLimitExceeded, Unavailable
 from anabranch.graph.model import HttpNode
 from anabranch.limits import NodeLimits
+from anabranch.transport.failures import application_error
 from tests.node_tasks import task_of
 
 SECRET = 'tok"s3cr3t'

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
 from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
 from temporalio.converter import (
     DataConverter,
-    DefaultFailureConverter,
     ExternalStorage,
+    FailureConverter,
     PayloadCodec,
+    PayloadConverter,
     StorageDriver,
 )
 
@@ -41,8 +43,14 @@ class Reversing(PayloadCodec):
         return [Payload.FromString(each.data[::-1]) for each in payloads]
 
 
-class Failures(DefaultFailureConverter):
-    pass
+class Failures(FailureConverter):
+    """Stands for one that keeps messages from the history."""
+
+    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
+        failure.message = f"theirs: {exception}"
+
+    def from_failure(self, failure: Failure, payload_converter: PayloadConverter) -> BaseException:
+        return ValueError(f"theirs: {failure.message}")
 
 
 def test_the_stock_converter_gives_way_to_ours() -> None:
@@ -70,7 +78,11 @@ def test_their_models_and_our_wire_types_pass_by_one_converter(context_format: C
 
 def test_a_failure_converter_of_theirs_stays() -> None:
     theirs = dataclasses.replace(DataConverter.default, failure_converter_class=Failures)
-    assert combined(data_converter(), theirs).failure_converter_class is Failures
+    both = combined(data_converter(), theirs)
+    failure, back = Failure(), Failure(message="broken")
+    both.failure_converter.to_failure(ValueError("wrong"), both.payload_converter, failure)
+    assert failure == Failure(message="theirs: wrong")
+    assert str(both.failure_converter.from_failure(back, both.payload_converter)) == "theirs: broken"
 
 
 async def test_their_codec_comes_after_the_compression() -> None:

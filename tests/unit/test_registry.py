@@ -12,7 +12,6 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from anabranch.activities.failures import application_error
 from anabranch.activities.load_graph import GraphLoader
 from anabranch.activities.node_result import NodeResult, own_key
 from anabranch.activities.registry import NodeActivities, parse_node
@@ -30,6 +29,7 @@ from anabranch.errors import (
 )
 from anabranch.limits import NodeLimits
 from anabranch.transport.converter import data_converter
+from anabranch.transport.failures import application_error
 from anabranch.transport.node_protocol import NodeTask
 from tests.json_values import unchecked
 from tests.node_tasks import task_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Never
+from typing import Final, Never
 
 from temporalio.exceptions import (
     ActivityError,
@@ -22,6 +22,8 @@ from anabranch.transport.node_protocol import PinnedGraph
 from anabranch.workflows.interpreter.commands import NOT_STARTED, Failure, FailureOutcome, Finish
 
 _ACTIVITY_TELLS = ("happened",)
+RESULT_TOO_LARGE: Final = "PayloadsTooLarge"
+"""The SDK's type for the failure of an activity that has returned what the server does not take."""
 _CHILD_TELLS = ("not_compensated", "effects_left")
 
 
@@ -95,6 +97,8 @@ def run_error(finish: Finish, failure: Failure) -> ApplicationError:
 
 def _left_effects(cause: ApplicationError, *, child: bool) -> bool:
     """Whether an activity tells that it failed after its effect, or a child that not all of its own is undone."""
+    if cause.type == RESULT_TOO_LARGE:
+        return True
     told = cause.details[0] if cause.details else None
     return isinstance(told, dict) and any(told.get(key) for key in (_CHILD_TELLS if child else _ACTIVITY_TELLS))
 

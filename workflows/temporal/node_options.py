@@ -11,6 +11,7 @@ from temporalio.common import Priority, RetryPolicy
 from anabranch.graph.kinds.kinds import kind_of
 from anabranch.graph.model import Defaults, Node, Retry
 from anabranch.graph.model import Priority as NodePriority
+from anabranch.workflows.temporal.failures import RESULT_TOO_LARGE
 
 _UNLIMITED = Retry(max_attempts=0)
 """A compensation is tried until the saga's deadline."""
@@ -23,7 +24,7 @@ def retry_policy(retry: Retry) -> RetryPolicy:
         backoff_coefficient=retry.backoff,
         maximum_interval=retry.max_interval,
         maximum_attempts=retry.max_attempts,
-        non_retryable_error_types=list(retry.non_retryable) or None,
+        non_retryable_error_types=[*retry.non_retryable, RESULT_TOO_LARGE],
     )
 
 

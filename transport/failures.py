@@ -1,0 +1,100 @@
+"""What a worker says of an error: ours by its code, and whether a node had its effect before it failed.
+
+A node's result is encoded after its activity has returned: by a codec, into a payload store. What fails there is turned
+into a failure by the converter alone, and only a mark in the activity's own context tells it that the node has run.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextvars import ContextVar
+from typing import ClassVar, Final, Self
+
+from temporalio import activity
+from temporalio.api.failure.v1 import Failure
+from temporalio.converter import (
+    DefaultFailureConverter,
+    FailureConverter,
+    PayloadConverter,
+    SerializationContext,
+    WithSerializationContext,
+)
+from temporalio.exceptions import ApplicationError, FailureError
+
+from anabranch.context.values import Json
+from anabranch.errors import AnabranchError, GraphError, Unavailable
+
+_ran: Final = ContextVar("anabranch_node_that_ran", default="")
+
+
+def mark_ran(where: str) -> None:
+    """Whatever fails in this activity from now on, the node `where` has had its effect."""
+    _ran.set(where)
+
+
+def application_error(error: AnabranchError, where: str = "") -> ApplicationError:
+    """The failure that enters the history: message, code, whether and when to try again, place and suggestion."""
+    detail: dict[str, Json] = {
+        "code": error.code,
+        "place": str(error.place or where) or None,
+        "suggestion": error.suggestion,
+    }
+    if (attempt := attempt_now()) > 1:
+        detail["attempt"] = attempt  # this attempt cannot know what earlier ones did
+    if error.happened:
+        detail["happened"] = True
+    if isinstance(error, GraphError):
+        detail["problems"] = [str(problem) for problem in error.problems]
+    return ApplicationError(
+        f"{where}: {error}" if where else str(error),
+        detail,
+        type=error.code,
+        non_retryable=not error.retryable,
+        next_retry_delay=error.retry_after if isinstance(error, Unavailable) else None,
+    )
+
+
+def attempt_now() -> int:
+    """The attempt of the activity that runs; 1 outside of one."""
+    return activity.info().attempt if activity.in_activity() else 1
+
+
+class FailuresOfNodes(FailureConverter, WithSerializationContext):
+    """Another failure converter (a subclass says which), to which an error after a node's work is one after its effect.
+
+    The SDK makes it without arguments.
+    """
+
+    theirs: ClassVar[type[FailureConverter]] = DefaultFailureConverter
+
+    def __init__(self) -> None:
+        self._theirs = self.theirs()
+
+    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
+        """Convert an exception; that of the encoding of a node's result with what a saga must know."""
+        if (where := _ran.get()) and isinstance(exception, Exception) and not isinstance(exception, FailureError):
+            exception = _after_effect(exception, where)
+        self._theirs.to_failure(exception, payload_converter, failure)
+
+    def from_failure(self, failure: Failure, payload_converter: PayloadConverter) -> BaseException:
+        """Convert a failure."""
+        return self._theirs.from_failure(failure, payload_converter)
+
+    def with_context(self, context: SerializationContext) -> Self:
+        """The same, the other converter with the context."""
+        if not isinstance(self._theirs, WithSerializationContext):
+            return self
+        changed = copy.copy(self)
+        changed._theirs = self._theirs.with_context(context)  # noqa: SLF001 - of its own class
+        return changed
+
+
+def _after_effect(error: Exception, where: str) -> ApplicationError:
+    """The failure of a node that has run, and whose result could not be handed over."""
+    what = f"{where}: its result cannot be handed over"
+    if isinstance(error, AnabranchError):
+        error.happened = True
+        return application_error(error, what)
+    name = type(error).__name__
+    detail: dict[str, Json] = {"code": name, "attempt": attempt_now(), "happened": True}
+    return ApplicationError(f"{what}: {error}", detail, type=name)
