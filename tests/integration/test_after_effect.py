@@ -138,12 +138,6 @@ def give_in_thread(_: DistributedContext, what: str) -> object:
     return RETURNED[what]()
 
 
-@pytest.fixture
-async def served(client: Client, task_queue: str, tmp_path: Path) -> AsyncIterator[Served]:
-    async with worker_for(client, task_queue, tmp_path) as running:
-        yield running
-
-
 def giving(what: str, handler: str = "give", **fields: Any) -> dict[str, Any]:
     calls.clear()
     return chain(work=leaf(handler, args={"what": what}, compensate=put(undone=True), retry=TWICE, **fields))
