@@ -18,7 +18,7 @@ from anabranch.graph import node_types
 from anabranch.graph.dataflow.dataflow import graph_inputs
 from anabranch.graph.dataflow.reads import node_reads
 from anabranch.graph.expressions.expressions import Expression, compile_expression
-from anabranch.graph.kinds.kinds import has_body, has_effect, loop_of
+from anabranch.graph.kinds.kinds import has_body, has_effect, kind_of, loop_of
 from anabranch.graph.model import Body, Edge, Graph, GraphNode, MergePolicy, Node
 from anabranch.graph.revision import REVISION
 
@@ -80,10 +80,12 @@ class PlanNode:
 
     @cached_property
     def compensation(self) -> PlanNode | None:
-        """The node that undoes this one; it also sees `error`."""
-        if self.node.compensate is None:
+        """The node that undoes this one; it also sees `error`. It writes nothing but what the graph says."""
+        if (node := self.node.compensate) is None:
             return None
-        return PlanNode(self.id, self.index, self.node.compensate, (), (), self.roots | {"error"}, self.effect)
+        if node.output is None and not kind_of(node).says_its_writes:
+            node = node.model_copy(update={"output": {}})
+        return PlanNode(self.id, self.index, node, (), (), self.roots | {"error"}, self.effect)
 
     def expression(self, source: str, *extra: str) -> Expression:
         """A field of the node as a compiled expression, with the node's own roots and `extra` ones."""
@@ -185,6 +187,26 @@ def body_graph(body: Body, library: Mapping[str, Graph]) -> Graph:
     if body.graph is not None:
         return library[body.graph]
     return Graph.model_construct(name="body", nodes=body.nodes, edges=body.edges)
+
+
+def may_leave_effects(graph: Graph, library: Mapping[str, Graph]) -> bool:
+    """Whether a run of the graph that is undone may leave something behind: an effect without compensation, a pivot."""
+    return any(_may_leave(node, library, None) for node in graph.nodes.values())
+
+
+def _may_leave(node: Node, library: Mapping[str, Graph], effect: bool | None) -> bool:
+    if node.pivot:
+        return True
+    if node.compensate is not None:
+        return False
+    effect = node.effect if effect is None else effect
+    if (loop := loop_of(node)) is not None:
+        inside = body_graph(loop.body, library).nodes.values()
+    elif isinstance(node, GraphNode) and effect is None:
+        inside = library[node.graph].nodes.values()
+    else:
+        return has_effect(node) if effect is None else effect
+    return any(_may_leave(each, library, effect) for each in inside)
 
 
 def _policy(name: MergePolicy) -> ConflictResolution | Reducer:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, Missing, parse_path
 from anabranch.context.values import Path as ContextPath
-from anabranch.errors import AnabranchError
+from anabranch.errors import AnabranchError, InputError
 from anabranch.graph.model import RuleNode
 from anabranch.graph.plan import Plan
 from anabranch.testkit.assume import assumed_writes
@@ -76,7 +76,7 @@ def _given_answer(work: Work, given: GivenOutcome) -> Answer:
     for field in ("answer", "result"):
         if field in given.model_fields_set:
             return Done(_checked(work, getattr(given, field)), seconds)
-    return Done(_changes(work.address, given.set or {}), seconds)
+    return Done(_changes(work.address, _writable(work, given.set or {})), seconds)
 
 
 def _timeout(work: Work) -> Failure:
@@ -90,6 +90,17 @@ def _checked(work: Work, answer: Json) -> Json:
     if isinstance(work, AskPerson) and work.schema is not None:
         check_value_against(work.schema, answer, what="the answer", by=work.address)
     return answer
+
+
+def _writable(work: Work, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values, if the work may write any. Raises InputError for a compensation that writes nothing in a run."""
+    if values and isinstance(work, RunNode) and work.undo and work.planned.node.output == {}:
+        raise InputError(
+            "the compensation has no `output`: it writes nothing",
+            place=f"node {work.address!r}",
+            suggestion="give it an `output` in the graph, and a `result` here",
+        )
+    return values
 
 
 def _choices(work: AskConflict, chosen: Mapping[str, Any]) -> dict[ContextPath, Json | Missing]:

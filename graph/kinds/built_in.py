@@ -103,6 +103,7 @@ RULE = NodeKind(
     reads=rule_reads,
     reads_more=lambda node: node.decision_table is not None,
     writes=rule_writes,
+    says_its_writes=True,
     checks=check_rule,
     effect=False,
     local_by_default=True,

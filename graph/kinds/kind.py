@@ -119,6 +119,9 @@ class NodeKind(Generic[N]):
     the node's `reads` says which keys."""
     writes: Callable[[str, N], Keys] = own_id
     """The keys that it may write, given its id; None is any. Not asked where the node has an `output`."""
+    says_its_writes: bool = False
+    """Whether the fields of a node say what it writes, as rules do: then it does so as a compensation too. Of other
+    types a compensation writes what its `output` says, and nothing without one."""
     answer_schema: str | None = None
     """The field with the JSON Schema of what a model or a person answers."""
     checks: Callable[[N, Finder], Iterator[Problem]] | None = None

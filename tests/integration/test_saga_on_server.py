@@ -16,6 +16,7 @@ from anabranch.activities import node
 from anabranch.context.distributed import DistributedContext
 from anabranch.dev.devserver import DevServer, temporal_command
 from anabranch.errors import NodeError, Unavailable
+from tests.acceptance.worker_process import service
 from tests.integration.graph_kit import (
     MODES,
     Served,
@@ -116,12 +117,36 @@ async def test_the_timeline_names_a_compensation_after_its_node(served: Served) 
 
 
 async def test_the_context_is_rolled_back_and_keeps_what_compensations_wrote(served: Served) -> None:
-    undo = leaf(reads=("x", "kept"), args={"refunded": "{{ x }} after {{ error.type }}"})
+    undo = leaf(
+        args={"refunded": "{{ x }} after {{ error.type }}"}, reads=("x", "kept"), output={"refunded": "result.refunded"}
+    )
     handle = await served.start(chain(a=step(undo=undo, args={"x": 1}), b=broken(served.task_queue)), {"x": 0})
     await asyncio.wait([asyncio.ensure_future(handle.result())])
     assert (await handle.query("context"))["data"] == {"x": 0, "refunded": "1 after NODE_FAILED"}
     trail = await handle.query("history")
     assert [entry["kind"] for entry in trail] == ["input", "node", "compensation", "rollback"]
+
+
+@pytest.mark.parametrize(
+    "undo",
+    [
+        put(x="undone"),
+        leaf("add", args={"key": "n", "amount": 1}, reads=("n",)),
+        {"type": "http", "method": "DELETE", "url": "{{ shop }}/a"},
+        {"type": "activity", "activity": "record_history", "args": [{"events": 1, "size": 1, "is_suggested": False}]},
+    ],
+    ids=["python returns", "python changes", "http", "activity"],
+)
+async def test_a_compensation_without_output_writes_nothing(
+    client: Client, task_queue: str, tmp_path: Path, undo: dict[str, Any]
+) -> None:
+    async with service() as shop, worker_for(client, task_queue, tmp_path, http_allow_private=True) as served:
+        shop.opened.set()
+        data: dict[str, Any] = {"n": 0, "shop": f"http://127.0.0.1:{shop.port}"}
+        handle = await served.start(chain(a=step(args={"x": 1}, undo=undo), b=broken(served.task_queue)), data)
+        error = await error_of(handle)
+        assert error.details[0]["compensated"] == ["a"]
+        assert (await handle.query("context"))["data"] == data
 
 
 async def test_a_compensation_that_fails_is_named_with_its_reason(served: Served) -> None:
@@ -222,6 +247,40 @@ async def test_a_child_that_is_cancelled_and_not_wholly_undone_may_have_happened
     assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
     status = await handle.query("status")
     assert (status["nodes"]["child"]["status"], status["compensated"]) == ("cancelled", ["child", "a"])
+
+
+@pytest.mark.parametrize(
+    ("inner", "undone", "ended"),
+    [
+        (step(), ["a"], WorkflowExecutionStatus.CANCELED),
+        (put(), ["child", "a"], WorkflowExecutionStatus.FAILED),
+    ],
+    ids=["undid all", "left an effect"],
+)
+async def test_a_child_that_is_cancelled_is_undone_by_its_parent_where_it_left_effects(
+    served: Served, inner: dict[str, Any], undone: list[str], ended: WorkflowExecutionStatus
+) -> None:
+    served.write("inner", yaml.safe_dump({"name": "inner", **chain(b=inner, wait={"type": "wait", "for": "1h"})}))
+    child = {"type": "graph", "graph": "inner", "mode": "child_workflow", "compensate": put(released=True)}
+    handle = await served.start(chain(a=step(), child=child))
+    await until_status(handle, "child", "running")
+    below = served.client.get_workflow_handle(f"{handle.id}/child")
+    await until_status(below, "wait", "waiting")
+    await handle.cancel()
+    await asyncio.wait([asyncio.ensure_future(handle.result())])
+    status = await handle.query("status")
+    assert (status["nodes"]["child"]["status"], status["compensated"]) == ("cancelled", undone)
+    assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
+    assert (await below.describe()).status is ended
+
+
+async def test_before_a_pivot_that_timed_out_nothing_is_undone(served: Served) -> None:
+    pay = leaf("dawdle", args={"name": served.task_queue}, timeout="300ms", retry={"max_attempts": 1}, pivot=True)
+    handle = await served.start(chain(a=step(args={"x": 1}), pay=pay))
+    error = await error_of(handle)
+    reported = error.details[0]
+    assert (reported["code"], reported["compensated"], reported["effects_left"]) == ("TIMEOUT", [], True)
+    assert (await handle.query("context"))["data"] == {"x": 1}
 
 
 async def test_a_node_whose_output_does_not_fit_what_it_did_is_undone(served: Served) -> None:

@@ -24,8 +24,9 @@ START = 1_000_000
 def driven(nodes: Mapping[str, Any], edges: list[tuple[str, str]], answers: AnswerOf, **more: Any) -> DryRun:
     arrows = [{"from": source, "to": target} for source, target in edges]
     driving = {key: more.pop(key) for key in ("max_steps", "order", "cancel_after") if key in more}
+    library = {name: Graph.model_validate(each) for name, each in more.pop("library", {}).items()}
     graph = Graph.model_validate({"name": "g", "nodes": nodes, "edges": arrows, **more})
-    return drive(Machine(RunState(plan_graph(graph), {}, run=RUN)), answers, at=START, **driving)
+    return drive(Machine(RunState(plan_graph(graph, library), {}, run=RUN)), answers, at=START, **driving)
 
 
 def by_address(given: Mapping[str, Answer]) -> AnswerOf:
@@ -119,6 +120,28 @@ def test_a_run_can_be_cancelled_as_soon_as_a_node_has_ended() -> None:
     assert run.finish is not None
     assert run.finish.failure is not None
     assert run.finish.failure.outcome == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("inner", "compensated"),
+    [
+        ({"a": {**NODE, "compensate": NODE}, "b": {"type": "wait", "for": "1h"}}, ()),
+        ({"a": {**NODE, "effect": False}}, ()),
+        ({"a": NODE}, ("child",)),
+        ({"a": {**NODE, "compensate": NODE}, "b": {**NODE, "pivot": True, "compensate": NODE}}, ("child",)),
+        ({"a": {"type": "graph", "graph": "innermost", "mode": "child_workflow"}}, ("child",)),
+    ],
+    ids=["undoes itself", "has no effect", "has an effect without compensation", "has a pivot", "has such a child"],
+)
+def test_a_child_that_is_cancelled_is_undone_by_its_parent_where_it_may_leave_effects(
+    inner: Mapping[str, Any], compensated: tuple[str, ...]
+) -> None:
+    child = {"type": "graph", "graph": "inner", "mode": "child_workflow", "compensate": NODE}
+    library = {"inner": {"name": "inner", "nodes": inner}, "innermost": {"name": "innermost", "nodes": {"x": NODE}}}
+    nodes = {"a": {**NODE, "compensate": NODE}, "child": child}
+    run = driven(nodes, [("a", "child")], by_address({"child": Done({}, 60)}), cancel_after="a", library=library)
+    assert run.finish is not None
+    assert run.finish.compensated == (*compensated, "a")
 
 
 def test_a_run_without_end_is_stopped_after_so_many_pieces_of_work() -> None:

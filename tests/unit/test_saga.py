@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from temporalio.exceptions import ApplicationError, ChildWorkflowError, TerminatedError
+from temporalio.exceptions import ApplicationError, CancelledError, ChildWorkflowError, TerminatedError
 
 from anabranch.context.changes import ChangeSet
 from anabranch.graph.model import Defaults, Graph
@@ -170,8 +170,8 @@ def test_a_step_that_was_skipped_is_not_undone() -> None:
     assert undone(failed_run(graph)) == ["a"]
 
 
-def test_a_child_that_was_terminated_may_have_done_something() -> None:
-    error = ChildWorkflowError(
+def child_error() -> ChildWorkflowError:
+    return ChildWorkflowError(
         "child",
         namespace="n",
         workflow_id="w",
@@ -181,9 +181,26 @@ def test_a_child_that_was_terminated_may_have_done_something() -> None:
         started_event_id=2,
         retry_state=None,
     )
+
+
+def test_a_child_that_was_terminated_may_have_done_something() -> None:
+    error = child_error()
     error.__cause__ = TerminatedError("stopped")
     assert failure_of(error, "child").unknown is True
-    error.__cause__ = ApplicationError("no", type="NO_STOCK")
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        ApplicationError("no", type="NO_STOCK"),
+        ApplicationError("no", {"effects_left": False}, type="UNAVAILABLE"),
+        CancelledError("stop"),
+    ],
+    ids=["it failed", "a service of its own was unavailable", "it was cancelled"],
+)
+def test_a_child_that_reports_no_effects_has_undone_them_itself(cause: Exception) -> None:
+    error = child_error()
+    error.__cause__ = cause
     assert failure_of(error, "child").unknown is False
 
 
@@ -457,6 +474,43 @@ def test_a_pivot_that_fails_turns_back() -> None:
 def test_a_pivot_whose_outcome_is_unknown_turns_back_and_is_undone_too() -> None:
     play = failed_run(chain("a", boom=step(pivot=True)), {"boom": timeout()})
     assert undone(play) == ["boom", "a"]
+
+
+@pytest.mark.parametrize(
+    "outcome", [timeout(), cancelled(), failure("UNAVAILABLE")], ids=["timeout", "cancelled", "UNAVAILABLE"]
+)
+def test_before_a_pivot_that_may_have_happened_nothing_is_undone_and_the_data_stays(outcome: Failure) -> None:
+    play = Play(machine_of(chain("a", boom=python(pivot=True)), {"n": 0}), {"a": {"n": 1}, "boom": outcome})
+    finish = play.run()
+    assert (undone(play), finish.line.data, finish.effects_left) == ([], {"n": 1}, True)
+
+
+def test_a_pivot_without_an_effect_that_timed_out_has_not_happened() -> None:
+    asked = {"type": "approval", "pivot": True}
+    play = failed_run(chain("a", boom=asked), {"boom": timeout()})
+    assert undone(play) == ["a"]
+
+
+def pivot_around(inner: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
+    body = {"nodes": {"inner": dict(inner), "last": python()}, "edges": [edge("inner", "last")]}
+    return {"type": "foreach", "items": "[1]", "body": body, "pivot": True, **fields}
+
+
+@pytest.mark.parametrize(
+    ("inner", "fields", "expected"),
+    [
+        (python(), {}, []),
+        (step(), {}, ["boom[0]/inner", "a"]),
+        (python(effect=False), {}, ["a"]),
+        (python(), {"compensate": python()}, ["boom", "a"]),
+    ],
+    ids=["nothing undoes it", "it is undone", "it has no effect", "the pivot is undone"],
+)
+def test_a_pivot_with_a_body_may_have_happened_where_nothing_undoes_what_did_inside(
+    inner: Mapping[str, Any], fields: Mapping[str, Any], expected: list[str]
+) -> None:
+    play = failed_run(chain("a", boom=pivot_around(inner, **fields)), {"boom[0]/last": failure()})
+    assert undone(play) == expected
 
 
 def test_what_runs_beside_a_pivot_is_not_undone_either_once_the_pivot_has_succeeded() -> None:

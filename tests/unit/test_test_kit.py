@@ -322,10 +322,48 @@ def test_a_compensation_that_fails_does_not_stop_the_others(run: Run) -> None:
     charge: {}
     ship: {fail: NO_TRUCK}
     undo charge: {fail: BANK_CLOSED}
-    undo reserve: {set: {released: true}}
-  expect: {status: failed, compensated: [reserve], not_compensated: [charge], context: {released: true}}
+  expect: {status: failed, compensated: [reserve], not_compensated: [charge], absent: [free]}
 """
     assert passed(run(ORDER, test))
+
+
+def undoing(outcome: str, expect: str) -> str:
+    return f"""
+- name: t
+  input: {{n: 2}}
+  outcomes:
+    reserve: {{set: {{free: 1}}}}
+    charge: {{fail: NO_CARD}}
+    undo reserve: {outcome}
+  expect: {{status: failed, {expect}}}
+"""
+
+
+def test_a_compensation_writes_what_its_output_says(run: Run) -> None:
+    refunding = ORDER.replace(
+        '"update stock set free = free + :n"', '"update stock set free = free + :n", output: {left: result.row.free}'
+    )
+    assert passed(run(refunding, undoing("{result: {row: {free: 9}}}", "whole_context: {n: 2, left: 9}")))
+
+
+def test_a_compensation_without_output_writes_nothing_whatever_it_is_answered(run: Run) -> None:
+    assert passed(run(ORDER, undoing("{result: {row: {free: 9}}}", "whole_context: {n: 2}")))
+    refused = run(ORDER, undoing("{set: {free: 9}}", "whole_context: {n: 2}"))
+    assert refused["error"]["message"].startswith(
+        "node 'undo reserve': the compensation has no `output`: it writes nothing"
+    )
+
+
+def test_rules_as_a_compensation_write_what_they_say(run: Run) -> None:
+    nodes = """
+a: {type: python, handler: h, reads: [], compensate: {type: rule, rules: [{then: {told: "{{ error.type }}"}}]}}
+b: {type: python, handler: h, reads: []}"""
+    test = """
+- name: t
+  outcomes: {a: {set: {x: 1}}, b: {fail: NO_CARD}}
+  expect: {status: failed, whole_context: {told: NO_CARD}}
+"""
+    assert passed(run(graph(nodes, "[{from: a, to: b}]"), test))
 
 
 def test_cancelling_undoes_what_may_have_happened_too(run: Run) -> None:

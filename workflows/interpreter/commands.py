@@ -33,8 +33,9 @@ class Failure:
     message: str
     node: str = ""
     details: tuple[Json, ...] = ()
-    happened: bool = False
-    """The activity or the child workflow reports that it failed after an effect that is not undone."""
+    happened: bool | None = None
+    """What the activity or the child workflow reports: that there is an effect which is not undone, or that there is
+    none. None where nobody reports."""
 
     @property
     def unknown(self) -> bool:
@@ -42,9 +43,10 @@ class Failure:
 
         A service that stopped answering may have done its work. So may an earlier attempt than the one that failed.
         """
+        if self.happened is not None:
+            return self.happened
         return (
-            self.happened
-            or self.code == Unavailable.code
+            self.code == Unavailable.code
             or self._attempt > 1
             or (self.outcome != "failure" and self.code != NOT_STARTED)
         )

@@ -7,7 +7,7 @@ in parallel, each step after all steps that depend on it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -121,13 +121,19 @@ class Saga:
         if (step := self.steps.get(address)) is not None and step.state is StepState.SCHEDULED:
             del self.steps[address]
 
-    def happened_inside(self, address: str) -> None:
-        """A node without compensation had an effect: the nearest node around it that has a compensation undoes it."""
-        nearest = next((self.steps[owner] for owner in _around(address) if owner in self.steps), None)
-        if nearest is None:
-            self.effects_left = True
-        else:
-            self.count(nearest.address, StepState.UNKNOWN, nearest.line)
+    def happened_inside(self, address: str, is_pivot: Callable[[str], bool]) -> None:
+        """A node without compensation had an effect: the nearest node around it that has a compensation undoes it.
+
+        A pivot around it that has none may have happened.
+        """
+        for owner in _around(address):
+            if (step := self.steps.get(owner)) is not None:
+                self.count(owner, StepState.UNKNOWN, step.line)
+                return
+            if is_pivot(owner):
+                self.pivot()
+                return
+        self.effects_left = True
 
     def forget_below(self, address: str) -> None:
         """A node with a body succeeded: its compensation replaces those of the steps inside."""
@@ -136,7 +142,7 @@ class Saga:
                 del self.steps[each]
 
     def pivot(self) -> None:
-        """A pivot succeeded: nothing before it is undone any more."""
+        """A pivot succeeded, or may have: nothing before it is undone any more."""
         self.pivoted = self.effects_left = True
         self.steps.clear()
 

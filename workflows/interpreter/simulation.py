@@ -14,6 +14,7 @@ from typing import TypeAlias
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, Missing, Path
 from anabranch.errors import InputError, SizeLimitExceeded
+from anabranch.graph.plan import may_leave_effects
 from anabranch.workflows.interpreter.commands import (
     YIELD,
     AskConflict,
@@ -22,6 +23,7 @@ from anabranch.workflows.interpreter.commands import (
     Command,
     Failure,
     Finish,
+    StartChild,
     Work,
     Yield,
 )
@@ -192,9 +194,15 @@ class _Driver:
                 del self.pending[index]
                 heapq.heapify(self.pending)
                 self.order = deque(each for each in self.order if each != address)
-                failure = Failure("cancelled", "CANCELLED", f"node {address!r} was cancelled", address)
-                self._push(replace(entry, ended=self.now, answer=Failed(failure)))
+                self._push(replace(entry, ended=self.now, answer=Failed(self._cancelled(entry.work))))
                 return
+
+    def _cancelled(self, work: Work) -> Failure:
+        """A child undoes itself, as far as it can."""
+        address, library = work.address, self.machine.state.plan.library
+        undone = isinstance(work, StartChild) and not may_leave_effects(library[work.graph], library)
+        happened = False if undone else None
+        return Failure("cancelled", "CANCELLED", f"node {address!r} was cancelled", address, happened=happened)
 
     def _push(self, entry: TimelineEntry) -> None:
         self.count += 1

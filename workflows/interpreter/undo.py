@@ -55,7 +55,7 @@ class Undo:
             self._saga.pivot()
 
     def step_failed(self, address: str, planned: PlanNode, failure: Failure, line: Line) -> None:
-        """A definite failure had no effect; after any other outcome the step may have had one.
+        """A definite failure had no effect; after any other outcome the step may have had one, a pivot too.
 
         Effects inside a body are known step by step, whatever the outcome of the node with the body.
         """
@@ -116,8 +116,17 @@ class Undo:
         return self._saga.steps[address.removeprefix(COMPENSATION)]
 
     def _note_effect(self, address: str, planned: PlanNode) -> None:
-        if planned.has_effect and planned.compensation is None:
-            self._saga.happened_inside(address)
+        if not planned.has_effect or planned.compensation is not None:
+            return
+        if planned.node.pivot:
+            self._saga.pivot()
+        else:
+            self._saga.happened_inside(address, self._is_pivot)
+
+    def _is_pivot(self, address: str) -> bool:
+        """Whether a running node with a body is a pivot."""
+        body = self._state.bodies.get(address)
+        return body is not None and body.node.run.planned.node.pivot
 
     def _begin(self) -> None:
         state = self._state

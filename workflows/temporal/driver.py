@@ -70,7 +70,8 @@ class Driver:
     @classmethod
     def continued(cls, carried: Mapping[str, Any]) -> Driver:
         """The run that continued as new with this state. Raises NewerRevision."""
-        identity = Identity.of_this_run(PinnedGraph.from_wire(carried["pinned"]), created_at=carried["created_at"])
+        pinned, is_child = PinnedGraph.from_wire(carried["pinned"]), carried["is_child"]
+        identity = Identity.of_this_run(pinned, created_at=carried["created_at"], is_child=is_child)
         driver = cls(identity, {}, carried)
         snapshot.load(driver.machine.state, carried["machine"])
         return driver
@@ -103,7 +104,9 @@ class Driver:
         not_shared = await self._share_end(finish)
         if finish.failure is None:
             return views.result(self.machine.state, finish, self.identity.session_id) | not_shared
-        if finish.cancelled and not finish.not_compensated:
+        # Only an error can tell the node around a child of effects that it has to undo.
+        has_to_tell = finish.not_compensated or (finish.effects_left and self.identity.is_child)
+        if finish.cancelled and not has_to_tell:
             raise asyncio.CancelledError(finish.failure.message)
         raise run_error(finish, finish.failure)
 
@@ -193,6 +196,7 @@ class Driver:
         return {
             "pinned": self.identity.pinned.to_wire(),
             "created_at": self.identity.created_at,
+            "is_child": self.identity.is_child,
             "at": self._clock.at,
             "choices": self.inbox.dump(),
             "machine": snapshot.dump(self.machine.state),

@@ -55,14 +55,15 @@ def failure_of(error: BaseException, address: str) -> Failure:
     if isinstance(error, NeverScheduled):
         return Failure("cancelled", NOT_STARTED, f"node {address!r} was cancelled before it started", address)
     cause = error.cause if isinstance(error, ActivityError | ChildWorkflowError) else error
+    child = isinstance(error, ChildWorkflowError)
     if is_cancelled_exception(error) or isinstance(cause, CancelledError):
-        return Failure("cancelled", "CANCELLED", f"node {address!r} was cancelled", address)
+        # A child that leaves effects behind when it is cancelled fails, to tell (see `Driver.run`).
+        happened = False if child else None
+        return Failure("cancelled", "CANCELLED", f"node {address!r} was cancelled", address, happened=happened)
     if isinstance(cause, ApplicationError):
         told, code = tuple(cause.details), cause.type or "NODE_FAILED"
-        child = isinstance(error, ChildWorkflowError)
         outcome: FailureOutcome = "cancelled" if child and _cancelled(cause) else "failure"
-        happened = _left_effects(cause, child=child)
-        return Failure(outcome, code, cause.message, address, told, happened)
+        return Failure(outcome, code, cause.message, address, told, _told_effects(cause, child=child))
     if isinstance(error, asyncio.TimeoutError):
         return Failure("timeout", "NO_ANSWER", f"nobody answered node {address!r} in time", address)
     if isinstance(cause, TimeoutError):
@@ -95,15 +96,20 @@ def run_error(finish: Finish, failure: Failure) -> ApplicationError:
     return ApplicationError(f"{where}{failure.message}{left}", details, type=failure.code, non_retryable=True)
 
 
-def _left_effects(cause: ApplicationError, *, child: bool) -> bool:
-    """Whether an activity tells that it failed after its effect, or a child that not all of its own is undone."""
-    if cause.type == RESULT_TOO_LARGE:
+def _told_effects(cause: ApplicationError, *, child: bool) -> bool | None:
+    """Whether a child tells that not all of its own is undone; an activity tells only that it failed after its effect.
+
+    A child that tells nothing was refused before anything of it had started.
+    """
+    if cause.type == RESULT_TOO_LARGE and not child:
         return True
     told = cause.details[0] if cause.details else None
-    return isinstance(told, dict) and any(told.get(key) for key in (_CHILD_TELLS if child else _ACTIVITY_TELLS))
+    names = _CHILD_TELLS if child else _ACTIVITY_TELLS
+    left = isinstance(told, dict) and any(told.get(name) for name in names)
+    return True if left else (False if child else None)
 
 
 def _cancelled(cause: ApplicationError) -> bool:
-    """Whether a child failed because it was cancelled and not all of it could be undone."""
+    """Whether a child failed because it was cancelled and not all of it is undone."""
     told = cause.details[0] if cause.details else None
     return cause.type == "CANCELLED" and isinstance(told, dict) and told.get("node") == ""

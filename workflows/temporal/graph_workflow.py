@@ -51,7 +51,9 @@ class DynamicGraphWorkflow(Messages):
         if (carried := _carried(values)) is not None:
             return await self.play_on(carried)
         pinned, data = _pinned(values), _data(values[0] if values else {})
-        return await self.play(pinned or await pinned_graph(GraphRequest(name=workflow.info().workflow_type)), data)
+        if pinned is not None:
+            return await self.play(pinned, data, is_child=True)
+        return await self.play(await pinned_graph(GraphRequest(name=workflow.info().workflow_type)), data)
 
 
 def _decoded(argument: RawValue) -> Any:

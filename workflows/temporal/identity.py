@@ -24,16 +24,18 @@ class Identity:
     created_at: int
     pinned: PinnedGraph
     plan: Plan
+    is_child: bool = False
+    """Whether a node of another graph started the run."""
 
     @classmethod
-    def of_this_run(cls, pinned: PinnedGraph, *, created_at: int | None = None) -> Self:
+    def of_this_run(cls, pinned: PinnedGraph, *, created_at: int | None = None, is_child: bool = False) -> Self:
         """The run of the workflow that asks, `created_at` where it was continued. Raises NewerRevision."""
         check_revision(pinned)
         info = workflow.info()
         plan = plan_of(pinned.definition, pinned.graphs, revision=pinned.revision, inputs=pinned.inputs[pinned.name])
         if created_at is None:
             created_at = int(info.workflow_start_time.timestamp() * 1000)
-        return cls(info.workflow_id, info.first_execution_run_id, created_at, pinned, plan)
+        return cls(info.workflow_id, info.first_execution_run_id, created_at, pinned, plan, is_child)
 
     def at(self, time: int) -> RunInfo:
         """The run as expressions see it at a time in Unix milliseconds."""

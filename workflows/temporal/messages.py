@@ -28,9 +28,9 @@ class Messages:
         self._is_paused: bool | None = None
         """What the last signal said; None where none came."""
 
-    async def play(self, pinned: PinnedGraph, data: Mapping[str, Json]) -> dict[str, Json]:
+    async def play(self, pinned: PinnedGraph, data: Mapping[str, Json], *, is_child: bool = False) -> dict[str, Json]:
         """Run a graph; returns `{session_id, status, version, data}`. Raises ApplicationError, CancelledError."""
-        self._driver = driver = Driver(Identity.of_this_run(pinned), data)
+        self._driver = driver = Driver(Identity.of_this_run(pinned, is_child=is_child), data)
         driver.machine.state.is_paused = bool(self._is_paused)
         driver.start()
         return await driver.run()
