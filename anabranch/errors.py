@@ -7,6 +7,7 @@ AnabranchError                      code                      may be retried
 │   ├── ExpressionError             EXPRESSION_INVALID        no
 │   ├── InputMissing                INPUT_MISSING             no
 │   ├── UndeclaredRead (KeyError)   UNDECLARED_READ           no
+│   ├── ReservedName                NAME_RESERVED             no
 │   ├── WireFormatError             WIRE_FORMAT_INVALID       no
 │   └── SizeLimitExceeded           SIZE_LIMIT_EXCEEDED       no
 ├── EvaluationError                 EXPRESSION_FAILED         no
@@ -140,6 +141,12 @@ class UndeclaredRead(InputError, KeyError):
     """A node read a context key that did not cross to it. Declare it under the node's `reads:`."""
 
     code = "UNDECLARED_READ"
+
+
+class ReservedName(InputError):
+    """A context key that has another meaning in expressions (`run`, `context`, in a body `item` and `index`)."""
+
+    code = "NAME_RESERVED"
 
 
 class WireFormatError(InputError):

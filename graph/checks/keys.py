@@ -50,6 +50,7 @@ class KeyChecks:
             for pair in rivals(flow):
                 yield from self._rivals(pair, flow)
         yield from self._policies()
+        yield from self._declared_names()
 
     @cached_property
     def _declared(self) -> frozenset[str] | None:
@@ -111,15 +112,24 @@ class KeyChecks:
 
     def _names(self, flow: KeyFlow) -> Iterator[Problem]:
         """Keys and loop variables that a reserved name hides."""
+        reserved = ROOTS | (flow.level.roots - {"error"})  # after an error a node may well write that key
         for path, key, node in flow.level.nodes():
             if isinstance(node, ForeachNode) and node.as_ in ROOTS | {"error", "result", "index"}:
                 place = self.source.place((*path, "as"))
                 yield Problem("NAME_RESERVED", f"{described(path)} names its item `{node.as_}`, a reserved name", place)
-            for name in sorted((node_writes(key, node) or frozenset()) & ROOTS):
+            for name in sorted((node_writes(key, node) or frozenset()) & reserved):
                 message = (
                     f"{described(path)} writes the key `{name}`, a reserved name that no expression reads as a key"
                 )
                 yield Problem("NAME_RESERVED", message, self._written_at(path, node, name), "give it another name")
+
+    def _declared_names(self) -> Iterator[Problem]:
+        """Keys of the context's schema that no run can have."""
+        properties = (self.graph.context.schema_ or {}).get("properties")
+        for name in sorted(ROOTS.intersection(properties if isinstance(properties, dict) else ())):
+            place = self.source.place(("context", "schema", "properties", name), key=True)
+            message = f"the schema declares the key `{name}`, a reserved name that the context cannot have"
+            yield Problem("NAME_RESERVED", message, place, "give it another name")
 
     def _written_at(self, path: Pointer, node: object, name: str) -> SourceLocation:
         for index, rule in enumerate(node.rules or ()) if isinstance(node, RuleNode) else ():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import WithStartWorkflowOperation, WorkflowUpdateFailedError
+from temporalio.client import WithStartWorkflowOperation, WorkflowQueryFailedError, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 
 from tests.integration.graph_kit import (
@@ -35,14 +36,18 @@ AGREE = {
 }
 
 
-async def refused(handle: Handle, update: str, request: dict[str, Any]) -> tuple[str, str]:
+async def refused(handle: Handle, update: str, *request: Any) -> tuple[str, str]:
     """The code and the message with which an update is refused; nothing of it enters the history."""
     before = await accepted(handle)
     with pytest.raises(WorkflowUpdateFailedError) as failed:
-        await handle.execute_update(update, request)
+        await handle.execute_update(update, args=request)
     assert await accepted(handle) == before
     cause: Any = failed.value.cause
     return cause.type, cause.message
+
+
+def deep(levels: int) -> Any:
+    return {"k": deep(levels - 1)} if levels else 1
 
 
 async def accepted(handle: Handle) -> int:
@@ -94,6 +99,9 @@ async def test_a_conflict_is_settled_by_writer_index_value_or_removal(
         ({"node": "join", "path": "x", "choose": True}, "True is none of the candidates"),
         ({"node": "join", "path": "x", "chose": 1}, "unknown field 'chose'"),
         ({"node": "join", "choose": 1}, "`path` is missing"),
+        ({"node": "join", "path": "x", "choose": 0, "value": 1}, "`choose` and `value` contradict each other"),
+        ({"node": "join", "path": "x", "remove": "yes"}, "`remove` can only be true"),
+        ({"node": "join", "path": "x", "value": deep(70)}, "the value at 'x.k.k"),
     ],
 )
 async def test_an_answer_that_fits_no_conflict_is_refused_before_it_enters_the_history(
@@ -102,7 +110,7 @@ async def test_an_answer_that_fits_no_conflict_is_refused_before_it_enters_the_h
     handle = await served.start(diamond(put(x=1, y=1), put(x=2, y=2), **ASK))
     await until_status(handle, "join", "conflict")
     code, message = await refused(handle, "resolve_conflict", request_)
-    assert code == "INPUT_INVALID"
+    assert code in {"INPUT_INVALID", "WIRE_FORMAT_INVALID"}
     assert reported in message
     await handle.terminate()
 
@@ -174,7 +182,7 @@ async def test_an_answer_must_fit_its_schema_and_becomes_keys(served: Served) ->
         "node 'ask': agreed: 'yes' is not of type 'boolean' (the answer must match the schema in the graph)",
     )
     assert (await refused(handle, "complete_task", {"node": "after", "answer": 1}))[1] == (
-        "node 'after' waits for no answer (waiting are: ask)"
+        "node 'after' is not an approval (waiting are: ask)"
     )
     await handle.execute_update("complete_task", {"node": "ask", "answer": {"agreed": True}})
     assert (await result_of(handle))["data"] == {"price": 80, "agreed": True, "noted": True}
@@ -190,6 +198,63 @@ async def test_an_approval_that_nobody_answers_takes_its_timeout_edge(served: Se
 async def test_an_approval_that_nobody_answers_fails_the_run_where_no_edge_leads_on(served: Served) -> None:
     error = await served.error({"nodes": {"ask": {**AGREE, "timeout": "50ms"}}}, {"price": 80})
     assert (error.type, error.details[0]["outcome"]) == ("NO_ANSWER", "timeout")
+
+
+async def test_who_answers_too_late_hears_how_and_when_the_approval_ended(served: Served) -> None:
+    ask = {"type": "approval", "timeout": "50ms", "on_failure": "continue"}
+    body = {"nodes": {"inner": {"type": "approval"}}}
+    nodes = {"late": ask, "done": {"type": "approval"}, "last": {"type": "approval"}, "end": {"type": "approval"}}
+    graph = {
+        "nodes": {**nodes, "each": {"type": "foreach", "items": "[1]", "body": body}},
+        "edges": [edge("last", "end")],
+    }
+    handle = await served.start(graph)
+    await handle.execute_update("complete_task", {"node": "done", "answer": None})
+    ended = (await until_status(handle, "late", "timed_out"))["nodes"]
+    times = {
+        name: datetime.fromtimestamp(ended[name]["ended"] / 1000, UTC).isoformat()[:19] for name in ("late", "done")
+    }
+    for node, said in {
+        "late": f"the approval 'late' is over: it timed out at {times['late']}",
+        "done": f"the approval 'done' is over: it was answered at {times['done']}",
+        "end": "the approval 'end' has not asked yet: it is pending",
+        "each": "node 'each' is not an approval",
+        "each[7]/inner": "no approval 'each[7]/inner' is under way",
+    }.items():
+        code, message = await refused(handle, "complete_task", {"node": node, "answer": None})
+        assert (code, message.startswith(said)) == ("INPUT_INVALID", True), message
+        assert "(waiting are: each[0]/inner, last)" in message
+    await handle.terminate()
+
+
+UPDATES = ("complete_task", "resolve_conflict", "write_context", "retry_node", "skip_node", "fail_node")
+SHAPES: dict[str, tuple[Any, ...]] = {
+    "nothing": (),
+    "null": (None,),
+    "a list": ([{"node": "ask"}],),
+    "text": ("ask",),
+    "a number": (7,),
+    "a boolean": (True,),
+    "2 inputs": ({"node": "ask"}, {}),
+}
+
+
+async def test_a_message_of_a_wrong_shape_is_refused_with_what_is_expected(served: Served) -> None:
+    handle = await served.start(chain(ask={"type": "approval"}))
+    await until_status(handle, "ask", "waiting")
+    for update in UPDATES:
+        for kind, shape in SHAPES.items():
+            code, message = await refused(handle, update, *shape)
+            expected = f"the update takes one JSON object, not {kind} (send {{"
+            assert (code, message.startswith(expected)) == ("INPUT_INVALID", True), (update, message)
+    for shape in SHAPES.values():
+        for query in ("status", "context", "history", "diagram") if shape else ():
+            with pytest.raises(WorkflowQueryFailedError, match="the query takes no input"):
+                await handle.query(query, args=shape)
+        await handle.signal("pause", args=shape)
+        await handle.signal("resume", args=shape)
+    await handle.execute_update("complete_task", {"node": "ask", "answer": {"x": 1}})
+    assert (await result_of(handle))["data"] == {"x": 1}
 
 
 # writes from outside
@@ -211,7 +276,7 @@ async def test_a_write_from_outside_is_seen_by_the_nodes_that_start_later(served
     assert await handle.execute_update("write_context", written) == {"number": number + 1}
     assert (await handle.query("context"))["data"] == {"total": 25, "a": 1, "crm": {"id": 7}}
     entry = (await handle.query("history"))[-1]
-    assert (entry["kind"], entry["by"], entry["parents"]) == ("external", "crm", [number])
+    assert (entry["kind"], entry["by"], entry["parents"]) == ("external", "outside:crm", [number])
     await handle.execute_update("complete_task", {"node": "ask", "answer": None})
     assert (await result_of(handle))["data"] == {"total": 25, "a": 1, "crm": {"id": 7}, "seen": 25}
 
@@ -232,7 +297,7 @@ async def test_a_write_on_a_stale_base_is_merged_with_what_happened_since(served
     result = await result_of(handle)
     assert result["data"] == {"total": 17, "other": 1}
     (conflict,) = result["conflicts"]
-    assert [(each["by"], each["value"]) for each in conflict["candidates"]] == [("add", 15), ("crm", 12)]
+    assert [(each["by"], each["value"]) for each in conflict["candidates"]] == [("add", 15), ("outside:crm", 12)]
 
 
 async def test_a_write_that_conflicts_with_the_run_waits_at_the_next_join(served: Served) -> None:
@@ -241,7 +306,7 @@ async def test_a_write_that_conflicts_with_the_run_waits_at_the_next_join(served
     await handle.execute_update("write_context", {"changes": {"total": 12}, "base_version": 1, "by": "crm"})
     await handle.execute_update("complete_task", {"node": "ask", "answer": {}})
     await until_status(handle, "after", "conflict")
-    await handle.execute_update("resolve_conflict", {"node": "after", "path": "total", "choose": "crm"})
+    await handle.execute_update("resolve_conflict", {"node": "after", "path": "total", "choose": "outside:crm"})
     assert (await result_of(handle))["data"] == {"total": 12, "seen": 12}
 
 
@@ -252,7 +317,7 @@ async def test_two_services_that_write_differently_on_one_base_conflict_at_once(
         await handle.execute_update("write_context", {"changes": {"total": 12}, "base_version": 1, "by": "erp"})
     cause: Any = failed.value.cause
     assert cause.type == "CONFLICT"
-    assert "'crm'" in cause.message
+    assert "'outside:crm'" in cause.message
     assert (await handle.query("context"))["data"]["total"] == 11
     number = (await handle.query("context"))["number"]
     await handle.execute_update("write_context", {"changes": {"total": 12}, "base_version": number, "by": "erp"})
@@ -271,17 +336,23 @@ async def test_two_services_that_write_differently_on_one_base_conflict_at_once(
         ({"removed": [["x"]], "base_version": 1}, "INPUT_INVALID", "`removed` a list of paths"),
         ({"changes": {"total": "much"}, "base_version": 1}, "SCHEMA_VIOLATION", "total"),
         ({"changes": {"x": 1}, "base_version": 1, "by": 7}, "INPUT_INVALID", "`by`"),
+        ({"changes": {"l.0": 9}, "base_version": 1}, "INPUT_INVALID", "'l.0' leads through 'l', which holds a list"),
+        ({"changes": {"total.x": 9}, "base_version": 1}, "INPUT_INVALID", "through 'total', which holds a single"),
+        ({"removed": ["l.0"], "base_version": 1}, "INPUT_INVALID", "'l.0' leads through 'l', which holds a list"),
+        ({"changes": {"x": 1, "x.y": 2}, "base_version": 1}, "INPUT_INVALID", "'x.y' is inside 'x'"),
+        ({"changes": {"x": 1}, "removed": ["x"], "base_version": 1}, "INPUT_INVALID", "'x' is given twice"),
+        ({"changes": {"run": 1}, "base_version": 1}, "NAME_RESERVED", "'run' is a reserved name"),
     ],
 )
 async def test_a_write_that_cannot_be_merged_is_refused_and_changes_nothing(
     served: Served, request_: dict[str, Any], code: str, reported: str
 ) -> None:
     schema = {"context": {"schema": {"properties": {"total": {"type": "number"}}}}}
-    handle = await waiting(served, {**WAITING, **schema}, {"total": 10})
+    handle = await waiting(served, {**WAITING, **schema}, {"total": 10, "l": [1]})
     assert (refusal := await refused(handle, "write_context", request_))[0] == code
     assert reported in refusal[1]
     await handle.execute_update("complete_task", {"node": "ask", "answer": {}})
-    assert (await result_of(handle))["data"] == {"total": 10, "a": 1, "seen": 10}
+    assert (await result_of(handle))["data"] == {"total": 10, "l": [1], "a": 1, "seen": 10}
 
 
 # operators
@@ -303,15 +374,40 @@ async def test_a_paused_node_is_retried_on_an_edited_context(served: Served) -> 
     edits = {"node": "pay", "changes": {"parts": 4, "note": "split"}, "by": "ada"}
     assert await handle.execute_update("retry_node", edits) == {"node": "pay"}
     assert (await result_of(handle))["data"] == {"parts": 4, "note": "split", "paid": 25, "shipped": True}
-    by_ada = [entry for entry in await handle.query("history") if entry["by"] == "ada"]
+    by_ada = [entry for entry in await handle.query("history") if entry["by"] == "operator:ada"]
     assert [(entry["kind"], entry["set"]) for entry in by_ada] == [("external", {"parts": 4, "note": "split"})]
 
 
 async def test_a_paused_node_is_skipped_with_what_it_would_have_written(served: Served) -> None:
     handle = await served.start(breaking(served.task_queue), {"address": "Rome"})
     await until_status(handle, "pay", "paused")
-    await handle.execute_update("skip_node", {"node": "pay", "changes": {"paid": "cash"}, "removed": ["address.x"]})
+    await handle.execute_update("skip_node", {"node": "pay", "changes": {"paid": "cash"}, "by": "ada"})
+    entry = next(entry for entry in await handle.query("history") if "paid" in entry["set"])
+    assert (entry["kind"], entry["by"]) == ("external", "operator:ada")
     assert (await result_of(handle))["data"] == {"address": "Rome", "reserved": True, "paid": "cash", "to": "Rome"}
+
+
+@pytest.mark.parametrize("update", ["retry_node", "skip_node"])
+@pytest.mark.parametrize(
+    ("edits", "code", "reported"),
+    [
+        ({"changes": {"l.0": 9}}, "INPUT_INVALID", "'l.0' leads through 'l', which holds a list"),
+        ({"changes": {"a": 1}, "removed": ["a.b"]}, "INPUT_INVALID", "'a.b' is inside 'a'"),
+        ({"changes": {"address": 1}}, "SCHEMA_VIOLATION", "operator:unnamed: address: 1 is not of type 'string'"),
+        ({"changes": {"context": 1}}, "NAME_RESERVED", "'context' is a reserved name"),
+        ({"changes": {"a": 1}, "by": "\u202e"}, "INPUT_INVALID", "`by` is a name of at most 100 printable"),
+    ],
+)
+async def test_edits_that_the_context_of_a_paused_node_does_not_allow_are_refused(
+    served: Served, update: str, edits: dict[str, Any], code: str, reported: str
+) -> None:
+    schema = {"schema": {"properties": {"address": {"type": "string"}}}}
+    handle = await served.start({**breaking(served.task_queue), "context": schema}, {"address": "Rome", "l": [1]})
+    await until_status(handle, "pay", "paused")
+    refusal = await refused(handle, update, {"node": "pay", **edits})
+    assert (refusal[0], reported in refusal[1]) == (code, True)
+    assert (await refused(handle, "fail_node", {"node": "pay", **edits}))[0] == "INPUT_INVALID"
+    await handle.terminate()
 
 
 async def test_a_paused_node_whose_failure_stands_fails_the_run_and_what_was_done_is_undone(served: Served) -> None:
@@ -385,7 +481,7 @@ async def test_what_is_settled_at_a_join_stays_settled_while_another_conflict_co
     await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", "choose": "right"})
     reported = await until_status(handle, "join", "conflict")
     assert [conflict["path"] for conflict in reported["conflicts"]["join"]] == ["y"]
-    await handle.execute_update("resolve_conflict", {"node": "join", "path": "y", "choose": "crm"})
+    await handle.execute_update("resolve_conflict", {"node": "join", "path": "y", "choose": "outside:crm"})
     assert (await result_of(handle))["data"] == {"x": 2, "y": 2}
 
 

@@ -314,6 +314,15 @@ def test_names_that_mean_something_elsewhere_only_are_a_warning() -> None:
     )
 
 
+def test_the_names_of_a_loop_are_not_written_in_its_body_and_reserved_names_not_declared() -> None:
+    body = "body: {nodes: {b: {type: rule, rules: [{then: {item: 1, index: 2, error: 3}}]}}}"
+    loop = node(f"type: foreach, items: xs, collect: {{into: o, value: '1'}}, {body}")
+    assert [code.split()[1] for code in loop] == ["NAME_RESERVED", "NAME_RESERVED"]
+    assert node("type: rule, rules: [{then: {item: 1, index: 2, error: 3, result: 4}}]") == []
+    schema = "context: {schema: {properties: {run: {}, k: {}}}}\n"
+    assert codes(f"name: x\n{schema}nodes:\n  c: {RULE}\n") == ["2:33 NAME_RESERVED"]
+
+
 def test_reserved_names_are_not_written() -> None:
     assert node("type: rule, rules: [{then: {run: 1}}]") == ["2:41 NAME_RESERVED"]
     assert node("type: wait, for: 1s, output: {context: '1'}") == ["2:43 NAME_RESERVED"]

@@ -19,7 +19,7 @@ from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.model import WaitNode
 from anabranch.graph.plan import PlanEdge
 from anabranch.workflows.interpreter.commands import CancelWork, Failure
-from anabranch.workflows.interpreter.input import check_schema
+from anabranch.workflows.interpreter.input import check_names, check_schema
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.scope import (
     CLOSED,
@@ -32,6 +32,7 @@ from anabranch.workflows.interpreter.scope import (
     inside,
 )
 from anabranch.workflows.interpreter.state import Abort, RunState
+from anabranch.workflows.interpreter.trail import Kind
 from anabranch.workflows.interpreter.undo import Undo
 from anabranch.workflows.interpreter.work import mapped_output
 
@@ -73,18 +74,21 @@ class Endings:
             result = mapped_output(run.planned, result, node.line, self._state.roots(node.scope, run))
         self.complete(node, result)
 
-    def complete(self, node: Started, changes: ChangeSet) -> None:
-        """The node succeeded with these changes."""
+    def complete(self, node: Started, changes: ChangeSet, *, operator: str | None = None) -> None:
+        """The node succeeded with these changes, or an operator skipped it and gave them."""
         state, scope, run = self._state, node.scope, node.run
         address, writer = scope.address(run), scope.writer(run)
-        line, refined = node.line.advance(changes, writer=writer, by=address, at=state.at)
+        check_names(changes, scope.roots)
+        line, refined = node.line.advance(changes, writer=writer, by=operator or address, at=state.at)
         self._undo.step_succeeded(address, run.planned, line)
         if refined:
             check_schema(scope.plan, line.data, address)
             state.size.add(refined)
             state.size.check(line.data, address)
             record, parents = state.trail.record, run.versions
-            number = record("node", line, refined, by=address, at=state.at, parents=parents, conflicts=run.conflicts)
+            kind: Kind = "external" if operator else "node"
+            by = operator or address
+            number = record(kind, line, refined, by=by, at=state.at, parents=parents, conflicts=run.conflicts)
             run.versions = (number,)
             self._merging.note_version(scope, writer, number)
         run.line, run.ended = line, state.at

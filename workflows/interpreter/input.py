@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json
 from anabranch.context.wire import measure
-from anabranch.errors import InputMissing, SchemaViolation
+from anabranch.errors import InputMissing, ReservedName, SchemaViolation
+from anabranch.graph.expressions.expressions import ROOTS
 from anabranch.graph.plan import Plan
+from anabranch.workflows.interpreter.writers import writer_place
 
 
 def check_input(plan: Plan, data: Mapping[str, Json]) -> None:
     """Reject an input that lacks keys which the graph reads and never writes, naming all of them.
 
-    Raises WireFormatError if the data is not JSON, InputMissing, SchemaViolation.
+    Raises WireFormatError if the data is not JSON, ReservedName, InputMissing, SchemaViolation.
     """
     measure(dict(data))
+    check_names(ChangeSet(0, {(key,): value for key, value in data.items()}))
     missing = sorted(plan.inputs - data.keys())
     if missing:
         raise InputMissing(
@@ -27,6 +31,19 @@ def check_input(plan: Plan, data: Mapping[str, Json]) -> None:
             suggestion="give these keys in the input; `anabranch validate` lists a graph's inputs",
         )
     check_schema(plan, data, "input")
+
+
+def check_names(changes: ChangeSet, roots: Iterable[str] = ()) -> None:
+    """Reject keys whose names mean something else in expressions: `run`, `context`, in a body its `roots`.
+
+    Raises ReservedName.
+    """
+    if found := {path[0] for path in changes.set} & ROOTS.union(roots):
+        name = min(found)
+        raise ReservedName(
+            f"{name!r} is a reserved name, which the context cannot have as a key",
+            suggestion="it means something else in expressions: give the key another name, or map it by `output`",
+        )
 
 
 def check_schema(plan: Plan, data: Mapping[str, Json], by: str) -> None:
@@ -44,7 +61,7 @@ def check_value_against(schema: Mapping[str, Any], value: Any, *, what: str, by:
         path = error.json_path.removeprefix("$").lstrip(".") or what
         raise SchemaViolation(
             f"{path}: {error.message[:300]}",
-            place=f"node {by!r}" if by != "input" else "input",
+            place=writer_place(by),
             suggestion=f"{what} must match the schema in the graph",
         )
 

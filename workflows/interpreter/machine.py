@@ -92,6 +92,10 @@ class Machine:
         """Raise what `write` would raise, and SchemaViolation or SizeLimitExceeded if the context would not fit."""
         self._merging.check_write(changes)
 
+    def check_edits(self, address: str, edits: ChangeSet) -> None:
+        """Raise what the context of a paused node does not allow of an operator's edits."""
+        self._operator.check(address, edits)
+
     def write(self, changes: ChangeSet, at: int) -> int:
         """A service outside writes into the run; returns the number of the version. Raises VersionMismatch."""
         self.state.at = at

@@ -11,6 +11,7 @@ from anabranch.context.merge.union import Conflict, MergeResult, line_as_known, 
 from anabranch.context.values import Json, Missing, Path, format_path
 from anabranch.errors import ConflictError, VersionMismatch
 from anabranch.workflows.interpreter.commands import AskConflict, Failure
+from anabranch.workflows.interpreter.edits import check_edits
 from anabranch.workflows.interpreter.input import check_schema
 from anabranch.workflows.interpreter.scope import NodeRun, OpenJoin, Scope, Status
 from anabranch.workflows.interpreter.state import RunState
@@ -177,6 +178,7 @@ class Merging:
         """The line from outside including these changes, and the changes reduced to what differs from their base."""
         state, writer = self._state, self.next_outside_writer
         base = self._at_version(changes.base_version)
+        check_edits(changes, base.data)
         line, refined = base.advance(changes, writer=writer + 1, by=changes.by, at=state.at)
         if state.outside.line is not None:
             line, _ = self.settled(state.root, [state.outside.line, line], writer=writer + 2, by=changes.by)

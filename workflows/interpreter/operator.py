@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from anabranch.context.changes import ChangeSet
+from anabranch.context.changes import ChangeSet, apply
+from anabranch.errors import InputError
+from anabranch.workflows.interpreter.edits import check_edits
 from anabranch.workflows.interpreter.endings import Endings
+from anabranch.workflows.interpreter.input import check_schema
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.scope import FailedNode, Started
 from anabranch.workflows.interpreter.starts import Starts
@@ -24,6 +27,19 @@ class Operator:
         self._undo = undo
         self._endings = endings
         self._starts = starts
+
+    def check(self, address: str, edits: ChangeSet) -> None:
+        """Raise what the context does not allow of an operator's edits: InputError, SchemaViolation and the like."""
+        if self._undo.owns(address):
+            raise InputError(
+                f"{address!r} is a compensation: it runs on the context that its node left, and takes no changes",
+                suggestion="leave `changes` and `removed` out",
+            )
+        failed = self._state.paused_nodes[address]
+        check_edits(edits, failed.line.data, failed.scope.roots)
+        preview = apply(failed.line.data, edits)
+        check_schema(failed.scope.plan, preview, edits.by)
+        self._state.size.check(preview, edits.by, edits)
 
     def retry(self, address: str, edits: ChangeSet | None) -> None:
         """Try it again."""
@@ -46,7 +62,11 @@ class Operator:
         failed = self._state.paused_nodes.pop(address)
         node = Started(failed.scope, failed.run, failed.line, self._state.at)
         node.run.failure = None
-        self._endings.guarded(node.scope, node.run, partial(self._endings.complete, node, edits or _NOTHING))
+        self._endings.guarded(
+            node.scope,
+            node.run,
+            partial(self._endings.complete, node, edits or _NOTHING, operator=edits.by if edits else None),
+        )
 
     def give_up(self, address: str) -> None:
         """Accept its failure."""

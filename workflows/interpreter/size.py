@@ -9,6 +9,7 @@ from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json
 from anabranch.errors import SizeLimitExceeded
 from anabranch.limits import PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES
+from anabranch.workflows.interpreter.writers import writer_place
 
 
 class ContextSize:
@@ -35,7 +36,7 @@ class ContextSize:
             largest = max(sizes, key=sizes.__getitem__)
             raise SizeLimitExceeded(
                 f"the context is {total} bytes, over the limit of {self._limit}; the largest key is {largest!r}",
-                place=f"node {by!r}" if by != "input" else by,
+                place=writer_place(by),
                 suggestion="store large content elsewhere and write a reference to it, or remove unused keys",
             )
 

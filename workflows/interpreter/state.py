@@ -196,6 +196,13 @@ class RunState:
             return tuple(self.paused_nodes)
         return (*self.paused_nodes, *(COMPENSATION + address for address in self.saga.in_state(StepState.PAUSED)))
 
+    def node_at(self, address: str) -> NodeRun | None:
+        """The node at an address; None if there is none, or if the turn of the body that it is in is over."""
+        for scope in (self.root, *self.scopes.values()):
+            if address.startswith(scope.prefix) and (run := scope.nodes.get(address[len(scope.prefix) :])):
+                return run
+        return None
+
     def roots(self, scope: Scope, run: NodeRun | None = None) -> dict[str, Json]:
         """The roots of expressions beside the context, in a scope or at one of its nodes."""
         roots: dict[str, Json] = {"run": {**self.run, "time": iso_time(self.at)}, **scope.roots}

@@ -10,6 +10,7 @@ from anabranch.graph.kinds.db import undoes_recorded_effect
 from anabranch.graph.kinds.kinds import has_body
 from anabranch.graph.plan import PlanNode
 from anabranch.workflows.interpreter.commands import Failure, Finish, RunNode
+from anabranch.workflows.interpreter.input import check_names
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.saga import COMPENSATION, Ancestry, Step, StepState
 from anabranch.workflows.interpreter.scope import Started
@@ -164,6 +165,7 @@ class Undo:
         state, address = self._state, COMPENSATION + step.address
         if not isinstance(result, ChangeSet):
             result = mapped_output(step.planned, result, step.line, self._roots(step))
+        check_names(result)
         self._writer += 1
         self._line, refined = self._line.advance(result, writer=self._writer, by=address, at=state.at)
         if refined:

@@ -31,7 +31,7 @@ class Inbox:
     @property
     def approvals(self) -> Iterable[str]:
         """The approvals that wait."""
-        return self._approvals.keys()
+        return [address for address in self._approvals if self.waits(address)]
 
     @property
     def has_unread(self) -> bool:

@@ -1,11 +1,13 @@
 """The queries, updates and signals that every graph workflow understands. All of them take and give plain JSON.
 
 Their hints say `Any`: by them the SDK converts what a typed client gets, and it cannot resolve the recursive `Json`.
+They take any number of inputs of any kind: what does not fit a signature would be an error of Python's, in a signal one
+that fails the workflow task again and again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from temporalio import workflow
@@ -17,7 +19,13 @@ from anabranch.workflows.temporal import updates
 from anabranch.workflows.temporal.driver import Driver
 from anabranch.workflows.temporal.identity import Identity
 from anabranch.workflows.temporal.operations import Operations
-from anabranch.workflows.temporal.updates import checked
+from anabranch.workflows.temporal.requests import Request, checked, nothing, the_object
+
+_RESOLVE = '{"node": …, "path": …, "choose": writer or index}, or `value` or `remove: true` instead of `choose`'
+_COMPLETE = '{"node": …, "answer": …}'
+_WRITE = '{"changes": {path: value}, "removed": [path], "base_version": number, "by": name}'
+_EDIT = '{"node": …, "changes": {path: value}, "removed": [path], "by": name}'
+_FAIL = '{"node": …, "by": name}'
 
 
 class Messages:
@@ -44,34 +52,38 @@ class Messages:
         return await driver.run()
 
     @workflow.query
-    def context(self) -> dict[str, Any]:
+    def context(self, *given: Any) -> dict[str, Any]:
         """The context's data now, its version, and the `number` that `write_context` takes as base_version."""
+        checked(lambda: nothing(given))
         if (driver := self._driver) is None:
             return {}
         return views.context(driver.machine.state, driver.machine.context(), driver.identity.session_id)
 
     @workflow.query
-    def status(self) -> dict[str, Any]:
+    def status(self, *given: Any) -> dict[str, Any]:
         """The state of every node."""
+        checked(lambda: nothing(given))
         return {"status": "loading"} if self._driver is None else views.status(self._driver.machine.state)
 
     @workflow.query
-    def history(self) -> list[Any]:
+    def history(self, *given: Any) -> list[Any]:
         """Versions and merges: who changed what, when, and on top of what."""
+        checked(lambda: nothing(given))
         return [] if self._driver is None else views.history(self._driver.machine.state)
 
     @workflow.query
-    def diagram(self) -> str:
+    def diagram(self, *given: Any) -> str:
         """Mermaid of the graph with states."""
+        checked(lambda: nothing(given))
         return "" if self._driver is None else views.diagram(self._driver.machine.state)
 
     @workflow.signal
-    def pause(self) -> None:
-        """Start nothing new; what runs goes on."""
+    def pause(self, *_ignored: Any) -> None:
+        """Start nothing new; what runs goes on. An input means nothing: nobody would hear of a refusal."""
         self._set_paused(True)
 
     @workflow.signal
-    def resume(self) -> None:
+    def resume(self, *_ignored: Any) -> None:
         """Go on after `pause`."""
         self._set_paused(False)
 
@@ -81,65 +93,68 @@ class Messages:
             self._driver.set_paused(is_paused)
 
     @workflow.update
-    async def resolve_conflict(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def resolve_conflict(self, *given: Any) -> dict[str, Any]:
         """Settle a conflict: `{node, path, choose: writer or index}`, or `value`, or `remove: true`."""
-        return (await self._operations()).resolve_conflict(request)
+        return (await self._operations()).resolve_conflict(_request(given, _RESOLVE))
 
     @resolve_conflict.validator
-    def _check_resolve_conflict(self, request: dict[str, Any]) -> None:
+    def _check_resolve_conflict(self, *given: Any) -> None:
+        request = _request(given, _RESOLVE)
         if (driver := self._driver) is not None:
             checked(lambda: updates.conflict_choice(driver.machine, driver.inbox, request))
 
     @workflow.update
-    async def complete_task(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def complete_task(self, *given: Any) -> dict[str, Any]:
         """Answer an `approval`: `{node, answer}`."""
-        return (await self._operations()).complete_task(request)
+        return (await self._operations()).complete_task(_request(given, _COMPLETE))
 
     @complete_task.validator
-    def _check_complete_task(self, request: dict[str, Any]) -> None:
+    def _check_complete_task(self, *given: Any) -> None:
+        request = _request(given, _COMPLETE)
         if (driver := self._driver) is not None:
-            checked(lambda: updates.task_answer(driver.inbox, request))
+            checked(lambda: updates.task_answer(driver.machine, driver.inbox, request))
 
     @workflow.update
-    async def write_context(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def write_context(self, *given: Any) -> dict[str, Any]:
         """Write from outside: `{changes: {path: value}, removed: [path], base_version, by}`."""
-        return (await self._operations()).write_context(request)
+        return (await self._operations()).write_context(_request(given, _WRITE))
 
     @write_context.validator
-    def _check_write_context(self, request: dict[str, Any]) -> None:
+    def _check_write_context(self, *given: Any) -> None:
+        request = _request(given, _WRITE)
         if (driver := self._driver) is not None:
             checked(lambda: updates.outside_write(driver.machine, request))
 
     @workflow.update
-    async def retry_node(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def retry_node(self, *given: Any) -> dict[str, Any]:
         """Try a paused node again: `{node, changes, removed, by}`."""
-        return (await self._operations()).operate("retry", request)
+        return (await self._operations()).operate("retry", _request(given, _EDIT))
 
     @workflow.update
-    async def skip_node(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def skip_node(self, *given: Any) -> dict[str, Any]:
         """Go on as if a paused node had succeeded and written `changes`: `{node, changes, removed, by}`."""
-        return (await self._operations()).operate("skip", request)
+        return (await self._operations()).operate("skip", _request(given, _EDIT))
 
     @workflow.update
-    async def fail_node(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Let a paused node's failure stand: `{node}`."""
-        return (await self._operations()).operate("fail", request)
+    async def fail_node(self, *given: Any) -> dict[str, Any]:
+        """Let a paused node's failure stand: `{node, by}`."""
+        return (await self._operations()).operate("fail", _request(given, _FAIL))
 
     @retry_node.validator
-    def _check_retry_node(self, request: dict[str, Any]) -> None:
-        self._check_paused(request)
+    def _check_retry_node(self, *given: Any) -> None:
+        self._check_paused(_request(given, _EDIT), edited=True)
 
     @skip_node.validator
-    def _check_skip_node(self, request: dict[str, Any]) -> None:
-        self._check_paused(request)
+    def _check_skip_node(self, *given: Any) -> None:
+        self._check_paused(_request(given, _EDIT), edited=True)
 
     @fail_node.validator
-    def _check_fail_node(self, request: dict[str, Any]) -> None:
-        self._check_paused(request)
+    def _check_fail_node(self, *given: Any) -> None:
+        self._check_paused(_request(given, _FAIL), edited=False)
 
-    def _check_paused(self, request: dict[str, Any]) -> None:
+    def _check_paused(self, request: Request, *, edited: bool) -> None:
         if (driver := self._driver) is not None:
-            checked(lambda: updates.paused_node(driver.machine, request))
+            checked(lambda: updates.paused_node(driver.machine, request, edited=edited))
 
     async def _operations(self) -> Operations:
         """What an update does, once the graph is loaded: it may arrive together with the start."""
@@ -147,3 +162,7 @@ class Messages:
             await workflow.wait_condition(lambda: self._driver is not None)
         driver.has_updated = True
         return driver.operations
+
+
+def _request(given: Sequence[object], expected: str) -> Request:
+    return checked(lambda: the_object(given, expected))

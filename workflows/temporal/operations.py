@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Literal
 
 from anabranch.context.changes import ChangeSet
@@ -12,8 +12,7 @@ from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.temporal import updates
 from anabranch.workflows.temporal.clock import Clock
 from anabranch.workflows.temporal.inbox import Inbox
-
-Request = Mapping[str, Json]
+from anabranch.workflows.temporal.requests import Request, checked
 
 
 class Operations:
@@ -28,7 +27,7 @@ class Operations:
     def resolve_conflict(self, request: Request) -> dict[str, Json]:
         """Settle one path; the join goes on when all of its paths are settled. Returns what is still open there."""
         machine, inbox = self._machine, self._inbox
-        node, path, value = updates.checked(lambda: updates.conflict_choice(machine, inbox, request))
+        node, path, value = checked(lambda: updates.conflict_choice(machine, inbox, request))
         if "value" in request:
             machine.state.size.add(ChangeSet(0, {path: request["value"]}))
         conflicts = machine.state.open_joins[node].conflicts
@@ -37,22 +36,22 @@ class Operations:
 
     def complete_task(self, request: Request) -> dict[str, Json]:
         """Give the answer that an `approval` waits for."""
-        node, answer = updates.checked(lambda: updates.task_answer(self._inbox, request))
+        node, answer = checked(lambda: updates.task_answer(self._machine, self._inbox, request))
         self._inbox.answer(node, answer)
         return {"node": node}
 
     def write_context(self, request: Request) -> dict[str, Json]:
         """Write from outside; returns the `number` of the version that it made."""
         machine, at = self._machine, self._clock.tick()
-        changes = updates.checked(lambda: updates.outside_write(machine, request))
-        number = updates.checked(lambda: machine.write(changes, at))
+        changes = checked(lambda: updates.outside_write(machine, request))
+        number = checked(lambda: machine.write(changes, at))
         self._dispatch(machine.resume(at))
         return {"number": number}
 
     def operate(self, what: Literal["retry", "skip", "fail"], request: Request) -> dict[str, Json]:
         """Act on a paused node."""
         machine, at = self._machine, self._clock.tick()
-        node, edits = updates.checked(lambda: updates.paused_node(machine, request))
+        node, edits = checked(lambda: updates.paused_node(machine, request, edited=what != "fail"))
         if what == "retry":
             self._dispatch(machine.retry(node, edits, at))
         elif what == "skip":
