@@ -3,17 +3,19 @@
 What `output` sees as `result`: `status`, `headers` (names in lower case) and `body` (JSON where the answer says it is
 JSON, else text, null where it is empty). Without `output` the body is written under the node's id.
 
-A header value that is exactly `env:HTTP_SECRET_…` is taken from that variable of the worker: it never enters the
-history, and is masked where the answer repeats it. Redirects are answers, not followed.
+A header or query value that is exactly `env:HTTP_SECRET_…` is taken from that variable of the worker (`secrets.py`): it
+never enters the history, and is masked where the answer repeats it. Redirects are answers, not followed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import NoReturn, cast
@@ -22,25 +24,27 @@ import httpx2
 from temporalio import activity
 
 from anabranch.activities.http.network import PublicTransport, tls_context
+from anabranch.activities.http.secrets import HttpSecrets
 from anabranch.activities.idempotency_key import header_key
 from anabranch.activities.node_result import NodeResult, after_effect, own_key
 from anabranch.activities.rendering import render
-from anabranch.activities.secrets import redact
 from anabranch.context.values import Json
-from anabranch.errors import ConfigurationError, NodeError, SizeLimitExceeded, Unavailable
+from anabranch.errors import NodeError, SizeLimitExceeded, Unavailable
+from anabranch.graph.kinds.http import SECRET_PREFIX
 from anabranch.graph.model import HttpNode
 from anabranch.limits import NODE_LIMITS, NodeLimits
+from anabranch.masking import Mask, credentials
 from anabranch.transport.node_protocol import NodeTask
 
 _CONNECT_SECONDS = 10.0
 _DEFAULT_SECONDS = 30.0
-_SECRET = re.compile(r"env:(\w+)", re.ASCII)
-_SECRET_PREFIX = "HTTP_SECRET_"  # noqa: S105 - the prefix of variable names
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding"})
 _NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined", "utf-7"})
 """Python's codecs that are not charsets of HTTP; some take minutes for a megabyte."""
 _MAX_PORT = 65535
+_LARGE = 65536
+"""Characters above which an answer is masked in a thread, so that the worker's other nodes go on."""
 
 
 class HttpActivity:
@@ -58,13 +62,14 @@ class HttpActivity:
         self._client = httpx2.AsyncClient(
             transport=transport, trust_env=False, follow_redirects=False, headers={"user-agent": "anabranch"}
         )
-        self._environ = os.environ if environ is None else environ
+        self._secrets = HttpSecrets(os.environ if environ is None else environ)
         self._max_bytes = limits.response_bytes
 
     async def __call__(self, task: NodeTask, node: HttpNode) -> NodeResult:
         """Send the request and judge its status by the node's `expect`."""
-        url = _url(render(node.url, task), cast("dict[str, Json]", render(dict(node.query), task)))
-        headers, secrets = self._headers(node, task)
+        fields = _Fields(task, _url(render(node.url, task)), self._secrets)
+        headers = fields.headers(node.headers)
+        url = fields.with_query(node.query)
         content = _content(render(node.body, task), headers)
         request = self._client.build_request(
             node.method,
@@ -74,13 +79,10 @@ class HttpActivity:
             timeout=httpx2.Timeout(_seconds(), connect=_CONNECT_SECONDS),
         )
         response, body = await self._send(request, node)
-        text = redact(_decoded(body, response.charset_encoding), secrets)
-        _check_status(node, response, text)
-        answered: dict[str, Json] = {name: redact(value, secrets) for name, value in response.headers.items()}
-        with after_effect():
-            answer = _body(response, text)
-        result: dict[str, Json] = {"status": response.status_code, "headers": answered, "body": answer}
-        return NodeResult(result, {own_key(task): answer})
+        text, mask = _decoded(body, response.charset_encoding), Mask(fields.used)
+        if mask and len(text) > _LARGE:
+            return await asyncio.to_thread(_outcome, task, node, response, text, mask)
+        return _outcome(task, node, response, text, mask)
 
     async def aclose(self) -> None:
         """Close the pooled connections."""
@@ -101,32 +103,49 @@ class HttpActivity:
             what = f"{request.method} {place} got no answer ({type(error).__name__})"
             raise Unavailable(what, suggestion="it will be retried") from None
 
-    def _headers(self, node: HttpNode, task: NodeTask) -> tuple[dict[str, str], list[str]]:
-        headers = {"idempotency-key": header_key(task.key), "accept-encoding": "identity"}
-        secrets = []
-        for name, template in node.headers.items():
-            if secret := _SECRET.fullmatch(template):
-                value = self._secret(secret[1])
-                # A response may repeat the credentials without their scheme.
-                secrets += [value, value.partition(" ")[2].strip()]
-            else:
-                value = _text(render(template, task), f"the header {name!r}")
+
+@dataclass(slots=True)
+class _Fields:
+    """Headers and query of one request, with what its templates yield and the secrets that they name."""
+
+    task: NodeTask
+    url: httpx2.URL
+    secrets: HttpSecrets
+    used: list[str] = field(default_factory=list)
+    """The secrets that are sent, and their parts: what to mask in the answer."""
+
+    def headers(self, templates: Mapping[str, str]) -> dict[str, str]:
+        """The headers, by names in lower case."""
+        headers = {"idempotency-key": header_key(self.task.key), "accept-encoding": "identity"}
+        for name, template in templates.items():
+            value = self._text(template, f"the header {name!r}")
             _check_header(name, value)
             headers[name.lower()] = value
-        return headers, secrets
+        return headers
 
-    def _secret(self, variable: str) -> str:
-        if not variable.startswith(_SECRET_PREFIX):
-            raise ConfigurationError(
-                f"a graph may not send the environment variable {variable}",
-                suggestion=f"only variables whose names begin with {_SECRET_PREFIX} can be sent in a header",
-            )
-        if value := self._environ.get(variable, ""):
-            return value
-        raise ConfigurationError(
-            f"the environment variable {variable} is not set, and a header names it",
-            suggestion="set it in the worker's environment",
-        )
+    def with_query(self, templates: Mapping[str, Json]) -> httpx2.URL:
+        """The URL with its parameters: lists repeat one, null leaves it out."""
+        query: dict[str, str | list[str]] = {}
+        for name, template in templates.items():
+            what = f"`query.{name}`"
+            if isinstance(template, list):
+                query[name] = [self._text(item, what) for item in template]
+            elif isinstance(value := self._value(template), list):
+                query[name] = [_text(item, what) for item in value]
+            elif value is not None:
+                query[name] = _text(value, what)
+        return self.url.copy_merge_params(query) if query else self.url
+
+    def _text(self, template: Json, what: str) -> str:
+        return _text(self._value(template), what)
+
+    def _value(self, template: Json) -> Json:
+        """What a template yields, or the secret that it names. What it yields names none."""
+        secret = self.secrets.resolved(template, self.url) if isinstance(template, str) else None
+        if secret is None:
+            return render(template, self.task)
+        self.used += credentials(secret)
+        return secret
 
 
 def _seconds() -> float:
@@ -144,7 +163,7 @@ def _text(value: Json, what: str) -> str:
     return json.dumps(value)
 
 
-def _url(value: Json, query: dict[str, Json]) -> httpx2.URL:
+def _url(value: Json) -> httpx2.URL:
     try:
         url = httpx2.URL(_text(value, "the `url`"))
     except httpx2.InvalidURL:
@@ -156,20 +175,9 @@ def _url(value: Json, query: dict[str, Json]) -> httpx2.URL:
     if url.userinfo:
         raise NodeError(
             "the `url` holds credentials, which would stay in the history",
-            suggestion=f"send them as a header of the value env:{_SECRET_PREFIX}NAME",
+            suggestion=f"send them as a header of the value env:{SECRET_PREFIX}NAME",
         )
-    return url.copy_merge_params(_query(query)) if query else url
-
-
-def _query(query: dict[str, Json]) -> dict[str, str | list[str]]:
-    """Lists repeat the parameter; null leaves it out."""
-    return {
-        name: [_text(item, f"`query.{name}`") for item in value]
-        if isinstance(value, list)
-        else _text(value, f"`query.{name}`")
-        for name, value in query.items()
-        if value is not None
-    }
+    return url
 
 
 def _check_header(name: str, value: str) -> None:
@@ -223,13 +231,23 @@ def _is_expected(node: HttpNode, response: httpx2.Response) -> bool:
     return response.status_code in expected if expected else response.is_success
 
 
-def _check_status(node: HttpNode, response: httpx2.Response, text: str) -> None:
+def _outcome(task: NodeTask, node: HttpNode, response: httpx2.Response, text: str, mask: Mask) -> NodeResult:
+    """What a node is told of an answer, without the secrets that it repeats."""
+    _check_status(node, response, text, mask)
+    headers: dict[str, Json] = {mask.text(name): mask.text(value) for name, value in response.headers.items()}
+    with after_effect():
+        body = _body(response, text, mask)
+    return NodeResult({"status": response.status_code, "headers": headers, "body": body}, {own_key(task): body})
+
+
+def _check_status(node: HttpNode, response: httpx2.Response, text: str, mask: Mask) -> None:
     if _is_expected(node, response):
         return
-    said = f"{node.method} {_place(response.request.url)} answered {response.status_code} {response.reason_phrase}"
+    reason = mask.text(response.reason_phrase)
+    said = f"{node.method} {mask.text(_place(response.request.url))} answered {response.status_code} {reason}"
     if response.status_code in node.expect.retry:
         raise Unavailable(said, suggestion="it will be retried", retry_after=retry_after(response.headers))
-    excerpt = " ".join(text.split())[:300]
+    excerpt = " ".join(mask.text(text).split())[:300]
     raise NodeError(
         f"{said}: {excerpt}" if excerpt else said,
         suggestion="name the statuses that are a success in `expect.status`, those worth another try in `expect.retry`",
@@ -249,16 +267,33 @@ def retry_after(headers: Mapping[str, str]) -> timedelta | None:
     return max(timedelta(0), min(pause, timedelta(hours=1)))
 
 
-def _body(response: httpx2.Response, text: str) -> Json:
+def _body(response: httpx2.Response, text: str, mask: Mask) -> Json:
+    """The body as data: masked after it is parsed, since the parser resolves escapes."""
     if not text:
         return None
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
-        return text
+        return mask.text(text)
     try:
-        return cast("Json", json.loads(text.removeprefix("\ufeff"), parse_constant=_no_number))
+        whole, real = _numbers(mask, int), _numbers(mask, float)
+        parsed = json.loads(text.removeprefix("\ufeff"), parse_constant=_no_number, parse_int=whole, parse_float=real)
+        return _masked(cast("Json", parsed), mask)
     except (ValueError, RecursionError):
         raise NodeError("the answer is declared as JSON, but is not JSON") from None
+
+
+def _masked(body: Json, mask: Mask) -> Json:
+    body = mask.value(body)
+    whole = json.dumps(body, ensure_ascii=False) if mask else ""
+    # A secret may be spread over several values: an object of JSON that is the secret.
+    return body if mask.text(whole) == whole else mask.text(whole)
+
+
+def _numbers(mask: Mask, number: Callable[[str], int | float]) -> Callable[[str], Json] | None:
+    """How the parser reads numbers: a secret of digits is masked before they are rounded."""
+    if not mask:
+        return None
+    return lambda text: number(text) if (masked := mask.text(text)) == text else masked
 
 
 def _no_number(name: str) -> NoReturn:

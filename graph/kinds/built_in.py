@@ -9,6 +9,7 @@ from anabranch.errors import Problem
 from anabranch.graph.kinds.db import check_db, db_pinned, db_summary, db_writes, writes_to_database
 from anabranch.graph.kinds.fields import cel, template
 from anabranch.graph.kinds.finder import Finder
+from anabranch.graph.kinds.http import check_http
 from anabranch.graph.kinds.keys import Keys, properties
 from anabranch.graph.kinds.kind import Loop, NodeKind, Runs, any_keys, imported, no_keys
 from anabranch.graph.kinds.rule import check_rule, rule_reads, rule_summary, rule_writes
@@ -43,14 +44,6 @@ def _check_ai(node: AiNode, finder: Finder) -> Iterator[Problem]:
         )
     if not node.prompt.strip():
         yield finder.problem("AI_PROMPT", "has an empty prompt", "prompt")
-
-
-def _check_http(node: HttpNode, finder: Finder) -> Iterator[Problem]:
-    if not node.url.startswith(("http://", "https://", "{{")):
-        suggestion = "write it in full: https://…"
-        yield finder.problem(
-            "HTTP_URL", "has a `url` that does not begin with http:// or https://", "url", suggestion=suggestion
-        )
 
 
 def _foreach_loop(node: ForeachNode) -> Loop:
@@ -136,7 +129,7 @@ HTTP = NodeKind(
     HttpNode,
     handler=imported("anabranch.activities.http.handler:HttpActivity", allow_private="http_allow_private"),
     fields=(template("url"), template("headers"), template("query"), template("body")),
-    checks=_check_http,
+    checks=check_http,
     effect=lambda node: node.method not in ("GET", "HEAD"),
     summary=lambda node: f"{node.method} {node.url}",
     shape=("[/", "/]"),

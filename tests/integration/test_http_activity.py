@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import socket
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
+import httpx2
 import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from anabranch.activities.http import network
 from anabranch.activities.http.handler import HttpActivity, retry_after
+from anabranch.activities.http.secrets import HttpSecrets
 from anabranch.activities.node_result import NodeResult
 from anabranch.errors import AnabranchError, ConfigurationError, NodeError, SizeLimitExceeded, Unavailable
 from anabranch.graph.model import HttpNode
 from anabranch.limits import NodeLimits
 from anabranch.transport.failures import application_error
 from tests.node_tasks import task_of
+from tests.secret_forms import FORMS
 
 SECRET = 'tok"s3cr3t'
 
 
 @pytest.fixture
-async def activity() -> AsyncIterator[HttpActivity]:
-    """A worker that may call this machine."""
-    activity = HttpActivity(allow_private=True, environ={"HTTP_SECRET_SHOP": SECRET, "HOME": "/home/s3cr3t"})
+async def activity(httpserver: HTTPServer) -> AsyncIterator[HttpActivity]:
+    """A worker that may call this machine, and send the test's server a secret."""
+    hosts = f"api.shop.example, http://localhost:{httpserver.port}"
+    environ = {"HTTP_SECRET_SHOP": SECRET, "HTTP_SECRET_SHOP_HOSTS": hosts, "HOME": "/home/s3cr3t"}
+    activity = HttpActivity(allow_private=True, environ=environ)
     yield activity
     await activity.aclose()
 
@@ -58,6 +65,20 @@ def echo(httpserver: HTTPServer) -> str:
 
     httpserver.expect_request("/echo").respond_with_handler(handler)
     return httpserver.url_for("/echo")
+
+
+@asynccontextmanager
+async def answering(data: bytes) -> AsyncGenerator[str]:
+    """The URL of a server that sends these bytes to whoever connects, and hangs up."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(data)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 async def call(
@@ -170,26 +191,146 @@ async def test_credentials_are_masked_where_the_answer_repeats_them_without_thei
     httpserver: HTTPServer,
 ) -> None:
     httpserver.expect_request("/").respond_with_data("the token s3cr3t-token is unknown", status=401)
-    activity = HttpActivity(allow_private=True, environ={"HTTP_SECRET_SHOP": "Bearer s3cr3t-token"})
+    hosts = f"http://localhost:{httpserver.port}"
+    environ = {"HTTP_SECRET_SHOP": "Bearer s3cr3t-token", "HTTP_SECRET_SHOP_HOSTS": hosts}
+    activity = HttpActivity(allow_private=True, environ=environ)
     with pytest.raises(NodeError, match=r"the token \*\*\* is unknown") as caught:
         await call(activity, url=httpserver.url_for("/"), headers={"Authorization": "env:HTTP_SECRET_SHOP"})
     assert "s3cr3t" not in str(caught.value)
     await activity.aclose()
 
 
-@pytest.mark.parametrize(
-    ("header", "message"),
-    [
-        ("env:HOME", "may not send the environment variable HOME"),
-        ("env:HTTP_SECRET_NONE", "HTTP_SECRET_NONE is not set"),
-    ],
-)
-async def test_only_variables_meant_for_it_can_be_sent(
-    activity: HttpActivity, echo: str, header: str, message: str
-) -> None:
-    with pytest.raises(ConfigurationError, match=message) as caught:
+@pytest.mark.parametrize("header", ["env:HOME", "env:HTTP_SECRET_SHOP_HOSTS"])
+async def test_only_variables_meant_for_it_can_be_sent(activity: HttpActivity, echo: str, header: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"may not send the environment variable {header[4:]}") as caught:
         await call(activity, url=echo, headers={"X-A": header})
     assert "s3cr3t" not in str(caught.value)
+
+
+async def test_a_secret_that_is_not_set_and_one_for_others_are_refused_with_the_same_words(
+    activity: HttpActivity, httpserver: HTTPServer
+) -> None:
+    told = []
+    for name, host in (("HTTP_SECRET_SHOP", "127.0.0.1"), ("HTTP_SECRET_NONE", "127.0.0.1")):
+        with pytest.raises(ConfigurationError) as caught:
+            await call(activity, url=f"http://{host}:{httpserver.port}/", headers={"X-A": f"env:{name}"})
+        told.append(str(caught.value).replace(name, "NAME"))
+    assert told[0] == told[1]
+    assert told[0].startswith(f"this worker has no secret NAME for http://127.0.0.1:{httpserver.port} (")
+    assert httpserver.log == []
+
+
+@pytest.mark.parametrize(
+    ("listed", "url", "is_sent"),
+    [
+        ("api.bank.example", "https://api.bank.example/x", True),
+        ("api.bank.example", "https://API.BANK.example:443/x", True),
+        ("https://api.bank.example/", "https://api.bank.example/", True),
+        ("api.bank.example", "http://api.bank.example/", False),
+        ("api.bank.example", "https://api.bank.example:8443/", False),
+        ("api.bank.example:8443", "https://api.bank.example:8443/", True),
+        ("api.bank.example", "https://evil.example/?api.bank.example", False),
+        ("api.bank.example", "https://api.bank.example.evil.example/", False),
+        ("api.bank.example", "https://sub.api.bank.example/", False),
+        ("*.bank.example", "https://api.bank.example/", True),
+        ("*.bank.example", "https://bank.example/", False),
+        ("*.bank.example", "https://evilbank.example/", False),
+        ("http://localhost:8080", "http://localhost:8080/", True),
+        ("http://localhost:8080", "http://localhost/", False),
+        ("http://[::1]:8080", "http://[::1]:8080/", True),
+        ("bücher.example", "https://bücher.example/", False),
+        ("xn--bcher-kva.example", "https://bücher.example/", True),
+        ("*", "https://evil.example/", False),
+        ("https://", "https://evil.example/", False),
+        ("", "https://evil.example/", False),
+        ("a.example b.example,c.example", "https://b.example/", True),
+    ],
+)
+def test_a_secret_is_sent_only_to_the_hosts_that_its_list_names(listed: str, url: str, is_sent: bool) -> None:
+    secrets = HttpSecrets({"HTTP_SECRET_BANK": "k3y", "HTTP_SECRET_BANK_HOSTS": listed})
+    if is_sent:
+        assert secrets.resolved("env:HTTP_SECRET_BANK", httpx2.URL(url)) == "k3y"
+    else:
+        with pytest.raises(ConfigurationError, match="has no secret HTTP_SECRET_BANK for"):
+            secrets.resolved("env:HTTP_SECRET_BANK", httpx2.URL(url))
+
+
+async def test_a_redirect_takes_no_secret_elsewhere(activity: HttpActivity, httpserver: HTTPServer) -> None:
+    elsewhere = f"http://127.0.0.1:{httpserver.port}/else"
+    httpserver.expect_request("/").respond_with_data("", status=307, headers={"Location": elsewhere})
+    with pytest.raises(NodeError, match="answered 307"):
+        await call(activity, url=httpserver.url_for("/"), headers={"X-A": "env:HTTP_SECRET_SHOP"})
+    assert len(httpserver.log) == 1
+
+
+async def test_a_query_value_may_be_a_secret_and_is_masked_as_well(activity: HttpActivity, echo: str) -> None:
+    query = {"key": "env:HTTP_SECRET_SHOP", "all": ["a", "env:HTTP_SECRET_SHOP"]}
+    seen = await body_of(activity, url=echo, query=query)
+    assert seen["query"] == "key=***&all=a&all=***"
+
+
+async def test_a_context_value_in_the_query_cannot_ask_for_a_secret(activity: HttpActivity, echo: str) -> None:
+    query = {"a": "{{ evil }}", "b": "{{ [evil] }}", "c": ["{{ evil }}"]}
+    seen = await body_of(activity, {"evil": "env:HTTP_SECRET_SHOP"}, url=echo, query=query)
+    assert seen["query"] == "&".join(f"{name}=env%3AHTTP_SECRET_SHOP" for name in "abc")
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_an_answer_repeats_a_secret_in_no_form(form: str) -> None:
+    """Everything that a server answers, in a success and in a failure: reason, headers, body, keys."""
+    token = 'Bearer tok/en&"s3cr3t<x>+='
+    shown = FORMS[form](token)
+    line = shown.replace("\r", "").replace("\n", "").replace("\0", "").encode("ascii", "ignore").decode()
+    for status in ("200", "401", "503"):
+        body = json.dumps({"said": shown, shown: [shown]})
+        text = (
+            f"HTTP/1.1 {status} {line}\r\nX-Said: {line}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
+        )
+        async with answering(text.encode()) as url:
+            environ = {"HTTP_SECRET_K": token, "HTTP_SECRET_K_HOSTS": url}
+            activity = HttpActivity(allow_private=True, environ=environ)
+            try:
+                told = str((await call(activity, url=url, headers={"Authorization": "env:HTTP_SECRET_K"})).result)
+            except AnabranchError as error:
+                told = f"{error} {error.__cause__} {error.__context__}"
+            await activity.aclose()
+        assert "***" in told
+        assert status in told
+        assert "tok/en" not in told.lower()
+        for part in (shown, line, repr(shown)[1:-1], json.dumps(shown)[1:-1]):
+            assert part not in told
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('{"a": "\\u0031234567890123456789.5"}', {"a": "***"}),
+        ('{"a": 1234567890123456789.5, "b": 2}', {"a": "***", "b": 2}),
+        ('{"a": [1234567890123456789.50]}', {"a": ["***0"]}),
+    ],
+)
+async def test_a_secret_of_digits_is_masked_where_it_comes_back_as_a_number(
+    httpserver: HTTPServer, body: str, expected: Any
+) -> None:
+    httpserver.expect_request("/").respond_with_data(body, content_type="application/json")
+    hosts = f"http://localhost:{httpserver.port}"
+    environ = {"HTTP_SECRET_K": "1234567890123456789.5", "HTTP_SECRET_K_HOSTS": hosts}
+    activity = HttpActivity(allow_private=True, environ=environ)
+    outcome = await call(activity, url=httpserver.url_for("/"), headers={"X-A": "env:HTTP_SECRET_K"})
+    assert outcome.writes == {"reserve": expected}
+    await activity.aclose()
+
+
+async def test_a_secret_that_is_json_is_masked_where_it_comes_back_as_an_object(httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/").respond_with_data('{"e": {"k": "s3cr3t"}}', content_type="application/json")
+    hosts = f"http://localhost:{httpserver.port}"
+    activity = HttpActivity(
+        allow_private=True, environ={"HTTP_SECRET_K": '{"k": "s3cr3t"}', "HTTP_SECRET_K_HOSTS": hosts}
+    )
+    outcome = await call(activity, url=httpserver.url_for("/"), headers={"X-A": "env:HTTP_SECRET_K"})
+    assert outcome.writes == {"reserve": '{"e": ***}'}
+    await activity.aclose()
 
 
 async def test_a_context_value_cannot_ask_for_a_secret(activity: HttpActivity, echo: str) -> None:
