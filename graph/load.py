@@ -11,7 +11,7 @@ from typing import TypeAlias, cast
 from pydantic import ValidationError
 
 from anabranch.errors import GraphError, Problem, UnknownGraph
-from anabranch.graph.checks.checks import check_graph
+from anabranch.graph.checks.checks import check_graph, check_keys
 from anabranch.graph.dataflow.walk import levels, with_compensations
 from anabranch.graph.kinds.kinds import loop_of
 from anabranch.graph.kinds.pin import pinned
@@ -98,6 +98,8 @@ def _load(text: str, file: str, folder: Path | None, resolve: Resolve | None) ->
         found.append(Problem("GRAPH_TOO_LARGE", f"with its files the graph is over {MAX_CANONICAL_BYTES} bytes"))
     named = _Named(resolve, found)
     named.follow(graph, source, (graph.name,))
+    _raise_if_wrong(found)
+    found += check_keys(graph, source, named.graphs)
     _raise_if_wrong(found)
     return LoadedGraph(graph, source, tuple(found), named.graphs, attachments.files | named.files)
 

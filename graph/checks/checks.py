@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from anabranch.errors import Problem
 from anabranch.graph.checks.expressions import check_expressions
 from anabranch.graph.checks.keys import KeyChecks
 from anabranch.graph.checks.nodes import check_node
+from anabranch.graph.checks.scalars import check_scalars
 from anabranch.graph.checks.schemas import check_schemas
 from anabranch.graph.checks.structure import check_structure
 from anabranch.graph.dataflow.walk import Level, levels, ordered, with_compensations
@@ -27,13 +28,16 @@ def check_graph(graph: Graph, source: Source) -> list[Problem]:
     if count > MAX_NODES:
         message = f"the graph has {count} nodes with those of its bodies, over the limit of {MAX_NODES}"
         return [Problem("GRAPH_TOO_LARGE", message, source.place(("nodes",)), "split it with `type: graph` nodes")]
-    found = list(islice(_by_level(all_levels, graph, source), MAX_FINDINGS))
-    if not any(not problem.warning for problem in found):
-        found += islice(KeyChecks(graph, source).problems(), MAX_FINDINGS)
-    return found
+    return list(islice(_by_level(all_levels, graph, source), MAX_FINDINGS))
+
+
+def check_keys(graph: Graph, source: Source, library: Mapping[str, Graph]) -> list[Problem]:
+    """Problems of the context's keys, where `check_graph` found no error. `library` are graphs by name."""
+    return list(islice(KeyChecks(graph, source, library).problems(), MAX_FINDINGS))
 
 
 def _by_level(all_levels: list[Level], graph: Graph, source: Source) -> Iterator[Problem]:
+    yield from check_scalars(graph, source)
     yield from check_schemas(graph, source)
     for level in all_levels:
         yield from check_structure(level, source)

@@ -1,24 +1,19 @@
-"""Problems of the context's keys: read but never written, written by two nodes at once, policies without effect."""
+"""Problems of the context's keys: read but not surely written, written twice at once, policies without effect."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from anabranch.context.values import Json, parse_path
 from anabranch.errors import InputError, Problem, SourceLocation
-from anabranch.graph.dataflow.dataflow import (
-    KeyFlow,
-    Rivals,
-    UnwrittenRead,
-    key_flows,
-    may_rival,
-    rivals,
-    unwritten_reads,
-)
+from anabranch.graph.checks.similar import similar_names
+from anabranch.graph.dataflow.dataflow import KeyFlow, UnwrittenRead, key_flows, unwritten_reads
 from anabranch.graph.dataflow.fields import node_fields
+from anabranch.graph.dataflow.presence import MaybeMissing, maybe_missing
 from anabranch.graph.dataflow.reads import node_writes
+from anabranch.graph.dataflow.rivals import Rivals, may_rival, rivals
 from anabranch.graph.expressions.expressions import ROOTS
 from anabranch.graph.kinds.fields import texts
 from anabranch.graph.model import ForeachNode, Graph, RuleNode
@@ -34,20 +29,24 @@ _PLACE_NAMES = {
 
 
 class KeyChecks:
-    """The checks of one graph that has no cycles and whose expressions compile."""
+    """The checks of one graph that has no cycles and whose expressions compile; `library` are graphs by name."""
 
-    def __init__(self, graph: Graph, source: Source) -> None:
+    def __init__(self, graph: Graph, source: Source, library: Mapping[str, Graph]) -> None:
         self.graph = graph
         self.source = source
+        self.library = library
         self.key_flows = list(key_flows(graph))
+        self.unwritten = [read for flow in self.key_flows for read in unwritten_reads(flow)]
 
     def problems(self) -> Iterator[Problem]:
         """Everything that is found."""
+        for read in self.unwritten:
+            yield from self._unwritten(read)
         for flow in self.key_flows:
-            for read in unwritten_reads(flow):
-                yield from self._unwritten(read)
+            for maybe in maybe_missing(flow):
+                yield from self._maybe_missing(maybe, flow)
             yield from self._names(flow)
-            for pair in rivals(flow):
+            for pair in rivals(flow, self.library):
                 yield from self._rivals(pair, flow)
         yield from self._policies()
         yield from self._declared_names()
@@ -77,6 +76,30 @@ class KeyChecks:
             )
             suggestion = f"the name has another meaning only {_PLACE_NAMES[read.key]}"
             yield Problem("NAME_NOT_VISIBLE", message, self._place(read), suggestion, warning=True)
+        elif read.path[-1] == "compensate" and (writers := read.flow.writers.get(read.key, 0)):
+            later = next(read.flow.named(writers))
+            message = f"{described(read.path)} reads `{read.key}`, which nothing has written when it runs"
+            suggestion = f"the node {later!r} writes it later; a compensation sees what its own node saw and wrote"
+            yield Problem("KEY_WRITTEN_LATER", message, self._place(read), suggestion, warning=True)
+        elif (other := self._similar.get(read.key)) is not None:
+            message = (
+                f"{described(read.path)} reads `{read.key}`, which no node writes: the run must be started with it"
+            )
+            yield Problem("KEY_SIMILAR", message, self._place(read), f"did you mean `{other}`?", warning=True)
+
+    @cached_property
+    def _similar(self) -> dict[str, str]:
+        """For an input whose name looks like a slip of the pen: the key that may be meant."""
+        written = {name for flow in self.key_flows for name in flow.writers}
+        return similar_names([read.key for read in self.unwritten], written)
+
+    def _maybe_missing(self, maybe: MaybeMissing, flow: KeyFlow) -> Iterator[Problem]:
+        if self._declared is not None and maybe.key in self._declared:
+            return
+        message = f"{described(maybe.path)} needs `{maybe.key}`, which {maybe.writer!r} writes only under a condition"
+        suggestion = f"write it in each case, or ask for it: has(context.{maybe.key}) ? {maybe.key} : …"
+        place = self._place(UnwrittenRead(maybe.key, maybe.path, maybe.node, flow))
+        yield Problem("KEY_MAYBE_MISSING", message, place, suggestion, warning=True)
 
     def _undeclared(self, read: UnwrittenRead, declared: frozenset[str]) -> Problem:
         message = (

@@ -12,7 +12,6 @@ from anabranch.graph.dataflow.exclusion import Exclusion, exclusion
 from anabranch.graph.dataflow.reads import node_writes, own_required_reads
 from anabranch.graph.dataflow.walk import Level, edge_path, levels, ordered, with_compensations
 from anabranch.graph.expressions.expressions import compile_expression
-from anabranch.graph.kinds.kinds import loop_of
 from anabranch.graph.model import Graph
 from anabranch.graph.source.yaml_source import Pointer
 
@@ -64,7 +63,7 @@ class KeyFlow:
         written = node_writes(key, self.level.body.nodes[key])
         if written is None:
             self.unknown |= self.bit[key]
-        for name in written or ():
+        for name in sorted(written or ()):  # in one order, whatever the order of a set is in this process
             self.writers[name] = self.writers.get(name, 0) | self.bit[key]
 
     def roots(self, key: str) -> frozenset[str]:
@@ -133,40 +132,6 @@ def unwritten_reads(flow: KeyFlow) -> Iterator[UnwrittenRead]:
             for name in sorted(compile_expression(edge.when, flow.level.roots | _ERROR).required):
                 if not flow.may_have(name, before):
                     yield UnwrittenRead(name, (*edge_path(flow.level, index), "when"), edge.source, flow)
-
-
-@dataclass(frozen=True, slots=True)
-class Rivals:
-    """Two nodes of a level that may run at the same time and write one key; the same node twice where its items do."""
-
-    key: str
-    first: str
-    second: str
-
-
-def rivals(flow: KeyFlow) -> Iterator[Rivals]:
-    """For each key that is written at once, the first two nodes that do so."""
-    for key, writers in flow.writers.items():
-        if (pair := _pair(flow, writers)) is not None:
-            yield Rivals(key, *pair)
-
-
-def may_rival(flow: KeyFlow, key: str) -> bool:
-    """Whether two nodes of a level, those that may write anything included, may write the key at once."""
-    return _pair(flow, flow.writers.get(key, 0) | flow.unknown) is not None
-
-
-def _pair(flow: KeyFlow, writers: int) -> tuple[str, str] | None:
-    for second in flow.named(writers):
-        node = flow.level.body.nodes[second]
-        loop = loop_of(node)
-        if loop is not None and loop.at_once and loop.collects is None and node.output is None:
-            return second, second
-        earlier = writers & ~flow.ancestors[second] & (flow.bit[second] - 1)
-        for first in flow.named(earlier):
-            if not flow.exclusion.excludes(first, second):
-                return first, second
-    return None
 
 
 def graph_inputs(graph: Graph) -> dict[str, Pointer]:

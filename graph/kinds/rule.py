@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from anabranch.context.values import Json
 from anabranch.errors import InputError, Problem
 from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.kinds.keys import (
@@ -17,7 +18,7 @@ from anabranch.graph.kinds.keys import (
     tested,
     union,
 )
-from anabranch.graph.model import JsonObject, Rule, RuleNode
+from anabranch.graph.model import BaseNode, JsonObject, Rule, RuleNode
 from anabranch.graph.rules.decision_table import read_table
 
 if TYPE_CHECKING:
@@ -58,6 +59,44 @@ def rule_writes(_id: str, node: RuleNode) -> Keys:
     if node.decision_table is not None:
         return read_table(node.decision_table).writes
     return union(NO_KEYS, *map(_writes, node.rules or ()))
+
+
+def sure_writes(node: RuleNode) -> frozenset[str]:
+    """The keys that are written whatever the rules decide. Of a table or GRL text all of its keys count as sure."""
+    if node.rules is None:
+        return rule_writes("", node) or NO_KEYS
+    rules = in_order(node.rules)
+    return _first_writes(rules) if node.hit == "first" else _all_writes(rules)
+
+
+def _first_writes(rules: list[Rule]) -> frozenset[str]:
+    sure = NO_KEYS
+    for rule in reversed(rules):
+        passed = frozenset(rule.otherwise or {}) | sure
+        if rule.when is not None:
+            sure = frozenset(rule.then or {}) & passed
+        else:
+            sure = passed if rule.then is None else frozenset(rule.then)
+    return sure
+
+
+def _all_writes(rules: list[Rule]) -> frozenset[str]:
+    sure = NO_KEYS.union(*map(_sure_writes, rules))
+    conditional: list[frozenset[str]] = []
+    for rule in rules:
+        if rule.when is not None:
+            conditional.append(frozenset(rule.then or {}))
+        elif rule.then is None:  # it applies where none of the conditional ones before it did
+            sure |= frozenset(rule.otherwise or {}).intersection(*conditional)
+    return sure
+
+
+def written_values(node: BaseNode, key: str) -> list[Json] | None:
+    """The values that a node may write under a key, holes as they are written; None where they are not known."""
+    if not isinstance(node, RuleNode) or node.rules is None or node.output is not None:
+        return None
+    sides = (side for rule in node.rules for side in (rule.then, rule.otherwise) if side is not None)
+    return [side[key] for side in sides if key in side]
 
 
 def check_rule(node: RuleNode, finder: Finder) -> Iterator[Problem]:

@@ -84,15 +84,25 @@ class Source:
             return _place_at(self.attached[path], value, offset)
         return _place_at(self.file, self.text, _align(self.text, span, value, offset))
 
+    def plain_text(self, path: Pointer) -> str | None:
+        """The text of the scalar at `path` where it is in this file, without quotes; else None."""
+        span = None if path in self.attached else self.spans.get(self._origin(path))
+        if span is None or not span.scalar or span.style is not None:
+            return None
+        return self.text[span.start.index : span.end.index]
+
     def _span(self, path: Pointer) -> _Span:
-        origin = path
-        for length in range(len(path), -1, -1):
-            if (old := self.moved.get(path[:length])) is not None:
-                origin = old + path[length:]
-                break
+        origin = self._origin(path)
         while origin and origin not in self.spans:
             origin = origin[:-1]
         return self.spans[origin]
+
+    def _origin(self, path: Pointer) -> Pointer:
+        """The path in the text of what is at `path` of the value."""
+        for length in range(len(path), -1, -1):
+            if (old := self.moved.get(path[:length])) is not None:
+                return old + path[length:]
+        return path
 
 
 def read_yaml(text: str, file: str) -> Source:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from anabranch.errors import GraphError, Problem
+from anabranch.graph.checks.similar import is_slip, similar_names
 from anabranch.graph.dataflow.dataflow import graph_inputs
-from anabranch.graph.load import LoadedGraph, load_text
+from anabranch.graph.load import LoadedGraph, load_graph, load_text
 from tests.work import lines_run
 
 RULE = "{type: rule, rules: [{then: {k: 1}}]}"
@@ -493,3 +497,202 @@ def test_every_code_is_documented_and_none_else() -> None:
     ]
     documented = {code for line in table for code in re.findall(r"`([A-Z_]+)`", line.split("|")[1])}
     assert documented == raised
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "suggestion"),
+    [
+        ("01234", "01234 is read as the number 1234", 'write "01234" if it is a text, 1234 if it is a number'),
+        ("08", "08 is read as the number 8", 'write "08" if it is a text, 8 if it is a number'),
+        (
+            "+491701",
+            "+491701 is read as the number 491701",
+            'write "+491701" if it is a text, 491701 if it is a number',
+        ),
+        ("1.10", "1.10 is read as the number 1.1", 'write "1.10" if it is a text, 1.1 if it is a number'),
+        ("1e5", "1e5 is read as the number 100000.0", 'write "1e5" if it is a text, 100000.0 if it is a number'),
+        ("0x1F", "0x1F is read as the number 31", 'write "0x1F" if it is a text, 31 if it is a number'),
+        ("1_000", "1_000 is a text, not a number", 'write 1000, or "1_000" if it is a text'),
+    ],
+)
+def test_a_value_whose_text_yaml_does_not_keep_is_a_warning(text: str, message: str, suggestion: str) -> None:
+    graph = f"name: x\nnodes:\n  n: {{type: python, handler: h, args: {{a: [1, {text}]}}}}\n"
+    (problem,) = found(graph)
+    assert (problem.code, str(problem.place), problem.warning) == ("SCALAR_CHANGED", "g:3:47", True)
+    assert (problem.message, problem.suggestion) == (message, suggestion)
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "-3", "1.5", "1.0", ".5", "-.5", "5.", "1e-7", "1.5e3", '"01234"', "'1.10'", "a_1"]
+)
+def test_a_value_that_is_what_it_says_is_no_warning(text: str) -> None:
+    assert node(f"type: python, handler: h, args: {{a: {text}}}") == []
+
+
+def test_a_field_that_is_a_number_may_be_spelt_in_any_way() -> None:
+    retry = "{backoff: 1.50, max_attempts: 03}"
+    assert codes(f"name: x\ndefaults: {{retry: {retry}}}\nnodes: {{n: {RULE}}}") == []
+    assert node("type: ai, model: openai:gpt-4, prompt: p, temperature: 0.70") == []
+
+
+def test_text_of_another_file_is_not_a_value_without_quotes(tmp_path: Path) -> None:
+    (tmp_path / "r.grl").write_text('rule "r" { when a > 01 then b = 1.10; }')
+    graph = tmp_path / "g.yaml"
+    graph.write_text("name: x\nnodes: {n: {type: rule, grl: r.grl}}")
+    assert load_graph(graph).warnings == ()
+
+
+def graph_of(*nodes: str, edges: str) -> str:
+    """Nodes from line 3 on, and edges such as `a b, b c when x`."""
+    drawn = []
+    for edge in edges.split(", "):
+        source, target, *rest = edge.split(maxsplit=2)
+        when = f", when: {rest[0].removeprefix('when ')}" if rest else ""
+        drawn.append(f"  - {{from: {source}, to: {target}{when}}}\n")
+    return "name: x\nnodes:\n" + "".join(f"  {node}\n" for node in nodes) + "edges:\n" + "".join(drawn)
+
+
+def writes(name: str, key: str) -> str:
+    return f"{name}: {{type: rule, rules: [{{then: {{{key}: 1}}}}]}}"
+
+
+def reads(name: str, expression: str) -> str:
+    return f'{name}: {{type: rule, rules: [{{then: {{z: "{{{{ {expression} }}}}"}}}}]}}'
+
+
+FORK = "a b when go, a c"
+
+
+def test_a_key_that_is_written_under_a_condition_and_always_needed_is_a_warning() -> None:
+    graph = graph_of(writes("a", "o"), writes("b", "fee"), reads("c", "fee"), edges=f"{FORK}, b c")
+    (problem,) = found(graph)
+    assert (problem.code, str(problem.place), problem.warning) == ("KEY_MAYBE_MISSING", "g:5:42", True)
+    assert problem.message == "node 'c' needs `fee`, which 'b' writes only under a condition"
+
+
+def test_an_edge_may_need_what_is_not_there_too() -> None:
+    nodes = (writes("a", "o"), writes("b", "fee"), writes("c", "p"), writes("d", "q"))
+    assert codes(graph_of(*nodes, edges=f"{FORK}, b c, c d when fee > 1")) == ["11:28 KEY_MAYBE_MISSING"]
+
+
+@pytest.mark.parametrize(
+    ("writer", "reader", "edges"),
+    [
+        (writes("b", "fee"), reads("c", "has(context.fee) ? fee : 0"), f"{FORK}, b c"),
+        (writes("b", "fee"), reads("c", "fee"), "a b when go, b c"),
+        (writes("b", "fee"), reads("c", "fee"), "a b when go, a c when go, b c"),
+        (writes("b", "fee"), reads("c", "fee"), "a b when go, a c when 'go && far', b c"),
+        ("b: {type: python, handler: h}", reads("c", "fee"), f"{FORK}, b c"),
+    ],
+)
+def test_a_key_that_is_asked_for_or_sure_to_be_there_is_no_warning(writer: str, reader: str, edges: str) -> None:
+    assert codes(graph_of(writes("a", "o"), writer, reader, edges=edges)) == []
+
+
+def test_a_key_that_both_branches_write_is_sure() -> None:
+    nodes = (writes("a", "o"), writes("b", "fee"), writes("c", "fee"), reads("d", "fee"))
+    assert codes(graph_of(*nodes, edges="a b when go, a c when '!go', b d, c d")) == []
+
+
+@pytest.mark.parametrize(
+    ("listed", "sure"),
+    [
+        ("[{when: p, then: {fee: 1}}]", False),
+        ("[{when: p, then: {fee: 1}, otherwise: {fee: 2}}]", True),
+        ("[{when: p, then: {fee: 1}}, {otherwise: {fee: 2}}]", True),
+        ("[{when: p, then: {fee: 1}}, {when: q, then: {o: 1}}, {otherwise: {fee: 2}}]", False),
+        ("[{when: p, then: {fee: 1}}, {then: {fee: 2}}]", True),
+    ],
+)
+@pytest.mark.parametrize("hit", ["all", "first"])
+def test_rules_write_a_key_surely_when_some_rule_always_applies(listed: str, sure: bool, hit: str) -> None:
+    writer = f"a: {{type: rule, hit: {hit}, rules: {listed}}}"
+    assert codes(graph_of(writer, reads("b", "fee"), edges="a b")) == ([] if sure else ["4:42 KEY_MAYBE_MISSING"])
+
+
+def test_what_a_node_writes_that_may_fail_and_go_on_is_not_sure() -> None:
+    writer = "a: {type: http, url: 'https://h', on_failure: continue, output: {fee: result.fee}}"
+    assert codes(graph_of(writer, reads("b", "fee"), edges="a b")) == ["4:42 KEY_MAYBE_MISSING"]
+
+
+def test_a_compensation_that_reads_what_only_later_nodes_write_is_a_warning() -> None:
+    undo = reads("compensate", "ticket")
+    nodes = (f"a: {{type: wait, for: 1s, {undo}}}", writes("b", "ticket"))
+    (problem,) = found(graph_of(*nodes, edges="a b"))
+    assert (problem.code, problem.suggestion) == (
+        "KEY_WRITTEN_LATER",
+        "the node 'b' writes it later; a compensation sees what its own node saw and wrote",
+    )
+
+
+def test_an_input_that_resembles_a_key_that_is_written_is_a_warning() -> None:
+    (problem,) = found(graph_of(writes("a", "amount"), reads("b", "amont * 2"), edges="a b"))
+    assert (problem.code, str(problem.place), problem.suggestion) == ("KEY_SIMILAR", "g:4:42", "did you mean `amount`?")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "slip"),
+    [
+        ("amount", "amont", True),
+        ("amount", "amuont", True),
+        ("amount", "amoumt", True),
+        ("amount", "amounts", False),
+        ("price_a", "price_b", False),
+        ("line1", "line12", False),
+        ("line1", "line2", False),
+        ("rate", "rat", False),
+        ("inbound", "outbound", False),
+    ],
+)
+def test_a_name_is_similar_when_one_letter_differs_that_is_not_the_last(first: str, second: str, slip: bool) -> None:
+    assert is_slip(second, first) is slip
+    assert is_slip(first, second) is slip
+
+
+def test_of_two_similar_inputs_the_one_that_is_read_less_is_the_slip() -> None:
+    assert similar_names(["amont", "amount", "amount"], set()) == {"amont": "amount"}
+    assert similar_names(["amount", "amont"], set()) == {"amont": "amount"}
+
+
+def test_objects_without_a_common_key_are_not_written_in_parallel() -> None:
+    def objects(first: str, second: str) -> list[str]:
+        nodes = [
+            f"{name}: {{type: rule, rules: [{{then: {{m: {value}}}}}]}}"
+            for name, value in (("a", first), ("b", second))
+        ]
+        return [
+            code.partition(" ")[2] for code in codes("name: x\nnodes:\n" + "".join(f"  {node}\n" for node in nodes))
+        ]
+
+    assert objects("{x: 1}", "{y: 2}") == []
+    assert objects("{o: {x: 1}}", "{o: {y: 2}}") == []
+    assert objects("{x: 1}", "{x: 2, y: 2}") == ["PARALLEL_WRITES"]
+    assert objects("{x: 1}", "{}") == ["PARALLEL_WRITES"]
+    assert objects("{x: 1}", "'{{ n }}'") == ["PARALLEL_WRITES"]
+
+
+def test_what_a_graph_by_name_writes_is_written_in_parallel_too(tmp_path: Path) -> None:
+    (tmp_path / "inner.yaml").write_text(f"name: inner\nnodes: {{deep: {RULE}}}\n")
+    (tmp_path / "middle.yaml").write_text("name: middle\nnodes: {m: {type: graph, graph: inner}}\n")
+    outer = tmp_path / "outer.yaml"
+    outer.write_text(f"name: outer\nnodes:\n  sub: {{type: graph, graph: middle}}\n  own: {RULE}\n")
+    assert [(one.code, "'sub' and 'own'" in one.message) for one in load_graph(outer).warnings] == [
+        ("PARALLEL_WRITES", True)
+    ]
+
+
+def test_warnings_come_in_the_same_order_in_each_process() -> None:
+    both = "{type: rule, rules: [{then: {e: 1, d: 1, c: 1, b: 1, a: 1}}]}"
+    graph = f"name: x\nnodes:\n  one: {both}\n  two: {both}\n"
+    script = f"from anabranch.graph.load import load_text\nfor w in load_text({graph!r}).warnings: print(w.message)"
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in "0123"
+    }
+    assert len(printed) == 1

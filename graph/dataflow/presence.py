@@ -1,0 +1,100 @@
+"""Keys that are written under a condition only, and that something reads always.
+
+Only nodes that run whatever is decided are looked at, and the ways to them that have no condition: a condition on the
+way may well be the one under which the key was written, in other words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from anabranch.graph.dataflow.dataflow import KeyFlow
+from anabranch.graph.dataflow.reads import node_writes, own_required_reads
+from anabranch.graph.dataflow.walk import edge_path
+from anabranch.graph.expressions.expressions import compile_expression
+from anabranch.graph.kinds.keys import NO_KEYS
+from anabranch.graph.kinds.rule import sure_writes
+from anabranch.graph.model import Edge, Node, RuleNode
+from anabranch.graph.source.yaml_source import Pointer
+
+_ERROR = frozenset({"error"})
+
+
+@dataclass(frozen=True, slots=True)
+class MaybeMissing:
+    """A key that must exist when the field at `path` is evaluated, and that `writer` writes on some ways only."""
+
+    key: str
+    path: Pointer
+    node: str
+    writer: str
+
+
+def maybe_missing(flow: KeyFlow) -> Iterator[MaybeMissing]:
+    """For each node and edge of a level that is always reached, the keys that it needs and that may not be there."""
+    presence = _Presence(flow)
+    for path, key, node in flow.level.nodes():
+        if (there := presence.at(key)) is not None:
+            needed = own_required_reads(node, flow.roots(key))
+            yield from presence.missing(key, needed, there, flow.ancestors[key], path)
+    for index, edge in enumerate(flow.level.body.edges):
+        if edge.when is not None and (there := presence.after(edge.source)) is not None:
+            needed = compile_expression(edge.when, flow.level.roots | _ERROR).required
+            before = flow.ancestors[edge.source] | flow.bit[edge.source]
+            path = (*edge_path(flow.level, index), "when")
+            yield from presence.missing(edge.source, needed, there, before, path)
+
+
+class _Presence:
+    def __init__(self, flow: KeyFlow) -> None:
+        self._flow = flow
+        arriving: dict[str, list[Edge]] = {key: [] for key in flow.order}
+        for edge in flow.level.body.edges:
+            arriving[edge.target].append(edge)
+        self._sure: dict[str, frozenset[str]] = {}
+        """For each node that always runs, the keys that are there by then."""
+        for key in flow.order:
+            if (there := self._joined(arriving[key], flow.level.body.nodes[key])) is not None:
+                self._sure[key] = there
+
+    def at(self, node: str) -> frozenset[str] | None:
+        """The keys that are there when the node runs; None where it may not run at all."""
+        return self._sure.get(node)
+
+    def after(self, node: str) -> frozenset[str] | None:
+        """The keys that are there once the node has succeeded."""
+        there = self._sure.get(node)
+        return None if there is None else there | _sure_writes(node, self._flow.level.body.nodes[node])
+
+    def missing(
+        self, reader: str, needed: frozenset[str], there: frozenset[str], before: int, path: Pointer
+    ) -> Iterator[MaybeMissing]:
+        """Those of the needed keys that some node before writes, but not on every way."""
+        flow = self._flow
+        if flow.unknown & before:
+            return
+        for name in sorted(needed - there):
+            writers = flow.writers.get(name, 0) & before
+            if writers and not (flow.parent is not None and flow.parent.may_have(name, flow.owner)):
+                yield MaybeMissing(name, path, reader, next(flow.named(writers)))
+
+    def _joined(self, edges: list[Edge], node: Node) -> frozenset[str] | None:
+        if node.when is not None:
+            return None
+        ways = [self.after(edge.source) for edge in edges if edge.when is None and edge.outcome == "success"]
+        always = [way for way in ways if way is not None]
+        if node.join == "all":
+            return NO_KEYS.union(*always) if len(always) == len(edges) else None
+        if not edges:
+            return NO_KEYS
+        return always[0].intersection(*always) if always else None
+
+
+def _sure_writes(key: str, node: Node) -> frozenset[str]:
+    """What the node has written where it succeeded."""
+    if node.on_failure == "continue":
+        return NO_KEYS
+    if isinstance(node, RuleNode) and node.output is None:
+        return sure_writes(node)
+    return node_writes(key, node) or NO_KEYS

@@ -1,0 +1,83 @@
+"""Nodes that may run at the same time and write one key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from anabranch.context.values import Json
+from anabranch.graph.dataflow.dataflow import KeyFlow
+from anabranch.graph.dataflow.reads import node_writes
+from anabranch.graph.kinds.kinds import loop_of
+from anabranch.graph.kinds.rule import written_values
+from anabranch.graph.model import Graph, GraphNode, Node
+
+
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """Two nodes of a level that may run at the same time and write one key; the same node twice where its items do."""
+
+    key: str
+    first: str
+    second: str
+
+
+def rivals(flow: KeyFlow, library: Mapping[str, Graph]) -> Iterator[Rivals]:
+    """For each key that is written at once, the first two nodes that do so; graphs by name are in `library`."""
+    writers = dict(flow.writers)
+    for key, node in flow.level.body.nodes.items():
+        if (graph := _named(node, library)) is not None:
+            for name in sorted(_graph_writes(graph, library)):
+                writers[name] = writers.get(name, 0) | flow.bit[key]
+    for name, bits in writers.items():
+        if (pair := _pair(flow, bits, name)) is not None:
+            yield Rivals(name, *pair)
+
+
+def _graph_writes(graph: Graph, library: Mapping[str, Graph]) -> set[str]:
+    """The keys that a graph is known to write, with those of the graphs that it leads to."""
+    reached = {graph.name: graph}
+    waiting = [graph]
+    for each in waiting:  # grows while it is walked
+        for node in each.nodes.values():
+            if (named := _named(node, library)) is not None and named.name not in reached:
+                reached[named.name] = named
+                waiting.append(named)
+    return {name for each in waiting for key, node in each.nodes.items() for name in node_writes(key, node) or ()}
+
+
+def _named(node: Node, library: Mapping[str, Graph]) -> Graph | None:
+    """The graph whose writes are those of the node."""
+    return library.get(node.graph) if isinstance(node, GraphNode) and node.output is None else None
+
+
+def may_rival(flow: KeyFlow, key: str) -> bool:
+    """Whether two nodes of a level, those that may write anything included, may write the key at once."""
+    return _pair(flow, flow.writers.get(key, 0) | flow.unknown, key) is not None
+
+
+def _pair(flow: KeyFlow, writers: int, key: str) -> tuple[str, str] | None:
+    for second in flow.named(writers):
+        node = flow.level.body.nodes[second]
+        loop = loop_of(node)
+        if loop is not None and loop.at_once and loop.collects is None and node.output is None:
+            return second, second
+        earlier = writers & ~flow.ancestors[second] & (flow.bit[second] - 1)
+        for first in flow.named(earlier):
+            if not flow.exclusion.excludes(first, second) and _meet(flow.level.body.nodes[first], node, key):
+                return first, second
+    return None
+
+
+def _meet(first: Node, second: Node, key: str) -> bool:
+    """Whether what two nodes write under a key may meet: `{x: 1}` and `{y: 2}` merge."""
+    values = [written_values(node, key) for node in (first, second)]
+    if values[0] is None or values[1] is None:
+        return True
+    return any(_overlap(one, other) for one in values[0] for other in values[1])
+
+
+def _overlap(one: Json, other: Json) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict) and one and other:
+        return any(_overlap(one[key], other[key]) for key in one.keys() & other.keys())
+    return True
