@@ -21,3 +21,9 @@ def render(value: Json, task: NodeTask) -> Json:
     """The value with every `{{ }}` hole filled in, at any depth."""
     roots = visible_roots(task)
     return compile_template(value, frozenset(roots)).render(task.context.data, roots)
+
+
+def values_of(template: Json, task: NodeTask) -> list[Json]:
+    """The values of the holes of a template, each of its own type."""
+    roots = visible_roots(task)
+    return compile_template(template, frozenset(roots)).values(task.context.data, roots)

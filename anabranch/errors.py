@@ -18,6 +18,7 @@ AnabranchError                      code                      may be retried
 ├── SchemaViolation                 SCHEMA_VIOLATION          no
 ├── NotStopped                      NOT_STOPPED               no
 ├── WorkerOutdated                  WORKER_OUTDATED           yes
+├── TimedOut                        TIMEOUT                   yes
 └── Unavailable                     UNAVAILABLE               yes
 """
 
@@ -44,7 +45,7 @@ class AnabranchError(Exception):
     """Anything that Anabranch refuses or cannot do.
 
     `place` says where (a file position, a node `'id'`, a context path); `suggestion` says what to do. `happened` is
-    True if a node had its effect before it failed: its saga undoes it.
+    True if a node had its effect before it failed: its saga undoes it; False if its attempt had not begun.
     """
 
     code: ClassVar[str] = "ANABRANCH_ERROR"
@@ -57,7 +58,7 @@ class AnabranchError(Exception):
         self.message = message
         self.place = place
         self.suggestion = suggestion
-        self.happened = False
+        self.happened: bool | None = None
 
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place else ""
@@ -207,6 +208,13 @@ class WorkerOutdated(AnabranchError):
     """A worker was given a node of a newer revision of the interpreter than it knows, or of a type that it lacks."""
 
     code = "WORKER_OUTDATED"
+    retryable = True
+
+
+class TimedOut(AnabranchError):
+    """A node's work took longer than its `timeout`. It may have had its effect."""
+
+    code = "TIMEOUT"
     retryable = True
 
 

@@ -39,10 +39,11 @@ def application_error(error: AnabranchError, where: str = "") -> ApplicationErro
         "place": str(error.place or where) or None,
         "suggestion": error.suggestion,
     }
-    if (attempt := attempt_now()) > 1:
+    attempt = attempt_now()
+    if attempt > 1:
         detail["attempt"] = attempt  # this attempt cannot know what earlier ones did
-    if error.happened:
-        detail["happened"] = True
+    if error.happened or (error.happened is False and attempt == 1):
+        detail["happened"] = error.happened
     if isinstance(error, GraphError):
         detail["problems"] = [str(problem) for problem in error.problems]
     return ApplicationError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import DistributedContext
@@ -17,6 +17,9 @@ from anabranch.graph.revision import REVISION
 from anabranch.limits import RUN_LIMITS, RunLimits
 
 __all__ = ["ChangeSet", "GraphRequest", "HistoryState", "NodeTask", "PinnedGraph", "RunInfo"]
+
+WAITING_FACTOR: Final = 2
+"""What an attempt of a node with a `cache` may take, in `timeout`s: one is for waiting for another run's result."""
 
 
 @dataclass(frozen=True, slots=True)

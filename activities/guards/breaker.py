@@ -6,6 +6,7 @@ the server's clock; without Redis each process has its own.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 import uuid
@@ -17,7 +18,7 @@ from typing import Literal, Protocol
 from temporalio import activity
 
 from anabranch.circuit import Circuit, CircuitPolicy
-from anabranch.errors import AnabranchError, Unavailable
+from anabranch.errors import AnabranchError, TimedOut, Unavailable
 from anabranch.graph.model import CircuitBreaker
 from anabranch.redis_client import RedisClient
 
@@ -31,30 +32,51 @@ local op, call = ARGV[1], ARGV[2]
 local failures, window, reset = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local probes, lease, kept = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local opened = tonumber(redis.call('GET', KEYS[1]) or '0')
+local function count(at, failed)
+  if redis.call('ZSCORE', KEYS[2], failed) then return end
+  redis.call('ZADD', KEYS[2], at, failed); redis.call('PEXPIRE', KEYS[2], window)
+end
+local function open_if_due()
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - window)
+  if redis.call('ZCARD', KEYS[2]) < failures then return end
+  opened = now
+  redis.call('SET', KEYS[1], now, 'PX', reset + kept); redis.call('DEL', KEYS[2])
+end
 if op == 'enter' then
-  if opened == 0 then return 0 end
+  local late = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'WITHSCORES')
+  if #late > 0 then redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now) end
+  if #late > 0 and opened == 0 then
+    for i = 1, #late, 2 do count(late[i + 1], late[i]) end
+    open_if_due()
+  end
+  if opened == 0 then
+    if lease > 0 then
+      redis.call('ZADD', KEYS[4], now + lease, call)
+      if redis.call('PTTL', KEYS[4]) < lease + window then redis.call('PEXPIRE', KEYS[4], lease + window) end
+    end
+    return 0
+  end
   if now < opened + reset then return opened + reset - now end
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
   if redis.call('ZSCORE', KEYS[3], call) then return 0 end -- sent again: the answer was lost
   if redis.call('ZCARD', KEYS[3]) >= probes then return math.max(1, math.min(reset, 1000)) end
+  if lease == 0 or lease > kept then lease = kept end
   redis.call('ZADD', KEYS[3], now + lease, call); redis.call('PEXPIRE', KEYS[3], kept)
   return 0
 end
+redis.call('ZREM', KEYS[4], call)
 local probing = redis.call('ZREM', KEYS[3], call)
 if op == 'success' then
   if probing == 1 then redis.call('DEL', KEYS[1], KEYS[2], KEYS[3]) end
   return 0
 end
 if op == 'leave' then return 0 end
-if opened > 0 and probing == 0 then return 0 end
 if opened > 0 then
-  redis.call('SET', KEYS[1], now, 'PX', reset + kept); return 0
+  if probing == 1 then redis.call('SET', KEYS[1], now, 'PX', reset + kept) end
+  return 0
 end
-redis.call('ZADD', KEYS[2], now, call); redis.call('PEXPIRE', KEYS[2], window)
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - window)
-if redis.call('ZCARD', KEYS[2]) >= failures then
-  redis.call('SET', KEYS[1], now, 'PX', reset + kept); redis.call('DEL', KEYS[2])
-end
+count(now, call)
+open_if_due()
 return 0
 """
 
@@ -62,8 +84,13 @@ return 0
 class BreakerState(Protocol):
     """Where the state of breakers is kept."""
 
-    async def record(self, name: str, policy: CircuitBreaker, event: CallEvent, call: str) -> int:
-        """Record an event of a call. Returns milliseconds to wait; 0 lets a call that enters pass."""
+    async def record(
+        self, name: str, policy: CircuitBreaker, event: CallEvent, call: str, seconds: float = math.inf
+    ) -> int:
+        """Record an event of a call. Returns milliseconds to wait; 0 lets a call that enters pass.
+
+        `seconds` is what a call that enters may take: after that it has failed, whether or not it says so.
+        """
         ...
 
 
@@ -74,7 +101,9 @@ class InMemoryBreakers:
         self._clock = clock
         self._circuits: dict[str, Circuit] = {}
 
-    async def record(self, name: str, policy: CircuitBreaker, event: CallEvent, call: str) -> int:
+    async def record(
+        self, name: str, policy: CircuitBreaker, event: CallEvent, call: str, seconds: float = math.inf
+    ) -> int:
         """As the script does."""
         circuit = self._circuits.get(name)
         if circuit is None:
@@ -82,7 +111,7 @@ class InMemoryBreakers:
         circuit.policy = _policy(policy)  # another graph may name the same circuit with another policy
         match event:
             case "enter":
-                return math.ceil(circuit.enter(call, _lease_ms() / 1000) * 1000)
+                return math.ceil(circuit.enter(call, seconds) * 1000)
             case "success":
                 circuit.succeeded(call)
             case "failure":
@@ -100,15 +129,17 @@ class RedisBreakers:
         self._script = redis.commands.register_script(_SCRIPT)
         self._fallback = InMemoryBreakers()
 
-    async def record(self, name: str, policy: CircuitBreaker, event: CallEvent, call: str) -> int:
+    async def record(
+        self, name: str, policy: CircuitBreaker, event: CallEvent, call: str, seconds: float = math.inf
+    ) -> int:
         """One atomic script. While Redis does not answer, this process keeps a state of its own."""
-        keys = [f"anabranch:breaker:{{{name}}}:{part}" for part in ("opened", "failures", "probes")]
+        keys = [f"anabranch:breaker:{{{name}}}:{part}" for part in ("opened", "failures", "probes", "calls")]
         times = [policy.failures, _milliseconds(policy.window), _milliseconds(policy.reset), policy.probes]
         try:
             async with self._redis:
-                return int(await self._script(keys=keys, args=[event, call, *times, _lease_ms(), _KEPT_MS]))
+                return int(await self._script(keys=keys, args=[event, call, *times, _lease(seconds), _KEPT_MS]))
         except AnabranchError:
-            return await self._fallback.record(name, policy, event, call)
+            return await self._fallback.record(name, policy, event, call, seconds)
 
 
 class Breakers:
@@ -118,28 +149,48 @@ class Breakers:
         self._state = state
 
     @asynccontextmanager
-    async def guard(self, name: str, policy: CircuitBreaker) -> AsyncGenerator[None]:
+    async def guard(self, name: str, policy: CircuitBreaker, seconds: float = math.inf) -> AsyncGenerator[None]:
         """Let a call pass, or raise Unavailable with the time after which it is worth another try.
 
-        What counts as a failure of the service is `Unavailable` and anything unforeseen, not a refusal of our input.
+        What counts as a failure of the service is `Unavailable`, anything unforeseen, and a call that is not over after
+        `seconds`; not a refusal of our input, nor a call that is cancelled.
         """
         call = uuid.uuid4().hex
-        if wait := await self._state.record(name, policy, "enter", call):
-            raise Unavailable(
-                f"the circuit breaker {name!r} is open after {policy.failures} failures",
-                suggestion="it lets a probe through when its reset time has passed",
-                retry_after=timedelta(milliseconds=wait),
-            )
+        if wait := await self._state.record(name, policy, "enter", call, seconds):
+            raise _refused(name, policy, wait)
+        until = time.monotonic() + seconds
         verdict: CallEvent = "leave"
         try:
             yield
             verdict = "success"
+        except asyncio.CancelledError:
+            verdict = "failure" if _timed_out(until) else "leave"
+            raise
         except Exception as error:
-            refused = isinstance(error, AnabranchError) and not isinstance(error, Unavailable)
+            refused = isinstance(error, AnabranchError) and not isinstance(error, Unavailable | TimedOut)
             verdict = "success" if refused else "failure"
             raise
         finally:
             await self._state.record(name, policy, verdict, call)
+
+
+def _refused(name: str, policy: CircuitBreaker, wait: int) -> Unavailable:
+    refused = Unavailable(
+        f"the circuit breaker {name!r} is open after {policy.failures} failures",
+        suggestion="it lets a probe through when its reset time has passed",
+        retry_after=timedelta(milliseconds=wait),
+    )
+    refused.happened = False
+    return refused
+
+
+def _timed_out(until: float) -> bool:
+    """Whether a call was cancelled because its attempt took too long, and not by request or with its worker."""
+    details = activity.cancellation_details() if activity.in_activity() else None
+    if details is None:
+        return False
+    # The server no longer knows an attempt whose time is over, nor one whose run was terminated.
+    return details.timed_out or (details.not_found and time.monotonic() >= until)
 
 
 def _policy(breaker: CircuitBreaker) -> CircuitPolicy:
@@ -151,10 +202,9 @@ def _policy(breaker: CircuitBreaker) -> CircuitPolicy:
     )
 
 
-def _lease_ms() -> int:
-    """For how many milliseconds a probe counts: its worker may die, and this attempt of its activity is over then."""
-    timeout = activity.info().start_to_close_timeout if activity.in_activity() else None
-    return _KEPT_MS if timeout is None else min(_KEPT_MS, _milliseconds(timeout))
+def _lease(seconds: float) -> int:
+    """Milliseconds that a call may take; 0 where nobody knows."""
+    return 0 if seconds == math.inf else max(1, int(seconds * 1000))
 
 
 def _milliseconds(duration: timedelta) -> int:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Self
 
 import msgpack
+from temporalio import activity
 
 from anabranch.activities.guards.breaker import Breakers, InMemoryBreakers, RedisBreakers
 from anabranch.activities.guards.node_cache import InMemoryResults, NodeResults, RedisResults, result_key
 from anabranch.activities.node_result import own_key
-from anabranch.activities.rendering import render
+from anabranch.activities.rendering import values_of
 from anabranch.context.changes import ChangeSet
-from anabranch.graph.expressions.templates import text_of
+from anabranch.errors import TimedOut
 from anabranch.graph.model import CircuitBreaker, Node, NodeCache
 from anabranch.redis_client import RedisClient
-from anabranch.transport.node_protocol import NodeTask
+from anabranch.transport.node_protocol import WAITING_FACTOR, NodeTask
 
 Compute = Callable[[], Awaitable[ChangeSet]]
 
@@ -39,11 +43,15 @@ class Guards:
 
     async def around(self, task: NodeTask, node: Node, compute: Compute) -> ChangeSet:
         """The changes of a node: from the cache, or computed behind its breaker. Raises Unavailable while open."""
+        seconds = seconds_of_work(node)
+        if node.cache is not None:
+            compute = _within(seconds, compute)
         if (breaker := node.circuit_breaker) is not None:
-            compute = self._behind(_breaker_name(task, breaker), breaker, compute)
+            compute = self._behind(_breaker_name(task, breaker), breaker, seconds, compute)
         if node.cache is None:
             return await compute()
-        changes, reused = await self._results.through(_cache_key(task, node.cache), node.cache.ttl, compute)
+        key = _cache_key(task, node.cache)
+        changes, reused = await self._results.through(key, node.cache.ttl, compute, patience=seconds)
         if not reused:
             return changes
         base, now = task.context.metadata.version, task.context.metadata.updated_at
@@ -54,12 +62,33 @@ class Guards:
         if self._redis is not None:
             await self._redis.aclose()
 
-    def _behind(self, name: str, breaker: CircuitBreaker, compute: Compute) -> Compute:
+    def _behind(self, name: str, breaker: CircuitBreaker, seconds: float, compute: Compute) -> Compute:
         async def guarded() -> ChangeSet:
-            async with self._breakers.guard(name, breaker):
+            async with self._breakers.guard(name, breaker, seconds):
                 return await compute()
 
         return guarded
+
+
+def seconds_of_work(node: Node) -> float:
+    """What an attempt of a node may take once its work has begun; without end outside of an activity."""
+    timeout = activity.info().start_to_close_timeout if activity.in_activity() else None
+    if timeout is None:
+        return math.inf
+    return (timeout if node.cache is None else timeout / WAITING_FACTOR).total_seconds()
+
+
+def _within(seconds: float, compute: Compute) -> Compute:
+    """The work, given up after so long: its attempt has more time, since it may have waited before."""
+
+    async def limited() -> ChangeSet:
+        try:
+            async with asyncio.timeout(None if seconds == math.inf else seconds):
+                return await compute()
+        except TimeoutError:
+            raise TimedOut(f"it took longer than its `timeout` of {seconds:g} s") from None
+
+    return limited
 
 
 def _breaker_name(task: NodeTask, breaker: CircuitBreaker) -> str:
@@ -67,5 +96,6 @@ def _breaker_name(task: NodeTask, breaker: CircuitBreaker) -> str:
 
 
 def _cache_key(task: NodeTask, cache: NodeCache) -> str:
-    rendered = text_of(render(cache.key, task))
-    return result_key(task.run.graph, own_key(task), msgpack.packb(task.node) or b"", rendered)
+    # The template itself is part of the node's definition: the values of its holes are what differs, each of its type.
+    values = json.dumps(values_of(cache.key, task), sort_keys=True)
+    return result_key(task.run.graph, own_key(task), msgpack.packb(task.node) or b"", values)

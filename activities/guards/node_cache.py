@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -24,7 +25,9 @@ from anabranch.errors import AnabranchError
 from anabranch.redis_client import RedisClient
 
 LEASE_SECONDS: Final = 30.0
-"""How long others wait for one that computes and has died. It renews its lease while it lives."""
+"""How long others wait at most for one that computes and has died. It renews its lease while it lives."""
+_LEASE_SHARE: Final = 0.25
+"""Of the time that others wait: who has died is replaced well before."""
 _WAIT: Final = Backoff(first=0.02, longest=0.1)
 
 
@@ -43,8 +46,6 @@ class Lease(Protocol):
 class ResultCache(Protocol):
     """Where results are kept. Every method raises AnabranchError where the place does not answer."""
 
-    lease_seconds: float
-
     async def get(self, key: str) -> bytes | None:
         """The bytes of an entry, or None."""
         ...
@@ -53,8 +54,8 @@ class ResultCache(Protocol):
         """Keep an entry for `ttl`."""
         ...
 
-    async def lease(self, key: str) -> Lease | None:
-        """The right to compute the entry, for `lease_seconds`; None where another caller has it."""
+    async def lease(self, key: str, seconds: float) -> Lease | None:
+        """The right to compute the entry, for so long; None where another caller has it."""
         ...
 
 
@@ -67,9 +68,7 @@ class InMemoryResults:
         *,
         max_entries: int = 10_000,
         max_bytes: int = 64 * 1024 * 1024,
-        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
-        self.lease_seconds = lease_seconds
         self._clock = clock
         self._max_entries = max_entries
         self._max_bytes = max_bytes
@@ -90,12 +89,12 @@ class InMemoryResults:
         while len(self._entries) > self._max_entries or self._size > self._max_bytes:
             self._drop(next(iter(self._entries)))
 
-    async def lease(self, key: str) -> Lease | None:
+    async def lease(self, key: str, seconds: float) -> Lease | None:
         """The first one gets it."""
         held = self._leases.get(key)
         if held is not None and held.until > self._clock():
             return None
-        self._leases[key] = _LocalLease(self._leases, key, self._clock, self.lease_seconds)
+        self._leases[key] = _LocalLease(self._leases, key, self._clock, seconds)
         return self._leases[key]
 
     def _drop(self, key: str) -> None:
@@ -125,8 +124,7 @@ class _LocalLease:
 class RedisResults:
     """Results shared by all workers that use one Redis."""
 
-    def __init__(self, redis: RedisClient, *, lease_seconds: float = LEASE_SECONDS) -> None:
-        self.lease_seconds = lease_seconds
+    def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
 
     async def get(self, key: str) -> bytes | None:
@@ -140,10 +138,10 @@ class RedisResults:
         async with self._redis as redis:
             await redis.set(_name(key, "result"), value, px=max(1, int(ttl.total_seconds() * 1000)))
 
-    async def lease(self, key: str) -> Lease | None:
+    async def lease(self, key: str, seconds: float) -> Lease | None:
         """The client library's own lock: SET if absent, with a token that only its holder knows."""
         async with self._redis as redis:
-            lock = Lock(redis, _name(key, "lease"), timeout=self.lease_seconds, blocking=False, thread_local=False)
+            lock = Lock(redis, _name(key, "lease"), timeout=seconds, blocking=False, thread_local=False)
             return _RedisLease(self._redis, lock) if await lock.acquire() else None
 
 
@@ -172,28 +170,33 @@ class NodeResults:
         self._cache = cache
 
     async def through(
-        self, key: str, ttl: timedelta, compute: Callable[[], Awaitable[ChangeSet]]
+        self, key: str, ttl: timedelta, compute: Callable[[], Awaitable[ChangeSet]], *, patience: float = math.inf
     ) -> tuple[ChangeSet, bool]:
-        """The changes, and whether they come from the cache. Failures of `compute` are not kept."""
+        """The changes, and whether they come from the cache. Failures of `compute` are not kept.
+
+        Who has waited `patience` seconds for another caller computes beside it.
+        """
+        seconds = min(LEASE_SECONDS, patience * _LEASE_SHARE)
         try:
-            found = await self._found_or_lease(key)
-        except AnabranchError:
+            async with asyncio.timeout(None if patience == math.inf else patience):
+                found = await self._found_or_lease(key, seconds)
+        except (AnabranchError, TimeoutError):
             return await compute(), False
         if isinstance(found, ChangeSet):
             return found, True
-        async with self._holding(found):
+        async with _holding(found, seconds):
             changes = await compute()
             with suppress(AnabranchError):
                 await self._cache.put(key, msgpack.packb(changes.to_wire()) or b"", ttl)
         return changes, False
 
-    async def _found_or_lease(self, key: str) -> ChangeSet | Lease:
+    async def _found_or_lease(self, key: str, seconds: float) -> ChangeSet | Lease:
         """The entry, or the right to compute it."""
         pauses = iter(_WAIT)
         while True:
             if (changes := await self._found(key)) is not None:
                 return changes
-            if (lease := await self._cache.lease(key)) is not None:
+            if (lease := await self._cache.lease(key, seconds)) is not None:
                 # Another caller may have stored its result and released the lease since the read above.
                 if (changes := await self._found(key)) is None:
                     return lease
@@ -201,25 +204,27 @@ class NodeResults:
                 return changes
             await asyncio.sleep(next(pauses))
 
-    @asynccontextmanager
-    async def _holding(self, lease: Lease) -> AsyncGenerator[None]:
-        """Renew the lease while the block runs, however long that takes, and release it then."""
-        renewing = asyncio.create_task(self._renew_again_and_again(lease))
-        try:
-            yield
-        finally:
-            renewing.cancel()
-            await _let_go(lease)
-
-    async def _renew_again_and_again(self, lease: Lease) -> None:
-        while True:
-            await asyncio.sleep(self._cache.lease_seconds / 3)
-            with suppress(AnabranchError):
-                await lease.renew()
-
     async def _found(self, key: str) -> ChangeSet | None:
         packed = await self._cache.get(key)
         return None if packed is None else _unpacked(packed)
+
+
+@asynccontextmanager
+async def _holding(lease: Lease, seconds: float) -> AsyncGenerator[None]:
+    """Renew the lease while the block runs, however long that takes, and release it then."""
+    renewing = asyncio.create_task(_renew_again_and_again(lease, seconds))
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await _let_go(lease)
+
+
+async def _renew_again_and_again(lease: Lease, seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds / 3)
+        with suppress(AnabranchError):
+            await lease.renew()
 
 
 async def _let_go(lease: Lease) -> None:

@@ -38,7 +38,9 @@ class Database:
         try:
             connection = await self.engine.connect()
         except Exception as error:
-            raise connect_error(error, self.variable) from None
+            refused = connect_error(error, self.variable)
+            refused.happened = False
+            raise refused from None
         try:
             yield connection
         except (SQLAlchemyError, OSError) as error:

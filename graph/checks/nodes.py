@@ -21,6 +21,7 @@ def check_node(path: Pointer, node: BaseNode, source: Source) -> Iterator[Proble
     finder = Finder(path, source)
     yield from _times(node, finder)
     yield from _misplaced(node, finder)
+    yield from _reused(node, finder)
     if (check := kind_of(node).checks) is not None:
         yield from check(node, finder)
 
@@ -58,3 +59,17 @@ def _misplaced(node: BaseNode, finder: Finder) -> Iterator[Problem]:
         message = f"is undone by a `{node.compensate.type}` node"
         suggestion = f"a compensation is one of {', '.join(types_that_run(by=_COMPENSATING))}"
         yield finder.problem("COMPENSATION_TYPE", message, "compensate", "type", suggestion=suggestion)
+
+
+def _reused(node: BaseNode, finder: Finder) -> Iterator[Problem]:
+    """A run that takes another's result has done nothing itself: there is nothing for it to have done, or to undo."""
+    if node.cache is None or kind_of(node).runs is not Runs.HANDLER:
+        return
+    if node.compensate is not None:
+        message = "has a `cache` and a `compensate`: a run would undo what only another run has done"
+        suggestion = "remove one; a look-up before it may have the `cache`"
+        yield finder.problem("CACHE_COMPENSATED", message, "cache", suggestion=suggestion)
+    elif kind_of(node).may_have_effect(node):
+        message = "has a `cache` and an effect, which a run that takes another's result would not have"
+        suggestion = "remove the `cache`, or say `effect: false` where it changes nothing outside of the context"
+        yield finder.problem("CACHE_OF_EFFECT", message, "cache", suggestion=suggestion)

@@ -65,6 +65,7 @@ class Template:
     """The keys that it cannot do without: see `Expression.required`."""
     constant: bool
     """It has no holes and always renders to itself."""
+    _holes: tuple[Expression, ...]
     _fill: _Fill
 
     def render(self, data: Mapping[str, Json], roots: Mapping[str, Json]) -> Json:
@@ -73,6 +74,10 @@ class Template:
         Shares structure with the template and the context: change neither.
         """
         return self._fill(data, roots, _Room())
+
+    def values(self, data: Mapping[str, Json], roots: Mapping[str, Json]) -> list[Json]:
+        """The values of its holes in order, each of its own type. Raises as `render` does."""
+        return [hole.evaluate(data, roots) for hole in self._holes]
 
 
 def compile_template(value: Json, roots: frozenset[str] = frozenset()) -> Template:
@@ -90,6 +95,7 @@ def compile_template(value: Json, roots: frozenset[str] = frozenset()) -> Templa
         names=frozenset().union(*(expression.names for expression in found)),
         required=frozenset().union(*(expression.required for expression in found)),
         constant=not found,
+        _holes=tuple(found),
         _fill=fill or (lambda _data, _roots, _room: value),
     )
 

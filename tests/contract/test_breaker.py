@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from temporalio.activity import ActivityCancellationDetails
 from temporalio.testing import ActivityEnvironment
 
-from anabranch.activities.guards.breaker import Breakers, BreakerState, InMemoryBreakers, RedisBreakers
+from anabranch.activities.guards.breaker import (
+    Breakers,
+    BreakerState,
+    CallEvent,
+    InMemoryBreakers,
+    RedisBreakers,
+)
 from anabranch.errors import NodeError, Unavailable
 from anabranch.graph.model import CircuitBreaker
 from anabranch.redis_client import RedisClient
@@ -133,16 +140,79 @@ async def test_a_cancelled_probe_gives_its_place_back(state: BreakerState, name:
 
 
 async def test_a_probe_whose_worker_died_counts_as_long_as_its_attempt_may_take(state: BreakerState, name: str) -> None:
-    breakers = Breakers(state)
-    await open_and_let_it_pass(breakers, name)
-    environment = ActivityEnvironment()
-    brief = timedelta(milliseconds=1)
-    for worker, timeout in (("a worker that is killed", brief), ("one that is killed later", HOUR)):
-        environment.info = replace(environment.info, start_to_close_timeout=timeout)
-        assert await environment.run(state.record, name, OVER, "enter", worker) == 0
+    await open_and_let_it_pass(Breakers(state), name)
+    for worker, seconds in (("a worker that is killed", 0.001), ("one that is killed later", 3600.0)):
+        assert await state.record(name, OVER, "enter", worker, seconds) == 0
         await asyncio.sleep(0.01)
     with pytest.raises(Unavailable, match="is open"):
-        await call(breakers, name, policy=OVER)
+        await call(Breakers(state), name, policy=OVER)
+
+
+async def test_calls_that_are_not_over_in_their_time_open_it(state: BreakerState, name: str) -> None:
+    """Their workers were killed, or wait for a service that does not answer."""
+    for number in range(3):
+        assert await state.record(name, POLICY, "enter", f"call {number}", 0.001) == 0
+    await asyncio.sleep(0.01)
+    assert await state.record(name, POLICY, "enter", "the next") > 0
+
+
+async def test_a_call_that_says_late_that_it_failed_has_failed_once(state: BreakerState, name: str) -> None:
+    for number in range(2):
+        assert await state.record(name, POLICY, "enter", f"call {number}", 0.001) == 0
+    await asyncio.sleep(0.01)
+    assert await state.record(name, POLICY, "enter", "another", 3600) == 0
+    for number in range(2):
+        await state.record(name, POLICY, "failure", f"call {number}")
+    assert await state.record(name, POLICY, "enter", "yet another", 3600) == 0
+    await state.record(name, POLICY, "failure", "another")
+    assert await state.record(name, POLICY, "enter", "the next") > 0
+
+
+@pytest.mark.parametrize("end", ["success", "leave"])
+async def test_a_call_that_ended_in_time_is_not_late_afterwards(state: BreakerState, name: str, end: CallEvent) -> None:
+    for number in range(3):
+        assert await state.record(name, POLICY, "enter", f"call {number}", 0.05) == 0
+        await state.record(name, POLICY, end, f"call {number}")
+    await asyncio.sleep(0.1)
+    assert await state.record(name, POLICY, "enter", "the next") == 0
+
+
+CANCELLED = (
+    (ActivityCancellationDetails(timed_out=True), HOUR, "failure"),
+    (ActivityCancellationDetails(not_found=True), timedelta(0), "failure"),
+    (ActivityCancellationDetails(not_found=True), HOUR, "leave"),
+    (ActivityCancellationDetails(cancel_requested=True), timedelta(0), "leave"),
+    (ActivityCancellationDetails(worker_shutdown=True), timedelta(0), "leave"),
+    (ActivityCancellationDetails(paused=True), timedelta(0), "leave"),
+)
+
+
+@pytest.mark.parametrize(("details", "time", "verdict"), CANCELLED)
+async def test_a_call_whose_time_is_over_has_failed_and_one_that_is_cancelled_has_not(
+    details: ActivityCancellationDetails, time: timedelta, verdict: str
+) -> None:
+    recorded: list[str] = []
+
+    class Recording(InMemoryBreakers):
+        async def record(
+            self, name: str, policy: CircuitBreaker, event: CallEvent, call: str, seconds: float = math.inf
+        ) -> int:
+            recorded.append(event)
+            return 0
+
+    environment, inside = ActivityEnvironment(), asyncio.Event()
+
+    async def wait() -> None:
+        async with Breakers(Recording()).guard("b", POLICY, time.total_seconds()):
+            inside.set()
+            await asyncio.Event().wait()
+
+    running = asyncio.ensure_future(environment.run(wait))
+    await inside.wait()
+    environment.cancel(cancellation_details=details)
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert recorded == ["enter", verdict]
 
 
 async def test_failures_outside_of_the_window_are_forgotten(state: BreakerState, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from pydantic import TypeAdapter
@@ -63,3 +64,34 @@ async def test_more_callers_than_connections_open_the_breaker_that_all_workers_s
     with pytest.raises(Unavailable, match=f"the circuit breaker '{name}' is open"):
         await other.around(task, node, fail)
     await other.aclose()
+
+
+async def test_keys_that_differ_by_type_alone_are_different_keys(guards: Guards) -> None:
+    keys: list[Json] = [1, 1.0, "1", True, None, "", [1], {"a": 1, "b": 2}, {"a": 1.0, "b": 2}]
+    assert await computed(guards, "{{ k }}", [{"k": key} for key in keys]) == len(keys)
+    assert await computed(guards, "rate of {{ k }}", [{"k": key} for key in keys]) == len(keys)
+
+
+async def test_pairs_of_values_that_join_to_one_text_are_different_keys(guards: Guards) -> None:
+    assert await computed(guards, "{{ a }}-{{ b }}", [{"a": "x-y", "b": "z"}, {"a": "x", "b": "y-z"}]) == 2
+
+
+async def test_the_order_of_an_object_s_keys_makes_no_other_key(guards: Guards) -> None:
+    assert await computed(guards, "{{ k }}", [{"k": {"a": 1, "b": 2}}, {"k": {"b": 2, "a": 1}}]) == 1
+
+
+async def computed(guards: Guards, key: str, contexts: list[dict[str, Json]]) -> int:
+    """How often a node is computed when each of these contexts asks for it twice."""
+    times, graph = 0, uuid.uuid4().hex
+
+    async def compute() -> ChangeSet:
+        nonlocal times
+        times += 1
+        return ChangeSet(base_version=1, set={("rate",): times}, by="fetch")
+
+    for data in contexts * 2:
+        task, node = task_of({**BODY, "cache": {"key": key, "ttl": "1h"}})
+        context = DistributedContext("s", data)
+        run = replace(task.run, graph=graph)
+        await guards.around(replace(task, context=context, run=run), node, compute)
+    return times

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -78,17 +79,17 @@ async def test_a_caller_that_looked_too_early_gets_the_result_that_came_before_i
     work, key = Work(), uuid.uuid4().hex
 
     class Late(InMemoryResults):
-        async def lease(self, key: str) -> Lease | None:
+        async def lease(self, key: str, seconds: float) -> Lease | None:
             if work.times == 0:
                 work.times = 1
                 await self.put(key, kept, TTL)
-            return await super().lease(key)
+            return await super().lease(key, seconds)
 
     kept = packed(ChangeSet(1, {("rate",): 1}, (), "fetch").to_wire())
     late = Late()
     assert await NodeResults(late).through(key, TTL, work) == (ChangeSet(1, {("rate",): 1}, (), "fetch"), True)
     assert work.times == 1
-    assert await late.lease(key), "nobody holds the lease now"
+    assert await late.lease(key, 30), "nobody holds the lease now"
 
 
 async def test_a_failure_is_not_kept_and_the_next_caller_computes(cache: ResultCache) -> None:
@@ -118,21 +119,38 @@ async def test_a_cache_that_is_down_costs_only_the_reuse() -> None:
 
 
 async def test_a_result_that_takes_longer_than_a_lease_is_computed_once(cache: ResultCache) -> None:
-    cache.lease_seconds = 2.0
     work, key = Work(3.0), uuid.uuid4().hex
-    answers = await asyncio.gather(*(NodeResults(cache).through(key, TTL, work) for _ in range(10)))
+    answers = await asyncio.gather(*(NodeResults(cache).through(key, TTL, work, patience=8.0) for _ in range(10)))
     assert work.times == 1
     assert sorted(reused for _, reused in answers) == [False] + [True] * 9
 
 
 async def test_one_of_those_who_wait_takes_over_from_a_worker_that_died(cache: ResultCache) -> None:
-    work, key, usual = Work(), uuid.uuid4().hex, cache.lease_seconds
-    cache.lease_seconds = BRIEF
-    assert await cache.lease(key), "it is never renewed: its worker was killed"
-    cache.lease_seconds = usual
+    work, key = Work(), uuid.uuid4().hex
+    assert await cache.lease(key, BRIEF), "it is never renewed: its worker was killed"
     answers = await asyncio.gather(*(NodeResults(cache).through(key, TTL, work) for _ in range(10)))
     assert work.times == 1
     assert sorted(reused for _, reused in answers) == [False] + [True] * 9
+
+
+async def test_a_lease_is_far_shorter_than_the_time_that_others_wait() -> None:
+    class Noting(InMemoryResults):
+        async def lease(self, key: str, seconds: float) -> Lease | None:
+            leases.append(seconds)
+            return await super().lease(key, seconds)
+
+    leases: list[float] = []
+    for patience in (2.0, 30.0, 86_400.0, math.inf):
+        await NodeResults(Noting()).through("k", TTL, Work(), patience=patience)
+    assert leases == [0.5, 7.5, 30.0, 30.0]
+
+
+async def test_who_has_waited_long_enough_computes_beside_the_other(cache: ResultCache) -> None:
+    work, key = Work(), uuid.uuid4().hex
+    assert await cache.lease(key, 3600)
+    answers = await asyncio.gather(*(NodeResults(cache).through(key, TTL, work, patience=0.1) for _ in range(3)))
+    assert work.times == 3
+    assert [reused for _, reused in answers] == [False] * 3
 
 
 async def test_results_of_one_process_are_bounded_by_their_size() -> None:
@@ -145,14 +163,12 @@ async def test_results_of_one_process_are_bounded_by_their_size() -> None:
 
 
 async def test_who_has_lost_a_lease_neither_renews_nor_releases_it_for_another(cache: ResultCache) -> None:
-    key, usual = uuid.uuid4().hex, cache.lease_seconds
-    cache.lease_seconds = BRIEF
-    lost = await cache.lease(key)
+    key = uuid.uuid4().hex
+    lost = await cache.lease(key, BRIEF)
     assert lost is not None
     await asyncio.sleep(BRIEF + 0.1)
-    cache.lease_seconds = usual
-    assert await cache.lease(key)
+    assert await cache.lease(key, 30)
     for end in (lost.renew, lost.release):
         with suppress(Unavailable):
             await end()
-        assert await cache.lease(key) is None
+        assert await cache.lease(key, 30) is None

@@ -35,7 +35,7 @@ def _loop(body: dict[str, Any]) -> dict[str, Any]:
 
 
 _NAP = _python("nap", args={"seconds": 0.05})
-_GUARDED = {**_NAP, "cache": {"ttl": "1h", "key": "{{ n }}"}, "circuit_breaker": {"failures": 5}}
+_GUARDED = {**_NAP, "effect": False, "cache": {"ttl": "1h", "key": "{{ n }}"}, "circuit_breaker": {"failures": 5}}
 WORK: dict[str, dict[str, Any]] = {
     "idle": _alone({"type": "wait", "for": "1h"}),
     "continuing as new": _loop({"type": "wait", "for": "10ms"}),

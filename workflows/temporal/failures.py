@@ -16,7 +16,7 @@ from temporalio.exceptions import (
 )
 
 from anabranch.context.values import Json
-from anabranch.errors import AnabranchError
+from anabranch.errors import AnabranchError, TimedOut
 from anabranch.graph.revision import REVISION
 from anabranch.transport.node_protocol import PinnedGraph
 from anabranch.workflows.interpreter.commands import NOT_STARTED, Failure, FailureOutcome, Finish
@@ -63,6 +63,8 @@ def failure_of(error: BaseException, address: str) -> Failure:
     if isinstance(cause, ApplicationError):
         told, code = tuple(cause.details), cause.type or "NODE_FAILED"
         outcome: FailureOutcome = "cancelled" if child and _cancelled(cause) else "failure"
+        if code == TimedOut.code and not child:
+            outcome = "timeout"
         return Failure(outcome, code, cause.message, address, told, _told_effects(cause, child=child))
     if isinstance(error, asyncio.TimeoutError):
         return Failure("timeout", "NO_ANSWER", f"nobody answered node {address!r} in time", address)
@@ -97,13 +99,15 @@ def run_error(finish: Finish, failure: Failure) -> ApplicationError:
 
 
 def _told_effects(cause: ApplicationError, *, child: bool) -> bool | None:
-    """Whether a child tells that not all of its own is undone; an activity tells only that it failed after its effect.
+    """Whether a child tells that not all of its own is undone; an activity that it failed after its effect, or before.
 
     A child that tells nothing was refused before anything of it had started.
     """
     if cause.type == RESULT_TOO_LARGE and not child:
         return True
     told = cause.details[0] if cause.details else None
+    if not child and isinstance(told, dict) and told.get("happened") is False:
+        return False
     names = _CHILD_TELLS if child else _ACTIVITY_TELLS
     left = isinstance(told, dict) and any(told.get(name) for name in names)
     return True if left else (False if child else None)

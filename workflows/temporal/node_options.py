@@ -11,6 +11,7 @@ from temporalio.common import Priority, RetryPolicy
 from anabranch.graph.kinds.kinds import kind_of
 from anabranch.graph.model import Defaults, Node, Retry
 from anabranch.graph.model import Priority as NodePriority
+from anabranch.transport.node_protocol import WAITING_FACTOR
 from anabranch.workflows.temporal.failures import RESULT_TOO_LARGE
 
 _UNLIMITED = Retry(max_attempts=0)
@@ -41,7 +42,7 @@ def local_options(node: Node, defaults: Defaults, *, undo: bool, deadline: float
     if deadline == 0:
         own = own.model_copy(update={"max_attempts": 1})
     options: dict[str, Any] = {
-        "start_to_close_timeout": node.timeout or defaults.timeout,
+        "start_to_close_timeout": _attempt(node, defaults),
         "retry_policy": retry_policy(own),
     }
     if deadline:
@@ -52,12 +53,22 @@ def local_options(node: Node, defaults: Defaults, *, undo: bool, deadline: float
 def remote_options(node: Node, defaults: Defaults, *, undo: bool, deadline: float | None) -> dict[str, Any]:
     """Keyword arguments of `workflow.start_activity`."""
     options = local_options(node, defaults, undo=undo, deadline=deadline)
-    options["heartbeat_timeout"] = node.heartbeat
+    options["heartbeat_timeout"] = _heartbeat(node, defaults)
     options["task_queue"] = node.task_queue or defaults.task_queue
     options["cancellation_type"] = workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
     if node.priority is not None:
         options["priority"] = _priority(node.priority)
     return options
+
+
+def _attempt(node: Node, defaults: Defaults) -> timedelta:
+    timeout = node.timeout or defaults.timeout
+    return timeout if node.cache is None else timeout * WAITING_FACTOR
+
+
+def _heartbeat(node: Node, defaults: Defaults) -> timedelta | None:
+    """A worker that dies is noticed by the end of `timeout`, also where an attempt may take longer."""
+    return node.heartbeat if node.cache is None else node.heartbeat or node.timeout or defaults.timeout
 
 
 def _priority(priority: NodePriority | int) -> Priority:
