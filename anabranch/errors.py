@@ -11,6 +11,7 @@ AnabranchError                      code                      may be retried
 │   ├── WireFormatError             WIRE_FORMAT_INVALID       no
 │   └── SizeLimitExceeded           SIZE_LIMIT_EXCEEDED       no
 ├── EvaluationError                 EXPRESSION_FAILED         no
+│   └── ExpressionTooCostly         EXPRESSION_TOO_COSTLY     no
 ├── ConflictError                   CONFLICT                  no
 ├── VersionMismatch                 VERSION_MISMATCH          no
 ├── NodeError                       NODE_FAILED               no
@@ -163,9 +164,15 @@ class SizeLimitExceeded(InputError):
 
 
 class EvaluationError(AnabranchError):
-    """An expression compiled but failed on this data, or ran over its budget."""
+    """An expression compiled but failed on this data."""
 
     code = "EXPRESSION_FAILED"
+
+
+class ExpressionTooCostly(EvaluationError):
+    """An expression, a template or a node's rules would take too long or build too much. Names the limit."""
+
+    code = "EXPRESSION_TOO_COSTLY"
 
 
 class ConflictError(AnabranchError):

@@ -1,45 +1,23 @@
-"""What Anabranch adds to CEL: one number type, text functions, and a bound on what an evaluation builds.
+"""What Anabranch declares to CEL's checker, and functions on texts, lists and numbers, charged by what they touch.
 
-Types are CEL's names; `signature` reads `result, parameters`. Pure Python, no CEL import: `expressions.py`
-registers these tables with the runtime.
+Types are CEL's names; Each implementation takes the cost of the evaluation first.
 """
 
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
-MAX_BUILT = 2 * 1024 * 1024
-"""Characters that one evaluation may build; any other value counts as `VALUE_SIZE`."""
-VALUE_SIZE = 8
-
-
-class _Budget(threading.local):
-    spent: int = 0
-
-
-_budget = _Budget()
-
-
-def reset_budget() -> None:
-    """Start the count of an evaluation on this thread."""
-    _budget.spent = 0
-
-
-def charge(size: int) -> None:
-    """Count `size` characters as built; OverflowError beyond `MAX_BUILT`."""
-    _budget.spent += size
-    if _budget.spent > MAX_BUILT:
-        raise OverflowError(f"the expression builds more than {MAX_BUILT // 1024} KiB")
-
-
-def may_build() -> bool:
-    """Whether the evaluation on this thread is within `MAX_BUILT`."""
-    return _budget.spent <= MAX_BUILT
+from anabranch.graph.expressions.cel_values import (
+    ELEMENT,
+    NUMBERS,
+    EvaluationFailed,
+    NoOverload,
+    checked,
+)
+from anabranch.graph.expressions.cost import VALUE_SIZE, Cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,151 +27,41 @@ class Function:
     name: str
     result: str
     parameters: tuple[str, ...]
-    impl: Callable[..., Any] | None = None
     member: bool = False
 
 
-def _divide(a: float, b: float) -> float:
-    if b == 0:
-        raise ZeroDivisionError("divide by zero")
-    if isinstance(a, int) and isinstance(b, int) and a % b == 0:
-        return a // b
-    return a / b
-
-
-def _modulo(a: float, b: float) -> float:
-    if b == 0:
-        raise ZeroDivisionError("modulus by zero")
-    return math.fmod(a, b)
-
-
-def _plus_int(a: int, b: int) -> int:
-    total = a + b
-    if not -(2**63) <= total < 2**63:
-        raise OverflowError("integer overflow")
-    return total
-
-
-def _concat(a: Any, b: Any) -> Any:
-    _count(a)
-    _count(b)
-    return a + b
-
-
-def _count(value: object) -> bool:
-    """Charge a value with everything in it; always true."""
-    waiting = [value]
-    while waiting:
-        value = waiting.pop()
-        charge(len(value) if isinstance(value, str) else VALUE_SIZE)
-        if isinstance(value, list):
-            waiting += value
-        elif isinstance(value, dict):
-            waiting += value.values()
-    return True
-
-
-def _replace(text: str, old: str, new: str) -> str:
-    charge(len(text) + text.count(old) * max(0, len(new) - len(old)))
-    return text.replace(old, new)
-
-
-def _split(text: str, separator: str) -> list[str]:
-    charge(VALUE_SIZE * (text.count(separator) + 1) + len(text))
-    return text.split(separator) if separator else list(text)
-
-
-def _join(parts: list[Any], separator: str) -> str:
-    if not all(isinstance(part, str) for part in parts):
-        raise TypeError("join takes a list of texts")
-    charge(sum(map(len, parts)) + len(separator) * len(parts))
-    return separator.join(parts)
-
-
-def _charged(function: Callable[..., str]) -> Callable[..., str]:
-    def call(text: str, *args: Any) -> str:
-        charge(len(text))
-        return function(text, *args)
-
-    return call
-
-
-def _ascii(change: Callable[[str], str]) -> Callable[[str], str]:
-    letters = {ord(c): change(c) for c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"}
-    return lambda text: text.translate(letters)
-
-
-def _substring(text: str, start: int, end: int | None = None) -> str:
-    stop = len(text) if end is None else end
-    if not 0 <= start <= stop <= len(text):
-        raise IndexError(f"substring {start} to {stop} of a text of {len(text)} characters")
-    return text[start:stop]
-
-
-def _sorted_keys(entries: dict[Any, Any]) -> list[Any]:
-    charge(VALUE_SIZE * len(entries))
-    return sorted(entries, key=lambda key: (type(key).__name__, key))
-
-
-def _sum(numbers: list[Any]) -> int | float:
-    if any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers):
-        raise TypeError("sum takes a list of numbers")
-    # math.fsum, because sum() of floats differs between Python 3.11 and 3.12.
-    return math.fsum(numbers) if any(isinstance(n, float) for n in numbers) else sum(map(int, numbers))
-
-
-def _numbers(name: str, impl: Callable[..., Any], result: str = "double") -> list[Function]:
-    mixed = (("double", "double"), ("int", "double"), ("double", "int"))
-    return [Function(name, result, pair, impl) for pair in mixed]
-
-
-_MIXED_ONLY = slice(1, None)
 TEXT_AND_LISTS = (
-    Function("lowerAscii", "string", ("string",), _charged(_ascii(str.lower)), member=True),
-    Function("upperAscii", "string", ("string",), _charged(_ascii(str.upper)), member=True),
-    Function("trim", "string", ("string",), _charged(str.strip), member=True),
-    Function("replace", "string", ("string", "string", "string"), _replace, member=True),
-    Function("substring", "string", ("string", "int"), _charged(_substring), member=True),
-    Function("substring", "string", ("string", "int", "int"), _charged(_substring), member=True),
-    Function("indexOf", "int", ("string", "string"), str.find, member=True),
-    Function("split", "list<string>", ("string", "string"), _split, member=True),
-    Function("join", "string", ("list<dyn>", "string"), _join, member=True),
-    Function("sum", "dyn", ("list<dyn>",), _sum, member=True),
+    Function("lowerAscii", "string", ("string",), member=True),
+    Function("upperAscii", "string", ("string",), member=True),
+    Function("trim", "string", ("string",), member=True),
+    Function("replace", "string", ("string", "string", "string"), member=True),
+    Function("substring", "string", ("string", "int"), member=True),
+    Function("substring", "string", ("string", "int", "int"), member=True),
+    Function("indexOf", "int", ("string", "string"), member=True),
+    Function("split", "list<string>", ("string", "string"), member=True),
+    Function("join", "string", ("list<dyn>", "string"), member=True),
+    Function("sum", "dyn", ("list<dyn>",), member=True),
 )
 """Functions of CEL's string extension, with its meaning, and `sum`."""
-ROUNDING = tuple(Function(f"math.{name}", "int", ("int",), int) for name in ("ceil", "floor", "round", "trunc"))
-"""CEL rounds doubles only."""
-
-EVALUATED = (
-    *TEXT_AND_LISTS,
-    *ROUNDING,
-    *_numbers("_-_", lambda a, b: a - b)[_MIXED_ONLY],
-    *_numbers("_*_", lambda a, b: a * b)[_MIXED_ONLY],
-    *_numbers("_%_", _modulo),
-    *_numbers("@plus", lambda a, b: a + b),
-    Function("@plus", "int", ("int", "int"), _plus_int),
-    Function("@plus", "string", ("string", "string"), _concat),
-    Function("@plus", "list<dyn>", ("list<dyn>", "list<dyn>"), _concat),
-    Function("@plus", "duration", ("duration", "duration"), lambda a, b: a + b),
-    Function("@plus", "timestamp", ("timestamp", "duration"), lambda a, b: a + b),
-    Function("@plus", "timestamp", ("duration", "timestamp"), lambda a, b: a + b),
-    *_numbers("@divide", _divide),
-    Function("@divide", "dyn", ("int", "int"), _divide),
-    Function("@may_build", "bool", (), may_build),
-    Function("@count", "bool", ("dyn",), _count),
-    Function("@keys", "list<dyn>", ("map<dyn, dyn>",), _sorted_keys),
+_NUMBER_PAIRS = (("double", "double"), ("int", "double"), ("double", "int"))
+_SUMS = (
+    *(("double", pair) for pair in _NUMBER_PAIRS),
+    ("int", ("int", "int")),
+    ("string", ("string", "string")),
+    ("list<dyn>", ("list<dyn>", "list<dyn>")),
+    ("duration", ("duration", "duration")),
+    ("timestamp", ("timestamp", "duration")),
+    ("timestamp", ("duration", "timestamp")),
 )
-"""What the runtime calls; `graph/expressions/cel_syntax.py` inserts the names with `@`."""
-
-_PAIRS = (("int", "double"), ("double", "int"))
 CHECKED = (
     *TEXT_AND_LISTS,
-    *ROUNDING,
-    *(Function("_+_", plus.result, plus.parameters) for plus in EVALUATED if plus.name == "@plus"),
-    *(Function("_/_", "dyn", divide.parameters) for divide in EVALUATED if divide.name == "@divide"),
-    *(Function(name, "double", pair) for name in ("_-_", "_*_") for pair in _PAIRS),
-    *(Function("_%_", "double", pair) for pair in (("double", "double"), *_PAIRS)),
-    *(Function(name, "bool", pair) for name in ("_<_", "_<=_", "_>_", "_>=_") for pair in _PAIRS),
+    # CEL rounds doubles only.
+    *(Function(f"math.{name}", "int", ("int",)) for name in ("ceil", "floor", "round", "trunc")),
+    *(Function("_+_", result, parameters) for result, parameters in _SUMS),
+    *(Function("_/_", "dyn", pair) for pair in (*_NUMBER_PAIRS, ("int", "int"))),
+    *(Function(name, "double", pair) for name in ("_-_", "_*_") for pair in _NUMBER_PAIRS[1:]),
+    *(Function("_%_", "double", pair) for pair in _NUMBER_PAIRS),
+    *(Function(name, "bool", pair) for name in ("_<_", "_<=_", "_>_", "_>=_") for pair in _NUMBER_PAIRS[1:]),
     Function("_==_", "bool", ("dyn", "dyn")),
     Function("_!=_", "bool", ("dyn", "dyn")),
     Function("@in", "bool", ("dyn", "list<dyn>")),
@@ -204,10 +72,187 @@ CHECKED = (
 CHECKER_EXCLUDES = ("_+_", "_/_", "_==_", "_!=_", "@in", "_?_:_")
 """CEL's own declarations that `CHECKED` replaces."""
 
+_QUADRATIC_TEXT, _QUADRATIC_PART, _SHORT_TEXT = 30_000, 100, 2_500
 
-def text_of_instant(value: datetime | timedelta) -> str:
-    """A timestamp as RFC 3339 in UTC (`2026-01-31T12:00:00Z`); a duration in seconds (`90s`), as CEL's `string()`."""
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    seconds = value / timedelta(seconds=1)
-    return f"{int(seconds) if seconds.is_integer() else seconds}s"
+
+def _texts(function: str, *values: object) -> None:
+    if any(type(value) is not str for value in values):
+        raise NoOverload(function, *values)
+
+
+def _search(cost: Cost, text: str, part: str) -> None:
+    """Charge a search, by the worst that Python's takes: it is linear but for short texts."""
+    units = 1 + len(text) // 32
+    if len(text) < _SHORT_TEXT or (len(text) < _QUADRATIC_TEXT and len(part) < _QUADRATIC_PART):
+        units += len(text) * len(part) // 512
+    cost.spend(units)
+
+
+def contains(cost: Cost, text: Any, part: Any) -> bool:
+    """Whether a text holds another."""
+    _texts("contains", text, part)
+    _search(cost, text, part)
+    return part in text
+
+
+def index_of(cost: Cost, text: Any, part: Any) -> int:
+    """Where a text holds another; -1 where it does not."""
+    _texts("indexOf", text, part)
+    _search(cost, text, part)
+    return int(text.find(part))
+
+
+def starts_with(cost: Cost, text: Any, part: Any) -> bool:
+    """Whether a text begins with another."""
+    _texts("startsWith", text, part)
+    cost.spend(len(part) // 1024)
+    return bool(text.startswith(part))
+
+
+def ends_with(cost: Cost, text: Any, part: Any) -> bool:
+    """Whether a text ends with another."""
+    _texts("endsWith", text, part)
+    cost.spend(len(part) // 1024)
+    return bool(text.endswith(part))
+
+
+def replace(cost: Cost, text: Any, old: Any, new: Any) -> str:
+    """Replaces a part of a text wherever it is."""
+    _texts("replace", text, old, new)
+    _search(cost, text, old)
+    found = text.count(old)
+    cost.build(len(text) + found * max(0, len(new) - len(old)))
+    _search(cost, text, old)
+    cost.spend(found)
+    return str(text.replace(old, new))
+
+
+def split(cost: Cost, text: Any, separator: Any) -> list[str]:
+    """The parts of a text between separators; without one, its characters."""
+    _texts("split", text, separator)
+    _search(cost, text, separator)
+    parts = text.count(separator) + 1
+    cost.build(VALUE_SIZE * parts + len(text))
+    cost.spend(ELEMENT * parts)
+    return text.split(separator) if separator else list(text)
+
+
+def join(cost: Cost, parts: Any, separator: Any) -> str:
+    """Texts as one, with a separator between them."""
+    if type(parts) is not list or type(separator) is not str:
+        raise NoOverload("join", parts, separator)
+    cost.spend(ELEMENT * len(parts))
+    if not all(type(part) is str for part in parts):
+        raise EvaluationFailed("join takes a list of texts")
+    cost.build(sum(map(len, parts)) + len(separator) * len(parts))
+    return separator.join(parts)
+
+
+def _ascii(name: str, change: Callable[[str], str]) -> Callable[[Cost, Any], str]:
+    letters = {ord(c): change(c) for c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+
+    def apply(cost: Cost, text: Any) -> str:
+        _texts(name, text)
+        cost.build(len(text))
+        if text.isascii():
+            return change(text)
+        cost.spend(len(text))
+        return str(text.translate(letters))
+
+    return apply
+
+
+def trim(cost: Cost, text: Any) -> str:
+    """A text without the white space around it."""
+    _texts("trim", text)
+    cost.build(len(text))
+    return str(text.strip())
+
+
+def substring(cost: Cost, text: Any, start: Any, end: Any = None) -> str:
+    """A part of a text, by positions."""
+    stop = len(text) if end is None and type(text) is str else end
+    if type(text) is not str or type(start) is not int or type(stop) is not int:
+        raise NoOverload("substring", text, start, *(() if end is None else (end,)))
+    if not 0 <= start <= stop <= len(text):
+        raise EvaluationFailed(f"substring {start} to {stop} of a text of {len(text)} characters")
+    cost.build(stop - start)
+    return str(text[start:stop])
+
+
+def total(cost: Cost, numbers: Any) -> Any:
+    """The sum of a list."""
+    _list_of_numbers("sum", cost, numbers)
+    if not any(type(number) is float for number in numbers):
+        return checked(sum(map(int, numbers)))
+    try:
+        # Not sum(), which differs for floats between Python 3.11 and 3.12.
+        return math.fsum(numbers)
+    except (OverflowError, ValueError):
+        raise EvaluationFailed("the sum is not a number") from None
+
+
+def _list_of_numbers(function: str, cost: Cost, numbers: Any) -> None:
+    if type(numbers) is not list:
+        raise NoOverload(function, numbers)
+    cost.spend(ELEMENT * len(numbers))
+    if not all(type(number) in NUMBERS for number in numbers):
+        raise EvaluationFailed(f"{function} takes a list of numbers")
+
+
+def _best(name: str, choose: Callable[[Any], Any]) -> Callable[..., Any]:
+    def apply(cost: Cost, *values: Any) -> Any:
+        numbers = values[0] if len(values) == 1 and type(values[0]) is list else list(values)
+        _list_of_numbers(name, cost, numbers)
+        if not numbers:
+            raise EvaluationFailed(f"{name} takes at least one number")
+        return choose(numbers)
+
+    return apply
+
+
+def absolute(_cost: Cost, number: Any) -> Any:
+    """A number without its sign."""
+    if type(number) not in NUMBERS:
+        raise NoOverload("math.abs", number)
+    return abs(number) if type(number) is float else checked(abs(number))
+
+
+def _asked(name: str, ask: Callable[[float], bool]) -> Callable[[Cost, Any], bool]:
+    def apply(_cost: Cost, number: Any) -> bool:
+        if type(number) not in NUMBERS:
+            raise NoOverload(name, number)
+        return ask(number)
+
+    return apply
+
+
+def size(_cost: Cost, value: Any) -> int:
+    """The characters of a text, or the elements of a list or object."""
+    if type(value) in (str, list, dict, bytes):
+        return len(value)
+    raise NoOverload("size", value)
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "size": size,
+    "contains": contains,
+    "startsWith": starts_with,
+    "endsWith": ends_with,
+    "indexOf": index_of,
+    "lowerAscii": _ascii("lowerAscii", str.lower),
+    "upperAscii": _ascii("upperAscii", str.upper),
+    "trim": trim,
+    "replace": replace,
+    "substring": substring,
+    "split": split,
+    "join": join,
+    "sum": total,
+    "math.@max": _best("math.greatest", max),
+    "math.@min": _best("math.least", min),
+    "math.abs": absolute,
+    "math.isNaN": _asked("math.isNaN", math.isnan),
+    "math.isInf": _asked("math.isInf", math.isinf),
+    "math.isFinite": _asked("math.isFinite", math.isfinite),
+}
+"""By CEL's names."""

@@ -24,18 +24,9 @@ _HINTS = (
 )
 _TEXT = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""")
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
-_OVERLOAD = re.compile(r"o matching overloads? (?:found : |for ')(\S+?)'?(?: applied to ')?(\(.*?\))'?$")
 _STATUS = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]$")
 _NOISE = re.compile(r" \(in container ''\)| expecting [{<'].*| \[[A-Z_]+\]$")
 _NO_FUNCTION = re.compile(r"no function '([^']*)'")
-_WORDS = {
-    "int64": "number",
-    "int": "number",
-    "double": "number",
-    "string": "text",
-    "map": "object",
-    "null_type": "null",
-}
 
 
 def of_issue(issue: str) -> str:
@@ -63,22 +54,9 @@ def of_source(source: str, message: str) -> str | None:
     return _convert_hint(message)
 
 
-def of_failure(message: str) -> tuple[str, str | None]:
-    """A runtime error as a message and what to do about it."""
-    message = _STATUS.sub("", _STATUS.sub("", message))
-    if match := _OVERLOAD.search(message):
-        operator = {"@plus": "_+_", "@divide": "_/_"}.get(match[1], match[1]).strip("_")
-        kinds = re.sub(r"\w+", lambda word: _WORDS.get(word[0], word[0]), match[2])
-        return f"`{operator}` does not take {kinds}", _convert_hint(f"{operator} {match[2]}")
-    if match := re.search(r" : (_&&_|_\|\|_|!_)$", message):
-        return f"`{match[1].strip('_')}` takes only true and false", "compare with something, as in `total > 0`"
-    if "jump_condition" in message:
-        return "the condition of ? : is neither true nor false", "compare it with something, as in `total > 0`"
-    if "iter_range" in message:
-        return "only lists and objects can be looped over", None
-    if "Iteration budget" in message:
-        return "it loops more than 10,000 times", "use a foreach node for long lists"
-    return message, None
+def of_failure(message: str) -> str:
+    """A failed call of the runtime without its internal details."""
+    return _STATUS.sub("", _STATUS.sub("", message))
 
 
 def _convert_hint(message: str) -> str | None:

@@ -1,12 +1,6 @@
-"""The syntax tree of a CEL expression: what it reads, and the tree that is evaluated.
+"""The syntax tree of a CEL expression: what it reads, and what it is refused for.
 
-Before a tree is evaluated
-
-- each read (`order.total`, `has(context.coupon)`) becomes one variable, so that only what is read is converted;
-- `+` and `/` become those of `cel_functions.py`: one bounds what it builds, the other knows one number type;
-- `map` and `filter` over an object go by its sorted keys: the runtime's own order changes with the process;
-- what a loop builds is counted as it is built: `[x].map(a, [a, a]).map(b, [b, b])…` doubles at each step, and the
-  runtime counts iterations, not sizes.
+Each read (`order.total`, `has(context.coupon)`) becomes one variable, so that only what is read is looked up.
 """
 
 from __future__ import annotations
@@ -19,7 +13,6 @@ from anabranch.graph.expressions.cel_tree import Expr, SyntaxRefused, Tree
 TYPE_NAMES = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "uint", "google"})
 """Identifiers that CEL keeps for its types; a context key of such a name is reached as `context.NAME`."""
 MATH_FUNCTIONS = frozenset({"abs", "ceil", "floor", "isFinite", "isInf", "isNaN", "round", "sign", "sqrt", "trunc"})
-REPLACED = {"_+_": "@plus", "_/_": "@divide"}
 LITERALS = {
     "True": "true",
     "False": "false",
@@ -31,8 +24,6 @@ LITERALS = {
     "undefined": "null",
 }
 """What other languages call CEL's literals; a context key of such a name is reached as `context.NAME`."""
-CHUNK = 100
-"""Elements that a list-building loop collects before it begins another list."""
 MAX_ENTRIES = 256
 """Elements of lists and values of objects that an expression spells out, constants apart."""
 MAX_NAME = 256
@@ -60,8 +51,8 @@ class Syntax:
     """A parsed expression."""
 
     reads: tuple[Read, ...]
-    program: bytes
-    """The serialized tree, in which the variable `@i` is `reads[i]`."""
+    root: Any
+    """The tree, in which the variable `@i` is `reads[i]`."""
     direct: bool
     """The whole expression is one read."""
     anonymous: str
@@ -74,12 +65,12 @@ def analyse(source: str, serialized: bytes) -> Syntax:
     rewriter = _Rewriter(tree.offsets, list(source))
     rewriter.visit(tree.root, frozenset())
     direct = tree.root.ident.name == "@0"
-    return Syntax(tuple(rewriter.reads), tree.serialized(), direct, "".join(rewriter.anonymous))
+    return Syntax(tuple(rewriter.reads), tree.root, direct, "".join(rewriter.anonymous))
 
 
 @dataclass(slots=True)
 class _Rewriter:
-    """Puts variables for reads, bounded functions for unbounded ones, and order into loops over objects."""
+    """Puts variables for reads."""
 
     offsets: dict[int, int]
     anonymous: list[str]
@@ -117,13 +108,10 @@ class _Rewriter:
         call = expr.call
         if call.function == "bytes":
             raise SyntaxRefused("JSON has no bytes", self.offsets.get(expr.id, 0), "keep them as Base64 text")
-        if call.HasField("target") and not _is_math(call):
+        if call.HasField("target") and not is_math(call):
             self.visit(call.target, bound)
-        accumulates = _accumulates(call)
         for argument in call.args:
             self.visit(argument, bound)
-        if not accumulates:
-            call.function = REPLACED.get(call.function, call.function)
 
     def _struct(self, expr: Any, bound: frozenset[str]) -> None:
         if expr.struct.name:
@@ -144,26 +132,12 @@ class _Rewriter:
             )
         for entry in entries:
             self.visit(entry, bound)
-            if bound and _copies(entry):
-                entry.CopyFrom(_counted(entry))
 
     def _loop(self, loop: Any, bound: frozenset[str]) -> None:
-        is_list = loop.iter_range.loop.accu_init.HasField("list")
         self.visit(loop.iter_range, bound)
         inner = bound | {loop.iter_var, loop.accu_var}
-        if not loop.accu_init.HasField("list"):
-            for part in (loop.loop_condition, loop.loop_step, loop.result):
-                self.visit(part, inner)
-            return
-        condition, built = _parts(loop.loop_step)
-        if condition is not None:
-            self.visit(condition, inner)
-        self.visit(built, inner)
-        if _copies(built) and built.ident.name != loop.iter_var:
-            built.CopyFrom(_counted(built))
-        if not (loop.iter_range.HasField("list") or is_list):
-            loop.iter_range.CopyFrom(_in_order(loop.iter_range))
-        _chunk(loop, condition, built)
+        for part in (loop.loop_condition, loop.loop_step, loop.result):
+            self.visit(part, inner)
 
 
 def _read(expr: Any, bound: frozenset[str]) -> Read | None:
@@ -193,91 +167,6 @@ def _is_text(expr: Any) -> bool:
     return bool(expr.HasField("constant") and expr.constant.HasField("string_value"))
 
 
-def _is_math(call: Any) -> bool:
+def is_math(call: Any) -> bool:
+    """Whether it is a function such as `math.floor`, and no member of a value."""
     return call.target.ident.name == "math" and call.function in MATH_FUNCTIONS
-
-
-def _accumulates(call: Any) -> bool:
-    """Whether this is the `accumulator + [element]` or `accumulator + 1` of a macro. Authors cannot write `@`."""
-    return bool(call.function == "_+_" and call.args[0].ident.name.startswith("@"))
-
-
-def _parts(step: Any) -> tuple[Any | None, Any]:
-    """The condition, if any, and the element of a step `condition ? accumulator + [element] : accumulator`."""
-    if step.call.function == "_?_:_":
-        condition, then, _ = step.call.args
-        return condition, then.call.args[1].list.elements[0]
-    return None, step.call.args[1].list.elements[0]
-
-
-def _chunk(loop: Any, condition: Any | None, built: Any) -> None:
-    """Make the loop collect in chunks: the runtime copies a list to append to it, so that one list costs n² copies.
-
-    The accumulator is `[full chunks, chunk]`. The loop ends where too much has been built; CEL goes on after an error.
-    """
-    name = loop.accu_var
-    full, chunk = (_call("_[_]", _name(name), Expr(constant={"int64_value": index})) for index in (0, 1))
-    has_room = _call("_<_", _call("size", chunk), Expr(constant={"int64_value": CHUNK}))
-    chunks = _call("_?_:_", has_room, full, _call("_+_", full, _list(chunk)))
-    step = _list(chunks, _call("_+_", _call("_?_:_", has_room, chunk, _list()), _list(built)))
-    if condition is not None:
-        step = _call("_?_:_", condition, step, _name(name))
-    joined = _loop("@chunk", full, "@joined", _list(), _call("_+_", _name("@joined"), _name("@chunk")))
-    joined.loop.loop_condition.constant.bool_value = True
-    joined.loop.result.CopyFrom(_call("_+_", _name("@joined"), chunk))
-    loop.accu_init.CopyFrom(_list(_list(), _list()))
-    loop.loop_condition.CopyFrom(_call("@may_build"))
-    loop.loop_step.CopyFrom(step)
-    loop.result.CopyFrom(joined)
-
-
-def _copies(expr: Any) -> bool:
-    """Whether the value is another one's, of any size. Lists and objects count their entries, functions themselves."""
-    if expr.HasField("call"):
-        return expr.call.function in ("_?_:_", "_[_]", "dyn", "string")
-    return not (expr.HasField("list") or expr.HasField("struct"))
-
-
-def _counted(value: Any) -> Any:
-    """`let built = value in @count(built) ? built : built`; `@count` fails where too much has been built."""
-    built = _name("@built")
-    return _let("@built", value, _call("_?_:_", _call("@count", built), built, built))
-
-
-def _in_order(objects: Any) -> Any:
-    """`let range = objects in type(range) == map ? @keys(range) : range`."""
-    held = _name("@range")
-    is_map = _call("_==_", _call("type", held), _name("map"))
-    return _let("@range", objects, _call("_?_:_", is_map, _call("@keys", held), held))
-
-
-def _let(name: str, value: Any, result: Any) -> Any:
-    """A variable, evaluated once: as CEL's `cel.bind` has it, a loop over nothing."""
-    let = _loop("@unused", _list(), name, value, _name(name))
-    let.loop.loop_condition.constant.bool_value = False
-    let.loop.result.CopyFrom(result)
-    return let
-
-
-def _loop(variable: str, objects: Any, accumulator: str, start: Any, step: Any) -> Any:
-    return Expr(
-        loop={
-            "iter_var": variable,
-            "iter_range": objects,
-            "accu_var": accumulator,
-            "accu_init": start,
-            "loop_step": step,
-        }
-    )
-
-
-def _call(function: str, *args: Any) -> Any:
-    return Expr(call={"function": function, "args": args})
-
-
-def _name(name: str) -> Any:
-    return Expr(ident={"name": name})
-
-
-def _list(*elements: Any) -> Any:
-    return Expr(list={"elements": elements})

@@ -12,9 +12,12 @@ from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_fa
 _Field = descriptor_pb2.FieldDescriptorProto
 _SCALARS = {
     "bool": _Field.TYPE_BOOL,
+    "bytes": _Field.TYPE_BYTES,
+    "double": _Field.TYPE_DOUBLE,
     "int32": _Field.TYPE_INT32,
     "int64": _Field.TYPE_INT64,
     "string": _Field.TYPE_STRING,
+    "uint64": _Field.TYPE_UINT64,
 }
 # The part of syntax.proto that is looked at: message, field, (number, type); a star repeats. Protobuf keeps the rest.
 _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
@@ -31,7 +34,15 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
         "struct": (8, "Struct"),
         "loop": (9, "Comprehension"),
     },
-    "Constant": {"bool_value": (2, "bool"), "int64_value": (3, "int64"), "string_value": (6, "string")},
+    "Constant": {
+        "null_value": (1, "int32"),
+        "bool_value": (2, "bool"),
+        "int64_value": (3, "int64"),
+        "uint64_value": (4, "uint64"),
+        "double_value": (5, "double"),
+        "string_value": (6, "string"),
+        "bytes_value": (7, "bytes"),
+    },
     "Ident": {"name": (1, "string")},
     "Select": {"operand": (1, "Expr"), "field": (2, "string"), "test_only": (3, "bool")},
     "Call": {"target": (1, "Expr"), "function": (2, "string"), "args": (3, "Expr*")},
@@ -66,7 +77,7 @@ def _schema() -> Any:
     return pool
 
 
-# Declared as proto2, where a constant `false` or `""` that was read is written again.
+# Declared as proto2, where a constant `false` or `""` is told apart from none.
 _POOL = _schema()
 _ParsedExpr: Any = message_factory.GetMessageClass(_POOL.FindMessageTypeByName("cel.ParsedExpr"))
 Expr: Any = message_factory.GetMessageClass(_POOL.FindMessageTypeByName("cel.Expr"))
@@ -83,21 +94,15 @@ class SyntaxRefused(ValueError):
 
 
 class Tree:
-    """A parsed expression: its root, to be changed in place, and the offsets of its nodes in the source."""
+    """A parsed expression: its root, and the offsets of its nodes in the source."""
 
-    __slots__ = ("_envelope", "_parsed", "offsets")
+    __slots__ = ("_parsed", "offsets")
 
     def __init__(self, serialized: bytes) -> None:
-        self._envelope = any_pb2.Any.FromString(serialized)
-        self._parsed = _ParsedExpr.FromString(self._envelope.value)
+        self._parsed = _ParsedExpr.FromString(any_pb2.Any.FromString(serialized).value)
         self.offsets: dict[int, int] = {at.key: at.value for at in self._parsed.source_info.positions}
 
     @property
     def root(self) -> Any:
         """The outermost `Expr`."""
         return self._parsed.expr
-
-    def serialized(self) -> bytes:
-        """The tree as the runtime reads it; the same bytes for the same tree."""
-        self._envelope.value = self._parsed.SerializeToString(deterministic=True)
-        return self._envelope.SerializeToString(deterministic=True)

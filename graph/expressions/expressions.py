@@ -11,14 +11,13 @@ it is replayed:
 
 `lowerAscii`, `upperAscii`, `trim`, `replace`, `substring`, `indexOf`, `split` and `join` work on text; `[…].sum()` adds
 numbers; `math.greatest`, `least`, `round`, `ceil`, `floor`, `trunc`, `abs`, `sign` and `sqrt` are CEL's. Limits: 8,192
-characters of source, nesting of 32, 10,000 iterations, 2 MiB of text and elements built or returned. The time that an
-evaluation takes is bounded by its iterations times the size of what it reads.
+characters of source, nesting of 32, 10,000 iterations, 2 MiB of text and elements built or returned, and a cost that
+grows with the size of what is touched (`cost.py`).
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -27,17 +26,19 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from anabranch.context.values import MISSING, Json, Path
-from anabranch.errors import EvaluationError, ExpressionError
+from anabranch.errors import EvaluationError, ExpressionError, ExpressionTooCostly
 from anabranch.graph.expressions import cel_hints, cel_runtime
+from anabranch.graph.expressions.cel_program import Program
 from anabranch.graph.expressions.cel_syntax import Read, Syntax, analyse
 from anabranch.graph.expressions.cel_tree import SyntaxRefused
+from anabranch.graph.expressions.cel_values import EvaluationFailed, VariableMissing
+from anabranch.graph.expressions.cost import Cost, OverCost
 
 ROOTS = frozenset({"context", "run"})
 """Reserved names of every expression; `item`, `index`, `error`, `result` and the like depend on its place."""
 MAX_SOURCE = 8192
 """Characters of one expression."""
 
-_VARIABLE = re.compile(r'No value with name "(@\d+)"')
 _SHOWN = 80
 
 
@@ -90,12 +91,13 @@ class Expression:
     _keyed: tuple[tuple[str, str], ...] = field(repr=False)
     """Variable and context key of each read that goes no deeper."""
     _sources: tuple[_Source, ...] = field(repr=False)
-    _program: cel_runtime.Program | None = field(repr=False)
+    _program: Program | None = field(repr=False)
 
-    def evaluate(self, data: Mapping[str, Json], roots: Mapping[str, Json]) -> Json:
-        """The value on this context and these roots; EvaluationError when there is none, ValueMissing among them.
+    def evaluate(self, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost | None = None) -> Json:
+        """The value on this context and these roots, charged to `cost`, or to one of its own.
 
-        Nothing is changed. What the context already holds comes back as the same object, not as a copy.
+        EvaluationError when there is none: ValueMissing, or ExpressionTooCostly. Nothing is changed. What the context
+        already holds comes back as the same object, not as a copy.
         """
         variables = {name: data[key] for name, key in self._keyed if key in data}
         for source in self._sources:
@@ -104,15 +106,16 @@ class Expression:
                 variables[source.name] = value
         try:
             if self._program is not None:
-                return self._program.evaluate(variables)
+                return self._program.evaluate(variables, cost or Cost())
             if "@0" in variables:
                 return variables["@0"]
             missing = "@0"
-        except cel_runtime.EvaluationFailed as failure:
-            if (match := _VARIABLE.search(str(failure))) is None:
-                message, suggestion = cel_hints.of_failure(str(failure))
-                raise EvaluationError(f"{_short(self.source)}: {message}", suggestion=suggestion) from None
-            missing = match[1]
+        except VariableMissing as failure:
+            missing = failure.message
+        except EvaluationFailed as failure:
+            raise EvaluationError(f"{_short(self.source)}: {failure.message}", suggestion=failure.suggestion) from None
+        except OverCost as over:
+            raise ExpressionTooCostly(f"{_short(self.source)}: {over.message}", suggestion=over.suggestion) from None
         message, suggestion = self._missing(missing, data, roots)
         raise ValueMissing(f"{_short(self.source)}: {message}", suggestion=suggestion)
 
@@ -137,7 +140,7 @@ def compile_expression(source: str, roots: frozenset[str] = frozenset()) -> Expr
     try:
         syntax = _syntax(source)
         cel_runtime.check(syntax.anonymous)
-        program = None if syntax.direct else cel_runtime.Program(syntax.program)
+        program = None if syntax.direct else Program(syntax.root)
     except ExpressionError as error:
         error.suggestion = error.suggestion or cel_hints.of_source(source, error.message)
         raise
@@ -158,9 +161,11 @@ def compile_expression(source: str, roots: frozenset[str] = frozenset()) -> Expr
     )
 
 
-def evaluate_condition(expression: Expression, data: Mapping[str, Json], roots: Mapping[str, Json]) -> bool:
+def evaluate_condition(
+    expression: Expression, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost | None = None
+) -> bool:
     """Whether the condition holds; null counts as false, any other value than a boolean is an EvaluationError."""
-    value = expression.evaluate(data, roots)
+    value = expression.evaluate(data, roots, cost)
     if isinstance(value, bool):
         return value
     if value is None:

@@ -60,10 +60,11 @@ def test_what_is_too_long_too_deep_or_no_cel_does_not_compile(source: str) -> No
         "long.map(i, long.map(j, i))",
         "wide.map(k, wide.map(j, j + k)).size()",
         "['aaaa']" + ".map(x, x + x + x + x)" * 14 + "[0].size()",
-        "[[1]]" + ".map(x, [x, x, x, x])" * 14 + "[0].size()",
+        "[[1]]" + ".map(x, [x, x, x, x])" * 14,
         "[[1]]" + ".map(x, x + x + x + x)" * 14 + "[0].size()",
-        "[[1]]" + ".map(x, {'a': x, 'b': x})" * 20 + "[0].size()",
-        "[[1]]" + ".map(x, [x, x].map(y, [x, y]))" * 12 + "[0].size()",
+        "[[1]]" + ".map(x, {'a': x, 'b': x})" * 20,
+        "[[1]]" + ".map(x, [x, x].map(y, [x, y]))" * 12,
+        "[[1]]" + ".map(x, [x, x, x, x])" * 14 + " == [[1]]" + ".map(x, [x, x, x, x])" * 14,
         "[long.map(i, 1)].map(A, [long.map(j, A)].map(B, long.map(k, B) == long.map(k, B)))",
         "long.map(i, big)",
         "long.map(i, a == 1 ? big : '')",
@@ -93,6 +94,7 @@ def test_what_grows_without_bound_is_stopped(source: str) -> None:
         ("long.map(i, i).size()", 9000),
         ("wide.map(k, k).size()", 3000),
         ("most", 2**64 - 1),
+        ("[[1]]" + ".map(x, [x, x, x, x])" * 14 + "[0].size()", 4),
     ],
 )
 def test_what_is_large_but_bounded_is_evaluated(source: str, expected: object) -> None:

@@ -1,0 +1,259 @@
+"""A rewritten CEL tree as Python functions: evaluated on plain JSON, charged as it goes.
+
+Operations on small values are charged once for the whole expression, and those of a loop once for each iteration. What
+takes longer charges itself (`cost.py`). An error is an `EvaluationFailed`, which `&&`, `||` and loops may do without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from anabranch.context.values import Json
+from anabranch.errors import ExpressionError
+from anabranch.graph.expressions import cel_loops
+from anabranch.graph.expressions.cel_conversions import CONVERSIONS
+from anabranch.graph.expressions.cel_functions import FUNCTIONS
+from anabranch.graph.expressions.cel_loops import COST, Environment, Evaluator
+from anabranch.graph.expressions.cel_operators import OPERATORS, not_boolean
+from anabranch.graph.expressions.cel_result import as_json
+from anabranch.graph.expressions.cel_syntax import is_math
+from anabranch.graph.expressions.cel_values import (
+    TYPES_BY_NAME,
+    EvaluationFailed,
+    Uint,
+    VariableMissing,
+    key_of,
+    word_of,
+)
+from anabranch.graph.expressions.cost import Cost
+
+_ABSORBED = 20
+"""Units of an error that is caught."""
+_ALWAYS: Evaluator = lambda _env: True  # noqa: E731
+_NOTHING: Evaluator = lambda _env: None  # noqa: E731
+_IMPLEMENTED: dict[str, Callable[..., Any]] = {**OPERATORS, **FUNCTIONS, **CONVERSIONS}
+
+
+class Program:
+    """An evaluable tree. Evaluating changes nothing in it."""
+
+    __slots__ = ("_evaluate", "_units")
+
+    def __init__(self, root: Any) -> None:
+        compiler = _Compiler()
+        self._evaluate = compiler.compile(root, {})
+        self._units = compiler.nodes
+
+    def evaluate(self, variables: Mapping[str, Json], cost: Cost) -> Json:
+        """The value as plain JSON. EvaluationFailed when there is none, OverCost when it takes too much."""
+        cost.begin(self._units)
+        return as_json(self._evaluate({**variables, COST: cost}), cost)
+
+
+class _Compiler:
+    """Makes functions of a tree. `nodes` counts what it made, for the charge of an iteration."""
+
+    def __init__(self) -> None:
+        self.nodes = 0
+        self._loops = 0
+
+    def compile(self, expr: Any, bound: Mapping[str, str]) -> Evaluator:
+        """What evaluates `expr`; `bound` says where the variables of the loops around it are."""
+        self.nodes += 1
+        kind = next(name for name in _PARTS if expr.HasField(name))
+        return _PARTS[kind](self, expr, bound)
+
+    def constant(self, expr: Any, _bound: Mapping[str, str]) -> Evaluator:
+        """A literal."""
+        value = _literal(expr.constant)
+        return lambda _env: value
+
+    def ident(self, expr: Any, bound: Mapping[str, str]) -> Evaluator:
+        """A variable or the name of a type."""
+        name = expr.ident.name
+        if name in bound:
+            place = bound[name]
+            return lambda env: env[place]
+        if cel_type := TYPES_BY_NAME.get(name):
+            return lambda _env: cel_type
+        return _variable(name)
+
+    def select(self, expr: Any, bound: Mapping[str, str]) -> Evaluator:
+        """`x.field`, and `has(x.field)`."""
+        if cel_type := TYPES_BY_NAME.get(_dotted(expr)):
+            return lambda _env: cel_type
+        field = expr.select.field
+        operand = self.compile(expr.select.operand, bound)
+        return _has(operand, field) if expr.select.test_only else _field(operand, field)
+
+    def call(self, expr: Any, bound: Mapping[str, str]) -> Evaluator:
+        """An operator or a function."""
+        call = expr.call
+        name, parts = call.function, list(call.args)
+        if call.HasField("target"):
+            if is_math(call):
+                name = f"math.{name}"
+            else:
+                parts.insert(0, call.target)
+        args = [self.compile(part, bound) for part in parts]
+        if name in ("_&&_", "_||_"):
+            return _either(args[0], args[1], decisive=name == "_||_")
+        if name == "_?_:_":
+            return _choice(*args)
+        if name not in _IMPLEMENTED:
+            raise ExpressionError(f"there is no function {name!r}")
+        return _applied(_IMPLEMENTED[name], args)
+
+    def list(self, expr: Any, bound: Mapping[str, str]) -> Evaluator:
+        """`[…]`."""
+        elements = [self.compile(element, bound) for element in expr.list.elements]
+        return lambda env: [element(env) for element in elements]
+
+    def struct(self, expr: Any, bound: Mapping[str, str]) -> Evaluator:
+        """`{…}`."""
+        entries = [
+            (self.compile(entry.map_key, bound), self.compile(entry.value, bound)) for entry in expr.struct.entries
+        ]
+        return _object(entries)
+
+    def loop(self, expr: Any, bound: Mapping[str, str]) -> Evaluator:
+        """A macro: `all`, `exists`, `exists_one`, `map` or `filter`."""
+        objects = self.compile(expr.loop.iter_range, bound)
+        place = f"#{self._loops}"
+        self._loops += 1
+        inner = {**bound, expr.loop.iter_var: place}
+        before = self.nodes
+        parts = cel_loops.parts_of(expr.loop)
+        test = _ALWAYS if parts.test is None else self.compile(parts.test, inner)
+        element = _NOTHING if parts.element is None else self.compile(parts.element, inner)
+        return parts.macro(cel_loops.Loop(objects, place, test, element, 2 + self.nodes - before))
+
+
+_PARTS: dict[str, Callable[[_Compiler, Any, Mapping[str, str]], Evaluator]] = {
+    "constant": _Compiler.constant,
+    "ident": _Compiler.ident,
+    "select": _Compiler.select,
+    "call": _Compiler.call,
+    "list": _Compiler.list,
+    "struct": _Compiler.struct,
+    "loop": _Compiler.loop,
+}
+
+
+def _literal(constant: Any) -> Any:
+    if constant.HasField("uint64_value"):
+        return Uint(constant.uint64_value)
+    for name in ("bool_value", "int64_value", "double_value", "string_value", "bytes_value"):
+        if constant.HasField(name):
+            return getattr(constant, name)
+    return None
+
+
+def _dotted(expr: Any) -> str:
+    if expr.HasField("ident"):
+        return str(expr.ident.name)
+    if not expr.HasField("select"):
+        return ""
+    return f"{_dotted(expr.select.operand)}.{expr.select.field}"
+
+
+def _variable(name: str) -> Evaluator:
+    def evaluate(env: Environment) -> Any:
+        try:
+            return env[name]
+        except KeyError:
+            raise VariableMissing(name) from None
+
+    return evaluate
+
+
+def _field(operand: Evaluator, field: str) -> Evaluator:
+    def evaluate(env: Environment) -> Any:
+        holder = operand(env)
+        if type(holder) is not dict:
+            raise EvaluationFailed(f"{word_of(holder)} has no field {field!r}", "only objects have fields")
+        if field not in holder:
+            raise EvaluationFailed(f"the object has no field {field!r}", "where it may be absent, ask has(…) first")
+        return holder[field]
+
+    return evaluate
+
+
+def _has(operand: Evaluator, field: str) -> Evaluator:
+    def evaluate(env: Environment) -> bool:
+        holder = operand(env)
+        if type(holder) is not dict:
+            raise EvaluationFailed(f"{word_of(holder)} has no field {field!r}", "only objects have fields")
+        return field in holder
+
+    return evaluate
+
+
+def _applied(function: Callable[..., Any], args: list[Evaluator]) -> Evaluator:
+    match args:
+        case [only]:
+            return lambda env: function(env[COST], only(env))
+        case [first, second]:
+            return lambda env: function(env[COST], first(env), second(env))
+        case _:
+            return lambda env: function(env[COST], *[arg(env) for arg in args])
+
+
+def _either(left: Evaluator, right: Evaluator, *, decisive: bool) -> Evaluator:
+    """`&&` and `||`: a side that decides makes up for an error of the other."""
+    operator = "||" if decisive else "&&"
+
+    def evaluate(env: Environment) -> Any:
+        try:
+            first = left(env)
+        except EvaluationFailed as failure:
+            return _unless(failure, env)
+        if first is decisive:
+            return decisive
+        if first is not (not decisive):
+            return _unless(not_boolean(operator), env)
+        second = right(env)
+        if second is True or second is False:
+            return second
+        raise not_boolean(operator)
+
+    def _unless(failure: EvaluationFailed, env: Environment) -> Any:
+        env[COST].spend(_ABSORBED)
+        try:
+            second = right(env)
+        except EvaluationFailed:
+            raise failure from None
+        if second is decisive:
+            return decisive
+        raise failure
+
+    return evaluate
+
+
+def _choice(condition: Evaluator, then: Evaluator, otherwise: Evaluator) -> Evaluator:
+    def evaluate(env: Environment) -> Any:
+        chosen = condition(env)
+        if chosen is True:
+            return then(env)
+        if chosen is False:
+            return otherwise(env)
+        raise cel_loops.no_condition()
+
+    return evaluate
+
+
+def _object(entries: list[tuple[Evaluator, Evaluator]]) -> Evaluator:
+    def evaluate(env: Environment) -> dict[Any, Any]:
+        made: dict[Any, Any] = {}
+        for key, value in entries:
+            name = key(env)
+            if type(name) is float:
+                raise EvaluationFailed("number with a fraction is no key of an object", "keys are texts")
+            name = key_of(name)
+            if name in made:
+                raise EvaluationFailed(f"duplicate key {name!r} in an object")
+            made[name] = value(env)
+        return made
+
+    return evaluate
