@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 MASK: Final = "***"
 
@@ -43,6 +43,8 @@ _SIGN: Final = re.compile("[\\\\%&=\\x00\\xad\\u200b-\\u200d\\u2060\\ufeff]")
 """What an escape begins with."""
 _CONTROL: Final = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _STANDARD: Final = str.maketrans("-_", "+/")
+_SECRETIVE: Final = re.compile("pass|pwd|secret|token|key|sig|auth|cred", re.IGNORECASE)
+"""In names of what is secret."""
 _BASIC: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}", re.ASCII)
 
 
@@ -72,6 +74,18 @@ def _basic(token: str) -> str:
     except ValueError:
         return ""
     return text if ":" in text and text.isprintable() else ""
+
+
+def url_secrets(url: str) -> tuple[str, ...]:
+    """What is secret in a URL: its password, and query values of such names; as they are written and decoded."""
+    try:
+        parts = urlsplit(url)
+        found = [parts.password or ""]
+    except ValueError:
+        return ()
+    query = [part.partition("=") for part in parts.query.split("&")]
+    found += [value for name, _, value in query if _SECRETIVE.search(name)]
+    return tuple(dict.fromkeys(form for part in found for form in (part, unquote(part)) if form))
 
 
 class Mask:
@@ -224,12 +238,19 @@ class _Layer:
 def _layers(text: str) -> Iterator[_Layer]:
     """A text, and what it reads as when its escapes are resolved again and again."""
     whole = _Layer(text)
-    for first in (whole, whole.resolved(_QUOTED)):
-        layer = first
-        for _ in range(_LAYERS + 1):
-            if layer is not None:
-                yield layer
-                layer = layer.resolved()
+    chain = [whole, *_resolved(whole)]
+    yield from chain
+    for layer in chain[:2]:
+        if (quoted := layer.resolved(_QUOTED)) is not None:
+            yield from (quoted, *_resolved(quoted))
+
+
+def _resolved(layer: _Layer) -> Iterator[_Layer]:
+    for _ in range(_LAYERS):
+        if (resolved := layer.resolved()) is None:
+            return
+        yield resolved
+        layer = resolved
 
 
 def _read(found: re.Match[str]) -> str:

@@ -2,16 +2,17 @@
 
 What `output` sees as `result`: the properties of the answer where there is an `output_schema`, else `text`; and
 `usage` (`requests`, `input_tokens`, `output_tokens`). Without `output` the properties become keys, or the text is
-written under the node's id. An answer that does not fit the schema is sent back to the model with what is wrong,
-`NodeLimits.reasks` times.
+written under the node's id. Properties that the schema does not declare are dropped. An answer that does not fit the
+schema is sent back to the model with what is wrong, `NodeLimits.reasks` times. One that was cut off is a failure.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, Final, Self, cast
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, best_match
@@ -25,25 +26,32 @@ from pydantic_ai.exceptions import (
     ModelRateLimitError,
     ModelServerError,
     ModelUnavailableError,
+    OutputTokenLimitExceeded,
     UnexpectedModelBehavior,
     UserError,
 )
+from pydantic_ai.messages import ModelResponse
 from pydantic_ai.usage import RunUsage
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from anabranch.activities.ai.declared import Declared
 from anabranch.activities.ai.models import ModelAccess, Models
 from anabranch.activities.idempotency_key import header_key
 from anabranch.activities.node_result import NodeResult, own_key
 from anabranch.activities.rendering import render
-from anabranch.activities.secrets import redact
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError, ConfigurationError, NodeError, Unavailable
 from anabranch.graph.model import AiNode
 from anabranch.limits import NODE_LIMITS, NodeLimits
+from anabranch.masking import Mask, mask_of
 from anabranch.transport.node_protocol import NodeTask
 
 _RETRYABLE = (ModelRateLimitError, ModelUnavailableError, ModelServerError, ModelConnectionError)
+_CUT_OFF: Final = frozenset(
+    {"length", "max_tokens", "model_context_window_exceeded", "content_filter", "refusal", "error"}
+)
+"""Reasons for which models stop before the end, ours and those of providers."""
 _LONGEST_PAUSE_SECONDS = 3600.0
 _MAX_SAID = 500
 """Characters of a model's or checker's message that are kept; it may repeat a whole answer."""
@@ -64,23 +72,27 @@ class AiActivity:
         """Ask the model, have the answer checked, and report the usage."""
         prompt, system = _plain(render(node.prompt, task)), _plain(render(node.system, task))
         access = await self._models.get(node.model)
+        mask, schema = mask_of(*access.secrets), _Answers.of(node.output_schema)
         failure: AnabranchError
         try:
-            agent = _agent(node, self._reasks)
-            answer = await agent.run(
+            answer = await _agent(schema, self._reasks).run(
                 prompt, model=access.model, instructions=system or None, model_settings=_settings(node, task.key)
             )
         except UserError as error:
             failure = NodeError(
-                f"the request for the model is not valid: {error}", suggestion="see the node's settings"
+                f"the request for the model is not valid: {_said(error, mask)}", suggestion="see the node's settings"
             )
         except AgentRunError as error:
             failure = _typed(error, node.model, access, self._reasks)
-        except (LookupError, AttributeError, TypeError) as error:
+        except AnabranchError:
+            raise
+        except Exception as error:
             # The library takes an answer apart, and a proxy's may lack anything.
             failure = Unavailable(f"the answer of the model {node.model!r} cannot be read ({type(error).__name__})")
         else:
-            return _outcome(node, answer.output, answer.usage, own_key(task))
+            if (reason := _cut_off(answer.response)) is None:
+                return _outcome(schema, mask.value(answer.output), answer.usage, own_key(task))
+            failure = _incomplete(node.model, reason)
         # Out of the except block: the cause holds the request, and Temporal serialises contexts too.
         raise failure
 
@@ -89,39 +101,46 @@ def _plain(value: Json) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _agent(node: AiNode, reasks: int) -> Agent[None, Any]:
-    if node.output_schema is None:
-        return Agent(output_type=str, retries=reasks, name="anabranch")
-    schema = node.output_schema
-    check = _checker(schema)
-    agent: Agent[None, Any] = Agent(
-        output_type=StructuredDict(dict(schema), name="answer"), retries=reasks, name="anabranch"
-    )
-    # StructuredDict sends the schema to the model, and checks nothing.
-    agent.output_validator(check)
-    return agent
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What a model may answer: text where there is no validator."""
 
+    validator: Draft202012Validator | None
 
-def _checker(schema: dict[str, Any]) -> Callable[[dict[str, Json]], dict[str, Json]]:
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise NodeError(
-            f"`output_schema` is not a JSON Schema: {error.message}", suggestion=f"see {error.json_path} in it"
-        ) from None
-    # An empty registry: a `$ref` to somewhere else is an error, never a download.
-    validator = Draft202012Validator(schema, registry=Registry())
-
-    def check(answer: dict[str, Json]) -> dict[str, Json]:
+    @classmethod
+    def of(cls, schema: dict[str, Any] | None) -> Self:
+        """Answers that fit a node's `output_schema`. Raises NodeError."""
+        if schema is None:
+            return cls(None)
         try:
-            fault = best_match(validator.iter_errors(answer))
+            Draft202012Validator.check_schema(schema)
+        except SchemaError as error:
+            raise NodeError(
+                f"`output_schema` is not a JSON Schema: {error.message}", suggestion=f"see {error.json_path} in it"
+            ) from None
+        # An empty registry: a `$ref` to somewhere else is an error, never a download.
+        return cls(Draft202012Validator(schema, registry=Registry()))
+
+    def check(self, answer: dict[str, Json]) -> dict[str, Json]:
+        """The answer. Raises ModelRetry, with what is wrong with it."""
+        assert self.validator is not None  # noqa: S101 - text is not checked
+        try:
+            fault = best_match(self.validator.iter_errors(answer))
         except Unresolvable as error:
             raise NodeError(f"`output_schema` has a reference to nothing: {error.ref}") from None
         if fault is not None:
             raise ModelRetry(f"{fault.json_path}: {fault.message}"[:_MAX_SAID])
         return answer
 
-    return check
+
+def _agent(answers: _Answers, reasks: int) -> Agent[None, Any]:
+    if answers.validator is None:
+        return Agent(output_type=str, retries=reasks, name="anabranch")
+    schema = dict(cast("dict[str, Any]", answers.validator.schema))
+    agent: Agent[None, Any] = Agent(output_type=StructuredDict(schema, name="answer"), retries=reasks, name="anabranch")
+    # StructuredDict sends the schema to the model, and checks nothing.
+    agent.output_validator(answers.check)
+    return agent
 
 
 def _settings(node: AiNode, key: str) -> Callable[[RunContext[None]], ModelSettings]:
@@ -139,16 +158,35 @@ def _settings(node: AiNode, key: str) -> Callable[[RunContext[None]], ModelSetti
     return of_request
 
 
-def _outcome(node: AiNode, answer: Any, usage: RunUsage, key: str) -> NodeResult:
+def _cut_off(response: ModelResponse) -> str | None:
+    """Why a model stopped before the end of its answer; None if it did not."""
+    told = str((response.provider_details or {}).get("finish_reason", "")).lower()
+    reason = response.finish_reason or told
+    return told or reason if {reason, told} & _CUT_OFF else None
+
+
+def _incomplete(model: str, reason: str) -> NodeError:
+    return NodeError(
+        f"the answer of the model {model!r} was cut off ({reason})",
+        suggestion="raise `max_tokens`, or ask for less in the prompt",
+    )
+
+
+def _outcome(answers: _Answers, answer: Any, usage: RunUsage, key: str) -> NodeResult:
     cost: dict[str, Json] = {
         "requests": usage.requests,
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
     }
-    if node.output_schema is None:
+    if answers.validator is None:
         return NodeResult({"text": answer, "usage": cost}, {key: answer})
-    properties = dict(cast("dict[str, Json]", answer))
+    properties = Declared(answers.validator).only(cast("dict[str, Json]", answer))
     return NodeResult({"usage": cost, **properties}, properties)
+
+
+def _said(error: Exception, mask: Mask) -> str:
+    """What an exception says, without keys."""
+    return " ".join(mask.text(str(error)).split())[:_MAX_SAID]
 
 
 def _typed(error: AgentRunError, model: str, access: ModelAccess, reasks: int) -> AnabranchError:
@@ -157,7 +195,10 @@ def _typed(error: AgentRunError, model: str, access: ModelAccess, reasks: int) -
             f"the provider of {model!r} refused the worker's key",
             suggestion=f"correct {access.key_variable} in the worker's environment",
         )
-    said = redact(" ".join(str(error).split()), (access.key,))[:_MAX_SAID]
+    if isinstance(error, OutputTokenLimitExceeded):
+        return _incomplete(model, "length")
+    mask = mask_of(*access.secrets)
+    said = _said(error, mask)
     if isinstance(error, ModelAPIError) and (isinstance(error, _RETRYABLE) or _is_retryable_status(error)):
         return Unavailable(
             f"the model {model!r} did not answer: {said}",
@@ -166,7 +207,7 @@ def _typed(error: AgentRunError, model: str, access: ModelAccess, reasks: int) -
         )
     if isinstance(error, UnexpectedModelBehavior):
         return NodeError(
-            f"the model {model!r} gave no valid answer in {reasks + 1} attempts: {_reason(error, said)}",
+            f"the model {model!r} gave no valid answer in {reasks + 1} attempts: {_reason(error, said, mask)}",
             suggestion="say in the prompt what is wanted, simplify `output_schema`, or take another model",
         )
     return NodeError(
@@ -178,8 +219,8 @@ def _is_retryable_status(error: ModelAPIError) -> bool:
     return isinstance(error, ModelHTTPError) and error.status_code in (408, 409, 425)
 
 
-def _reason(error: UnexpectedModelBehavior, said: str) -> str:
-    return error.__cause__.message if isinstance(error.__cause__, ModelRetry) else said
+def _reason(error: UnexpectedModelBehavior, said: str, mask: Mask) -> str:
+    return mask.text(error.__cause__.message) if isinstance(error.__cause__, ModelRetry) else said
 
 
 def _pause(seconds: float | None) -> timedelta | None:

@@ -13,6 +13,7 @@ from pydantic_ai.models import Model
 
 from anabranch.activities.http.network import tls_context
 from anabranch.errors import ConfigurationError
+from anabranch.masking import url_secrets
 
 _OLLAMA = "http://127.0.0.1:11434/v1"
 _NO_KEY = "none"
@@ -23,11 +24,11 @@ _Build = Callable[[str, str, str | None, httpx2.AsyncClient], Model]
 
 @dataclass(frozen=True, slots=True)
 class ModelAccess:
-    """A model to call, the variable that holds its key, and the key (to be masked in messages)."""
+    """A model to call, the variable that holds its key, and the secrets to mask: the key, and those of its address."""
 
     model: Model
     key_variable: str
-    key: str
+    secrets: tuple[str, ...]
 
 
 class Models:
@@ -60,7 +61,9 @@ class Models:
             )
         base_url = self._environ.get(f"{provider.upper()}_BASE_URL") or None
         # A provider's library takes seconds to import at its first use.
-        return ModelAccess(await asyncio.to_thread(build, model, key, base_url, self._client), key_variable, key)
+        built = await asyncio.to_thread(build, model, key, base_url, self._client)
+        secrets = () if key == _NO_KEY else (key,)
+        return ModelAccess(built, key_variable, (*secrets, *url_secrets(base_url or "")))
 
     async def aclose(self) -> None:
         """Close the pooled connections."""

@@ -13,6 +13,7 @@ from anabranch.context.values import Json
 from anabranch.graph.expressions.expressions import Expression, compile_expression
 from anabranch.graph.expressions.templates import Template, compile_template
 from anabranch.graph.kinds.fields import Field
+from anabranch.graph.model import JsonObject
 
 Keys: TypeAlias = "frozenset[str] | None"
 """Context keys; None is all of them, or any."""
@@ -82,6 +83,15 @@ def properties(schema: object) -> Keys:
     """The keys of an object that fits the schema; None where it does not name them."""
     named = schema.get("properties") if isinstance(schema, dict) else None
     return frozenset(named) if isinstance(named, dict) else None
+
+
+def referred(schema: JsonObject) -> JsonObject:
+    """The schema, or the one of its `$defs` that it only refers to."""
+    reference, known = schema.get("$ref"), schema.get("$defs")
+    if isinstance(reference, str) and isinstance(known, dict):
+        found = known.get(reference.removeprefix("#/$defs/"))
+        return found if isinstance(found, dict) else schema
+    return schema
 
 
 def _of(compiled: Expression | Template) -> Reads:

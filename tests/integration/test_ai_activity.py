@@ -22,6 +22,7 @@ from anabranch.dev import stand_in_model
 from anabranch.errors import AnabranchError, ConfigurationError, NodeError, Unavailable
 from anabranch.graph.model import AiNode
 from tests.node_tasks import task_of
+from tests.secret_forms import FORMS
 
 KEY = "sk-s3cr3t"
 SCHEMA = {
@@ -32,6 +33,16 @@ SCHEMA = {
         "fraud_score": {"type": "number", "minimum": 0, "maximum": 100},
         "action": {"enum": ["APPROVE", "REVIEW", "DECLINE"]},
     },
+}
+ANTHROPIC_MESSAGE = {
+    "id": "1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-4",
+    "content": [{"type": "text", "text": "fine"}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 5, "output_tokens": 2},
 }
 GOOD = {"payment_valid": True, "fraud_score": 3, "action": "APPROVE"}
 
@@ -48,7 +59,7 @@ class Scripted(Models):
         self.model = FunctionModel(answers)
 
     async def get(self, name: str) -> ModelAccess:
-        return ModelAccess(self.model, "OPENAI_API_KEY", KEY)
+        return ModelAccess(self.model, "OPENAI_API_KEY", (KEY,))
 
 
 async def ask_scripted(
@@ -91,6 +102,79 @@ async def test_an_answer_s_properties_become_keys_and_its_usage_is_in_result() -
     assert outcome.result["action"] == "APPROVE"
     assert isinstance(outcome.result["usage"], dict)
     assert outcome.result["usage"]["requests"] == 1
+
+
+async def test_properties_that_the_schema_does_not_declare_are_dropped() -> None:
+    schema = {"type": "object", "properties": {"score": {"type": "number"}, "by": {"properties": {"name": {}}}}}
+    answer = {"score": 1, "approved": True, "usage": 5, "by": {"name": "a", "admin": True}}
+    outcome = await ask_scripted(lambda _, info: tool_call(info, answer), ai_node(output_schema=schema))
+    assert outcome.writes == {"score": 1, "by": {"name": "a"}}
+    assert isinstance(outcome.result, dict)
+    assert outcome.result.keys() == {"usage", "score", "by"}
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter", "error"])
+async def test_an_answer_that_was_cut_off_is_a_failure(reason: Any) -> None:
+    text = ModelResponse([TextPart("It is f")], finish_reason=reason)
+    with pytest.raises(NodeError, match=rf"the answer of the model 'openai:gpt-4' was cut off \({reason}\)") as caught:
+        await ask_scripted(lambda *_: text, ai_node())
+    assert caught.value.suggestion == "raise `max_tokens`, or ask for less in the prompt"
+
+    def answers(_: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        return ModelResponse([ToolCallPart(info.output_tools[0].name, GOOD)], finish_reason=reason)
+
+    with pytest.raises(NodeError, match="was cut off"):
+        await ask_scripted(answers, ai_node(output_schema=SCHEMA))
+
+
+async def test_an_answer_that_was_cut_off_in_its_json_is_a_failure() -> None:
+    def answers(_: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        return ModelResponse([ToolCallPart(info.output_tools[0].name, '{"payment_va')], finish_reason="length")
+
+    with pytest.raises(NodeError, match=r"was cut off \(length\)"):
+        await ask_scripted(answers, ai_node(output_schema=SCHEMA))
+
+
+@pytest.mark.parametrize("reason", ["length", "max_tokens", "MAX_TOKENS", "content_filter"])
+async def test_each_word_of_openai_and_its_likes_for_a_cut_off_answer_is_known(
+    served: AiActivity, httpserver: HTTPServer, reason: str
+) -> None:
+    said = completion({"content": "It is f"})
+    said["choices"][0]["finish_reason"] = reason
+    httpserver.expect_request("/v1/chat/completions").respond_with_json(said)
+    with pytest.raises(NodeError, match="was cut off") as caught:
+        await served(task_of(), ai_node())
+    assert_silent(caught.value)
+
+
+@pytest.mark.parametrize("reason", ["max_tokens", "model_context_window_exceeded", "refusal"])
+async def test_each_word_of_anthropic_for_a_cut_off_answer_is_known(httpserver: HTTPServer, reason: str) -> None:
+    message = {**ANTHROPIC_MESSAGE, "stop_reason": reason}
+    httpserver.expect_request("/v1/messages").respond_with_json(message)
+    activity = AiActivity(Models({"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": httpserver.url_for("")}))
+    with pytest.raises(NodeError, match="was cut off"):
+        await activity(task_of(), ai_node(model="anthropic:claude-sonnet-4"))
+    await activity.aclose()
+
+
+async def test_a_key_that_a_model_repeats_is_masked_in_its_answer(served: AiActivity, httpserver: HTTPServer) -> None:
+    said = completion({"content": f"My key is {KEY}, in hexadecimal {KEY.encode().hex()}."})
+    httpserver.expect_request("/v1/chat/completions").respond_with_json(said)
+    outcome = await served(task_of(), ai_node())
+    assert outcome.writes == {"reserve": "My key is ***, in hexadecimal ***."}
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_an_error_of_a_provider_repeats_a_key_in_no_form(httpserver: HTTPServer, form: str) -> None:
+    key, url = "sk-s3cr3t/+&<x>", httpserver.url_for("/v1").replace("//", "//shop:p4ss%2Fword@")
+    told = f"no {FORMS[form](key)} and no {FORMS[form]('p4ss/word')}"
+    httpserver.expect_request("/v1/chat/completions").respond_with_json({"error": {"message": told}}, status=404)
+    activity = AiActivity(Models({"OPENAI_API_KEY": key, "OPENAI_BASE_URL": url}))
+    with pytest.raises(NodeError, match=r"refused the request: .*\*\*\*.*\*\*\*") as caught:
+        await activity(task_of(), ai_node())
+    for part in (key, "p4ss/word"):
+        assert FORMS[form](part).split()[0] not in str(caught.value)
+    await activity.aclose()
 
 
 async def test_without_a_schema_the_text_is_written_under_the_node_s_id() -> None:
@@ -277,17 +361,7 @@ async def test_anthropic_is_asked_in_its_own_words(httpserver: HTTPServer) -> No
 
     def handler(request: Request) -> Response:
         seen.append(request)
-        message = {
-            "id": "1",
-            "type": "message",
-            "role": "assistant",
-            "model": "claude-sonnet-4",
-            "content": [{"type": "text", "text": "fine"}],
-            "stop_reason": "end_turn",
-            "stop_sequence": None,
-            "usage": {"input_tokens": 5, "output_tokens": 2},
-        }
-        return Response(json.dumps(message), content_type="application/json")
+        return Response(json.dumps(ANTHROPIC_MESSAGE), content_type="application/json")
 
     httpserver.expect_request("/v1/messages").respond_with_handler(handler)
     environ = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": httpserver.url_for("")}
