@@ -106,12 +106,13 @@ def _plain(name: str) -> str:
 def winner(candidates: Sequence[Candidate], policy: Policy) -> Candidate | None:
     """The candidate that `last_write_wins` or `higher_version_wins` chooses; None under any other policy.
 
-    Candidates are in declaration order; of equal ones the last wins.
+    Candidates are in declaration order; of equal ones the last wins. Versions are compared without the clock: which of
+    two branches ends first must not decide.
     """
     if policy is ConflictResolution.LAST_WRITE_WINS:
         return max(reversed(candidates), key=lambda each: (each.at, each.version))
     if policy is ConflictResolution.HIGHER_VERSION_WINS:
-        return max(reversed(candidates), key=lambda each: (each.version, each.at))
+        return max(reversed(candidates), key=lambda each: each.version)
     return None
 
 

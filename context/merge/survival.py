@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from anabranch.context.merge.lineage import Line, Overlaps, Write, past, replay
-from anabranch.context.merge.resolution import Candidate
+from anabranch.context.merge.resolution import Candidate, ConflictResolution, Policy
 from anabranch.context.values import Json, Missing, Path, value_at
 
 Group = Mapping[Path, Sequence[Write]]
@@ -20,10 +20,13 @@ class Side:
     line: Line
     writes: tuple[Write, ...]
 
-    def candidate(self, top: Path) -> Candidate:
-        """The line's value at a path, dated by the newest of its writes."""
-        last = max(self.writes, key=lambda write: (write.at, write.version))
-        return Candidate(value_at(self.line.data, top), last.version, last.at, last.by)
+    def candidate(self, top: Path, policy: Policy) -> Candidate:
+        """The line's value at a path, dated by the newest of its writes: by version where versions decide."""
+        if policy is ConflictResolution.HIGHER_VERSION_WINS:
+            newest = max(reversed(self.writes), key=lambda write: write.version)
+        else:
+            newest = max(self.writes, key=lambda write: (write.at, write.version))
+        return Candidate(value_at(self.line.data, top), newest.version, newest.at, newest.by)
 
 
 class ConcurrentWrites:

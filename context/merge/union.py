@@ -1,9 +1,10 @@
 """The merge of lines of descent: causality decides, not the clock.
 
 Only writes that no line has superseded can conflict. `merge_heads` is a three-way merge of any number of lines: it
-looks at all of them at once, in declaration order, and its result does not depend on which of them ended first. (The
-idea is that of version vectors: Parker et al., *Detection of Mutual Inconsistency in Distributed Systems*, 1983. The
-base of a conflict is the lines' common ancestor, as in a version control system.)
+looks at all of them at once, in declaration order. Its result does not depend on which of them was reported first, and
+only under `last_write_wins` on when they wrote. (The idea is that of version vectors: Parker et al., *Detection of
+Mutual Inconsistency in Distributed Systems*, 1983. The base of a conflict is the lines' common ancestor, as in a version
+control system.)
 """
 
 from __future__ import annotations
@@ -145,10 +146,11 @@ class _Merge:
         return all(same(value, values[0]) for value in values[1:])
 
     def _settle(self, top: Path, group: Group, sides: Sequence[Side]) -> None:
-        candidates = tuple(side.candidate(top) for side in sides)
+        policy = self.policies.at(top)
+        candidates = tuple(side.candidate(top, policy) for side in sides)
         heads = tuple(write for writes in group.values() for write in writes)
         write = self._chosen(top, heads) if top in self.choices else self._decided(top, candidates, heads)
-        value, policy = write.value if write else MISSING, self.policies.at(top)
+        value = write.value if write else MISSING
         base = self._base(top, sides)
         self.conflicts.append(Conflict(top, base, candidates, policy, value, settled=write is not None))
         if write:
@@ -173,9 +175,9 @@ class _Merge:
             value = self._combined(top, policy, [candidate.value for candidate in candidates], heads)
         if isinstance(value, Unsettled):
             return None
-        newest = chosen or max(candidates, key=lambda candidate: (candidate.at, candidate.version))
         by = chosen.by if chosen else self.stamp.by
-        version, at = newest.version, newest.at
+        version = chosen.version if chosen else max(candidate.version for candidate in candidates)
+        at = chosen.at if chosen else max(candidate.at for candidate in candidates)
         return Write(top, value, self.stamp.writer, by, version, at, before=tuple(facts), settled=True)
 
     def _combined(

@@ -109,7 +109,7 @@ def test_unknown_policies_and_foreign_snapshots_are_refused() -> None:
         ("LastWriteWins", (9, 10), (2, 10), "local"),
         ("LastWriteWins", (2, 10), (2, 10), "remote"),
         ("HigherVersionWins", (9, 10), (2, 20), "local"),
-        ("HigherVersionWins", (2, 20), (2, 10), "local"),
+        ("HigherVersionWins", (2, 20), (2, 10), "remote"),
         ("HigherVersionWins", (2, 10), (2, 10), "remote"),
     ],
 )

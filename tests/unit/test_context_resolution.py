@@ -75,12 +75,12 @@ def candidate(value: Json | Missing, version: int, at: int) -> Candidate:
         (LWW, [(2, 10), (1, 10)], 0),
         (LWW, [(1, 10), (1, 10)], 1),
         (HVW, [(1, 20), (9, 10)], 1),
-        (HVW, [(3, 20), (3, 10)], 0),
+        (HVW, [(3, 20), (3, 10)], 1),
         (HVW, [(3, 10), (3, 10)], 1),
         (LWW, [(1, 10), (1, 10), (1, 9)], 1),
     ],
 )
-def test_ties_go_to_the_other_measure_and_then_to_the_one_declared_last(
+def test_ties_go_to_the_one_declared_last_after_the_version_where_time_decides(
     policy: ConflictResolution, pairs: list[tuple[int, int]], expected: int
 ) -> None:
     candidates = [candidate(index, version, at) for index, (version, at) in enumerate(pairs)]

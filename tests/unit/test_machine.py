@@ -232,6 +232,24 @@ def test_a_conflict_at_a_join_is_settled_by_its_policy(policy: str, expected: ob
     assert [each.value for each in merge.conflicts[0].candidates] == [2, 3]
 
 
+@pytest.mark.parametrize(("edges", "expected"), [("ab", 3), ("ba", 2)])
+@pytest.mark.parametrize("times", [{"a": 10, "b": 20}, {"a": 20, "b": 10}, {"a": 10, "b": 10}], ids=["ab", "ba", "tie"])
+def test_of_equal_versions_the_one_whose_edge_is_declared_last_wins_whichever_branch_ends_first(
+    edges: str, expected: int, times: dict[str, int]
+) -> None:
+    graph = {
+        "nodes": DIAMOND["nodes"],
+        "edges": [edge("s", "a"), edge("s", "b"), *(edge(name, "j") for name in edges)],
+        "context": {"conflict_resolution": "higher_version_wins"},
+    }
+    play = Play(machine_of(graph, {"x": 1}), {"a": {"x": 2}, "b": {"x": 3}}, times).start()
+    play.answer("s")
+    for name in sorted("ab", key=times.__getitem__):
+        play.answer(name)
+    play.finish()
+    assert play.seen["j"] == {"x": expected}
+
+
 def test_branches_that_agree_do_not_conflict() -> None:
     play = Play(machine_of(DIAMOND, {"x": 1}), {"a": {"x": 2}, "b": {"x": 2}})
     assert play.run().line.data == {"x": 2}

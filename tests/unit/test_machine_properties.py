@@ -194,6 +194,23 @@ def test_data_version_states_and_conflicts_do_not_depend_on_the_order_of_complet
 
 
 @FEW
+@given(cases(), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 1000)), min_size=2, max_size=3))
+def test_without_last_write_wins_the_result_does_not_depend_on_when_a_node_completes(
+    case: Case, plays: list[tuple[int, int]]
+) -> None:
+    spec = case.graph["context"]
+    clockless = {
+        "conflict_resolution": spec["conflict_resolution"].replace("last_write_wins", "higher_version_wins"),
+        "merge": {path: policy.replace("last_write_wins", "merge_all") for path, policy in spec["merge"].items()},
+    }
+    graph = {**case.graph, "context": clockless}
+    results = [Run(Case(graph, case.work, salt), seed).outcome for seed, salt in plays]
+    for each in results:
+        each.pop("conflicts", None)  # they tell when each candidate was written
+        assert each == results[0]
+
+
+@FEW
 @given(cases(), st.integers(0, 10_000), st.integers(1, 6))
 def test_a_run_that_yields_again_and_again_ends_the_same(case: Case, seed: int, budget: int) -> None:
     plain, yielding = Run(case, seed), Run(case, seed, budget=budget)
