@@ -3,8 +3,8 @@
 Only writes that no line has superseded can conflict. `merge_heads` is a three-way merge of any number of lines: it
 looks at all of them at once, in declaration order. Its result does not depend on which of them was reported first, and
 only under `last_write_wins` on when they wrote. (The idea is that of version vectors: Parker et al., *Detection of
-Mutual Inconsistency in Distributed Systems*, 1983. The base of a conflict is the lines' common ancestor, as in a version
-control system.)
+Mutual Inconsistency in Distributed Systems*, 1983. The base of a conflict is the lines' common ancestor, as in a
+version control system.)
 """
 
 from __future__ import annotations

@@ -310,6 +310,48 @@ async def test_a_write_that_conflicts_with_the_run_waits_at_the_next_join(served
     assert (await result_of(handle))["data"] == {"total": 12, "seen": 12}
 
 
+@pytest.mark.parametrize("choice", ["outside:crm", "left"])
+async def test_a_write_from_outside_becomes_a_candidate_of_a_join_that_waits(served: Served, choice: str) -> None:
+    handle = await served.start(diamond(put(x=110, y=1), put(x=80, y=2), **ASK), {"x": 100, "y": 0})
+    await until_status(handle, "join", "conflict")
+    for path in ("x", "y"):
+        settle = {"node": "join", "path": path, "choose": "left"}
+        if path == "y":
+            await handle.execute_update("write_context", {"changes": {"x": 50}, "base_version": 1, "by": "crm"})
+        answer = await handle.execute_update("resolve_conflict", settle)
+    assert answer["open"] == ["x"]  # what was chosen before the write came is asked anew
+    (question,) = [each for each in (await handle.query("status"))["conflicts"]["join"] if each["path"] == "x"]
+    assert [(each["by"], each["value"]) for each in question["candidates"]] == [
+        ("left", 110),
+        ("right", 80),
+        ("outside:crm", 50),
+    ]
+    await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", "choose": choice})
+    assert (await result_of(handle))["data"] == {"x": {"outside:crm": 50, "left": 110}[choice], "y": 1}
+
+
+async def test_a_write_from_outside_that_agrees_with_one_side_lets_the_join_go_on(served: Served) -> None:
+    handle = await served.start(diamond(put(x=110), put(x=80), **ASK), {"x": 100})
+    await until_status(handle, "join", "conflict")
+    (left,) = [each for each in await handle.query("history") if each["by"] == "left"]
+    seen = await handle.query("history")
+    (right,) = [each for each in seen if each["by"] == "right"]
+    first, other = sorted([left, right], key=lambda each: each["number"])
+    write = {"changes": {"x": other["set"]["x"]}, "base_version": first["number"], "by": "crm"}
+    await handle.execute_update("write_context", write)
+    assert (await result_of(handle))["data"] == {"x": other["set"]["x"]}
+
+
+async def test_items_that_disagree_ask_as_a_join_does(served: Served) -> None:
+    body = {"nodes": {"p": put(x="{{ item }}")}}
+    handle = await served.start({"nodes": {"each": {"type": "foreach", "items": "[1, 2]", "body": body}}, **ASK})
+    await until_status(handle, "each", "conflict")
+    await handle.execute_update("resolve_conflict", {"node": "each", "path": "x", "choose": "each[0]"})
+    result = await result_of(handle)
+    assert result["data"] == {"x": 1}
+    assert [each["path"] for each in result["conflicts"]] == ["x"]
+
+
 async def test_two_services_that_write_differently_on_one_base_conflict_at_once(served: Served) -> None:
     handle = await waiting(served, {**WAITING, **ASK}, {"total": 10})
     await handle.execute_update("write_context", {"changes": {"total": 11}, "base_version": 1, "by": "crm"})
@@ -477,12 +519,14 @@ async def test_what_is_settled_at_a_join_stays_settled_while_another_conflict_co
     graph = diamond(put(x=1, y=1), put(x=2), **ASK)
     handle = await served.start(graph, {"x": 0, "y": 0})
     await until_status(handle, "join", "conflict")
+    await handle.execute_update("write_context", {"changes": {"note": 1}, "base_version": 1, "by": "crm"})
     await handle.execute_update("write_context", {"changes": {"y": 2}, "base_version": 1, "by": "crm"})
-    await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", "choose": "right"})
+    answer = await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", "choose": "right"})
+    assert answer["open"] == ["y"]
     reported = await until_status(handle, "join", "conflict")
-    assert [conflict["path"] for conflict in reported["conflicts"]["join"]] == ["y"]
+    assert [conflict["path"] for conflict in reported["conflicts"]["join"]] == ["x", "y"]
     await handle.execute_update("resolve_conflict", {"node": "join", "path": "y", "choose": "outside:crm"})
-    assert (await result_of(handle))["data"] == {"x": 2, "y": 2}
+    assert (await result_of(handle))["data"] == {"x": 2, "y": 2, "note": 1}
 
 
 async def test_writes_from_outside_that_make_the_context_too_large_are_refused(served: Served) -> None:

@@ -55,15 +55,15 @@ async def skipped_by_hand(served: Served) -> Handle:
 
 
 async def conflict_anew(served: Served) -> Handle:
-    """A join that asks about another conflict once the first is settled."""
-    graph = diamond(put(x=1, y=1), put(x=2), context={"conflict_resolution": "fail_on_conflict"})
+    """A join that asks anew when writes from outside change its question, also where a choice was made before."""
+    graph = diamond(put(x=1, y=1), put(x=2, y=2), context={"conflict_resolution": "fail_on_conflict"})
     handle = await served.start(graph, {"x": 0, "y": 0})
     await until_status(handle, "join", "conflict")
-    await handle.execute_update("write_context", {"changes": {"y": 2}, "base_version": 1, "by": "crm"})
-    for path in "xy":
+    await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", "choose": 0})
+    await handle.execute_update("write_context", {"changes": {"x": 3}, "base_version": 1, "by": "crm"})
+    await asyncio.sleep(0.3)
+    for path in "yx":
         await handle.execute_update("resolve_conflict", {"node": "join", "path": path, "choose": 0})
-        await asyncio.sleep(0.3)
-    await handle.cancel()  # of no effect on a run that is over
     return handle
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import pytest
 
 from anabranch.context.changes import ChangeSet
-from anabranch.workflows.interpreter import views
-from anabranch.workflows.interpreter.commands import Failure, RunNode, StartChild
+from anabranch.workflows.interpreter import snapshot, views
+from anabranch.workflows.interpreter.commands import AskConflict, Failure, RunNode, StartChild
+from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import describe_conflict
 from tests.json_values import at, fields, items
-from tests.unit.machine_kit import Play, edge, failure, machine_of, python, shuffled, timeout
+from tests.unit.machine_kit import RUN, Play, edge, failure, machine_of, python, shuffled, timeout
 
 
 def body(*names: str, **nodes: Any) -> dict[str, Any]:
@@ -88,10 +91,72 @@ def test_what_items_disagree_about_is_in_the_audit_trail() -> None:
 
 
 def test_items_that_disagree_where_nobody_may_choose_fail_the_node() -> None:
-    graph = one(foreach("[1, 2]"), context={"conflict_resolution": "fail_on_conflict"})
+    graph = one(foreach("[1, 2]"), context={"conflict_resolution": "fail_on_conflict", "conflict_timeout": 0})
     finish = Play(machine_of(graph), {"node[0]/p": {"x": 5}, "node[1]/p": {"x": 3}}).run()
     assert finish.failure is not None
     assert (finish.failure.code, finish.failure.node) == ("CONFLICT", "node")
+
+
+ASK = {"conflict_resolution": "fail_on_conflict", "conflict_timeout": "1m"}
+
+
+def disagreeing(**fields: Any) -> Play:
+    """A `foreach` whose two items have ended, and want different things of `x`."""
+    play = Play(machine_of(one(foreach("[1, 2]", **fields), context=ASK)), {"node[0]/p": {"x": 5}}).start()
+    play.script = {"node[0]/p": {"x": 5, "y": 1}, "node[1]/p": {"x": 3}}
+    for address in list(play.pending):
+        play.answer(address)
+    return play
+
+
+def test_items_that_disagree_ask_as_a_join_does() -> None:
+    play = disagreeing()
+    question = play.pending.pop("node")
+    assert isinstance(question, AskConflict)
+    (conflict,) = question.conflicts
+    assert [(each.by, each.value) for each in conflict.candidates] == [("node[0]", 5), ("node[1]", 3)]
+    assert question.timeout == 60
+    assert play.state.root.nodes["node"].status.value == "conflict"
+    play.take(play.machine.choose("node", {("x",): 4}, 50))
+    assert play.finish().line.data == {"x": 4, "y": 1}
+    (version,) = [each for each in play.state.trail.versions if each.by == "node"]
+    assert [(each.path, each.value) for each in version.conflicts] == [(("x",), 4)]
+
+
+def test_items_about_which_nobody_decides_in_time_fail_the_node_with_the_conflict() -> None:
+    play = disagreeing()
+    del play.pending["node"]
+    play.take(play.machine.failed("node", timeout(), 70_000))
+    finish = play.finish()
+    assert finish.failure is not None
+    assert (finish.failure.code, finish.failure.node) == ("CONFLICT", "node")
+
+
+def test_nothing_asks_twice_about_items_that_disagree() -> None:
+    play = disagreeing()
+    assert play.machine.resume(50) == []
+
+
+def test_after_continue_as_new_items_that_disagree_ask_again_for_the_rest_of_the_time() -> None:
+    play = disagreeing()
+    asked = play.state.root.nodes["node"].asked
+    assert asked is not None
+    fresh = RunState(play.state.plan, {}, run=RUN)
+    snapshot.load(fresh, json.loads(json.dumps(snapshot.dump(play.state))))
+    again = Play(Machine(fresh))
+    again.take(again.machine.resume_from_snapshot(asked + 20_000))
+    question = again.pending.pop("node")
+    assert isinstance(question, AskConflict)
+    assert (len(question.conflicts), question.timeout) == (1, 40)
+    again.take(again.machine.choose("node", {("x",): 4}, asked + 20_001))
+    assert again.finish().line.data == {"x": 4, "y": 1}
+
+
+def test_a_run_that_is_cancelled_while_items_disagree_withdraws_the_question_and_undoes_the_items() -> None:
+    play = disagreeing(inner={"nodes": {"p": python(compensate=python())}})
+    play.take(play.machine.cancel("enough", 50))
+    assert play.cancelled == ["node"]
+    assert play.finish().compensated == ("node[1]/p", "node[0]/p")
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -214,6 +214,9 @@ class Rough:
             assert all(each.startswith("undo ") or each in self.cancelling for each in self.pending)
 
     def begin(self, work: Work | Yield) -> None:
+        if isinstance(work, AskConflict) and isinstance(self.pending.get(work.address), AskConflict):
+            self.pending[work.address] = work  # a write from outside changed the question
+            return
         assert work.address not in self.pending, "it runs already"
         assert YIELD not in self.pending or self.operating, "nothing new starts"
         if work.address.startswith("undo "):

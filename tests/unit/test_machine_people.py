@@ -11,7 +11,7 @@ from anabranch.errors import SizeLimitExceeded
 from anabranch.workflows.interpreter import views
 from anabranch.workflows.interpreter.commands import NOT_STARTED, Failure, RunNode
 from tests.json_values import at, fields
-from tests.unit.machine_kit import Outcome, Play, changes, edge, failure, machine_of, python
+from tests.unit.machine_kit import AskConflict, Outcome, Play, changes, edge, failure, machine_of, python
 
 ASK = {"context": {"conflict_resolution": "fail_on_conflict"}}
 
@@ -30,6 +30,57 @@ def in_conflict() -> Play:
     for name in "ab":
         play.answer(name)
     return play
+
+
+def asked(play: Play) -> dict[str, dict[str, Any]]:
+    """What the join `j` asks now: for each key, who wants what."""
+    question = play.pending["j"]
+    assert isinstance(question, AskConflict)
+    return {each.path[0]: {side.by: side.value for side in each.candidates} for each in question.conflicts}
+
+
+def test_a_write_from_outside_is_a_candidate_at_a_join_that_waits() -> None:
+    play = in_conflict()
+    outside(play, 1, x=50)
+    play.take(play.machine.resume(play.now))
+    assert asked(play) == {"x": {"a": 1, "b": 2, "crm": 50}}
+    del play.pending["j"]
+    play.take(play.machine.choose("j", {("x",): 50}, play.now))
+    assert play.finish().line.data == {"x": 50}
+
+
+def test_a_write_from_outside_at_another_key_is_asked_for_too() -> None:
+    graph = {"nodes": {name: python() for name in "abj"}, "edges": [edge("a", "j"), edge("b", "j")], **ASK}
+    play = Play(machine_of(graph, {"x": 0, "y": 0}), {"a": {"x": 1, "y": 1}, "b": {"x": 2}}).start()
+    for name in "ab":
+        play.answer(name)
+    assert list(asked(play)) == ["x"]
+    outside(play, 1, y=50)
+    play.take(play.machine.resume(play.now))
+    assert asked(play) == {"x": {"a": 1, "b": 2}, "y": {"a": 1, "crm": 50}}
+
+
+def test_a_write_from_outside_that_has_nothing_to_do_with_a_conflict_asks_nothing_anew() -> None:
+    play = in_conflict()
+    outside(play, 1, note="hello")
+    assert play.machine.resume(play.now) == []
+
+
+def test_a_write_from_outside_that_ends_a_conflict_leaves_nothing_to_choose() -> None:
+    play = in_conflict()
+    outside(play, 2, x=2)  # it has seen what `a` wrote, and agrees with `b`
+    play.take(play.machine.resume(play.now))
+    assert asked(play) == {}
+    del play.pending["j"]
+    play.take(play.machine.choose("j", {}, play.now))
+    assert play.seen["j"] == {"x": 2}
+
+
+def test_a_join_that_is_being_cancelled_asks_nothing_anew() -> None:
+    play = in_conflict()
+    play.machine.cancel("enough", play.now)
+    outside(play, 1, x=50)
+    assert not any(isinstance(each, AskConflict) for each in play.machine.resume(play.now))
 
 
 @pytest.mark.parametrize("merged", [False, True], ids=["edited before", "merged before"])

@@ -5,11 +5,12 @@ A body starts on the context of its node. What it changed comes back as one chan
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from anabranch.context.changes import ChangeSet, diff
 from anabranch.context.merge.lineage import Line
-from anabranch.context.values import Json
+from anabranch.context.values import Json, Missing, Path
 from anabranch.errors import EvaluationError, NodeError
 from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.model import ForeachNode, GraphNode, WhileNode
@@ -31,6 +32,7 @@ class Bodies:
     def start(self, node: Started, definition: ForeachNode | WhileNode | GraphNode) -> None:
         """Start a node that has a body."""
         node.scope.mark(node.run, Status.RUNNING)
+        node.run.asked = None
         body = BodyRun(node, node.line)
         self._state.bodies[body.address] = body
         match definition:
@@ -55,6 +57,12 @@ class Bodies:
                 changes = diff(body.line.data, line.data)
                 body.line, _ = body.line.advance(changes, writer=0, by=scope.prefix, at=self._state.at)
                 self._advance_while(body, definition)
+
+    def settle(self, body: BodyRun, choices: Mapping[Path, Json | Missing]) -> None:
+        """Every conflict between the items of a `foreach` is settled."""
+        definition = body.node.run.planned.node
+        if isinstance(definition, ForeachNode):
+            self._end_foreach(body, definition, choices)
 
     def resume(self) -> None:
         """Enter the items that `foreach` nodes could not enter so far."""
@@ -97,8 +105,9 @@ class Bodies:
             if self._state.is_draining or not self._state.budget.allows():
                 return
             self._enter_item(body, definition)
-        if not body.turns and body.entered == len(body.items):
-            self._complete(body, self._foreach_changes(body, definition))
+        is_asking = body.address in self._state.open_joins
+        if not body.turns and body.entered == len(body.items) and not is_asking:
+            self._end_foreach(body, definition, {})
 
     def _enter_item(self, body: BodyRun, definition: ForeachNode) -> None:
         scope, run, line = body.node.scope, body.node.run, body.node.line
@@ -115,24 +124,23 @@ class Bodies:
         elif changes := diff(scope.base.data, line.data, by=scope.prefix.rstrip("/"), at=self._state.at):
             body.results[scope.turn] = changes
 
-    def _foreach_changes(self, body: BodyRun, definition: ForeachNode) -> ChangeSet:
-        node, count = body.node, len(body.items)
-        nothing = ChangeSet(base_version=node.line.version, set={})
+    def _end_foreach(self, body: BodyRun, definition: ForeachNode, choices: Mapping[Path, Json | Missing]) -> None:
+        """Complete the node with what its items came to, unless a person must settle a conflict between them first."""
         # In the order of the items, whichever ended first.
-        results = [(index, body.results[index]) for index in range(count) if index in body.results]
+        results = [(index, body.results[index]) for index in range(len(body.items)) if index in body.results]
         if definition.collect is not None:
             values = [value for _, value in results if not isinstance(value, ChangeSet)]
-            return ChangeSet(base_version=node.line.version, set={(definition.collect.into,): values})
-        base = self._fresh(node.line)
+            self._complete(body, _changes(body, {(definition.collect.into,): values}))
+            return
+        base = self._fresh(body.node.line)
         lines = [
             base.advance(changes, writer=index, by=changes.by, at=changes.at)[0]
             for index, changes in results
             if isinstance(changes, ChangeSet)
         ]
-        if not lines:
-            return nothing
-        merged, node.run.conflicts = self._merging.settled(node.scope, lines, writer=count, by=body.address)
-        return diff(base.data, merged.data)
+        merged = self._merging.items(body.node, lines, choices, writer=len(body.items)) if lines else base
+        if merged is not None:
+            self._complete(body, diff(base.data, merged.data))
 
     def _advance_while(self, body: BodyRun, definition: WhileNode) -> None:
         """Enter the next turn while the condition holds, else complete the node."""
@@ -162,3 +170,7 @@ class Bodies:
     def _fresh(line: Line) -> Line:
         """A separate line with the same data, since the writers of a body have numbers of their own."""
         return Line.start(line.data, line.version)
+
+
+def _changes(body: BodyRun, written: dict[Path, Json]) -> ChangeSet:
+    return ChangeSet(base_version=body.node.line.version, set=written)

@@ -95,7 +95,11 @@ class AskPerson:
 
 @dataclass(frozen=True, slots=True)
 class AskConflict:
-    """Wait until every conflict at a join is settled (update `resolve_conflict`), at most `timeout` seconds."""
+    """Wait until every conflict at a join is settled (update `resolve_conflict`), at most `timeout` seconds.
+
+    A question at an address that waits already takes the place of the one before, and the same answer is awaited. What
+    was chosen among the same candidates stands. Without conflicts, nothing is left to choose.
+    """
 
     address: str
     conflicts: tuple[Conflict, ...]

@@ -81,7 +81,7 @@ class Machine:
         return self._advance()
 
     def choose(self, address: str, choices: Mapping[Path, Json | Missing], at: int) -> list[Command]:
-        """Every conflict that the join at an address waits for is settled."""
+        """Every conflict that the join, or the `foreach`, at an address waits for is settled."""
         self.state.at = at
         join = self.state.open_joins[address]
         self.state.answered(address)

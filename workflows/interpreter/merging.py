@@ -13,7 +13,7 @@ from anabranch.errors import ConflictError, VersionMismatch
 from anabranch.workflows.interpreter.commands import AskConflict, Failure
 from anabranch.workflows.interpreter.edits import check_edits
 from anabranch.workflows.interpreter.input import check_schema
-from anabranch.workflows.interpreter.scope import NodeRun, OpenJoin, Scope, Status
+from anabranch.workflows.interpreter.scope import NodeRun, OpenJoin, Scope, Started, Status
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import describe_conflict, merge_changes
 
@@ -37,7 +37,7 @@ class Merging:
             return lines[0]
         merged = self._merged(scope, run, lines, choices)
         if merged.line is None:
-            self._ask(scope, run, merged.conflicts)
+            self._ask(scope, run, _unsettled(merged))
         return merged.line
 
     def by_last_write(self, scope: Scope, run: NodeRun) -> Line:
@@ -50,14 +50,17 @@ class Merging:
                     choices[conflict.path] = last.value
         return merged.line
 
-    def settled(
-        self, scope: Scope, lines: Sequence[Line], *, writer: int, by: str
-    ) -> tuple[Line, tuple[Conflict, ...]]:
-        """The merged line and its conflicts. Raises ConflictError if a person would have to choose."""
-        merged = merge_heads(lines, self._policies_of(scope), writer=writer, by=by, at=self._state.at)
+    def items(
+        self, node: Started, lines: Sequence[Line], choices: Mapping[Path, Json | Missing], *, writer: int
+    ) -> Line | None:
+        """The merged line of a `foreach`'s items; None while a person must settle a conflict between them first."""
+        scope, run, state = node.scope, node.run, self._state
+        by, policies = scope.address(run), self._policies_of(scope)
+        merged = merge_heads(lines, policies, writer=writer, by=by, at=state.at, choices=choices)
         if merged.line is None:
-            raise ConflictError(_describe_unsettled(merged.conflicts), place=f"node {by!r}")
-        return merged.line, merged.conflicts
+            self._ask(scope, run, _unsettled(merged))
+        run.conflicts = merged.conflicts
+        return merged.line
 
     def now(self) -> Line:
         """The current context: all open lines merged; the last write wins where a conflict is not settled."""
@@ -90,6 +93,7 @@ class Merging:
         state.version_numbers |= dict.fromkeys(range(writer, writer + _WRITERS), number)
         state.outside.line, state.outside.versions = line, (number,)
         state.size.add(changes)
+        self._ask_anew()
         return number
 
     @property
@@ -160,17 +164,34 @@ class Merging:
             self.note_version(scope, writer, number)
         return merged
 
-    def _ask(self, scope: Scope, run: NodeRun, conflicts: tuple[Conflict, ...]) -> None:
-        unsettled = tuple(conflict for conflict in conflicts if not conflict.settled)
+    def _ask_anew(self) -> None:
+        """After a write from outside: joins that wait ask again where it is a new candidate, or takes one away."""
+        state = self._state
+        for address, join in list(state.open_joins.items()):
+            if join.scope.prefix or address in state.bodies or state.is_aborting(address):
+                continue
+            conflicts = self._open_conflicts(join.scope, join.run)
+            if conflicts != join.conflicts:
+                self._ask(join.scope, join.run, conflicts)
+
+    def _open_conflicts(self, scope: Scope, run: NodeRun) -> tuple[Conflict, ...]:
+        """What a person must settle before a node starts, as it stands now."""
+        lines, policies = self._arriving(scope, run), self._policies_of(scope)
+        address, writer = scope.address(run), scope.merge_writer(run)
+        return _unsettled(merge_heads(lines, policies, writer=writer, by=address, at=self._state.at))
+
+    def _ask(self, scope: Scope, run: NodeRun, unsettled: tuple[Conflict, ...]) -> None:
         timeout = scope.plan.graph.context.conflict_timeout
         seconds = None if timeout is None else timeout.total_seconds()
         address, at = scope.address(run), self._state.at
         if seconds == 0:
             raise ConflictError(_describe_unsettled(unsettled), place=f"node {address!r}")
+        if run.asked is None:
+            run.asked = at
         if run.started is None:
             run.started = at
-        if seconds is not None:  # a run that continued as new asks again, for the rest of the time
-            seconds = max(0.001, seconds - (at - run.started) / 1000)
+        if seconds is not None:  # who is asked again has the rest of the time
+            seconds = max(0.001, seconds - (at - run.asked) / 1000)
         join = OpenJoin(scope, run, unsettled)
         self._state.expect(join, AskConflict(address, unsettled, seconds), Status.CONFLICT)
 
@@ -181,8 +202,16 @@ class Merging:
         check_edits(changes, base.data)
         line, refined = base.advance(changes, writer=writer + 1, by=changes.by, at=state.at)
         if state.outside.line is not None:
-            line, _ = self.settled(state.root, [state.outside.line, line], writer=writer + 2, by=changes.by)
+            line = self._with_earlier(state.outside.line, line, writer=writer + 2, by=changes.by)
         return line, refined
+
+    def _with_earlier(self, earlier: Line, line: Line, *, writer: int, by: str) -> Line:
+        """The line of a write from outside, with what was written from outside before. Raises ConflictError."""
+        policies = self._policies_of(self._state.root)
+        merged = merge_heads([earlier, line], policies, writer=writer, by=by, at=self._state.at)
+        if merged.line is None:
+            raise ConflictError(_describe_unsettled(merged.conflicts), place=f"node {by!r}")
+        return merged.line
 
     def _at_version(self, number: int) -> Line:
         """The context as it was when version `number` was recorded."""
@@ -202,6 +231,10 @@ class Merging:
                 suggestion="settle it first (`resolve_conflict`), or base the write on an earlier version",
             )
         return merged.line
+
+
+def _unsettled(merged: MergeResult) -> tuple[Conflict, ...]:
+    return tuple(conflict for conflict in merged.conflicts if not conflict.settled)
 
 
 def _describe_unsettled(conflicts: Sequence[Conflict]) -> str:

@@ -27,7 +27,7 @@ class Status(StrEnum):
     READY = "ready"
     """Its join holds; it starts at the next step, unless the run is paused."""
     CONFLICT = "conflict"
-    """Its join waits for a person to settle a conflict."""
+    """It waits for a person to settle a conflict, at its join or between the items of its body."""
     RUNNING = "running"
     WAITING = "waiting"
     """For a timer or a person."""
@@ -73,9 +73,16 @@ class NodeRun:
     """Whether a later node has started on its line."""
     conflicts: tuple[Conflict, ...] = ()
     """Conflicts between the items of a `foreach`."""
+    asked: int | None = None
+    """When people were first asked to settle its conflicts."""
     started: int | None = None
     ended: int | None = None
     """Unix milliseconds."""
+
+    @property
+    def is_before_join(self) -> bool:
+        """Whether it still needs the lines of its predecessors."""
+        return self.status in _NOT_STARTED and self.line is None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +97,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenJoin:
-    """A node whose join waits for a person to settle conflicts."""
+    """A node that waits for a person to settle conflicts where lines meet: at its join, or those of its items."""
 
     scope: Scope
     run: NodeRun
@@ -247,7 +254,7 @@ class Scope:
             predecessor.followed = True
             # Backwards, since nodes mostly start in order: one that has not started is enough to keep the line.
             targets = (self.nodes[edge.edge.target] for edge in reversed(predecessor.planned.outgoing))
-            if all(target is run or target.status not in _NOT_STARTED for target in targets):
+            if all(target is run or not target.is_before_join for target in targets):
                 predecessor.line = None
 
     def frontier(self) -> list[NodeRun]:

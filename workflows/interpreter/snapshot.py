@@ -15,7 +15,7 @@ from anabranch.context.merge.line_wire import dump_lines, load_lines
 from anabranch.context.merge.lineage import Line
 from anabranch.context.merge.resolution import Candidate, parse_policy
 from anabranch.context.merge.union import Conflict
-from anabranch.context.values import MISSING, Json, Missing, Path
+from anabranch.context.values import MISSING, Json, Missing
 from anabranch.graph.plan import Plan, PlanEdge, PlanNode
 from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.saga import Ancestry, Saga, Step, StepState
@@ -59,16 +59,6 @@ def load(state: RunState, dumped: Dump) -> None:
     _Loader(state, lines).load(dumped)
 
 
-def dump_choices(choices: Mapping[Path, Json | Missing]) -> list[Any]:
-    """The conflicts that are settled at a join where others still wait."""
-    return [[list(path), _optional(value)] for path, value in choices.items()]
-
-
-def load_choices(dumped: list[Any]) -> dict[Path, Json | Missing]:
-    """The inverse of `dump_choices`."""
-    return {tuple(path): _present(value) for path, value in dumped}
-
-
 class _Lines:
     """Names lines: the same line has the same name."""
 
@@ -109,7 +99,17 @@ def _dump_edges(run: NodeRun) -> list[Any]:
 def _dump_node(run: NodeRun, lines: _Lines) -> list[Any]:
     failure = None if run.failure is None else _dump_failure(run.failure)
     line, versions = lines.optional(run.line), list(run.versions)
-    return [run.status.value, *_dump_edges(run), line, versions, failure, run.followed, run.started, run.ended]
+    return [
+        run.status.value,
+        *_dump_edges(run),
+        line,
+        versions,
+        failure,
+        run.followed,
+        run.asked,
+        run.started,
+        run.ended,
+    ]
 
 
 class _Loader:
@@ -166,7 +166,7 @@ class _Loader:
 
     def _load_node(self, scope: Scope, run: NodeRun, dumped: list[Any], edges: Mapping[int, PlanEdge]) -> None:
         state, address = self._state, scope.address(run)
-        status, run.unsettled, taken, line, versions, failure, run.followed, started, run.ended = dumped
+        status, run.unsettled, taken, line, versions, failure, run.followed, run.asked, started, run.ended = dumped
         scope.mark(run, Status(status))
         run.taken = [edges[index] for index in taken]
         run.line = self._line(line)

@@ -40,11 +40,13 @@ class Starts:
                 self._endings.guarded(scope, run, partial(self._start, scope, run))
 
     def settle(self, join: OpenJoin, choices: Mapping[Path, Json | Missing]) -> None:
-        """Every conflict at a join is settled: its node is ready again."""
+        """Every conflict at a join, or between the items of a `foreach`, is settled: the node goes on."""
         scope, run, address = join.scope, join.run, join.scope.address(join.run)
         if self._state.is_aborting(address):  # the choice was on its way when the join was cancelled
             message = f"node {address!r} was cancelled before it started"
             self._endings.fail(scope, run, Failure("cancelled", NOT_STARTED, message, address))
+        elif (body := self._state.bodies.get(address)) is not None:
+            self._endings.guarded(scope, run, partial(self._bodies.settle, body, choices))
         else:
             self._endings.guarded(scope, run, partial(self._settle, scope, run, choices))
 
@@ -55,8 +57,11 @@ class Starts:
             if isinstance(node, Started):
                 command, status = self._command(node, state.roots(node.scope, node.run))
                 state.expect(node, _shortened(command, (state.at - node.at) / 1000), status)
-            else:  # a snapshot does not hold the conflicts: the lines meet again
-                state.answered(address)
+                continue
+            state.answered(address)  # a snapshot does not hold the conflicts: the lines meet again
+            if address in state.bodies:
+                node.scope.mark(node.run, Status.RUNNING)
+            else:
                 state.queue(node.scope, (node.run,))
 
     def launch(self, node: Started) -> None:

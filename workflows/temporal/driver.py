@@ -119,16 +119,21 @@ class Driver:
                 if (work := self._work.get(command.address)) is not None:
                     self._cancel(work)
             else:
-                if isinstance(command, AskPerson | AskConflict):
-                    self.inbox.ask(command)
-                ticket = Ticket()
-                self._work[command.address] = _Underway(asyncio.create_task(self._carry_out(command, ticket)), ticket)
+                self._begin(command)
         if self._sharing is not None:
             self._sharing.changed(self.machine.state.trail.count, self.machine.context)
         self._mark_pauses()
         if not self._has_details_to_come:  # once for all that happens at one time
             self._has_details_to_come = True
             asyncio.get_event_loop().call_soon(self._set_details)
+
+    def _begin(self, command: Work | Yield) -> None:
+        if isinstance(command, AskPerson | AskConflict):
+            self.inbox.ask(command)
+            if command.address in self._work:  # a join that waits already asks anew
+                return
+        ticket = Ticket()
+        self._work[command.address] = _Underway(asyncio.create_task(self._carry_out(command, ticket)), ticket)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something on the side. A fault of ours in it fails the workflow task."""
@@ -221,13 +226,8 @@ class Driver:
             self._fault = self._fault or error
 
     def _succeeded(self, command: Work | Yield, result: Any) -> list[Command]:
-        address, at = command.address, self._clock.tick()
-        if not isinstance(command, AskConflict):
-            return self.machine.succeeded(address, result, at)
-        commands = self.machine.choose(address, result, at)
-        if address in self.machine.state.open_joins:  # of what came meanwhile somebody must settle more
-            self.inbox.keep(address, result)
-        return commands
+        tell = self.machine.choose if isinstance(command, AskConflict) else self.machine.succeeded
+        return tell(command.address, result, self._clock.tick())
 
     def _cancel_run(self) -> None:
         """The run's own task was cancelled. Raises CancelledError where nobody asked for it: the run is evicted."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any
 
 from temporalio import workflow
 
 from anabranch.context.values import Json, Missing, Path
 from anabranch.graph.model import MAX_SECONDS
 from anabranch.workflows.interpreter.commands import AskConflict, AskPerson
-from anabranch.workflows.interpreter.snapshot import dump_choices, load_choices
 from anabranch.workflows.temporal.outbox import Outbox, Ticket
+from anabranch.workflows.temporal.question import Question
 
-Choices: TypeAlias = "dict[Path, Json | Missing]"
+_SHORTEST = 0.001
+"""Seconds."""
 
 
 class Inbox:
@@ -25,8 +26,8 @@ class Inbox:
         self._outbox = outbox
         self._answers: dict[str, asyncio.Future[Any]] = {}
         self._approvals: dict[str, AskPerson] = {}
-        self._choices: dict[str, Choices] = {node: load_choices(each) for node, each in (dumped or {}).items()}
-        """What is settled at joins where other paths still wait."""
+        self._questions = {node: Question.load(each) for node, each in (dumped or {}).items()}
+        """What joins ask."""
 
     @property
     def approvals(self) -> Iterable[str]:
@@ -39,10 +40,20 @@ class Inbox:
         return any(answer.done() for answer in self._answers.values())
 
     def ask(self, command: AskPerson | AskConflict) -> None:
-        """From now on, in this very workflow task, an answer may come."""
-        self._answers[command.address] = asyncio.get_event_loop().create_future()
+        """From now on, in this very workflow task, an answer may come.
+
+        A join that waits already asks anew: an answer to the question before, of which the machine was not told yet, is
+        void where that question was another one.
+        """
+        address = command.address
+        if address not in self._answers or self._answers[address].done():
+            self._answers[address] = asyncio.get_event_loop().create_future()
         if isinstance(command, AskPerson):
-            self._approvals[command.address] = command
+            self._approvals[address] = command
+            return
+        question = self._questions.setdefault(address, Question())
+        question.ask(command.conflicts)
+        self._answer_if_settled(address, question)
 
     def waits(self, address: str) -> bool:
         """Whether an answer is awaited there, and none has come."""
@@ -57,38 +68,41 @@ class Inbox:
         """The answer of an approval that waits."""
         self._answers[address].set_result(value)
 
-    def choose(self, address: str, path: Path, value: Json | Missing, open_paths: Iterable[Path]) -> list[Path]:
-        """Settle one of the `open_paths` of a join that waits; returns those that are open still."""
-        chosen = self._choices.setdefault(address, {})
-        chosen[path] = value
-        still_open = [each for each in open_paths if each not in chosen]
-        if not still_open:
-            self._answers[address].set_result(self._choices.pop(address))
-        return still_open
+    def choose(self, address: str, path: Path, value: Json | Missing) -> list[Path]:
+        """Settle one of the conflicts of a join that waits; returns the paths that are open still."""
+        question = self._questions[address]
+        question.choose(path, value)
+        self._answer_if_settled(address, question)
+        return question.open
 
-    def keep(self, address: str, choices: Choices) -> None:
-        """The join waits anew, for a conflict that came meanwhile; what was chosen stands."""
-        self._choices[address] = choices
+    def _answer_if_settled(self, address: str, question: Question) -> None:
+        if not question.open:
+            self._answers[address].set_result(question.choices)
 
     async def wait(self, command: AskPerson | AskConflict, ticket: Ticket) -> Any:
         """The answer. Raises TimeoutError."""
-        answer = self._answers[command.address]
+        address = command.address
         self._outbox.send(ticket)
         # Always a timer: the timeline shows what is waited for, and the task that asks sends something. One that sends
         # nothing is replayed together with the update that follows it, which would then find nothing to answer.
-        timeout = timedelta(seconds=MAX_SECONDS if command.timeout is None else command.timeout)
+        left = float(MAX_SECONDS) if command.timeout is None else command.timeout
+        until = workflow.time() + left
         try:
-            await workflow.wait_condition(answer.done, timeout=timeout, timeout_summary=command.address)
+            while self.waits(address):
+                limit = timedelta(seconds=left)
+                await workflow.wait_condition(lambda: not self.waits(address), timeout=limit, timeout_summary=address)
+                left = max(_SHORTEST, until - workflow.time())  # for an answer that became void before it was heard
+            return self._answers[address].result()
         except TimeoutError:
             self._outbox.answered(ticket)
-            if not answer.done():  # in the very task in which the time was up, an answer was accepted
+            if self.waits(address):  # else, in the very task in which the time was up, an answer was accepted
                 raise
+            return self._answers[address].result()
         finally:
-            del self._answers[command.address]
-            self._approvals.pop(command.address, None)
-            self._choices.pop(command.address, None)
-        return answer.result()
+            del self._answers[address]
+            self._approvals.pop(address, None)
+            self._questions.pop(address, None)
 
     def dump(self) -> dict[str, list[Any]]:
         """What is settled at joins where other paths still wait, for continue-as-new."""
-        return {node: dump_choices(each) for node, each in self._choices.items()}
+        return {node: question.dump() for node, question in self._questions.items()}

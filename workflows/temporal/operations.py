@@ -30,8 +30,7 @@ class Operations:
         node, path, value = checked(lambda: updates.conflict_choice(machine, inbox, request))
         if "value" in request:
             machine.state.size.add(ChangeSet(0, {path: request["value"]}))
-        conflicts = machine.state.open_joins[node].conflicts
-        still_open = inbox.choose(node, path, value, [each.path for each in conflicts])
+        still_open = inbox.choose(node, path, value)
         return {"node": node, "path": format_path(path), "open": [format_path(each) for each in still_open]}
 
     def complete_task(self, request: Request) -> dict[str, Json]:
