@@ -26,6 +26,21 @@ It is not a setting: workflow code decides by it, and must decide alike on every
 PAYLOAD_HEADROOM_BYTES: Final = 64 * 1024
 """Of a payload, for what it holds beside what is weighed."""
 
+SERVER_NAME_BYTES: Final = 1000
+"""Bytes of a name or id that a Temporal server takes: of an activity, a task queue, a workflow.
+
+What is longer fails the workflow task that sends it, for ever. So `validate` refuses it, and a run where it is made.
+"""
+
+ADDRESS_BYTES: Final = 960
+"""Bytes of a node's address. It is the id of its activity, and that of its compensation is longer."""
+
+FAIRNESS_KEY_BYTES: Final = 64
+"""Bytes of a fairness key that a Temporal server takes."""
+
+MAX_ATTEMPTS: Final = 2**31 - 1
+"""The largest number of attempts that a retry policy holds."""
+
 DECODED_BYTES: Final = 32 * 1024 * 1024
 """The total size to which the compressed payloads of one call may unfold."""
 

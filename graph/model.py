@@ -12,9 +12,19 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 from anabranch.graph.node_types import ByType, built_in
+from anabranch.limits import FAIRNESS_KEY_BYTES, MAX_ATTEMPTS, SERVER_NAME_BYTES
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
 MAX_SECONDS = 10 * 365 * 86400
@@ -46,6 +56,29 @@ Duration = Annotated[
     PlainSerializer(_seconds, when_used="always"),
     WithJsonSchema({"type": ["string", "number"], "examples": ["30s", "5m", "24h"]}),
 ]
+
+
+def _server_name(value: str) -> str:
+    if (size := len(value.encode())) > SERVER_NAME_BYTES:
+        raise ValueError(f"has {size} bytes, over the server's limit of {SERVER_NAME_BYTES}")
+    return value
+
+
+def _task_queue(value: str) -> str:
+    if value.startswith("/_sys/"):
+        raise ValueError("begins with /_sys/, which the server keeps for itself")
+    return _server_name(value)
+
+
+def _fairness_key(value: str) -> str:
+    if (size := len(value.encode())) > FAIRNESS_KEY_BYTES:
+        raise ValueError(f"has {size} bytes, over the server's limit of {FAIRNESS_KEY_BYTES}")
+    return value
+
+
+ActivityName = Annotated[str, Field(min_length=1), AfterValidator(_server_name)]
+TaskQueue = Annotated[str, Field(min_length=1), AfterValidator(_task_queue)]
+FairnessKey = Annotated[str, AfterValidator(_fairness_key)]
 Cel = Annotated[str, Field(min_length=1, description="A CEL expression")]
 Key = Annotated[str, Field(min_length=1, max_length=256)]
 NodeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}$")]
@@ -69,7 +102,7 @@ class Model(BaseModel):
 class Retry(Model):
     """A Temporal retry policy."""
 
-    max_attempts: int = Field(default=5, ge=0, description="0 is without limit")
+    max_attempts: int = Field(default=5, ge=0, le=MAX_ATTEMPTS, description="0 is without limit")
     initial_interval: Duration = timedelta(seconds=1)
     backoff: float = Field(default=2.0, ge=1)
     max_interval: Duration | None = None
@@ -80,7 +113,7 @@ class Priority(Model):
     """Temporal's task priority: 1 (first) to 5, and a key whose runs share the queue fairly."""
 
     key: int | None = Field(None, ge=1, le=5)
-    fairness_key: str | None = None
+    fairness_key: FairnessKey | None = None
     fairness_weight: float | None = Field(None, gt=0)
 
 
@@ -113,7 +146,7 @@ class BaseNode(Model):
     retry: Retry | None = None
     timeout: Duration | None = None
     heartbeat: Duration | None = None
-    task_queue: str | None = None
+    task_queue: TaskQueue | None = None
     priority: Priority | Annotated[int, Field(ge=1, le=5)] | None = None
     local: bool | None = None
     compensate: Node | None = None
@@ -208,7 +241,7 @@ class ActivityNode(BaseNode):
     """Any Temporal activity in any language, by its name; `args` travel as plain JSON."""
 
     type: Literal["activity"]
-    activity: str
+    activity: ActivityName
     args: tuple[JsonValue, ...] | JsonObject = ()
 
 
@@ -303,7 +336,7 @@ class Defaults(Model):
 
     timeout: Duration = timedelta(seconds=30)
     retry: Retry = Retry()
-    task_queue: str | None = None
+    task_queue: TaskQueue | None = None
     local: bool = False
 
 

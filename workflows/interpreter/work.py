@@ -9,19 +9,28 @@ from typing import cast
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
-from anabranch.errors import EvaluationError
+from anabranch.errors import EvaluationError, SizeLimitExceeded
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.model import MAX_SECONDS, ApprovalNode, GraphNode, WaitNode, parse_duration
 from anabranch.graph.plan import PlanNode
+from anabranch.limits import ADDRESS_BYTES
 from anabranch.workflows.interpreter.commands import AskPerson, Command, RunNode, StartChild, StartTimer
 from anabranch.workflows.interpreter.scope import Status
+
+_FIRST_MILLIS = 100_000_000_000
+"""March 1973. A smaller number is one of seconds, until the year 5138."""
 
 
 def command_of(
     address: str, planned: PlanNode, line: Line, roots: Mapping[str, Json], *, key: str, at: int
 ) -> tuple[Command, Status]:
-    """The command that starts a node, and the node's status then. Raises EvaluationError."""
+    """The command that starts a node, and the node's status then. Raises EvaluationError, SizeLimitExceeded."""
     node = planned.node
+    if (size := len(address.encode())) > ADDRESS_BYTES:
+        raise SizeLimitExceeded(
+            f"the address of node {planned.id!r} has {size} bytes, over the limit of {ADDRESS_BYTES}",
+            suggestion="give the nodes around it shorter ids, or run one of them as a child workflow",
+        )
     if isinstance(node, WaitNode):
         return StartTimer(address, _seconds(node, planned, line, roots, at)), Status.WAITING
     if isinstance(node, ApprovalNode):
@@ -42,13 +51,19 @@ def _seconds(node: WaitNode, planned: PlanNode, line: Line, roots: Mapping[str, 
             value = compile_template(node.for_, planned.roots).render(line.data, roots)
             return parse_duration(value).total_seconds()
         until = planned.expression(node.until or "").evaluate(line.data, roots)
-        return min(MAX_SECONDS, max(0.0, _unix_seconds(until) - at / 1000))
+        return _bounded(max(0.0, _unix_seconds(until) - at / 1000), until)
     except ValueError as error:
         raise EvaluationError(
             str(error),
             place=f"node {planned.id!r}",
             suggestion="`for` takes a duration such as 30s; `until` yields an ISO 8601 time or Unix milliseconds",
         ) from None
+
+
+def _bounded(seconds: float, until: Json) -> float:
+    if seconds > MAX_SECONDS:
+        raise ValueError(f"{until!r} is more than ten years away")
+    return seconds
 
 
 def _unix_seconds(value: Json) -> float:
@@ -58,6 +73,8 @@ def _unix_seconds(value: Json) -> float:
             raise ValueError(f"{value!r} has no time zone")
         return moment.timestamp()
     if isinstance(value, int | float) and not isinstance(value, bool):
+        if value < _FIRST_MILLIS:
+            raise ValueError(f"{value!r} is not a time in milliseconds since 1970: in seconds it needs `* 1000`")
         return value / 1000
     raise ValueError(f"{value!r} is not a time")
 

@@ -116,6 +116,7 @@ class Effects:
         self._outbox.answered(ticket)
 
     async def _child(self, command: StartChild, ticket: Ticket) -> Json:
+        workflow_id = self._identity.child_id(command.address)
         payloads = workflow.payload_converter().to_payloads([dict(command.data), {"pinned": self._held(command.graph)}])
         try:
             await self._flow.admit_child(ticket, sum(len(payload.data) for payload in payloads))
@@ -124,7 +125,7 @@ class Effects:
         child = await workflow.start_child_workflow(
             command.graph,
             args=[RawValue(payload) for payload in payloads],
-            id=self._identity.child_id(command.address),
+            id=workflow_id,
             task_queue=command.planned.node.task_queue,
             static_summary=command.address,
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,

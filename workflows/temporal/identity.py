@@ -7,7 +7,9 @@ from typing import Self
 
 from temporalio import workflow
 
+from anabranch.errors import SizeLimitExceeded
 from anabranch.graph.plan import Plan, plan_of
+from anabranch.limits import SERVER_NAME_BYTES
 from anabranch.transport.node_protocol import PinnedGraph, RunInfo
 from anabranch.workflows.interpreter.state import iso_time
 from anabranch.workflows.temporal.failures import check_revision
@@ -42,5 +44,12 @@ class Identity:
         return RunInfo(self.run_id, self.session_id, self.plan.graph.name, iso_time(time))
 
     def child_id(self, address: str) -> str:
-        """The workflow's id of the child that runs at an address."""
-        return f"{self.session_id}/{address}"
+        """The workflow's id of the child that runs at an address. Raises SizeLimitExceeded."""
+        found = f"{self.session_id}/{address}"
+        if (size := len(found.encode())) > SERVER_NAME_BYTES:
+            raise SizeLimitExceeded(
+                f"the child's workflow id has {size} bytes, over the limit of {SERVER_NAME_BYTES}",
+                place=f"node {address[:80]!r}",
+                suggestion="start the run with a shorter workflow id, or give the nodes around it shorter ids",
+            )
+        return found
