@@ -15,11 +15,12 @@ from anabranch.cli.failure import describe, show_failure
 from anabranch.cli.leaving import ENDING, interruptible
 from anabranch.cli.live import LiveRun
 from anabranch.cli.local import embedded_server, environment, first_of, worker_beside
-from anabranch.cli.report import out, plain
+from anabranch.cli.report import out
 from anabranch.cli.versions import versions_table
 from anabranch.cli.watch import draw
 from anabranch.console.app import CODEC_PATH, console
 from anabranch.dev.demo_services import EXAMPLES, demo_services
+from anabranch.display import plain
 from anabranch.graph.load import LoadedGraph, load_graph
 from anabranch.graph.source.files import json_object
 from anabranch.loopback import LOOPBACK, free_port, serving

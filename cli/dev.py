@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -17,11 +16,12 @@ from rich.text import Text
 
 from anabranch.cli.leaving import ENDING, interruptible
 from anabranch.cli.local import check_port, embedded_server, environment, first_of, worker_beside
-from anabranch.cli.report import out, plain, show_problems
+from anabranch.cli.questions import temporal_program
+from anabranch.cli.report import out, show_problems
 from anabranch.console.app import CODEC_PATH, console
 from anabranch.dev.demo_services import EXAMPLES
 from anabranch.dev.demo_services import demo_services as start_demo_services
-from anabranch.dev.devserver import temporal_command
+from anabranch.display import plain
 from anabranch.errors import GraphError
 from anabranch.graph.load import LoadedGraph, load_graph
 from anabranch.imports import import_own
@@ -139,7 +139,7 @@ def _commands(
     settings: Settings, ports: Ports, codec_url: str, library: Mapping[str, LoadedGraph]
 ) -> dict[str, tuple[str, ...]]:
     """Commands to try, under titles."""
-    temporal = "temporal" if shutil.which("temporal") else shlex.quote(os.path.relpath(temporal_command()))
+    temporal = temporal_program()
     server = "" if ports.temporal == _TEMPORAL_PORT else f" --address {LOOPBACK}:{ports.temporal}"
     name = "order_processing" if "order_processing" in library else next(iter(library))
     run = f"--workflow-id {_example_id(name)}{server}"

@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from anabranch.cli.failure import show_failure
-from anabranch.cli.report import out, plain, show_finding
+from anabranch.cli.report import out, show_finding
 from anabranch.cli.versions import conflict_line, short
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, Missing, format_path
+from anabranch.display import plain, plain_json
 from anabranch.graph.load import LoadedGraph
 from anabranch.graph.plan import plan_graph
 from anabranch.settings import Settings
@@ -103,5 +104,5 @@ def _end(state: RunState, done: DryRun, name: str) -> bool:
         undone = {"compensated": finish.compensated, "not_compensated": finish.not_compensated}
         show_failure({**finish.failure.root(), "code": finish.failure.code, **undone})
         return False
-    out().file.write(json.dumps(result(state, finish, name), indent=2, ensure_ascii=False) + "\n")
+    out().file.write(plain_json(json.dumps(result(state, finish, name), indent=2, ensure_ascii=False)) + "\n")
     return True

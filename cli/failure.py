@@ -8,8 +8,9 @@ from typing import Any
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError  # noqa: A004 - Temporal's
 
-from anabranch.cli.report import err, plain, show_finding
+from anabranch.cli.report import err, show_finding
 from anabranch.context.values import Json
+from anabranch.display import plain
 
 
 def describe(error: WorkflowFailureError) -> dict[str, Json]:

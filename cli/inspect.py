@@ -13,7 +13,8 @@ import typer
 from rich.text import Text
 
 from anabranch.cli.arguments import FileArgument, FileOption, ImportOption, the_file
-from anabranch.cli.report import err, out, plain, show_problems
+from anabranch.cli.report import err, out, show_problems
+from anabranch.display import plain
 from anabranch.errors import GraphError, InputError
 from anabranch.settings import settings_from_environment
 

@@ -13,8 +13,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from anabranch.cli.report import err, plain
+from anabranch.cli.questions import Asking
+from anabranch.cli.report import err
 from anabranch.context.values import Json
+from anabranch.display import plain
 from anabranch.graph.drawing.layout import rows
 from anabranch.graph.model import Graph
 
@@ -36,15 +38,19 @@ _WROTE = 4
 
 
 class LiveRun:
-    """Draws on standard error until it is left; without a terminal, only the last state."""
+    """Draws on standard error until it is left; without a terminal, only the last state and what is asked.
 
-    def __init__(self, graph: Graph, workflow_id: str) -> None:
+    `server` is the address that the commands to copy must name.
+    """
+
+    def __init__(self, graph: Graph, workflow_id: str, server: str | None = None) -> None:
         self._console = console = err()
         console.soft_wrap = False  # it counts lines to draw over them
         self._rows = rows(graph.nodes, [(edge.source, edge.target) for edge in graph.edges])
         self._title = f"{graph.name} · {plain(workflow_id)}"
         self._types = {name: node.type for name, node in graph.nodes.items()}
         self._status: Mapping[str, Any] = {}
+        self._asking = Asking(server)
         self._wrote: dict[str, list[str]] = {}
         self._note = self._said = ""
         self._over = False
@@ -107,7 +113,8 @@ class LiveRun:
                 self._name(row.rails, row.node, node), self._types[row.node], _took(node), self._description(row.node)
             )
         below = [Text(text, "yellow") for text in (self._note, self._said) if text]
-        return Group(self._head(), table, *below)
+        asked = [] if self._over else self._asking.lines(self._status)
+        return Group(self._head(), table, *asked, *below)
 
     def _in_sight(self) -> list[Any]:
         """All rows, or while it runs on a small screen those round the last node that has started."""

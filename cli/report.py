@@ -5,7 +5,6 @@ Lines are wrapped at words on a terminal, and not at all in a pipe or a file.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -13,11 +12,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from anabranch.display import plain
 from anabranch.errors import AnabranchError, GraphError, Problem, SourceLocation
 
 _EXCERPT_COLUMNS = 160
 _PIPED_WIDTH = 160
-_DIRECTION_MARKS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def out() -> Console:
@@ -35,11 +34,6 @@ def _console(*, stderr: bool) -> Console:
     if not console.is_terminal:
         console.soft_wrap, console.width = True, _PIPED_WIDTH
     return console
-
-
-def plain(text: object) -> str:
-    """`text` without anything that would move the cursor, colour the screen or turn the writing round."""
-    return "".join(map(_visible, str(text)))
 
 
 def show_error(error: AnabranchError) -> None:
@@ -88,9 +82,3 @@ def _excerpt(place: SourceLocation) -> list[Text]:
         Text.assemble((number, "cyan"), plain(line.replace("\t", " "))),
         Text.assemble((mark, "cyan"), ("▲", "bold red")),
     ]
-
-
-def _visible(character: str) -> str:
-    if character in "\n\t" or not (character in _DIRECTION_MARKS or unicodedata.category(character) in ("Cc", "Cs")):
-        return character
-    return character.encode("unicode_escape").decode()

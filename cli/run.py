@@ -17,14 +17,17 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from anabranch.cli.local import embedded_server, worker_beside
-from anabranch.cli.report import err, plain, show_finding
+from anabranch.cli.report import err, show_finding
 from anabranch.cli.watch import Watch
 from anabranch.context.values import Json, check_value
+from anabranch.display import code_span, plain
 from anabranch.errors import AnabranchError, InputError, Unavailable
 from anabranch.graph.load import canonical
 from anabranch.graph.model import Graph
 from anabranch.settings import Settings
 from anabranch.transport.client import connect, named_address
+
+_DESCRIPTION = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,17 @@ async def execute(options: RunOptions) -> int:
     try:
         async with _target(options) as target:
             handle = await _start(options, target.client)
-            where = "an embedded server" if target.embedded else target.client.service_client.config.target_host
+            address = target.client.service_client.config.target_host
+            where = "an embedded server" if target.embedded else address
             started = f"started {plain(options.workflow_id)} on {plain(where)}"
-            watch = Watch(handle, options.graph, target.worker, follow=options.follow, as_json=options.as_json)
+            watch = Watch(
+                handle,
+                options.graph,
+                target.worker,
+                follow=options.follow,
+                as_json=options.as_json,
+                server=address if target.embedded else None,
+            )
             return await watch.until_over(started, cancel_on_interrupt=target.embedded)
     except RPCError as error:
         raise _server_error(error) from error
@@ -101,12 +112,18 @@ async def _start(options: RunOptions, client: Client) -> WorkflowHandle[Any, Any
             id=options.workflow_id,
             task_queue=options.settings.task_queue,
             static_summary=graph.name,
-            static_details=f"**{graph.name}** {graph.version}\n\n{graph.description}".strip(),
+            static_details=details_of(graph),
         )
     except WorkflowAlreadyStartedError:
         raise InputError(
             f"a run with the id {options.workflow_id!r} is under way", place="--id", suggestion="give another --id"
         ) from None
+
+
+def details_of(graph: Graph) -> str:
+    """Markdown for the Web UI."""
+    head = f"**{code_span(graph.name)}** {code_span(graph.version)}"
+    return f"{head}\n\n{code_span(graph.description, _DESCRIPTION)}" if graph.description else head
 
 
 async def _warn_without_worker(client: Client, task_queue: str) -> None:

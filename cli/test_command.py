@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from anabranch.cli.handlers import handler_warnings
-from anabranch.cli.report import err, out, plain, show_error, show_finding, show_problems
+from anabranch.cli.report import err, out, show_error, show_finding, show_problems
 from anabranch.cli.test_report import result_object, share_object, show_coverage, show_file, show_sum
+from anabranch.display import plain, plain_json
 from anabranch.errors import AnabranchError
 from anabranch.settings import Settings
 from anabranch.testkit.coverage import Share
@@ -103,4 +104,4 @@ def _print_json(
             name: {kind: share_object(share) for kind, share in kinds.items()} for name, kinds in shares.items()
         },
     }
-    out().file.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    out().file.write(plain_json(json.dumps(report, indent=2, ensure_ascii=False)) + "\n")

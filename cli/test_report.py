@@ -9,8 +9,9 @@ from difflib import ndiff
 from rich.table import Table
 from rich.text import Text
 
-from anabranch.cli.report import out, plain
+from anabranch.cli.report import out
 from anabranch.context.values import Json, Missing
+from anabranch.display import plain
 from anabranch.errors import SourceLocation
 from anabranch.testkit.coverage import Share
 from anabranch.testkit.expectations import Mismatch

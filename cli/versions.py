@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from anabranch.cli.report import plain
+from anabranch.display import plain
 
 _LONGEST = 60
 _SHOWN = 6

@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from rich.json import JSON
+from rich.highlighter import JSONHighlighter
+from rich.text import Text
 from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.service import RPCError
 
@@ -16,8 +17,9 @@ from anabranch.cli.failure import describe, show_failure
 from anabranch.cli.leaving import interruptible
 from anabranch.cli.live import LiveRun
 from anabranch.cli.local import first_of
-from anabranch.cli.report import err, out, plain
+from anabranch.cli.report import err, out
 from anabranch.context.values import Json
+from anabranch.display import plain, plain_json
 from anabranch.graph.model import Graph
 
 _POLL_SECONDS = 0.2
@@ -25,7 +27,10 @@ _FAILED, _INTERRUPTED = 1, 130
 
 
 class Watch:
-    """One run that is watched. `worker` runs beside it, if there is one."""
+    """One run that is watched. `worker` runs beside it, if there is one.
+
+    `server` is the address that commands to copy must name, where the environment names none.
+    """
 
     def __init__(
         self,
@@ -35,10 +40,11 @@ class Watch:
         *,
         follow: bool,
         as_json: bool,
+        server: str | None = None,
     ) -> None:
         self._handle = handle
         self._worker = worker
-        self._live = LiveRun(graph, handle.id) if follow else None
+        self._live = LiveRun(graph, handle.id, server) if follow else None
         self._as_json = as_json
         self._interrupts = 0
         self._leave = asyncio.Event()
@@ -108,9 +114,9 @@ class Watch:
 
     def _print(self, value: Json) -> None:
         screen = out()
-        text = json.dumps(value, indent=2, ensure_ascii=False)
+        text = plain_json(json.dumps(value, indent=2, ensure_ascii=False))
         if screen.is_terminal and not self._as_json:
-            screen.print(JSON(text))
+            screen.print(JSONHighlighter()(Text(text, no_wrap=True)))
         else:
             screen.file.write(text + "\n")
 

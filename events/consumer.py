@@ -15,6 +15,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from anabranch.backoff import Backoff
+from anabranch.display import code_span
 from anabranch.errors import AnabranchError, InputError, Unavailable
 from anabranch.events.event import Event, Reading, read_event
 from anabranch.events.event_workflow import EventRun, EventWorkflow, event_workflow_id
@@ -169,7 +170,7 @@ class Consumer:
                 id=event_workflow_id(flow.graph, event.id),
                 task_queue=flow.events_queue,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                static_summary=f"{flow.graph} for event {position}",
+                static_summary=f"{flow.graph} for event {code_span(str(position))}",
             )
             self.counts.started += 1
         except WorkflowAlreadyStartedError:

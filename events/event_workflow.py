@@ -20,6 +20,9 @@ from temporalio.exceptions import (
     WorkflowAlreadyStartedError,
 )
 
+with workflow.unsafe.imports_passed_through():
+    from anabranch.display import code_span
+
 PUBLISH = "publish_event"
 _ATTEMPT = timedelta(seconds=10)
 _RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
@@ -113,7 +116,7 @@ class EventWorkflow:
                 task_queue=event.task_queue,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-                static_summary=f"event {event.event_id}",
+                static_summary=f"event {code_span(event.event_id)}",
             )
         except FailureError as error:
             return _letter(event, error)

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from anabranch.display import one_line
 from anabranch.errors import InputError
-from anabranch.graph.drawing.summary import edge_label, one_line, summary
+from anabranch.graph.drawing.summary import edge_label, summary
 from anabranch.graph.kinds.kinds import kind_of, loop_of
 from anabranch.graph.model import Body, Graph, Node
 

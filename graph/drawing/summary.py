@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
-
+from anabranch.display import one_line
 from anabranch.graph.kinds.kinds import kind_of
 from anabranch.graph.model import Edge, Node
 
@@ -19,10 +18,3 @@ def summary(node: Node) -> str:
 def edge_label(edge: Edge) -> str:
     """What an edge waits for, in words: its condition, and its outcome where that is not success."""
     return ": ".join(part for part in (_OUTCOMES.get(edge.outcome), edge.when) if part)
-
-
-def one_line(text: str, longest: int) -> str:
-    """The text in one line of at most `longest` characters, without control and direction characters."""
-    spaced = "".join(" " if char.isspace() else char for char in text[: longest * 4])
-    line = " ".join("".join(char for char in spaced if unicodedata.category(char)[0] != "C").split())
-    return line if len(line) <= longest else f"{line[: longest - 1]}…"

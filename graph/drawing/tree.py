@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from anabranch.graph.drawing.summary import edge_label, one_line, summary
+from anabranch.display import one_line
+from anabranch.graph.drawing.summary import edge_label, summary
 from anabranch.graph.kinds.kinds import loop_of
 from anabranch.graph.model import Body, Edge, Graph, Node
 

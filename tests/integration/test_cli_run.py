@@ -167,7 +167,7 @@ async def test_the_definition_travels_with_the_run_and_its_summary_is_the_graph(
     description = await client.get_workflow_handle(run).describe()
     assert description.workflow_type == "GraphWorkflow"
     assert await description.static_summary() == "sum"
-    assert await description.static_details() == "**sum** 1.0.0\n\nTwice a number"
+    assert await description.static_details() == "**`sum`** `1.0.0`\n\n`Twice a number`"
 
 
 @pytest.mark.parametrize("graph", [WAITS], indirect=True)

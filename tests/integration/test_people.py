@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shlex
+import subprocess
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +14,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WithStartWorkflowOperation, WorkflowQueryFailedError, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 
+from anabranch.dev.devserver import temporal_command
 from tests.integration.graph_kit import (
     PATIENCE,
     Handle,
@@ -255,6 +259,42 @@ async def test_a_message_of_a_wrong_shape_is_refused_with_what_is_expected(serve
         await handle.signal("resume", args=shape)
     await handle.execute_update("complete_task", {"node": "ask", "answer": {"x": 1}})
     assert (await result_of(handle))["data"] == {"x": 1}
+
+
+# the commands that `status` and `context` hand out
+
+
+async def told(served: Served, command: str) -> None:
+    """Run a command that was handed out, in a shell, with the server's address in the environment."""
+    address = served.client.service_client.config.target_host
+    environment = {**os.environ, "TEMPORAL_ADDRESS": address, "LC_ALL": "C.UTF-8"}
+    words = f"{shlex.quote(str(temporal_command()))} {command.removeprefix('temporal ')}"
+    done = await asyncio.to_thread(
+        subprocess.run, ["bash", "-c", words], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+async def test_the_commands_of_the_status_answer_what_is_asked(served: Served) -> None:
+    graph = {**diamond(put(x=1), put(x=2), **ASK)}
+    graph["nodes"] |= {"ask": {**AGREE, "timeout": "1h"}, "free": {"type": "approval"}}
+    graph["edges"] += [edge("join", "ask"), edge("ask", "free")]
+    handle = await served.client.start_workflow(
+        "GraphWorkflow",
+        {"graph": {"name": "g", **graph}, "data": {"price": 80}},
+        id=f"{served.task_queue} it's \u202e`$(touch x)` é",
+        task_queue=served.task_queue,
+    )
+    status = await until_status(handle, "join", "conflict")
+    assert (await handle.query("context"))["in_conflict"] == ["x"]
+    (conflict,) = status["conflicts"]["join"]
+    await told(served, conflict["resolve"])
+    asked = (await until_status(handle, "ask", "waiting"))["approvals"]["ask"]
+    assert (asked["prompt"], asked["schema"]) == ("Price 80?", AGREE["schema"])
+    assert asked["deadline"] == asked["asked"] + 3_600_000
+    await told(served, asked["answer"])
+    await told(served, (await until_status(handle, "free", "waiting"))["approvals"]["free"]["answer"])
+    assert (await result_of(handle))["data"] == {"price": 80, "x": 1, "agreed": True}
 
 
 # writes from outside

@@ -108,10 +108,15 @@ def test_the_details_show_what_waits_for_somebody_and_then_what_was_chosen() -> 
     play = Play(machine_of(graph_of("fail_on_conflict"), BASE), script, TIMES).start()
     for name in ("start", "before", *BRANCHES):
         play.answer(name)
-    assert views.details(play.state).splitlines()[-3:] == [
+    assert views.details(play.state).splitlines()[-7:] == [
         "Node `join` waits for the update `resolve_conflict`:",
         "",
         "- `n`: `12` by `a`, `15` by `b`, `9` by `c`",
+        "",
+        "~~~",
+        """temporal workflow update execute --workflow-id order-1 --name resolve_conflict \
+--input '{"node": "join", "path": "n", "choose": "a"}'""",
+        "~~~",
     ]
     play.pending.pop("join")
     play.take(play.machine.choose("join", {("n",): 9}, TIMES["join"]))
@@ -125,7 +130,8 @@ def test_large_values_and_markup_do_not_spill_into_the_details() -> None:
     script = {branch: {"n": value} for branch, value in writes.items()}
     play = Play(machine_of(graph_of("last_write_wins"), BASE), script, TIMES)
     play.run()
-    long = '`"' + "'" * 60 + '"`'
+    fence = "`" * 61
+    long = f'{fence}"{"`" * 60}"{fence}'
     assert views.details(play.state).splitlines()[-1] == (
         f"- `n`: {long} by `a`, object of 1 by `b`, list of 1000 by `c` → {long} (last_write_wins)"
     )

@@ -5,12 +5,16 @@ The server accepts no answer larger than a payload, and a query about a large ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json, format_path
 from anabranch.limits import PAYLOAD_BYTES
+from anabranch.workflows.interpreter.commands import AskPerson
 from anabranch.workflows.interpreter.size import ByteBudget, json_size
+from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import AuditTrail, Version, describe_conflict
 
 _FRAME: dict[str, Json] = {
@@ -39,9 +43,51 @@ def newest_versions(trail: AuditTrail, budget: ByteBudget) -> list[Json]:
     return list(reversed(entries))
 
 
-def conflicts_that_fit(conflicts: Iterable[Conflict], budget: ByteBudget) -> list[Json]:
-    """The first conflicts that fit, each without its values if only those do not fit."""
-    described = ((describe_conflict(each), describe_conflict(each, values=False)) for each in conflicts)
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """What is shown of something, and how many of its parts are not."""
+
+    shown: Json
+    left_out: int
+
+
+def questions_that_fit(state: RunState, budget: ByteBudget) -> dict[str, Excerpt]:
+    """What people are asked, with the commands that answer: `approvals` and `conflicts`, by the address of the node."""
+    approvals: dict[str, Json] = {}
+    conflicts: dict[str, Json] = {}
+    missing = {"approvals": 0, "conflicts": 0}
+    for address, question in state.questions.items():
+        if isinstance(ask := question.command, AskPerson):
+            described = state.answering.approval(question, ask)
+            bare: dict[str, Json] = {key: described[key] for key in described.keys() & {"asked", "deadline"}}
+            form = next((form for form in (described, bare) if budget.try_take([address, form])), None)
+            if form is None:
+                missing["approvals"] += 1
+            else:
+                approvals[address] = form
+        else:
+            command = partial(state.answering.resolve_conflict, address)
+            kept = conflicts_that_fit(ask.conflicts, budget, command)
+            missing["conflicts"] += len(ask.conflicts) - len(kept)
+            conflicts[address] = kept
+    found = {"approvals": approvals, "conflicts": conflicts}
+    return {name: Excerpt(each, missing[name]) for name, each in found.items() if each or missing[name]}
+
+
+def conflicts_that_fit(
+    conflicts: Iterable[Conflict], budget: ByteBudget, command: Callable[[Conflict], str] | None = None
+) -> list[Json]:
+    """The first conflicts that fit, each without its values if only those do not fit.
+
+    `command` gives the one that resolves a conflict.
+    """
+    described = (
+        [
+            describe_conflict(each, values=values) | ({} if command is None else {"resolve": command(each)})
+            for values in (True, False)
+        ]
+        for each in conflicts
+    )
     fitting = (next((form for form in forms if budget.try_take(form)), None) for forms in described)
     return [form for form in fitting if form is not None]
 

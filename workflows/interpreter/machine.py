@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
+from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json, Missing, Path
 from anabranch.errors import AnabranchError
 from anabranch.workflows.interpreter.bodies import Bodies
@@ -146,6 +147,10 @@ class Machine:
     def context(self) -> Line:
         """The current context; after the end, the final one."""
         return self.state.finished.line if self.state.finished else self._merging.now()
+
+    def unsettled(self) -> tuple[Conflict, ...]:
+        """The conflicts in the current context that nobody has settled."""
+        return () if self.state.finished else self._merging.unsettled()
 
     def _continue(self) -> None:
         """After a yield: everything that was held back has its turn."""

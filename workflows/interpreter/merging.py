@@ -72,6 +72,14 @@ class Merging:
             raise AssertionError("last_write_wins settles every conflict")
         return merged.line
 
+    def unsettled(self) -> tuple[Conflict, ...]:
+        """The conflicts between the open lines that no policy settles: in `now` the last write stands for them."""
+        if len(lines := self._open_lines()) == 1:
+            return ()
+        policies, writer = self._policies_of(self._state.root), self.next_outside_writer
+        merged = merge_heads(lines, policies, writer=writer, by="now", at=self._state.at)
+        return tuple(conflict for conflict in merged.conflicts if not conflict.settled)
+
     def check_write(self, changes: ChangeSet) -> None:
         """Raise what `write` would raise, and SchemaViolation or SizeLimitExceeded if the context would not fit."""
         self._rejoined(changes)

@@ -12,7 +12,8 @@ from anabranch.context.values import Json
 from anabranch.graph.plan import Plan, PlanEdge
 from anabranch.limits import RUN_LIMITS
 from anabranch.workflows.interpreter.budget import NodeBudget
-from anabranch.workflows.interpreter.commands import Command, Failure, Finish
+from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, Command, Failure, Finish
+from anabranch.workflows.interpreter.questions import Answering, Question
 from anabranch.workflows.interpreter.saga import COMPENSATION, Ancestry, Saga, StepState
 from anabranch.workflows.interpreter.scope import (
     END,
@@ -58,10 +59,12 @@ class RunState:
         *,
         run: Mapping[str, Json],
         task_nodes: int = RUN_LIMITS.task_nodes,
+        namespace: str = "default",
     ) -> None:
         settings = plan.graph.saga
         self.plan = plan
         self.run = run
+        self.answering = Answering(str(run.get("session_id", "")), namespace)
         self.revision = plan.revision
         """The revision of the interpreter that the run is pinned to."""
         self.at = 0
@@ -80,6 +83,8 @@ class RunState:
         """Nodes whose commands are not answered yet, by address."""
         self.open_joins: dict[str, OpenJoin] = {}
         """Those of them that wait for a person to settle conflicts."""
+        self.questions: dict[str, Question] = {}
+        """What people are asked there, and at approvals."""
         self.paused_nodes: dict[str, FailedNode] = {}
         """Failed nodes that wait for an operator, by address."""
         self.bodies: dict[str, BodyRun] = {}
@@ -112,11 +117,14 @@ class RunState:
         self.work[address] = node
         if isinstance(node, OpenJoin):
             self.open_joins[address] = node
+        if isinstance(command, AskPerson | AskConflict):
+            self.questions[address] = Question(command, self.at)
         self.emit(command)
 
     def answered(self, address: str) -> Started | OpenJoin | None:
         """The node whose command is answered now; None if no answer is expected."""
         self.open_joins.pop(address, None)
+        self.questions.pop(address, None)
         return self.work.pop(address, None)
 
     def finish(self, finish: Finish) -> None:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from anabranch.context.merge.lineage import Line
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json, Missing, format_path
+from anabranch.display import code_span
 from anabranch.graph.drawing.mermaid import mermaid
-from anabranch.workflows.interpreter.commands import Finish
-from anabranch.workflows.interpreter.excerpt import conflicts_that_fit, data_that_fits, newest_versions
+from anabranch.workflows.interpreter.commands import AskPerson, Finish
+from anabranch.workflows.interpreter.excerpt import data_that_fits, newest_versions, questions_that_fit
 from anabranch.workflows.interpreter.saga import StepState
 from anabranch.workflows.interpreter.scope import NodeRun, Scope, Status
 from anabranch.workflows.interpreter.size import ByteBudget, newest_beside
-from anabranch.workflows.interpreter.state import RunState
+from anabranch.workflows.interpreter.state import RunState, iso_time
 from anabranch.workflows.interpreter.trail import describe_conflict
 
 _SHOWN = 40
 """Nodes that the Web UI's current details list, those that changed last. The others are only counted."""
+_SHOWN_QUESTIONS = 10
 _SHOWN_CONFLICTS = 10
+_SHOWN_COMMAND = 4_000
+_SHOWN_PROMPT = 500
 _SHOWN_TEXT = 60
+_PATHS = 200
+"""Paths in conflict that the query `context` names."""
 
 
 def result(state: RunState, finish: Finish, session_id: str) -> dict[str, Json]:
@@ -40,8 +46,10 @@ def result(state: RunState, finish: Finish, session_id: str) -> dict[str, Json]:
     return answer
 
 
-def context(state: RunState, line: Line, session_id: str) -> dict[str, Json]:
+def context(state: RunState, line: Line, session_id: str, unsettled: Sequence[Conflict] = ()) -> dict[str, Json]:
     """The current context, `line`. `number` is what `write_context` takes as `base_version`.
+
+    Of the paths `in_conflict` the last write is shown, until a join or a person settles them.
 
     If the data is too large for an answer, its largest keys are left out; `left_out` gives their sizes in bytes.
     """
@@ -52,6 +60,8 @@ def context(state: RunState, line: Line, session_id: str) -> dict[str, Json]:
         "number": state.trail.count,
         "data": data,
     }
+    if unsettled:
+        answer["in_conflict"] = [format_path(each.path) for each in unsettled[:_PATHS]]
     return {**answer, "left_out": left_out} if left_out else answer
 
 
@@ -75,12 +85,10 @@ def status(state: RunState) -> dict[str, Json]:
     if state.compensation_failures:
         reasons = ((step, reason.root()) for step, reason in state.compensation_failures.items())
         answer["not_compensated"] = fitting("not_compensated", reasons)
-    if state.open_joins:
-        conflicts = {address: join.conflicts for address, join in state.open_joins.items()}
-        kept = {address: conflicts_that_fit(each, budget) for address, each in conflicts.items()}
-        answer["conflicts"] = {**kept}
-        if missing := sum(map(len, conflicts.values())) - sum(map(len, kept.values())):
-            left_out["conflicts"] = missing
+    for name, found in questions_that_fit(state, budget).items():
+        answer[name] = found.shown
+        if found.left_out:
+            left_out[name] = found.left_out
     return {**answer, "left_out": left_out} if left_out else answer
 
 
@@ -109,22 +117,47 @@ def details(state: RunState) -> str:
     """Markdown for the Web UI's current details."""
     root = state.root
     counts = ", ".join(f"{root.tally[status]} {status}" for status in reversed(Status) if root.tally[status])
-    lines = [f"**{state.plan.graph.name}** {run_status(state)}: {counts}", "", "| node | state |", "| --- | --- |"]
+    head = f"**{code_span(state.plan.graph.name)}** {run_status(state)}: {counts}"
+    lines = [head, "", "| node | state |", "| --- | --- |"]
     shown = sorted(islice(reversed(root.changed.values()), _SHOWN), key=lambda run: run.planned.index)
-    lines.extend(f"| {run.planned.id} | {run.status.value} |" for run in shown)
-    for address, join in state.open_joins.items():
-        lines.append(f"\nNode `{address}` waits for the update `resolve_conflict`:\n")
-        lines.extend(f"- {_conflict(conflict)}" for conflict in join.conflicts[:_SHOWN_CONFLICTS])
+    lines.extend(f"| {code_span(run.planned.id)} | {run.status.value} |" for run in shown)
+    for address in list(state.questions)[:_SHOWN_QUESTIONS]:
+        lines.extend(_question(state, address))
+    if len(state.questions) > _SHOWN_QUESTIONS:
+        lines.append(f"\n{len(state.questions) - _SHOWN_QUESTIONS} more wait for somebody: see the query `status`.")
     if settled := state.trail.settled[-_SHOWN_CONFLICTS:]:
         lines.append("\nConflicts that were settled:\n")
         lines.extend(f"- {_conflict(conflict)}" for conflict in settled)
     return "\n".join(lines)
 
 
+def _question(state: RunState, address: str) -> Iterator[str]:
+    question, node = state.questions[address], code_span(address)
+    until = "" if question.deadline is None else f" until {iso_time(question.deadline)}"
+    if isinstance(ask := question.command, AskPerson):
+        yield f"\nNode {node} waits for the update `complete_task`{until}:\n"
+        yield f"- {code_span(ask.prompt or '(no prompt)', _SHOWN_PROMPT)}"
+        if ask.schema is not None:
+            yield f"- the answer fits {code_span(json.dumps(ask.schema, ensure_ascii=False), _SHOWN_PROMPT)}"
+        yield from _command(state.answering.complete_task(ask))
+        return
+    yield f"\nNode {node} waits for the update `resolve_conflict`{until}:\n"
+    for conflict in ask.conflicts[:_SHOWN_CONFLICTS]:
+        yield f"- {_conflict(conflict)}"
+    if ask.conflicts:
+        yield from _command(state.answering.resolve_conflict(address, ask.conflicts[0]))
+
+
+def _command(command: str) -> Iterator[str]:
+    """A command is one line, so that nothing of it can end the block."""
+    if len(command) <= _SHOWN_COMMAND:
+        yield from ("", "~~~", command, "~~~")
+
+
 def _conflict(conflict: Conflict) -> str:
-    sides = ", ".join(f"{_short(each.value)} by `{each.by}`" for each in conflict.candidates)
+    sides = ", ".join(f"{_short(each.value)} by {code_span(each.by)}" for each in conflict.candidates)
     choice = f" → {_short(conflict.value)} ({conflict.policy})" if conflict.settled else ""
-    return f"`{format_path(conflict.path)}`: {sides}{choice}"
+    return f"{code_span(format_path(conflict.path))}: {sides}{choice}"
 
 
 def _short(value: Json | Missing) -> str:
@@ -133,7 +166,7 @@ def _short(value: Json | Missing) -> str:
     if isinstance(value, list | dict):
         return f"{'list' if isinstance(value, list) else 'object'} of {len(value)}"
     text = json.dumps(value if not isinstance(value, str) else value[:_SHOWN_TEXT], ensure_ascii=False)
-    return "`" + text.replace("`", "'") + "`"
+    return code_span(text)
 
 
 def _runs(state: RunState) -> Iterator[tuple[Scope, NodeRun]]:

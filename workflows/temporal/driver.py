@@ -46,7 +46,13 @@ class Driver:
         carried = carried or {}
         self.identity = identity
         limits = identity.pinned.limits
-        state = RunState(identity.plan, data, run=identity.at(0).root(), task_nodes=limits.task_nodes)
+        state = RunState(
+            identity.plan,
+            data,
+            run=identity.at(0).root(),
+            task_nodes=limits.task_nodes,
+            namespace=workflow.info().namespace,
+        )
         self.machine = Machine(state)
         self._clock = Clock(carried.get("at", 0))
         self._outbox = Outbox()

@@ -57,7 +57,8 @@ class Messages:
         checked(lambda: nothing(given))
         if (driver := self._driver) is None:
             return {}
-        return views.context(driver.machine.state, driver.machine.context(), driver.identity.session_id)
+        machine, session_id = driver.machine, driver.identity.session_id
+        return views.context(machine.state, machine.context(), session_id, machine.unsettled())
 
     @workflow.query
     def status(self, *given: Any) -> dict[str, Any]:
