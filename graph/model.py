@@ -204,6 +204,8 @@ class DbNode(BaseNode):
     statements: tuple[Statement, ...] | None = None
     idempotent: bool | None = None
     """None: where it has an effect."""
+    decimals: Literal["text", "round"] | None = None
+    """What becomes of decimals: text, or the nearest number. None: the number that is equal, else an error."""
 
 
 class AiNode(BaseNode):

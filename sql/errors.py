@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, CompileError, DBAPIError, StatementError
 
-from anabranch.errors import ConfigurationError, Unavailable
+from anabranch.errors import AnabranchError, ConfigurationError, Unavailable
 
 _RETRYABLE_STATES: Final = ("08", "40", "53", "55P03", "57014", "57P", "58")
 _CREDENTIAL_STATES: Final = ("28", "3D000")
@@ -28,31 +28,50 @@ _RETRYABLE_SQLITE: Final = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQL
 _CREDENTIAL_SQLITE: Final = ("SQLITE_CANTOPEN", "SQLITE_NOTADB")
 
 
+_VALUE_ERRORS: Final = (ArithmeticError, TypeError, ValueError)
+_STATEMENT_ERRORS: Final = (DBAPIError, StatementError, CompileError, ArgumentError)
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """Why a database did not do what it was asked for.
 
     `unavailable`: the connection was lost or refused, a deadlock, a lock or statement time-out, a server that is full
     or going down; it may be tried again. `credentials`: user, password or database are wrong. `statement`: the
-    statement is wrong, or the data breaks a constraint.
+    statement is wrong, or the data breaks a constraint. `value`: the driver can neither send nor read a value.
     """
 
-    kind: Literal["unavailable", "credentials", "statement"]
+    kind: Literal["unavailable", "credentials", "statement", "value"]
     code: str
     """SQLSTATE, MySQL's number or SQLite's name; without any of them the exception's name."""
     driver: BaseException
-    """What the driver raised. Its words are for the statement's author alone."""
+    """What the driver raised. Its words hold values, names and addresses: see `error_text`."""
 
 
 def diagnose(error: Exception) -> Diagnosis:
-    """What SQLAlchemy's or the system's error means."""
-    if not isinstance(error, DBAPIError) or error.orig is None:
-        return Diagnosis("unavailable", type(error).__name__, error)
-    driver = error.orig.__cause__ or error.orig
+    """What any error means that SQLAlchemy, a driver or the system raises while a database is used."""
+    driver = _driver_error(error)
+    if isinstance(driver, OSError | EOFError):
+        return Diagnosis("unavailable", type(driver).__name__, driver)
     code = code_of(driver)
-    if error.connection_invalidated or _is_retryable(driver):
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if lost or _is_retryable(driver):
         return Diagnosis("unavailable", code or type(driver).__name__, driver)
-    return Diagnosis("credentials" if _is_credential(driver) else "statement", code, driver)
+    if _is_credential(driver):
+        return Diagnosis("credentials", code, driver)
+    if code:
+        return Diagnosis("statement", code, driver)
+    name = type(driver).__name__
+    if isinstance(driver, _VALUE_ERRORS):
+        return Diagnosis("value", name, driver)
+    return Diagnosis("statement" if isinstance(error, _STATEMENT_ERRORS) else "unavailable", name, driver)
+
+
+def _driver_error(error: Exception) -> BaseException:
+    """What the driver raised: SQLAlchemy wraps it at most moments, and not while rows are fetched."""
+    if not isinstance(error, DBAPIError) or error.orig is None:
+        return error
+    return error.orig.__cause__ or error.orig
 
 
 @contextmanager
@@ -63,7 +82,9 @@ def as_unavailable(place: str | None, suggestion: str) -> Generator[None]:
     """
     try:
         yield
-    except (SQLAlchemyError, OSError) as failed:
+    except AnabranchError:
+        raise
+    except Exception as failed:
         found = diagnose(failed)
         if found.kind == "credentials":
             raise ConfigurationError(

@@ -11,16 +11,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from sqlalchemy import event
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from anabranch.activities.sql import postgres_types
 from anabranch.activities.sql.effect_log import EffectLog
-from anabranch.activities.sql.errors import connect_error, database_error, value_error
+from anabranch.activities.sql.errors import connect_error, database_error
 from anabranch.errors import AnabranchError, ConfigurationError
 from anabranch.sql.engines import open_engine
 from anabranch.sql.sqlite_session import begin_explicitly
+
+log = structlog.get_logger("anabranch.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,10 @@ class Database:
 
     @asynccontextmanager
     async def connect(self) -> AsyncGenerator[AsyncConnection]:
-        """A pooled connection. Errors of SQLAlchemy and the driver become ours, without anything of the URL."""
+        """A pooled connection. Whatever is raised while it is used becomes an error of ours, without a word of the URL.
+
+        What its return to the pool meets concerns nobody: what the node did is committed by then, or rolled back.
+        """
         try:
             connection = await self.engine.connect()
         except Exception as error:
@@ -43,14 +48,19 @@ class Database:
             raise refused from None
         try:
             yield connection
-        except (SQLAlchemyError, OSError) as error:
-            raise database_error(error, self.variable, self.secrets) from None
         except AnabranchError:
             raise
-        except (ArithmeticError, TypeError, ValueError) as error:
-            raise value_error(error, self.secrets) from None
+        except Exception as error:
+            raise database_error(error, self.variable, self.secrets) from None
         finally:
-            await connection.close()
+            await _returned(connection)
+
+
+async def _returned(connection: AsyncConnection) -> None:
+    try:
+        await connection.close()
+    except Exception as error:
+        log.info("a connection was lost on its way back to the pool", reason=type(error).__name__)
 
 
 class Databases:

@@ -1,22 +1,21 @@
 """What a `db` node says about its database's errors.
 
 `Unavailable` may be tried again; `ConfigurationError`: the connection's variable is wrong; `NodeError`: the statement
-is wrong, or the data breaks a constraint. A driver's words about the *connection* are never repeated.
+is wrong, or the data breaks a constraint. Of a driver's words only what `error_text` lets through is repeated.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from sqlalchemy.exc import DBAPIError
 
 from anabranch.activities.secrets import redact
 from anabranch.errors import AnabranchError, ConfigurationError, NodeError, Unavailable
-from anabranch.sql.errors import Diagnosis, diagnose, mysql_number, state_of
+from anabranch.sql.error_text import error_text
+from anabranch.sql.errors import Diagnosis, diagnose, state_of
 
 _MESSAGE_LIMIT = 500
-_MYSQL_ACCOUNT = re.compile(r"(?<=user )'[^']*'@'[^']*'")
 
 
 def connect_error(error: Exception, variable: str) -> AnabranchError:
@@ -37,15 +36,15 @@ def database_error(error: Exception, variable: str, secrets: Iterable[str]) -> A
             )
         case "credentials":
             return _wrong_variable(variable, f"the database refused it ({found.code})")
+        case "value":
+            return _value_error(found)
         case "statement":
-            return _statement_error(found, secrets)
+            return _statement_error(found, getattr(error, "statement", None), secrets)
 
 
-def value_error(error: Exception, secrets: Iterable[str]) -> NodeError:
-    """The typed error for a value that a driver can neither send nor read. Raise it `from None`."""
-    text = redact(" ".join(str(error).split()), secrets)[:_MESSAGE_LIMIT]
+def _value_error(found: Diagnosis) -> NodeError:
     return NodeError(
-        f"the driver cannot convert a value: {text} ({type(error).__name__})",
+        f"the driver cannot convert a value ({found.code})",  # its words hold the value
         suggestion="convert it in the query, e.g. `cast(… as text)`",
     )
 
@@ -57,14 +56,9 @@ def _wrong_variable(variable: str, reason: str) -> ConfigurationError:
     )
 
 
-def _statement_error(found: Diagnosis, secrets: Iterable[str]) -> NodeError:
-    driver = found.driver
-    words = str(driver) if mysql_number(driver) is None else _MYSQL_ACCOUNT.sub("***", driver.args[1])
-    text = redact(" ".join(words.split()), secrets)[:_MESSAGE_LIMIT]
-    return NodeError(
-        f"the statement failed: {text}" + (f" ({found.code})" if found.code else ""),
-        suggestion=_suggestion(state_of(driver)),
-    )
+def _statement_error(found: Diagnosis, statement: str | None, secrets: Iterable[str]) -> NodeError:
+    text = redact(error_text(found.driver, statement), secrets)[:_MESSAGE_LIMIT]
+    return NodeError(f"the statement failed: {text} ({found.code})", suggestion=_suggestion(state_of(found.driver)))
 
 
 def _suggestion(state: str) -> str | None:

@@ -22,7 +22,7 @@ from anabranch.activities.rendering import FORWARD_KEY, render
 from anabranch.activities.sql.databases import Databases
 from anabranch.activities.sql.effect_log import EffectLog
 from anabranch.activities.sql.select_limit import select_limit
-from anabranch.activities.sql.values import bind_value, json_row
+from anabranch.activities.sql.values import Decimals, bind_value, json_row
 from anabranch.context.values import Json, check_value
 from anabranch.errors import NodeError, SizeLimitExceeded
 from anabranch.graph.kinds.db import queries, records_effect
@@ -41,6 +41,7 @@ class _Prepared:
     result: str
     writes: bool
     max_rows: int
+    decimals: Decimals | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class DbActivity:
 
     async def __call__(self, task: NodeTask, node: DbNode) -> NodeResult:
         """Run the node's statements in one transaction."""
-        statements = [_prepare(statement, task, self._max_rows) for statement in _statements(node)]
+        statements = [_prepare(statement, node, task, self._max_rows) for statement in _statements(node)]
         database = self._databases.get(node.connection)
         effect = _Effect(
             key=task.key if records_effect(node) else None,
@@ -117,12 +118,14 @@ def _statements(node: DbNode) -> tuple[Statement, ...]:
     raise NodeError("a `db` node has either `query` or `statements`", suggestion="remove one of the two")
 
 
-def _prepare(statement: Statement, task: NodeTask, max_rows: int) -> _Prepared:
+def _prepare(statement: Statement, node: DbNode, task: NodeTask, max_rows: int) -> _Prepared:
     clause, binds = _parse(statement.query)
     _check_binds(binds, frozenset(statement.params))
     rendered = cast("dict[str, Json]", render(dict(statement.params), task))
     values = {name: bind_value(value) for name, value in rendered.items()}
-    return _Prepared(clause, values, statement.result, is_write(statement.query), max_rows)
+    # What is said to have an effect is executed to its end: a cursor would stop at the first row.
+    writes = is_write(statement.query) or node.effect is True
+    return _Prepared(clause, values, statement.result, writes, max_rows, node.decimals)
 
 
 @lru_cache(maxsize=1024)
@@ -162,21 +165,21 @@ async def _execute(connection: AsyncConnection, statement: _Prepared) -> dict[st
             stream = await connection.stream(statement.clause, statement.values)
             columns, rows, count = list(stream.keys()), await stream.fetchmany(_wanted(statement)), -1
             await stream.close()
-    return _found(columns, list(rows), count, statement.max_rows)
+    return _found(columns, list(rows), count, statement)
 
 
 def _wanted(statement: _Prepared) -> int:
     return statement.max_rows + 1 if statement.result == "all" else 1
 
 
-def _found(columns: list[str], rows: list[Any], count: int, max_rows: int) -> dict[str, Json]:
-    if len(rows) > max_rows:
+def _found(columns: list[str], rows: list[Any], count: int, statement: _Prepared) -> dict[str, Json]:
+    if len(rows) > statement.max_rows:
         raise SizeLimitExceeded(
-            f"the query has more than {max_rows} rows", suggestion="add a `limit`, or aggregate in the query"
+            f"the query has more than {statement.max_rows} rows", suggestion="add a `limit`, or aggregate in the query"
         )
     if twice := sorted({column for column in columns if columns.count(column) > 1}):
         raise NodeError(f"the query has two columns named {', '.join(twice)}", suggestion="name one of them with `as`")
-    found: list[Json] = [json_row(columns, row) for row in rows]
+    found: list[Json] = [json_row(columns, row, statement.decimals) for row in rows]
     check_value(found, path=("rows",))  # here, where what a statement wrote is still rolled back
     names: list[Json] = [*columns]
     return {"columns": names, "rows": found, "row_count": count if count >= 0 else len(found)}

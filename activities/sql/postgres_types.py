@@ -12,7 +12,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from anabranch.activities.sql.values import decimal_number
+from anabranch.activities.sql.values import json_document
 
 
 def _plain_text(value: object) -> str:
@@ -21,10 +21,6 @@ def _plain_text(value: object) -> str:
 
 def _integer_text(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else _plain_text(value)
-
-
-def _number(text: str) -> int | float:
-    return decimal_number(Decimal(text))
 
 
 def _instant(text: str) -> str:
@@ -41,7 +37,8 @@ _CODECS: dict[str, _Codec] = {
     **dict.fromkeys(("float4", "float8"), (_plain_text, float)),
     **dict.fromkeys(("text", "varchar", "bpchar", "date", "time", "timetz"), (_plain_text, str)),
     **dict.fromkeys(("timestamp", "timestamptz"), (_plain_text, _instant)),
-    "numeric": (_plain_text, _number),
+    **dict.fromkeys(("json", "jsonb"), (_plain_text, json_document)),
+    "numeric": (_plain_text, Decimal),
 }
 
 

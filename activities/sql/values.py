@@ -1,8 +1,9 @@
 """Between JSON and SQL values.
 
 Into SQL: objects and lists travel as JSON text, which text, `json` and `jsonb` columns all take.
-Out of SQL: a decimal becomes the nearest JSON number (an integer where it is whole; cast to text to keep every digit),
-dates and times ISO 8601 text, a UUID text, an interval seconds, arrays and JSON columns what they are, bytes refused.
+Out of SQL: a decimal becomes the JSON number that is equal to it (an integer where it is whole); where there is none,
+`decimals` of the node decides. Dates and times become ISO 8601 text, a UUID text, an interval seconds, arrays and JSON
+columns what they are, bytes are refused.
 MySQL's driver gives a `time` as an interval, a `boolean` as 0 or 1, and JSON as text.
 """
 
@@ -13,13 +14,23 @@ import ipaddress
 import json
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
-from anabranch.context.values import Json
+from anabranch.context.values import MAX_INT, MIN_INT, Json
 from anabranch.errors import NodeError
 
-_INT64 = range(-(2**63), 2**63)
+Decimals = Literal["text", "round"]
+"""What becomes of decimals: all of them text, or each the nearest number. None: of those that no number is equal to,
+an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonNumber:
+    """A number inside of a JSON column, as it is written there."""
+
+    value: Decimal
 
 
 def bind_value(value: Json) -> str | int | float | bool | None:
@@ -29,36 +40,67 @@ def bind_value(value: Json) -> str | int | float | bool | None:
     return value
 
 
-def json_row(columns: Sequence[str], row: Sequence[Any]) -> dict[str, Json]:
+def json_row(columns: Sequence[str], row: Sequence[Any], decimals: Decimals | None = None) -> dict[str, Json]:
     """One row as an object; NodeError names the column whose value is not JSON."""
-    return {column: json_value(value, column) for column, value in zip(columns, row, strict=True)}
+    return {column: json_value(value, column, decimals) for column, value in zip(columns, row, strict=True)}
 
 
-def json_value(value: Any, column: str) -> Json:
+def json_value(value: Any, column: str, decimals: Decimals | None = None) -> Json:
     """A column's value as JSON."""
     if value is None or isinstance(value, str | bool | int | float):
         return value
+    if isinstance(value, Decimal):
+        return format(value, "f") if decimals == "text" else _number(value, column, decimals)
+    if isinstance(value, JsonNumber):
+        return _number(value.value, column, decimals)
     if convert := _CONVERT.get(type(value)):
         return convert(value)
     if isinstance(value, list | tuple):
-        return [json_value(item, column) for item in value]
+        return [json_value(item, column, decimals) for item in value]
     if isinstance(value, dict):
-        return {str(key): json_value(item, column) for key, item in value.items()}
+        return {str(key): json_value(item, column, decimals) for key, item in value.items()}
     raise NodeError(
         f"column {column!r} is of type {type(value).__name__}, which is not a JSON value",
         suggestion="convert it in the query, e.g. `cast(… as text)` or `encode(…, 'base64')`",
     )
 
 
-def decimal_number(value: Decimal) -> int | float:
-    """An integer where the decimal is a whole one of 64 bits, else the nearest float."""
-    if value.is_finite() and value == value.to_integral_value() and int(value) in _INT64:
+def json_document(text: str) -> Any:
+    """The value of a JSON column, whose numbers still have all their digits."""
+    return json.loads(text, parse_float=_json_number, parse_int=_json_integer)
+
+
+def _json_number(digits: str) -> float | JsonNumber:
+    number = float(digits)
+    return number if _is_equal(number, Decimal(digits)) else JsonNumber(Decimal(digits))
+
+
+def _json_integer(digits: str) -> int | JsonNumber:
+    exact = Decimal(digits)
+    return int(exact) if MIN_INT <= exact <= MAX_INT else JsonNumber(exact)
+
+
+def _number(value: Decimal, column: str, decimals: Decimals | None) -> Json:
+    """The number that is equal to a decimal, or what `decimals` says."""
+    if value.is_finite() and MIN_INT <= value <= MAX_INT and value == value.to_integral_value():
         return int(value)
-    return float(value)
+    number = float(value)
+    if decimals == "round" or _is_equal(number, value):
+        return number
+    if decimals == "text":
+        return format(value, "f")
+    raise NodeError(
+        f"column {column!r} has a decimal that no JSON number is equal to ({len(value.as_tuple().digits)} digits)",
+        suggestion="say `decimals: text` on the node to keep all digits, or `decimals: round` for the nearest number",
+    )
+
+
+def _is_equal(number: float, value: Decimal) -> bool:
+    """Whether a number is written as a decimal is. (1.1 is, although no float lies exactly there.)"""
+    return not value.is_finite() or Decimal(repr(number)) == value
 
 
 _CONVERT: dict[type, Callable[[Any], Json]] = {
-    Decimal: decimal_number,
     datetime.datetime: datetime.datetime.isoformat,
     datetime.date: datetime.date.isoformat,
     datetime.time: datetime.time.isoformat,

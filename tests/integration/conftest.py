@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import pytest
 from temporalio.client import Client
 
+from tests.integration.databases import Bench
 from tests.integration.graph_kit import MODES, Served, worker_for
 
 
@@ -22,3 +23,35 @@ async def served(client: Client, task_queue: str, tmp_path: Path, mode: str) -> 
     """A worker that serves a folder of the test's own."""
     async with worker_for(client, task_queue, tmp_path, mode=mode) as running:
         yield running
+
+
+@pytest.fixture
+async def postgres(postgres_url: str) -> AsyncIterator[Bench]:
+    bench = Bench(postgres_url)
+    await bench.create()
+    yield bench
+    await bench.run("drop table stock")
+    await bench.activity.aclose()
+
+
+@pytest.fixture
+async def mysql(mysql_url: str) -> AsyncIterator[Bench]:
+    bench = Bench(mysql_url)
+    await bench.create()
+    yield bench
+    await bench.run("drop table stock", idempotent=False)
+    await bench.activity.aclose()
+
+
+@pytest.fixture
+async def sqlite(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(f"sqlite:///{tmp_path / 'test.sqlite'}")
+    await bench.create()
+    yield bench
+    await bench.activity.aclose()
+
+
+@pytest.fixture(params=["postgres", "sqlite", "mysql"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    chosen: Bench = request.getfixturevalue(request.param)
+    return chosen

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from anabranch.activities.sql.values import bind_value, json_row, json_value
+from anabranch.activities.sql.values import JsonNumber, bind_value, json_document, json_row, json_value
 from anabranch.context.values import Json
 from anabranch.errors import NodeError
 
@@ -32,6 +32,41 @@ def test_a_column_becomes_json(value: object, expected: object) -> None:
     converted = json_value(value, "c")
     assert converted == expected
     assert type(converted) is type(expected)
+
+
+LONG = Decimal("1234567890.123456789012345678")
+
+
+@pytest.mark.parametrize("value", [LONG, Decimal(2**64), Decimal("0.1234567890123456789"), -Decimal(2**63) - 1])
+def test_a_decimal_that_no_number_is_equal_to_is_refused_unless_the_node_decides(value: Decimal) -> None:
+    for inside in (value, [value], {"a": [value]}, JsonNumber(value)):
+        with pytest.raises(NodeError, match="column 'price' has a decimal that no JSON number is equal to"):
+            json_value(inside, "price")
+    assert json_value(value, "price", "text") == format(value, "f")
+    assert json_value(JsonNumber(value), "price", "text") == format(value, "f")
+    assert json_value(value, "price", "round") == float(value)
+
+
+@pytest.mark.parametrize(("value", "text"), [("1.50", "1.50"), ("2E+3", "2000"), ("7", "7")])
+def test_decimals_that_are_to_be_text_are_all_text(value: str, text: str) -> None:
+    assert json_value(Decimal(value), "price", "text") == text
+
+
+def test_the_largest_whole_numbers_stay_whole() -> None:
+    for value in (2**64 - 1, -(2**63)):
+        assert json_value(Decimal(value), "n") == value
+        assert json_value(Decimal(value), "n", "round") == value
+
+
+def test_numbers_of_a_json_column_keep_their_digits_until_the_node_decides() -> None:
+    document = json_document('{"a": [1, 1.5, -0.1, 1e2], "b": 12345678901234567890123, "c": 0.12345678901234567890}')
+    assert document["a"] == [1, 1.5, -0.1, 100.0]
+    with pytest.raises(NodeError, match="column 'notes'"):
+        json_value(document, "notes")
+    rounded = {"a": [1, 1.5, -0.1, 100.0], "b": 1.2345678901234568e22, "c": 0.12345678901234568}
+    assert json_value(document, "notes", "round") == rounded
+    kept = {"a": [1, 1.5, -0.1, 100.0], "b": "12345678901234567890123", "c": "0.12345678901234567890"}
+    assert json_value(document, "notes", "text") == kept
 
 
 def test_bytes_are_refused_naming_the_column() -> None:
