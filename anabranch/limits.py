@@ -99,5 +99,17 @@ class RunLimits:
         return cls(**known)
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a server of this machine waits for its clients, in seconds, and for how many of them at once."""
+
+    head: float = 10.0
+    """For the head of a request, from the connection or the first byte of the head on."""
+    reading: float = 30.0
+    """For a client that does not read its answer."""
+    connections: int = 256
+
+
 NODE_LIMITS: Final = NodeLimits()
 RUN_LIMITS: Final = RunLimits()
+PATIENCE: Final = Patience()

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from anabranch.errors import Unavailable
+from anabranch.limits import PATIENCE, Patience
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -38,12 +39,14 @@ def listening(port: int = 0) -> Generator[socket.socket]:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, port: int = 0) -> AsyncGenerator[str]:
+async def serving(app: ASGIApp, port: int = 0, *, patience: Patience = PATIENCE) -> AsyncGenerator[str]:
     """Serve an app on a loopback port, 0 for any free one, in this process; gives its URL.
 
     Signals stay with the program. Raises Unavailable when the port is taken.
     """
     import uvicorn
+
+    from anabranch.impatience import impatient
 
     class Server(uvicorn.Server):
         @contextmanager
@@ -51,7 +54,15 @@ async def serving(app: ASGIApp, port: int = 0) -> AsyncGenerator[str]:
             yield
 
     with listening(port) as listener:
-        config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            http=impatient(patience),
+            timeout_graceful_shutdown=1,
+        )
         server = Server(config)
         task = asyncio.create_task(server.serve([listener]))
         try:

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount
 from temporalio.converter import PayloadCodec
 
-from anabranch.console.codec_server import codec_server
+from anabranch.console.codec_server import LIMITS, CodecLimits, codec_server
 
 CODEC_PATH = "/codec"
+_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+"""Names by which this machine reaches itself. A page of another name that leads here (DNS rebinding) is refused."""
 
 
-def console(origins: Sequence[str] = (), codec: PayloadCodec | None = None) -> Starlette:
+def console(
+    origins: Sequence[str] = (), codec: PayloadCodec | None = None, *, limits: CodecLimits = LIMITS
+) -> Starlette:
     """Make the app. `origins` are the pages that may use the codec server: those of the Temporal Web UI."""
-    return Starlette(routes=[Mount(CODEC_PATH, codec_server(origins, codec))])
+    hosts = Middleware(TrustedHostMiddleware, allowed_hosts=list(_HOSTS), www_redirect=False)
+    return Starlette(routes=[Mount(CODEC_PATH, codec_server(origins, codec, limits=limits))], middleware=[hosts])

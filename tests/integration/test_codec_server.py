@@ -22,6 +22,7 @@ from anabranch.transport.node_protocol import NodeTask, RunInfo
 from tests.zstandard import zstd
 
 UI = "http://127.0.0.1:8233"
+JSON = {"Content-Type": "application/json"}
 CONVERTER = data_converter()
 CONTEXT = DistributedContext("order-1", {"note": "x" * 2000, "total": 10}, ContextMetadata(1, 2, 3, "pay", ()))
 TASK = NodeTask("pay", {"type": "http"}, CONTEXT, RunInfo("r", "order-1", "orders", "2026-01-01T00:00:00Z"), "r/pay/0")
@@ -31,7 +32,7 @@ TASK = NodeTask("pay", {"type": "http"}, CONTEXT, RunInfo("r", "order-1", "order
 async def codec_client() -> AsyncIterator[httpx2.AsyncClient]:
     async with (
         serving(console([UI])) as url,
-        httpx2.AsyncClient(base_url=url + CODEC_PATH, trust_env=False) as client,
+        httpx2.AsyncClient(base_url=url + CODEC_PATH, trust_env=False, headers=JSON) as client,
     ):
         yield client
 
