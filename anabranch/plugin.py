@@ -27,10 +27,10 @@ from anabranch.transport.converter import SANDBOX_MODULES
 from anabranch.transport.workflow_threads import THREADS, WorkflowThreads
 from anabranch.transport.working import closed
 from anabranch.workflows.temporal.failures import NewerRevision
-from anabranch.workflows.temporal.graph_workflow import DynamicGraphWorkflow, GraphWorkflow
+from anabranch.workflows.temporal.graph_workflow import DynamicGraphWorkflow
 from anabranch.workflows.temporal.in_order import InOrder
 
-WORKFLOWS: Final[Sequence[type]] = (GraphWorkflow, DynamicGraphWorkflow)
+WORKFLOWS: Final[Sequence[type]] = (DynamicGraphWorkflow,)
 _HEARTBEATS = timedelta(seconds=1)
 """How long a worker holds heartbeats back at most. A cancellation reaches an activity with the answer to one."""
 
@@ -145,7 +145,7 @@ def _check_client(config: WorkerConfig) -> None:
 
 def _check_workflows(config: WorkerConfig) -> None:
     theirs = config.get("workflows", ())
-    if GraphWorkflow in theirs:
+    if DynamicGraphWorkflow in theirs:
         raise ConfigurationError("the worker has the plugin twice", suggestion="give it to the client only")
     for workflow in theirs:
         if (name := workflow_name(workflow)) is None or name == "GraphWorkflow":
@@ -177,7 +177,10 @@ def _passing_us_through(runner: WorkflowRunner | None) -> WorkflowRunner:
 
 
 def _checked(types: Sequence[type[BaseException]] | None) -> Sequence[type[BaseException]]:
-    """The user's failure exception types and ours, which hold for all workflows of the worker."""
+    """The user's failure exception types and ours, which hold for all workflows of the worker.
+
+    What may be retried fails the workflow task instead, which is tried again.
+    """
     for each in types or ():
         if issubclass(NondeterminismError, each) or issubclass(NewerRevision, each):
             raise ConfigurationError(
@@ -185,4 +188,5 @@ def _checked(types: Sequence[type[BaseException]] | None) -> Sequence[type[BaseE
                 " worker could continue",
                 suggestion="say so where your workflows are defined: @workflow.defn(failure_exception_types=[…])",
             )
-    return [*(types or ()), AnabranchError]
+    ours = [each for each in AnabranchError.__subclasses__() if not each.retryable]
+    return [*(types or ()), *ours]

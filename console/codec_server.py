@@ -32,6 +32,7 @@ from temporalio.converter import PayloadCodec
 from anabranch.errors import AnabranchError, InputError, SizeLimitExceeded, Unavailable, WireFormatError
 from anabranch.transport.codec import ZstdCodec
 from anabranch.transport.converter import readable
+from anabranch.transport.undecodable import reason_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,8 @@ class _Endpoint:
 
     async def _decoded(self, payload: Payload) -> Payload:
         try:
-            return readable((await self._codec.decode([payload]))[0])
+            (decoded,) = await self._codec.decode([payload])
+            return payload if reason_of(decoded) else readable(decoded)
         except AnabranchError:
             return payload
 

@@ -13,8 +13,9 @@ from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
-from anabranch.errors import SizeLimitExceeded, WireFormatError
+from anabranch.errors import InputError, SizeLimitExceeded, WireFormatError
 from anabranch.limits import DECODED_BYTES
+from anabranch.transport.undecodable import undecodable
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -44,17 +45,21 @@ class ZstdCodec(PayloadCodec):
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Restore the payloads; one that this codec did not encode is returned as it is.
 
-        Raises `WireFormatError` for corrupt data and `SizeLimitExceeded` for data that unfolds beyond the limit.
+        In place of one that is corrupt, or unfolds beyond the limit, comes one that holds the reason
+        (`transport/undecodable.py`). Compressed ones after it are not unfolded: it may have cost the whole limit.
         """
         budget = self._max_decoded_bytes
+        refused: Payload | None = None
         decoded = []
         for payload in payloads:
-            if payload.metadata.get("encoding") == ENCODING:
-                inner, size = _decompress(payload.data, budget, self._max_decoded_bytes)
-                budget -= size
-                decoded.append(inner)
-            else:
-                decoded.append(payload)
+            inner = payload if payload.metadata.get("encoding") != ENCODING else refused
+            if inner is None:
+                try:
+                    inner, size = _decompress(payload.data, budget, self._max_decoded_bytes)
+                    budget -= size
+                except InputError as error:
+                    inner = refused = undecodable(error)
+            decoded.append(inner)
         return decoded
 
     def _compress(self, payload: Payload) -> Payload:
@@ -72,8 +77,9 @@ def _decompress(data: bytes, budget: int, limit: int) -> tuple[Payload, int]:
     decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX})
     try:
         whole = decompressor.decompress(data, max_length=budget + 1)
-    except zstd.ZstdError as error:
-        raise WireFormatError(f"a compressed payload is corrupt: {error}") from error
+    except zstd.ZstdError:
+        # Without the library's words: a run may decide by the message, and must decide alike on every worker.
+        raise WireFormatError("a compressed payload is corrupt") from None
     if len(whole) > budget:
         raise SizeLimitExceeded(f"a compressed payload unfolds to more than the limit of {limit} bytes")
     if not decompressor.eof or decompressor.unused_data:
@@ -84,8 +90,8 @@ def _decompress(data: bytes, budget: int, limit: int) -> tuple[Payload, int]:
 def _inner(whole: bytes) -> Payload:
     try:
         payload = Payload.FromString(whole)
-    except DecodeError as error:
-        raise WireFormatError(f"a compressed payload holds no payload: {error}") from error
+    except DecodeError:
+        raise WireFormatError("a compressed payload holds no payload") from None
     if payload.metadata.get("encoding") == ENCODING:
         raise WireFormatError("a compressed payload holds another compressed payload")
     return payload

@@ -21,9 +21,11 @@ from temporalio.converter import (
     WithSerializationContext,
 )
 
-from anabranch.errors import ConfigurationError
+from anabranch.errors import ConfigurationError, InputError
 from anabranch.transport.converter import MSGPACK, JsonPayloadConverter, MsgpackPayloadConverter
 from anabranch.transport.failures import FailuresOfNodes
+from anabranch.transport.marking import MarkingDataConverter
+from anabranch.transport.undecodable import ENCODING, undecodable
 from anabranch.transport.wire_types import NAMES
 
 
@@ -58,12 +60,16 @@ class CombinedPayloadConverter(PayloadConverter, WithSerializationContext):
         return changed
 
     def _from_payload(self, payload: Payload, hint: type | None) -> Any:
-        is_ours = payload.metadata.get("encoding") == MSGPACK or hint in NAMES
+        is_ours = payload.metadata.get("encoding") in (MSGPACK, ENCODING) or hint in NAMES
         return (self._ours if is_ours else self._theirs).from_payloads([payload], [hint] if hint else None)[0]
 
 
 class ChainedCodec(PayloadCodec, WithSerializationContext):
-    """Two codecs: the inner one encodes first and decodes last."""
+    """Two codecs: the inner one encodes first and decodes last.
+
+    The outer one raises InputError for a payload that it can never decode, which is handed on as one that holds the
+    reason. Whatever else it raises fails the workflow task, which is tried again: a key may be there later.
+    """
 
     def __init__(self, inner: PayloadCodec, outer: PayloadCodec) -> None:
         self._inner = inner
@@ -75,13 +81,21 @@ class ChainedCodec(PayloadCodec, WithSerializationContext):
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Decode by both."""
-        return await self._inner.decode(await self._outer.decode(payloads))
+        return await self._inner.decode(await self._decode_outer(payloads))
 
     def with_context(self, context: SerializationContext) -> Self:
         """The same, the outer codec with the context."""
         if not isinstance(self._outer, WithSerializationContext):
             return self
         return type(self)(self._inner, self._outer.with_context(context))
+
+    async def _decode_outer(self, payloads: Sequence[Payload]) -> list[Payload]:
+        try:
+            return await self._outer.decode(payloads)
+        except InputError as error:
+            if len(payloads) == 1:
+                return [undecodable(error)]
+        return [decoded for payload in payloads for decoded in await self._decode_outer([payload])]
 
 
 def combined(ours: DataConverter, theirs: DataConverter) -> DataConverter:
@@ -94,7 +108,7 @@ def combined(ours: DataConverter, theirs: DataConverter) -> DataConverter:
             suggestion="unset PAYLOAD_STORE_URL, or give the client a converter without `external_storage`",
         )
     return dataclasses.replace(
-        theirs,
+        _marking(theirs),
         payload_converter_class=_payload_converter(ours.payload_converter_class, theirs.payload_converter_class),
         payload_codec=_codec(ours.payload_codec, theirs.payload_codec),
         failure_converter_class=_failure_converter(theirs.failure_converter_class),
@@ -106,6 +120,17 @@ def carries_wire_types(converter: DataConverter) -> bool:
     """Whether what the workflow and a node's activity exchange can pass by this converter."""
     ours = (MsgpackPayloadConverter, JsonPayloadConverter, CombinedPayloadConverter)
     return issubclass(converter.payload_converter_class, ours)
+
+
+def _marking(theirs: DataConverter) -> DataConverter:
+    """The same converter, which marks what cannot be decoded."""
+    their_class = type(theirs)
+    marking: Any = MarkingDataConverter
+    if their_class is not DataConverter:
+        marking = type(their_class.__name__, (MarkingDataConverter, their_class), {})
+    given = {field.name: getattr(theirs, field.name) for field in dataclasses.fields(theirs) if field.init}
+    converter: DataConverter = marking(**given)
+    return converter
 
 
 def _payload_converter(

@@ -24,6 +24,8 @@ from temporalio.converter import (
 from anabranch.errors import WireFormatError
 from anabranch.transport.codec import ZstdCodec
 from anabranch.transport.failures import FailuresOfNodes
+from anabranch.transport.marking import MarkingDataConverter
+from anabranch.transport.undecodable import UndecodableConverter
 from anabranch.transport.wire_json import to_array, to_named
 from anabranch.transport.wire_types import NAMES, WireType, build, pack, unpack
 
@@ -109,14 +111,14 @@ class MsgpackPayloadConverter(CompositePayloadConverter):
     """`CONTEXT_FORMAT=msgpack`: wire types are written as MessagePack."""
 
     def __init__(self) -> None:
-        super().__init__(MessagePackConverter(), *_DEFAULTS, WireJsonConverter())
+        super().__init__(MessagePackConverter(), *_DEFAULTS, WireJsonConverter(), UndecodableConverter())
 
 
 class JsonPayloadConverter(CompositePayloadConverter):
     """`CONTEXT_FORMAT=json`: wire types are written as readable JSON; MessagePack is still read."""
 
     def __init__(self) -> None:
-        super().__init__(*_DEFAULTS, WritingWireJsonConverter(), MessagePackConverter())
+        super().__init__(*_DEFAULTS, WritingWireJsonConverter(), MessagePackConverter(), UndecodableConverter())
 
 
 def data_converter(
@@ -129,7 +131,7 @@ def data_converter(
     What is too large for a history goes to `storage`, if there is one.
     """
     converter = JsonPayloadConverter if context_format == "json" else MsgpackPayloadConverter
-    return DataConverter(
+    return MarkingDataConverter(
         payload_converter_class=converter,
         payload_codec=codec or ZstdCodec(),
         failure_converter_class=FailuresOfNodes,

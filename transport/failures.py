@@ -1,5 +1,7 @@
 """What a worker says of an error: ours by its code, and whether a node had its effect before it failed.
 
+And what it hears of one, whatever the details hold.
+
 A node's result is encoded after its activity has returned: by a codec, into a payload store. What fails there is turned
 into a failure by the converter alone, and only a mark in the activity's own context tells it that the node has run.
 """
@@ -7,10 +9,12 @@ into a failure by the converter alone, and only a mark in the activity's own con
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 from temporalio import activity
+from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
 from temporalio.converter import (
     DefaultFailureConverter,
@@ -24,6 +28,8 @@ from temporalio.exceptions import ApplicationError, FailureError
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError, GraphError, Unavailable
 
+UNDECODABLE: Final = "undecodable"
+"""The key of the object that stands for a detail which cannot be decoded."""
 _ran: Final = ContextVar("anabranch_node_that_ran", default="")
 
 
@@ -72,14 +78,16 @@ class FailuresOfNodes(FailureConverter, WithSerializationContext):
         self._theirs = self.theirs()
 
     def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
-        """Convert an exception; that of the encoding of a node's result with what a saga must know."""
+        """Convert an exception: ours by its code, one after a node's work with what a saga must know."""
         if (where := _ran.get()) and isinstance(exception, Exception) and not isinstance(exception, FailureError):
             exception = _after_effect(exception, where)
+        elif isinstance(exception, AnabranchError):
+            exception = application_error(exception)
         self._theirs.to_failure(exception, payload_converter, failure)
 
     def from_failure(self, failure: Failure, payload_converter: PayloadConverter) -> BaseException:
-        """Convert a failure."""
-        return self._theirs.from_failure(failure, payload_converter)
+        """Convert a failure. In place of a detail that cannot be decoded is an object that says so."""
+        return self._theirs.from_failure(failure, _Lenient(payload_converter))
 
     def with_context(self, context: SerializationContext) -> Self:
         """The same, the other converter with the context."""
@@ -88,6 +96,25 @@ class FailuresOfNodes(FailureConverter, WithSerializationContext):
         changed = copy.copy(self)
         changed._theirs = self._theirs.with_context(context)  # noqa: SLF001 - of its own class
         return changed
+
+
+class _Lenient(PayloadConverter):
+    """Another converter, by which one detail that cannot be decoded hides neither the failure nor its other details."""
+
+    def __init__(self, converter: PayloadConverter) -> None:
+        self._converter = converter
+
+    def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
+        return self._converter.to_payloads(values)
+
+    def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
+        return [self._from_payload(payload) for payload in payloads]  # failures have no type hints
+
+    def _from_payload(self, payload: Payload) -> Any:
+        try:
+            return self._converter.from_payload(payload)
+        except Exception as error:
+            return {UNDECODABLE: str(error)[:200]}
 
 
 def _after_effect(error: Exception, where: str) -> ApplicationError:

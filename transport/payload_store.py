@@ -8,11 +8,13 @@ a workflow task is replayed its payloads are stored again, as the same entries. 
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
+from google.protobuf.message import DecodeError
 from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, select
 from sqlalchemy.dialects import mysql
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -25,7 +27,7 @@ from temporalio.converter import (
     StorageDriverStoreContext,
 )
 
-from anabranch.errors import WireFormatError, not_a_url
+from anabranch.errors import Unavailable, WireFormatError, not_a_url
 from anabranch.redis_client import SCHEMES, RedisClient
 from anabranch.sql import DRIVERS
 from anabranch.sql.engines import open_engine
@@ -33,9 +35,11 @@ from anabranch.sql.errors import as_unavailable
 from anabranch.sql.sqlite_session import share_file
 from anabranch.sql.tables import LazyTables
 from anabranch.sql.upsert import upsert
+from anabranch.transport.undecodable import undecodable
 
 _VARIABLE = "PAYLOAD_STORE_URL"
 _DIGEST = "sha256"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _METADATA = MetaData()
 _PAYLOADS = Table(
     "anabranch_payloads",
@@ -65,7 +69,7 @@ def offloading(url: str, *, threshold: int) -> ExternalStorage:
 
 
 class _ByDigest(StorageDriver):
-    """Keys payloads by content, and refuses what does not match its digest."""
+    """Keys payloads by content, and gives none that does not match its digest."""
 
     async def store(self, context: StorageDriverStoreContext, payloads: Sequence[Payload]) -> list[StorageDriverClaim]:
         """Keep the payloads; one claim for each, in order."""
@@ -77,9 +81,11 @@ class _ByDigest(StorageDriver):
     async def retrieve(
         self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
     ) -> list[Payload]:
-        """The payloads of the claims, in order. Raises WireFormatError for one that is gone or altered."""
+        """The payloads of the claims, in order. In place of one that is gone or altered comes the reason."""
         digests = [claim.claim_data.get(_DIGEST, "") for claim in claims]
-        found = await self._get(digests)
+        # A claim may be forged, and a database that refuses a wrong text would look like one that is down.
+        asked = [digest for digest in digests if _SHA256.fullmatch(digest)]
+        found = await self._get(asked) if asked else {}
         return [_verified(digest, found.get(digest)) for digest in digests]
 
     @abstractmethod
@@ -147,13 +153,17 @@ def _failures() -> AbstractContextManager[None]:
 
 def _verified(digest: str, packed: bytes | None) -> Payload:
     if packed is None:
-        raise WireFormatError(
+        gone = Unavailable(
             f"the payload {digest[:16]}… is not in the payload store",
             suggestion="it was deleted before the workflow's retention was over, or the store is another one",
         )
+        return undecodable(gone)
     if hashlib.sha256(packed).hexdigest() != digest:
-        raise WireFormatError(f"the payload {digest[:16]}… was altered in the payload store")
-    return Payload.FromString(packed)
+        return undecodable(WireFormatError(f"the payload {digest[:16]}… was altered in the payload store"))
+    try:
+        return Payload.FromString(packed)
+    except DecodeError:
+        return undecodable(WireFormatError(f"what the payload store has for {digest[:16]}… is not a payload"))
 
 
 def _key(digest: str) -> str:

@@ -28,6 +28,7 @@ from anabranch.settings import Settings
 from anabranch.sql.engines import open_engine
 from anabranch.transport.client import connect
 from anabranch.transport.payload_store import RedisPayloads, SqlPayloads, offloading
+from anabranch.transport.undecodable import reason_of
 from anabranch.transport.working import working
 from anabranch.worker import build_worker
 from tests.json_values import unchecked
@@ -83,8 +84,18 @@ async def test_several_megabytes_are_kept_by_many_at_once(driver: StorageDriver)
 
 
 async def test_a_payload_that_is_gone_is_named(driver: StorageDriver) -> None:
-    with pytest.raises(WireFormatError, match="is not in the payload store"):
-        await driver.retrieve(RETRIEVE, [StorageDriverClaim(claim_data={"sha256": "0" * 64})])
+    (gone,) = await driver.retrieve(RETRIEVE, [StorageDriverClaim(claim_data={"sha256": "0" * 64})])
+    reason = reason_of(gone)
+    assert isinstance(reason, Unavailable)
+    assert "is not in the payload store" in str(reason)
+
+
+@pytest.mark.parametrize("digest", ["", "\x00", "'; --", "0" * 63, "0" * 100_000, "\ud7ff" * 64])
+async def test_a_forged_claim_is_one_that_is_gone_not_a_store_that_is_down(driver: StorageDriver, digest: str) -> None:
+    (kept,) = await driver.store(STORE, [Payload(data=b"kept")])
+    gone, found = await driver.retrieve(RETRIEVE, [StorageDriverClaim(claim_data={"sha256": digest}), kept])
+    assert isinstance(reason_of(gone), Unavailable)
+    assert found == Payload(data=b"kept")
 
 
 async def test_a_payload_that_was_altered_is_refused(valkey_url: str) -> None:
@@ -92,8 +103,10 @@ async def test_a_payload_that_was_altered_is_refused(valkey_url: str) -> None:
     driver = RedisPayloads(redis)
     claims = await driver.store(STORE, [Payload(data=b"true")])
     await redis.commands.set(f"anabranch:payload:{claims[0].claim_data['sha256']}", b"false")
-    with pytest.raises(WireFormatError, match="was altered"):
-        await driver.retrieve(RETRIEVE, claims)
+    (altered,) = await driver.retrieve(RETRIEVE, claims)
+    reason = reason_of(altered)
+    assert isinstance(reason, WireFormatError)
+    assert "was altered" in str(reason)
     await redis.aclose()
 
 

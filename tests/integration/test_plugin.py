@@ -20,7 +20,7 @@ from temporalio.worker import Replayer, Worker, WorkerDeploymentConfig
 
 from anabranch import AnabranchPlugin
 from anabranch.dev.devserver import DevServer
-from anabranch.errors import ConfigurationError, InputError
+from anabranch.errors import ConfigurationError, ConflictError, InputError, Unavailable, WorkerOutdated
 from anabranch.plugin import WORKFLOWS
 from anabranch.workflows.temporal.failures import NewerRevision
 
@@ -140,7 +140,7 @@ async def test_an_error_of_ours_that_a_workflow_lets_through_fails_it(
     client = await connected(dev_server, AnabranchPlugin(graphs))
     async with worker(client, task_queue, workflows=[Refusing]):
         error = await failure(client, Refusing.run, task_queue=task_queue)
-    assert (error.type, error.message) == ("InputError", "it does not fit")
+    assert (error.type, error.message, error.non_retryable) == ("INPUT_INVALID", "it does not fit", True)
 
 
 @pytest.mark.parametrize(
@@ -206,10 +206,14 @@ async def test_failure_exception_types_of_one_s_own_hold_beside_ours(dev_server:
     client = await connected(dev_server, AnabranchPlugin(graphs))
     types: list[type[BaseException]] = [KeyError]
     config = worker(client, workflow_failure_exception_types=types).config(active_config=True)
-    assert [each.__name__ for each in config.get("workflow_failure_exception_types", ())] == [
-        "KeyError",
-        "AnabranchError",
-    ]
+    held = config.get("workflow_failure_exception_types", ())
+    assert {KeyError, InputError, ConflictError} <= set(held)
+
+
+async def test_an_error_that_may_pass_fails_no_workflow_but_its_task(dev_server: DevServer, graphs: Path) -> None:
+    client = await connected(dev_server, AnabranchPlugin(graphs))
+    held = worker(client).config(active_config=True).get("workflow_failure_exception_types", ())
+    assert not [each for each in (Unavailable, WorkerOutdated) if issubclass(each, tuple(held))]
 
 
 async def test_a_worker_whose_client_lacks_the_plugin_is_refused(client: Client, dev_server: DevServer) -> None:

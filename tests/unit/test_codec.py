@@ -6,6 +6,8 @@ from temporalio.converter import DataConverter
 
 from anabranch.errors import SizeLimitExceeded, WireFormatError
 from anabranch.transport.codec import ZstdCodec
+from anabranch.transport.converter import data_converter
+from anabranch.transport.undecodable import reason_of
 from tests.zstandard import zstd
 
 MSGPACK = {"encoding": b"binary/msgpack", "anabranch-type": b"ChangeSet"}
@@ -78,9 +80,20 @@ async def test_data_of_any_other_zstd_tool_is_read() -> None:
 async def test_all_payloads_of_one_call_share_the_limit() -> None:
     encoded = await encode(Payload(metadata=MSGPACK, data=b"a" * 6000))
     codec = ZstdCodec(max_decoded_bytes=10_000)
-    assert len(await codec.decode([encoded])) == 1
-    with pytest.raises(SizeLimitExceeded, match="more than the limit of 10000 bytes"):
-        await codec.decode([encoded, encoded])
+    first, second = await codec.decode([encoded, encoded])
+    assert (reason_of(first), first.metadata["encoding"]) == (None, b"binary/msgpack")
+    reason = reason_of(second)
+    assert isinstance(reason, SizeLimitExceeded)
+    assert "more than the limit of 10000 bytes" in str(reason)
+
+
+async def test_one_corrupt_payload_hides_none_before_it_and_none_that_is_not_compressed() -> None:
+    corrupt = Payload(metadata={"encoding": b"binary/zstd"}, data=b"garbage")
+    good, plain = Payload(metadata=MSGPACK, data=b"a" * 3000), json_payload(10)
+    decoded = await ZstdCodec().decode([await encode(good), corrupt, plain, await encode(good)])
+    assert decoded[0] == good
+    assert decoded[2] == plain
+    assert [type(reason_of(each)) for each in decoded] == [type(None), WireFormatError, type(None), WireFormatError]
 
 
 @pytest.mark.parametrize(
@@ -94,9 +107,10 @@ async def test_all_payloads_of_one_call_share_the_limit() -> None:
         (zstd.compress(Payload(metadata={"encoding": b"binary/zstd"}).SerializeToString()), "another compressed"),
     ],
 )
-async def test_corrupt_data_is_a_wire_format_error(data: bytes, reason: str) -> None:
+async def test_corrupt_data_is_handed_on_as_a_wire_format_error(data: bytes, reason: str) -> None:
+    handed_on = await decode(Payload(metadata={"encoding": b"binary/zstd"}, data=data))
     with pytest.raises(WireFormatError, match=reason):
-        await decode(Payload(metadata={"encoding": b"binary/zstd"}, data=data))
+        data_converter().payload_converter.from_payload(handed_on)
 
 
 async def test_the_stock_converter_behind_this_codec_round_trips_a_large_value() -> None:

@@ -11,20 +11,23 @@ import pytest
 from pydantic import BaseModel
 from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
+from temporalio.api.sdk.v1.external_storage_pb2 import ExternalStorageReference
 from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
 from temporalio.converter import (
     DataConverter,
     ExternalStorage,
     FailureConverter,
+    JSONProtoPayloadConverter,
     PayloadCodec,
     PayloadConverter,
     StorageDriver,
 )
 
 from anabranch.context.changes import ChangeSet
-from anabranch.errors import ConfigurationError
+from anabranch.errors import ConfigurationError, Unavailable, WireFormatError
 from anabranch.transport.combined import carries_wire_types, combined
 from anabranch.transport.converter import ContextFormat, data_converter
+from tests.json_values import unchecked
 
 CHANGES = ChangeSet(3, {("paid",): True}, (), "pay", 7)
 
@@ -83,6 +86,53 @@ def test_a_failure_converter_of_theirs_stays() -> None:
     both.failure_converter.to_failure(ValueError("wrong"), both.payload_converter, failure)
     assert failure == Failure(message="theirs: wrong")
     assert str(both.failure_converter.from_failure(back, both.payload_converter)) == "theirs: broken"
+
+
+class Keyed(Reversing):
+    """A codec that knows corrupt bytes from a key that it does not have yet."""
+
+    has_key = True
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        if not self.has_key:
+            raise ConnectionError("the keys are not there yet")
+        if any(each.data == b"corrupt" for each in payloads):
+            raise WireFormatError("this is not one of ours")
+        return await super().decode(payloads)
+
+
+async def test_what_their_codec_can_never_decode_is_handed_on_and_hides_no_other() -> None:
+    codec = Keyed()
+    both = combined(data_converter(), dataclasses.replace(DataConverter.default, payload_codec=codec))
+    (good,) = await both.encode([{"a": 1}])
+    corrupt = Payload(metadata={"encoding": b"reversed"}, data=b"corrupt")
+    first, second = await unchecked(both.payload_codec).decode([good, corrupt])
+    assert both.payload_converter.from_payload(first) == {"a": 1}
+    with pytest.raises(WireFormatError, match="this is not one of ours"):
+        both.payload_converter.from_payload(second)
+    codec.has_key = False
+    with pytest.raises(ConnectionError):
+        await both.decode([good])
+
+
+@dataclasses.dataclass(frozen=True)
+class Theirs(DataConverter):
+    note: str = ""
+
+
+async def test_a_data_converter_of_a_class_of_theirs_keeps_its_class_and_its_fields() -> None:
+    both = combined(data_converter(), Theirs(note="kept"))
+    assert isinstance(both, Theirs)
+    assert both.note == "kept"
+    with pytest.raises(Unavailable, match="a store that this worker does not have"):
+        await both.decode([reference("elsewhere")])
+
+
+def reference(driver: str, **claim: str) -> Payload:
+    """What stands in a history for a payload in a store."""
+    payload = JSONProtoPayloadConverter().to_payload(ExternalStorageReference(driver_name=driver, claim_data=claim))
+    assert payload is not None
+    return payload
 
 
 async def test_their_codec_comes_after_the_compression() -> None:
