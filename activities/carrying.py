@@ -1,7 +1,8 @@
-"""What a run must know to continue as new, and workflow code cannot.
+"""What a run must know of its worker and its history, and workflow code cannot.
 
 `may_be_carried`: whether this worker can send the run's state; that depends on whether it keeps large payloads in a
 store (`PAYLOAD_STORE_URL`). `record_history`: how far the history has come, which a replay sees at other places.
+`record_reason`: why a payload was not in the store, where a replay may find it, or the other way round.
 """
 
 from __future__ import annotations
@@ -34,3 +35,9 @@ class Carrying:
 async def record_history(seen: HistoryState) -> HistoryState:
     """Say back what the workflow saw of its history, so that a replay sees the same."""
     return seen
+
+
+@activity.defn
+async def record_reason(found: str | None) -> str | None:
+    """Say back why a payload cannot be read, or None where it can, so that a replay goes by it."""
+    return found

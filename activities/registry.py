@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from temporalio import activity
 from temporalio.common import RawValue
 
-from anabranch.activities.carrying import Carrying, record_history
+from anabranch.activities.carrying import Carrying, record_history, record_reason
 from anabranch.activities.failures import as_application_errors
 from anabranch.activities.guards.guards import Guards
 from anabranch.activities.heartbeat import heartbeats
@@ -105,7 +105,15 @@ class NodeActivities:
         shared = [] if self._sharing is None else [self._sharing.share_context]
         carried = [] if self._carrying is None else [self._carrying.may_be_carried]
         nodes = map(self._activity_of_type, self._builders)
-        return [self._graphs.load_graph, record_history, *shared, *carried, *nodes, self._local_activity()]
+        return [
+            self._graphs.load_graph,
+            record_history,
+            record_reason,
+            *shared,
+            *carried,
+            *nodes,
+            self._local_activity(),
+        ]
 
     async def aclose(self) -> None:
         """Close the handlers' connections, and those of the guards."""

@@ -87,7 +87,8 @@ class ContinueAsNew:
 
     async def run(self, carried: dict[str, Any]) -> None:
         """Continue as new. Returns where the state must be looked at again, or where it is too large."""
-        arguments = [{}, {"carried": carried}]
+        # Nobody who starts a workflow knows the id of the run before it, so nobody can forge this.
+        arguments = [{}, {"carried": carried, "previous": workflow.info().run_id}]
         (payload,) = workflow.payload_converter().to_payloads(arguments[1:])
         if self._weighed == payload.data or len(payload.data) <= self._limits.light_bytes:
             workflow.continue_as_new(args=arguments)

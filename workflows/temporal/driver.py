@@ -27,6 +27,7 @@ from anabranch.workflows.temporal.identity import Identity
 from anabranch.workflows.temporal.inbox import Inbox
 from anabranch.workflows.temporal.operations import Operations
 from anabranch.workflows.temporal.outbox import Outbox, Ticket
+from anabranch.workflows.temporal.received import StoreDiffers
 from anabranch.workflows.temporal.sharing import Sharing
 
 
@@ -219,6 +220,8 @@ class Driver:
         try:
             try:
                 result = await (never_scheduled() if was_cancelled else self._effects.of(command, ticket))
+            except StoreDiffers:
+                raise  # what the node came to is recorded, and is not to be judged without its result
             except (Exception, asyncio.CancelledError) as error:
                 if isinstance(error, asyncio.CancelledError) and not self._work[address].is_cancelled:
                     raise  # by nobody but the SDK, which evicts the run from the worker's cache

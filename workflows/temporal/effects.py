@@ -7,11 +7,13 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from temporalio import workflow
+from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.context.values import Json
+from anabranch.errors import AnabranchError, InputError, WireFormatError
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.load import named_graphs
 from anabranch.graph.model import ActivityNode, Graph
@@ -32,9 +34,13 @@ from anabranch.workflows.temporal.identity import Identity
 from anabranch.workflows.temporal.inbox import Inbox
 from anabranch.workflows.temporal.node_options import local_options, remote_options, runs_locally
 from anabranch.workflows.temporal.outbox import Outbox, Ticket
+from anabranch.workflows.temporal.received import received
 
 _SHORTEST = 0.001
 """Seconds. A timer of none would be no command, and what follows it would have no task of its own."""
+
+_NOTHING = Payload(metadata={"encoding": b"binary/null"})
+"""What an activity in another language may complete without."""
 
 
 class Effects:
@@ -64,45 +70,47 @@ class Effects:
 
     async def _activity(self, command: RunNode, ticket: Ticket) -> ChangeSet | Json:
         planned, node = command.planned, command.planned.node
+        hint: type | None = None
         if isinstance(node, ActivityNode):
             args = compile_template(_plain(node.args), planned.roots).render(command.line.data, command.roots)
             options: dict[str, Any] = {"args": args if isinstance(args, list) else [args]}
             name = node.activity
         else:
-            options = {"args": [self._task(command)], "result_type": ChangeSet}
-            name = node.type
-        options |= {"activity_id": command.address, "summary": command.address}
+            options = {"args": [self._task(command)]}
+            name, hint = node.type, ChangeSet
+        options |= {"activity_id": command.address, "summary": command.address, "result_type": RawValue}
         if runs_locally(node, self._defaults) and not isinstance(node, ActivityNode):
             options |= local_options(node, self._defaults, undo=command.undo, deadline=command.deadline)
-            options["result_type"] = RawValue
-            return await self._local(f"{command.address} ({node.type})", options)
-        options |= remote_options(node, self._defaults, undo=command.undo, deadline=command.deadline)
-        result: ChangeSet | Json = await self._remote(name, options, ticket)
-        return result
+            result: RawValue | None = await self._local(f"{command.address} ({node.type})", options)
+        else:
+            options |= remote_options(node, self._defaults, undo=command.undo, deadline=command.deadline)
+            result = await self._remote(name, options, ticket)
+        changed: ChangeSet | Json = await _result(result, hint)
+        return changed
 
-    async def _local(self, name: str, options: dict[str, Any]) -> ChangeSet:
-        """The change set of a local activity. Raises NeverScheduled where it did not come to its turn."""
+    async def _local(self, name: str, options: dict[str, Any]) -> RawValue:
+        """The result of a local activity. Raises NeverScheduled where it did not come to its turn."""
         begun = False
         try:
             async with self._flow.admit_local() as note:
                 begun = True
                 result: RawValue = await workflow.execute_local_activity(name, **options)
                 note(len(result.payload.data))
+                return result
         except asyncio.CancelledError:
             if begun:
                 raise
             raise NeverScheduled from None
-        changes: ChangeSet = workflow.payload_converter().from_payload(result.payload, ChangeSet)
-        return changes
 
-    async def _remote(self, name: str, options: dict[str, Any], ticket: Ticket) -> Any:
+    async def _remote(self, name: str, options: dict[str, Any], ticket: Ticket) -> RawValue | None:
         """The result of an activity on a worker. Raises NeverScheduled where it did not come to its turn."""
         payloads = workflow.payload_converter().to_payloads(options["args"])
         try:
             async with self._flow.admit(ticket, sum(len(payload.data) for payload in payloads)):
                 encoded = {**options, "args": [RawValue(payload) for payload in payloads]}
                 try:
-                    return await workflow.execute_activity(name, **encoded)
+                    result: RawValue | None = await workflow.execute_activity(name, **encoded)
+                    return result
                 finally:  # it is cancelled only where the server knows it (see `Driver`), so the server has answered
                     self._outbox.answered(ticket)
         except asyncio.CancelledError:
@@ -117,7 +125,7 @@ class Effects:
 
     async def _child(self, command: StartChild, ticket: Ticket) -> Json:
         workflow_id = self._identity.child_id(command.address)
-        payloads = workflow.payload_converter().to_payloads([dict(command.data), {"pinned": self._held(command.graph)}])
+        payloads = workflow.payload_converter().to_payloads([dict(command.data), self._pinned_by(command.graph)])
         try:
             await self._flow.admit_child(ticket, sum(len(payload.data) for payload in payloads))
         except asyncio.CancelledError:
@@ -125,6 +133,7 @@ class Effects:
         child = await workflow.start_child_workflow(
             command.graph,
             args=[RawValue(payload) for payload in payloads],
+            result_type=RawValue,
             id=workflow_id,
             task_queue=command.planned.node.task_queue,
             static_summary=command.address,
@@ -132,8 +141,11 @@ class Effects:
             cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
         self._outbox.answered(ticket)
-        result: dict[str, Json] = await child
-        return result["data"]
+        result = await _result(await child)
+        data: Json = result.get("data") if isinstance(result, dict) else None
+        if not isinstance(data, dict):
+            raise _happened(WireFormatError(f"the child workflow {command.graph!r} has not the result of a graph"))
+        return data
 
     async def _answer(self, command: AskPerson | AskConflict, ticket: Ticket) -> Any:
         try:
@@ -159,12 +171,29 @@ class Effects:
             revision=identity.pinned.revision,
         )
 
+    def _pinned_by(self, graph: str) -> dict[str, Any]:
+        # Nobody who starts a workflow knows the run that starts a child of it, so nobody can forge this.
+        return {"pinned": self._held(graph), "parent": workflow.info().run_id}
+
     def _held(self, name: str) -> list[Any]:
         """What a child is held to: its graph, those that it leads to, and all that this run is held to."""
         if name not in self._pinned:
             reached = _reached_from(name, self._identity.plan.library)
             self._pinned[name] = self._identity.pinned.child(name, reached).to_wire()
         return self._pinned[name]
+
+
+async def _result(result: RawValue | None, hint: type | None = None) -> Any:
+    """The value of a result. Raises InputError where it cannot be decoded: what it is of has happened all the same."""
+    try:
+        return await received(_NOTHING if result is None else result.payload, hint)
+    except InputError as error:
+        raise _happened(error) from None
+
+
+def _happened(error: AnabranchError) -> AnabranchError:
+    error.happened = True
+    return error
 
 
 def _plain(args: tuple[Json, ...] | dict[str, Json]) -> Json:

@@ -18,13 +18,14 @@ from temporalio.exceptions import (
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError, TimedOut
 from anabranch.graph.revision import REVISION
+from anabranch.transport.failures import UNDECODABLE
 from anabranch.transport.node_protocol import PinnedGraph
 from anabranch.workflows.interpreter.commands import NOT_STARTED, Failure, FailureOutcome, Finish
 
-_ACTIVITY_TELLS = ("happened",)
+_ACTIVITY_TELLS = ("happened", UNDECODABLE)
 RESULT_TOO_LARGE: Final = "PayloadsTooLarge"
 """The SDK's type for the failure of an activity that has returned what the server does not take."""
-_CHILD_TELLS = ("not_compensated", "effects_left")
+_CHILD_TELLS = ("not_compensated", "effects_left", UNDECODABLE)
 
 
 class NeverScheduled(Exception):
@@ -74,7 +75,7 @@ def failure_of(error: BaseException, address: str) -> Failure:
     if isinstance(cause, TerminatedError):
         return Failure("timeout", "TERMINATED", f"node {address!r} was terminated", address)
     if isinstance(cause, AnabranchError):
-        return Failure("failure", cause.code, str(cause), address)
+        return Failure("failure", cause.code, str(cause), address, happened=cause.happened or None)
     return Failure("failure", "NODE_FAILED", str(cause), address)
 
 

@@ -1,7 +1,7 @@
-"""The two workflows: `GraphWorkflow`, and the dynamic one whose type is the name of a graph.
+"""The workflow whose type is the name of a graph, or `GraphWorkflow`.
 
-They are not sandboxed, whatever the worker does with other workflows: to import them anew for every run costs a tenth
-of a worker's CPU. Tests run them in the strictest sandbox all the same (`worker.sandbox`).
+It is not sandboxed, whatever the worker does with other workflows: to import it anew for every run costs a tenth of a
+worker's CPU. Tests run it in the strictest sandbox all the same (`worker.sandbox`).
 """
 
 from __future__ import annotations
@@ -11,87 +11,44 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from anabranch.context.values import Json
-    from anabranch.errors import AnabranchError
-    from anabranch.transport.node_protocol import GraphRequest, PinnedGraph
     from anabranch.workflows.temporal.loading import pinned_graph
     from anabranch.workflows.temporal.messages import Messages
+    from anabranch.workflows.temporal.start import Start
+
+_BY_INPUT = "GraphWorkflow"
 
 
-@workflow.defn(name="GraphWorkflow", sandboxed=False)
+@workflow.defn(name=_BY_INPUT, sandboxed=False)
 class GraphWorkflow(Messages):
-    """Run a graph that the input names or holds: `{"graph": name or definition, "data": {…}}`."""
+    """Run a graph that the input names or holds: `{"graph": name or definition, "data": {…}}`.
+
+    For typed clients alone. A worker runs this type as it runs every other, by `DynamicGraphWorkflow`: of a workflow
+    with a name the SDK decodes the input itself, and tries one that it cannot decode again for ever.
+    """
 
     @workflow.run
     async def run(self, *args: Any) -> dict[str, Any]:
         """Returns `{session_id, status, version, data}`."""
-        if (carried := _carried(args)) is not None:
-            return await self.play_on(carried)
-        given = args[0] if len(args) == 1 else None
-        if not isinstance(given, dict) or "graph" not in given or given.keys() - {"graph", "data"}:
-            raise _bad_input('GraphWorkflow takes one object {"graph": name or definition, "data": {…}}')
-        request, data = _request(given["graph"]), _data(given.get("data", {}))
-        return await self.play(await pinned_graph(request), data)
+        raise NotImplementedError
 
 
 @workflow.defn(dynamic=True, sandboxed=False)
 class DynamicGraphWorkflow(Messages):
     """Run the graph that the workflow's type names, on the one JSON object of the input.
 
-    A second argument `{"pinned": …}` is the definition that a parent workflow gives to its child.
+    A second argument is what a parent workflow gives to its child, or a run to the one that it continues as.
     """
 
     @workflow.run
     async def run(self, args: collections.abc.Sequence[RawValue]) -> dict[str, Any]:
         """Returns `{session_id, status, version, data}`."""
-        values = [_decoded(arg) for arg in args]
-        if (carried := _carried(values)) is not None:
-            return await self.play_on(carried)
-        pinned, data = _pinned(values), _data(values[0] if values else {})
-        if pinned is not None:
-            return await self.play(pinned, data, is_child=True)
-        return await self.play(await pinned_graph(GraphRequest(name=workflow.info().workflow_type)), data)
-
-
-def _decoded(argument: RawValue) -> Any:
-    try:
-        return workflow.payload_converter().from_payload(argument.payload)
-    except (AnabranchError, RuntimeError, ValueError) as error:
-        raise _bad_input(f"the input cannot be decoded: {error}") from None
-
-
-def _carried(args: collections.abc.Sequence[Any]) -> dict[str, Any] | None:
-    """The state that the workflow run before handed on, when it continued as new. Nobody else can hand on any."""
-    if workflow.info().continued_run_id is None or len(args) != 2:  # noqa: PLR2004 - the input, and what goes with it
-        return None
-    carried: dict[str, Any] | None = args[1].get("carried") if isinstance(args[1], dict) else None
-    return carried
-
-
-def _pinned(args: collections.abc.Sequence[Any]) -> PinnedGraph | None:
-    """The definition that a parent gives to its child. Nobody else can give any."""
-    if len(args) <= 1:
-        return None
-    given = args[1] if len(args) == 2 and workflow.info().parent is not None else None  # noqa: PLR2004 - a parent sends two
-    if isinstance(given, dict) and given.keys() == {"pinned"}:
-        return PinnedGraph.from_wire(given["pinned"])
-    raise _bad_input("a graph takes one JSON object: the context's data")
-
-
-def _request(graph: Json) -> GraphRequest:
-    if isinstance(graph, str) and "\n" not in graph and not graph.lstrip().startswith("{"):
-        return GraphRequest(name=graph)
-    return GraphRequest(inline=graph)
-
-
-def _data(value: object) -> dict[str, Json]:
-    if not isinstance(value, dict):
-        raise _bad_input(f"the context's data is one JSON object, not {type(value).__name__}")
-    return value
-
-
-def _bad_input(message: str) -> ApplicationError:
-    return ApplicationError(message, type="INPUT_INVALID", non_retryable=True)
+        start = await Start.of(args)
+        if start.carried is not None:
+            return await self.play_on(start.carried)
+        name = workflow.info().workflow_type
+        request, data = start.by_input() if name == _BY_INPUT else start.by_name(name)
+        if start.pinned is not None:
+            return await self.play(start.pinned, data, is_child=True)
+        return await self.play(await pinned_graph(request), data)

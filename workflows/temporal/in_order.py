@@ -9,7 +9,10 @@ Temporal's core (sdk-python 1.35) lets two things differ while local activities 
 - The result of a local activity that came between two tasks is in one activation with what the second task brings; on
   replay it may come in the next one. So here it is treated as if it came in an activation of its own, in both.
 
-Without either, a run could come to other commands on replay, or to the same in another order, and would stand still.
+And what a payload store has may change: the SDK drops a signal whose input it cannot decode, and a replay may find that
+input. So here a signal whose input came from a store, or should have, is always dropped.
+
+Without all this, a run could come to other commands on replay, or to the same in another order, and would stand still.
 """
 
 from __future__ import annotations
@@ -17,15 +20,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation, WorkflowActivationJob
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
+from anabranch.transport.undecodable import is_stored
 from anabranch.workflows.temporal.messages import Messages
 
 if TYPE_CHECKING:
     from temporalio.converter import SerializationContext, StorageDriverStoreContext
     from temporalio.workflow import Info
+
+log = structlog.get_logger("anabranch.worker")
 
 _TASK_OF_ITS_OWN: Final = "legacy_query"
 """The id of a query that came alone, when no workflow task was under way: core waits for its answer."""
@@ -60,7 +67,7 @@ class _Instance(WorkflowInstance):
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         if self._under_way and any(_may_wait(job) for job in act.jobs):  # queries come with nothing else
             return _without_commands()
-        first, *others = _parts(act)
+        first, *others = _parts(_without_stored_signals(act))
         completion = self._activate(first)
         for part in others:
             if completion.HasField("failed"):
@@ -101,6 +108,15 @@ def _may_wait(job: WorkflowActivationJob) -> bool:
 
 def _is_local_result(job: WorkflowActivationJob) -> bool:
     return job.HasField("resolve_activity") and job.resolve_activity.is_local
+
+
+def _without_stored_signals(act: WorkflowActivation) -> WorkflowActivation:
+    dropped = [job for job in act.jobs if any(map(is_stored, job.signal_workflow.input))]
+    if not dropped:
+        return act
+    for job in dropped if not act.is_replaying else ():
+        log.warning("a signal is dropped, its input is in a payload store", signal=job.signal_workflow.signal_name)
+    return _with_jobs(act, [job for job in act.jobs if job not in dropped])
 
 
 def _parts(act: WorkflowActivation) -> Iterator[WorkflowActivation]:

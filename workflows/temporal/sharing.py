@@ -76,6 +76,7 @@ class Sharing:
                 await workflow.execute_activity(
                     "share_context",
                     args=[RawValue(payload) for payload in payloads],
+                    result_type=RawValue,  # so that nobody decodes it
                     start_to_close_timeout=_TIMEOUT,
                     retry_policy=_RETRY,
                     summary=f"share version {number}",
