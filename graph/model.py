@@ -141,6 +141,8 @@ class BaseNode(Model):
     description: str = ""
     when: Cel | None = None
     join: Literal["any", "all", "first"] = "any"
+    losers: Literal["drop", "cancel"] = "drop"
+    """What becomes of the branches that come too late for its `join: first`."""
     reads: tuple[Key, ...] | None = None
     output: dict[Key, Cel] | None = None
     retry: Retry | None = None

@@ -16,6 +16,7 @@ from anabranch.context.merge.resolution import ConflictResolution, Policies, Red
 from anabranch.context.values import Json, parse_path
 from anabranch.graph import node_types
 from anabranch.graph.dataflow.dataflow import graph_inputs
+from anabranch.graph.dataflow.races import racing
 from anabranch.graph.dataflow.reads import node_reads
 from anabranch.graph.expressions.expressions import Expression, compile_expression
 from anabranch.graph.kinds.kinds import has_body, has_effect, kind_of, loop_of
@@ -23,7 +24,7 @@ from anabranch.graph.model import Body, Edge, Graph, GraphNode, MergePolicy, Nod
 from anabranch.graph.revision import REVISION
 
 _SCHEDULING = {
-    *("description", "when", "join", "retry", "timeout", "heartbeat", "task_queue", "priority", "local"),
+    *("description", "when", "join", "losers", "retry", "timeout", "heartbeat", "task_queue", "priority", "local"),
     *("compensate", "on_failure", "pivot", "effect"),
 }
 """Fields that the workflow acts on; a node's activity never sees them."""
@@ -122,6 +123,16 @@ class Plan:
         spec = self.graph.context
         chosen = ConflictResolution(spec.conflict_resolution) if spec.conflict_resolution else default
         return Policies(chosen, {parse_path(path): _policy(name) for path, name in spec.merge.items()})
+
+    def racing(self, node_id: str) -> tuple[str, ...]:
+        """The nodes that race for the `join: first` of a node."""
+        if node_id not in self._racing:
+            self._racing[node_id] = racing(node_id, self.nodes, self.graph.edges)
+        return self._racing[node_id]
+
+    @cached_property
+    def _racing(self) -> dict[str, tuple[str, ...]]:
+        return {}
 
     @cached_property
     def _bodies(self) -> dict[str, Plan]:

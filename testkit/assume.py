@@ -10,7 +10,7 @@ from anabranch.context.values import Json
 from anabranch.graph.dataflow.reads import node_reads, node_writes
 from anabranch.graph.dataflow.walk import levels
 from anabranch.graph.kinds.kinds import answer_schema
-from anabranch.graph.model import Graph, Rule, RuleNode
+from anabranch.graph.model import AiNode, BaseNode, DbNode, Graph, HttpNode, Rule, RuleNode
 from anabranch.graph.plan import Plan
 from anabranch.workflows.interpreter.commands import RunNode
 
@@ -30,8 +30,22 @@ def assumed_writes(plan: Plan, node_id: str, work: RunNode | None) -> dict[str, 
     keys = node_writes(node_id, node)
     if keys is None:
         keys = frozenset() if work is None else _wanted(graph) - work.line.data.keys()
-    declared = (graph.context.schema_ or {}).get("properties")
-    return {key: _example(graph, key, declared if isinstance(declared, dict) else {}) for key in sorted(keys)}
+    properties = (graph.context.schema_ or {}).get("properties")
+    declared = properties if isinstance(properties, dict) else {}
+    shaped = {key: value for key, value in _shaped(node_id, node).items() if key not in declared}
+    return {**{key: _example(graph, key, declared) for key in sorted(keys)}, **shaped}
+
+
+def _shaped(node_id: str, node: BaseNode) -> dict[str, Json]:
+    """What a node writes under its own id, where its fields say of which type that is."""
+    if node.output is not None:
+        return {}
+    if isinstance(node, DbNode) and node.statements is None and node.result == "all":
+        columns = node_writes(node_id, node.model_copy(update={"result": "first"}))
+        return {node_id: [dict.fromkeys(sorted(columns), 1)] if columns else []}
+    if isinstance(node, AiNode) and node.output_schema is None:
+        return {node_id: "example"}
+    return {node_id: {}} if isinstance(node, HttpNode) else {}
 
 
 def example_of(schema: Any, depth: int = 0) -> Json:

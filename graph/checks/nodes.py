@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from anabranch.errors import Problem
+from anabranch.graph.checks.misplaced import misplaced, misplaced_in_compensation
 from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.kinds.kind import Runs
 from anabranch.graph.kinds.kinds import kind_of, types_that_run
 from anabranch.graph.model import BaseNode
 from anabranch.graph.source.yaml_source import Pointer, Source
 
-_GUARDED = (Runs.HANDLER,)
 _COMPENSATING = (Runs.HANDLER, Runs.ACTIVITY)
 
 
@@ -20,7 +20,10 @@ def check_node(path: Pointer, node: BaseNode, source: Source) -> Iterator[Proble
     """Problems of one node by itself."""
     finder = Finder(path, source)
     yield from _times(node, finder)
-    yield from _misplaced(node, finder)
+    yield from misplaced(node, finder)
+    if path[-1] == "compensate":
+        yield from misplaced_in_compensation(node, finder)
+    yield from _compensation(node, finder)
     yield from _reused(node, finder)
     if (check := kind_of(node).checks) is not None:
         yield from check(node, finder)
@@ -49,12 +52,8 @@ def _times(node: BaseNode, finder: Finder) -> Iterator[Problem]:
         yield finder.problem("HEARTBEAT_TOO_LONG", message, "heartbeat", warning=True)
 
 
-def _misplaced(node: BaseNode, finder: Finder) -> Iterator[Problem]:
-    """Fields that would do nothing on a node of this type, and compensations that cannot be one."""
-    for name in ("cache", "circuit_breaker", "local"):
-        if getattr(node, name) and kind_of(node).runs is not Runs.HANDLER:
-            message = f"has a `{name}`, which is only for {', '.join(types_that_run(by=_GUARDED))} nodes"
-            yield finder.problem("FIELD_HAS_NO_EFFECT", message, name, suggestion="remove it")
+def _compensation(node: BaseNode, finder: Finder) -> Iterator[Problem]:
+    """Compensations that cannot be one."""
     if node.compensate is not None and kind_of(node.compensate).runs not in _COMPENSATING:
         message = f"is undone by a `{node.compensate.type}` node"
         suggestion = f"a compensation is one of {', '.join(types_that_run(by=_COMPENSATING))}"

@@ -27,6 +27,7 @@ def check_structure(level: Level, source: Source) -> Iterator[Problem]:
     if not broken:
         yield from _never_run(level, source)
         yield from _joined_to_nothing(level, source)
+    yield from _joins_of_nothing(level, source)
 
 
 def _ends(level: Level, source: Source) -> Iterator[Problem]:
@@ -43,6 +44,15 @@ def _ends(level: Level, source: Source) -> Iterator[Problem]:
             message = f"the edge {edge.source!r} → {edge.target!r} is drawn twice"
             yield Problem("EDGE_DUPLICATE", message, source.place(path), "remove one of them", warning=True)
         seen[what] = index
+
+
+def _joins_of_nothing(level: Level, source: Source) -> Iterator[Problem]:
+    targets = {edge.target for edge in level.body.edges}
+    for path, key, node in level.nodes():
+        if node.join != "any" and key not in targets:
+            message = f"the node {key!r} has `join: {node.join}`, and no edge leads to it"
+            place = source.place((*path, "join"))
+            yield Problem("FIELD_HAS_NO_EFFECT", message, place, "draw the edges that it joins, or remove `join`")
 
 
 def _cycles(level: Level, source: Source) -> Iterator[Problem]:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import yaml
 from pytest_httpserver import HTTPServer
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.exceptions import CancelledError
 
 from anabranch.activities import node
 from anabranch.context.distributed import DistributedContext
@@ -53,6 +55,49 @@ async def served(client: Client, task_queue: str, tmp_path: Path) -> AsyncIterat
 
 def save(served: Served, name: str, graph: dict[str, Any]) -> None:
     served.write(name, yaml.safe_dump({"name": name, **graph}))
+
+
+RACE: dict[str, Any] = {
+    "nodes": {
+        "near": put(quote="near"),
+        "far": {"type": "wait", "for": "1h"},
+        "late": put(quote="far", late=True),
+        "answer": put(answered="{{ quote }}"),
+    },
+    "edges": [edge("near", "answer"), edge("far", "late"), edge("late", "answer")],
+}
+
+
+def of_type(history: list[Any], *kinds: str) -> list[str]:
+    """The events of these types, by what they are about."""
+    names = [EventType.Name(event.event_type).removeprefix("EVENT_TYPE_") for event in history]
+    return [name for name in names if name in kinds]
+
+
+@pytest.mark.parametrize(("losers", "expected"), [("drop", []), ("cancel", ["TIMER_CANCELED"])])
+async def test_a_run_does_not_wait_for_a_branch_that_lost(served: Served, losers: str, expected: list[str]) -> None:
+    graph = {**RACE, "nodes": {**RACE["nodes"], "answer": {**RACE["nodes"]["answer"], "join": "first"}}}
+    graph["nodes"]["answer"]["losers"] = losers
+    handle = await served.start(graph)
+    result = await asyncio.wait_for(handle.result(), PATIENCE)
+    assert result["data"] == {"quote": "near", "answered": "near"}
+    assert of_type(await events(handle), "TIMER_CANCELED") == expected
+    status = await handle.query("status")
+    assert [status["nodes"][name]["status"] for name in ("far", "late")] == ["cancelled", "cancelled"]
+
+
+@pytest.mark.parametrize("losers", ["drop", "cancel"])
+async def test_a_child_that_lost_is_cancelled(served: Served, losers: str) -> None:
+    save(served, "slow", {"nodes": {"nap": {"type": "wait", "for": "1h"}}})
+    graph = {**RACE, "nodes": {**RACE["nodes"], "far": child("slow")}}
+    graph["nodes"]["answer"] = {**graph["nodes"]["answer"], "join": "first", "losers": losers}
+    graph["nodes"]["near"] = {"type": "wait", "for": "1s"}
+    graph["nodes"]["answer"]["args"] = {"answered": True}
+    handle = await served.start(graph)
+    await asyncio.wait_for(handle.result(), PATIENCE)
+    with pytest.raises(WorkflowFailureError) as failed:
+        await asyncio.wait_for(child_of(served, handle, "far").result(), PATIENCE)
+    assert isinstance(failed.value.cause, CancelledError)
 
 
 def child(graph: str, **fields: Any) -> dict[str, Any]:

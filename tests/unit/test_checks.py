@@ -133,6 +133,25 @@ def test_nodes_are_counted_with_those_of_bodies() -> None:
     assert codes(text) == ["2:1 GRAPH_TOO_LARGE"]
 
 
+def marked(field: str) -> str:
+    """The field with a mark where problems of its value are placed: an object's are at its key."""
+    return f"¦{field}" if "{" in field else field.replace(": ", ": ¦", 1)
+
+
+_BODY = "body: {nodes: {p: {type: wait, for: 1s}}}"
+_ELSEWHERE = ("heartbeat: 5s", "priority: 1", "local: true", "circuit_breaker: {failures: 3}")
+MISPLACED = {
+    "type: wait, for: 1s": (*_ELSEWHERE, "task_queue: q", "timeout: 5s", "retry: {}", "output: {a: '1'}"),
+    "type: approval": (*_ELSEWHERE, "task_queue: q", "retry: {}", "losers: cancel"),
+    f"type: foreach, items: '[1]', {_BODY}": (*_ELSEWHERE, "task_queue: q", "output: {a: '1'}", "losers: drop"),
+    f"type: while, while: 'false', {_BODY}": (*_ELSEWHERE, "task_queue: q", "output: {a: '1'}"),
+    "type: graph, graph: g": (*_ELSEWHERE, "task_queue: q"),
+    "type: graph, graph: g, mode: child_workflow": _ELSEWHERE,
+    "type: ai, model: 'a:b', prompt: a": ("losers: cancel", "join: all", "join: first"),
+}
+"""Fields that would do nothing, by the node."""
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
@@ -180,10 +199,18 @@ def test_nodes_are_counted_with_those_of_bodies() -> None:
         ("type: wait", ["WAIT_SOURCE of the node"]),
         ("type: wait, for: 1s, until: ¦a", ["WAIT_SOURCE"]),
         ("type: wait, for: ¦soon", ["VALUE_INVALID"]),
-        ("type: wait, for: 1s, timeout: ¦0", ["DURATION_NOT_POSITIVE"]),
-        ("type: wait, for: 1s, retry: {max_interval: ¦0s}", ["DURATION_NOT_POSITIVE"]),
-        ("type: wait, for: 1s, retry: {initial_interval: 5s, max_interval: ¦1s}", ["RETRY_INTERVALS"]),
-        ("type: wait, for: 1s, timeout: 5s, heartbeat: ¦5s", ["HEARTBEAT_TOO_LONG"]),
+        ("type: approval, timeout: ¦0", ["DURATION_NOT_POSITIVE"]),
+        ("type: ai, model: 'a:b', prompt: a, retry: {max_interval: ¦0s}", ["DURATION_NOT_POSITIVE"]),
+        (
+            "type: ai, model: 'a:b', prompt: a, retry: {initial_interval: 5s, max_interval: ¦1s}",
+            ["RETRY_INTERVALS"],
+        ),
+        ("type: ai, model: 'a:b', prompt: a, timeout: 5s, heartbeat: ¦5s", ["HEARTBEAT_TOO_LONG"]),
+        *[
+            (f"{fields}, {marked(misplaced)}", ["FIELD_HAS_NO_EFFECT"])
+            for fields, others in MISPLACED.items()
+            for misplaced in others
+        ],
         ("type: wait, for: 1s, ¦cache: {key: a}", ["FIELD_HAS_NO_EFFECT"]),
         ("type: python, handler: a, reads: [], ¦cache: {key: a}", ["CACHE_OF_EFFECT"]),
         ("type: http, url: 'https://a', method: POST, ¦cache: {key: a}", ["CACHE_OF_EFFECT"]),
@@ -221,6 +248,13 @@ def test_what_a_node_of_a_type_needs(fields: str, expected: list[str]) -> None:
         line = line.replace("¦", "", 1)
         places.append(f"2:{column + 1} {one}")
     assert codes(f"name: x\n{line}}}}}\n") == places
+
+
+@pytest.mark.parametrize("field", ["when: a", "join: all", "on_failure: continue", "pivot: true"])
+def test_a_compensation_has_no_place_in_the_graph(field: str) -> None:
+    node = "type: python, handler: a, reads: [], compensate: {type: python, handler: b, reads: []"
+    line = f"nodes: {{n: {{{node}, "
+    assert codes(f"name: x\n{line}{field}}}}}}}\n") == [f"2:{len(line) + field.index(':') + 3} FIELD_HAS_NO_EFFECT"]
 
 
 def test_a_compensation_is_checked_like_a_node() -> None:
@@ -359,7 +393,7 @@ def test_the_names_of_a_loop_are_not_written_in_its_body_and_reserved_names_not_
 
 def test_reserved_names_are_not_written() -> None:
     assert node("type: rule, rules: [{then: {run: 1}}]") == ["2:41 NAME_RESERVED"]
-    assert node("type: wait, for: 1s, output: {context: '1'}") == ["2:43 NAME_RESERVED"]
+    assert node("type: approval, output: {context: '1'}") == ["2:38 NAME_RESERVED"]
     assert node("type: foreach, items: x, as: run, collect: {into: o, value: '1'}, body: {graph: g}") == [
         "2:42 NAME_RESERVED"
     ]

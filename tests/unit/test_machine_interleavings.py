@@ -240,9 +240,14 @@ def test_a_run_ends_whatever_happens_to_it_and_leaves_nothing_behind(run: Rough)
     machine = run.machine
     event(f"failed: {machine.state.failure is not None}, carried: {run.carried > 0}, undone: {bool(run.undone)}")
     run.pending.pop(YIELD, None)
-    assert (run.pending, machine.state.work, machine.state.paused_nodes, machine.state.bodies) == ({}, {}, {}, {})
-    assert all(each.status.final for each in machine.state.root.nodes.values())
     (finish,) = run.finishes
+    assert (machine.state.paused_nodes, machine.state.bodies, machine.state.scopes) == ({}, {}, {})
+    assert list(machine.state.work) == list(run.pending)
+    if finish.failure is None:
+        assert run.cancelling == {*run.pending}, "only what lost a race is left, and it is cancelled"
+    else:
+        assert run.pending == {}
+    assert all(each.status.final for each in machine.state.root.nodes.values())
     if finish.failure is not None:
         states = {step.state for step in machine.state.saga.steps.values()}
         assert states <= {StepState.COMPENSATED, StepState.FAILED}

@@ -81,20 +81,27 @@ class Endings:
         check_names(changes, scope.roots)
         line, refined = node.line.advance(changes, writer=writer, by=operator or address, at=state.at)
         self._undo.step_succeeded(address, run.planned, line)
+        if run.status.final:  # given up when another branch had won: only what it did counts
+            return
         if refined:
             check_schema(scope.plan, line.data, address)
             state.size.add(refined)
             state.size.check(line.data, address)
-            record, parents = state.trail.record, run.versions
-            kind: Kind = "external" if operator else "node"
-            by = operator or address
-            number = record(kind, line, refined, by=by, at=state.at, parents=parents, conflicts=run.conflicts)
-            run.versions = (number,)
-            self._merging.note_version(scope, writer, number)
+            if not scope.has_lost(run):
+                self._record(node, line, refined, operator)
         run.line, run.ended = line, state.at
         routes = self._routes(scope, run, line, "success")
         scope.close(run, Status.SUCCEEDED)
         state.settle(scope, routes)
+
+    def _record(self, node: Started, line: Line, changes: ChangeSet, operator: str | None) -> None:
+        """The changes are a version of the context, the node's or an operator's."""
+        state, scope, run = self._state, node.scope, node.run
+        kind: Kind = "external" if operator else "node"
+        by, parents = operator or scope.address(run), run.versions
+        number = state.trail.record(kind, line, changes, by=by, at=state.at, parents=parents, conflicts=run.conflicts)
+        run.versions = (number,)
+        self._merging.note_version(scope, scope.writer(run), number)
 
     def fail(self, scope: Scope, run: NodeRun, failure: Failure) -> None:
         """The node failed for good: pause it, or close it along its failure edges."""
@@ -103,11 +110,14 @@ class Endings:
         before = self._merging.by_last_write(scope, run) if run.line is None else run.line
         # Nodes behind a failure edge depend on it: it may have had its effect.
         line, _ = before.advance(_NOTHING, writer=scope.writer(run), by=address, at=state.at)
+        self._undo.step_failed(address, run.planned, failure, line)
+        if run.status.final:  # given up when another branch had won: only what it did counts
+            return
         run.failure, run.line, run.ended = failure, line, state.at
         state.close_body(address)
-        self._undo.step_failed(address, run.planned, failure, line)
         node = FailedNode(scope, run, line, failure)
-        if run.planned.node.on_failure == "pause" and not state.is_aborting(address):
+        is_waited_for = not state.is_aborting(address) and not scope.has_lost(run)
+        if run.planned.node.on_failure == "pause" and is_waited_for:
             scope.mark(run, Status.PAUSED)
             state.paused_nodes[address] = node
         else:
@@ -130,9 +140,9 @@ class Endings:
         except AnabranchError as error:  # it may be the very error that the node failed with
             same = str(error) == failure.message
             message = failure.message if same else f"{failure.message}; then: {error}"
-            self._abort_scope(scope, replace(failure, message=message))
-            return
-        if handled:
+            failure = replace(failure, message=message)
+            routes, handled = [(edge, False) for edge in run.planned.outgoing], False
+        if handled or scope.has_lost(run):
             self._state.settle(scope, routes)
         else:
             self._abort_scope(scope, failure)

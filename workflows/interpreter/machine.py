@@ -161,6 +161,7 @@ class Machine:
 
     def _advance(self) -> list[Command]:
         """Go as far as possible without an answer; returns the commands of this event."""
+        self._endings.cancel_work()
         self._starts.start_ready()
         while self._endings.end_abort():
             self._starts.start_ready()

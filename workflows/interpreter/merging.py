@@ -137,14 +137,14 @@ class Merging:
     def _open_lines(self) -> list[Line]:
         """The lines of the run's own graph on which no node has started, the line from outside last."""
         root, outside = self._state.root, self._state.outside.line
-        lines = [run.line for run in root.frontier() if run.line is not None] or [root.base]
+        lines = [head.line for head in root.heads()] or [root.base]
         return lines if outside is None else [*lines, outside]
 
     def _arriving(self, scope: Scope, run: NodeRun) -> list[Line]:
         """The lines that meet at a node, the line from outside last. Notes their versions at the node."""
-        predecessors, outside = scope.predecessors(run), self._state.outside
-        lines = [each.line for each in predecessors if each.line is not None] or [scope.base]
-        versions = [number for each in predecessors for number in each.versions] or list(scope.versions)
+        heads, outside = scope.arriving(run), self._state.outside
+        lines = [head.line for head in heads] or [scope.base]
+        versions = [number for head in heads for number in head.versions] or list(scope.versions)
         if scope.prefix == "" and outside.line is not None:
             lines.append(outside.line)
             versions.extend(outside.versions)
@@ -157,7 +157,7 @@ class Merging:
         state, address, writer = self._state, scope.address(run), scope.merge_writer(run)
         policies = self._policies_of(scope)
         merged = merge_heads(lines, policies, writer=writer, by=address, at=state.at, choices=choices)
-        if merged.line is not None and merged.conflicts:
+        if merged.line is not None and merged.conflicts and not scope.has_lost(run):
             changes = merge_changes(merged.conflicts, base_version=lines[0].version, by=address, at=state.at)
             number = state.trail.record(
                 "merge",

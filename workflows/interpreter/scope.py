@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
@@ -53,6 +54,13 @@ CLOSED = {"failure": Status.FAILED, "timeout": Status.TIMED_OUT, "cancelled": St
 _FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.TIMED_OUT, Status.CANCELLED, Status.SKIPPED})
 
 
+class Head(NamedTuple):
+    """A line of descent at its end, and the numbers of the newest versions on it."""
+
+    line: Line
+    versions: tuple[int, ...]
+
+
 @dataclass(slots=True, eq=False)
 class NodeRun:
     """The record of one node in one scope."""
@@ -78,6 +86,11 @@ class NodeRun:
     started: int | None = None
     ended: int | None = None
     """Unix milliseconds."""
+
+    @property
+    def head(self) -> Head | None:
+        """Its line, while no later node has started on it."""
+        return None if self.line is None or self.followed else Head(self.line, self.versions)
 
     @property
     def is_before_join(self) -> bool:
@@ -171,7 +184,12 @@ class Scope:
         self.end = NodeRun(PlanNode(END, len(self.nodes), _NOTHING, (), (), frozenset()), 0)
         """The join of all remaining lines when the last node is over."""
         self.open = len(self.nodes)
-        """The number of nodes that are not over."""
+        """The number of nodes that are not over, without those that lost a race."""
+        self.lost: dict[str, Head | None] = {}
+        """Nodes of branches that lost a race for a `join: first`, each with what the context had of it by then.
+
+        Nobody waits for them, and what they write since is seen by nobody but them.
+        """
 
     def node(self, name: str) -> NodeRun:
         """A node of the scope, or the join at its end."""
@@ -197,7 +215,11 @@ class Scope:
     def close(self, run: NodeRun, status: Status) -> None:
         """Record that the node is over."""
         self.mark(run, status)
-        self.open -= 1
+        self.open -= not self.has_lost(run)
+
+    def has_lost(self, run: NodeRun) -> bool:
+        """Whether the node is in a branch that came too late for a `join: first`."""
+        return run.planned.id in self.lost
 
     def cancel_pending(self) -> None:
         """Close the nodes that have not started."""
@@ -221,7 +243,7 @@ class Scope:
     def settle(self, edges: Iterable[tuple[PlanEdge, bool]]) -> list[NodeRun]:
         """Settle edges as taken or dead; returns the nodes that may start now, after dead-path elimination."""
         ready: list[NodeRun] = []
-        queue = list(edges)
+        queue = self._unless_dead(edges)
         for edge, taken in queue:  # grows while it is walked: a skipped node's edges are dead
             target = self.nodes[edge.edge.target]
             target.unsettled -= 1
@@ -232,9 +254,39 @@ class Scope:
             if _may_start(target):
                 self.mark(target, Status.READY)
                 ready.append(target)
+                if target.planned.node.join == "first":
+                    queue.extend(self._end_race(target))
             elif target.unsettled == 0:
-                queue.extend(self.skip(target))
+                queue.extend(self._unless_dead(self.skip(target)))
         return ready
+
+    def _end_race(self, join: NodeRun) -> list[tuple[PlanEdge, bool]]:
+        """A `join: first` has fired, and the other branches have lost. Returns the edges out of them, all dead."""
+        racing = self.plan.racing(join.planned.id)
+        won = self._past(join)
+        late = [run for name in racing if (run := self.nodes[name]) not in won and not self.has_lost(run)]
+        for run in late:
+            self.open -= not run.status.final
+            self.lost[run.planned.id] = run.head
+        branches = {join.planned.id, *racing}
+        edges = [edge for run in late if not run.status.final for edge in run.planned.outgoing]
+        return [(edge, False) for edge in edges if edge.edge.target not in branches]
+
+    def _past(self, run: NodeRun) -> set[NodeRun]:
+        """The nodes on the taken edges that lead to a node."""
+        found: set[NodeRun] = set()
+        queue = [run]
+        for each in queue:  # grows while it is walked
+            before = [one for one in self.predecessors(each) if one not in found]
+            found.update(before)
+            queue.extend(before)
+        return found
+
+    def _unless_dead(self, edges: Iterable[tuple[PlanEdge, bool]]) -> list[tuple[PlanEdge, bool]]:
+        """The edges without those out of a branch that lost: they were settled when it lost."""
+        return [
+            (edge, taken) for edge, taken in edges if edge.edge.source not in self.lost or edge.edge.target in self.lost
+        ]
 
     def skip(self, run: NodeRun) -> list[tuple[PlanEdge, bool]]:
         """Skip a node; returns its outgoing edges, all dead."""
@@ -244,8 +296,6 @@ class Scope:
 
     def predecessors(self, run: NodeRun) -> list[NodeRun]:
         """The sources of the edges taken to a node, each once, in the edges' declaration order."""
-        if run is self.end:
-            return self.frontier()
         return list(dict.fromkeys(self.nodes[edge.edge.source] for edge in entered_by(run)))
 
     def follow(self, run: NodeRun) -> None:
@@ -257,9 +307,19 @@ class Scope:
             if all(target is run or not target.is_before_join for target in targets):
                 predecessor.line = None
 
-    def frontier(self) -> list[NodeRun]:
-        """Nodes with a line on which no later node has started: together they are the current context."""
-        return [run for run in self.nodes.values() if run.line is not None and not run.followed]
+    def arriving(self, run: NodeRun) -> list[Head]:
+        """The lines that meet at a node."""
+        if run is self.end:
+            return self.heads()
+        return [Head(each.line, each.versions) for each in self.predecessors(run) if each.line is not None]
+
+    def heads(self) -> list[Head]:
+        """The lines on which no later node has started: together they are the current context."""
+        found: list[Head] = []
+        for name, run in self.nodes.items():
+            if (head := self.lost.get(name, run.head)) is not None:
+                found.append(head)
+        return found
 
 
 def entered_by(run: NodeRun) -> list[PlanEdge]:
@@ -276,6 +336,13 @@ def _may_start(run: NodeRun) -> bool:
     if run.unsettled:
         return False
     return len(run.taken) == len(run.planned.incoming) if join == "all" else bool(run.taken)
+
+
+def node_inside(address: str, prefix: str) -> str | None:
+    """The node of the scope with this prefix that an address is, or is in the body of; None if it is elsewhere."""
+    if not address.startswith(prefix):
+        return None
+    return address[len(prefix) :].partition("/")[0].partition("[")[0]
 
 
 def inside(address: str, owner: str) -> bool:

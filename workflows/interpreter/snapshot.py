@@ -19,7 +19,7 @@ from anabranch.context.values import MISSING, Json, Missing
 from anabranch.graph.plan import Plan, PlanEdge, PlanNode
 from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.saga import Ancestry, Saga, Step, StepState
-from anabranch.workflows.interpreter.scope import BodyRun, FailedNode, NodeRun, OpenJoin, Scope, Started, Status
+from anabranch.workflows.interpreter.scope import BodyRun, FailedNode, Head, NodeRun, OpenJoin, Scope, Started, Status
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import AuditTrail, Version
 
@@ -77,6 +77,7 @@ class _Lines:
 
 
 def _dump_scope(scope: Scope, lines: _Lines) -> Dump:
+    lost = scope.lost.items()
     nodes = {name: _dump_node(run, lines) for name, run in scope.nodes.items() if run.status is not Status.PENDING}
     return {
         "prefix": scope.prefix,
@@ -89,6 +90,7 @@ def _dump_scope(scope: Scope, lines: _Lines) -> Dump:
         "nodes": nodes,
         "pending": {name: _dump_edges(run) for name, run in scope.nodes.items() if run.status is Status.PENDING},
         "end": _dump_node(scope.end, lines),
+        "lost": {name: None if head is None else [lines.name(head.line), *head.versions] for name, head in lost},
     }
 
 
@@ -162,7 +164,9 @@ class _Loader:
             run.unsettled, run.taken = unsettled, [edges[index] for index in taken]
         for name, node in (*dumped["nodes"].items(), (scope.end.planned.id, dumped["end"])):
             self._load_node(scope, scope.node(name), node, edges)
-        scope.open = sum(not run.status.final for run in scope.nodes.values())
+        for name, head in dumped["lost"].items():
+            scope.lost[name] = None if head is None else Head(self._lines[head[0]], tuple(head[1:]))
+        scope.open = sum(not run.status.final and not scope.has_lost(run) for run in scope.nodes.values())
 
     def _load_node(self, scope: Scope, run: NodeRun, dumped: list[Any], edges: Mapping[int, PlanEdge]) -> None:
         state, address = self._state, scope.address(run)

@@ -42,7 +42,9 @@ class Starts:
     def settle(self, join: OpenJoin, choices: Mapping[Path, Json | Missing]) -> None:
         """Every conflict at a join, or between the items of a `foreach`, is settled: the node goes on."""
         scope, run, address = join.scope, join.run, join.scope.address(join.run)
-        if self._state.is_aborting(address):  # the choice was on its way when the join was cancelled
+        if run.status.final or self._state.is_aborting(
+            address
+        ):  # the choice was on its way when the join was cancelled
             message = f"node {address!r} was cancelled before it started"
             self._endings.fail(scope, run, Failure("cancelled", NOT_STARTED, message, address))
         elif (body := self._state.bodies.get(address)) is not None:
@@ -109,6 +111,8 @@ class Starts:
 
     def _end(self, scope: Scope, line: Line) -> None:
         scope.end.status = Status.SUCCEEDED
+        self._state.abandon(scope, scope.lost)
+        self._endings.cancel_work()
         if (body := scope.body) is None:
             self._state.finish(Finish(line))
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -26,6 +26,7 @@ from anabranch.workflows.interpreter.scope import (
     Status,
     entered_by,
     inside,
+    node_inside,
 )
 from anabranch.workflows.interpreter.size import ContextSize
 from anabranch.workflows.interpreter.trail import AuditTrail
@@ -155,8 +156,12 @@ class RunState:
     def settle(self, scope: Scope, edges: Iterable[tuple[PlanEdge, bool]]) -> None:
         """Settle edges as taken or dead, and queue what may start then, including the end of the scope."""
         before = scope.open
-        self.queue(scope, scope.settle(edges))
+        ready = scope.settle(edges)
+        self.queue(scope, ready)
         self.budget.spend(before - scope.open)
+        for run in ready:
+            if run.planned.node.join == "first" and run.planned.node.losers == "cancel":
+                self.abandon(scope, scope.plan.racing(run.planned.id))
         if scope.open == 0 and scope.end.status is Status.PENDING and not self.is_aborting(scope.prefix + END):
             self.queue(scope, (scope.end,))
 
@@ -185,6 +190,31 @@ class RunState:
             for run in scope.nodes.values():
                 self.close_body(scope.address(run))
 
+    def abandon(self, scope: Scope, names: Collection[str]) -> None:
+        """Of these nodes, those that lost a race are over: what runs of them is cancelled, and nobody waits for it.
+
+        How it ends concerns the saga alone.
+        """
+        late = {name: run for name in names if name in scope.lost and not (run := scope.nodes[name]).status.final}
+        if not late:
+            return
+
+        def is_late(address: str) -> bool:
+            return node_inside(address, scope.prefix) in late
+
+        for address, node in self.work.items():
+            if is_late(address):
+                self.cancelling.append(address)
+                if node.scope is not scope:
+                    node.scope.close(node.run, Status.CANCELLED)
+        self.paused_nodes = {address: node for address, node in self.paused_nodes.items() if not is_late(address)}
+        self.aborts = {address: abort for address, abort in self.aborts.items() if not is_late(address)}
+        self.ready = deque((each, run) for each, run in self.ready if not is_late(each.address(run)))
+        for run in late.values():
+            self.close_body(scope.address(run))
+            run.ended = self.at
+            scope.close(run, Status.CANCELLED)
+
     def cancel_bodies(self) -> None:
         """Close all nodes with a body: the run has failed, and nothing inside them is left."""
         for body in self.bodies.values():
@@ -195,7 +225,9 @@ class RunState:
     @property
     def under_way(self) -> bool:
         """Whether work is under way that must end before the state can be passed on: timers and people can wait."""
-        return bool(self.aborts) or any(node.run.status is Status.RUNNING for node in self.work.values())
+        return bool(self.aborts) or any(
+            node.run.status is Status.RUNNING or node.run.status.final for node in self.work.values()
+        )
 
     @property
     def waiting_for_operator(self) -> tuple[str, ...]:

@@ -187,7 +187,7 @@ class Undo:
         changes = diff(line.data, self._line.data)
         line, refined = line.advance(changes, writer=self._writer + 1, by="rollback", at=state.at)
         if refined:
-            heads = [number for run in state.root.frontier() for number in run.versions]
+            heads = [number for head in state.root.heads() for number in head.versions]
             parents = dict.fromkeys((*heads, *self._versions))
             state.trail.record("rollback", line, refined, by="rollback", at=state.at, parents=parents)
         return line

@@ -119,11 +119,13 @@ class Driver:
 
     def dispatch(self, commands: list[Command]) -> None:
         """Carry out what the machine asks for."""
+        is_over = any(isinstance(command, Finish) for command in commands)
         for command in commands:
             if isinstance(command, Finish):
                 self._finish = command
             elif isinstance(command, CancelWork):
-                if (work := self._work.get(command.address)) is not None:
+                # What still runs when the run is over is cancelled by its end.
+                if not is_over and (work := self._work.get(command.address)) is not None:
                     self._cancel(work)
             else:
                 self._begin(command)

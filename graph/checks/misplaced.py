@@ -1,0 +1,93 @@
+"""Fields that would do nothing where they stand: they are refused, never accepted and ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from anabranch.errors import Problem
+from anabranch.graph.kinds.finder import Finder
+from anabranch.graph.kinds.kind import Runs
+from anabranch.graph.kinds.kinds import has_body, kind_of, types_that_run
+from anabranch.graph.model import BaseNode, ForeachNode, GraphNode, WaitNode, WhileNode
+
+_CODE = "FIELD_HAS_NO_EFFECT"
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """Which nodes a field is for, in code and in words."""
+
+    by: Callable[[BaseNode], bool]
+    only: str
+
+
+def _in_handler(node: BaseNode) -> bool:
+    return kind_of(node).runs is Runs.HANDLER
+
+
+def _in_activity(node: BaseNode) -> bool:
+    return kind_of(node).runs in (Runs.HANDLER, Runs.ACTIVITY)
+
+
+def _in_child(node: BaseNode) -> bool:
+    return isinstance(node, GraphNode) and node.mode == "child_workflow"
+
+
+def _composite(node: BaseNode) -> bool:
+    return has_body(node) or _in_child(node)
+
+
+def _is_wait(node: BaseNode) -> bool:
+    return isinstance(node, WaitNode)
+
+
+def _uses() -> dict[str, _Use]:
+    handlers = _Use(_in_handler, f"{', '.join(types_that_run(by=(Runs.HANDLER,)))} nodes")
+    activities = _Use(_in_activity, f"{', '.join(types_that_run(by=(Runs.HANDLER, Runs.ACTIVITY)))} nodes")
+    return {
+        **dict.fromkeys(("cache", "circuit_breaker", "local"), handlers),
+        **dict.fromkeys(("heartbeat", "priority"), activities),
+        "task_queue": _Use(
+            lambda node: _in_activity(node) or _in_child(node), f"{activities.only}, and graphs as child workflows"
+        ),
+        "retry": _Use(lambda node: _in_activity(node) or _composite(node), "nodes that work, or have nodes inside"),
+        "timeout": _Use(lambda node: not _is_wait(node), "nodes that do not wait for a time"),
+        "output": _Use(
+            lambda node: not isinstance(node, WaitNode | ForeachNode | WhileNode),
+            "nodes that have a result of their own",
+        ),
+        "losers": _Use(lambda node: node.join == "first", "nodes with `join: first`"),
+    }
+
+
+def misplaced(node: BaseNode, finder: Finder) -> Iterator[Problem]:
+    """Fields that the node's work never looks at."""
+    for name, use in _uses().items():
+        if name in node.model_fields_set and getattr(node, name) not in (None, False) and not use.by(node):
+            article = "an" if name == "output" else "" if name == "losers" else "a"
+            message = f"has {article} `{name}`, which is only for {use.only}".replace("  ", " ")
+            yield finder.problem(_CODE, message, name, suggestion=_instead(name, node))
+
+
+def misplaced_in_compensation(node: BaseNode, finder: Finder) -> Iterator[Problem]:
+    """Fields that only a node of the graph has: no edge leads to a compensation, and its failure is the saga's."""
+    for name in ("when", "join", "on_failure", "pivot"):
+        if name in node.model_fields_set and getattr(node, name) not in (None, False):
+            message = f"has `{name}`, which a compensation does not have: it runs whenever its node is undone"
+            suggestion = "remove it; `saga.on_compensation_failure` says what becomes of one that fails"
+            if name == "when":
+                suggestion = "remove it, and let its parameters do nothing where nothing is to be undone"
+            yield finder.problem(_CODE, message, name, suggestion=suggestion)
+
+
+def _instead(name: str, node: BaseNode) -> str:
+    if name == "losers":
+        return "remove it, or write `join: first`"
+    if name == "output" and isinstance(node, ForeachNode):
+        return "write `collect`: a list of what each item came to"
+    if name == "timeout":
+        return "remove it: `for` or `until` says how long it waits"
+    if _composite(node) and name in ("heartbeat", "priority", "task_queue", "cache", "circuit_breaker", "local"):
+        return "give it to the nodes inside"
+    return "remove it"
