@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sqlite3
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, Final
 
 from sqlalchemy import Connection, event
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+ChangesSqlite = Callable[[str, str | None], bool]
+_CONTROL: Final = frozenset(
+    {sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT, sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}
+)
+_GUARD: Final = "anabranch_guard"
 
 
 def share_file(engine: AsyncEngine) -> None:
@@ -40,3 +49,47 @@ def begin_explicitly(engine: AsyncEngine) -> None:
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
+
+
+class _Guard:
+    """Has SQLite itself refuse what controls a transaction or a session, while a statement is not ours."""
+
+    def __init__(self, changes: ChangesSqlite) -> None:
+        self._changes = changes
+        self.is_closed = False
+
+    def __call__(self, action: int, first: str | None, second: str | None, *_: str | None) -> int:
+        """Called by SQLite for each thing that a statement would do, in the connection's thread."""
+        if not self.is_closed:
+            return sqlite3.SQLITE_OK
+        if action in _CONTROL or (action == sqlite3.SQLITE_PRAGMA and self._changes((first or "").lower(), second)):
+            return sqlite3.SQLITE_DENY
+        return sqlite3.SQLITE_OK
+
+
+def guard_sessions(engine: AsyncEngine, changes: ChangesSqlite) -> None:
+    """Have a SQLite engine's sessions refuse control while `statement_of_others` holds.
+
+    `changes` says whether a pragma with this argument does more than answer. Another kind of database is left alone.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def install(connection: Any, record: Any) -> None:
+        guard = record.info[_GUARD] = _Guard(changes)
+        connection.run_async(lambda driver: driver.set_authorizer(guard))
+
+
+@contextmanager
+def statement_of_others(connection: AsyncConnection) -> Generator[None]:
+    """While the block runs, a guarded session refuses what controls it."""
+    guard = None if connection.sync_connection is None else connection.sync_connection.info.get(_GUARD)
+    if guard is None:
+        yield
+        return
+    guard.is_closed = True
+    try:
+        yield
+    finally:
+        guard.is_closed = False

@@ -19,8 +19,9 @@ from anabranch.activities.sql import postgres_types
 from anabranch.activities.sql.effect_log import EffectLog
 from anabranch.activities.sql.errors import connect_error, database_error
 from anabranch.errors import AnabranchError, ConfigurationError
+from anabranch.graph.kinds.sql_control import changes_sqlite
 from anabranch.sql.engines import open_engine
-from anabranch.sql.sqlite_session import begin_explicitly
+from anabranch.sql.sqlite_session import begin_explicitly, guard_sessions
 
 log = structlog.get_logger("anabranch.sql")
 
@@ -94,8 +95,9 @@ def _open(variable: str, url: str, lock_seconds: float) -> Database:
             f"the environment variable {variable} is not set, and a node's `connection` names it",
             suggestion="set it in the worker's environment, e.g. to postgres://user:password@host/database",
         )
-    engine = open_engine(url, variable=variable, lock_seconds=lock_seconds)
+    engine = open_engine(url, variable=variable, lock_seconds=lock_seconds, reset=True)
     begin_explicitly(engine)
+    guard_sessions(engine, changes_sqlite)
     if engine.dialect.name == "postgresql":
         _json_types(engine)
     return Database(variable, engine, EffectLog(), (url, engine.url.password or ""))

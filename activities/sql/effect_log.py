@@ -109,6 +109,11 @@ class EffectLog:
         text = json.dumps(outcome, separators=(",", ":"))
         await connection.execute(update(EFFECTS).where(EFFECTS.c.key == column_key(key)).values(outcome=text))
 
+    async def happened(self, connection: AsyncConnection, key: str) -> None:
+        """Note an effect of which nobody knows what it came to, so that its compensation undoes it."""
+        await self._insert(connection, key)
+        await self.record(connection, key, [])
+
     async def _insert(self, connection: AsyncConnection, key: str) -> bool:
         values = {"key": column_key(key), "outcome": None, "created_at": int(self._clock())}
         return await insert_if_absent(connection, EFFECTS, values)

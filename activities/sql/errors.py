@@ -64,6 +64,8 @@ def _statement_error(found: Diagnosis, statement: str | None, secrets: Iterable[
 def _suggestion(state: str) -> str | None:
     if state in ("42P08", "42P18"):
         return "give the bind a type in the query, e.g. `cast(:name as text)`"
+    if state == "SQLITE_AUTH":
+        return "a node neither controls its transaction, nor attaches databases, nor sets pragmas"
     if state.startswith(("23", "SQLITE_CONSTRAINT")):
         return "the data breaks a constraint of the table; take the case with an edge of `outcome: failure`"
     return None

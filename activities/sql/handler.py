@@ -21,14 +21,17 @@ from anabranch.activities.node_result import NodeResult, own_key
 from anabranch.activities.rendering import FORWARD_KEY, render
 from anabranch.activities.sql.databases import Databases
 from anabranch.activities.sql.effect_log import EffectLog
+from anabranch.activities.sql.one_transaction import in_one_transaction
 from anabranch.activities.sql.select_limit import select_limit
 from anabranch.activities.sql.values import Decimals, bind_value, json_row
 from anabranch.context.values import Json, check_value
 from anabranch.errors import NodeError, SizeLimitExceeded
 from anabranch.graph.kinds.db import queries, records_effect
 from anabranch.graph.kinds.sql import ends_transaction_in_mysql, is_write
+from anabranch.graph.kinds.sql_control import controls, is_opaque
 from anabranch.graph.model import DbNode, Statement
 from anabranch.limits import NODE_LIMITS, NodeLimits
+from anabranch.sql.sqlite_session import statement_of_others
 from anabranch.transport.node_protocol import NodeTask
 
 
@@ -96,10 +99,28 @@ async def _run_once(
             return cast("list[dict[str, Json]]", claim.outcome)
     found: list[dict[str, Json]] = []
     if not (effect.forward_key and await log.forestall(connection, effect.forward_key)):
-        found = [await _execute(connection, statement) for statement in statements]
+        found = await _execute_all(connection, log, statements, effect)
     if effect.key:
         await log.record(connection, effect.key, cast("Json", found))
     return found
+
+
+async def _execute_all(
+    connection: AsyncConnection, log: EffectLog, statements: list[_Prepared], effect: _Effect
+) -> list[dict[str, Json]]:
+    """What each statement found."""
+
+    async def work() -> list[dict[str, Json]]:
+        with statement_of_others(connection):
+            return [await _execute(connection, statement) for statement in statements]
+
+    async def keep() -> None:
+        if effect.key:
+            await log.happened(connection, effect.key)
+
+    if connection.dialect.name == "mysql" and any(is_opaque(statement.clause.text) for statement in statements):
+        return await in_one_transaction(connection, work, keep)
+    return await work()
 
 
 def _check_one_transaction(node: DbNode) -> None:
@@ -134,6 +155,11 @@ def _parse(query: str) -> tuple[TextClause, frozenset[str]]:
         raise NodeError(
             "the query holds a `{{ }}` template; SQL is static here, and context values reach it as binds only",
             suggestion='write `:name` in the query and `params: {name: "{{ … }}"}`',
+        )
+    if (control := controls(query)) is not None:
+        raise NodeError(
+            f"the query has `{control}`, and a node's statements are one transaction, on a session that others use too",
+            suggestion="leave it out; several `statements` of a node are committed, or rolled back, together",
         )
     clause = text(query)
     return clause, frozenset(clause.compile().params)

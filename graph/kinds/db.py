@@ -10,6 +10,7 @@ from anabranch.errors import Problem
 from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.kinds.keys import NO_KEYS, Keys, union
 from anabranch.graph.kinds.sql import is_write, returned_columns
+from anabranch.graph.kinds.sql_control import controls
 from anabranch.graph.model import BaseNode, DbNode
 
 _CAST_OF_BIND = r":\w+::"
@@ -95,6 +96,10 @@ def _binds(query: str, params: set[str], finder: Finder, steps: tuple[str | int,
         suggestion = "write :name in the query and give `params: {name: '{{ … }}'}`"
         yield finder.problem("SQL_TEMPLATE", message, *steps, "query", suggestion=suggestion)
         return
+    if (control := controls(query)) is not None:
+        message = f"has `{control}` in its SQL: its statements are one transaction, on a session that others use too"
+        suggestion = "leave it out; several `statements` of a node are committed, or rolled back, together"
+        yield finder.problem("SQL_CONTROL", message, *steps, "query", suggestion=suggestion)
     from sqlalchemy import text  # a third of a second, for graphs with SQL alone
 
     binds = set(text(query).compile().params)

@@ -27,6 +27,11 @@ class Bench:
         node = DbNode(type="db", connection="DB", query=query and query.replace("stock", self.table), **fields)
         return await self.activity(task_of(data=data, key=key), node)
 
+    async def undo(self, query: str, *, forward_key: str) -> NodeResult:
+        """Run a compensation of the node whose key this is."""
+        node = DbNode(type="db", connection="DB", query=query.replace("stock", self.table))
+        return await self.activity(task_of(key=uuid.uuid4().hex, forward_key=forward_key), node)
+
     async def create(self) -> None:
         price, at, notes = {
             "postgresql": ("numeric(12,2)", "timestamptz", "jsonb"),

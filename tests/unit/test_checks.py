@@ -170,6 +170,8 @@ MISPLACED = {
         ("type: db, connection: X, query: select 1, params: {a: ¦1}", ["SQL_BIND_EXTRA"]),
         ("type: db, connection: X, query: ¦'select :a::int', params: {a: 1}", ["SQL_BIND_CAST"]),
         ("type: db, connection: X, query: ¦'select {{ a }}'", ["SQL_TEMPLATE"]),
+        ("type: db, connection: X, query: ¦commit", ["SQL_CONTROL"]),
+        ("type: db, connection: X, statements: [{query: select 1}, {query: ¦\"attach 'a' as b\"}]", ["SQL_CONTROL"]),
         (
             "type: db, connection: X, ¦params: {a: 1}, statements: [{query: ¦'select :b'}]",
             ["SQL_BIND_EXTRA", "SQL_BIND_MISSING"],
