@@ -89,7 +89,7 @@ class PythonActivity:
     async def __call__(self, task: NodeTask, node: PythonNode) -> NodeResult:
         """Call the handler with a context of its own, and collect what it changed and returned."""
         function = self._function(node.handler)
-        arguments = cast("dict[str, Any]", render(dict(node.args), task))
+        arguments = cast("dict[str, Any]", await render(dict(node.args), task))
         _check_arguments(node.handler, function, arguments)
         context = task.context.copy()
         context.reads = None if task.reads is None else frozenset(task.reads)

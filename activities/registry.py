@@ -19,6 +19,7 @@ from temporalio import activity
 from temporalio.common import RawValue
 
 from anabranch.activities.carrying import Carrying, record_history, record_reason
+from anabranch.activities.evaluation import evaluated
 from anabranch.activities.failures import as_application_errors
 from anabranch.activities.guards.guards import Guards
 from anabranch.activities.heartbeat import heartbeats
@@ -82,7 +83,7 @@ class NodeActivities:
         with not_ending_the_worker():
             outcome = await handler(task, node)
         with after_effect():
-            return self._change_set(task, node, outcome)
+            return await self._change_set(task, node, outcome)
 
     async def run_node(self, task: NodeTask) -> ChangeSet:
         """Run a node as Temporal has it: its attempt is visible as `run.attempt`, errors are ApplicationErrors."""
@@ -149,10 +150,10 @@ class NodeActivities:
                 self._handlers[node_type] = await asyncio.to_thread(build)
         return self._handlers[node_type]
 
-    def _change_set(self, task: NodeTask, node: Node, outcome: NodeResult) -> ChangeSet:
+    async def _change_set(self, task: NodeTask, node: Node, outcome: NodeResult) -> ChangeSet:
         writes, removed = outcome.writes, outcome.removed
         if node.output is not None:
-            writes, removed = _output(task, node.output, plain(outcome.result)), ()
+            writes, removed = await _output(task, node.output, plain(outcome.result)), ()
         writes = plain(writes)
         self._check_size(writes)
         return ChangeSet(
@@ -165,13 +166,19 @@ class NodeActivities:
 
     def _check_size(self, writes: dict[str, Json]) -> None:
         check_value(dict.fromkeys(writes))  # the keys alone: `measure` looks at the values
-        sizes = {key: measure(value, path=(key,)) for key, value in writes.items()}
-        if (total := sum(sizes.values())) > self._max_bytes:
-            largest = max(sizes, key=sizes.__getitem__)
-            raise SizeLimitExceeded(
-                f"the node writes {total} bytes, over the limit of {self._max_bytes}; the largest key is {largest!r}",
-                suggestion="write less: a reference instead of the content, fewer columns, fewer rows",
-            )
+        sizes: dict[str, int] = {}
+        for key, value in writes.items():
+            sizes[key] = measure(value, path=(key,))
+            if sum(sizes.values()) > self._max_bytes:
+                raise _too_large(sizes, self._max_bytes)
+
+
+def _too_large(sizes: Mapping[str, int], limit: int) -> SizeLimitExceeded:
+    total, largest = sum(sizes.values()), max(sizes, key=sizes.__getitem__)
+    return SizeLimitExceeded(
+        f"the node writes {total} bytes and more, over the limit of {limit}; the largest key is {largest!r}",
+        suggestion="write less: a reference instead of the content, fewer columns, fewer rows",
+    )
 
 
 def parse_node(body: dict[str, Json]) -> Node:
@@ -199,10 +206,12 @@ def _check_revision(task: NodeTask) -> None:
         )
 
 
-def _output(task: NodeTask, output: Mapping[str, str], result: Json) -> dict[str, Json]:
+async def _output(task: NodeTask, output: Mapping[str, str], result: Json) -> dict[str, Json]:
     roots = {**visible_roots(task), _RESULT: result}
     names = frozenset(roots)
-    return {key: compile_expression(source, names).evaluate(task.context.data, roots) for key, source in output.items()}
+    compiled = {key: compile_expression(source, names) for key, source in output.items()}
+    data = task.context.data
+    return await evaluated(lambda cost: {key: each.evaluate(data, roots, cost) for key, each in compiled.items()})
 
 
 def _only_task(arguments: Sequence[RawValue]) -> NodeTask:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from anabranch.activities.evaluation import evaluated
 from anabranch.context.values import Json
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.transport.node_protocol import NodeTask
@@ -17,13 +18,15 @@ def visible_roots(task: NodeTask) -> dict[str, Json]:
     return roots
 
 
-def render(value: Json, task: NodeTask) -> Json:
+async def render(value: Json, task: NodeTask) -> Json:
     """The value with every `{{ }}` hole filled in, at any depth."""
     roots = visible_roots(task)
-    return compile_template(value, frozenset(roots)).render(task.context.data, roots)
+    template = compile_template(value, frozenset(roots))
+    return await evaluated(lambda cost: template.render(task.context.data, roots, cost))
 
 
-def values_of(template: Json, task: NodeTask) -> list[Json]:
+async def values_of(template: Json, task: NodeTask) -> list[Json]:
     """The values of the holes of a template, each of its own type."""
     roots = visible_roots(task)
-    return compile_template(template, frozenset(roots)).values(task.context.data, roots)
+    compiled = compile_template(template, frozenset(roots))
+    return await evaluated(lambda cost: compiled.values(task.context.data, roots, cost))

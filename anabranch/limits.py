@@ -75,6 +75,8 @@ class RunLimits:
     task_nodes: int = 2_000
     """Nodes that one workflow task starts, skips, cancels or compensates. The SDK gives up on a task after two seconds;
     in that time a usual machine gets through 60,000."""
+    step_units: int = 1_000_000
+    """Units of cost of the expressions that a workflow evaluates when one node starts or ends. About 0.1 seconds."""
     drain_seconds: float = 10.0
     """How long nothing new starts before a run continues as new, unless its history is near its end."""
     history_events: int = 25_600

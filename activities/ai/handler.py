@@ -70,7 +70,7 @@ class AiActivity:
 
     async def __call__(self, task: NodeTask, node: AiNode) -> NodeResult:
         """Ask the model, have the answer checked, and report the usage."""
-        prompt, system = _plain(render(node.prompt, task)), _plain(render(node.system, task))
+        prompt, system = _plain(await render(node.prompt, task)), _plain(await render(node.system, task))
         access = await self._models.get(node.model)
         mask, schema = mask_of(*access.secrets), _Answers.of(node.output_schema)
         failure: AnabranchError

@@ -50,7 +50,7 @@ class Guards:
             compute = self._behind(_breaker_name(task, breaker), breaker, seconds, compute)
         if node.cache is None:
             return await compute()
-        key = _cache_key(task, node.cache)
+        key = await _cache_key(task, node.cache)
         changes, reused = await self._results.through(key, node.cache.ttl, compute, patience=seconds)
         if not reused:
             return changes
@@ -95,7 +95,7 @@ def _breaker_name(task: NodeTask, breaker: CircuitBreaker) -> str:
     return breaker.name or f"{task.run.graph}/{own_key(task)}"
 
 
-def _cache_key(task: NodeTask, cache: NodeCache) -> str:
+async def _cache_key(task: NodeTask, cache: NodeCache) -> str:
     # The template itself is part of the node's definition: the values of its holes are what differs, each of its type.
-    values = json.dumps(values_of(cache.key, task), sort_keys=True)
+    values = json.dumps(await values_of(cache.key, task), sort_keys=True)
     return result_key(task.run.graph, own_key(task), msgpack.packb(task.node) or b"", values)

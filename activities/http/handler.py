@@ -67,10 +67,10 @@ class HttpActivity:
 
     async def __call__(self, task: NodeTask, node: HttpNode) -> NodeResult:
         """Send the request and judge its status by the node's `expect`."""
-        fields = _Fields(task, _url(render(node.url, task)), self._secrets)
-        headers = fields.headers(node.headers)
-        url = fields.with_query(node.query)
-        content = _content(render(node.body, task), headers)
+        fields = _Fields(task, _url(await render(node.url, task)), self._secrets)
+        headers = await fields.headers(node.headers)
+        url = await fields.with_query(node.query)
+        content = _content(await render(node.body, task), headers)
         request = self._client.build_request(
             node.method,
             url,
@@ -114,36 +114,36 @@ class _Fields:
     used: list[str] = field(default_factory=list)
     """The secrets that are sent, and their parts: what to mask in the answer."""
 
-    def headers(self, templates: Mapping[str, str]) -> dict[str, str]:
+    async def headers(self, templates: Mapping[str, str]) -> dict[str, str]:
         """The headers, by names in lower case."""
         headers = {"idempotency-key": header_key(self.task.key), "accept-encoding": "identity"}
         for name, template in templates.items():
-            value = self._text(template, f"the header {name!r}")
+            value = await self._text(template, f"the header {name!r}")
             _check_header(name, value)
             headers[name.lower()] = value
         return headers
 
-    def with_query(self, templates: Mapping[str, Json]) -> httpx2.URL:
+    async def with_query(self, templates: Mapping[str, Json]) -> httpx2.URL:
         """The URL with its parameters: lists repeat one, null leaves it out."""
         query: dict[str, str | list[str]] = {}
         for name, template in templates.items():
             what = f"`query.{name}`"
             if isinstance(template, list):
-                query[name] = [self._text(item, what) for item in template]
-            elif isinstance(value := self._value(template), list):
+                query[name] = [await self._text(item, what) for item in template]
+            elif isinstance(value := await self._value(template), list):
                 query[name] = [_text(item, what) for item in value]
             elif value is not None:
                 query[name] = _text(value, what)
         return self.url.copy_merge_params(query) if query else self.url
 
-    def _text(self, template: Json, what: str) -> str:
-        return _text(self._value(template), what)
+    async def _text(self, template: Json, what: str) -> str:
+        return _text(await self._value(template), what)
 
-    def _value(self, template: Json) -> Json:
+    async def _value(self, template: Json) -> Json:
         """What a template yields, or the secret that it names. What it yields names none."""
         secret = self.secrets.resolved(template, self.url) if isinstance(template, str) else None
         if secret is None:
-            return render(template, self.task)
+            return await render(template, self.task)
         self.used += credentials(secret)
         return secret
 

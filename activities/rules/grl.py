@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-from anabranch.context.values import MISSING, Json, Path, same, value_at
-from anabranch.errors import EvaluationError, NodeError
+from anabranch.context.values import MISSING, Json, Path, value_at
+from anabranch.errors import EvaluationError, ExpressionTooCostly, NodeError
+from anabranch.graph.expressions.cel_values import equal
+from anabranch.graph.expressions.cost import Cost, OverCost
 from anabranch.graph.expressions.expressions import ValueMissing, evaluate_condition, kind_of
 from anabranch.graph.rules.grl import Assignment, Complete, GrlRule, Retract, parse_grl
 
@@ -21,14 +23,23 @@ MAX_TRIALS = 100_000
 """How often conditions may be evaluated."""
 
 
-def evaluate_grl(text: str, data: Mapping[str, Json], roots: Mapping[str, Json]) -> dict[str, Json]:
-    """The top-level keys that the rules changed, with their values. `data` is not changed.
+_RULE = 8
+"""Units of a look at a rule, to see whether it may fire."""
+
+
+def evaluate_grl(
+    text: str, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost | None = None
+) -> dict[str, Json]:
+    """The top-level keys that the rules changed, with their values, all charged to one cost. `data` is not changed.
 
     EvaluationError where an expression fails; NodeError if the rules still fire after `MAX_FIRINGS`.
     """
-    session = _Session(parse_grl(text, frozenset(roots)), dict(data), roots)
-    while session.step():
-        pass
+    session = _Session(parse_grl(text, frozenset(roots)), dict(data), roots, cost or Cost())
+    try:
+        while session.step():
+            pass
+    except OverCost as over:
+        raise ExpressionTooCostly(f"the rules: {over.message}", suggestion=over.suggestion) from None
     return {key: session.data[key] for key in session.changed}
 
 
@@ -39,6 +50,7 @@ class _Session:
     rules: tuple[GrlRule, ...]
     data: dict[str, Json]
     roots: Mapping[str, Json]
+    cost: Cost
     changed: dict[str, None] = field(default_factory=dict)
     """Keys in the order in which they first changed."""
     resting: set[str] = field(default_factory=set)
@@ -49,6 +61,7 @@ class _Session:
 
     def step(self) -> bool:
         """Fire the first rule that has something to do; False if there is none."""
+        self.cost.spend(_RULE * len(self.rules))
         for rule in self.rules:
             if rule.name not in self.resting and rule.name not in self.retracted:
                 self.resting.add(rule.name)
@@ -60,7 +73,7 @@ class _Session:
         self.trials += 1
         self._check_budget(rule)
         try:
-            return evaluate_condition(rule.when, self.data, self.roots)
+            return evaluate_condition(rule.when, self.data, self.roots, self.cost)
         except ValueMissing:
             return False
         except EvaluationError as error:
@@ -82,14 +95,16 @@ class _Session:
 
     def _assign(self, rule: GrlRule, assignment: Assignment) -> bool:
         try:
-            value = assignment.value.evaluate(self.data, self.roots)
+            value = assignment.value.evaluate(self.data, self.roots, self.cost)
         except EvaluationError as error:
             error.place = f"rule {rule.name!r}"
             raise
-        if same(value_at(self.data, assignment.path), value):
+        if _same(value_at(self.data, assignment.path), value, self.cost):
             return False
         key, *rest = assignment.path
-        self.data[key] = _replaced(self.data.get(key, MISSING), tuple(rest), value, rule, assignment.path)
+        self.data[key] = _replaced(
+            self.data.get(key, MISSING), tuple(rest), value, _Target(rule.name, assignment.path, self.cost)
+        )
         self.changed[key] = None
         return True
 
@@ -108,7 +123,20 @@ class _Session:
             )
 
 
-def _replaced(holder: object, path: Path, value: Json, rule: GrlRule, whole: Path) -> Json:
+def _same(before: object, after: Json, cost: Cost) -> bool:
+    return before is after or (before is not MISSING and equal(cost, before, after))
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What is assigned, and by which rule."""
+
+    rule: str
+    path: Path
+    cost: Cost
+
+
+def _replaced(holder: object, path: Path, value: Json, target: _Target) -> Json:
     """`holder` with `value` at `path`; objects on the way are copied, or made where there is nothing."""
     if not path:
         return value
@@ -116,10 +144,11 @@ def _replaced(holder: object, path: Path, value: Json, rule: GrlRule, whole: Pat
         holder = {}
     if not isinstance(holder, dict):
         raise EvaluationError(
-            f"`{'.'.join(whole)}` cannot be assigned: there is {kind_of(holder)} where an object should be",
-            place=f"rule {rule.name!r}",
+            f"`{'.'.join(target.path)}` cannot be assigned: there is {kind_of(holder)} where an object should be",
+            place=f"rule {target.rule!r}",
             suggestion="assign to a field of an object, or to another name",
         )
     objects = cast("dict[str, Json]", holder)
+    target.cost.spend(len(objects))
     key, *rest = path
-    return {**objects, key: _replaced(objects.get(key, MISSING), tuple(rest), value, rule, whole)}
+    return {**objects, key: _replaced(objects.get(key, MISSING), tuple(rest), value, target)}

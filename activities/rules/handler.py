@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import cast
 
+from anabranch.activities.evaluation import evaluated
 from anabranch.activities.node_result import NodeResult
 from anabranch.activities.rendering import visible_roots
 from anabranch.activities.rules.decision_table import evaluate_table
 from anabranch.activities.rules.grl import evaluate_grl
 from anabranch.context.values import Json, check_value
-from anabranch.errors import AnabranchError, NodeError
+from anabranch.errors import AnabranchError, ExpressionTooCostly, NodeError
+from anabranch.graph.expressions.cel_values import ELEMENT
+from anabranch.graph.expressions.cost import Cost, OverCost
 from anabranch.graph.expressions.expressions import compile_expression, evaluate_condition
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.kinds.rule import in_order
@@ -26,50 +29,72 @@ class RuleActivity:
 
     async def __call__(self, task: NodeTask, node: RuleNode) -> NodeResult:
         """Evaluate the rules; nothing else happens."""
-        changes = evaluate_rules(node, task.context.data, visible_roots(task))
+        roots = visible_roots(task)
+        changes = await evaluated(lambda cost: evaluate_rules(node, task.context.data, roots, cost))
         return NodeResult(changes, changes)
 
 
-def evaluate_rules(node: RuleNode, data: Mapping[str, Json], roots: Mapping[str, Json]) -> dict[str, Json]:
-    """The top-level keys that the node's rules write, with their values. Pure: `data` is not changed.
+def evaluate_rules(
+    node: RuleNode, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost | None = None
+) -> dict[str, Json]:
+    """The top-level keys that the node's rules write, with their values, charged to one cost. `data` is not changed.
 
     EvaluationError, placed at the rule, where an expression has no value; NodeError if GRL does not end or the node
     has none or several kinds of rules.
     """
+    cost = cost or Cost()
     kinds = [kind for kind in (node.rules, node.decision_table, node.grl) if kind is not None]
     if len(kinds) != 1:
         raise NodeError(
             "a `rule` node has exactly one of `rules`, `decision_table` and `grl`", suggestion="remove all but one"
         )
     if node.grl is not None:
-        changes = evaluate_grl(node.grl, data, roots)
+        changes = evaluate_grl(node.grl, data, roots, cost)
     elif node.decision_table is not None:
         changes = evaluate_table(node.decision_table, data)
     else:
-        changes = _evaluate_list(node, data, roots)
+        changes = _evaluate_list(node, data, roots, cost)
+    _charge(changes, cost)
     for key, value in changes.items():
         check_value(value, path=(key,))
     return changes
 
 
-def _evaluate_list(node: RuleNode, data: Mapping[str, Json], roots: Mapping[str, Json]) -> dict[str, Json]:
+def _charge(changes: dict[str, Json], cost: Cost) -> None:
+    """Charge what is written, which is looked at again: one value may be written many times over."""
+    waiting: list[Json] = [changes]
+    try:
+        while waiting:
+            value = waiting.pop()
+            cost.spend(ELEMENT + (len(value) // 256 if isinstance(value, str) else 0))
+            if isinstance(value, list | dict):
+                waiting += value if isinstance(value, list) else value.values()
+    except OverCost as over:
+        raise ExpressionTooCostly(
+            f"what the rules write is too much: {over.message}", suggestion=over.suggestion
+        ) from None
+
+
+def _evaluate_list(node: RuleNode, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost) -> dict[str, Json]:
     changes: dict[str, Json] = {}
     seen = dict(data)
-    for written in _written(node, seen, roots):
+    for written in _written(node, seen, roots, cost):
         changes.update(written)
         seen.update(written)
     return changes
 
 
-def _written(node: RuleNode, seen: Mapping[str, Json], roots: Mapping[str, Json]) -> Iterator[dict[str, Json]]:
+def _written(
+    node: RuleNode, seen: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost
+) -> Iterator[dict[str, Json]]:
     """What each rule writes, in order; `seen` holds by then what the rules before it wrote."""
     matched = False
     for rule in in_order(node.rules or ()):
         try:
-            applies = _applies(rule, seen, roots, matched=matched)
+            applies = _applies(rule, seen, roots, cost, matched=matched)
             default = _is_default(rule)
             chosen = rule.then if applies and not default else rule.otherwise if default == applies else None
-            written = _rendered(chosen, seen, roots)
+            written = _rendered(chosen, seen, roots, cost)
         except AnabranchError as error:
             error.place = error.place or _place(rule, node)
             raise
@@ -83,17 +108,20 @@ def _is_default(rule: Rule) -> bool:
     return rule.when is None and rule.then is None
 
 
-def _applies(rule: Rule, seen: Mapping[str, Json], roots: Mapping[str, Json], *, matched: bool) -> bool:
+def _applies(rule: Rule, seen: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost, *, matched: bool) -> bool:
     """Whether the rule's condition holds; a rule with `otherwise` alone applies where no condition before it held."""
     if rule.when is not None:
-        return evaluate_condition(compile_expression(rule.when, frozenset(roots)), seen, roots)
+        return evaluate_condition(compile_expression(rule.when, frozenset(roots)), seen, roots, cost)
     return not (_is_default(rule) and matched)
 
 
-def _rendered(values: JsonObject | None, seen: Mapping[str, Json], roots: Mapping[str, Json]) -> dict[str, Json]:
+def _rendered(
+    values: JsonObject | None, seen: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost
+) -> dict[str, Json]:
     if not values:
         return {}
-    return cast("dict[str, Json]", compile_template(cast("Json", values), frozenset(roots)).render(seen, roots))
+    template = compile_template(cast("Json", values), frozenset(roots))
+    return cast("dict[str, Json]", template.render(seen, roots, cost))
 
 
 def _place(rule: Rule, node: RuleNode) -> str:

@@ -73,7 +73,7 @@ class DbActivity:
 
     async def __call__(self, task: NodeTask, node: DbNode) -> NodeResult:
         """Run the node's statements in one transaction."""
-        statements = [_prepare(statement, node, task, self._max_rows) for statement in _statements(node)]
+        statements = [await _prepare(statement, node, task, self._max_rows) for statement in _statements(node)]
         database = self._databases.get(node.connection)
         effect = _Effect(
             key=task.key if records_effect(node) else None,
@@ -139,10 +139,10 @@ def _statements(node: DbNode) -> tuple[Statement, ...]:
     raise NodeError("a `db` node has either `query` or `statements`", suggestion="remove one of the two")
 
 
-def _prepare(statement: Statement, node: DbNode, task: NodeTask, max_rows: int) -> _Prepared:
+async def _prepare(statement: Statement, node: DbNode, task: NodeTask, max_rows: int) -> _Prepared:
     clause, binds = _parse(statement.query)
     _check_binds(binds, frozenset(statement.params))
-    rendered = cast("dict[str, Json]", render(dict(statement.params), task))
+    rendered = cast("dict[str, Json]", await render(dict(statement.params), task))
     values = {name: bind_value(value) for name, value in rendered.items()}
     # What is said to have an effect is executed to its end: a cursor would stop at the first row.
     writes = is_write(statement.query) or node.effect is True

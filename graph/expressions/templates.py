@@ -17,6 +17,7 @@ from typing import cast
 
 from anabranch.context.values import Json
 from anabranch.errors import EvaluationError, ExpressionError
+from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.expressions import MAX_SOURCE, Expression, compile_expression
 
 MAX_TEXT = 2 * 1024 * 1024
@@ -32,13 +33,19 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _EXACT = 2**53
+_HELD = 16
+_SCALAR = "12345678"
+"""Stands for a number, or the frame of a list, where characters are counted."""
 
 
 @dataclass(slots=True)
 class _Room:
-    """How many characters the texts of one rendering may still take."""
+    """How many characters the texts of one rendering may still take, and what its expressions may cost."""
 
+    cost: Cost
     left: int = MAX_TEXT
+    values: int = 0
+    """Lists and objects that were put in whole."""
 
     def take(self, text: str) -> str:
         self.left -= len(text)
@@ -48,6 +55,21 @@ class _Room:
                 suggestion="put less into them, or pass the values on as they are",
             )
         return text
+
+    def hold(self, value: Json) -> Json:
+        """Bound what a template that repeats large values comes to: from the 16th list or object on, all count."""
+        self.values += 1
+        if self.values > _HELD:
+            self._count(value)
+        return value
+
+    def _count(self, value: Json) -> None:
+        waiting = [value]
+        while waiting:
+            value = waiting.pop()
+            self.take(value if isinstance(value, str) else _SCALAR)
+            if isinstance(value, list | dict):
+                waiting += value if isinstance(value, list) else value.values()
 
 
 _Fill = Callable[[Mapping[str, Json], Mapping[str, Json], _Room], Json]
@@ -68,16 +90,17 @@ class Template:
     _holes: tuple[Expression, ...]
     _fill: _Fill
 
-    def render(self, data: Mapping[str, Json], roots: Mapping[str, Json]) -> Json:
-        """The value with its holes filled in; EvaluationError naming the expression that has no value.
+    def render(self, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost | None = None) -> Json:
+        """The value with its holes filled in, all charged to one cost; EvaluationError naming what has no value.
 
         Shares structure with the template and the context: change neither.
         """
-        return self._fill(data, roots, _Room())
+        return self._fill(data, roots, _Room(cost or Cost()))
 
-    def values(self, data: Mapping[str, Json], roots: Mapping[str, Json]) -> list[Json]:
+    def values(self, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost | None = None) -> list[Json]:
         """The values of its holes in order, each of its own type. Raises as `render` does."""
-        return [hole.evaluate(data, roots) for hole in self._holes]
+        cost = cost or Cost()
+        return [hole.evaluate(data, roots, cost) for hole in self._holes]
 
 
 def compile_template(value: Json, roots: frozenset[str] = frozenset()) -> Template:
@@ -147,12 +170,15 @@ def _object(values: dict[str, Json], entries: dict[str, _Fill | None]) -> _Fill:
 
 def _text(parts: tuple[str | Expression, ...]) -> _Fill:
     def whole(data: Mapping[str, Json], roots: Mapping[str, Json], room: _Room) -> Json:
-        value = cast("Expression", parts[0]).evaluate(data, roots)
-        return room.take(value) if isinstance(value, str) else value
+        value = cast("Expression", parts[0]).evaluate(data, roots, room.cost)
+        if isinstance(value, str):
+            return room.take(value)
+        return room.hold(value) if isinstance(value, list | dict) else value
 
     def joined(data: Mapping[str, Json], roots: Mapping[str, Json], room: _Room) -> Json:
         return "".join(
-            room.take(part if isinstance(part, str) else text_of(part.evaluate(data, roots))) for part in parts
+            room.take(part if isinstance(part, str) else text_of(part.evaluate(data, roots, room.cost)))
+            for part in parts
         )
 
     return whole if len(parts) == 1 and isinstance(parts[0], Expression) else joined

@@ -75,7 +75,8 @@ class Bodies:
         scope, run, line = body.node.scope, body.node.run, body.node.line
         data = line.data
         if definition.input is not None:
-            data = graph_input(definition, run.planned, line, self._state.roots(scope, run))
+            with self._state.budget.evaluating() as cost:
+                data = graph_input(definition, run.planned, line, self._state.roots(scope, run), cost)
         prefix, base = f"{body.address}/", Line.start(data, line.version)
         turn = Scope(scope.plan.body(run.planned.id), prefix, base, body=body, versions=run.versions)
         self._state.enter_turn(body, turn)
@@ -85,12 +86,14 @@ class Bodies:
         changes = diff(scope.base.data, line.data)
         if definition.output is not None:
             roots = self._state.roots(node.scope, node.run)
-            changes = mapped_output(node.run.planned, line.data, node.line, roots)
+            with self._state.budget.evaluating() as cost:
+                changes = mapped_output(node.run.planned, line.data, node.line, roots, cost)
         self._complete(body, changes)
 
     def _items(self, body: BodyRun, definition: ForeachNode) -> list[Json]:
         scope, run, line = body.node.scope, body.node.run, body.node.line
-        items = run.planned.expression(definition.items).evaluate(line.data, self._state.roots(scope, run))
+        with self._state.budget.evaluating() as cost:
+            items = run.planned.expression(definition.items).evaluate(line.data, self._state.roots(scope, run), cost)
         if not isinstance(items, list):
             raise EvaluationError(
                 f"`items` gave {type(items).__name__}, not a list",
@@ -120,7 +123,8 @@ class Bodies:
     def _keep_result(self, body: BodyRun, definition: ForeachNode, scope: Scope, line: Line) -> None:
         if definition.collect is not None:
             value = body.node.run.planned.expression(definition.collect.value, definition.as_, "index")
-            body.results[scope.turn] = value.evaluate(line.data, self._state.roots(scope))
+            with self._state.budget.evaluating() as cost:
+                body.results[scope.turn] = value.evaluate(line.data, self._state.roots(scope), cost)
         elif changes := diff(scope.base.data, line.data, by=scope.prefix.rstrip("/"), at=self._state.at):
             body.results[scope.turn] = changes
 
@@ -147,7 +151,9 @@ class Bodies:
         scope, run = body.node.scope, body.node.run
         condition = run.planned.expression(definition.while_, "index")
         roots = {**self._state.roots(scope, run), "index": body.entered}
-        if not evaluate_condition(condition, body.line.data, roots):
+        with self._state.budget.evaluating() as cost:
+            holds = evaluate_condition(condition, body.line.data, roots, cost)
+        if not holds:
             self._complete(body, diff(body.node.line.data, body.line.data))
             return
         if body.entered == definition.max_iterations:

@@ -7,10 +7,15 @@ that a replay yields at the same places.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
+from anabranch.graph.expressions.cost import Cost
 from anabranch.limits import RUN_LIMITS
 
+_UNITS: Final = 300
+"""So many units of cost of expressions are spent in the time in which one node starts."""
 _RECORDS: Final = 16
 """So many records of nodes are created in the time in which one node starts."""
 
@@ -18,8 +23,9 @@ _RECORDS: Final = 16
 class NodeBudget:
     """The nodes that may still be started, skipped, cancelled or compensated before the next yield."""
 
-    def __init__(self, nodes: int = RUN_LIMITS.task_nodes) -> None:
+    def __init__(self, nodes: int = RUN_LIMITS.task_nodes, units: int = RUN_LIMITS.step_units) -> None:
         self._nodes = nodes
+        self._units = units
         self._left = nodes
         self._refused = False
         self._yielded = False
@@ -41,6 +47,15 @@ class NodeBudget:
     def spend_scope(self, nodes: int) -> None:
         """Count the entry into a scope of so many nodes."""
         self.spend(1 + nodes // _RECORDS)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[Cost]:
+        """The cost of all expressions of one step: the start of a node, or its end."""
+        cost = Cost.of(self._units)
+        try:
+            yield cost
+        finally:
+            self.spend(cost.spent // _UNITS)
 
     def yielded(self) -> None:
         """A yield is under way."""

@@ -71,7 +71,8 @@ class Endings:
             result = _NOTHING
         elif not isinstance(result, ChangeSet):
             check_value(result)
-            result = mapped_output(run.planned, result, node.line, self._state.roots(node.scope, run))
+            with self._state.budget.evaluating() as cost:
+                result = mapped_output(run.planned, result, node.line, self._state.roots(node.scope, run), cost)
         self.complete(node, result)
 
     def complete(self, node: Started, changes: ChangeSet, *, operator: str | None = None) -> None:
@@ -204,9 +205,10 @@ class Endings:
         roots = self._state.roots(scope, run)
         roots["error"] = run.failure.root() if run.failure else roots.get("error")
         routes: list[tuple[PlanEdge, bool]] = []
-        for edge in run.planned.outgoing:
-            taken = edge.edge.outcome in {outcome, "always"}
-            if taken and edge.condition is not None:
-                taken = evaluate_condition(edge.condition, line.data, roots)
-            routes.append((edge, taken))
+        with self._state.budget.evaluating() as cost:
+            for edge in run.planned.outgoing:
+                taken = edge.edge.outcome in {outcome, "always"}
+                if taken and edge.condition is not None:
+                    taken = evaluate_condition(edge.condition, line.data, roots, cost)
+                routes.append((edge, taken))
         return routes

@@ -70,8 +70,7 @@ class Starts:
         """Start a node after its join, or skip it if its condition does not hold."""
         scope, run, state = node.scope, node.run, self._state
         roots = state.roots(scope, run)
-        condition = run.planned.condition
-        if condition is not None and not evaluate_condition(condition, node.line.data, roots):
+        if not self._applies(node, roots):
             state.settle(scope, scope.skip(run))
             return
         scope.follow(run)
@@ -82,6 +81,13 @@ class Starts:
             self._bodies.start(node, definition)
         else:
             state.expect(node, *self._command(node, roots))
+
+    def _applies(self, node: Started, roots: Mapping[str, Json]) -> bool:
+        condition = node.run.planned.condition
+        if condition is None:
+            return True
+        with self._state.budget.evaluating() as cost:
+            return evaluate_condition(condition, node.line.data, roots, cost)
 
     def _start(self, scope: Scope, run: NodeRun) -> None:
         # It has a line already if a person settled its conflicts.
@@ -121,7 +127,8 @@ class Starts:
 
     def _command(self, node: Started, roots: Mapping[str, Json]) -> tuple[Command, Status]:
         address, key = node.scope.address(node.run), self._key(node)
-        return command_of(address, node.run.planned, node.line, roots, key=key, at=node.at)
+        with self._state.budget.evaluating() as cost:
+            return command_of(address, node.run.planned, node.line, roots, key=key, at=node.at, cost=cost)
 
     def _key(self, node: Started) -> str:
         """Identifies the node's effect. It is the same for every attempt."""

@@ -60,6 +60,7 @@ class RunState:
         *,
         run: Mapping[str, Json],
         task_nodes: int = RUN_LIMITS.task_nodes,
+        step_units: int = RUN_LIMITS.step_units,
         namespace: str = "default",
     ) -> None:
         settings = plan.graph.saga
@@ -71,7 +72,7 @@ class RunState:
         self.at = 0
         """The time of the current event, in Unix milliseconds."""
         self.root = Scope(plan, "", Line.start(dict(data)))
-        self.budget = NodeBudget(task_nodes)
+        self.budget = NodeBudget(task_nodes, step_units)
         self.trail = AuditTrail()
         self.size = ContextSize()
         self.saga = Saga(parallel=settings is not None and settings.compensation == "parallel")

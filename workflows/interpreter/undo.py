@@ -164,7 +164,8 @@ class Undo:
     def _write(self, step: Step, result: ChangeSet | Json) -> None:
         state, address = self._state, COMPENSATION + step.address
         if not isinstance(result, ChangeSet):
-            result = mapped_output(step.planned, result, step.line, self._roots(step))
+            with state.budget.evaluating() as cost:
+                result = mapped_output(step.planned, result, step.line, self._roots(step), cost)
         check_names(result)
         self._writer += 1
         self._line, refined = self._line.advance(result, writer=self._writer, by=address, at=state.at)

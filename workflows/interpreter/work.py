@@ -10,6 +10,7 @@ from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
 from anabranch.errors import EvaluationError, SizeLimitExceeded
+from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.model import MAX_SECONDS, ApprovalNode, GraphNode, WaitNode, parse_duration
 from anabranch.graph.plan import PlanNode
@@ -22,7 +23,7 @@ _FIRST_MILLIS = 100_000_000_000
 
 
 def command_of(
-    address: str, planned: PlanNode, line: Line, roots: Mapping[str, Json], *, key: str, at: int
+    address: str, planned: PlanNode, line: Line, roots: Mapping[str, Json], *, key: str, at: int, cost: Cost
 ) -> tuple[Command, Status]:
     """The command that starts a node, and the node's status then. Raises EvaluationError, SizeLimitExceeded."""
     node = planned.node
@@ -32,25 +33,25 @@ def command_of(
             suggestion="give the nodes around it shorter ids, or run one of them as a child workflow",
         )
     if isinstance(node, WaitNode):
-        return StartTimer(address, _seconds(node, planned, line, roots, at)), Status.WAITING
+        return StartTimer(address, _seconds(node, planned, line, roots, cost, at=at)), Status.WAITING
     if isinstance(node, ApprovalNode):
-        prompt = compile_template(node.prompt, planned.roots).render(line.data, roots)
+        prompt = compile_template(node.prompt, planned.roots).render(line.data, roots, cost)
         timeout = None if node.timeout is None else node.timeout.total_seconds()
         return AskPerson(address, str(prompt), node.schema_, timeout), Status.WAITING
     if isinstance(node, GraphNode):
-        data = line.data if node.input is None else graph_input(node, planned, line, roots)
+        data = line.data if node.input is None else graph_input(node, planned, line, roots, cost)
         return StartChild(address, planned, node.graph, data), Status.RUNNING
     return RunNode(address, planned, line, roots, key), Status.RUNNING
 
 
-def _seconds(node: WaitNode, planned: PlanNode, line: Line, roots: Mapping[str, Json], at: int) -> float:
+def _seconds(node: WaitNode, planned: PlanNode, line: Line, roots: Mapping[str, Json], cost: Cost, *, at: int) -> float:
     if isinstance(node.for_, timedelta):
         return node.for_.total_seconds()
     try:
         if node.for_ is not None:
-            value = compile_template(node.for_, planned.roots).render(line.data, roots)
+            value = compile_template(node.for_, planned.roots).render(line.data, roots, cost)
             return parse_duration(value).total_seconds()
-        until = planned.expression(node.until or "").evaluate(line.data, roots)
+        until = planned.expression(node.until or "").evaluate(line.data, roots, cost)
         return _bounded(max(0.0, _unix_seconds(until) - at / 1000), until)
     except ValueError as error:
         raise EvaluationError(
@@ -79,13 +80,15 @@ def _unix_seconds(value: Json) -> float:
     raise ValueError(f"{value!r} is not a time")
 
 
-def graph_input(node: GraphNode, planned: PlanNode, line: Line, roots: Mapping[str, Json]) -> dict[str, Json]:
+def graph_input(
+    node: GraphNode, planned: PlanNode, line: Line, roots: Mapping[str, Json], cost: Cost
+) -> dict[str, Json]:
     """The input of a graph whose node maps it."""
-    rendered = compile_template(node.input, planned.roots).render(line.data, roots)
+    rendered = compile_template(node.input, planned.roots).render(line.data, roots, cost)
     return cast("dict[str, Json]", rendered)  # a template keeps the shape of its value
 
 
-def mapped_output(planned: PlanNode, result: Json, line: Line, roots: Mapping[str, Json]) -> ChangeSet:
+def mapped_output(planned: PlanNode, result: Json, line: Line, roots: Mapping[str, Json], cost: Cost) -> ChangeSet:
     """The change set of a node's `output` (context key → expression over `result`).
 
     Without `output`, the properties of an object become keys, null writes nothing, and any other result is written
@@ -95,7 +98,8 @@ def mapped_output(planned: PlanNode, result: Json, line: Line, roots: Mapping[st
     if node.output is not None:
         scope = {**roots, "result": result}
         written = {
-            key: planned.expression(source, "result").evaluate(line.data, scope) for key, source in node.output.items()
+            key: planned.expression(source, "result").evaluate(line.data, scope, cost)
+            for key, source in node.output.items()
         }
     elif result is None:
         written = {}

@@ -52,6 +52,7 @@ class Driver:
             data,
             run=identity.at(0).root(),
             task_nodes=limits.task_nodes,
+            step_units=limits.step_units,
             namespace=workflow.info().namespace,
         )
         self.machine = Machine(state)

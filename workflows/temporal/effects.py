@@ -14,6 +14,7 @@ from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError, InputError, WireFormatError
+from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.load import named_graphs
 from anabranch.graph.model import ActivityNode, Graph
@@ -72,7 +73,8 @@ class Effects:
         planned, node = command.planned, command.planned.node
         hint: type | None = None
         if isinstance(node, ActivityNode):
-            args = compile_template(_plain(node.args), planned.roots).render(command.line.data, command.roots)
+            cost = Cost.of(self._identity.pinned.limits.step_units)
+            args = compile_template(_plain(node.args), planned.roots).render(command.line.data, command.roots, cost)
             options: dict[str, Any] = {"args": args if isinstance(args, list) else [args]}
             name = node.activity
         else:
