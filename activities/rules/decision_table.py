@@ -1,26 +1,23 @@
 """Decision tables (JDM), evaluated by the ZEN engine on inputs of the right types.
 
 The engine skips a row with a cell that it cannot read or evaluate, and takes the default row for a missing or wrongly
-typed input; here these are errors. (One stays hidden: an output cell that fails on the types of its operands.
-Expression nodes report theirs.)
+typed input; here these are errors. It runs in a child process (`table_process.py`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-import zen
-
+from anabranch.activities.rules.table_process import processes
 from anabranch.context.values import MISSING, Json, same, value_at
 from anabranch.errors import EvaluationError, InputError
 from anabranch.graph.expressions.expressions import kind_of
 from anabranch.graph.model import JsonObject
 from anabranch.graph.rules.decision_table import Column, DecisionTable, read_table
-
-_ENGINE = zen.ZenEngine()
+from anabranch.graph.rules.table_cells import problems_of, reason_of
 
 
 def evaluate_table(jdm: JsonObject | str, data: Mapping[str, Json]) -> dict[str, Json]:
@@ -28,19 +25,14 @@ def evaluate_table(jdm: JsonObject | str, data: Mapping[str, Json]) -> dict[str,
 
     InputError for a table that cannot be evaluated, EvaluationError for inputs that do not fit it.
     """
-    table, decision = _decision(jdm if isinstance(jdm, str) else json.dumps(jdm))
+    table = _table(jdm if isinstance(jdm, str) else json.dumps(jdm))
     inputs = dict(data)
     for column in table.columns:
         _check_input(column, inputs)
     for name in table.names:
         if name not in inputs:
             raise _absent(name)
-    try:
-        result = decision.evaluate(inputs)["result"]
-    except BaseException as error:  # the engine raises plain exceptions, and panics, which derive from BaseException
-        if not _is_of_engine(error):
-            raise
-        raise EvaluationError(f"the decision table failed: {_reason(error)}") from None
+    result = _result(processes().evaluate(table.content, inputs))
     if not isinstance(result, dict):
         raise EvaluationError(
             f"the decision table gave {kind_of(result)}, not an object",
@@ -50,27 +42,24 @@ def evaluate_table(jdm: JsonObject | str, data: Mapping[str, Json]) -> dict[str,
 
 
 @lru_cache(maxsize=256)
-def _decision(text: str) -> tuple[DecisionTable, Any]:
+def _table(text: str) -> DecisionTable:
     table = read_table(text)
-    for test in table.tests:
-        _compile(zen.compile_unary_expression, test)
-    for expression in table.expressions:
-        _compile(zen.compile_expression, expression)
-    try:
-        decision = _ENGINE.create_decision(table.content)
-        decision.validate()
-    except (RuntimeError, ValueError) as error:
-        raise InputError(
-            f"the decision table is not JDM: {_reason(error)}", suggestion="use a JDM file, as the editor saves it"
-        ) from None
-    return table, decision
+    for problem in problems_of(table):
+        raise InputError(f"the decision table has {problem.message}", suggestion=problem.suggestion)
+    return table
 
 
-def _compile(compiler: Callable[[str], object], text: str) -> None:
-    try:
-        compiler(text)
-    except RuntimeError as error:
-        raise InputError(f"{text!r} in the decision table cannot be read: {_reason(error)}") from None
+def _result(answer: dict[str, Any]) -> Json:
+    if (cell := answer.get("cell")) is not None:
+        raise EvaluationError(
+            f"`{cell['cell']}` has no value here: {reason_of(cell['reason'])}",
+            place=f"decision table {cell['table']!r}, row {cell['row']}, column {cell['column']!r}",
+            suggestion="compare values of one kind: `date(…)`, `number(…)` and `string(…)` convert",
+        )
+    if "error" in answer:
+        raise EvaluationError(f"the decision table failed: {reason_of(answer['error'])}")
+    result: Json = answer["result"]
+    return result
 
 
 def _check_input(column: Column, inputs: dict[str, Json]) -> None:
@@ -91,12 +80,3 @@ def _absent(name: str) -> EvaluationError:
         f"the decision table needs `{name}`, which is not there",
         suggestion="write it before this node, or give a default",
     )
-
-
-def _is_of_engine(error: BaseException) -> bool:
-    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
-
-
-def _reason(error: BaseException) -> str:
-    """The engine's message without its stack backtrace."""
-    return " ".join(str(error).partition("Stack backtrace")[0].split())[:500]

@@ -5,7 +5,10 @@ What `output` sees as `result` are the keys that the rules wrote. Without `outpu
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import cast
 
 from anabranch.activities.evaluation import evaluated
@@ -13,6 +16,7 @@ from anabranch.activities.node_result import NodeResult
 from anabranch.activities.rendering import visible_roots
 from anabranch.activities.rules.decision_table import evaluate_table
 from anabranch.activities.rules.grl import evaluate_grl
+from anabranch.activities.rules.table_process import PROCESSES
 from anabranch.context.values import Json, check_value
 from anabranch.errors import AnabranchError, ExpressionTooCostly, NodeError
 from anabranch.graph.expressions.cel_values import ELEMENT
@@ -30,8 +34,17 @@ class RuleActivity:
     async def __call__(self, task: NodeTask, node: RuleNode) -> NodeResult:
         """Evaluate the rules; nothing else happens."""
         roots = visible_roots(task)
-        changes = await evaluated(lambda cost: evaluate_rules(node, task.context.data, roots, cost))
+        if node.decision_table is not None:  # a thread waits for its process
+            loop = asyncio.get_running_loop()
+            changes = await loop.run_in_executor(_threads(), evaluate_rules, node, task.context.data, roots)
+        else:
+            changes = await evaluated(lambda cost: evaluate_rules(node, task.context.data, roots, cost))
         return NodeResult(changes, changes)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(PROCESSES, thread_name_prefix="tables")
 
 
 def evaluate_rules(

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from anabranch.graph.rules.grl import GrlRule
 
 
+MAX_CELLS = 20
+"""Problems of one table that are shown."""
+
+
 def in_order(rules: Iterable[Rule]) -> list[Rule]:
     """The rules as they are tried: by salience, the highest first, then by position."""
     return sorted(rules, key=lambda rule: -rule.salience)
@@ -145,8 +149,15 @@ def _check_rule(rule: Rule, index: int, finder: Finder) -> Iterator[Problem]:
 
 
 def _check_table(table: JsonObject | str, finder: Finder) -> Iterator[Problem]:
+    from anabranch.graph.rules.table_cells import problems_of  # loads the engine
+
     try:
-        read_table(table)
+        found = list(problems_of(read_table(table)))
     except InputError as error:
         message = f"has a `decision_table` that is not evaluated: {error.message}"
         yield finder.problem("DECISION_TABLE", message, "decision_table", suggestion=error.suggestion)
+        return
+    for each in found[:MAX_CELLS]:
+        steps = each.steps if isinstance(table, dict) else ()
+        message = f"has a `decision_table` with {each.message}"
+        yield finder.problem("DECISION_TABLE", message, "decision_table", *steps, suggestion=each.suggestion)

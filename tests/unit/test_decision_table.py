@@ -8,7 +8,8 @@ import pytest
 
 from anabranch.activities.rules.decision_table import evaluate_table
 from anabranch.activities.rules.handler import evaluate_rules
-from anabranch.errors import EvaluationError, InputError
+from anabranch.errors import EvaluationError, GraphError, InputError
+from anabranch.graph.load import load_text
 from anabranch.graph.model import RuleNode
 from anabranch.graph.rules.decision_table import read_table
 
@@ -145,7 +146,7 @@ def test_what_the_engine_cannot_read_is_refused_without_its_backtrace() -> None:
     ],
 )
 def test_a_cell_that_cannot_be_read_is_an_error_and_not_a_row_that_never_fits(row: dict[str, str]) -> None:
-    with pytest.raises(InputError, match="in the decision table cannot be read"):
+    with pytest.raises(InputError, match=r"row 1, column '(Total|Fee)' of 'fees', which cannot be read"):
         evaluate_table(jdm(table([row])), data())
 
 
@@ -182,3 +183,87 @@ def test_what_the_engine_gives_up_on_is_a_definite_error(more: dict[str, Any]) -
     rows = [{**ROWS[2], "fee": more.get("fee", "9")}]
     with pytest.raises(EvaluationError, match=r"the decision table failed: (invalid value|empty range)"):
         evaluate_table(jdm(table(rows)), {**data(), **more})
+
+
+WHEN = {"id": "when", "name": "Order date", "field": "ordered_on"}
+DATED = [{"_id": "1", "when": '> date("2026-01-01")', "fee": "1"}, {"_id": "2", "when": "", "fee": "9"}]
+
+
+def test_a_date_compared_with_a_text_is_an_error_and_not_the_row_after_it() -> None:
+    decision = jdm(table(DATED, inputs=[WHEN]))
+    with pytest.raises(EvaluationError, match="Compare: Unsupported type") as caught:
+        evaluate_table(decision, {"ordered_on": "2026-05-01"})
+    assert caught.value.place == "decision table 'fees', row 1, column 'Order date'"
+    converted = jdm(table(DATED, inputs=[{**WHEN, "field": "date(ordered_on)"}]))
+    assert evaluate_table(converted, {"ordered_on": "2026-05-01"}) == {"fee": 1}
+    assert evaluate_table(converted, {"ordered_on": "2025-05-01"}) == {"fee": 9}
+
+
+@pytest.mark.parametrize(
+    ("rows", "inputs", "row", "column"),
+    [
+        ([{"total": "> 1", "fee": "country * 2"}, ROWS[2]], data(), 1, "Fee"),
+        ([{"total": "> 1000", "fee": "country * 2"}, {"fee": "upper(vip)"}], data(), 2, "Fee"),
+        ([{"country": "len($.x.y) > 1", "fee": "1"}, ROWS[2]], data(), 1, "Country"),
+        ([{"country": "startsWith($, 'a') or $ > 5", "fee": "1"}, ROWS[2]], data(country=7), 1, "Country"),
+    ],
+)
+def test_a_cell_that_has_no_value_is_an_error_naming_row_and_column(
+    rows: list[dict[str, Any]], inputs: dict[str, Any], row: int, column: str
+) -> None:
+    with pytest.raises(EvaluationError, match="has no value here") as caught:
+        evaluate_table(jdm(table(rows)), inputs)
+    assert caught.value.place == f"decision table 'fees', row {row}, column {column!r}"
+
+
+def test_a_cell_behind_one_that_does_not_hold_is_not_looked_at() -> None:
+    rows = [{"total": "> 1000", "country": "len($.x.y) > 1", "fee": "country * 2"}, ROWS[2]]
+    assert evaluate_table(jdm(table(rows)), data())["fee"] == 9
+
+
+def test_the_cells_of_all_hits_count_where_all_are_collected() -> None:
+    rows = [{"total": "> 1", "fee": "1"}, {"total": "> 1", "fee": "country * 2"}]
+    with pytest.raises(EvaluationError, match="row 2, column 'Fee'"):
+        evaluate_table(jdm(table(rows, hitPolicy="collect", outputPath="hits")), data())
+
+
+VALIDATED = """\
+name: shop
+nodes:
+  fees:
+    type: rule
+    decision_table:
+      nodes:
+        - {id: in, type: inputNode, name: in}
+        - id: t
+          type: decisionTableNode
+          name: fees
+          content:
+            inputs: [{id: a, name: Total, field: total}]
+            outputs: [{id: o, name: Fee, field: fee}]
+            rules:
+              - {_id: "1", a: "> 1", o: "1 +"}
+              - {_id: "2", _description: null, a: ">> 2", o: "2"}
+              - _id: "3"
+                a: null
+                o: "3"
+        - {id: out, type: outputNode, name: out}
+      edges: [{id: x, sourceId: in, targetId: t}, {id: y, sourceId: t, targetId: out}]
+"""
+
+
+def test_each_cell_that_cannot_be_read_is_a_problem_at_its_place_before_anything_runs() -> None:
+    with pytest.raises(GraphError) as caught:
+        load_text(VALIDATED, "shop.yaml")
+    found = [(str(problem.place), problem.message) for problem in caught.value.problems if not problem.warning]
+    assert [place for place, _ in found] == [
+        "shop.yaml:15:41",
+        "shop.yaml:16:42",
+        "shop.yaml:16:51",
+        "shop.yaml:18:20",
+    ]
+    assert "`1 +` in row 1, column 'Fee' of 'fees', which cannot be read" in found[0][1]
+    assert "null as `_description` of row 2" in found[1][1]
+    assert "`>> 2` in row 2, column 'Total' of 'fees'" in found[2][1]
+    assert "null in row 3, column 'Total' of 'fees'" in found[3][1]
+    assert all(problem.code == "DECISION_TABLE" and problem.suggestion for problem in caught.value.problems)

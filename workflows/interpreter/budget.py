@@ -7,7 +7,7 @@ that a replay yields at the same places.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
@@ -49,7 +49,7 @@ class NodeBudget:
         self.spend(1 + nodes // _RECORDS)
 
     @contextmanager
-    def evaluating(self) -> Iterator[Cost]:
+    def evaluating(self) -> Generator[Cost]:
         """The cost of all expressions of one step: the start of a node, or its end."""
         cost = Cost.of(self._units)
         try:
