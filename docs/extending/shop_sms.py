@@ -18,7 +18,7 @@ class SmsHandler:
 
     async def __call__(self, task: NodeTask, node: SmsNode) -> NodeResult:
         """Send one."""
-        to, text = render(node.to, task), render(node.text, task)
+        to, text = await render(node.to, task), await render(node.text, task)
         print(f"SMS to {to}: {text}", flush=True)
         return NodeResult.under_id(task, text)
 
