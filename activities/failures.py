@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from temporalio import activity
 from temporalio.exceptions import ApplicationError, FailureError
 
-from anabranch.errors import AnabranchError
+from anabranch.errors import AnabranchError, InputError
 from anabranch.transport.failures import application_error, attempt_now
 
 
@@ -29,3 +30,10 @@ def as_application_errors(where: str = "") -> Generator[None]:
             raise
         name = type(error).__name__
         raise ApplicationError(str(error), {"code": name, "attempt": attempt}, type=name) from error
+
+
+def refuse_outside_of_runs(info: activity.Info) -> None:
+    """Refuse an activity that no workflow started: whoever may start those could bring any node, any context."""
+    if not info.in_workflow:
+        error = InputError(f"the activity {info.activity_type!r} is a part of a run", suggestion="start a graph")
+        raise application_error(error)

@@ -1,5 +1,7 @@
 """`load_graph`: the definition that a run pins, by name from the worker's folder, or sent inline by the starter.
 
+Inline graphs are refused unless the worker takes them: their author decides which connections and secrets are used.
+
 A graph is read again when a graph's file of the folder, or a file that its nodes name, has changed. These are checked
 at most four times a second. Runs in flight keep what they pinned.
 """
@@ -10,7 +12,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -21,9 +23,9 @@ from temporalio import activity
 from anabranch.activities.failures import as_application_errors
 from anabranch.context.merge.resolution import ConflictResolution
 from anabranch.context.values import Json
-from anabranch.errors import InputError, UnknownGraph
+from anabranch.errors import GraphMismatch, InlineGraphsOff, InputError, UnknownGraph
 from anabranch.graph.dataflow.dataflow import graph_inputs
-from anabranch.graph.load import LoadedGraph, find_graph, graph_files, graph_names, load_text, written_out
+from anabranch.graph.load import LoadedGraph, digests, find_graph, graph_files, graph_names, load_text, written_out
 from anabranch.graph.model import Graph
 from anabranch.graph.revision import REVISION
 from anabranch.graph.source.problems import did_you_mean
@@ -41,6 +43,7 @@ class _Found(NamedTuple):
     """A graph, the files that its nodes name, the state of all its files, and when that was looked at (monotonic)."""
 
     pinned: PinnedGraph
+    digests: Mapping[str, str]
     attached: frozenset[Path]
     signature: _Signature
     looked: float
@@ -51,6 +54,7 @@ class GraphLoader:
 
     `default` settles conflicts where a graph does not say how. Runs are held to `revision`, where this worker knows it,
     and to `limits`.
+    `inline` is whether a run may bring its own graph.
     `workflows` are the names of other workflows of the worker, to suggest one that was mistyped.
     """
 
@@ -60,12 +64,14 @@ class GraphLoader:
         default: ConflictResolution = ConflictResolution.LAST_WRITE_WINS,
         *,
         revision: int = REVISION,
+        inline: bool = False,
         workflows: Sequence[str] = (),
         limits: RunLimits = RUN_LIMITS,
     ) -> None:
         self._folder = folder
         self._default = default
         self._revision = min(revision, REVISION)
+        self._takes_inline = inline
         self._workflows = workflows
         self._limits = limits
         self._by_name: dict[str, _Found] = {}
@@ -78,7 +84,7 @@ class GraphLoader:
         with as_application_errors():
             found = None if request.name is None or request.inline is not None else self._by_name.get(request.name)
             if found is not None and time.monotonic() - found.looked < _FRESH_SECONDS:
-                return found.pinned
+                return _as_asked(found, request)
             try:
                 return await asyncio.to_thread(self.load, request)
             except UnknownGraph:
@@ -98,16 +104,23 @@ class GraphLoader:
                 )
             if not _NAME.fullmatch(name):
                 raise UnknownGraph(f"{name[:128]!r} is not a name that a graph can have")
-            return self._through(self._by_name, name, lambda: find_graph(self._folder, name))
+            return _as_asked(self._through(self._by_name, name, lambda: find_graph(self._folder, name)), request)
 
     def _load_inline(self, text: str) -> PinnedGraph:
+        if not self._takes_inline:
+            raise InlineGraphsOff(
+                "the run brings its own graph, and this worker runs only the graphs of its folder",
+                suggestion="start it with its graph's name as the workflow type; ANABRANCH_INLINE_GRAPHS=on would let"
+                " whoever may start runs use the worker's connections and secrets",
+            )
+
         def read() -> LoadedGraph:
             return load_text(text, resolve=lambda name: find_graph(self._folder, name))
 
-        pinned = self._through(self._inline, text, read)
+        found = self._through(self._inline, text, read)
         if len(self._inline) > _INLINE_KEPT:
             del self._inline[next(iter(self._inline))]
-        return pinned
+        return found.pinned
 
     def _unknown_workflow(self, name: str) -> UnknownGraph:
         """A workflow was started whose type is neither a graph nor a workflow of this worker."""
@@ -119,13 +132,13 @@ class GraphLoader:
             did_you_mean(name, [*graphs, *self._workflows]) or f"it has {known or 'none at all'}",
         )
 
-    def _through(self, known: dict[str, _Found], key: str, read: Callable[[], LoadedGraph]) -> PinnedGraph:
+    def _through(self, known: dict[str, _Found], key: str, read: Callable[[], LoadedGraph]) -> _Found:
         """The cached graph, if none of its files has changed."""
         looked, found = time.monotonic(), known.pop(key, None)
         if found is None or found.signature != _signature(self._folder, found.attached):
             found = self._read(read)
-        known[key] = found._replace(looked=looked)
-        return found.pinned
+        known[key] = found = found._replace(looked=looked)
+        return found
 
     def _read(self, read: Callable[[], LoadedGraph]) -> _Found:
         """A graph, with the state that its files had before they were read. (Reading it shows which they are.)"""
@@ -134,7 +147,7 @@ class GraphLoader:
             signature = _signature(self._folder, attached)
             loaded = read()
             if loaded.files == attached:
-                return _Found(self._pinned(loaded), attached, signature, 0.0)
+                return _Found(self._pinned(loaded), digests(loaded), attached, signature, 0.0)
             attached = loaded.files
 
     def _pinned(self, loaded: LoadedGraph) -> PinnedGraph:
@@ -154,6 +167,19 @@ class GraphLoader:
             return graph
         context = graph.context.model_copy(update={"conflict_resolution": self._default.value})
         return graph.model_copy(update={"context": context})
+
+
+def _as_asked(found: _Found, request: GraphRequest) -> PinnedGraph:
+    """The graph that was found. Raises GraphMismatch where the starter knows another one."""
+    if not request.digests or request.digests == found.digests:
+        return found.pinned
+    names = [*found.digests, *(name for name in request.digests if name not in found.digests)]
+    other = [name for name in names if request.digests.get(name) != found.digests.get(name)]
+    raise GraphMismatch(
+        f"the run was started for another {found.pinned.name!r} than this worker serves; what differs is"
+        f" {', '.join(other[:_NAMED])}",
+        "give the worker your files, or start the run by the graph's name alone to take the worker's",
+    )
 
 
 def _signature(folder: Path, attached: frozenset[Path]) -> _Signature:

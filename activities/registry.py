@@ -20,7 +20,7 @@ from temporalio.common import RawValue
 
 from anabranch.activities.carrying import Carrying, record_history, record_reason
 from anabranch.activities.evaluation import evaluated
-from anabranch.activities.failures import as_application_errors
+from anabranch.activities.failures import as_application_errors, refuse_outside_of_runs
 from anabranch.activities.guards.guards import Guards
 from anabranch.activities.heartbeat import heartbeats
 from anabranch.activities.load_graph import GraphLoader
@@ -88,6 +88,7 @@ class NodeActivities:
     async def run_node(self, task: NodeTask) -> ChangeSet:
         """Run a node as Temporal has it: its attempt is visible as `run.attempt`, errors are ApplicationErrors."""
         info = activity.info()
+        refuse_outside_of_runs(info)
         if info.attempt != task.run.attempt:
             task = dataclasses.replace(task, run=dataclasses.replace(task.run, attempt=info.attempt))
         self._running[info.task_token] = f"node {task.address!r} of {info.workflow_id}"

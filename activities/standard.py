@@ -40,6 +40,7 @@ def node_activities(
             settings.graphs,
             _resolution(settings.default_resolution_strategy),
             revision=settings.interpreter_revision or REVISION,
+            inline=settings.inline_graphs,
             workflows=workflows,
             limits=limits,
         ),

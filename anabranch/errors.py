@@ -3,7 +3,8 @@
 AnabranchError                      code                      may be retried
 ├── InputError (ValueError)         INPUT_INVALID             no
 │   ├── GraphError                  GRAPH_INVALID             no
-│   │   └── UnknownGraph            GRAPH_UNKNOWN             no
+│   │   ├── UnknownGraph            GRAPH_UNKNOWN             no
+│   │   └── GraphMismatch           GRAPH_MISMATCH            no
 │   ├── ExpressionError             EXPRESSION_INVALID        no
 │   ├── InputMissing                INPUT_MISSING             no
 │   ├── UndeclaredRead (KeyError)   UNDECLARED_READ           no
@@ -17,6 +18,7 @@ AnabranchError                      code                      may be retried
 ├── NodeError                       NODE_FAILED               no
 ├── ConfigurationError              CONFIGURATION_INVALID     no
 ├── SchemaViolation                 SCHEMA_VIOLATION          no
+├── InlineGraphsOff                 INLINE_GRAPHS_OFF         no
 ├── NotStopped                      NOT_STOPPED               no
 ├── WorkerOutdated                  WORKER_OUTDATED           yes
 ├── TimedOut                        TIMEOUT                   yes
@@ -104,6 +106,15 @@ class UnknownGraph(GraphError):
     """No graph has the name."""
 
     code = "GRAPH_UNKNOWN"
+
+    def __init__(self, message: str, suggestion: str | None = None) -> None:
+        super().__init__((Problem(self.code, message, suggestion=suggestion),))
+
+
+class GraphMismatch(GraphError):
+    """The worker serves a graph of the name, but another one than the run was started for."""
+
+    code = "GRAPH_MISMATCH"
 
     def __init__(self, message: str, suggestion: str | None = None) -> None:
         super().__init__((Problem(self.code, message, suggestion=suggestion),))
@@ -203,6 +214,12 @@ class SchemaViolation(AnabranchError):
     """A value does not fit its JSON Schema. Names the path and the expectation."""
 
     code = "SCHEMA_VIOLATION"
+
+
+class InlineGraphsOff(AnabranchError):
+    """A run brought its own graph, and the worker runs only those that it serves."""
+
+    code = "INLINE_GRAPHS_OFF"
 
 
 class NotStopped(AnabranchError):

@@ -6,6 +6,7 @@ read by `temporalio.envconfig` in `transport/client.py`.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from anabranch.errors import ConfigurationError
 from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
+
+_PATTERN = re.compile(r"\*|[A-Z][A-Z0-9_]*\*?", re.ASCII)
+_OWN_PREFIXES = ("ANABRANCH_", "TEMPORAL_", "HTTP_SECRET_")
+_OWN_SUFFIXES = ("_API_KEY", "_BASE_URL")
 
 
 class Settings(BaseSettings):
@@ -25,6 +30,12 @@ class Settings(BaseSettings):
     """Where a worker takes its work, and where a command starts runs."""
     graphs: Path = Field(default=Path("examples"), validation_alias="ANABRANCH_GRAPHS")
     """The folder whose YAML files this worker serves by the graph's name."""
+    inline_graphs: bool = Field(default=False, validation_alias="ANABRANCH_INLINE_GRAPHS")
+    """Whether a start may bring its own graph. Who may start runs may then do what a graph's author may."""
+    connections: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("DB_*", "POSTGRES_URL", "MYSQL_URL", "SQLITE_URL"), validation_alias="ANABRANCH_CONNECTIONS"
+    )
+    """The variables that a `connection` may name; `*` at the end of one stands for any rest. Never the worker's own."""
     imports: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="ANABRANCH_IMPORT")
     """Modules whose handlers, workflows and activities a worker serves; separated by commas in the environment."""
     context_format: Literal["msgpack", "json"] = Field(default="msgpack", validation_alias="CONTEXT_FORMAT")
@@ -58,12 +69,39 @@ class Settings(BaseSettings):
     payload_store_threshold_bytes: int = Field(default=262_144, gt=0, validation_alias="PAYLOAD_STORE_THRESHOLD_BYTES")
     """How large a payload has to be for that."""
 
-    @field_validator("imports", mode="before")
+    @field_validator("connections", "imports", mode="before")
     @classmethod
     def _separated(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return tuple(name for part in value.split(",") if (name := part.strip()))
+
+    @field_validator("connections", mode="after")
+    @classmethod
+    def _of_graphs(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            if not _PATTERN.fullmatch(pattern):
+                raise ValueError(f"{pattern[:128]!r} is no name of a variable; write names, or prefixes as in DB_*")
+            if is_own(pattern):
+                raise ValueError(f"{pattern} is a variable of the worker itself, which no graph may open")
+        return patterns
+
+
+def is_own(variable: str) -> bool:
+    """Whether a variable configures the worker itself, or holds a secret of another kind: no graph may open it."""
+    known = {str(field.validation_alias) for field in Settings.model_fields.values()}
+    return variable in known or variable.startswith(_OWN_PREFIXES) or variable.endswith(_OWN_SUFFIXES)
+
+
+def on_this_machine(settings: Settings) -> Settings:
+    """Settings of a worker that a command starts beside its own server: who runs the command is the graphs' author.
+
+    Runs may bring their graph, and any variable but the worker's own is a connection, unless the environment says it.
+    """
+    trusting = {"inline_graphs": True, "connections": ("*",)}
+    return settings.model_copy(
+        update={name: value for name, value in trusting.items() if name not in settings.model_fields_set}
+    )
 
 
 def settings_from_environment(**options: Any) -> Settings:

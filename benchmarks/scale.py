@@ -180,7 +180,7 @@ async def main() -> None:
     aims: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         write_graphs(Path(folder))
-        settings = Settings(graphs=Path(folder), task_queue="scale")
+        settings = Settings(graphs=Path(folder), task_queue="scale", inline_graphs=True)
         activities = node_activities(settings)
         async with await DevServer.start() as server:
             client = await connect(settings, target_host=server.address)

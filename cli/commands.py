@@ -116,7 +116,7 @@ def run(
     data = context_data(source, assignments or [])
     check_input(plan_graph(loaded.graph, loaded.graphs), data)
     options = RunOptions(
-        loaded.graph,
+        loaded,
         data,
         settings,
         workflow_id or f"{loaded.graph.name}-{uuid.uuid4().hex[:8]}",

@@ -24,7 +24,7 @@ from anabranch.display import plain
 from anabranch.graph.load import LoadedGraph, load_graph
 from anabranch.graph.source.files import json_object
 from anabranch.loopback import LOOPBACK, free_port, serving
-from anabranch.settings import settings_from_environment
+from anabranch.settings import on_this_machine, settings_from_environment
 
 GRAPH = EXAMPLES / "distributed_context_graph.yaml"
 ORDERS = ("approved", "declined", "out_of_stock")
@@ -48,7 +48,7 @@ async def demonstrate(*, keep: bool, postgres: bool) -> int:
 
 async def _demonstrate(*, keep: bool, postgres: bool) -> int:
     loaded, screen = load_graph(GRAPH), out()
-    chosen = settings_from_environment(graphs=EXAMPLES, task_queue="anabranch-demo")
+    chosen = on_this_machine(settings_from_environment(graphs=EXAMPLES, task_queue="anabranch-demo"))
     screen.print(Text.assemble(("anabranch demo", "bold"), "  three orders on a real Temporal server"))
     async with AsyncExitStack() as stack:
         starting = stack.enter_context(screen.status("starting a Temporal server, a database and a worker"))

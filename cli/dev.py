@@ -27,7 +27,7 @@ from anabranch.graph.load import LoadedGraph, load_graph
 from anabranch.imports import import_own
 from anabranch.loopback import LOOPBACK, serving
 from anabranch.plugin import check_folder
-from anabranch.settings import Settings
+from anabranch.settings import Settings, on_this_machine
 
 _TEMPORAL_PORT = 7233
 
@@ -47,7 +47,7 @@ async def develop(settings: Settings, ports: Ports, *, database: Path | None, de
     Raises ConfigurationError naming the option of a port that is taken, Unavailable.
     """
     began = time.monotonic()
-    settings = _with_graphs(settings)
+    settings = _with_graphs(on_this_machine(settings))
     check_folder(settings.graphs)
     import_own(settings.imports)
     for port, option in ((ports.temporal, "--port"), (ports.web_ui, "--ui-port"), (ports.codec, "--codec-port")):

@@ -22,10 +22,10 @@ from anabranch.cli.watch import Watch
 from anabranch.context.values import Json, check_value
 from anabranch.display import code_span, plain
 from anabranch.errors import AnabranchError, InputError, Unavailable
-from anabranch.graph.load import canonical
-from anabranch.graph.model import Graph
-from anabranch.settings import Settings
+from anabranch.graph.load import LoadedGraph, canonical, digests
+from anabranch.settings import Settings, on_this_machine
 from anabranch.transport.client import connect, named_address
+from anabranch.transport.node_protocol import GRAPH_DIGESTS
 
 _DESCRIPTION = 2_000
 
@@ -34,7 +34,7 @@ _DESCRIPTION = 2_000
 class RunOptions:
     """What `anabranch run` is to do."""
 
-    graph: Graph
+    loaded: LoadedGraph
     data: dict[str, Json]
     settings: Settings
     workflow_id: str
@@ -61,13 +61,13 @@ async def execute(options: RunOptions) -> int:
     check_value(options.workflow_id, path=("--id",))
     try:
         async with _target(options) as target:
-            handle = await _start(options, target.client)
+            handle = await _start(options, target)
             address = target.client.service_client.config.target_host
             where = "an embedded server" if target.embedded else address
             started = f"started {plain(options.workflow_id)} on {plain(where)}"
             watch = Watch(
                 handle,
-                options.graph,
+                options.loaded.graph,
                 target.worker,
                 follow=options.follow,
                 as_json=options.as_json,
@@ -96,21 +96,27 @@ async def _target(options: RunOptions) -> AsyncGenerator[Target]:
             else:
                 client = await connect(options.settings)
             if embedded or options.worker:
-                worker = await stack.enter_async_context(worker_beside(options.settings, client))
+                settings = on_this_machine(options.settings) if embedded else options.settings
+                worker = await stack.enter_async_context(worker_beside(settings, client))
             else:
                 await _warn_without_worker(client, options.settings.task_queue)
         yield Target(client, embedded, worker)
 
 
-async def _start(options: RunOptions, client: Client) -> WorkflowHandle[Any, Any]:
-    graph = options.graph
-    definition = json.loads(canonical(graph))
+async def _start(options: RunOptions, target: Target) -> WorkflowHandle[Any, Any]:
+    graph = options.loaded.graph
+    if target.embedded:
+        name, given = "GraphWorkflow", {"graph": json.loads(canonical(graph)), "data": options.data}
+    else:
+        # A worker of others runs its own graphs only; it compares them with the file's.
+        name, given = graph.name, options.data
     try:
-        return await client.start_workflow(
-            "GraphWorkflow",
-            {"graph": definition, "data": options.data},
+        return await target.client.start_workflow(
+            name,
+            given,
             id=options.workflow_id,
             task_queue=options.settings.task_queue,
+            memo=None if target.embedded else {GRAPH_DIGESTS: digests(options.loaded)},
             static_summary=graph.name,
             static_details=details_of(graph),
         )

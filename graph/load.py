@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -85,6 +86,12 @@ def canonical(graph: Graph) -> str:
 def written_out(graph: Graph) -> str:
     """The graph as JSON text with every default and judgement in it: another release reads the same graph."""
     return pinned(graph).model_dump_json(by_alias=True)
+
+
+def digests(loaded: LoadedGraph) -> dict[str, str]:
+    """The SHA-256 (hex) of the canonical text of a graph, and of each that it names, by name."""
+    graphs = (loaded.graph, *loaded.graphs.values())
+    return {graph.name: hashlib.sha256(canonical(graph).encode()).hexdigest() for graph in graphs}
 
 
 def _load(text: str, file: str, folder: Path | None, resolve: Resolve | None) -> LoadedGraph:

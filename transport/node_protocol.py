@@ -22,6 +22,10 @@ WAITING_FACTOR: Final = 2
 """What an attempt of a node with a `cache` may take, in `timeout`s: one is for waiting for another run's result."""
 
 
+GRAPH_DIGESTS = "anabranch_graph_digests"
+"""The memo by which a starter says which definition of a graph it means: digests by name."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunInfo:
     """The run as expressions see it under `run`; `time` is ISO 8601 UTC, `attempt` is filled in by the activity."""
@@ -86,14 +90,18 @@ class NodeTask:
 
 @dataclass(frozen=True, slots=True)
 class GraphRequest:
-    """Which graph a run wants: by `name`, or `inline` (a YAML text or an object)."""
+    """Which graph a run wants: by `name`, or `inline` (a YAML text or an object).
+
+    `digests` are those that the starter knows of the named graph and of the graphs that it names, if it says them.
+    """
 
     name: str | None = None
     inline: Json = None
+    digests: dict[str, str] = field(default_factory=dict)
 
     def to_wire(self) -> list[Any]:
         """As a positional array."""
-        return [self.name, self.inline]
+        return [self.name, self.inline, self.digests]
 
     @classmethod
     def from_wire(cls, wire: list[Any]) -> Self:

@@ -84,17 +84,18 @@ def _object(value: Json) -> Named:
 
 
 _PINNED = ("name", "digest", "definition", "graphs", "revision", "inputs", "capabilities", "limits")
+_REQUEST = ("name", "inline", "digests")
 _TO_NAMED: dict[type[Any], Callable[[Any], Named]] = {
     NodeTask: _task_to_named,
     ChangeSet: ChangeSet.to_json_object,
-    GraphRequest: lambda request: {"name": request.name, "inline": request.inline},
+    GraphRequest: lambda request: dict(zip(_REQUEST, request.to_wire(), strict=True)),
     PinnedGraph: lambda graph: dict(zip(_PINNED, graph.to_wire(), strict=True)),
     DistributedContext: _context_to_named,
 }
 _TO_ARRAY: dict[str, Callable[[Named], list[Any]]] = {
     "NodeTask": _task_from_named,
     "ChangeSet": _changes_from_named,
-    "GraphRequest": lambda fields: [fields["name"], fields["inline"]],
+    "GraphRequest": lambda fields: [fields[name] for name in _REQUEST],
     "PinnedGraph": lambda fields: [fields[name] for name in _PINNED],
     "DistributedContext": _context_from_named,
 }

@@ -6,7 +6,7 @@ A graph names an environment variable, never the URL. Nothing of the URL appears
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from anabranch.activities.sql.effect_log import EffectLog
 from anabranch.activities.sql.errors import connect_error, database_error
 from anabranch.errors import AnabranchError, ConfigurationError
 from anabranch.graph.kinds.sql_control import changes_sqlite
+from anabranch.settings import is_own
 from anabranch.sql.engines import open_engine
 from anabranch.sql.sqlite_session import begin_explicitly, guard_sessions
 
@@ -67,20 +68,31 @@ async def _returned(connection: AsyncConnection) -> None:
 class Databases:
     """Opens databases by the names of environment variables; `aclose` closes them all.
 
+    `names` are those that may be opened, `*` at the end of one stands for any rest; the worker's own variables never.
     `lock_seconds` is how long a statement of SQLite waits for a lock.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None = None, *, lock_seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str] | None = None,
+        *,
+        names: Sequence[str] = ("*",),
+        lock_seconds: float = 5.0,
+    ) -> None:
         self._environ = os.environ if environ is None else environ
+        self._names = names
         self._lock_seconds = lock_seconds
         self._open: dict[tuple[str, str], Database] = {}
 
     def get(self, variable: str) -> Database:
-        """The database that the variable names now; ConfigurationError if it names none."""
-        value = self._environ.get(variable, "")
+        """The database that the variable names now. Raises ConfigurationError: a graph learns of no other variable."""
+        value = self._environ.get(variable, "") if self._is_open_to_graphs(variable) else ""
         if (variable, value) not in self._open:
             self._open[variable, value] = _open(variable, value, self._lock_seconds)
         return self._open[variable, value]
+
+    def _is_open_to_graphs(self, variable: str) -> bool:
+        return not is_own(variable) and any(_covers(name, variable) for name in self._names)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -89,11 +101,16 @@ class Databases:
             await database.engine.dispose()
 
 
+def _covers(name: str, variable: str) -> bool:
+    return variable.startswith(name[:-1]) if name.endswith("*") else variable == name
+
+
 def _open(variable: str, url: str, lock_seconds: float) -> Database:
     if not url:
         raise ConfigurationError(
-            f"the environment variable {variable} is not set, and a node's `connection` names it",
-            suggestion="set it in the worker's environment, e.g. to postgres://user:password@host/database",
+            f"this worker has no connection {variable} for graphs",
+            suggestion=f"set {variable} in the worker's environment, e.g. to postgres://user:password@host/database,"
+            " and list it in ANABRANCH_CONNECTIONS",
         )
     engine = open_engine(url, variable=variable, lock_seconds=lock_seconds, reset=True)
     begin_explicitly(engine)

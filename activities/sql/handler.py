@@ -10,6 +10,7 @@ for the effect log.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -63,8 +64,14 @@ class DbActivity:
     effect log, the forward node had no effect: a tombstone is left so that it never will, and this node does nothing.
     """
 
-    def __init__(self, databases: Databases | None = None, *, limits: NodeLimits = NODE_LIMITS) -> None:
-        self._databases = databases or Databases()
+    def __init__(
+        self,
+        databases: Databases | None = None,
+        *,
+        connections: Sequence[str] = ("*",),
+        limits: NodeLimits = NODE_LIMITS,
+    ) -> None:
+        self._databases = databases or Databases(names=connections)
         self._max_rows = limits.rows
 
     async def aclose(self) -> None:

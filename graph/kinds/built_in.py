@@ -123,7 +123,7 @@ RULE = NodeKind(
 )
 DB = NodeKind(
     DbNode,
-    handler=imported("anabranch.activities.sql.handler:DbActivity"),
+    handler=imported("anabranch.activities.sql.handler:DbActivity", connections="connections"),
     fields=(template("params"), template("statements.*.params")),
     writes=db_writes,
     checks=check_db,

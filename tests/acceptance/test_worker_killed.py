@@ -70,6 +70,7 @@ async def site(client: Client, dev_server: DevServer, task_queue: str, tmp_path:
         "ANABRANCH_GRAPHS": str(tmp_path),
         "ANABRANCH_TASK_QUEUE": task_queue,
         "STEPS_URL": f"sqlite+aiosqlite:///{tmp_path}/steps.db",
+        "ANABRANCH_CONNECTIONS": "STEPS_URL",
         "HTTP_ALLOW_PRIVATE": "true",
         # Without a cache there is no sticky queue, on which the server would wait ten seconds for the dead worker.
         "ANABRANCH_MAX_CACHED_WORKFLOWS": "0",

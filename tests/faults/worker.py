@@ -44,7 +44,7 @@ async def _work(address: str, orders: Path, task_queue: str) -> None:
     # Without cached workflows nothing waits for a process that is gone, and every task replays its run from the start.
     settings = Settings(task_queue=task_queue, graphs=orders, max_cached_workflows=0)
     client = await connect(settings, target_host=address, namespace="default", api_key=None, tls=False, rpc_metadata={})
-    nodes = NodeActivities({"db": lambda: Saboteur(Orders(orders))}, GraphLoader(orders))
+    nodes = NodeActivities({"db": lambda: Saboteur(Orders(orders))}, GraphLoader(orders, inline=True))
     async with build_worker(client, settings, nodes):
         await asyncio.Event().wait()
 

@@ -26,7 +26,7 @@ from anabranch.activities.standard import node_activities
 from anabranch.context.distributed import DistributedContext
 from anabranch.errors import NodeError, Unavailable
 from anabranch.limits import RUN_LIMITS, RunLimits
-from anabranch.settings import Settings
+from anabranch.settings import Settings, on_this_machine
 from anabranch.transport.node_protocol import NodeTask
 from anabranch.transport.working import working
 from anabranch.worker import build_worker, sandbox
@@ -96,7 +96,7 @@ async def worker_for(
     """Serve `graphs` on `task_queue` while the block runs; `environment` are fields of Settings."""
     strict = EVERY_RUN_REPLAYED or mode != MODES[0]
     cache: dict[str, Any] = {"max_cached_workflows": 0} if strict else {}
-    settings = Settings(task_queue=task_queue, graphs=graphs, **cache, **environment)
+    settings = on_this_machine(Settings(task_queue=task_queue, graphs=graphs, **cache, **environment))
     activities = node_activities(settings, limits=limits)
     try:
         async with working(

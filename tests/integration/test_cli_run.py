@@ -15,6 +15,7 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from anabranch.dev.devserver import DevServer
+from anabranch.graph.load import digests, load_graph
 from tests.command import anabranch
 
 SUM = """
@@ -143,7 +144,7 @@ def test_a_run_on_a_named_server_warns_when_no_worker_listens_and_waits_for_one(
     with anabranch("run", graph, "--set", "n=2", environ=named) as command:
         command.wait_for("started sum-")
         assert command.stderr.startswith("warning[NO_WORKER]: no worker listens on the task queue")
-        with anabranch("worker", environ=named) as worker:
+        with anabranch("worker", "--graphs", graph.parent, environ=named) as worker:
             assert command.leave() == 0
             assert json.loads(command.stdout)["data"]["twice"] == 4
             worker.signal(signal.SIGTERM)
@@ -158,16 +159,37 @@ def test_a_run_may_bring_its_own_worker_to_a_named_server(graph: Path, named: Ma
         assert "NO_WORKER" not in command.stderr
 
 
-async def test_the_definition_travels_with_the_run_and_its_summary_is_the_graph(
+async def test_a_run_on_a_named_server_is_started_by_the_graph_s_name_and_its_summary_is_the_graph(
     graph: Path, named: Mapping[str, str], client: Client
 ) -> None:
     run = f"sum-{uuid.uuid4().hex}"
     with anabranch("run", graph, "--set", "n=3", "--worker", "--id", run, environ=named) as command:
         assert await asyncio.to_thread(command.leave) == 0
     description = await client.get_workflow_handle(run).describe()
-    assert description.workflow_type == "GraphWorkflow"
+    assert description.workflow_type == "sum"
+    assert await description.memo_value("anabranch_graph_digests") == digests(load_graph(graph))
     assert await description.static_summary() == "sum"
     assert await description.static_details() == "**`sum`** `1.0.0`\n\n`Twice a number`"
+
+
+def test_a_run_of_another_file_than_the_worker_serves_is_refused_and_told_what_to_do(
+    graph: Path, named: Mapping[str, str], tmp_path: Path
+) -> None:
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "sum.yaml").write_text(SUM.replace("n * 2", "n * 3"), encoding="utf-8")
+    with anabranch("worker", "--graphs", served, environ=named) as worker:
+        worker.wait_for("worker started")
+        with anabranch("run", graph, "--set", "n=3", environ=named) as command:
+            assert command.leave() == 1
+            told = " ".join(command.stderr.split())
+        assert "error[GRAPH_MISMATCH]" in told
+        assert "the run was started for another 'sum' than this worker serves; what differs is sum" in told
+        assert "give the worker your files, or start the run by the graph's name alone" in told
+        with anabranch("run", graph, "--set", "n=3", "--task-queue", "other", "--worker", environ=named) as command:
+            assert command.leave() == 0
+        worker.signal(signal.SIGTERM)
+        assert worker.leave() == 0
 
 
 @pytest.mark.parametrize("graph", [WAITS], indirect=True)

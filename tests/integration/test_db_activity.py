@@ -277,8 +277,8 @@ async def test_a_locked_sqlite_is_tried_again(sqlite: Bench) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (None, "DB is not set"),
-        ("", "DB is not set"),
+        (None, "this worker has no connection DB for graphs"),
+        ("", "this worker has no connection DB for graphs"),
         ("s3cr3t", "DB is not the URL of a database"),
         ("s3cr3t://user:s3cr3t@host/x", "DB is not the URL of a database"),
         ("postgres://user:s3cr3t@host:99999999/x", "DB"),

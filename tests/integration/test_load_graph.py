@@ -16,6 +16,7 @@ from temporalio.testing import ActivityEnvironment
 from anabranch.activities.load_graph import GraphLoader
 from anabranch.context.merge.resolution import ConflictResolution
 from anabranch.errors import GraphError, InputError
+from anabranch.graph.load import digests, find_graph
 from anabranch.graph.model import Graph
 from anabranch.graph.revision import REVISION
 from anabranch.limits import RunLimits
@@ -88,10 +89,45 @@ def test_a_worker_pins_the_lesser_of_its_own_revision_and_the_one_it_is_told(
 
 @pytest.mark.parametrize("as_object", [False, True])
 def test_an_inline_definition_has_the_same_digest_as_its_file(folder: Path, *, as_object: bool) -> None:
-    loader = GraphLoader(folder)
+    loader = GraphLoader(folder, inline=True)
     by_name = loader.load(GraphRequest(name="outer"))
     inline = json.loads(by_name.definition) if as_object else OUTER
     assert loader.load(GraphRequest(inline=inline)) == by_name
+
+
+async def test_a_worker_takes_no_graph_of_a_starter_unless_it_is_told_to(folder: Path) -> None:
+    loader = GraphLoader(folder)
+    for request in (GraphRequest(inline=OUTER), GraphRequest(name="outer", inline=OUTER), GraphRequest(inline={})):
+        with pytest.raises(ApplicationError, match="the run brings its own graph") as caught:
+            await ActivityEnvironment().run(loader.load_graph, request)
+        assert (caught.value.type, caught.value.non_retryable) == ("INLINE_GRAPHS_OFF", True)
+
+
+async def test_a_run_that_was_started_for_another_definition_is_refused_and_told_which_graphs_differ(
+    folder: Path,
+) -> None:
+    loader, mine = GraphLoader(folder), digests(find_graph(folder, "outer"))
+    assert mine.keys() == {"outer", "greet"}
+    run = ActivityEnvironment().run
+    asked = await run(loader.load_graph, GraphRequest(name="outer", digests=mine))
+    assert asked == await run(loader.load_graph, GraphRequest(name="outer"))
+    for other, differs in (
+        ({**mine, "greet": "0" * 64}, "greet"),
+        ({"outer": mine["outer"]}, "greet"),
+        ({**mine, "outer": "", "more": "0" * 64}, "outer, more"),
+    ):
+        with pytest.raises(ApplicationError, match=f"what differs is {differs}\n") as caught:
+            await run(loader.load_graph, GraphRequest(name="outer", digests=other))
+        assert (caught.value.type, caught.value.non_retryable) == ("GRAPH_MISMATCH", True)
+
+
+def test_digests_are_the_same_for_each_spelling_of_a_graph_and_whatever_the_worker_s_defaults(folder: Path) -> None:
+    before = digests(find_graph(folder, "greet"))
+    text = (folder / "greet.yaml").read_text()
+    (folder / "greet.yaml").write_text(f"# a comment\n{text}\ndefaults: {{timeout: 30s}}\n")
+    assert digests(find_graph(folder, "greet")) == before
+    loader = GraphLoader(folder, ConflictResolution.MERGE_ALL)
+    assert loader.load(GraphRequest(name="greet", digests=before)).name == "greet"
 
 
 def test_an_edited_file_is_picked_up_by_the_next_run(folder: Path) -> None:
@@ -135,7 +171,10 @@ def test_a_file_that_a_named_graph_s_nodes_name_is_picked_up_wherever_it_stands(
     (folder / "table.yaml").write_text("name: table\nnodes:\n  judge: {type: rule, grl: rules/a.grl}\n")
     (folder / "rules").mkdir()
     (folder / "rules" / "a.grl").write_text('rule "A" { when order.total > 1 then order.big = true; }')
-    loader, request = GraphLoader(folder), GraphRequest(inline=outer) if inline else GraphRequest(name="judge_all")
+    loader, request = (
+        GraphLoader(folder, inline=True),
+        GraphRequest(inline=outer) if inline else GraphRequest(name="judge_all"),
+    )
     before = loader.load(request)
     assert loader.load(request) is before
     (folder / "rules" / "a.grl").write_text('rule "A" { when order.total > 22 then order.big = true; }')
@@ -170,7 +209,7 @@ def test_a_request_without_a_graph_is_refused(folder: Path) -> None:
 
 async def test_every_problem_of_a_graph_reaches_the_starter_and_is_not_tried_again(folder: Path) -> None:
     bad = "name: bad\nnodes:\n  a: {type: rule, rules: [{when: 1 +, then: {x: 1}}]}\n  b: {type: dbb}\n"
-    loader = GraphLoader(folder)
+    loader = GraphLoader(folder, inline=True)
     with pytest.raises(ApplicationError) as caught:
         await ActivityEnvironment().run(loader.load_graph, GraphRequest(inline=bad))
     failure = caught.value

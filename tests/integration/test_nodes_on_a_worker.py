@@ -60,7 +60,7 @@ class OneNode:
 async def started(
     client: Client, task_queue: str, task: NodeTask, *, local: bool = False
 ) -> AsyncGenerator[WorkflowHandle[OneNode, ChangeSet]]:
-    activities = node_activities(Settings(http_allow_private=True))
+    activities = node_activities(Settings(http_allow_private=True, connections=("DB",)))
     worker = worker_on(
         client,
         task_queue,

@@ -148,7 +148,9 @@ async def test_a_store_that_does_not_answer_is_unavailable() -> None:
 async def test_a_context_of_almost_a_megabyte_runs_and_the_history_stays_small(
     dev_server: DevServer, task_queue: str, valkey_url: str
 ) -> None:
-    settings = Settings(task_queue=task_queue, graphs=Path("examples"), payload_store_url=valkey_url)
+    settings = Settings(
+        task_queue=task_queue, graphs=Path("examples"), payload_store_url=valkey_url, inline_graphs=True
+    )
     client = await connect(settings, target_host=dev_server.address)
     storage = client.data_converter.external_storage
     assert storage is not None

@@ -25,7 +25,7 @@ def graph(share: dict[str, Any]) -> dict[str, Any]:
 
 
 async def run(client: Client, task_queue: str, share: dict[str, Any], **settings: Any) -> tuple[str, dict[str, Any]]:
-    chosen = Settings(task_queue=task_queue, graphs=Path("examples"), **settings)
+    chosen = Settings(task_queue=task_queue, graphs=Path("examples"), inline_graphs=True, **settings)
     activities = node_activities(chosen)
     session = f"shared-{uuid.uuid4().hex}"
     async with working(build_worker(client, chosen, activities)):

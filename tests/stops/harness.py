@@ -69,7 +69,12 @@ async def _play(stop: Stop, address: str, report: Report) -> None:
         around = await _surroundings(stop, address, stack)
         if stop.trouble != "server silent":
             await _start(stop, around.environment["TEMPORAL_ADDRESS"], task_queue)
-        environment = {"ANABRANCH_TASK_QUEUE": task_queue, "ANABRANCH_GRAPHS": ".", **around.environment}
+        environment = {
+            "ANABRANCH_TASK_QUEUE": task_queue,
+            "ANABRANCH_GRAPHS": ".",
+            "ANABRANCH_INLINE_GRAPHS": "on",
+            **around.environment,
+        }
         process, log = await stack.enter_async_context(_worker(environment))
         if stop.once_working:
             await _until_it_works(process, log)

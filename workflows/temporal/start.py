@@ -11,8 +11,8 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from anabranch.context.values import Json
-from anabranch.errors import InputError
-from anabranch.transport.node_protocol import GraphRequest, PinnedGraph
+from anabranch.errors import AnabranchError, InputError
+from anabranch.transport.node_protocol import GRAPH_DIGESTS, GraphRequest, PinnedGraph
 from anabranch.workflows.temporal.received import received
 
 
@@ -48,7 +48,7 @@ class Start:
         """The graph that the workflow's type names, and the data. Raises ApplicationError INPUT_INVALID."""
         if len(self.given) > 1:
             raise _bad_input("a graph takes one JSON object: the context's data")
-        return GraphRequest(name=name), _data(self.given[0] if self.given else {})
+        return GraphRequest(name=name, digests=_digests()), _data(self.given[0] if self.given else {})
 
     def by_input(self) -> tuple[GraphRequest, dict[str, Json]]:
         """The graph that the input names or holds, and the data. Raises ApplicationError INPUT_INVALID."""
@@ -56,6 +56,15 @@ class Start:
         if not isinstance(given, dict) or "graph" not in given or given.keys() - {"graph", "data"}:
             raise _bad_input('GraphWorkflow takes one object {"graph": name or definition, "data": {…}}')
         return _request(given["graph"]), _data(given.get("data", {}))
+
+
+def _digests() -> dict[str, str]:
+    """The digests of graphs that the starter put into the memo; none where it put something else there."""
+    try:
+        given = workflow.memo_value(GRAPH_DIGESTS, None)
+    except (AnabranchError, RuntimeError, TypeError, ValueError):
+        return {}
+    return {str(name): str(digest) for name, digest in given.items()} if isinstance(given, dict) else {}
 
 
 def _request(graph: Json) -> GraphRequest:
