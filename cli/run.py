@@ -23,6 +23,7 @@ from anabranch.context.values import Json, check_value
 from anabranch.display import code_span, plain
 from anabranch.errors import AnabranchError, InputError, Unavailable
 from anabranch.graph.load import LoadedGraph, canonical, digests
+from anabranch.graph.model import Graph
 from anabranch.settings import Settings, on_this_machine
 from anabranch.transport.client import connect, named_address
 from anabranch.transport.node_protocol import GRAPH_DIGESTS

@@ -13,8 +13,7 @@ def opens(variable: str, *names: str) -> bool:
     databases = Databases({variable: "sqlite:///:memory:"}, names=names)
     try:
         return databases.get(variable).variable == variable
-    except ConfigurationError as error:
-        assert str(error).startswith(f"this worker has no connection {variable} for graphs")
+    except ConfigurationError:
         return False
 
 
