@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
 
 from anabranch.errors import Problem
 from anabranch.graph.checks.expressions import check_expressions
@@ -28,12 +27,24 @@ def check_graph(graph: Graph, source: Source) -> list[Problem]:
     if count > MAX_NODES:
         message = f"the graph has {count} nodes with those of its bodies, over the limit of {MAX_NODES}"
         return [Problem("GRAPH_TOO_LARGE", message, source.place(("nodes",)), "split it with `type: graph` nodes")]
-    return list(islice(_by_level(all_levels, graph, source), MAX_FINDINGS))
+    return _first_of(_by_level(all_levels, graph, source))
 
 
 def check_keys(graph: Graph, source: Source, library: Mapping[str, Graph]) -> list[Problem]:
     """Problems of the context's keys, where `check_graph` found no error. `library` are graphs by name."""
-    return list(islice(KeyChecks(graph, source, library).problems(), MAX_FINDINGS))
+    return _first_of(KeyChecks(graph, source, library).problems())
+
+
+def _first_of(found: Iterable[Problem]) -> list[Problem]:
+    """The first errors and the first warnings. However many warnings there are, they hide no error."""
+    counts, kept = {True: 0, False: 0}, []
+    for problem in found:
+        counts[problem.warning] += 1
+        if counts[problem.warning] <= MAX_FINDINGS:
+            kept.append(problem)
+        if counts[False] >= MAX_FINDINGS:
+            break
+    return kept
 
 
 def _by_level(all_levels: list[Level], graph: Graph, source: Source) -> Iterator[Problem]:

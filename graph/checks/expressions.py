@@ -25,7 +25,7 @@ def check_expressions(level: Level, source: Source) -> Iterator[Problem]:
             roots = level.roots | _ERROR if key in on_failure or where != path else level.roots
             for field in node_fields(node):
                 yield from _check(field, where, roots, source)
-            if isinstance(node, RuleNode) and node.grl:
+            if isinstance(node, RuleNode) and node.grl is not None:
                 yield from _grl(node.grl, (*where, "grl"), roots, source)
     for index, edge in enumerate(level.body.edges):
         if edge.when is not None:

@@ -5,6 +5,7 @@ They are looked for beside the YAML file and never outside of its folder, so tha
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -116,8 +117,13 @@ def _bytes(path: Path) -> bytes | None:
     """At most one byte more than may be read; None if opening could block or never end."""
     if path.exists() and not path.is_file():
         return None
-    with path.open("rb") as stream:
+    # Some files of /proc are regular by their mode, and let who reads them wait: they have nothing to read then.
+    with open(path, "rb", opener=_opened_without_waiting) as stream:
         return stream.read(MAX_BYTES + 1)
+
+
+def _opened_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _refusal(name: str, reason: str, suggestion: str | None = None) -> GraphError:

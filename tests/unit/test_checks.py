@@ -755,3 +755,15 @@ def test_warnings_come_in_the_same_order_in_each_process() -> None:
         for seed in "0123"
     }
     assert len(printed) == 1
+
+
+def test_however_many_warnings_there_are_an_error_behind_them_is_found() -> None:
+    twice = "  - {from: a, to: b}\n" * 700
+    text = f"name: x\nnodes:\n  a: {RULE}\n  b: {RULE}\nedges:\n{twice}  - {{from: b, to: c}}\n"
+    found_codes = [problem.code for problem in found(text)]
+    assert found_codes.count("EDGE_DUPLICATE") == 500
+    assert found_codes[-1] == "EDGE_UNKNOWN_NODE"
+
+
+def test_an_empty_grl_text_is_refused_at_its_place() -> None:
+    assert node('type: rule, grl: ""') == ["2:31 EXPRESSION_INVALID"]

@@ -216,6 +216,13 @@ def test_no_file_outside_of_the_folder_and_nothing_but_files_is_read(tmp_path: P
     assert "secret" not in str(caught.value).replace("secret.grl", "")
 
 
+def test_a_file_that_lets_its_reader_wait_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "kernel.yaml").symlink_to("/proc/kmsg")
+    with pytest.raises(GraphError) as caught:
+        load_graph(tmp_path / "kernel.yaml")
+    assert [problem.code for problem in caught.value.problems] == ["FILE_UNREADABLE"]
+
+
 def test_an_inline_graph_reads_no_files() -> None:
     assert refused("name: x\nnodes: {a: {type: rule, grl: rules.grl}}") == ["2:30 FILE_UNREADABLE"]
 
