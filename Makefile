@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 WORKFLOW_TESTS = $(shell grep -l worker_for tests/integration/test_*.py)
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo dev test storm soak coverage lint docs faults bench lock clean
+.PHONY: help setup packages demo dev test storm soak coverage lint docs faults attack bench lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ faults: setup  ## Kill and cancel sagas at every step, break caches, kill consum
 	$(BIN)/python -m tests.cache_faults
 	$(BIN)/python -m tests.event_faults
 
+attack: packages setup  ## Attack the real code; TIER=release for the full counts, SEED= to repeat or go on, CLASSES= for some
+	$(BIN)/python -m tests.attack --tier $(or $(TIER),small) $(if $(SEED),--seed $(SEED)) $(CLASSES)
+
 bench: setup  ## The interpreter beside hand-written workflows, and wire format and caches beside plain libraries
 	$(BIN)/python -m benchmarks.serialization
 	$(BIN)/python -m benchmarks.overhead
@@ -69,4 +72,4 @@ lock:  ## Resolve requirements.lock anew (needs uv)
 	  --extra test pyproject.toml --output-file requirements.lock --no-emit-package anabranch
 
 clean:  ## Remove what the targets made
-	rm -rf .venv .venv-* .coverage* build dist .mypy_cache .ruff_cache
+	rm -rf .attack .venv .venv-* .coverage* build dist .mypy_cache .ruff_cache

@@ -1,0 +1,10 @@
+"""The classes of attacks, by their names. A new one is a module in `classes` and a name below."""
+
+from __future__ import annotations
+
+from tests.attack.attack import Attack
+from tests.attack.classes.messages import MESSAGES
+from tests.attack.classes.payloads import PAYLOADS
+from tests.attack.classes.yaml_files import YAML
+
+CLASSES: dict[str, Attack] = {attack.name: attack for attack in (PAYLOADS, MESSAGES, YAML)}
