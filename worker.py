@@ -29,7 +29,7 @@ from anabranch.graph.load import graph_names
 from anabranch.imports import NOTHING, OwnCode, import_own
 from anabranch.plugin import AnabranchPlugin, check_folder
 from anabranch.settings import Settings
-from anabranch.transport.client import connect
+from anabranch.transport.client import connect_when_up
 from anabranch.transport.converter import SANDBOX_MODULES
 from anabranch.transport.working import closed, unless, working
 
@@ -91,10 +91,9 @@ async def serve(
     *,
     grace: timedelta = GRACE,
 ) -> None:
-    """Work until `stop` is set, then `grace` at most.
+    """Work until `stop` is set, then `grace` at most. Without a `client` it waits until a server answers.
 
-    Raises ConfigurationError, Unavailable when no server answers, NotStopped where an activity ignores that it is
-    cancelled.
+    Raises ConfigurationError, NotStopped where an activity ignores that it is cancelled.
     """
     # First the mistakes that show without a server.
     check_folder(settings.graphs)
@@ -102,7 +101,7 @@ async def serve(
     activities = node_activities(settings, workflows=own.workflow_names)
     stopping = asyncio.ensure_future((stop or asyncio.Event()).wait())
     try:
-        client = client or await unless(stopping, connect(settings))
+        client = client or await unless(stopping, connect_when_up(settings))
         if client is None:
             return
         worker = build_worker(client, settings, activities, own=own, grace=grace)

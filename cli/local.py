@@ -90,7 +90,7 @@ def check_port(port: int, option: str) -> None:
 async def work(settings: Settings, *, grace: timedelta = GRACE) -> None:
     """A worker for the server that the environment names, until Ctrl-C or SIGTERM.
 
-    Raises Unavailable; NotStopped, where the process is to end all the same.
+    It waits for one that is down. Raises ConfigurationError; NotStopped, where the process is to end all the same.
     """
     stop = asyncio.Event()
     with interruptible(lambda _: stop.set(), within=grace.total_seconds() + BEYOND_GRACE):
