@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from temporalio.api.command.v1 import (
     CompleteWorkflowExecutionCommandAttributes,
     ContinueAsNewWorkflowExecutionCommandAttributes,
 )
-from temporalio.api.common.v1 import Payload, Payloads, WorkflowExecution, WorkflowType
+from temporalio.api.common.v1 import Memo, Payload, Payloads, WorkflowExecution, WorkflowType
 from temporalio.api.enums.v1 import CommandType, UpdateWorkflowExecutionLifecycleStage
 from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
 from temporalio.api.query.v1 import WorkflowQuery
@@ -81,7 +81,15 @@ def _execution(handle: WorkflowHandle[Any, Any]) -> WorkflowExecution:
     return WorkflowExecution(workflow_id=handle.id)
 
 
-async def start(client: Client, task_queue: str, workflow_id: str, name: str, *given: Payload, cron: str = "") -> None:
+async def start(
+    client: Client,
+    task_queue: str,
+    workflow_id: str,
+    name: str,
+    *given: Payload,
+    cron: str = "",
+    memo: Mapping[str, Payload] | None = None,
+) -> None:
     await client.workflow_service.start_workflow_execution(
         StartWorkflowExecutionRequest(
             namespace="default",
@@ -91,6 +99,7 @@ async def start(client: Client, task_queue: str, workflow_id: str, name: str, *g
             request_id=workflow_id,
             input=Payloads(payloads=given),
             cron_schedule=cron,
+            memo=Memo(fields=memo),
         )
     )
 

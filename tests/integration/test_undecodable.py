@@ -21,6 +21,7 @@ from anabranch.plugin import AnabranchPlugin
 from anabranch.redis_client import RedisClient
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
+from anabranch.transport.node_protocol import GRAPH_DIGESTS
 from tests.integration import raw
 from tests.integration.graph_kit import (
     MODES,
@@ -117,6 +118,17 @@ async def test_a_start_that_cannot_be_decoded_fails(served: Served, name: str, b
         assert error.non_retryable
     await replays(served, handles["corrupt zstd", 0])
     await replays(served, handles["missing reference", 1])
+
+
+async def test_a_memo_that_cannot_be_decoded_stops_nothing(served: Served, bad: dict[str, Payload]) -> None:
+    served.write("order", "name: order\nnodes: {a: {type: rule, rules: [{then: {x: 1}}]}}")
+    for index, one in enumerate(bad.values()):
+        workflow_id = f"{served.task_queue}-{index}"
+        memo = {GRAPH_DIGESTS: one, "other": one}
+        await raw.start(served.client, served.task_queue, workflow_id, "order", GOOD, memo=memo)
+        handle: Handle = served.client.get_workflow_handle(workflow_id)
+        assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"] == {"x": 1}
+        await replays(served, handle)
 
 
 async def test_a_start_of_other_json_than_an_object_fails(served: Served) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from temporalio import workflow
@@ -11,7 +11,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from anabranch.context.values import Json
-from anabranch.errors import AnabranchError, InputError
+from anabranch.errors import InputError
 from anabranch.transport.node_protocol import GRAPH_DIGESTS, GraphRequest, PinnedGraph
 from anabranch.workflows.temporal.received import received
 
@@ -25,6 +25,8 @@ class Start:
     """The state that the run before handed on, when it continued as new."""
     pinned: PinnedGraph | None = None
     """The definition that a parent gives to its child."""
+    digests: dict[str, str] = field(default_factory=dict)
+    """Of graphs, as the starter has them."""
 
     @classmethod
     async def of(cls, args: Sequence[RawValue]) -> Self:
@@ -42,13 +44,13 @@ class Start:
             return cls((), carried=attached["carried"])
         if parent and attached.keys() == {"pinned", "parent"} and attached["parent"] == parent:
             return cls(values[:1], pinned=PinnedGraph.from_wire(attached["pinned"]))
-        return cls(values)
+        return cls(values, digests=await _digests())
 
     def by_name(self, name: str) -> tuple[GraphRequest, dict[str, Json]]:
         """The graph that the workflow's type names, and the data. Raises ApplicationError INPUT_INVALID."""
         if len(self.given) > 1:
             raise _bad_input("a graph takes one JSON object: the context's data")
-        return GraphRequest(name=name, digests=_digests()), _data(self.given[0] if self.given else {})
+        return GraphRequest(name=name, digests=self.digests), _data(self.given[0] if self.given else {})
 
     def by_input(self) -> tuple[GraphRequest, dict[str, Json]]:
         """The graph that the input names or holds, and the data. Raises ApplicationError INPUT_INVALID."""
@@ -58,11 +60,13 @@ class Start:
         return _request(given["graph"]), _data(given.get("data", {}))
 
 
-def _digests() -> dict[str, str]:
+async def _digests() -> dict[str, str]:
     """The digests of graphs that the starter put into the memo; none where it put something else there."""
+    if (kept := workflow.info().raw_memo.get(GRAPH_DIGESTS)) is None:
+        return {}
     try:
-        given = workflow.memo_value(GRAPH_DIGESTS, None)
-    except (AnabranchError, RuntimeError, TypeError, ValueError):
+        given = await received(kept)
+    except InputError:
         return {}
     return {str(name): str(digest) for name, digest in given.items()} if isinstance(given, dict) else {}
 
