@@ -13,8 +13,10 @@ from anabranch.transport.failures import application_error, attempt_now
 
 
 @contextmanager
-def as_application_errors(where: str = "") -> Generator[None]:
+def as_application_errors(where: str = "", *, elsewhere_seconds: float = 0) -> Generator[None]:
     """Turn AnabranchError into ApplicationError; the message begins with `where`.
+
+    For `elsewhere_seconds` the run looks for another worker where this one lacks something.
 
     Other exceptions keep Temporal's defaults: type, message, stack trace, and retries.
     """
@@ -22,7 +24,7 @@ def as_application_errors(where: str = "") -> Generator[None]:
         yield
     except AnabranchError as error:
         # The cause may hold a request or a connection, and Temporal would write it into the history.
-        raise application_error(error, where) from None
+        raise application_error(error, where, elsewhere_seconds=elsewhere_seconds) from None
     except FailureError:
         raise
     except Exception as error:

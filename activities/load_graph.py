@@ -29,7 +29,7 @@ from anabranch.graph.load import LoadedGraph, digests, find_graph, graph_files, 
 from anabranch.graph.model import Graph
 from anabranch.graph.revision import REVISION
 from anabranch.graph.source.problems import did_you_mean
-from anabranch.limits import RUN_LIMITS, RunLimits
+from anabranch.limits import GRAPH_ELSEWHERE_SECONDS, RUN_LIMITS, RunLimits
 from anabranch.transport.node_protocol import GraphRequest, PinnedGraph
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}", re.ASCII)
@@ -67,6 +67,7 @@ class GraphLoader:
         inline: bool = False,
         workflows: Sequence[str] = (),
         limits: RunLimits = RUN_LIMITS,
+        elsewhere_seconds: float = GRAPH_ELSEWHERE_SECONDS,
     ) -> None:
         self._folder = folder
         self._default = default
@@ -74,6 +75,7 @@ class GraphLoader:
         self._takes_inline = inline
         self._workflows = workflows
         self._limits = limits
+        self._elsewhere_seconds = elsewhere_seconds
         self._by_name: dict[str, _Found] = {}
         self._inline: dict[str, _Found] = {}
         self._turn = Lock()
@@ -81,7 +83,7 @@ class GraphLoader:
     @activity.defn
     async def load_graph(self, request: GraphRequest) -> PinnedGraph:
         """Find, check and pin a graph; all of its problems are reported at once."""
-        with as_application_errors():
+        with as_application_errors(elsewhere_seconds=self._elsewhere_seconds):
             found = None if request.name is None or request.inline is not None else self._by_name.get(request.name)
             if found is not None and time.monotonic() - found.looked < _FRESH_SECONDS:
                 return _as_asked(found, request)

@@ -34,7 +34,7 @@ from anabranch.errors import ConfigurationError, InputError, SizeLimitExceeded, 
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.model import Node
 from anabranch.graph.revision import REVISION
-from anabranch.limits import NODE_LIMITS, NodeLimits
+from anabranch.limits import ELSEWHERE_SECONDS, NODE_LIMITS, NodeLimits
 from anabranch.transport.failures import mark_ran
 from anabranch.transport.node_protocol import NodeTask
 
@@ -55,8 +55,10 @@ class NodeActivities:
         guards: Guards | None = None,
         sharing: ContextSharing | None = None,
         carrying: Carrying | None = None,
+        elsewhere_seconds: float = ELSEWHERE_SECONDS,
     ) -> None:
         self._carrying = carrying
+        self._elsewhere_seconds = elsewhere_seconds
         self._sharing = sharing
         self._builders = builders
         self._guards = guards or Guards()
@@ -95,7 +97,7 @@ class NodeActivities:
         try:
             async with nullcontext() if info.is_local else heartbeats():
                 where = f"node {task.address!r}"
-                with as_application_errors(where):
+                with as_application_errors(where, elsewhere_seconds=self._elsewhere_seconds):
                     changes = await self.execute(task)
                     mark_ran(where)
                     return changes
@@ -137,7 +139,7 @@ class NodeActivities:
     def _local_activity(self) -> Callable[..., Any]:
         @activity.defn(dynamic=True)
         async def local_node(arguments: Sequence[RawValue]) -> ChangeSet:
-            with as_application_errors():
+            with as_application_errors(elsewhere_seconds=self._elsewhere_seconds):
                 task = _only_task(arguments)
             return await self.run_node(task)
 

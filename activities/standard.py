@@ -43,11 +43,13 @@ def node_activities(
             inline=settings.inline_graphs,
             workflows=workflows,
             limits=limits,
+            elsewhere_seconds=settings.graph_elsewhere_seconds,
         ),
         limits=NodeLimits(written_bytes=_written_bytes(settings)),
         guards=Guards.from_url(settings.redis_url, settings.redis_max_connections),
         sharing=ContextSharing(settings),
         carrying=Carrying(settings),
+        elsewhere_seconds=settings.elsewhere_seconds,
     )
 
 

@@ -3,7 +3,7 @@
 AnabranchError                      code                      may be retried
 ├── InputError (ValueError)         INPUT_INVALID             no
 │   ├── GraphError                  GRAPH_INVALID             no
-│   │   ├── UnknownGraph            GRAPH_UNKNOWN             no
+│   │   ├── UnknownGraph            GRAPH_UNKNOWN             by another worker
 │   │   └── GraphMismatch           GRAPH_MISMATCH            no
 │   ├── ExpressionError             EXPRESSION_INVALID        no
 │   ├── InputMissing                INPUT_MISSING             no
@@ -16,11 +16,11 @@ AnabranchError                      code                      may be retried
 ├── ConflictError                   CONFLICT                  no
 ├── VersionMismatch                 VERSION_MISMATCH          no
 ├── NodeError                       NODE_FAILED               no
-├── ConfigurationError              CONFIGURATION_INVALID     no
+├── ConfigurationError              CONFIGURATION_INVALID     by another worker
 ├── SchemaViolation                 SCHEMA_VIOLATION          no
 ├── InlineGraphsOff                 INLINE_GRAPHS_OFF         no
 ├── NotStopped                      NOT_STOPPED               no
-├── WorkerOutdated                  WORKER_OUTDATED           yes
+├── WorkerOutdated                  WORKER_OUTDATED           by another worker
 ├── TimedOut                        TIMEOUT                   yes
 └── Unavailable                     UNAVAILABLE               yes
 """
@@ -53,6 +53,8 @@ class AnabranchError(Exception):
 
     code: ClassVar[str] = "ANABRANCH_ERROR"
     retryable: ClassVar[bool] = False
+    elsewhere: ClassVar[bool] = False
+    """Whether another worker may have what this one lacks."""
 
     def __init__(
         self, message: str, *, place: SourceLocation | str | None = None, suggestion: str | None = None
@@ -106,6 +108,7 @@ class UnknownGraph(GraphError):
     """No graph has the name."""
 
     code = "GRAPH_UNKNOWN"
+    elsewhere = True
 
     def __init__(self, message: str, suggestion: str | None = None) -> None:
         super().__init__((Problem(self.code, message, suggestion=suggestion),))
@@ -208,6 +211,7 @@ class ConfigurationError(AnabranchError):
     """The worker or the command lacks a setting. Names the variable, never its value."""
 
     code = "CONFIGURATION_INVALID"
+    elsewhere = True
 
 
 class SchemaViolation(AnabranchError):
@@ -232,7 +236,7 @@ class WorkerOutdated(AnabranchError):
     """A worker was given a node of a newer revision of the interpreter than it knows, or of a type that it lacks."""
 
     code = "WORKER_OUTDATED"
-    retryable = True
+    elsewhere = True
 
 
 class TimedOut(AnabranchError):

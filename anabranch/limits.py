@@ -41,6 +41,12 @@ FAIRNESS_KEY_BYTES: Final = 64
 MAX_ATTEMPTS: Final = 2**31 - 1
 """The largest number of attempts that a retry policy holds."""
 
+ELSEWHERE_SECONDS: Final[float] = 120
+"""How long a run looks for another worker where one lacks what a node needs: longer than a rollout takes to go on."""
+
+GRAPH_ELSEWHERE_SECONDS: Final[float] = 10
+"""The same where one lacks the run's graph. It is short because a mistyped name takes as long to fail."""
+
 DECODED_BYTES: Final = 32 * 1024 * 1024
 """The total size to which the compressed payloads of one call may unfold."""
 

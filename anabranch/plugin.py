@@ -21,6 +21,7 @@ from anabranch.activities.standard import node_activities
 from anabranch.errors import AnabranchError, ConfigurationError
 from anabranch.imports import activity_name, workflow_name
 from anabranch.settings import Settings, settings_from_environment
+from anabranch.transport.any_worker import ForAnyWorker
 from anabranch.transport.client import converter_for
 from anabranch.transport.combined import carries_wire_types, combined
 from anabranch.transport.converter import SANDBOX_MODULES
@@ -67,6 +68,7 @@ class AnabranchPlugin(SimplePlugin):
             "anabranch",
             data_converter=self._converter,
             workflows=WORKFLOWS,
+            interceptors=[ForAnyWorker()],
             workflow_runner=_passing_us_through,
             workflow_failure_exception_types=_checked,
         )
@@ -188,5 +190,5 @@ def _checked(types: Sequence[type[BaseException]] | None) -> Sequence[type[BaseE
                 " worker could continue",
                 suggestion="say so where your workflows are defined: @workflow.defn(failure_exception_types=[…])",
             )
-    ours = [each for each in AnabranchError.__subclasses__() if not each.retryable]
+    ours = [each for each in AnabranchError.__subclasses__() if not (each.retryable or each.elsewhere)]
     return [*(types or ()), *ours]

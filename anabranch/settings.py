@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from anabranch.errors import ConfigurationError
-from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
+from anabranch.limits import ELSEWHERE_SECONDS, GRAPH_ELSEWHERE_SECONDS, MAX_CONTEXT_SIZE_BYTES
 
 _PATTERN = re.compile(r"\*|[A-Z][A-Z0-9_]*\*?", re.ASCII)
 _OWN_PREFIXES = ("ANABRANCH_", "TEMPORAL_", "HTTP_SECRET_")
@@ -46,6 +46,12 @@ class Settings(BaseSettings):
     """How conflicts are settled in graphs that do not say it."""
     interpreter_revision: int | None = Field(default=None, ge=1, validation_alias="ANABRANCH_INTERPRETER_REVISION")
     """What new runs are held to at most, so that older workers can take them over; the worker's own without it."""
+    elsewhere_seconds: float = Field(default=ELSEWHERE_SECONDS, ge=0, validation_alias="ANABRANCH_ELSEWHERE_SECONDS")
+    """How long a run looks for another worker where this one lacks what a node needs: a handler, a variable."""
+    graph_elsewhere_seconds: float = Field(
+        default=GRAPH_ELSEWHERE_SECONDS, ge=0, validation_alias="ANABRANCH_GRAPH_ELSEWHERE_SECONDS"
+    )
+    """How long one looks for a worker that has its graph. A mistyped name takes as long to fail."""
     max_cached_workflows: int = Field(default=1000, ge=0, validation_alias="ANABRANCH_MAX_CACHED_WORKFLOWS")
     """How many runs a worker keeps in memory; the others are replayed when they go on."""
     max_concurrent_activities: int = Field(default=100, gt=0, validation_alias="ANABRANCH_MAX_CONCURRENT_ACTIVITIES")

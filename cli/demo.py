@@ -60,7 +60,7 @@ async def _demonstrate(*, keep: bool, postgres: bool) -> int:
         server, client = await stack.enter_async_context(
             embedded_server(chosen, ui_port=ui_port, codec_endpoint=codec_url)
         )
-        worker = await stack.enter_async_context(worker_beside(chosen, client))
+        worker = await stack.enter_async_context(worker_beside(chosen, client, alone=True))
         starting.stop()
         for note in services.notes:
             screen.print(Text(f"  {note}", "dim"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -112,9 +112,15 @@ class LiveRun:
             table.add_row(
                 self._name(row.rails, row.node, node), self._types[row.node], _took(node), self._description(row.node)
             )
-        below = [Text(text, "yellow") for text in (self._note, self._said) if text]
+        below = [Text(text, "yellow") for text in (*self._lacking(), self._note, self._said) if text]
         asked = [] if self._over else self._asking.lines(self._status)
         return Group(self._head(), table, *asked, *below)
+
+    def _lacking(self) -> Iterator[str]:
+        """Which workers lack what, while others are looked for."""
+        lacking: Mapping[str, str] = self._status.get("lacking", {})
+        for address, message in lacking.items():
+            yield f"{plain(address)} waits for another worker: {plain(message)}"
 
     def _in_sight(self) -> list[Any]:
         """All rows, or while it runs on a small screen those round the last node that has started."""

@@ -41,8 +41,15 @@ async def embedded_server(settings: Settings, **options: Any) -> AsyncGenerator[
 
 
 @asynccontextmanager
-async def worker_beside(settings: Settings, client: Client) -> AsyncGenerator[asyncio.Task[None]]:
-    """A worker of this process. Its task ends early only if it fails: wait for it beside what you wait for."""
+async def worker_beside(
+    settings: Settings, client: Client, *, alone: bool = False
+) -> AsyncGenerator[asyncio.Task[None]]:
+    """A worker of this process. Its task ends early only if it fails: wait for it beside what you wait for.
+
+    What a worker lacks that is `alone` with its server, no other will have.
+    """
+    if alone:
+        settings = settings.model_copy(update={"elsewhere_seconds": 0.0, "graph_elsewhere_seconds": 0.0})
     stop = asyncio.Event()
     serving = asyncio.create_task(serve(settings, client, stop, grace=_GRACE), name="worker")
     try:

@@ -98,7 +98,7 @@ async def _target(options: RunOptions) -> AsyncGenerator[Target]:
                 client = await connect(options.settings)
             if embedded or options.worker:
                 settings = on_this_machine(options.settings) if embedded else options.settings
-                worker = await stack.enter_async_context(worker_beside(settings, client))
+                worker = await stack.enter_async_context(worker_beside(settings, client, alone=embedded))
             else:
                 await _warn_without_worker(client, options.settings.task_queue)
         yield Target(client, embedded, worker)

@@ -30,6 +30,8 @@ from anabranch.errors import AnabranchError, GraphError, Unavailable
 
 UNDECODABLE: Final = "undecodable"
 """The key of the object that stands for a detail which cannot be decoded."""
+ELSEWHERE: Final = "elsewhere_seconds"
+"""In the details of a failure: for how long it is worth looking for a worker that has what this one lacks."""
 _ran: Final = ContextVar("anabranch_node_that_ran", default="")
 
 
@@ -38,8 +40,11 @@ def mark_ran(where: str) -> None:
     _ran.set(where)
 
 
-def application_error(error: AnabranchError, where: str = "") -> ApplicationError:
-    """The failure that enters the history: message, code, whether and when to try again, place and suggestion."""
+def application_error(error: AnabranchError, where: str = "", *, elsewhere_seconds: float = 0) -> ApplicationError:
+    """The failure that enters the history: message, code, whether and when to try again, place and suggestion.
+
+    What this worker lacks is not tried again by it: for `elsewhere_seconds` the run looks for another one.
+    """
     detail: dict[str, Json] = {
         "code": error.code,
         "place": str(error.place or where) or None,
@@ -52,13 +57,25 @@ def application_error(error: AnabranchError, where: str = "") -> ApplicationErro
         detail["happened"] = error.happened
     if isinstance(error, GraphError):
         detail["problems"] = [str(problem) for problem in error.problems]
+    message = f"{where}: {error}" if where else str(error)
+    if error.elsewhere:
+        detail[ELSEWHERE] = elsewhere_seconds
+        message = f"{_this_worker()}{message}"
     return ApplicationError(
-        f"{where}: {error}" if where else str(error),
+        message,
         detail,
         type=error.code,
         non_retryable=not error.retryable,
         next_retry_delay=error.retry_after if isinstance(error, Unavailable) else None,
     )
+
+
+def _this_worker() -> str:
+    """The beginning of a message about what this worker lacks; nothing outside of a worker."""
+    try:
+        return f"worker {activity.client().identity!r}: "
+    except RuntimeError:
+        return ""
 
 
 def attempt_now() -> int:

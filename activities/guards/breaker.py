@@ -153,7 +153,7 @@ class Breakers:
         """Let a call pass, or raise Unavailable with the time after which it is worth another try.
 
         What counts as a failure of the service is `Unavailable`, anything unforeseen, and a call that is not over after
-        `seconds`; not a refusal of our input, nor a call that is cancelled.
+        `seconds`; not a refusal of our input, nor a call that is cancelled, or for which the worker lacks something.
         """
         call = uuid.uuid4().hex
         if wait := await self._state.record(name, policy, "enter", call, seconds):
@@ -167,8 +167,7 @@ class Breakers:
             verdict = "failure" if _timed_out(until) else "leave"
             raise
         except Exception as error:
-            refused = isinstance(error, AnabranchError) and not isinstance(error, Unavailable | TimedOut)
-            verdict = "success" if refused else "failure"
+            verdict = _verdict(error)
             raise
         finally:
             await self._state.record(name, policy, verdict, call)
@@ -191,6 +190,13 @@ def _timed_out(until: float) -> bool:
         return False
     # The server no longer knows an attempt whose time is over, nor one whose run was terminated.
     return details.timed_out or (details.not_found and time.monotonic() >= until)
+
+
+def _verdict(error: Exception) -> CallEvent:
+    """What a call that failed says of the service."""
+    if not isinstance(error, AnabranchError) or isinstance(error, Unavailable | TimedOut):
+        return "failure"
+    return "leave" if error.elsewhere else "success"  # a worker that lacks a key has not called it
 
 
 def _policy(breaker: CircuitBreaker) -> CircuitPolicy:

@@ -19,7 +19,7 @@ from anabranch.activities.guards.breaker import (
     InMemoryBreakers,
     RedisBreakers,
 )
-from anabranch.errors import NodeError, Unavailable
+from anabranch.errors import ConfigurationError, NodeError, Unavailable
 from anabranch.graph.model import CircuitBreaker
 from anabranch.redis_client import RedisClient
 
@@ -92,6 +92,16 @@ async def test_a_success_of_the_probe_closes_it(state: BreakerState, name: str) 
 async def test_a_failure_of_the_probe_opens_it_again(state: BreakerState, name: str) -> None:
     breakers = Breakers(state)
     await open_and_let_it_pass(breakers, name)
+    await fail(breakers, name, 1, policy=OVER)
+    with pytest.raises(Unavailable, match="is open"):
+        await call(breakers, name)
+
+
+async def test_a_worker_that_lacks_a_key_does_not_close_it(state: BreakerState, name: str) -> None:
+    breakers = Breakers(state)
+    await open_and_let_it_pass(breakers, name)
+    with pytest.raises(ConfigurationError):
+        await call(breakers, name, ConfigurationError("the key is not set"), policy=OVER)
     await fail(breakers, name, 1, policy=OVER)
     with pytest.raises(Unavailable, match="is open"):
         await call(breakers, name)

@@ -96,7 +96,9 @@ async def worker_for(
     """Serve `graphs` on `task_queue` while the block runs; `environment` are fields of Settings."""
     strict = EVERY_RUN_REPLAYED or mode != MODES[0]
     cache: dict[str, Any] = {"max_cached_workflows": 0} if strict else {}
-    settings = on_this_machine(Settings(task_queue=task_queue, graphs=graphs, **cache, **environment))
+    alone: dict[str, Any] = {"elsewhere_seconds": 0, "graph_elsewhere_seconds": 0}  # what it lacks nobody has
+    given = Settings(task_queue=task_queue, graphs=graphs, **cache, **(alone | environment))
+    settings = on_this_machine(given)
     activities = node_activities(settings, limits=limits)
     try:
         async with working(

@@ -135,7 +135,8 @@ async def test_a_failure_in_the_history_has_code_place_and_mend_and_no_secret(
     cause = caught.value.cause.cause
     assert isinstance(cause, ApplicationError)
     assert (cause.type, cause.non_retryable, cause.cause) == ("CONFIGURATION_INVALID", True, None)
-    assert cause.message.startswith("node 'reserve': the environment variable DB does not open a database")
+    who = f"worker {client.identity!r}: "
+    assert cause.message.startswith(f"{who}node 'reserve': the environment variable DB does not open a database")
     assert cause.details[0]["suggestion"] == "correct it in the worker's environment: user, password, database, options"
     assert "s3cr3t" not in history
     assert "nobody" not in history

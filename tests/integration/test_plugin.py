@@ -22,6 +22,7 @@ from anabranch import AnabranchPlugin
 from anabranch.dev.devserver import DevServer
 from anabranch.errors import ConfigurationError, ConflictError, InputError, Unavailable, WorkerOutdated
 from anabranch.plugin import WORKFLOWS
+from anabranch.settings import Settings
 from anabranch.workflows.temporal.failures import NewerRevision
 
 PRICED = """
@@ -154,12 +155,13 @@ async def test_an_error_of_ours_that_a_workflow_lets_through_fails_it(
 async def test_a_mistyped_workflow_is_told_what_this_worker_has(
     dev_server: DevServer, graphs: Path, task_queue: str, name: str, help_: str
 ) -> None:
-    client = await connected(dev_server, AnabranchPlugin(graphs))
+    client = await connected(dev_server, AnabranchPlugin(graphs, settings=Settings(graph_elsewhere_seconds=0)))
     async with worker(client, task_queue):
         error = await failure(client, name, {}, task_queue=task_queue)
     assert error.type == "GRAPH_UNKNOWN"
     assert error.message == (
-        f"error[GRAPH_UNKNOWN]: this worker has neither a graph nor a workflow that is named {name!r}\n  help: {help_}"
+        f"worker {client.identity!r}: error[GRAPH_UNKNOWN]: this worker has neither a graph nor a workflow that is"
+        f" named {name!r}\n  help: {help_}"
     )
 
 

@@ -151,7 +151,9 @@ async def test_errors_become_application_errors_of_their_code(
     failure = caught.value
     assert (failure.type, failure.non_retryable) == (kind, non_retryable)
     assert failure.message.startswith("node 'reserve': ")
-    assert failure.details[0] == {"code": kind, "place": "node 'reserve'", "suggestion": error.suggestion}
+    looked_for = {"elsewhere_seconds": 120} if error.elsewhere else {}
+    told = {"code": kind, "place": "node 'reserve'", "suggestion": error.suggestion}
+    assert failure.details[0] == told | looked_for
     assert failure.__cause__ is None
     assert failure.__suppress_context__
 

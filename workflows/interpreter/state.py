@@ -105,6 +105,8 @@ class RunState:
         """Why the run fails. Nothing new starts once it is set."""
         self.compensation_failures: dict[str, Failure] = {}
         """Why compensations failed for good, by the address of the step."""
+        self.lacking: dict[str, str] = {}
+        """What a worker lacked for work that others are to do, by address. It is only shown."""
         self.finished: Finish | None = None
         self._commands: list[Command] = []
 

@@ -21,6 +21,7 @@ from anabranch.workflows.interpreter.trail import describe_conflict
 
 _SHOWN = 40
 """Nodes that the Web UI's current details list, those that changed last. The others are only counted."""
+_SHOWN_LACKING = 5
 _SHOWN_QUESTIONS = 10
 _SHOWN_CONFLICTS = 10
 _SHOWN_COMMAND = 4_000
@@ -85,6 +86,8 @@ def status(state: RunState) -> dict[str, Json]:
     if state.compensation_failures:
         reasons = ((step, reason.root()) for step, reason in state.compensation_failures.items())
         answer["not_compensated"] = fitting("not_compensated", reasons)
+    if state.lacking:
+        answer["lacking"] = fitting("lacking", state.lacking.items())
     for name, found in questions_that_fit(state, budget).items():
         answer[name] = found.shown
         if found.left_out:
@@ -121,6 +124,8 @@ def details(state: RunState) -> str:
     lines = [head, "", "| node | state |", "| --- | --- |"]
     shown = sorted(islice(reversed(root.changed.values()), _SHOWN), key=lambda run: run.planned.index)
     lines.extend(f"| {code_span(run.planned.id)} | {run.status.value} |" for run in shown)
+    for address, lack in islice(state.lacking.items(), _SHOWN_LACKING):
+        lines.append(f"\nNode {code_span(address)} waits for another worker: {code_span(lack)}")
     for address in list(state.questions)[:_SHOWN_QUESTIONS]:
         lines.extend(_question(state, address))
     if len(state.questions) > _SHOWN_QUESTIONS:

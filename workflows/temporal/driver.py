@@ -61,7 +61,7 @@ class Driver:
         flow = FlowControl(self._outbox, limits)
         self.inbox = Inbox(self._outbox, carried.get("choices"))
         self.operations = Operations(self.machine, self.inbox, self._clock, self.dispatch)
-        self._effects = Effects(identity, self._clock, self._outbox, flow, self.inbox)
+        self._effects = Effects(identity, self._clock, self._outbox, flow, self.inbox, tell=self._note_lack)
         self._continue = ContinueAsNew(self.machine, self._clock, self.dispatch, self.spawn, limits)
         share = identity.plan.graph.share
         self._sharing = None if share is None else Sharing(share, identity, self._clock, self._outbox, flow)
@@ -133,9 +133,7 @@ class Driver:
         if self._sharing is not None:
             self._sharing.changed(self.machine.state.trail.count, self.machine.context)
         self._mark_pauses()
-        if not self._has_details_to_come:  # once for all that happens at one time
-            self._has_details_to_come = True
-            asyncio.get_event_loop().call_soon(self._set_details)
+        self._show_details()
 
     def _begin(self, command: Work | Yield) -> None:
         if isinstance(command, AskPerson | AskConflict):
@@ -275,6 +273,20 @@ class Driver:
     async def _pause(self, address: str, ticket: Ticket) -> None:
         self._outbox.send(ticket)
         await workflow.sleep(MAX_SECONDS, summary=f"{address} is paused")
+
+    def _note_lack(self, address: str, message: str | None) -> None:
+        """A worker lacked something for the work at an address; None once another does it, or nobody."""
+        lacking = self.machine.state.lacking
+        if message is None:
+            lacking.pop(address, None)
+        else:
+            lacking[address] = message
+        self._show_details()
+
+    def _show_details(self) -> None:
+        if not self._has_details_to_come:  # once for all that happens at one time
+            self._has_details_to_come = True
+            asyncio.get_event_loop().call_soon(self._set_details)
 
     def _set_details(self) -> None:
         self._has_details_to_come = False

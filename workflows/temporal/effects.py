@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+import math
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from temporalio import workflow
@@ -18,6 +21,7 @@ from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.load import named_graphs
 from anabranch.graph.model import ActivityNode, Graph
+from anabranch.transport.any_worker import for_any_worker
 from anabranch.transport.node_protocol import NodeTask
 from anabranch.workflows.interpreter.commands import (
     AskConflict,
@@ -29,6 +33,7 @@ from anabranch.workflows.interpreter.commands import (
     Yield,
 )
 from anabranch.workflows.temporal.clock import Clock
+from anabranch.workflows.temporal.elsewhere import on_any_worker
 from anabranch.workflows.temporal.failures import NeverScheduled
 from anabranch.workflows.temporal.flow_control import FlowControl
 from anabranch.workflows.temporal.identity import Identity
@@ -47,13 +52,24 @@ _NOTHING = Payload(metadata={"encoding": b"binary/null"})
 class Effects:
     """The effects of one workflow run."""
 
-    def __init__(self, identity: Identity, clock: Clock, outbox: Outbox, flow: FlowControl, inbox: Inbox) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        clock: Clock,
+        outbox: Outbox,
+        flow: FlowControl,
+        inbox: Inbox,
+        *,
+        tell: Callable[[str, str | None], None],
+    ) -> None:
         self._identity = identity
         self._defaults = identity.plan.graph.defaults
         self._clock = clock
         self._outbox = outbox
         self._flow = flow
         self._inbox = inbox
+        self._tell = tell
+        """Hears what a worker lacked for the work at an address, and None once that is over."""
         self._pinned: dict[str, list[Any]] = {}
         """What children are held to, by the name of their graph."""
 
@@ -70,33 +86,37 @@ class Effects:
         return self._answer(command, ticket)
 
     async def _activity(self, command: RunNode, ticket: Ticket) -> ChangeSet | Json:
-        planned, node = command.planned, command.planned.node
-        hint: type | None = None
-        if isinstance(node, ActivityNode):
-            cost = Cost.of(self._identity.pinned.limits.step_units)
-            args = compile_template(_plain(node.args), planned.roots).render(command.line.data, command.roots, cost)
-            options: dict[str, Any] = {"args": args if isinstance(args, list) else [args]}
-            name = node.activity
-        else:
-            options = {"args": [self._task(command)]}
-            name, hint = node.type, ChangeSet
-        options |= {"activity_id": command.address, "summary": command.address, "result_type": RawValue}
-        if runs_locally(node, self._defaults) and not isinstance(node, ActivityNode):
-            options |= local_options(node, self._defaults, undo=command.undo, deadline=command.deadline)
-            result: RawValue | None = await self._local(f"{command.address} ({node.type})", options)
-        else:
-            options |= remote_options(node, self._defaults, undo=command.undo, deadline=command.deadline)
-            result = await self._remote(name, options, ticket)
-        changed: ChangeSet | Json = await _result(result, hint)
+        """The node's work, on a worker that lacks nothing that it needs."""
+        node = command.planned.node
+        is_local = runs_locally(node, self._defaults) and not isinstance(node, ActivityNode)
+
+        def attempt(spent: float) -> Coroutine[Any, Any, RawValue | None]:
+            # A local activity never leaves its worker.
+            return self._local(command) if is_local and not spent else self._remote(command, ticket, spent)
+
+        result = await on_any_worker(
+            attempt,
+            pause=partial(self._pause, command.address, ticket),
+            tell=partial(self._tell, command.address),
+            within=command.deadline or math.inf,
+        )
+        changed: ChangeSet | Json = await _result(result, None if isinstance(node, ActivityNode) else ChangeSet)
         return changed
 
-    async def _local(self, name: str, options: dict[str, Any]) -> RawValue:
+    async def _local(self, command: RunNode) -> RawValue:
         """The result of a local activity. Raises NeverScheduled where it did not come to its turn."""
-        begun = False
+        node, begun = command.planned.node, False
         try:
             async with self._flow.admit_local() as note:
                 begun = True
-                result: RawValue = await workflow.execute_local_activity(name, **options)
+                result: RawValue = await workflow.execute_local_activity(
+                    f"{command.address} ({node.type})",
+                    args=[self._task(command)],
+                    result_type=RawValue,
+                    activity_id=command.address,
+                    summary=command.address,
+                    **local_options(node, self._defaults, undo=command.undo, deadline=command.deadline),
+                )
                 note(len(result.payload.data))
                 return result
         except asyncio.CancelledError:
@@ -104,21 +124,46 @@ class Effects:
                 raise
             raise NeverScheduled from None
 
-    async def _remote(self, name: str, options: dict[str, Any], ticket: Ticket) -> RawValue | None:
+    async def _remote(self, command: RunNode, ticket: Ticket, spent: float) -> RawValue | None:
         """The result of an activity on a worker. Raises NeverScheduled where it did not come to its turn."""
-        payloads = workflow.payload_converter().to_payloads(options["args"])
+        name, args = self._call(command)
+        deadline = command.deadline and max(0.0, command.deadline - spent)
+        options = remote_options(command.planned.node, self._defaults, undo=command.undo, deadline=deadline)
+        payloads, before = workflow.payload_converter().to_payloads(args), ticket.total
         try:
             async with self._flow.admit(ticket, sum(len(payload.data) for payload in payloads)):
-                encoded = {**options, "args": [RawValue(payload) for payload in payloads]}
+                with for_any_worker() if spent else nullcontext():
+                    running = workflow.start_activity(
+                        name,
+                        args=[RawValue(payload) for payload in payloads],
+                        result_type=RawValue,
+                        activity_id=command.address,
+                        summary=command.address,
+                        **options,
+                    )
                 try:
-                    result: RawValue | None = await workflow.execute_activity(name, **encoded)
+                    result: RawValue | None = await running
                     return result
                 finally:  # it is cancelled only where the server knows it (see `Driver`), so the server has answered
                     self._outbox.answered(ticket)
         except asyncio.CancelledError:
-            if ticket.total is not None:
+            if ticket.total is not before:
                 raise
             raise NeverScheduled from None
+
+    def _call(self, command: RunNode) -> tuple[str, list[Any]]:
+        """The activity's name and its arguments."""
+        planned, node = command.planned, command.planned.node
+        if not isinstance(node, ActivityNode):
+            return node.type, [self._task(command)]
+        cost = Cost.of(self._identity.pinned.limits.step_units)
+        args = compile_template(_plain(node.args), planned.roots).render(command.line.data, command.roots, cost)
+        return node.activity, args if isinstance(args, list) else [args]
+
+    async def _pause(self, address: str, ticket: Ticket, seconds: float) -> None:
+        self._outbox.send(ticket)
+        await workflow.sleep(seconds, summary=f"{address} is tried by another worker")
+        self._outbox.answered(ticket)
 
     async def _timer(self, command: StartTimer, ticket: Ticket) -> None:
         self._outbox.send(ticket)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Final, Never
 
 from temporalio.exceptions import (
@@ -32,6 +33,14 @@ class NeverScheduled(Exception):
     """Work was cancelled while it waited for its turn: the server never heard of it."""
 
 
+class InDoubt(Exception):
+    """Work failed with `error`, and an earlier try of it may have had its effect."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class NewerRevision(Exception):
     """Not one of our errors, which would end the run: this fails the workflow task, and another worker tries it."""
 
@@ -53,6 +62,12 @@ def check_revision(pinned: PinnedGraph) -> None:
 
 def failure_of(error: BaseException, address: str) -> Failure:
     """The outcome that an exception of an activity, child workflow or timer stands for."""
+    if isinstance(error, InDoubt):
+        return replace(_failure_of(error.error, address), happened=True)
+    return _failure_of(error, address)
+
+
+def _failure_of(error: BaseException, address: str) -> Failure:
     if isinstance(error, NeverScheduled):
         return Failure("cancelled", NOT_STARTED, f"node {address!r} was cancelled before it started", address)
     cause = error.cause if isinstance(error, ActivityError | ChildWorkflowError) else error

@@ -51,4 +51,4 @@ class DynamicGraphWorkflow(Messages):
         request, data = start.by_input() if name == _BY_INPUT else start.by_name(name)
         if start.pinned is not None:
             return await self.play(start.pinned, data, is_child=True)
-        return await self.play(await pinned_graph(request), data)
+        return await self.play(await pinned_graph(request, self.note_lack), data)

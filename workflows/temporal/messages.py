@@ -13,11 +13,13 @@ from typing import Any
 from temporalio import workflow
 
 from anabranch.context.values import Json
+from anabranch.display import code_span
 from anabranch.transport.node_protocol import PinnedGraph
 from anabranch.workflows.interpreter import views
 from anabranch.workflows.temporal import updates
 from anabranch.workflows.temporal.driver import Driver
 from anabranch.workflows.temporal.identity import Identity
+from anabranch.workflows.temporal.loading import LOAD_GRAPH
 from anabranch.workflows.temporal.operations import Operations
 from anabranch.workflows.temporal.requests import Request, checked, nothing, the_object
 
@@ -35,6 +37,14 @@ class Messages:
         self._driver: Driver | None = None
         self._is_paused: bool | None = None
         """What the last signal said; None where none came."""
+        self._lack: str | None = None
+        """What a worker said that lacks the graph, while others are asked for it."""
+
+    def note_lack(self, message: str | None) -> None:
+        """A worker lacks the graph; None once another has it, or nobody."""
+        self._lack = message
+        said = "" if message is None else f"The run waits for another worker: {code_span(message)}"
+        workflow.set_current_details(said)
 
     async def play(self, pinned: PinnedGraph, data: Mapping[str, Json], *, is_child: bool = False) -> dict[str, Json]:
         """Run a graph; returns `{session_id, status, version, data}`. Raises ApplicationError, CancelledError."""
@@ -64,7 +74,9 @@ class Messages:
     def status(self, *given: Any) -> dict[str, Any]:
         """The state of every node."""
         checked(lambda: nothing(given))
-        return {"status": "loading"} if self._driver is None else views.status(self._driver.machine.state)
+        if (driver := self._driver) is not None:
+            return views.status(driver.machine.state)
+        return {"status": "loading"} | ({} if self._lack is None else {"lacking": {LOAD_GRAPH: self._lack}})
 
     @workflow.query
     def history(self, *given: Any) -> list[Any]:
