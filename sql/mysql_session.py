@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 from sqlalchemy import event
@@ -19,8 +20,9 @@ def secure_sessions(engine: AsyncEngine) -> None:
     """Make each new session of a MySQL engine read values as asyncmy writes them, and refuse `…; …`.
 
     asyncmy escapes bytes by backslashes whatever the mode of the server, and asks the server to take several statements
-    at once, whose later errors it does not report.
+    at once, whose later errors it does not report. It logs the server's warnings, which quote values of rows.
     """
+    logging.getLogger("asyncmy").setLevel(logging.ERROR)
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _record: object) -> None:

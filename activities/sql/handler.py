@@ -125,9 +125,12 @@ async def _execute_all(
         if effect.key:
             await log.happened(connection, effect.key)
 
-    if connection.dialect.name == "mysql" and any(is_opaque(statement.clause.text) for statement in statements):
-        return await in_one_transaction(connection, work, keep)
-    return await work()
+    queries = [statement.clause.text for statement in statements]
+    if connection.dialect.name != "mysql" or not any(map(is_opaque, queries)):
+        return await work()
+    if any(map(ends_transaction_in_mysql, queries)):  # which its author knows: the node is not idempotent
+        return await work()
+    return await in_one_transaction(connection, work, keep)
 
 
 def _check_one_transaction(node: DbNode) -> None:

@@ -127,6 +127,14 @@ async def test_an_error_of_sqlite_is_typed_and_holds_no_value(
     await check(sqlite, query, params, told)
 
 
+async def test_a_warning_of_mysql_is_not_logged_with_the_value_that_it_quotes(
+    mysql: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await mysql.run("insert ignore into stock (id, name) values (:v, 'nail')", params=IN)
+    assert (await mysql.run("select id from stock where name = 'nail'")).writes == {"id": 0}
+    assert VALUE not in caplog.text
+
+
 async def test_a_row_that_cannot_be_computed_ends_a_read_at_once_and_nothing_is_undone(
     served: Served, monkeypatch: pytest.MonkeyPatch, postgres_url: str
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from anabranch.activities.sql import handler
 from anabranch.errors import NodeError
@@ -151,6 +152,20 @@ async def test_a_session_that_was_reset_still_takes_one_statement_and_reads_valu
     with pytest.raises(NodeError, match="SQL syntax"):
         await mysql.run("select 1; select 2")
     assert (await mysql.run("select :v as x", params={"v": "\\' or 1 = 1 -- ü"})).writes == {"x": "\\' or 1 = 1 -- ü"}
+
+
+async def test_a_session_that_is_lost_on_its_way_back_takes_nothing_from_the_node(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = AsyncConnection.close
+
+    async def broken(connection: AsyncConnection) -> None:
+        await close(connection)
+        raise ConnectionResetError
+
+    monkeypatch.setattr(AsyncConnection, "close", broken)
+    await bench.run("insert into stock (id) values (3)")
+    assert await rows(bench) == 3
 
 
 async def test_rows_of_another_tenant_stay_hidden_from_the_next_run(postgres: Bench) -> None:
