@@ -20,6 +20,7 @@ from anabranch.activities.registry import NodeActivities
 from anabranch.activities.standard import node_activities
 from anabranch.errors import AnabranchError, ConfigurationError
 from anabranch.imports import activity_name, workflow_name
+from anabranch.logs import guard_logging
 from anabranch.settings import Settings, settings_from_environment
 from anabranch.transport.any_worker import ForAnyWorker
 from anabranch.transport.client import converter_for
@@ -74,7 +75,8 @@ class AnabranchPlugin(SimplePlugin):
         )
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
-        """Add the graphs to a worker. Raises ConfigurationError."""
+        """Add the graphs to a worker, and keep secrets out of the process's logs. Raises ConfigurationError."""
+        guard_logging()
         _check_client(config)
         check_folder(self.settings.graphs)
         names = [name for workflow in config.get("workflows", ()) if (name := workflow_name(workflow))]

@@ -134,8 +134,9 @@ def worker(task_queue: TaskQueueOption = None, graphs: GraphsOption = None, impo
     from anabranch.cli.local import work
     from anabranch.cli.logs import log_to_stderr
 
-    log_to_stderr(logging.INFO)
-    run_until_over(work(settings_from_environment(task_queue=task_queue, graphs=graphs, imports=imports)))
+    settings = settings_from_environment(task_queue=task_queue, graphs=graphs, imports=imports)
+    log_to_stderr(logging.INFO, own=settings.imports)
+    run_until_over(work(settings))
 
 
 def dev(

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Final
+from collections.abc import Sequence
 
 import structlog
 
-_SECRETIVE: Final = ("httpx", "httpx2", "httpcore", "httpcore2")
-"""Loggers that write whole URLs, which may hold what is secret or personal, at levels below WARNING."""
+from anabranch.logs import redacted
 
 
-def log_to_stderr(level: int) -> None:
-    """Write log entries of `level` (as in `logging`) and above to standard error; ours and those of libraries alike."""
+def log_to_stderr(level: int, own: Sequence[str] = ()) -> None:
+    """Write log entries of `level` (as in `logging`) and above to standard error, those of libraries from WARNING on.
+
+    `own` are modules of the user, whose entries count as ours. All look alike, and none shows a secret.
+    """
     os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")  # it would be printed into the drawing of a run
     of_every_entry: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -36,11 +38,12 @@ def log_to_stderr(level: int) -> None:
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
             ),
+            redacted,  # last, when tracebacks are text too
         ],
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
-    logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+    for name in ("anabranch", *own):
+        logging.getLogger(name.partition(".")[0]).setLevel(level)
     logging.captureWarnings(capture=True)
-    for name in _SECRETIVE:
-        logging.getLogger(name).setLevel(max(level, logging.WARNING))

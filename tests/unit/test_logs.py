@@ -2,28 +2,113 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+
+import pytest
 
 HEAD = "import logging, structlog, warnings\nfrom anabranch.cli.logs import log_to_stderr\n"
 
 
-def logged(level: str, script: str) -> list[str]:
+def logged(level: str, script: str, **environ: str) -> list[str]:
     """The lines of a process that logs at this level, without their times."""
-    program = f"{HEAD}log_to_stderr(logging.{level})\n{script}"
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    program = f"{HEAD}log_to_stderr(logging.{level}, own=['my_handlers.more'])\n{script}"
+    around = {**os.environ, **environ}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True, env=around
+    )
     assert ended.stdout == ""
     return [line.partition(" ")[2].rstrip() for line in ended.stderr.splitlines()]
 
 
-def test_our_entries_and_those_of_libraries_look_alike() -> None:
+def test_our_entries_and_those_of_the_user_s_modules_and_of_libraries_look_alike() -> None:
     script = """
 structlog.get_logger("anabranch.worker").info("worker started", graphs="examples")
-logging.getLogger("temporalio").info("polling %s", "now")
+logging.getLogger("my_handlers").info("charged %s", "now")
+logging.getLogger("temporalio").warning("polling %s", "now")
 """
-    ours, theirs = logged("INFO", script)
+    ours, own, theirs = logged("INFO", script)
     assert " ".join(ours.split()) == "[info ] worker started [anabranch.worker] graphs=examples"
-    assert " ".join(theirs.split()) == "[info ] polling now [temporalio]"
+    assert " ".join(own.split()) == "[info ] charged now [my_handlers]"
+    assert " ".join(theirs.split()) == "[warning ] polling now [temporalio]"
+
+
+def test_every_library_logs_warnings_and_above_only() -> None:
+    script = """
+for name in ("httpx", "httpx2", "openai", "temporalio", "aiokafka", "sqlalchemy.engine", "anything"):
+    logging.getLogger(name).info("no")
+    logging.getLogger(name).warning("yes")
+"""
+    assert len(logged("DEBUG", script)) == 7
+
+
+SECRETS = {
+    "HTTP_SECRET_BANK": "Bearer s3cr3t-token",
+    "OPENAI_API_KEY": "sk-s3cr3t",
+    "POSTGRES_URL": "postgres://shop:p4ss%2Fs3cr3t@db/x?password=qu3ry-s3cr3t",
+    "REDIS_URL": "redis://:r3dis-s3cr3t@cache",
+}
+TOLD = ["s3cr3t-token", "sk-s3cr3t", "p4ss/s3cr3t", "p4ss%2Fs3cr3t", "qu3ry-s3cr3t", "r3dis-s3cr3t"]
+
+
+ENTRIES = """
+for told in TOLD:
+    structlog.get_logger("anabranch").error(told)
+    structlog.get_logger("anabranch").error("x", reason=told, many=[{told: told}], error=ValueError(told))
+    logging.getLogger("library").error(told)
+    logging.getLogger("library").error("%s %r", told, {"a": told})
+    logging.getLogger("library").error(ValueError(told))
+    try:
+        raise ValueError(told)
+    except ValueError:
+        logging.getLogger("library").exception("failed")
+        structlog.get_logger("anabranch").exception("failed")
+"""
+IN_A_COMMAND = "log_to_stderr(logging.INFO)"
+IN_A_WORKER_OF_OTHERS = """
+logging.basicConfig()
+from anabranch.logs import guard_logging
+guard_logging()
+guard_logging()
+"""
+
+
+@pytest.mark.parametrize("setup", [IN_A_COMMAND, IN_A_WORKER_OF_OTHERS])
+def test_no_entry_shows_a_secret_of_the_process(setup: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{HEAD}{setup}\nTOLD = {TOLD!r}\n{ENTRIES}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, **SECRETS},
+    )
+    said = ended.stdout + ended.stderr
+    assert said.count("***") >= 10 * len(TOLD)
+    for told in TOLD:
+        assert told not in said
+
+
+def test_what_is_secret_in_a_url_is_masked_whatever_the_environment_holds() -> None:
+    script = """
+logging.getLogger("library").error("GET https://ada:pw@host:8080/path?token=abc&q=Ada+L#x failed, see (http://b/?z=1)")
+"""
+    (line,) = logged("INFO", script)
+    assert "GET https://***@host:8080/path?token=***&q=***#x failed, see (http://b/?z=***" in line
+
+
+def test_a_worker_of_others_keeps_its_levels_and_hears_no_request() -> None:
+    script = """
+logging.basicConfig(level=logging.DEBUG, force=True)
+logging.getLogger("httpcore2").setLevel(logging.INFO)
+from anabranch.logs import guard_logging
+guard_logging()
+logging.getLogger("httpx2").info("no")
+logging.getLogger("httpcore2").info("yes")
+logging.getLogger("theirs").debug("yes")
+"""
+    assert len(logged("INFO", script)) == 2
 
 
 def test_what_is_below_the_level_is_left_out() -> None:
