@@ -2,8 +2,11 @@
 
 Inline graphs are refused unless the worker takes them: their author decides which connections and secrets are used.
 
-A graph is read again when a graph's file of the folder, or a file that its nodes name, has changed. These are checked
-at most four times a second. Runs in flight keep what they pinned.
+A graph is read again when one of the files that it is made of has changed, or another file has its name. These are
+checked at most four times a second. Runs in flight keep what they pinned.
+
+Parsing a large graph takes seconds. It is done in threads of its own, few of them, and graphs that are sent inline have
+another one: however many of those come, graphs of the folder start.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -25,9 +28,10 @@ from anabranch.context.merge.resolution import ConflictResolution
 from anabranch.context.values import Json
 from anabranch.errors import GraphMismatch, InlineGraphsOff, InputError, UnknownGraph
 from anabranch.graph.dataflow.dataflow import graph_inputs
-from anabranch.graph.load import LoadedGraph, digests, find_graph, graph_files, graph_names, load_text, written_out
+from anabranch.graph.load import LoadedGraph, digests, find_graph, load_text, written_out
 from anabranch.graph.model import Graph
 from anabranch.graph.revision import REVISION
+from anabranch.graph.source.index import FolderIndex, Stamp, stamp_of
 from anabranch.graph.source.problems import did_you_mean
 from anabranch.limits import GRAPH_ELSEWHERE_SECONDS, RUN_LIMITS, RunLimits
 from anabranch.transport.node_protocol import GraphRequest, PinnedGraph
@@ -36,15 +40,32 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}", re.ASCII)
 _FRESH_SECONDS = 0.25
 _INLINE_KEPT = 64
 _NAMED = 20
-_Signature = tuple[tuple[str, int, int], ...]
+_NAMED_THREADS = 2
+_INLINE_THREADS = 1
+_READS = 5
+"""How often a graph is read while its files are being changed."""
+
+
+class _Parts(NamedTuple):
+    """What a graph is made of: its files, and the names by which it and others were found in the folder."""
+
+    files: frozenset[Path]
+    names: frozenset[str]
+
+
+class _Signature(NamedTuple):
+    """The state of the parts."""
+
+    stamps: tuple[tuple[Path, Stamp | None], ...]
+    places: tuple[tuple[str, tuple[Path, ...]], ...]
 
 
 class _Found(NamedTuple):
-    """A graph, the files that its nodes name, the state of all its files, and when that was looked at (monotonic)."""
+    """A graph, its parts and their state, and when that was looked at (monotonic)."""
 
     pinned: PinnedGraph
     digests: Mapping[str, str]
-    attached: frozenset[Path]
+    parts: _Parts
     signature: _Signature
     looked: float
 
@@ -69,7 +90,7 @@ class GraphLoader:
         limits: RunLimits = RUN_LIMITS,
         elsewhere_seconds: float = GRAPH_ELSEWHERE_SECONDS,
     ) -> None:
-        self._folder = folder
+        self._index = FolderIndex(folder)
         self._default = default
         self._revision = min(revision, REVISION)
         self._takes_inline = inline
@@ -79,6 +100,9 @@ class GraphLoader:
         self._by_name: dict[str, _Found] = {}
         self._inline: dict[str, _Found] = {}
         self._turn = Lock()
+        """Held to look into what is known, never while something is read."""
+        self._named_threads = ThreadPoolExecutor(_NAMED_THREADS, thread_name_prefix="load_graph")
+        self._inline_threads = ThreadPoolExecutor(_INLINE_THREADS, thread_name_prefix="load_inline")
 
     @activity.defn
     async def load_graph(self, request: GraphRequest) -> PinnedGraph:
@@ -88,25 +112,24 @@ class GraphLoader:
             if found is not None and time.monotonic() - found.looked < _FRESH_SECONDS:
                 return _as_asked(found, request)
             try:
-                return await asyncio.to_thread(self.load, request)
+                threads = self._named_threads if request.inline is None else self._inline_threads
+                return await asyncio.get_running_loop().run_in_executor(threads, self.load, request)
             except UnknownGraph:
                 if request.name is None or request.name != activity.info().workflow_type:
                     raise
                 raise self._unknown_workflow(request.name) from None
 
     def load(self, request: GraphRequest) -> PinnedGraph:
-        """As `load_graph`, without Temporal. Raises GraphError."""
-        with self._turn:
-            if request.inline is not None:
-                return self._load_inline(_text(request.inline))
-            name = request.name
-            if name is None:
-                raise InputError(
-                    "the run names no graph", suggestion="start it with a graph's name as the workflow type"
-                )
-            if not _NAME.fullmatch(name):
-                raise UnknownGraph(f"{name[:128]!r} is not a name that a graph can have")
-            return _as_asked(self._through(self._by_name, name, lambda: find_graph(self._folder, name)), request)
+        """As `load_graph`, without Temporal. Threads may call it at once. Raises GraphError."""
+        if request.inline is not None:
+            return self._load_inline(_text(request.inline))
+        name = request.name
+        if name is None:
+            raise InputError("the run names no graph", suggestion="start it with a graph's name as the workflow type")
+        if not _NAME.fullmatch(name):
+            raise UnknownGraph(f"{name[:128]!r} is not a name that a graph can have")
+        found = self._through(self._by_name, name, lambda: find_graph(self._index, name), frozenset((name,)))
+        return _as_asked(found, request)
 
     def _load_inline(self, text: str) -> PinnedGraph:
         if not self._takes_inline:
@@ -117,16 +140,17 @@ class GraphLoader:
             )
 
         def read() -> LoadedGraph:
-            return load_text(text, resolve=lambda name: find_graph(self._folder, name))
+            return load_text(text, resolve=lambda name: find_graph(self._index, name))
 
-        found = self._through(self._inline, text, read)
-        if len(self._inline) > _INLINE_KEPT:
-            del self._inline[next(iter(self._inline))]
+        found = self._through(self._inline, text, read, frozenset())
+        with self._turn:
+            while len(self._inline) > _INLINE_KEPT:
+                del self._inline[next(iter(self._inline))]
         return found.pinned
 
     def _unknown_workflow(self, name: str) -> UnknownGraph:
         """A workflow was started whose type is neither a graph nor a workflow of this worker."""
-        graphs = sorted(graph_names(self._folder).values())
+        graphs = sorted(self._index.names().values())
         served = {"graphs": graphs, "workflows": self._workflows}
         known = "; ".join(f"{kind}: {', '.join(names[:_NAMED])}" for kind, names in served.items() if names)
         return UnknownGraph(
@@ -134,23 +158,41 @@ class GraphLoader:
             did_you_mean(name, [*graphs, *self._workflows]) or f"it has {known or 'none at all'}",
         )
 
-    def _through(self, known: dict[str, _Found], key: str, read: Callable[[], LoadedGraph]) -> _Found:
-        """The cached graph, if none of its files has changed."""
-        looked, found = time.monotonic(), known.pop(key, None)
-        if found is None or found.signature != _signature(self._folder, found.attached):
-            found = self._read(read)
-        known[key] = found = found._replace(looked=looked)
+    def _through(
+        self, known: dict[str, _Found], key: str, read: Callable[[], LoadedGraph], names: frozenset[str]
+    ) -> _Found:
+        """The cached graph, if nothing has changed of what it is made of."""
+        looked = time.monotonic()
+        with self._turn:
+            found = known.get(key)
+        if found is None or found.signature != self._signature(found.parts):
+            found = self._read(read, names)
+        with self._turn:
+            known.pop(key, None)
+            known[key] = found = found._replace(looked=looked)
         return found
 
-    def _read(self, read: Callable[[], LoadedGraph]) -> _Found:
-        """A graph, with the state that its files had before they were read. (Reading it shows which they are.)"""
-        attached: frozenset[Path] = frozenset()
-        while True:
-            signature = _signature(self._folder, attached)
+    def _read(self, read: Callable[[], LoadedGraph], names: frozenset[str]) -> _Found:
+        """A graph, with the state that its parts had before they were read. (Reading it shows which they are.)"""
+        files = self._index.names() if names else {}
+        parts = _Parts(frozenset(path for path, name in files.items() if name in names), names)
+        for _ in range(_READS):
+            signature = self._signature(parts)
             loaded = read()
-            if loaded.files == attached:
-                return _Found(self._pinned(loaded), digests(loaded), attached, signature, 0.0)
-            attached = loaded.files
+            found = _Parts(loaded.files, names.union(loaded.graphs))
+            if found == parts:
+                break
+            parts = found
+        return _Found(self._pinned(loaded), digests(loaded), parts, signature, 0.0)
+
+    def _signature(self, parts: _Parts) -> _Signature:
+        stamps = tuple((path, stamp_of(path)) for path in sorted(parts.files))
+        files = self._index.names() if parts.names else {}
+        places: dict[str, tuple[Path, ...]] = dict.fromkeys(sorted(parts.names), ())
+        for path, name in files.items():
+            if name in places:
+                places[name] += (path,)
+        return _Signature(stamps, tuple(places.items()))
 
     def _pinned(self, loaded: LoadedGraph) -> PinnedGraph:
         graphs = {name: self._settled(graph) for name, graph in loaded.graphs.items()}
@@ -182,16 +224,6 @@ def _as_asked(found: _Found, request: GraphRequest) -> PinnedGraph:
         f" {', '.join(other[:_NAMED])}",
         "give the worker your files, or start the run by the graph's name alone to take the worker's",
     )
-
-
-def _signature(folder: Path, attached: frozenset[Path]) -> _Signature:
-    """Names, times and sizes of the files that a graph of the folder is made of."""
-    found: list[tuple[str, int, int]] = []
-    for path in (*(graph_files(folder) if folder.is_dir() else ()), *sorted(attached)):
-        with suppress(OSError):  # an editor may move a file away in between
-            stat = path.stat()
-            found.append((str(path), stat.st_mtime_ns, stat.st_size))
-    return tuple(found)
 
 
 def _text(definition: Json) -> str:

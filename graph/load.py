@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,22 +17,20 @@ from anabranch.graph.kinds.kinds import loop_of
 from anabranch.graph.kinds.pin import pinned
 from anabranch.graph.model import Graph, GraphNode
 from anabranch.graph.source.attachments import Attachments, read_text
+from anabranch.graph.source.index import FolderIndex, graph_files
 from anabranch.graph.source.problems import did_you_mean, shape_problems
 from anabranch.graph.source.rust_logic_graph import normalise
 from anabranch.graph.source.yaml_source import Pointer, Source, read_yaml
 
 MAX_PROBLEMS = 100
 MAX_CANONICAL_BYTES = 1024 * 1024
-_NAME = re.compile(
-    r"^[\"']?name[\"']?[ \t]*:[ \t]*[\"']?([A-Za-z_][A-Za-z0-9_.\-]*)[\"']?[ \t]*(?:#.*)?$", re.MULTILINE
-)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedGraph:
     """A graph that may run, the places of its parts, warnings, and the graphs that it names (transitively).
 
-    `files` are those that its nodes name, and the nodes of the graphs that it names.
+    `files` are all that were read for it: its own, those of the graphs, and those that nodes name.
     """
 
     graph: Graph
@@ -46,9 +43,13 @@ class LoadedGraph:
 Resolve: TypeAlias = Callable[[str], LoadedGraph]
 
 
-def load_graph(path: Path) -> LoadedGraph:
-    """The graph of a YAML or JSON file; the graphs that it names are looked for in the same folder."""
-    return _load(read_text(path, str(path)), str(path), path.parent, lambda name: _find(path.parent, name))
+def load_graph(path: Path, index: FolderIndex | None = None) -> LoadedGraph:
+    """The graph of a YAML or JSON file; the graphs that it names are looked for in the same folder.
+
+    `index` is that of the folder, where the caller keeps one.
+    """
+    known = index or FolderIndex(path.parent)
+    return _load(read_text(path, str(path)), str(path), path.parent, lambda name: _find(known, name))
 
 
 def load_text(text: str, file: str = "<inline>", *, resolve: Resolve | None = None) -> LoadedGraph:
@@ -56,9 +57,10 @@ def load_text(text: str, file: str = "<inline>", *, resolve: Resolve | None = No
     return _load(text, file, None, resolve)
 
 
-def find_graph(folder: Path, name: str) -> LoadedGraph:
+def find_graph(folder: Path | FolderIndex, name: str) -> LoadedGraph:
     """The graph of that `name:` among the YAML files of a folder; GraphError suggests similar ones."""
-    return load_graph(_file_of(folder, name))
+    index = folder if isinstance(folder, FolderIndex) else FolderIndex(folder)
+    return load_graph(_file_of(index, name), index)
 
 
 def load_library(folder: Path) -> dict[str, LoadedGraph]:
@@ -108,7 +110,8 @@ def _load(text: str, file: str, folder: Path | None, resolve: Resolve | None) ->
     _raise_if_wrong(found)
     found += check_keys(graph, source, named.graphs)
     _raise_if_wrong(found)
-    return LoadedGraph(graph, source, tuple(found), named.graphs, attachments.files | named.files)
+    own = frozenset() if folder is None else frozenset((Path(file),))
+    return LoadedGraph(graph, source, tuple(found), named.graphs, own | attachments.files | named.files)
 
 
 def _graph(source: Source, found: list[Problem]) -> Graph:
@@ -184,48 +187,28 @@ def named_graphs(graph: Graph) -> Iterator[tuple[Pointer, str]]:
                     yield (*where, "body", "graph"), loop.body.graph
 
 
-def _find(folder: Path, name: str) -> LoadedGraph:
+def _find(index: FolderIndex, name: str) -> LoadedGraph:
     """As `find_graph`, without the graphs that it names in turn: the caller follows them."""
-    path = _file_of(folder, name)
+    path = _file_of(index, name)
     return _load(read_text(path, str(path)), str(path), path.parent, None)
-
-
-def graph_files(folder: Path) -> list[Path]:
-    """The YAML files of a folder, among which `find_graph` looks. Raises GraphError if there is no folder."""
-    if not folder.is_dir():
-        raise GraphError((Problem("FILE_UNREADABLE", f"the folder {str(folder)!r} does not exist"),))
-    return sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file())
 
 
 def graph_names(folder: Path) -> dict[Path, str]:
     """The names of the graphs of a folder, by file; those of files that cannot be read are left out."""
-    return {path: name for path in graph_files(folder) if (name := _name_in(path)) is not None}
+    return FolderIndex(folder).names()
 
 
-def _file_of(folder: Path, name: str) -> Path:
-    names = graph_names(folder)
+def _file_of(index: FolderIndex, name: str) -> Path:
+    names = index.names()
     found = [path for path, other in names.items() if other == name]
     if len(found) > 1:
         raise GraphError((_taken(name, str(found[0]), str(found[1])),))
     if not found:
         known = sorted(names.values())
         suggestion = did_you_mean(name, known) or f"there are {', '.join(known[:20]) or 'none'}"
-        message = f"no file in {str(folder)!r} has the graph {name!r}"
+        message = f"no file in {str(index.folder)!r} has the graph {name!r}"
         raise UnknownGraph(message, suggestion)
     return found[0]
-
-
-def _name_in(path: Path) -> str | None:
-    """The name of the graph in a file, read cheaply if it is written in the usual way."""
-    try:
-        text = read_text(path, str(path))
-        if match := _NAME.search(text):
-            return match[1]
-        value = normalise(read_yaml(text, str(path)))[0].value
-    except GraphError:
-        return None
-    name = value.get("name") if isinstance(value, dict) else None
-    return name if isinstance(name, str) else None
 
 
 def _taken(name: str, first: str, second: Source | str) -> Problem:

@@ -23,7 +23,7 @@ from typing import NoReturn, cast
 import httpx2
 from temporalio import activity
 
-from anabranch.activities.http.network import PublicTransport, tls_context
+from anabranch.activities.http.network import NodeTransport
 from anabranch.activities.http.secrets import HttpSecrets
 from anabranch.activities.idempotency_key import header_key
 from anabranch.activities.node_result import NodeResult, after_effect, own_key
@@ -57,7 +57,7 @@ class HttpActivity:
         environ: Mapping[str, str] | None = None,
         limits: NodeLimits = NODE_LIMITS,
     ) -> None:
-        transport = httpx2.AsyncHTTPTransport(verify=tls_context()) if allow_private else PublicTransport()
+        transport = NodeTransport(public_only=not allow_private)
         # A graph's request uses no proxy, netrc or cookie of the worker's environment.
         self._client = httpx2.AsyncClient(
             transport=transport, trust_env=False, follow_redirects=False, headers={"user-agent": "anabranch"}

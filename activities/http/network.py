@@ -8,7 +8,6 @@ gets through.
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Iterable
 from functools import cache
@@ -18,8 +17,11 @@ from typing import cast
 import httpcore2
 import httpx2
 
+from anabranch.activities.http.names import HostNames
 from anabranch.errors import NodeError
 
+_KEPT_OPEN = 20
+_KEPT_SECONDS = 5.0
 _NAT64 = IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 """All unicast addresses that are assigned (RFC 4291). `ipaddress` calls others global too: site-local ones, and those
@@ -46,10 +48,12 @@ def _wrapped(ip: IPv6Address) -> IPv4Address | None:
     return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
 
 
-class PublicNetwork(httpcore2.AsyncNetworkBackend):
-    """Connects to the first public address of a host; NodeError where it has none."""
+class NodeNetwork(httpcore2.AsyncNetworkBackend):
+    """Connects to the first address of a host that answers, where `public_only` among its public ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: HostNames, *, public_only: bool) -> None:
+        self._names = names
+        self._public_only = public_only
         self._network = cast("httpcore2.AsyncNetworkBackend", httpcore2.AnyIOBackend())
 
     async def connect_tcp(
@@ -60,9 +64,9 @@ class PublicNetwork(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """Resolve, check, and connect to what was checked."""
+        """Resolve, check, and connect to what was checked. Raises NodeError where no address is public."""
         failure: Exception = httpcore2.ConnectError("no address")
-        for address in await _public_addresses(host, port):
+        for address in await self._addresses(host, port, timeout):
             try:
                 return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
@@ -73,24 +77,41 @@ class PublicNetwork(httpcore2.AsyncNetworkBackend):
         """Wait between the pool's attempts."""
         await self._network.sleep(seconds)
 
+    async def _addresses(self, host: str, port: int, seconds: float | None) -> list[str]:
+        try:
+            async with asyncio.timeout(seconds):
+                found = await self._names.addresses(host, port)
+        except TimeoutError:
+            raise httpcore2.ConnectTimeout(f"the name does not resolve within {seconds} s") from None
+        except (OSError, UnicodeError) as error:
+            raise httpcore2.ConnectError(f"the name does not resolve: {error}") from None
+        if not self._public_only:
+            return found
+        if public := [address for address in found if is_public(address)]:
+            return public
+        raise NodeError(
+            f"the host {host!r} is at a private, loopback, link-local or reserved address, where `http` nodes may not"
+            " go",
+            suggestion="call public hosts only, or set HTTP_ALLOW_PRIVATE=true on the worker",
+        )
 
-async def _public_addresses(host: str, port: int) -> list[str]:
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # UnicodeError: a label that host names cannot have
-        raise httpcore2.ConnectError(f"the name does not resolve: {error}") from None
-    addresses = [str(entry[4][0]) for entry in found]
-    if public := [address for address in addresses if is_public(address)]:
-        return public
-    raise NodeError(
-        f"the host {host!r} is at a private, loopback, link-local or reserved address, where `http` nodes may not go",
-        suggestion="call public hosts only, or set HTTP_ALLOW_PRIVATE=true on the worker",
-    )
 
+class NodeTransport(httpx2.AsyncHTTPTransport):
+    """The client's own transport over `NodeNetwork`."""
 
-class PublicTransport(httpx2.AsyncHTTPTransport):
-    """The client's own transport over `PublicNetwork`."""
-
-    def __init__(self) -> None:
+    def __init__(self, *, public_only: bool) -> None:
         super().__init__(verify=tls_context())
-        self._pool = httpcore2.AsyncConnectionPool(ssl_context=tls_context(), network_backend=PublicNetwork())
+        self._names = HostNames()
+        network = NodeNetwork(self._names, public_only=public_only)
+        self._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=tls_context(),
+            network_backend=network,
+            max_connections=None,  # the worker bounds its activities; ten, the default, wait for ten slow hosts
+            max_keepalive_connections=_KEPT_OPEN,
+            keepalive_expiry=_KEPT_SECONDS,
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await super().aclose()
+        self._names.close()

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from stat import S_ISREG
 
 from anabranch.context.values import Json
 from anabranch.errors import GraphError, Problem
@@ -114,16 +115,14 @@ def read_text(path: Path, name: str) -> str:
 
 
 def _bytes(path: Path) -> bytes | None:
-    """At most one byte more than may be read; None if opening could block or never end."""
-    if path.exists() and not path.is_file():
-        return None
-    # Some files of /proc are regular by their mode, and let who reads them wait: they have nothing to read then.
-    with open(path, "rb", opener=_opened_without_waiting) as stream:
-        return stream.read(MAX_BYTES + 1)
+    """At most one byte more than may be read; None for what is not a regular file, or lets who reads it wait.
 
-
-def _opened_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
+    It is opened without waiting: a FIFO may have no writer. Some files of /proc are regular by their mode, and have
+    nothing to read until something happens.
+    """
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with os.fdopen(opened, "rb") as stream:
+        return stream.read(MAX_BYTES + 1) if S_ISREG(os.fstat(opened).st_mode) else None
 
 
 def _refusal(name: str, reason: str, suggestion: str | None = None) -> GraphError:

@@ -6,7 +6,9 @@ import asyncio
 import gzip
 import json
 import socket
+import threading
 import traceback
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -491,6 +493,41 @@ async def test_exactly_the_address_that_was_checked_is_connected_to(
     assert outcome.writes == {"reserve": "reached"}
     assert asked.count("shop.example") == 1
     assert httpserver.log[0][0].headers["Host"] == f"shop.example:{httpserver.port}"
+
+
+@pytest.mark.parametrize("private", [False, True])
+async def test_names_that_nobody_answers_for_keep_only_their_own_requests_waiting(
+    httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, *, private: bool
+) -> None:
+    """Of each name one lookup is under way, and the threads of the event loop are free."""
+    answer, begun, asked, resolve = threading.Event(), threading.Semaphore(0), Counter[str](), socket.getaddrinfo
+
+    def slow(host: str, *rest: Any, **more: Any) -> Any:
+        asked[host] += 1
+        if host.endswith(".slow.example"):
+            begun.release()
+            answer.wait(60)
+            raise socket.gaierror("nobody answers")
+        return resolve("127.0.0.1", *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    monkeypatch.setattr(network, "is_public", lambda address: True)
+    httpserver.expect_request("/").respond_with_data("reached")
+    activity = HttpActivity(allow_private=private)
+    hosts = [f"{index % 20}.slow.example" for index in range(60)]
+    waiting = [asyncio.create_task(call(activity, url=f"http://{host}/")) for host in hosts]
+    try:
+        for _ in set(hosts):
+            assert await asyncio.to_thread(begun.acquire, timeout=60)
+        outcome = await call(activity, url=f"http://shop.example:{httpserver.port}/")
+        assert outcome.writes == {"reserve": "reached"}
+        assert await asyncio.to_thread(lambda: "free") == "free"
+        assert asked == Counter({*hosts, "shop.example"})
+    finally:
+        answer.set()
+    failures = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(failure) for failure in failures} == {Unavailable}
+    await activity.aclose()
 
 
 @pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::5db8:d822"])

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from anabranch.activities import load_graph
 from anabranch.activities.load_graph import GraphLoader
 from anabranch.context.merge.resolution import ConflictResolution
 from anabranch.errors import GraphError, InputError
+from anabranch.graph import load
 from anabranch.graph.load import digests, find_graph
 from anabranch.graph.model import Graph
 from anabranch.graph.revision import REVISION
+from anabranch.graph.source import attachments, index, yaml_source
 from anabranch.limits import RunLimits
 from anabranch.transport.node_protocol import GraphRequest
 
@@ -228,3 +234,101 @@ def test_the_worker_s_default_strategy_is_pinned_with_a_graph_that_names_none(tm
     (tmp_path / "g.yaml").write_text("name: g\nnodes: {a: {type: rule, rules: [{then: {x: 1}}]}}\n")
     loader = GraphLoader(tmp_path, ConflictResolution.MERGE_ALL)
     assert '"conflict_resolution":"merge_all"' in loader.load(GraphRequest(name="g")).definition
+
+
+GRAPHS = 600
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Path:
+    """A folder of very many graphs, each with a name that has to be found."""
+    for number in range(GRAPHS):
+        (tmp_path / f"file{number}.yaml").write_text(GREET.replace("greet\n", f"greet_{number}\n"))
+    return tmp_path
+
+
+class Reads:
+    """Counts what is read of files, and what is parsed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.read: list[str] = []
+        self.parsed = 0
+        self._read, self._parse = attachments.read_text, yaml_source.read_yaml
+        for module in (index, load):
+            monkeypatch.setattr(module, "read_text", self._reading)
+        monkeypatch.setattr(load, "read_yaml", self._parsing)
+
+    def _reading(self, path: Path, name: str) -> str:
+        self.read.append(path.name)
+        return self._read(path, name)
+
+    def _parsing(self, text: str, file: str) -> Any:
+        self.parsed += 1
+        return self._parse(text, file)
+
+    def since(self) -> tuple[int, int]:
+        found = (len(self.read), self.parsed)
+        self.read.clear()
+        self.parsed = 0
+        return found
+
+
+def test_of_many_graphs_each_file_is_read_once_for_its_name_and_parsed_when_it_is_started(
+    crowded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader, reads = GraphLoader(crowded), Reads(monkeypatch)
+    assert loader.load(GraphRequest(name="greet_7")).name == "greet_7"
+    assert reads.since() == (GRAPHS + 1, 1)
+    for number in range(20):
+        loader.load(GraphRequest(name=f"greet_{number}"))
+    assert reads.since() == (19, 19)
+    assert loader.load(GraphRequest(name="greet_7")).name == "greet_7"
+    assert reads.since() == (0, 0)
+
+
+def test_of_many_graphs_only_the_one_that_was_edited_is_read_again(
+    crowded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader, reads = GraphLoader(crowded), Reads(monkeypatch)
+    names = ["greet_1", "greet_2", "greet_3"]
+    before = [loader.load(GraphRequest(name=name)) for name in names]
+    reads.since()
+    (crowded / "file2.yaml").write_text(GREET.replace("greet\n", "greet_2\n").replace("Hello", "Good day"))
+    after = [loader.load(GraphRequest(name=name)) for name in names]
+    assert [left is right for left, right in zip(before, after, strict=True)] == [True, False, True]
+    assert reads.since() == (2, 1)  # for its name, and for itself
+    (crowded / "file3.yaml").rename(crowded / "file3.yml")
+    assert loader.load(GraphRequest(name="greet_3")) == before[2]
+    (crowded / "twice.yaml").write_text(GREET.replace("greet\n", "greet_1\n"))
+    with pytest.raises(GraphError, match="two files have the graph 'greet_1'"):
+        loader.load(GraphRequest(name="greet_1"))
+
+
+async def test_graphs_of_the_folder_start_while_inline_graphs_are_parsed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, begun, parse = threading.Event(), threading.Semaphore(0), load.load_text
+    most, now = 0, 0
+
+    def slow(text: str, **more: Any) -> Any:
+        nonlocal most, now
+        now += 1
+        most = max(most, now)
+        begun.release()
+        go_on.wait(60)
+        now -= 1
+        return parse(text, **more)
+
+    monkeypatch.setattr(load_graph, "load_text", slow)
+    loader = GraphLoader(folder, inline=True)
+    texts = [GREET.replace("Hello", f"Hello {number}") for number in range(20)]
+    inline = [asyncio.create_task(loader.load_graph(GraphRequest(inline=text))) for text in texts]
+    try:
+        await asyncio.to_thread(begun.acquire, timeout=60)
+        assert (await loader.load_graph(GraphRequest(name="greet"))).name == "greet"
+        assert (await loader.load_graph(GraphRequest(name="outer"))).name == "outer"
+        assert not any(task.done() for task in inline)
+    finally:
+        go_on.set()
+    assert len({pinned.digest for pinned in await asyncio.gather(*inline)}) == 20
+    assert most == 1

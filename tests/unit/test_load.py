@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +251,59 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path, content: bytes | None
         path.write_bytes(content)
     with pytest.raises(GraphError, match=said):
         load_graph(path)
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Iterator[dict[str, Path]]:
+    """Files that block, do not end, or are too large to be read."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        os.mkfifo(tmp_path / "fifo")
+        with (tmp_path / "sparse").open("wb") as sparse:
+            sparse.truncate(2**40)
+        (tmp_path / "folder").mkdir()
+        devices = (
+            "/proc/kmsg",
+            "/proc/self/mem",
+            "/proc/self/pagemap",
+            "/dev/zero",
+            "/dev/random",
+            "/dev/tty",
+            "/dev/null",
+        )
+        yield {
+            **{name: tmp_path / name for name in ("socket", "fifo", "sparse", "folder")},
+            **{name: Path(name) for name in devices if Path(name).exists()},
+        }
+
+
+def test_what_blocks_or_does_not_end_is_refused_and_never_read(hostile: dict[str, Path], tmp_path: Path) -> None:
+    """Wherever a file may be named: on the command line, in the graphs' folder, beside a graph."""
+    place = tmp_path / "graphs"
+    place.mkdir()
+    (place / "good.yaml").write_text(MINIMAL.format(name="good"))
+    (place / "asks.yaml").write_text("name: asks\nnodes: {a: {type: rule, grl: bad.grl}}\n")
+    for name, path in hostile.items():
+        with pytest.raises(GraphError) as caught:
+            load_graph(path)
+        assert {problem.code for problem in caught.value.problems} <= {
+            "FILE_UNREADABLE",
+            "YAML_EMPTY",
+            "YAML_INVALID",
+        }, name
+        for link in (place / "bad.yaml", place / "bad.grl"):
+            link.unlink(missing_ok=True)
+            link.symlink_to(path)
+        assert find_graph(place, "good").graph.name == "good"
+        with pytest.raises(GraphError, match=r"bad\.grl"):
+            load_graph(place / "asks.yaml")
+
+
+def test_a_fifo_beside_a_graph_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "bad.grl")
+    (tmp_path / "asks.yaml").write_text("name: asks\nnodes: {a: {type: rule, grl: bad.grl}}\n")
+    with pytest.raises(GraphError, match=r"the file 'bad\.grl' is not a regular file"):
+        load_graph(tmp_path / "asks.yaml")
 
 
 def write(folder: Path, **texts: str) -> None:
