@@ -29,7 +29,7 @@ _MYSQL_OF_VALUES: Final = frozenset({1062, 1265, 1292, 1366, 1367, 1411, 1586})
 _MYSQL_NAME: Final = re.compile(r"(?:for key|for column) (?:'[^']*'|\S+)(?: at row \d+)?$")
 _MYSQL_ACCOUNT: Final = re.compile(r"(?<=user )'[^']*'@'[^']*'")
 _SQLITE_OF_NAMES: Final = tuple(
-    f"SQLITE_CONSTRAINT_{name}" for name in ("UNIQUE", "PRIMARYKEY", "NOTNULL", "FOREIGNKEY")
+    f"SQLITE_CONSTRAINT_{name}" for name in ("CHECK", "FOREIGNKEY", "NOTNULL", "PRIMARYKEY", "UNIQUE")
 )
 _SQLITE_OF_TEXT: Final = "SQLITE_ERROR"
 

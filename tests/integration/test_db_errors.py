@@ -78,6 +78,11 @@ WRONG: dict[str, list[tuple[str, dict[str, Any], str]]] = {
     ],
     "sqlite": [
         (
+            "insert into stock (id, name, n) values (2, :v, -1)",
+            IN,
+            "CHECK constraint failed: n > 0 (SQLITE_CONSTRAINT_CHECK)",
+        ),
+        (
             "insert into stock (id, name) values (2, :v)",
             IN,
             "UNIQUE constraint failed: stock.name (SQLITE_CONSTRAINT_UNIQUE)",
