@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import CancelledError
 
 from anabranch.dev.devserver import FAST, DevServer
@@ -402,3 +406,53 @@ async def test_with_a_payload_store_a_large_state_is_handed_on(
     assert storage is not None
     await unchecked(storage.drivers[0])._redis.aclose()
     assert error.details[0]["compensated"] == [f"loop[{index}]/b" for index in reversed(range(14))]
+
+
+async def test_a_run_that_is_reset_goes_on_with_the_state_that_it_began_with(served: Served) -> None:
+    """The reset run has an id of its own; the state names the run before, which is the same."""
+    handle = await served.start(chain(loop=ticks(12), ask={"type": "approval"}), {"n": 0})
+    await until_status(handle, "ask", "waiting")
+    assert await runs_of(served, handle) >= 2
+    described = await handle.describe()
+    await served.client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace="default",
+            workflow_execution=WorkflowExecution(workflow_id=handle.id, run_id=described.run_id),
+            workflow_task_finish_event_id=4,
+            request_id=handle.id,
+        )
+    )
+    reset: Handle = served.client.get_workflow_handle(handle.id)
+    await until_status(reset, "ask", "waiting")
+    assert (await reset.describe()).run_id != described.run_id
+    await reset.execute_update("complete_task", {"node": "ask", "answer": {"ok": True}})
+    assert (await asyncio.wait_for(reset.result(), PATIENCE))["data"] == {"n": 12, "ok": True}
+
+
+async def test_a_retry_with_the_state_of_a_run_that_has_ended_is_refused(served: Served) -> None:
+    """The server gives a retry the input of the last run: that is a state by now."""
+    graph = {"name": "g", **chain(loop=ticks(12), ask={"type": "approval"})}
+    handle: Handle = await served.client.start_workflow(
+        "GraphWorkflow",
+        {"graph": graph, "data": {"n": 0}},
+        id=served.task_queue,
+        task_queue=served.task_queue,
+        run_timeout=timedelta(seconds=5),
+        retry_policy=RetryPolicy(),
+    )
+    # Nobody answers, so that each run that waits times out; one that has continued as new is retried with its state.
+    assert (await error_of(handle)).type == "INPUT_INVALID"
+
+
+async def test_a_cron_schedule_ends_with_a_run_that_continues_as_new(served: Served) -> None:
+    """The SDK does not pass it on. (Temporal's own schedules are not of a run.)"""
+    handle: Handle = await served.client.start_workflow(
+        "GraphWorkflow",
+        {"graph": {"name": "g", **chain(loop=ticks(12))}, "data": {"n": 0}},
+        id=served.task_queue,
+        task_queue=served.task_queue,
+        cron_schedule="@every 1s",
+    )
+    assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"] == {"n": 12}
+    assert await runs_of(served, handle) >= 2
+    assert (await handle.describe()).status is WorkflowExecutionStatus.COMPLETED
