@@ -38,7 +38,7 @@ _WROTE = 4
 
 
 class LiveRun:
-    """Draws on standard error until it is left; without a terminal, only the last state and what is asked.
+    """Draws on standard error until it is left; without a terminal, only what is asked and the last state.
 
     `server` is the address that the commands to copy must name.
     """
@@ -51,6 +51,7 @@ class LiveRun:
         self._types = {name: node.type for name, node in graph.nodes.items()}
         self._status: Mapping[str, Any] = {}
         self._asking = Asking(server)
+        self._told: set[str] = set()
         self._wrote: dict[str, list[str]] = {}
         self._note = self._said = ""
         self._over = False
@@ -80,6 +81,15 @@ class LiveRun:
     def show(self, status: Mapping[str, Json]) -> None:
         """Draw what the query `status` answered."""
         self._status, self._note = status, ""
+        if not self._console.is_terminal:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Print what is asked as it comes up: without a terminal nothing is drawn until the end."""
+        for line in self._asking.lines(self._status):
+            if line.plain not in self._told:
+                self._told.add(line.plain)
+                self._console.print(line, soft_wrap=True)
 
     def show_history(self, history: list[dict[str, Any]]) -> None:
         """Draw what nodes wrote, from what the query `history` answered."""

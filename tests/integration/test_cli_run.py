@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from anabranch.dev.devserver import DevServer
 from anabranch.graph.load import digests, load_graph
-from tests.command import anabranch
+from tests.command import ROOT, anabranch
 
 SUM = """
 name: sum
@@ -63,6 +64,20 @@ def test_a_run_on_an_embedded_server_prints_its_result_and_leaves_nothing_behind
         assert json.loads(command.stdout)["data"] == {"n": 21, "twice": 42, "told": "twice 21 is 42"}
         assert re.fullmatch(r"started sum-[0-9a-f]{8} on an embedded server\n", command.stderr)
         assert command.processes() == set()
+
+
+def test_following_shows_what_is_asked_and_the_command_that_answers(tmp_path: Path) -> None:
+    path = tmp_path / "ask.yaml"
+    ask = "{type: approval, prompt: 'Buy for {{ n }}?', schema: {properties: {bought: {type: boolean}}}, timeout: 1h}"
+    path.write_text(f"name: ask\nnodes: {{ask: {ask}}}\n")
+    with anabranch("run", path, "--set", "n=1", "--follow", "--json", "--id", "my run") as command:
+        command.wait_for("--name complete_task")
+        said, answer = (line for line in command.stderr.splitlines() if "Buy for 1?" in line or "complete_task" in line)
+        assert said.startswith("ask asks until ")
+        assert "--workflow-id 'my run'" in answer
+        subprocess.run(["bash", "-c", answer], check=True, capture_output=True, cwd=ROOT)
+        assert command.leave() == 0
+    assert json.loads(command.stdout)["data"] == {"n": 1, "bought": True}
 
 
 def test_following_draws_the_run_beside_a_clean_result(graph: Path) -> None:

@@ -159,3 +159,20 @@ except ValueError:
     assert told[-1] == "no"  # behind "ValueError: "
     assert any("in fail" in line for line in told)
     assert "s3cret" not in "".join(told)
+
+
+def test_an_entry_is_one_line_and_nothing_in_it_acts_on_a_terminal() -> None:
+    script = """
+hostile = "a\\x1b[2J\\u202e\\u061c\\u200b\\n12:00:00 [error    ] no entry"
+structlog.get_logger("anabranch").error(hostile, reason=hostile, many=[hostile])
+logging.getLogger("library").error("%s", hostile)
+try:
+    raise ValueError("\\x1b]0;title\\x07")
+except ValueError:
+    logging.getLogger("library").exception("failed")
+"""
+    lines = logged("INFO", script)
+    shown = r"a\x1b[2J\u202e\u061c\u200b\n12:00:00 [error    ] no entry"
+    assert [shown in line for line in lines[:2]] == [True, True]
+    assert lines[-1].endswith(r"\x1b]0;title\x07")
+    assert not {char for line in lines for char in line if not char.isprintable()}

@@ -28,7 +28,7 @@ _EMPTY: dict[str, Json] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class OpenQuestion:
     """Something that a node asked people at `asked` (Unix milliseconds), and that nobody has answered."""
 
     command: AskPerson | AskConflict
@@ -48,7 +48,7 @@ class Answering:
     workflow_id: str
     namespace: str
 
-    def approval(self, question: Question, ask: AskPerson) -> dict[str, Json]:
+    def approval(self, question: OpenQuestion, ask: AskPerson) -> dict[str, Json]:
         """What an approval asks, as JSON for people."""
         described: dict[str, Json] = {"prompt": ask.prompt, "asked": question.asked}
         if question.deadline is not None:

@@ -13,7 +13,7 @@ from anabranch.graph.plan import Plan, PlanEdge
 from anabranch.limits import RUN_LIMITS
 from anabranch.workflows.interpreter.budget import NodeBudget
 from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, Command, Failure, Finish
-from anabranch.workflows.interpreter.questions import Answering, Question
+from anabranch.workflows.interpreter.questions import Answering, OpenQuestion
 from anabranch.workflows.interpreter.saga import COMPENSATION, Ancestry, Saga, StepState
 from anabranch.workflows.interpreter.scope import (
     END,
@@ -85,7 +85,7 @@ class RunState:
         """Nodes whose commands are not answered yet, by address."""
         self.open_joins: dict[str, OpenJoin] = {}
         """Those of them that wait for a person to settle conflicts."""
-        self.questions: dict[str, Question] = {}
+        self.questions: dict[str, OpenQuestion] = {}
         """What people are asked there, and at approvals."""
         self.paused_nodes: dict[str, FailedNode] = {}
         """Failed nodes that wait for an operator, by address."""
@@ -122,7 +122,7 @@ class RunState:
         if isinstance(node, OpenJoin):
             self.open_joins[address] = node
         if isinstance(command, AskPerson | AskConflict):
-            self.questions[address] = Question(command, self.at)
+            self.questions[address] = OpenQuestion(command, self.at)
         self.emit(command)
 
     def answered(self, address: str) -> Started | OpenJoin | None:
