@@ -7,6 +7,7 @@ typed input; here these are errors. It runs in a child process (`table_process.p
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,9 @@ from anabranch.graph.expressions.expressions import kind_of
 from anabranch.graph.model import JsonObject
 from anabranch.graph.rules.decision_table import Column, DecisionTable, read_table
 from anabranch.graph.rules.table_cells import problems_of, reason_of
+
+
+_WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 def evaluate_table(jdm: JsonObject | str, data: Mapping[str, Json]) -> dict[str, Json]:
@@ -32,7 +36,7 @@ def evaluate_table(jdm: JsonObject | str, data: Mapping[str, Json]) -> dict[str,
     for name in table.names:
         if name not in inputs:
             raise _absent(name)
-    result = _result(processes().evaluate(table.content, inputs))
+    result = _result(processes().evaluate(table.content, _mentioned(table.content, inputs)))
     if not isinstance(result, dict):
         raise EvaluationError(
             f"the decision table gave {kind_of(result)}, not an object",
@@ -47,6 +51,19 @@ def _table(text: str) -> DecisionTable:
     for problem in problems_of(table):
         raise InputError(f"the decision table has {problem.message}", suggestion=problem.suggestion)
     return table
+
+
+def _mentioned(content: str, inputs: dict[str, Json]) -> dict[str, Json]:
+    """The keys that a table has the names of. It may reach others by `$root` alone."""
+    if "$root" in content:
+        return inputs
+    words = _words(content)
+    return {key: value for key, value in inputs.items() if key in words}
+
+
+@lru_cache(maxsize=256)
+def _words(content: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(content))
 
 
 def _result(answer: dict[str, Any]) -> Json:

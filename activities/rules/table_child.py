@@ -7,6 +7,7 @@ each request is a line of JSON, and so is each answer. It ends when the socket c
 from __future__ import annotations
 
 import json
+import re
 import resource
 import signal
 import socket
@@ -22,6 +23,7 @@ MAX_SECONDS = 1.5
 MAX_BYTES = 256 * 1024 * 1024
 """Memory of one evaluation, beside what the process takes anyway."""
 _KEPT = 64
+_WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _ENGINE = zen.ZenEngine()
 _decisions: OrderedDict[str, tuple[Any, list[dict[str, Any]]]] = OrderedDict()
 
@@ -127,7 +129,7 @@ def _holds(
         return _evaluated(node, row, column, cell, inputs) in (True, None)
     value = _evaluated(node, row, column, field, inputs)
     try:
-        return zen.evaluate_unary_expression(cell, {**inputs, "$": value}) is True
+        return zen.evaluate_unary_expression(cell, {**_named(cell, inputs), "$": value}) is True
     except Exception as error:
         if _needs_the_engine(cell):
             return True
@@ -136,11 +138,16 @@ def _holds(
 
 def _evaluated(node: dict[str, Any], row: int, column: dict[str, Any], source: str, inputs: dict[str, Any]) -> Any:
     try:
-        return zen.evaluate_expression(source, inputs)
+        return zen.evaluate_expression(source, _named(source, inputs))
     except Exception as error:
         if _needs_the_engine(source):
             return None
         raise _CellFailed(node, row, column, source, error) from None
+
+
+def _named(source: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    """What an expression may read: all that it is given is converted each time."""
+    return {name: inputs[name] for name in _WORD.findall(source) if name in inputs}
 
 
 def _needs_the_engine(source: str) -> bool:

@@ -177,9 +177,9 @@ def test_a_rule_node_writes_what_its_table_decides() -> None:
     assert evaluate_rules(parsed, data(), {}) == {"fee": 0, "ship": {"mode": "air"}}
 
 
-@pytest.mark.parametrize("more", [{"far": 1e29}, {"fee": "rand(-1)"}])
+@pytest.mark.parametrize("more", [{"vip": 1e29}, {"fee": "rand(-1)"}])
 def test_what_the_engine_gives_up_on_is_a_definite_error(more: dict[str, Any]) -> None:
-    """It has no numbers over 7.9e28, wherever in the context, and some of its functions panic."""
+    """It has no numbers over 7.9e28, and some of its functions panic."""
     rows = [{**ROWS[2], "fee": more.get("fee", "9")}]
     with pytest.raises(EvaluationError, match=r"the decision table failed: (invalid value|empty range)"):
         evaluate_table(jdm(table(rows)), {**data(), **more})
@@ -267,3 +267,10 @@ def test_each_cell_that_cannot_be_read_is_a_problem_at_its_place_before_anything
     assert "`>> 2` in row 2, column 'Total' of 'fees'" in found[2][1]
     assert "null in row 3, column 'Total' of 'fees'" in found[3][1]
     assert all(problem.code == "DECISION_TABLE" and problem.suggestion for problem in caught.value.problems)
+
+
+def test_only_what_a_table_names_crosses_to_its_process() -> None:
+    assert evaluate_table(jdm(table()), {**data(), "far": 1e29}) == {"fee": 0, "ship": {"mode": "air"}}
+    rows = [{"total": "> 1", "fee": "len($root)"}]
+    with pytest.raises(EvaluationError, match="the decision table failed: invalid value"):
+        evaluate_table(jdm(table(rows)), {**data(), "far": 1e29})

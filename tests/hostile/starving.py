@@ -1,0 +1,272 @@
+"""Expressions, templates, GRL and tables that would starve a worker, by ordinary means on large data.
+
+Run as a program it evaluates each, and prints a line of JSON with what became of it: processor time of this process and
+its children, and how much the process grew.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from anabranch.activities.rules.handler import evaluate_rules
+from anabranch.errors import AnabranchError
+from anabranch.graph.expressions.expressions import compile_expression
+from anabranch.graph.expressions.templates import compile_template
+from anabranch.graph.model import RuleNode
+
+DATA: dict[str, Any] = {
+    "text": "a" * 1_000_000,
+    "wide_text": "😀" * 500_000,
+    "half": "a" * 500_000 + "b",
+    "short": "a" * 29_999,
+    "part": "a" * 50 + "b" + "a" * 49,
+    "words": [f"z{i}" for i in range(9_000)],
+    "numbers": list(range(10_000)),
+    "million": [0] * 1_000_000,
+    "texts": ["x" * 1_000] * 1_000,
+    "object": {f"k{i}": i for i in range(100_000)},
+    "nested": [list(range(100)) for _ in range(1_000)],
+    "n": 4_000_000_000,
+    "at": "2026-11-28T09:30:00Z",
+    "pattern": "(a|aa)*" * 200 + "c",
+}
+_PER_WORD = [
+    "text.indexOf(t) >= 0",
+    "text.contains(t)",
+    "half.contains(t + half)",
+    "text.startsWith(text) && false",
+    "text.endsWith(text) && false",
+    "text == text + t",
+    "text != text",
+    "text < text",
+    "text.size() < 0",
+    "text.replace('a', t) == t",
+    "text.replace(t, 'a') == t",
+    "text.replace('', t) == t",
+    "text.split('a').size() < 0",
+    "text.split('').size() < 0",
+    "text.upperAscii() == t",
+    "wide_text.lowerAscii() == t",
+    "text.trim() == t",
+    "text.substring(1) == t",
+    "text.matches(t)",
+    "text.matches('(x+x+)+y')",
+    "text.matches('(.*a){20}c')",
+    "text.matches(pattern)",
+    "t.matches(pattern)",
+    "(t + 'a').matches('((a{100}){100}){100}')",
+    "t.matches('(a{1000}b{1000}){1000}')",
+    "t.matches('\\\\pL{900}\\\\pN{900}')",
+    "short.contains(part)",
+    "short.indexOf(part) >= 0",
+    "short.substring(0, 2400).contains(part.substring(1) + 'b')",
+    "texts.join(t) == t",
+    "words.join(t) == t",
+    "t in words && t in million",
+    "t in million",
+    "-1 in numbers",
+    "t in object && object == object && false",
+    "million == million && false",
+    "nested == nested && false",
+    "object == object && false",
+    "[object, nested] != [object, nested]",
+    "numbers.sum() < 0",
+    "million.sum() < 0",
+    "math.greatest(million) < 0",
+    "math.least(numbers) < 0",
+    "(numbers + numbers).size() < 0",
+    "(million + million).size() < 0",
+    "string(text) == t",
+    "int(text) == 1",
+    "double('1' + text) == 1.0",
+    "timestamp(text) == timestamp(at)",
+    "duration(text) == duration('1s')",
+    "bool(text)",
+    "timestamp(at).getHours('Europe/' + t) < 0",
+    "timestamp(at).getHours('/dev/zero') < 0",
+    "timestamp(at).getHours(text) < 0",
+    "timestamp(at).getHours('Europe/Berlin') < 0",
+    "string(timestamp(at) + duration('1s')) == t",
+    "string(1.5) == t",
+    "object.exists(k, k == t)",
+    "object.map(k, k).size() < 0",
+    "object.filter(k, k == t).size() > 1",
+    "nested.exists(l, l.exists(x, x < 0))",
+    "nested.map(l, l.sum()).sum() < 0",
+    "t == '' || 1 / 0 > 1",
+    "{'a': million, 'b': object}.a == million && false",
+    "type(million) == type(t)",
+    "million[999999] == t",
+    "object['k' + t] == 1",
+    "has(object.k1) && has(object.nothing)",
+]
+_WHOLE = [
+    "numbers.map(i, text)",
+    "numbers.map(i, text + string(i))",
+    "numbers.map(i, million)",
+    "numbers.map(i, numbers)",
+    "numbers.map(i, numbers.map(j, i * j))",
+    "million.map(x, x)",
+    "million.all(x, million.all(y, true))",
+    "object.map(k, object)",
+    "text.split('')",
+    "wide_text.split('')",
+    "text.split('a')",
+    "text.split('').map(c, text)",
+    "text.replace('a', text)",
+    "text.replace('', text)",
+    "texts.join(text)",
+    "text + text + text",
+    "million + million + million",
+    "[text, text, text]",
+    "[million, million, object]",
+    "[million].map(x, x + x)" + ".map(x, x + x)" * 10,
+    "[[1]]" + ".map(x, [x, x, x, x])" * 15,
+    "[[1]]" + ".map(x, {'a': x, 'b': x})" * 20,
+    "[[1]]" + ".map(x, [x, x, x, x])" * 15 + " == [[1]]" + ".map(x, [x, x, x, x])" * 15,
+    "['aaaa']" + ".map(x, x + x + x + x)" * 14,
+    "['é']" + ".map(x, x.replace('', x))" * 14,
+    "[numbers].map(x, numbers.map(y, x)) == [numbers].map(x, numbers.map(y, x))",
+    " && ".join(["million == million"] * 400),
+    " && ".join(["nested == nested"] * 400),
+    " && ".join(["object == object"] * 400),
+    " && ".join(["!text.contains('b')"] * 400),
+    " || ".join(["wide_text.upperAscii() == ''"] * 250),
+    " || ".join(["text.split('a') == []"] * 350),
+    " || ".join(["text.matches('(.*a){20}c')"] * 250),
+    "!" * 8_000 + "true",
+    "numbers.all(i, " + " && ".join(["i + 1 > i - 1"] * 500) + ")",
+    "numbers.all(i, " + " && ".join(["(i / 0 > 1 || true)"] * 350) + ")",
+    "numbers.all(i, [" + ",".join(["i"] * 250) + "].sum() >= 0)",
+    "numbers.map(i, [" + ",".join(["i"] * 250) + "])",
+    "numbers.map(i, {" + ",".join(f"'{k}': i" for k in range(120)) + "})",
+]
+_TEMPLATES: list[Any] = [
+    ["{{ text }} and {{ text }}"] * 50,
+    ["{{ million }}"] * 2_000,
+    ["{{ million }} and more"] * 5,
+    ["{{ object }} and more"] * 5,
+    {f"k{i}": "{{ object }}" for i in range(2_000)},
+    ["{{ numbers.map(i, i + 1) }}"] * 500,
+    ["{{ text + 'b' }}"] * 500,
+    ["{{ words.exists(t, text.contains(t)) }}"] * 10,
+    [[["{{ nested }}"] * 50] * 50] * 5,
+    ["{{ [text] }}"] * 2_000,
+]
+_GRL = [
+    "rule R { when words.exists(t, text.indexOf(t) >= 0) then x = 1; }",
+    "rule R { when x < 100000 || x == nil then x = x + 1; }",
+    "rule R { when n > 0 then n = n + 1; }",
+    "rule R { when million == million then m = million; n = n + 1; }",
+    "rule R { when n > 0 then text = text + 'a'; }",
+    "rule R { when n > 0 then object.k1 = object.k1 + 1; }",
+    "rule R { when n > 0 then words = words + words; }",
+    "".join(f"rule R{i} {{ when n > 0 then n = n + {i + 1}; }}" for i in range(400)),
+    "".join(f"rule R{i} {{ when nested == nested then k{i} = nested; }}" for i in range(400)),
+    "rule A { when a == nil || a < n then a = n; } rule B { when n <= a then n = a + 1; }",
+]
+_TABLES = [
+    "sum(map([1..n], #))",
+    "len(map([1..n], string(#)))",
+    "some([1..5000], some([1..5000], some([1..5000], false)))",
+    "len(flatMap([1..20000], map([1..20000], #)))",
+    "count([1..n], true)",
+    "map(million, million)",
+    "len(map(million, text))",
+    "len(map(million, map(million, #)))",
+    "matches(text, '(a|aa)+c')",
+    "split(text, '')",
+    "sort(map([1..n], n - #))",
+    "len(map([1..100000], text + string(#)))",
+]
+
+
+def attacks() -> Iterator[tuple[str, Callable[[], object]]]:
+    """The name of each attack, and what carries it out."""
+    for source in _PER_WORD:
+        for macro in ("exists", "map"):
+            yield f"words.{macro}: {source}", _cel(f"words.{macro}(t, {source})")
+    for source in _WHOLE:
+        yield source, _cel(source)
+    for template in _TEMPLATES:
+        yield f"template {json.dumps(template)[:80]}", _template(template)
+    for text in _GRL:
+        yield text, _rule(grl=text)
+    for source in _TABLES:
+        yield f"table {source}", _rule(decision_table=table(source))
+    for rules in (
+        [{"when": "words.exists(t, text.contains(t))", "then": {"x": 1}}] * 50,
+        [{"then": {f"k{i}": "{{ million }}"}} for i in range(300)],
+        [{"then": {f"k{i}": "{{ numbers.map(i, i) }}"}} for i in range(300)],
+        [{"then": {"text": "{{ text + 'a' }}"}}] * 300,
+    ):
+        yield f"rules {json.dumps(rules)[:80]}", _rule(rules=rules)
+
+
+def _cel(source: str) -> Callable[[], object]:
+    return lambda: compile_expression(source).evaluate(DATA, {})
+
+
+def _template(template: Any) -> Callable[[], object]:
+    return lambda: compile_template(template).render(DATA, {})
+
+
+def _rule(**rules: Any) -> Callable[[], object]:
+    node = {"type": "rule", **rules}
+    return lambda: evaluate_rules(RuleNode.model_validate(node), DATA, {})
+
+
+def table(source: str) -> dict[str, Any]:
+    row = {"_id": "1", "o": source}
+    content = {"hitPolicy": "first", "inputs": [], "outputs": [{"id": "o", "name": "O", "field": "x"}], "rules": [row]}
+    return {
+        "nodes": [
+            {"id": "i", "type": "inputNode", "name": "in"},
+            {"id": "t", "type": "decisionTableNode", "name": "t", "content": content},
+            {"id": "o", "type": "outputNode", "name": "out"},
+        ],
+        "edges": [{"id": "a", "sourceId": "i", "targetId": "t"}, {"id": "b", "sourceId": "t", "targetId": "o"}],
+    }
+
+
+def _seconds() -> float:
+    """Processor time of this process, its ended children and its living ones."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    living = [child.cpu_times() for child in psutil.Process().children()]
+    return time.process_time() + ended.ru_utime + ended.ru_stime + sum(each.user + each.system for each in living)
+
+
+def _peak() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def _carried_out(name: str, attack: Callable[[], object]) -> dict[str, Any]:
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    memory, seconds = _peak(), _seconds()
+    try:
+        attack()
+        code = "finished"
+    except AnabranchError as error:
+        code = error.code
+    return {"name": name, "code": code, "seconds": _seconds() - seconds, "bytes": _peak() - memory}
+
+
+def main() -> None:
+    """Carry out every `step`-th attack."""
+    first, step = map(int, sys.argv[1:3])
+    evaluate_rules(RuleNode.model_validate({"type": "rule", "decision_table": table("1")}), {}, {})
+    for name, attack in list(attacks())[first::step]:
+        print(json.dumps(_carried_out(name, attack)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""What would starve a worker ends by itself: each in two seconds of processor time and 256 MiB, and nothing dies."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.hostile.starving import attacks
+
+PARTS = 4
+SECONDS = 2.0
+BYTES = 256 * 1024 * 1024
+ENDS = {
+    "finished",
+    "EXPRESSION_FAILED",
+    "EXPRESSION_INVALID",
+    "EXPRESSION_TOO_COSTLY",
+    "INPUT_INVALID",
+    "NODE_FAILED",
+}
+
+
+def test_there_are_many_attacks() -> None:
+    assert len(list(attacks())) > 200
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_each_attack_ends_within_its_limits(part: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.hostile.starving", str(part), str(PARTS)], capture_output=True, check=False
+    )
+    found: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (done.returncode, len(found)) == (0, len(list(attacks())[part::PARTS])), done.stderr.decode()
+    assert [each for each in found if each["code"] not in ENDS] == []
+    assert [each for each in found if each["seconds"] > SECONDS or each["bytes"] > BYTES] == []
