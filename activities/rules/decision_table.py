@@ -20,7 +20,6 @@ from anabranch.graph.model import JsonObject
 from anabranch.graph.rules.decision_table import Column, DecisionTable, read_table
 from anabranch.graph.rules.table_cells import problems_of, reason_of
 
-
 _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 

@@ -14,6 +14,7 @@ from anabranch.cli.main import app
 from anabranch.graph.expressions import cel_functions, cel_syntax, cost
 from anabranch.graph.expressions.expressions import MAX_SOURCE, compile_expression
 from anabranch.graph.model import NODE_TYPES, BaseNode, Graph
+from anabranch.limits import RUN_LIMITS
 from anabranch.settings import Settings
 from tests.docs.pages import blocks, pages
 
@@ -61,7 +62,8 @@ def test_the_limits_of_expressions_are_those_of_the_code() -> None:
     assert f"| characters of one expression | {MAX_SOURCE:,} |" in limits
     assert f"| iterations of all loops of one evaluation | {cost.MAX_TURNS:,} |" in limits
     assert f"| characters and elements that an evaluation builds, or returns | {cost.MAX_BUILT >> 20} MiB |" in limits
-    assert f"| cost of an evaluation, in units | {cost.COST_LIMIT:,} |" in limits
+    assert f"| cost of what a node evaluates in an activity, in units | {cost.COST_LIMIT:,} |" in limits
+    assert f"starts, or ends, in units | {RUN_LIMITS.step_units:,} |" in limits
 
 
 def first_cells(text: str) -> set[str]:

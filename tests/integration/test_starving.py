@@ -56,6 +56,10 @@ COSTLY = "!xs.all(x, x + 1 > x && x + 2 > x && x * 2 >= x && string(x) != '')"
 RULE: dict[str, Any] = {"type": "rule", "rules": [{"then": {"y": 1}}]}
 BODIES: dict[str, dict[str, Any]] = {
     "at their start": {"nodes": {"a": {**RULE, "when": COSTLY}}},
+    "at their failure": {
+        "nodes": {"a": {"type": "rule", "rules": [{"then": {"y": "{{ 1 / 0 }}"}}]}, "b": RULE},
+        "edges": [{"from": "a", "to": "b", "outcome": "failure", "when": COSTLY.removeprefix("!")}],
+    },
     "at their end": {"nodes": {"a": RULE, "b": RULE}, "edges": [{"from": "a", "to": "b", "when": COSTLY}]},
 }
 

@@ -27,6 +27,7 @@ class NodeBudget:
         self._nodes = nodes
         self._units = units
         self._left = nodes
+        self._evaluated = 0
         self._refused = False
         self._yielded = False
 
@@ -34,6 +35,11 @@ class NodeBudget:
     def must_yield(self) -> bool:
         """Whether something was held back since the last refill, and no yield is under way yet."""
         return self._refused and not self._yielded
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether expressions alone have used it up: what comes next has to wait for the refill, even an answer."""
+        return self._evaluated >= self._nodes
 
     def allows(self) -> bool:
         """Whether there is budget left. Whoever is refused has to continue after the next refill."""
@@ -55,7 +61,10 @@ class NodeBudget:
         try:
             yield cost
         finally:
-            self.spend(cost.spent // _UNITS)
+            nodes = cost.spent // _UNITS
+            self.spend(nodes)
+            self._evaluated += nodes
+            self._refused = self._refused or self.is_used_up
 
     def yielded(self) -> None:
         """A yield is under way."""
@@ -63,4 +72,4 @@ class NodeBudget:
 
     def refill(self) -> None:
         """The yield is over."""
-        self._left, self._refused, self._yielded = self._nodes, False, False
+        self._left, self._evaluated, self._refused, self._yielded = self._nodes, 0, False, False

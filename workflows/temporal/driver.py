@@ -221,12 +221,15 @@ class Driver:
         try:
             try:
                 result = await (never_scheduled() if was_cancelled else self._effects.of(command, ticket))
+                await self._room_for(command)
             except StoreDiffers:
                 raise  # what the node came to is recorded, and is not to be judged without its result
             except (Exception, asyncio.CancelledError) as error:
                 if isinstance(error, asyncio.CancelledError) and not self._work[address].is_cancelled:
                     raise  # by nobody but the SDK, which evicts the run from the worker's cache
-                commands = self.machine.failed(address, failure_of(error, address), self._clock.tick())
+                failure = failure_of(error, address)
+                await self._room_for(command)
+                commands = self.machine.failed(address, failure, self._clock.tick())
             else:
                 commands = self._succeeded(command, result)
             del self._work[address]
@@ -234,6 +237,18 @@ class Driver:
             self.dispatch(commands)
         except Exception as error:
             self._fault = self._fault or error
+
+    async def _room_for(self, command: Work | Yield) -> None:
+        """Until the workflow task has room for the expressions that follow an answer, each of which may cost much."""
+        while not isinstance(command, Yield) and self._is_used_up():
+            try:
+                await workflow.wait_condition(lambda: not self._is_used_up())
+            except asyncio.CancelledError:
+                if not self._work[command.address].is_cancelled:
+                    raise  # by nobody but the SDK; what was cancelled by us has been answered before
+
+    def _is_used_up(self) -> bool:
+        return self.machine.state.budget.is_used_up and self.machine.state.finished is None
 
     def _succeeded(self, command: Work | Yield, result: Any) -> list[Command]:
         tell = self.machine.choose if isinstance(command, AskConflict) else self.machine.succeeded
