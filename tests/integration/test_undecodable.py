@@ -120,6 +120,16 @@ async def test_a_start_that_cannot_be_decoded_fails(served: Served, name: str, b
     await replays(served, handles["missing reference", 1])
 
 
+async def test_json_that_python_could_parse_here_and_not_there_is_refused_everywhere(served: Served) -> None:
+    served.write("order", "name: order\nnodes: {a: {type: wait, for: 1h}}")
+    for index, (depth, code) in enumerate({100: "WIRE_FORMAT_INVALID", 300: "INPUT_INVALID"}.items()):
+        workflow_id = f"{served.task_queue}-{index}"
+        deep = payload(b'{"x": ' * depth + b"1" + b"}" * depth)
+        await raw.start(served.client, served.task_queue, workflow_id, "order", deep)
+        error = await error_of(served.client.get_workflow_handle(workflow_id))
+        assert (error.type, "nested" in error.message) == (code, True)
+
+
 async def test_a_memo_that_cannot_be_decoded_stops_nothing(served: Served, bad: dict[str, Payload]) -> None:
     served.write("order", "name: order\nnodes: {a: {type: rule, rules: [{then: {x: 1}}]}}")
     for index, one in enumerate(bad.values()):

@@ -17,6 +17,11 @@ from anabranch.errors import InputError, WireFormatError
 from anabranch.transport.undecodable import is_stored, reason_of
 
 _TIMEOUT = timedelta(seconds=10)
+_MAX_DEPTH = 256
+"""Levels of JSON: more than a run's state has, and fewer than Python's parser takes wherever it is called.
+
+Where that gives up depends on the stack and the version of Python, so that a replay might read what the run could not.
+"""
 
 
 class StoreDiffers(Exception):
@@ -38,9 +43,18 @@ def decoded(payload: Payload, hint: type | None = None) -> Any:
         raise
     except Exception as error:
         raise WireFormatError(f"the payload cannot be decoded: {error!s:.200}") from None
+    if _is_deeper(value, _MAX_DEPTH):
+        raise WireFormatError("the JSON is nested too deep")
     if hint is not None and not isinstance(value, hint):
         raise WireFormatError(f"expected a {hint.__name__}, got a value of type {type(value).__name__}")
     return value
+
+
+def _is_deeper(value: object, depth: int) -> bool:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return bool(items) and (
+        depth == 0 or any(_is_deeper(item, depth - 1) for item in items if isinstance(item, dict | list))
+    )
 
 
 async def _check_record(payload: Payload) -> None:
