@@ -63,9 +63,9 @@ def _show(state: RunState, done: DryRun, answers: Answers) -> None:
             f"{(step.ended - start) / 1000:g} s", step.work.address, outcome, Text(origin, _ORIGINS[origin]), wrote
         )
     screen.print(table, soft_wrap=False)
-    for status in ("skipped", "cancelled"):
+    for status in ("skipped", "cancelled", "timed_out"):
         if names := [name for name, node in state.root.nodes.items() if node.status == status]:
-            screen.print(Text(f"{status}: {', '.join(names)}", "dim"))
+            screen.print(Text(f"{status.replace('_', ' ')}: {', '.join(names)}", "dim"))
     for version in state.trail.versions:
         for conflict in version.conflicts:
             screen.print(conflict_line(describe_conflict(conflict)))

@@ -51,7 +51,7 @@ def _uses() -> dict[str, _Use]:
         "task_queue": _Use(
             lambda node: _in_activity(node) or _in_child(node), f"{activities.only}, and graphs as child workflows"
         ),
-        "retry": _Use(lambda node: _in_activity(node) or _composite(node), "nodes that work, or have nodes inside"),
+        "retry": activities,
         "timeout": _Use(lambda node: not _is_wait(node), "nodes that do not wait for a time"),
         "output": _Use(
             lambda node: not isinstance(node, WaitNode | ForeachNode | WhileNode),
@@ -88,6 +88,8 @@ def _instead(name: str, node: BaseNode) -> str:
         return "write `collect`: a list of what each item came to"
     if name == "timeout":
         return "remove it: `for` or `until` says how long it waits"
+    if name == "retry" and _composite(node):
+        return "give it to the nodes inside; to have all of them done again, repeat them with a `while`"
     if _composite(node) and name in ("heartbeat", "priority", "task_queue", "cache", "circuit_breaker", "local"):
         return "give it to the nodes inside"
     return "remove it"

@@ -100,6 +100,32 @@ async def test_a_child_that_lost_is_cancelled(served: Served, losers: str) -> No
     assert isinstance(failed.value.cause, CancelledError)
 
 
+LANGUAGE = Path(__file__).parents[1] / "fixtures" / "language"
+
+
+@pytest.mark.parametrize("name", ["foreach_timeout", "graph_timeout_inline", "graph_timeout_child_workflow"])
+async def test_a_node_with_nodes_inside_that_is_not_over_in_time_is_timed_out(served: Served, name: str) -> None:
+    for each in ("slowg", f"bug_{name}"):
+        served.write(each, (LANGUAGE / f"{each}.yaml").read_text().replace("8s", "1h").replace("2s", "200ms"))
+    handle = await served.start(f"bug_{name}")
+    result = await asyncio.wait_for(handle.result(), PATIENCE)
+    assert result["data"] == {"timed_out": True}
+    told = await handle.query("status")
+    assert told["nodes"]["a"]["error"]["message"] == "node 'a' did not end within its `timeout` of 0.2 s"
+    if name.endswith("child_workflow"):
+        with pytest.raises(WorkflowFailureError) as failed:
+            await asyncio.wait_for(child_of(served, handle, "a").result(), PATIENCE)
+        assert isinstance(failed.value.cause, CancelledError)
+
+
+async def test_steps_of_a_body_that_timed_out_are_undone_with_the_run(served: Served) -> None:
+    body = chain(step={**put(x=1), "compensate": put()}, nap={"type": "wait", "for": "1h"})
+    graph = {"nodes": {"each": {"type": "foreach", "items": "[1]", "timeout": "500ms", "body": body}}}
+    error = await served.error(graph)
+    assert (error.type, error.details[0]["node"]) == ("TIMEOUT", "each")
+    assert error.details[0]["compensated"] == ["each[0]/step"]
+
+
 def child(graph: str, **fields: Any) -> dict[str, Any]:
     return {"type": "graph", "graph": graph, "mode": "child_workflow", **fields}
 
@@ -317,7 +343,7 @@ async def test_a_loop_that_does_not_end_is_an_error_at_max_iterations(served: Se
 
 @pytest.mark.parametrize(
     ("join", "left", "ran"),
-    [("any", True, True), ("any", False, True), ("all", True, True), ("all", False, False), ("first", True, True)],
+    [("any", True, True), ("any", False, True), ("all", True, True), ("all", False, False)],
 )
 async def test_a_join_runs_on_any_or_all_of_its_edges(served: Served, join: str, left: bool, ran: bool) -> None:
     nodes = {"start": put(go=left), "left": put(l=1), "right": put(r=1), "join": {**put(j=1), "join": join}}
@@ -333,12 +359,15 @@ async def test_join_first_runs_at_the_first_edge_and_sees_that_branch_alone(serv
         "late": put(late=1),
         "join": {**leaf("copy", args={"into": "seen"}), "join": "first", "reads": ["quick", "late"]},
     }
-    pairs = [edge("quick", "join"), edge("slow", "late"), edge("late", "join")]
+    nodes["after"] = {"type": "approval"}
+    pairs = [edge("quick", "join"), edge("slow", "late"), edge("late", "join"), edge("join", "after")]
     handle = await served.start({"nodes": nodes, "edges": pairs})
-    reported = await until_status(handle, "join", "succeeded")
+    reported = await until_status(handle, "after", "waiting")
     assert reported["nodes"]["slow"]["status"] == "waiting"
     await handle.execute_update("complete_task", {"node": "slow", "answer": None})
-    assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"] == {"quick": 1, "late": 1, "seen": {"quick": 1}}
+    await until_status(handle, "late", "succeeded")
+    await handle.execute_update("complete_task", {"node": "after", "answer": None})
+    assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"] == {"quick": 1, "seen": {"quick": 1}}
 
 
 @pytest.mark.parametrize(

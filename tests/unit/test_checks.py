@@ -143,10 +143,16 @@ _ELSEWHERE = ("heartbeat: 5s", "priority: 1", "local: true", "circuit_breaker: {
 MISPLACED = {
     "type: wait, for: 1s": (*_ELSEWHERE, "task_queue: q", "timeout: 5s", "retry: {}", "output: {a: '1'}"),
     "type: approval": (*_ELSEWHERE, "task_queue: q", "retry: {}", "losers: cancel"),
-    f"type: foreach, items: '[1]', {_BODY}": (*_ELSEWHERE, "task_queue: q", "output: {a: '1'}", "losers: drop"),
-    f"type: while, while: 'false', {_BODY}": (*_ELSEWHERE, "task_queue: q", "output: {a: '1'}"),
-    "type: graph, graph: g": (*_ELSEWHERE, "task_queue: q"),
-    "type: graph, graph: g, mode: child_workflow": _ELSEWHERE,
+    f"type: foreach, items: '[1]', {_BODY}": (
+        *_ELSEWHERE,
+        "task_queue: q",
+        "retry: {}",
+        "output: {a: '1'}",
+        "losers: drop",
+    ),
+    f"type: while, while: 'false', {_BODY}": (*_ELSEWHERE, "task_queue: q", "retry: {}", "output: {a: '1'}"),
+    "type: graph, graph: g": (*_ELSEWHERE, "task_queue: q", "retry: {}"),
+    "type: graph, graph: g, mode: child_workflow": (*_ELSEWHERE, "retry: {}"),
     "type: ai, model: 'a:b', prompt: a": ("losers: cancel", "join: all", "join: first"),
 }
 """Fields that would do nothing, by the node."""

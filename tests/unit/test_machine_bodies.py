@@ -11,7 +11,15 @@ import pytest
 
 from anabranch.context.changes import ChangeSet
 from anabranch.workflows.interpreter import snapshot, views
-from anabranch.workflows.interpreter.commands import AskConflict, Failure, RunNode, StartChild
+from anabranch.workflows.interpreter.commands import (
+    NOT_STARTED,
+    AskConflict,
+    CancelWork,
+    Failure,
+    RunNode,
+    StartChild,
+    StartTimer,
+)
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import describe_conflict
@@ -429,6 +437,108 @@ def test_a_paused_composite_runs_anew_when_its_operator_retries_it() -> None:
     play.take(play.machine.retry("node", None, 50))
     assert play.finish().line.data == {"x": 1}
     assert play.ran == ["node[0]/p", "node[1]/p", "node[0]/p", "node[1]/p", "after"]
+
+
+TIMED = {name: {**node, "timeout": "2s"} for name, node in COMPOSITES.items()}
+DEADLINE = "timeout of node since 1970-01-01T00:00:01.000Z"
+
+
+def timed(kind: str, **fields: Any) -> Play:
+    """A graph of a composite with a `timeout`, and of nodes behind each of its outcomes."""
+    nodes = {"node": {**TIMED[kind], **fields}, "late": python(), "fine": python()}
+    graph = {"nodes": nodes, "edges": [edge("node", "late", outcome="timeout"), edge("node", "fine")]}
+    return Play(machine_of(graph, {"x": 0}, sub={"name": "sub", **body("p")})).start()
+
+
+@pytest.mark.parametrize("kind", COMPOSITES)
+def test_a_body_that_is_not_over_in_time_is_cancelled_and_its_node_timed_out(kind: str) -> None:
+    play = timed(kind)
+    timer = play.pending[DEADLINE]
+    assert isinstance(timer, StartTimer)
+    assert timer.seconds == 2
+    inside = [address for address in play.pending if address != DEADLINE]
+    play.answer(DEADLINE)
+    assert play.cancelled == inside
+    assert play.finish().failure is None
+    assert play.ran[-1] == "late"
+    node = play.state.root.nodes["node"]
+    assert (node.status.value, node.failure and node.failure.code) == ("timed_out", "TIMEOUT")
+
+
+@pytest.mark.parametrize("kind", COMPOSITES)
+def test_a_body_that_is_over_in_time_stops_its_timer(kind: str) -> None:
+    play = timed(kind)
+    while play.state.finished is None:
+        play.answer(next(address for address in play.pending if address != DEADLINE))
+    assert (play.cancelled, play.state.timers, play.state.deadlines) == ([DEADLINE], {}, {})
+    assert play.ran[-1] == "fine"
+
+
+@pytest.mark.parametrize("kind", COMPOSITES)
+def test_a_time_out_that_nothing_handles_fails_the_run_and_undoes_what_was_done_inside(kind: str) -> None:
+    inner = body("p", "q", p=python(compensate=python()))
+    node = {**TIMED[kind], **({} if kind == "graph" else {"body": inner})}
+    play = Play(machine_of({"nodes": {"node": node}}, sub={"name": "sub", **inner})).start()
+    first = next(address for address in play.pending if address != DEADLINE)
+    play.answer(first)
+    play.answer(DEADLINE)
+    finish = play.finish()
+    assert finish.failure is not None
+    assert (finish.failure.code, finish.failure.node) == ("TIMEOUT", "node")
+    running = {"foreach": ("node[1]/p",)}.get(kind, ())  # it was cancelled, and may have done its work
+    assert finish.compensated == (*running, first)
+
+
+def test_what_answers_after_the_time_out_is_awaited_and_changes_nothing() -> None:
+    play = timed("foreach")
+    play.machine.succeeded(DEADLINE, None, 50)
+    assert play.machine.succeeded("node[0]/p", None, 60) == []
+    commands = play.machine.failed("node[1]/p", failure(), 70)
+    assert [each.address for each in commands if isinstance(each, RunNode)] == ["late"]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "succeeded", "never started"])
+def test_a_child_workflow_whose_time_is_up_is_cancelled_and_awaited(how: str) -> None:
+    node = {"type": "graph", "graph": "sub", "mode": "child_workflow", "timeout": "2s", "compensate": python()}
+    graph = {"nodes": {"node": node, "late": python()}, "edges": [edge("node", "late", outcome="timeout")]}
+    play = Play(machine_of(graph, sub={"name": "sub", **body("p")})).start()
+    assert play.machine.succeeded(DEADLINE, None, 50) == [CancelWork("node")]
+    if how == "succeeded":
+        play.take(play.machine.succeeded("node", {"x": 1}, 60))
+        assert play.state.finished is not None
+        assert play.state.finished.line.data == {"x": 1}
+        return
+    happened = True if how == "cancelled" else None
+    told = Failure("cancelled", "CANCELLED" if happened else NOT_STARTED, "stopped", happened=happened)
+    play.take(play.machine.failed("node", told, 60))
+    play.pending = {"late": play.pending["late"]}
+    play.script = {"late": failure()}
+    assert play.finish().compensated == (("node",) if happened else ())
+
+
+def test_items_that_disagree_for_too_long_time_their_node_out() -> None:
+    node = foreach("[1, 2]", timeout="2s")
+    graph = {**one(node, context=ASK), "edges": [edge("node", "after", outcome="timeout")]}
+    play = Play(machine_of(graph), {"node[0]/p": {"x": 5}, "node[1]/p": {"x": 3}}).start()
+    for index in range(2):
+        play.answer(f"node[{index}]/p")
+    play.answer(DEADLINE)
+    assert play.cancelled == ["node"]
+    assert play.finish().failure is None
+    assert play.state.root.nodes["node"].status.value == "timed_out"
+
+
+def test_after_continue_as_new_a_body_has_the_rest_of_its_time() -> None:
+    play = Play(machine_of(one({**TIMED["foreach"], "body": {"nodes": {"p": {"type": "wait", "for": "1h"}}}}))).start()
+    fresh = RunState(play.state.plan, {}, run=RUN)
+    snapshot.load(fresh, json.loads(json.dumps(snapshot.dump(play.state))))
+    again = Play(Machine(fresh))
+    again.take(again.machine.resume_from_snapshot(2_500))
+    (timer,) = [each for address, each in again.pending.items() if address.startswith("timeout of ")]
+    assert isinstance(timer, StartTimer)
+    assert timer.seconds == 0.5
+    again.answer(timer.address)
+    assert again.cancelled == ["node[0]/p", "node[1]/p"]
 
 
 def test_the_status_shows_what_runs_inside_bodies_and_no_more_than_that() -> None:

@@ -35,6 +35,7 @@ class Bodies:
         node.run.asked = None
         body = BodyRun(node, node.line)
         self._state.bodies[body.address] = body
+        self._state.start_deadline(node)
         match definition:
             case GraphNode():
                 self._enter_graph(body, definition)
@@ -57,6 +58,12 @@ class Bodies:
                 changes = diff(body.line.data, line.data)
                 body.line, _ = body.line.advance(changes, writer=0, by=scope.prefix, at=self._state.at)
                 self._advance_while(body, definition)
+
+    def ask_again(self) -> None:
+        """After a snapshot: bodies have the rest of their time."""
+        state = self._state
+        for body in state.bodies.values():
+            state.start_deadline(body.node, (state.at - body.node.at) / 1000)
 
     def settle(self, body: BodyRun, choices: Mapping[Path, Json | Missing]) -> None:
         """Every conflict between the items of a `foreach` is settled."""

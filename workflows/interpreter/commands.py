@@ -18,6 +18,8 @@ NOT_STARTED: Final = "NOT_STARTED"
 """The code of work that was cancelled before it started."""
 YIELD: Final = "(yield)"
 """The address of a yield. Node ids have no parentheses."""
+DEADLINE: Final = "timeout of "
+"""What the addresses of the timers that end a node with a body start with. Node ids have no spaces."""
 
 
 @dataclass(frozen=True, slots=True)

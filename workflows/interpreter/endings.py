@@ -18,12 +18,11 @@ from anabranch.errors import AnabranchError
 from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.model import WaitNode
 from anabranch.graph.plan import PlanEdge
-from anabranch.workflows.interpreter.commands import CancelWork, Failure
+from anabranch.workflows.interpreter.commands import NOT_STARTED, CancelWork, Failure
 from anabranch.workflows.interpreter.input import check_names, check_schema
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.scope import (
     CLOSED,
-    BodyRun,
     FailedNode,
     NodeRun,
     Scope,
@@ -55,7 +54,7 @@ class Endings:
             address = scope.address(run)
             failure = Failure("failure", error.code, str(error), address)
             if (body := self._state.bodies.get(address)) is not None:
-                self._abort(address, body, failure)
+                self._abort(address, body.node, failure)
             else:
                 self.fail(scope, run, failure)
 
@@ -84,6 +83,7 @@ class Endings:
         self._undo.step_succeeded(address, run.planned, line)
         if run.status.final:  # given up when another branch had won: only what it did counts
             return
+        state.stop_deadline(address)
         if refined:
             check_schema(scope.plan, line.data, address)
             state.size.add(refined)
@@ -158,6 +158,21 @@ class Endings:
                 node.scope.close(node.run, CLOSED[node.failure.outcome])
         self._abort("", None, failure)
 
+    def time_out(self, node: Started) -> None:
+        """The time of a node with a body, or of a child workflow, is up: cancel what runs in it, then it fails."""
+        address, timeout = node.scope.address(node.run), node.run.planned.node.timeout
+        if timeout is None or node.run.status.final or self._state.is_aborting(address):
+            return
+        message = f"node {address!r} did not end within its `timeout` of {timeout.total_seconds():g} s"
+        self._abort(address, node, Failure("timeout", "TIMEOUT", message, address))
+
+    def told(self, address: str, failure: Failure) -> None:
+        """What a node whose time is up was waiting for itself, a child workflow or a choice, was cancelled."""
+        abort = self._state.aborts[address]
+        happened = False if failure.code == NOT_STARTED else failure.happened
+        told = replace(abort.failure, details=failure.details, happened=happened)
+        self._state.aborts[address] = replace(abort, failure=told)
+
     def cancel_work(self) -> None:
         """Cancel what runs in scopes that are being aborted."""
         state = self._state
@@ -173,11 +188,10 @@ class Endings:
             if any(inside(address, prefix) for address in state.work):
                 continue
             del state.aborts[prefix]
-            if abort.body is None:
+            if (node := abort.node) is None:
                 state.cancel_bodies()
                 self._undo.proceed()
             else:
-                node = abort.body.node
                 # Nodes that were held back while the run was paused or drained never start.
                 kept = [(scope, run) for scope, run in state.ready if not inside(scope.address(run), prefix)]
                 state.ready = deque(kept)
@@ -190,12 +204,14 @@ class Endings:
         if scope.body is None:
             self.abort_run(failure)
         else:
-            self._abort(scope.body.address, scope.body, failure)
+            self._abort(scope.body.address, scope.body.node, failure)
 
-    def _abort(self, prefix: str, body: BodyRun | None, failure: Failure) -> None:
+    def _abort(self, prefix: str, node: Started | None, failure: Failure) -> None:
         state = self._state
+        for address in [each for each in state.deadlines if inside(each, prefix)]:
+            state.stop_deadline(address)
         state.aborts = {each: abort for each, abort in state.aborts.items() if not inside(each, prefix)}
-        state.aborts[prefix] = Abort(body, failure)
+        state.aborts[prefix] = Abort(node, failure)
         state.paused_nodes = {each: node for each, node in state.paused_nodes.items() if not inside(each, prefix)}
         state.cancelling.extend(address for address in state.work if inside(address, prefix))
         self.cancel_work()

@@ -64,7 +64,10 @@ class Machine:
             self._continue()
         elif self._undo.owns(address):
             self._undo.succeeded(address, result)
+        elif (timed := self.state.timers.pop(address, None)) is not None:
+            self._time_out(timed, address)
         elif isinstance(node := self.state.answered(address), Started):
+            self.state.aborts.pop(address, None)  # a child workflow that ended while it was cancelled for its time-out
             self._endings.succeed(node, result)
         return self._advance()
 
@@ -75,10 +78,10 @@ class Machine:
             self._continue()
         elif self._undo.owns(address):
             self._undo.failed(address, failure)
+        elif self.state.timers.pop(address, None) is not None:
+            pass  # a timer of which nobody has need any more
         elif (node := self.state.answered(address)) is not None:
-            if isinstance(node, OpenJoin) and failure.outcome == "timeout":
-                failure = self._merging.timed_out(node)
-            self._endings.fail(node.scope, node.run, failure)
+            self._fail(address, node, failure)
         return self._advance()
 
     def choose(self, address: str, choices: Mapping[Path, Json | Missing], at: int) -> list[Command]:
@@ -151,6 +154,20 @@ class Machine:
     def unsettled(self) -> tuple[Conflict, ...]:
         """The conflicts in the current context that nobody has settled."""
         return () if self.state.finished else self._merging.unsettled()
+
+    def _fail(self, address: str, node: Started | OpenJoin, failure: Failure) -> None:
+        if address in self.state.aborts:
+            self._endings.told(address, failure)
+        else:
+            if isinstance(node, OpenJoin) and failure.outcome == "timeout":
+                failure = self._merging.timed_out(node)
+            self._endings.fail(node.scope, node.run, failure)
+
+    def _time_out(self, node: Started, timer: str) -> None:
+        address = node.scope.address(node.run)
+        if self.state.deadlines.get(address) == timer:
+            del self.state.deadlines[address]
+            self._endings.time_out(node)
 
     def _continue(self) -> None:
         """After a yield: everything that was held back has its turn."""

@@ -16,6 +16,7 @@ from anabranch.context.values import Json, Missing, Path
 from anabranch.errors import InputError, SizeLimitExceeded
 from anabranch.graph.plan import may_leave_effects
 from anabranch.workflows.interpreter.commands import (
+    DEADLINE,
     YIELD,
     AskConflict,
     AskPerson,
@@ -149,7 +150,8 @@ class _Driver:
         if entry.ended > LAST_MOMENT:
             raise SizeLimitExceeded("the run would last beyond the year 9999", place=f"node {entry.work.address!r}")
         self.now = max(self.now, entry.ended)
-        self.timeline.append(replace(entry, ended=self.now))
+        if not entry.work.address.startswith(DEADLINE):  # a time-out is the node's, not work of its own
+            self.timeline.append(replace(entry, ended=self.now))
         self.dispatch(self._answer(entry))
         if entry.work.address == self.cancel_after and not isinstance(entry.work, AskConflict):
             self.cancel_after = None

@@ -10,6 +10,7 @@ from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json, Missing, Path
 from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.kinds.kinds import has_body
+from anabranch.graph.model import GraphNode
 from anabranch.workflows.interpreter.bodies import Bodies
 from anabranch.workflows.interpreter.commands import NOT_STARTED, AskPerson, Command, Failure, Finish, StartTimer
 from anabranch.workflows.interpreter.endings import Endings
@@ -42,6 +43,8 @@ class Starts:
     def settle(self, join: OpenJoin, choices: Mapping[Path, Json | Missing]) -> None:
         """Every conflict at a join, or between the items of a `foreach`, is settled: the node goes on."""
         scope, run, address = join.scope, join.run, join.scope.address(join.run)
+        if address in self._state.aborts:  # its own time is up: it fails as soon as all in it has ended
+            return
         if run.status.final or self._state.is_aborting(
             address
         ):  # the choice was on its way when the join was cancelled
@@ -55,6 +58,7 @@ class Starts:
     def ask_again(self) -> None:
         """After a snapshot: ask again what nodes wait for, and let timers and people have the rest of their time."""
         state = self._state
+        self._bodies.ask_again()
         for address, node in list(state.work.items()):
             if isinstance(node, Started):
                 command, status = self._command(node, state.roots(node.scope, node.run))
@@ -81,6 +85,8 @@ class Starts:
             self._bodies.start(node, definition)
         else:
             state.expect(node, *self._command(node, roots))
+            if isinstance(definition, GraphNode):
+                state.start_deadline(node)
 
     def _applies(self, node: Started, roots: Mapping[str, Json]) -> bool:
         condition = node.run.planned.condition

@@ -12,7 +12,16 @@ from anabranch.context.values import Json
 from anabranch.graph.plan import Plan, PlanEdge
 from anabranch.limits import RUN_LIMITS
 from anabranch.workflows.interpreter.budget import NodeBudget
-from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, Command, Failure, Finish
+from anabranch.workflows.interpreter.commands import (
+    DEADLINE,
+    AskConflict,
+    AskPerson,
+    CancelWork,
+    Command,
+    Failure,
+    Finish,
+    StartTimer,
+)
 from anabranch.workflows.interpreter.questions import Answering, OpenQuestion
 from anabranch.workflows.interpreter.saga import COMPENSATION, Ancestry, Saga, StepState
 from anabranch.workflows.interpreter.scope import (
@@ -44,9 +53,9 @@ class OutsideWrites:
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """A scope that fails: what runs in it is being cancelled. `body` is the node around it, None for the run itself."""
+    """A scope that fails: what runs in it is being cancelled. `node` is the node around it, None for the run itself."""
 
-    body: BodyRun | None
+    node: Started | None
     failure: Failure
 
 
@@ -95,6 +104,10 @@ class RunState:
         """Turns of bodies under way, by prefix."""
         self.aborts: dict[str, Abort] = {}
         """Aborts under way, by the address of the node with the body; `""` is the run itself."""
+        self.deadlines: dict[str, str] = {}
+        """The timers that end running nodes with a body, and child workflows, by the address of the node."""
+        self.timers: dict[str, Started] = {}
+        """The nodes of those timers that are not answered yet, by the address of the timer."""
         self.cancelling: deque[str] = deque()
         """Addresses of work that is still to be cancelled."""
         self.is_paused = False
@@ -130,6 +143,22 @@ class RunState:
         self.open_joins.pop(address, None)
         self.questions.pop(address, None)
         return self.work.pop(address, None)
+
+    def start_deadline(self, node: Started, elapsed: float = 0.0) -> None:
+        """Have a timer end a node with a body, or a child workflow, where it has a `timeout`."""
+        timeout = node.run.planned.node.timeout
+        if timeout is None:
+            return
+        address = node.scope.address(node.run)
+        timer = f"{DEADLINE}{address} since {iso_time(self.at)}"
+        self.deadlines[address] = timer
+        self.timers[timer] = node
+        self.emit(StartTimer(timer, max(0.0, timeout.total_seconds() - elapsed)))
+
+    def stop_deadline(self, address: str) -> None:
+        """The node at an address is over, or about to be. Nodes without such a timer are ignored."""
+        if (timer := self.deadlines.pop(address, None)) is not None:
+            self.emit(CancelWork(timer))
 
     def finish(self, finish: Finish) -> None:
         """End the run."""
@@ -186,6 +215,7 @@ class RunState:
 
     def close_body(self, address: str) -> None:
         """Forget a node's body with all bodies inside. Nodes without a body are ignored."""
+        self.stop_deadline(address)
         if (body := self.bodies.pop(address, None)) is None:
             return
         for scope in body.turns.values():
