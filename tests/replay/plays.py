@@ -35,6 +35,33 @@ async def diamond_with_conflicts(served: Served) -> Handle:
     return await served.start(diamond(left, right, context={"merge": policies}), {"total": 10, "tags": []})
 
 
+async def races(served: Served) -> Handle:
+    """Branches that lose: cancelled at once, or at the end of the run, one of them with a body."""
+    nodes = {name: {"type": "wait", "for": "1h"} for name in ("far", "later")}
+    nodes |= {"near": put(x=1), "won": {**put(y="{{ x }}"), "join": "first", "losers": "cancel"}}
+    each = {"type": "foreach", "items": "[1, 2]", "body": chain(nap={"type": "wait", "for": "1h"})}
+    nodes |= {"each": each, "last": {**put(z="{{ y }}"), "join": "first"}, "end": put(end=True)}
+    pairs = ["near won", "far won", "won last", "later last", "each last", "last end"]
+    return await served.start({"nodes": nodes, "edges": [edge(*pair.split()) for pair in pairs]})
+
+
+async def timed_out(served: Served) -> Handle:
+    """A body and a child workflow whose time is up, and a body that is over in time."""
+    served.write("napping", yaml.safe_dump({"name": "napping", **chain(nap={"type": "wait", "for": "1h"})}))
+    each = {"type": "foreach", "items": "[1, 2]", "body": chain(step=put(x=1), nap={"type": "wait", "for": "1h"})}
+    child = {"type": "graph", "graph": "napping", "mode": "child_workflow", "on_failure": "continue"}
+    graph = {
+        "nodes": {
+            "each": {**each, "timeout": "200ms"},
+            "quick": {"type": "foreach", "items": "[1, 2]", "timeout": "1h", "body": chain(step=put(y=1))},
+            "child": {**child, "timeout": "500ms"},
+            "late": put(why="{{ error.message }}"),
+        },
+        "edges": [edge("each", "late", outcome="timeout")],
+    }
+    return await served.start(graph)
+
+
 async def failure_edge(served: Served) -> Handle:
     graph = {
         "nodes": {
@@ -210,6 +237,8 @@ PLAYS: dict[str, Play] = {
     "people": people,
     "skipped_by_hand": skipped_by_hand,
     "conflict_anew": conflict_anew,
+    "races": races,
+    "timed_out": timed_out,
     "held_conflict": held_conflict,
     "effects_left": effects_left,
     "cancelled_at_join": cancelled_at_join,
