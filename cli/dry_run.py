@@ -42,8 +42,9 @@ def rehearse(
     run: dict[str, Json] = {"id": str(uuid.uuid4()), "session_id": name, "graph": loaded.graph.name, "attempt": 1}
     state = RunState(plan, data, run=run)
     with rule_evaluator(settings) as evaluate:
-        answers = Answers(plan, given, evaluate)
-        done = drive(Machine(state), answers, at=int(time.time() * 1000))
+        at = int(time.time() * 1000)
+        answers = Answers(plan, given, evaluate, at=at)
+        done = drive(Machine(state), answers, at=at)
     if not as_json:
         _show(state, done, answers)
     return 0 if _end(state, done, name) else 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from anabranch.context.changes import ChangeSet
@@ -11,22 +12,35 @@ from anabranch.context.values import Json, Missing, parse_path
 from anabranch.context.values import Path as ContextPath
 from anabranch.errors import AnabranchError, InputError
 from anabranch.graph.model import RuleNode
-from anabranch.graph.plan import Plan
+from anabranch.graph.plan import Plan, plan_graph
 from anabranch.testkit.assume import assumed_writes
 from anabranch.testkit.given import GivenOutcome
 from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, Failure, RunNode, StartChild, StartTimer
 from anabranch.workflows.interpreter.input import check_value_against
-from anabranch.workflows.interpreter.simulation import Answer, Chosen, Done, Failed, Work
+from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.interpreter.simulation import Answer, Chosen, Done, Failed, Work, drive
+from anabranch.workflows.interpreter.state import RunState
 
 Origin: TypeAlias = Literal["given", "evaluated", "assumed", "timer"]
 _INDEX = re.compile(r"\[\d+\]")
 
 
 class Answers:
-    """Answers a machine's work. `origins` says for each address where its answer came from."""
+    """Answers a machine's work. `origins` says for each address where its answer came from.
 
-    def __init__(self, plan: Plan, given: Mapping[str, GivenOutcome], evaluate: Callable[[RunNode], ChangeSet]) -> None:
+    `at` is the time at which child workflows are taken to start, in Unix milliseconds.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        given: Mapping[str, GivenOutcome],
+        evaluate: Callable[[RunNode], ChangeSet],
+        *,
+        at: int = 0,
+    ) -> None:
         self._plan = plan
+        self._at = at
         self._given = given
         self._evaluate = evaluate
         self.origins: dict[str, Origin] = {}
@@ -57,10 +71,27 @@ class Answers:
         if isinstance(work, AskPerson):
             return Done(assumed_writes(self._plan, work.address, None))
         if isinstance(work, StartChild):
-            return Done(dict(work.data))
+            return self._child(work)
         if work.undo:
             return Done(_changes(work.address, {}))
         return Done(_changes(work.address, assumed_writes(self._plan, work.planned.id, work)))
+
+    def _child(self, work: StartChild) -> Answer:
+        """What a child workflow comes to, with the same assumptions, and how long it takes."""
+        library = self._plan.library
+        plan = plan_graph(library[work.graph], library)
+        run: dict[str, Json] = {"id": work.address, "session_id": work.address, "graph": work.graph, "attempt": 1}
+        answers = Answers(plan, {}, self._evaluate, at=self._at)
+        try:
+            done = drive(Machine(RunState(plan, work.data, run=run)), answers, at=self._at)
+        except AnabranchError as error:  # it refuses its input
+            return Failed(Failure("failure", error.code, str(error), work.address))
+        seconds = (done.timeline[-1].ended - self._at) / 1000 if done.timeline else 0.0
+        if done.finish is None:  # it would wait for an operator
+            return Done(dict(work.data), seconds)
+        if done.finish.failure is not None:
+            return Failed(replace(done.finish.failure, node=work.address), seconds)
+        return Done(dict(done.finish.line.data), seconds)
 
 
 def _given_answer(work: Work, given: GivenOutcome) -> Answer:

@@ -132,8 +132,8 @@ def play(plan: Plan, script: Script, evaluate: Evaluate) -> Played:
     run: dict[str, Json] = {"id": "test-run", "session_id": f"{name}-test", "graph": name, "attempt": 1}
     state = ObservedState(plan, script.data, run=run)
     machine = Machine(state)
-    answers = _ScriptedAnswers(Answers(plan, script.outcomes, evaluate), script)
     at = round(script.at.timestamp() * 1000)
+    answers = _ScriptedAnswers(Answers(plan, script.outcomes, evaluate, at=at), script)
     try:
         done = drive(machine, answers, at=at, order=script.order, cancel_after=script.cancel_after)
     except AnabranchError as error:

@@ -35,3 +35,21 @@ def test_a_graph_comes_to_what_its_author_meant(name: str, evaluate: Evaluate) -
     assert played.failure is None
     assert {key: played.data.get(key) for key in case["contains"]} == case["contains"]
     assert [key for key in case.get("absent", ()) if key in played.data] == []
+
+
+@pytest.mark.parametrize(("divisor", "expected"), [(2, {"x": 5}), (0, {"caught": "EXPRESSION_FAILED"})])
+def test_a_child_workflow_is_played_too(
+    divisor: int, expected: dict[str, Any], evaluate: Evaluate, tmp_path: Path
+) -> None:
+    (tmp_path / "child.yaml").write_text(
+        'name: child\nnodes: {a: {type: rule, rules: [{then: {x: "{{ 10 / d }}"}}]}}\n'
+    )
+    (tmp_path / "parent.yaml").write_text(
+        "name: parent\nnodes:\n"
+        '  c: {type: graph, graph: child, mode: child_workflow, input: {d: "{{ d }}"}, output: {x: result.x}}\n'
+        '  e: {type: rule, rules: [{then: {caught: "{{ error.type }}"}}]}\n'
+        "edges: [{from: c, to: e, outcome: failure}]\n"
+    )
+    loaded = load_graph(tmp_path / "parent.yaml")
+    played = play(plan_graph(loaded.graph, loaded.graphs), Script({"d": divisor}, assume=True), evaluate)
+    assert played.data == {"d": divisor, **expected}
