@@ -92,6 +92,6 @@ def _by_head(head: str, rest: Sequence[str]) -> str | None:
 
 
 def _pragma(rest: Sequence[str]) -> bool:
-    name = rest[2] if rest[1:2] == ["."] and len(rest) > 2 else "".join(rest[:1])  # noqa: PLR2004 - `schema.name`
+    name = "".join(rest[2:3] if rest[1:2] == ["."] else rest[:1])  # or `schema.name`
     argument = "given" if "=" in rest or "(" in rest else None
     return changes_sqlite(name, argument) or "=" in rest

@@ -42,6 +42,10 @@ async def ask_rate(_: DistributedContext, name: str, seconds: float, fails: bool
     return {"rate": calls[name]}
 
 
+async def until_called(name: str, times: int) -> None:
+    await until(lambda: calls[name] == times)
+
+
 def asking(name: str, **args: Any) -> dict[str, Any]:
     cache = {"key": name, "ttl": "1h"}
     args = {"name": name, **args}
@@ -112,7 +116,7 @@ async def test_calls_of_runs_that_are_cancelled_do_not_open_the_breaker(served: 
     )
     for times in (1, 2, 3):
         handle = await served.start(graph)
-        await until(lambda times=times: calls[name] == times)  # type: ignore[misc] # mypy cannot type such a default
+        await until_called(name, times)
         await until_status(handle, "ask", "running")
         await handle.cancel()
         with pytest.raises(Exception, match="Workflow execution failed"):

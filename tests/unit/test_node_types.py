@@ -106,9 +106,9 @@ def test_whether_such_a_node_has_an_effect_is_pinned_with_its_graph() -> None:
 
 @pytest.mark.usefixtures("sms")
 def test_such_a_node_may_be_cached_guarded_local_and_a_compensation() -> None:
-    guards = "cache: {key: x}, circuit_breaker: {}, local: true, retry: {max_attempts: 1}"
-    undone = f"{{type: sms, to: x, text: y, {guards}, compensate: {SMS}}}"
-    assert load_text(f"name: g\nnodes: {{a: {undone}}}").warnings == ()
+    undone = f"{{type: sms, to: x, text: y, circuit_breaker: {{}}, local: true, compensate: {SMS}}}"
+    cached = "{type: sms, to: x, text: y, effect: false, cache: {key: x}, retry: {max_attempts: 1}}"
+    assert load_text(f"name: g\nnodes: {{a: {undone}, b: {cached}}}").warnings == ()
     told = problems("{type: wait, for: 1s, cache: {key: x}}")
     assert "only for rule, db, ai, http, python, sms nodes" in told[0]
 
