@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from typing import Final, TypeVar
 
@@ -21,15 +22,16 @@ _THREADS = 2
 _T = TypeVar("_T")
 
 
-async def evaluated(compute: Callable[[Cost], _T]) -> _T:
+async def evaluated(compute: Callable[[Cost], _T], *, at_once: bool = True) -> _T:
     """The result of a pure computation, which may raise ExpressionTooCostly.
 
-    One that costs much is begun anew in a thread: what it costs shows only when it is tried.
+    One that costs much is begun anew in a thread: what it costs shows only when it is tried. Without `at_once` it is
+    not tried before.
     """
-    try:
-        return compute(Cost.of(AT_ONCE))
-    except ExpressionTooCostly:
-        return await asyncio.get_running_loop().run_in_executor(_threads(), compute, Cost())
+    if at_once:
+        with suppress(ExpressionTooCostly):
+            return compute(Cost.of(AT_ONCE))
+    return await asyncio.get_running_loop().run_in_executor(_threads(), compute, Cost())
 
 
 @cache

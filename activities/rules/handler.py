@@ -27,6 +27,9 @@ from anabranch.graph.kinds.rule import in_order
 from anabranch.graph.model import JsonObject, Rule, RuleNode
 from anabranch.transport.node_protocol import NodeTask
 
+_SHORT = 1_000
+"""Characters of GRL that are parsed on the event loop: about ten milliseconds, once."""
+
 
 class RuleActivity:
     """Runs `rule` nodes."""
@@ -38,7 +41,8 @@ class RuleActivity:
             loop = asyncio.get_running_loop()
             changes = await loop.run_in_executor(_threads(), evaluate_rules, node, task.context.data, roots)
         else:
-            changes = await evaluated(lambda cost: evaluate_rules(node, task.context.data, roots, cost))
+            short = node.grl is None or len(node.grl) < _SHORT
+            changes = await evaluated(lambda cost: evaluate_rules(node, task.context.data, roots, cost), at_once=short)
         return NodeResult(changes, changes)
 
 
