@@ -64,7 +64,7 @@ def _uses() -> dict[str, _Use]:
 def misplaced(node: BaseNode, finder: Finder) -> Iterator[Problem]:
     """Fields that the node's work never looks at."""
     for name, use in _uses().items():
-        if name in node.model_fields_set and getattr(node, name) not in (None, False) and not use.by(node):
+        if _says(node, name) and not use.by(node):
             article = "an" if name == "output" else "" if name == "losers" else "a"
             message = f"has {article} `{name}`, which is only for {use.only}".replace("  ", " ")
             yield finder.problem(_CODE, message, name, suggestion=_instead(name, node))
@@ -73,12 +73,18 @@ def misplaced(node: BaseNode, finder: Finder) -> Iterator[Problem]:
 def misplaced_in_compensation(node: BaseNode, finder: Finder) -> Iterator[Problem]:
     """Fields that only a node of the graph has: no edge leads to a compensation, and its failure is the saga's."""
     for name in ("when", "join", "on_failure", "pivot"):
-        if name in node.model_fields_set and getattr(node, name) not in (None, False):
+        if _says(node, name):
             message = f"has `{name}`, which a compensation does not have: it runs whenever its node is undone"
             suggestion = "remove it; `saga.on_compensation_failure` says what becomes of one that fails"
             if name == "when":
                 suggestion = "remove it, and let its parameters do nothing where nothing is to be undone"
             yield finder.problem(_CODE, message, name, suggestion=suggestion)
+
+
+def _says(node: BaseNode, name: str) -> bool:
+    """Whether a field is other than where it is left out: a definition with every default in it is the same graph."""
+    field = type(node).model_fields.get(name)
+    return field is not None and getattr(node, name) not in (None, field.get_default(call_default_factory=True))
 
 
 def _instead(name: str, node: BaseNode) -> str:

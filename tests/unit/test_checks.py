@@ -148,7 +148,7 @@ MISPLACED = {
         "task_queue: q",
         "retry: {}",
         "output: {a: '1'}",
-        "losers: drop",
+        "losers: cancel",
     ),
     f"type: while, while: 'false', {_BODY}": (*_ELSEWHERE, "task_queue: q", "retry: {}", "output: {a: '1'}"),
     "type: graph, graph: g": (*_ELSEWHERE, "task_queue: q", "retry: {}"),
