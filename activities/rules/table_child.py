@@ -94,7 +94,7 @@ def _check(nodes: list[dict[str, Any]], trace: dict[str, Any]) -> None:
     visited = sorted((each["order"], name) for name, each in trace.items())
     by_id = {node["id"]: node for node in nodes}
     for _, name in visited:
-        if name in by_id:
+        if name in by_id and not _needs_the_engine(by_id[name]["content"]):
             for inputs in _inputs(by_id[name]["content"], trace[name]["input"]):
                 _check_table(by_id[name], inputs)
 
@@ -126,13 +126,11 @@ def _holds(
         return True
     field = (column.get("field") or "").strip()
     if not field:
-        return _evaluated(node, row, column, cell, inputs) in (True, None)
+        return _evaluated(node, row, column, cell, inputs) is True
     value = _evaluated(node, row, column, field, inputs)
     try:
         return zen.evaluate_unary_expression(cell, {**_named(cell, inputs), "$": value}) is True
     except Exception as error:
-        if _needs_the_engine(cell):
-            return True
         raise _CellFailed(node, row, column, cell, error) from None
 
 
@@ -140,8 +138,6 @@ def _evaluated(node: dict[str, Any], row: int, column: dict[str, Any], source: s
     try:
         return zen.evaluate_expression(source, _named(source, inputs))
     except Exception as error:
-        if _needs_the_engine(source):
-            return None
         raise _CellFailed(node, row, column, source, error) from None
 
 
@@ -150,9 +146,10 @@ def _named(source: str, inputs: dict[str, Any]) -> dict[str, Any]:
     return {name: inputs[name] for name in _WORD.findall(source) if name in inputs}
 
 
-def _needs_the_engine(source: str) -> bool:
-    """Whether it reads what only the engine knows, such as `$nodes`."""
-    return "$nodes" in source or "$root" in source
+def _needs_the_engine(content: dict[str, Any]) -> bool:
+    """Whether a table reads what only the engine knows: then nothing shows which of its rows hold."""
+    text = json.dumps(content)
+    return "$nodes" in text or "$root" in text
 
 
 if __name__ == "__main__":

@@ -274,3 +274,8 @@ def test_only_what_a_table_names_crosses_to_its_process() -> None:
     rows = [{"total": "> 1", "fee": "len($root)"}]
     with pytest.raises(EvaluationError, match="the decision table failed: invalid value"):
         evaluate_table(jdm(table(rows)), {**data(), "far": 1e29})
+
+
+def test_a_table_that_reads_what_only_the_engine_knows_is_left_to_it() -> None:
+    rows = [{"country": "$root.order.total > 1000", "fee": "country * 2"}, ROWS[2]]
+    assert evaluate_table(jdm(table(rows)), data()) == {"fee": 9, "ship": {"mode": "sea"}}
