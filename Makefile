@@ -54,10 +54,11 @@ lint: setup  ## Formatting, lint, spelling, types, import rules
 docs: setup  ## Write what the documentation repeats of the code: docs/api.md, the files in docs/extending.md
 	$(BIN)/python tools/docs
 
-faults: setup  ## Kill and cancel sagas at every step, break caches, kill consumers of 5,000 events; prove every effect (40 minutes)
+faults: setup  ## Faults at every step of sagas, caches, consumers of events; storms over everything, for hours (RESUME=1 goes on)
 	$(BIN)/python -m tests.faults
 	$(BIN)/python -m tests.cache_faults
 	$(BIN)/python -m tests.event_faults
+	$(BIN)/python -m tests.storms $(if $(RESUME),--resume)
 
 attack: packages setup  ## Attack the real code; TIER=release for the full counts, SEED= to repeat or go on, CLASSES= for some
 	$(BIN)/python -m tests.attack --tier $(or $(TIER),small) $(if $(SEED),--seed $(SEED)) $(CLASSES)

@@ -31,8 +31,8 @@ def main(address: str, orders: Path, task_queue: str) -> int:
     while True:
         assert threading.active_count() == 1, "forking would leave threads behind"
         if (worker := os.fork()) == 0:
-            _be_quiet()
-            threading.Thread(target=_end_with_input, daemon=True).start()
+            be_quiet()
+            threading.Thread(target=end_with_input, daemon=True).start()
             asyncio.run(_work(address, orders, task_queue))
         _, status = os.waitpid(worker, 0)
         if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
@@ -49,14 +49,15 @@ async def _work(address: str, orders: Path, task_queue: str) -> None:
         await asyncio.Event().wait()
 
 
-def _be_quiet() -> None:
+def be_quiet() -> None:
     """What fails here is meant to; and only the parent talks to the harness."""
     logging.getLogger("temporalio").setLevel(logging.CRITICAL)
     warnings.simplefilter("ignore")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _end_with_input() -> None:
+def end_with_input() -> None:
+    """End this process when its standard input does."""
     os.read(sys.stdin.fileno(), 1)
     os._exit(0)
 
