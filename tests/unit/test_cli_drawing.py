@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 
 from anabranch.cli.live import LiveRun
-from anabranch.cli.report import plain
 from anabranch.cli.versions import versions_table
+from anabranch.display import plain
 from anabranch.graph.drawing.layout import rows
 from anabranch.graph.model import Graph
 
