@@ -242,13 +242,18 @@ async def test_a_run_that_is_paused_stays_paused_and_is_resumed(served: Served) 
     assert told["status"] == "paused"
 
 
+def undo(what: str) -> dict[str, Any]:
+    """A compensation that writes what it undoes."""
+    return {**put(undone=what), "output": {"undone": "result.undone"}}
+
+
 def undoable(**last: Any) -> dict[str, Any]:
     """Steps before the loop, in it and after it."""
-    body = chain(count={**put(n="{{ n + 1 }}"), "compensate": put(undone="{{ string(n) }}")})
+    body = chain(count={**put(n="{{ n + 1 }}"), "compensate": undo("{{ string(n) }}")})
     return chain(
-        reserve={**put(reserved=True), "compensate": put(undone="reserve")},
+        reserve={**put(reserved=True), "compensate": undo("reserve")},
         loop={"type": "while", "while": "n < 10", "body": body},
-        pay={**put(paid=True), "compensate": put(undone="pay")},
+        pay={**put(paid=True), "compensate": undo("pay")},
         last=leaf(**last),
     )
 

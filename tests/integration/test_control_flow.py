@@ -216,7 +216,7 @@ async def test_a_child_s_failure_is_its_node_s_with_the_child_s_code(served: Ser
 
 
 async def test_cancelling_a_run_cancels_its_child_which_undoes_what_it_did(served: Served) -> None:
-    slow = leaf("dawdle", args={"name": served.task_queue}, heartbeat="3s")
+    slow = leaf("dawdle", args={"name": served.task_queue}, heartbeat="3s", effect=False)
     save(served, "sub", chain(step={**put(x=1), "compensate": put(x=0)}, slow=slow))
     handle = await served.start(chain(inner=child("sub")))
     await until_started(handle)
@@ -233,7 +233,7 @@ async def test_cancelling_a_run_cancels_its_child_which_undoes_what_it_did(serve
 async def test_a_child_that_succeeded_is_undone_by_its_node_s_compensation(served: Served) -> None:
     save(served, "sub", chain(step=put(booked="{{ trip }}")))
     graph = chain(
-        inner=child("sub", compensate=put(undone="{{ booked }}")),
+        inner=child("sub", compensate={**put(undone="{{ booked }}"), "output": {"undone": "result.undone"}}),
         broken=leaf("break", args={"name": served.task_queue}, **ONCE),
     )
     handle = await served.start(graph, {"trip": "Rome"})

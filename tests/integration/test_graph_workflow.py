@@ -592,12 +592,12 @@ async def test_current_details_list_the_nodes_and_their_states(served: Served) -
         opened.set()
         await handle.result()
     assert metadata.current_details.splitlines() == [
-        "**g** running: 1 succeeded, 1 running",
+        "**`g`** running: 1 succeeded, 1 running",
         "",
         "| node | state |",
         "| --- | --- |",
-        "| a | succeeded |",
-        "| b | running |",
+        "| `a` | succeeded |",
+        "| `b` | running |",
     ]
     assert {query.name for query in metadata.definition.query_definitions} >= {
         "context",
@@ -609,7 +609,10 @@ async def test_current_details_list_the_nodes_and_their_states(served: Served) -
 
 async def test_cancelling_a_run_cancels_its_activities_and_compensates(served: Served) -> None:
     graph = chain(
-        reserve={**put(reserved=True), "compensate": put(released=True)},
+        reserve={
+            **put(reserved=True),
+            "compensate": {**put(released=True), "output": {"released": "result.released"}},
+        },
         slow=leaf("dawdle", args={"name": served.task_queue}, heartbeat="3s"),
         never=put(),
     )
