@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from anabranch.errors import GraphError, Problem, UnknownGraph
 from anabranch.graph.checks.checks import check_graph, check_keys
+from anabranch.graph.checks.settings import ignored_settings
 from anabranch.graph.dataflow.walk import levels, with_compensations
 from anabranch.graph.kinds.kinds import loop_of
 from anabranch.graph.kinds.pin import pinned
@@ -107,6 +108,7 @@ def _load(text: str, file: str, folder: Path | None, resolve: Resolve | None) ->
         found.append(Problem("GRAPH_TOO_LARGE", f"with its files the graph is over {MAX_CANONICAL_BYTES} bytes"))
     named = _Named(resolve, found)
     named.follow(graph, source, (graph.name,))
+    found += ignored_settings(graph, named.graphs, source)
     _raise_if_wrong(found)
     found += check_keys(graph, source, named.graphs)
     _raise_if_wrong(found)

@@ -372,6 +372,29 @@ def test_graphs_that_a_graph_names_come_with_it_however_deep(tmp_path: Path) -> 
     assert list(load_graph(tmp_path / "top.yaml").graphs) == ["middle", "low"]
 
 
+SETTINGS = "saga: {deadline: 1m}\ndefaults: {timeout: 5s}\ncontext: {merge: {x: sum}}\n"
+
+
+@pytest.mark.parametrize(
+    ("node", "ignored"),
+    [
+        ("type: graph, graph: inner", "`saga` and `defaults`"),
+        ("type: graph, graph: inner, mode: child_workflow", None),
+        ("type: foreach, items: '[1]', body: {graph: inner}", "`saga` and `defaults` and `context`"),
+    ],
+)
+def test_settings_of_a_graph_that_do_nothing_where_it_is_used_are_a_warning(
+    tmp_path: Path, node: str, ignored: str | None
+) -> None:
+    inner = "nodes: {x: {type: rule, rules: [{then: {x: 1}}]}, y: {type: rule, rules: [{then: {x: 2}}]}}"
+    (tmp_path / "inner.yaml").write_text(f"name: inner\n{SETTINGS}{inner}\n")
+    (tmp_path / "outer.yaml").write_text(f"name: outer\nnodes: {{a: {{{node}}}}}\n")
+    warnings = [each for each in load_graph(tmp_path / "outer.yaml").warnings if each.code == "SETTINGS_IGNORED"]
+    assert [each.message for each in warnings] == (
+        [] if ignored is None else [f"the graph 'inner' has {ignored} of its own, which count for nothing here"]
+    )
+
+
 def test_a_graph_that_contains_itself_is_refused_and_the_circle_shown(tmp_path: Path) -> None:
     write(
         tmp_path,
