@@ -84,7 +84,8 @@ class RedisClient:
                 values: list[Any] = await commands.mget_nonatomic(keys)
             else:
                 values = await commands.mget(keys)
-        if not {bytes, type(None)}.issuperset(map(type, values)):
+        is_list = isinstance(values, list) and len(values) == len(keys)
+        if not is_list or not {bytes, type(None)}.issuperset(map(type, values)):
             raise no_value()
         return values
 
@@ -116,8 +117,9 @@ class RedisClient:
                 place=self._variable,
                 suggestion="set the user and the password in the Redis URL",
             ) from None
-        # ValueError and TypeError: what another kind of server sent, decoded as an answer of Redis.
-        if isinstance(failed, RedisError | OSError | ValueError | TypeError) and not isinstance(failed, AnabranchError):
+        # Beside its own errors: what another kind of server sent, decoded as an answer of Redis.
+        broken = RedisError | OSError | EOFError | ValueError | TypeError | IndexError
+        if isinstance(failed, broken) and not isinstance(failed, AnabranchError):
             raise Unavailable(
                 f"Redis did not answer as it should: {type(failed).__name__}",
                 place=self._variable,

@@ -10,7 +10,8 @@ from typing import Any, Final, Self
 
 import structlog
 
-from anabranch.errors import ConfigurationError, SizeLimitExceeded, Unavailable
+from anabranch.broken import BROKEN
+from anabranch.errors import AnabranchError, ConfigurationError, SizeLimitExceeded, Unavailable
 from anabranch.events.address import Address
 from anabranch.events.offsets import Offsets
 from anabranch.events.source import Message, Outgoing
@@ -109,7 +110,7 @@ class KafkaSource:
         with suppress(asyncio.CancelledError):
             await self._committing
         await _commit(self._consumer, self._offsets)
-        with suppress(KafkaError):
+        with suppress(KafkaError, *BROKEN):
             await self._consumer.stop()
 
     async def _commit_again_and_again(self) -> None:
@@ -164,7 +165,7 @@ class KafkaSink:
 
     async def aclose(self) -> None:
         """Flush and leave."""
-        with suppress(KafkaError):
+        with suppress(KafkaError, *BROKEN):
             await self._producer.stop()
 
 
@@ -204,8 +205,9 @@ def client_options(address: Address) -> dict[str, Any]:
 async def _started(client: AIOKafkaConsumer | AIOKafkaProducer, address: Address) -> None:
     try:
         await client.start()
-    except KafkaError as error:
-        await client.stop()
+    except (KafkaError, *BROKEN) as error:
+        with suppress(KafkaError, *BROKEN):
+            await client.stop()
         raise Unavailable(f"no Kafka broker answers: {type(error).__name__}", place=str(address)) from error
 
 
@@ -214,7 +216,7 @@ async def _commit(consumer: AIOKafkaConsumer, offsets: Offsets[TopicPartition]) 
     if waiting := offsets.uncommitted():
         try:
             await consumer.commit(waiting)
-        except KafkaError as error:
+        except (KafkaError, *BROKEN) as error:
             log.warning("offsets were not committed", reason=type(error).__name__)
         else:
             offsets.committed(waiting)
@@ -229,5 +231,7 @@ def _translated(doing: str) -> Generator[None]:
     """The client's errors as ours."""
     try:
         yield
-    except KafkaError as error:
+    except AnabranchError:
+        raise
+    except (KafkaError, *BROKEN) as error:
         raise Unavailable(f"Kafka failed while {doing}: {type(error).__name__}") from error

@@ -10,7 +10,8 @@ from typing import Any, Final, Protocol, Self
 
 import structlog
 
-from anabranch.errors import ConfigurationError, SizeLimitExceeded, Unavailable
+from anabranch.broken import BROKEN
+from anabranch.errors import AnabranchError, ConfigurationError, SizeLimitExceeded, Unavailable
 from anabranch.events.address import Address
 from anabranch.events.source import Message, Outgoing
 
@@ -244,9 +245,10 @@ async def _stream_of(stream: JetStreamContext, subject: str, *, create: bool) ->
 
 
 async def _leave(connection: Connection) -> None:
-    with suppress(NatsError, TimeoutError, OSError):
+    with suppress(NatsError, *BROKEN):
         await asyncio.wait_for(connection.flush(), _ANSWER_SECONDS)
-    await connection.close()
+    with suppress(NatsError, *BROKEN):
+        await connection.close()
 
 
 @contextmanager
@@ -258,3 +260,7 @@ def _translated(doing: str) -> Generator[None]:
         raise Unavailable(f"NATS did not answer while {doing}", suggestion="is JetStream on?") from late
     except NatsError as error:
         raise Unavailable(f"NATS failed while {doing}: {error}") from error
+    except AnabranchError:
+        raise
+    except BROKEN as error:
+        raise Unavailable(f"NATS failed while {doing}: {type(error).__name__}") from error

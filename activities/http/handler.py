@@ -28,8 +28,9 @@ from anabranch.activities.http.secrets import HttpSecrets
 from anabranch.activities.idempotency_key import header_key
 from anabranch.activities.node_result import NodeResult, after_effect, own_key
 from anabranch.activities.rendering import render
+from anabranch.broken import BROKEN
 from anabranch.context.values import Json
-from anabranch.errors import NodeError, SizeLimitExceeded, Unavailable
+from anabranch.errors import AnabranchError, NodeError, SizeLimitExceeded, Unavailable
 from anabranch.graph.kinds.http import SECRET_PREFIX
 from anabranch.graph.model import HttpNode
 from anabranch.limits import NODE_LIMITS, NodeLimits
@@ -99,7 +100,9 @@ class HttpActivity:
                     return response, await _read(response, self._max_bytes, whole=_is_expected(node, response))
             finally:
                 await response.aclose()
-        except httpx2.TransportError as error:
+        except AnabranchError:
+            raise
+        except (httpx2.HTTPError, httpx2.StreamError, *BROKEN) as error:
             what = f"{request.method} {place} got no answer ({type(error).__name__})"
             raise Unavailable(what, suggestion="it will be retried") from None
 

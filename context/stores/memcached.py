@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import emcache
 
+from anabranch.broken import BROKEN
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.stores.encoded import EncodedStore
 from anabranch.context.stores.protocol import check_session_id
@@ -35,14 +36,7 @@ _LISTING_LIMIT: Final = 8_192
 
 _Answer = TypeVar("_Answer")
 _Address = emcache.MemcachedHostAddress
-_BROKEN: Final = (
-    emcache.CommandError,
-    emcache.ClusterNoAvailableNodes,
-    OSError,
-    ValueError,
-    IndexError,
-    RuntimeError,
-)
+_BROKEN: Final = (emcache.CommandError, emcache.ClusterNoAvailableNodes, *BROKEN)
 
 
 class MemcachedStore(EncodedStore):
@@ -121,7 +115,8 @@ class MemcachedStore(EncodedStore):
         """Close the connections."""
         client, self._client = self._client, None
         if client is not None:
-            await client.close()
+            with suppress(*_BROKEN):
+                await client.close()
 
     async def _write(self, records: Mapping[str, Record], ttl: float | None) -> None:
         values = [(_key(session_id), _value(session_id, record)) for session_id, record in records.items()]
@@ -143,15 +138,18 @@ class MemcachedStore(EncodedStore):
         return swapped, found
 
     async def _call(self, command: Callable[[emcache.Client], Awaitable[_Answer]]) -> _Answer:
-        client = self._client or await self._connect()
+        client: emcache.Client | None = None
         try:
+            client = self._client or await self._connect()
             async with asyncio.timeout(self._timeout):
                 return await command(client)
+        except AnabranchError:
+            raise
         except emcache.StorageCommandError as refused:
             raise _storage_error(refused) from None
         except _BROKEN as failed:
             # The client waits up to a minute before it connects again: a new one connects at once.
-            if self._client is client:
+            if client is not None and self._client is client:
                 await self.aclose()
             raise Unavailable(
                 f"Memcached did not answer as it should: {type(failed).__name__}",
@@ -184,7 +182,9 @@ class MemcachedStore(EncodedStore):
                     yield unquote(line.split(b" ", 1)[0][4:].decode("ascii", "replace"))
             finally:
                 writer.close()
-        except (OSError, ValueError) as failed:
+        except AnabranchError:
+            raise
+        except BROKEN as failed:
             raise Unavailable(
                 f"Memcached did not list its items: {type(failed).__name__}", suggestion="is the server up?"
             ) from failed
