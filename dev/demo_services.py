@@ -47,7 +47,7 @@ async def demo_services(environ: Mapping[str, str], *, postgres: bool = True) ->
         given, notes = {"POSTGRES_URL": url}, [note]
         if not environ.get("OPENAI_API_KEY"):
             base_url = await stack.enter_async_context(stand_in_model.serve())
-            given |= {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": "stand-in"}
+            given |= {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": "none-needed"}  # a key is masked in answers
             notes.append(stand_in_model.BANNER)
         yield DemoServices(given, tuple(notes))
 

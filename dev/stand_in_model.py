@@ -144,7 +144,7 @@ async def serve(port: int = 0) -> AsyncGenerator[str]:
 async def main() -> None:
     """Serve until interrupted."""
     async with serve(port=11435) as url:
-        print(f"{BANNER}\nOPENAI_BASE_URL={url} OPENAI_API_KEY=stand-in", flush=True)
+        print(f"{BANNER}\nOPENAI_BASE_URL={url} OPENAI_API_KEY=none-needed", flush=True)
         await asyncio.Event().wait()
 
 
