@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +13,10 @@ import zen
 
 from anabranch.graph.rules.decision_table import DecisionTable
 
+MAX_NESTING = 16
+"""Brackets within brackets. Within a closure each level doubles the time and memory that the engine's parser takes."""
 _SHOWN = 500
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _ENGINE = zen.ZenEngine()
 
 
@@ -80,12 +84,23 @@ def _of_text(
 ) -> Iterator[TableProblem]:
     if not isinstance(text, str):
         yield TableProblem(f"{json.dumps(text)} in {place}", 'a cell is a text; an empty one is ""', steps)
+    elif _nesting(text) > MAX_NESTING:
+        message = f"`{text[:_SHOWN]}` in {place}, which nests brackets deeper than {MAX_NESTING}"
+        yield TableProblem(message, "split it over several expressions", steps)
     elif text.strip():
         try:
             compiler(text)
         except RuntimeError as error:
             message = f"`{text}` in {place}, which cannot be read: {reason_of(error)}"
             yield TableProblem(message, "write it as in the ZEN language: docs.gorules.io", steps)
+
+
+def _nesting(text: str) -> int:
+    depth = deepest = 0
+    for character in _QUOTED.sub("", text):
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _of_whole(content: str) -> Iterator[TableProblem]:

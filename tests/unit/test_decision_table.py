@@ -279,3 +279,12 @@ def test_only_what_a_table_names_crosses_to_its_process() -> None:
 def test_a_table_that_reads_what_only_the_engine_knows_is_left_to_it() -> None:
     rows = [{"country": "$root.order.total > 1000", "fee": "country * 2"}, ROWS[2]]
     assert evaluate_table(jdm(table(rows)), data()) == {"fee": 9, "ship": {"mode": "sea"}}
+
+
+@pytest.mark.parametrize("opening", ["(", "[", "`${("])
+def test_brackets_that_would_take_the_engine_s_parser_forever_are_refused_unread(opening: str) -> None:
+    closing = {"(": ")", "[": "]", "`${(": ")}`"}[opening]
+    deep = f"map([1..9], {opening * 30}1{closing * 30})"
+    with pytest.raises(InputError, match="which nests brackets deeper than 16"):
+        evaluate_table(jdm(table([{"_id": "1", "fee": deep}])), data())
+    assert evaluate_table(jdm(table([{"_id": "1", "fee": "'" + "(" * 30 + "'"}])), data()) == {"fee": "(" * 30}
