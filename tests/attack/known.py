@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tests.attack.attack import Attack
+from tests.attack.classes.expressions import EXPRESSIONS
+from tests.attack.classes.injections import INJECTIONS
 from tests.attack.classes.messages import MESSAGES
 from tests.attack.classes.payloads import PAYLOADS
 from tests.attack.classes.yaml_files import YAML
 
-CLASSES: dict[str, Attack] = {attack.name: attack for attack in (PAYLOADS, MESSAGES, YAML)}
+CLASSES: dict[str, Attack] = {attack.name: attack for attack in (PAYLOADS, MESSAGES, YAML, EXPRESSIONS, INJECTIONS)}

@@ -26,8 +26,6 @@ from tests.attack.wires import CHANGES, CONVERTER, REQUESTS
 
 GRAPHS = {
     "simple": "name: simple\nnodes:\n  a: {type: rule, rules: [{then: {x: 1}}]}\n",
-    "elsewhere": "name: elsewhere\nnodes:\n"
-    "  a: {type: python, handler: h, args: {}, reads: [q], task_queue: '{{ q }}', retry: {max_attempts: 1}}\n",
     "asks": """
 name: asks
 context: {conflict_resolution: fail_on_conflict}
@@ -43,11 +41,16 @@ edges:
   - {from: high, to: settle}
 """,
 }
+_AT_ONCE = 8
+_ELSEWHERE = {
+    f"elsewhere{lane}": f"name: elsewhere{lane}\nnodes:\n  a: {{type: python, handler: h, task_queue: raw-{lane}}}\n"
+    for lane in range(_AT_ONCE)
+}
+"""A graph for each lane, whose only activity goes to a task queue that the lane serves."""
 _UPDATES = ("resolve_conflict", "complete_task", "write_context", "retry_node", "skip_node", "fail_node", "nope", "__x")
 _SIGNALS = ("pause", "resume", "unknown", "__temporal_x")
 _QUERIES = ("status", "context", "history", "diagram", "nope", "__stack_trace", "__temporal_workflow_metadata")
 _POISON = Payload(metadata={"encoding": b"binary/zstd"}, data=b"garbage")
-_AT_ONCE = 8
 _PER_RUN = 12
 """Messages to one waiting run; then comes the next, so that a run that is spoiled spoils few verdicts."""
 
@@ -73,9 +76,9 @@ class Waiting:
 
 async def run(tally: Tally, numbers: range) -> None:
     """Send the messages with these numbers."""
-    async with target(GRAPHS) as on:
+    async with target({**GRAPHS, **_ELSEWHERE}) as on:
         genuine = [CONVERTER.to_payloads([value])[0] for value in (*REQUESTS, {"x": 1}, CHANGES, None)]
-        lanes = [Lane(on, tally, genuine) for _ in range(_AT_ONCE)]
+        lanes = [Lane(on, tally, genuine, lane) for lane in range(_AT_ONCE)]
         for first in range(numbers.start, numbers.stop, _AT_ONCE):
             batch = range(first, min(first + _AT_ONCE, numbers.stop))
             planned = [lane.plan(number) for lane, number in zip(lanes, batch, strict=False)]
@@ -94,8 +97,9 @@ def _alive(on: Target, tally: Tally) -> None:
 class Lane:
     """Sends one message after the other, to runs of its own."""
 
-    def __init__(self, on: Target, tally: Tally, genuine: list[Payload]) -> None:
+    def __init__(self, on: Target, tally: Tally, genuine: list[Payload], number: int) -> None:
         self._on = on
+        self._number = number
         self._tally = tally
         self._genuine = genuine
         self._waiting = Waiting(on)
@@ -158,9 +162,8 @@ class Lane:
         return await self._still_there(workflow_id)
 
     async def _result(self, _: str, payload: Payload) -> str | None:
-        queue = f"raw-{uuid.uuid4().hex}"
-        workflow_id = await self._on.start("elsewhere", CONVERTER.to_payloads([{"q": queue}]))
-        await self._on.complete_activity(queue, payload)
+        workflow_id = await self._on.start(f"elsewhere{self._number}", [])
+        await self._on.complete_activity(f"raw-{self._number}", payload)
         return await self._on.not_ended(workflow_id)
 
     async def _continue(self, _: str, payload: Payload) -> str | None:
