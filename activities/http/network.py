@@ -11,7 +11,7 @@ import asyncio
 import ssl
 from collections.abc import Iterable
 from functools import cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import cast
 
 import httpcore2
@@ -23,6 +23,8 @@ from anabranch.errors import NodeError
 _KEPT_OPEN = 20
 _KEPT_SECONDS = 5.0
 _NAT64 = IPv6Network("64:ff9b::/96")
+_IETF = IPv4Network("192.0.0.0/24")
+"""For protocols (RFC 6890), among them a cloud's metadata service. Older `ipaddress` calls most of it global."""
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 """All unicast addresses that are assigned (RFC 4291). `ipaddress` calls others global too: site-local ones, and those
 of a local NAT64 (RFC 8215), which leads to private IPv4 addresses."""
@@ -39,7 +41,9 @@ def is_public(address: str) -> bool:
     ip = ip_address(address)
     if isinstance(ip, IPv6Address) and (wrapped := _wrapped(ip)) is not None:
         ip = wrapped
-    return ip.is_global and not ip.is_multicast and (isinstance(ip, IPv4Address) or ip in _GLOBAL_UNICAST)
+    if not ip.is_global or ip.is_multicast:
+        return False
+    return ip not in _IETF if isinstance(ip, IPv4Address) else ip in _GLOBAL_UNICAST
 
 
 def _wrapped(ip: IPv6Address) -> IPv4Address | None:
