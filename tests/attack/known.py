@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from tests.attack.attack import Attack
+from tests.attack.classes.codec import CODEC
 from tests.attack.classes.expressions import EXPRESSIONS
 from tests.attack.classes.injections import INJECTIONS
+from tests.attack.classes.masked import MASKED
 from tests.attack.classes.messages import MESSAGES
 from tests.attack.classes.payloads import PAYLOADS
+from tests.attack.classes.urls import URLS
 from tests.attack.classes.yaml_files import YAML
 
-CLASSES: dict[str, Attack] = {attack.name: attack for attack in (PAYLOADS, MESSAGES, YAML, EXPRESSIONS, INJECTIONS)}
+_ALL = (PAYLOADS, MESSAGES, YAML, EXPRESSIONS, INJECTIONS, URLS, MASKED, CODEC)
+CLASSES: dict[str, Attack] = {attack.name: attack for attack in _ALL}
