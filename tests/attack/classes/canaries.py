@@ -24,6 +24,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
+from anabranch.transport.codec import ZstdCodec
 from tests.attack.attack import Attack, Tally
 from tests.attack.live import PATIENCE, Target, target
 from tests.command import ROOT
@@ -191,7 +192,7 @@ async def _of_run(on: Target, handle: WorkflowHandle[Any, Any]) -> list[tuple[st
     events = [event async for event in handle.fetch_history_events()]
     found.append(("the history", "\n".join(str(event) for event in events)))
     payloads = [payload for event in events for payload in _payloads(event)]
-    decoded = await on.client.data_converter.payload_codec.decode(payloads) if payloads else []  # type: ignore[union-attr]
+    decoded = await ZstdCodec().decode(payloads)
     found.append(("the history's payloads", "\n".join(each.data.decode(errors="replace") for each in decoded)))
     found.append(("the description", str((await handle.describe()).raw_description)))
     try:

@@ -248,7 +248,7 @@ def _sources() -> Iterator[str]:
         corpus.test_python_functions_are_not_there,
     )
     for test in tests:
-        (mark,) = test.pytestmark  # type: ignore[attr-defined]
+        (mark,) = vars(test)["pytestmark"]
         yield from (source for source in mark.args[1] if source.isprintable())
 
 

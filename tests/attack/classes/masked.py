@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from anabranch.activities.http.handler import HttpActivity
+from anabranch.context.values import Json
 from anabranch.errors import AnabranchError
 from anabranch.graph.model import HttpNode
 from tests.attack.attack import Attack, Tally
@@ -131,7 +132,7 @@ async def _left(server: Echo, secret: str) -> str:
     environ = {"HTTP_SECRET_BANK": secret, "HTTP_SECRET_BANK_HOSTS": origin}
     activity = HttpActivity(allow_private=True, environ=environ)
     headers = {"X-Secret": "env:HTTP_SECRET_BANK"} if secret.isascii() else {}
-    query = {} if headers else {"k": "env:HTTP_SECRET_BANK", "x-secret:": "1"}
+    query: dict[str, Json] = {} if headers else {"k": "env:HTTP_SECRET_BANK", "x-secret:": "1"}
     node = HttpNode(type="http", method="GET", url=f"{origin}/", headers=headers, query=query)
     try:
         outcome = await activity(task_of(), node)
