@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from anabranch.cli.questions import Asking
+from anabranch.cli.queues import Unserved
 from anabranch.cli.report import err
 from anabranch.context.values import Json
 from anabranch.display import plain
@@ -54,6 +55,7 @@ class LiveRun:
         self._told: set[str] = set()
         self._wrote: dict[str, list[str]] = {}
         self._note = self._said = ""
+        self._unserved: Sequence[Unserved] = ()
         self._over = False
         self._spinner = Spinner("dots", style="cyan")
         self._live = Live(
@@ -67,7 +69,7 @@ class LiveRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over, self._said = True, ""
+        self._over, self._said, self._unserved = True, "", ()
         self._live.vertical_overflow = "visible"
         self._live.stop()
         if not self._console.is_terminal:
@@ -101,6 +103,10 @@ class LiveRun:
         """Say that the run's state cannot be read now, and why."""
         self._note = f"waiting for a worker that answers ({plain(message)})"
 
+    def show_unserved(self, found: Sequence[Unserved]) -> None:
+        """Say which task queues nobody serves."""
+        self._unserved = found
+
     def say(self, text: str) -> None:
         """Keep a line below the tree."""
         self._said = text
@@ -122,7 +128,11 @@ class LiveRun:
             table.add_row(
                 self._name(row.rails, row.node, node), self._types[row.node], _took(node), self._description(row.node)
             )
-        below = [Text(text, "yellow") for text in (*self._lacking(), self._note, self._said) if text]
+        below = [
+            Text(text, "yellow")
+            for text in (*self._lacking(), *map(str, self._unserved), self._note, self._said)
+            if text
+        ]
         asked = [] if self._over else self._asking.lines(self._status)
         return Group(self._head(), table, *asked, *below)
 

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from anabranch.cli.local import embedded_server, worker_beside
+from anabranch.cli.queues import is_served
 from anabranch.cli.report import err, show_finding
 from anabranch.cli.watch import Watch
 from anabranch.context.values import Json, check_value
@@ -72,6 +71,7 @@ async def execute(options: RunOptions) -> int:
                 target.worker,
                 follow=options.follow,
                 as_json=options.as_json,
+                client=target.client,
                 server=address if target.embedded else None,
             )
             return await watch.until_over(started, cancel_on_interrupt=target.embedded)
@@ -134,13 +134,6 @@ def details_of(graph: Graph) -> str:
 
 
 async def _warn_without_worker(client: Client, task_queue: str) -> None:
-    described = await client.workflow_service.describe_task_queue(
-        DescribeTaskQueueRequest(
-            namespace=client.namespace,
-            task_queue=TaskQueue(name=task_queue),
-            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-        )
-    )
-    if not described.pollers:
+    if not await is_served(client, task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW):
         text = f"no worker listens on the task queue {plain(task_queue)!r}: the run waits for one"
         show_finding("NO_WORKER", None, text, "start `anabranch worker`, or give --worker", warning=True)

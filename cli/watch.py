@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
-from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.service import RPCError
 
 from anabranch.cli.failure import describe, show_failure
 from anabranch.cli.leaving import interruptible
 from anabranch.cli.live import LiveRun
 from anabranch.cli.local import first_of
-from anabranch.cli.report import err, out
+from anabranch.cli.queues import Unserved, watch_queues
+from anabranch.cli.report import err, out, show_finding
 from anabranch.context.values import Json
 from anabranch.display import plain, plain_json
 from anabranch.graph.model import Graph
@@ -40,10 +41,13 @@ class Watch:
         *,
         follow: bool,
         as_json: bool,
+        client: Client,
         server: str | None = None,
     ) -> None:
         self._handle = handle
+        self._client = client
         self._worker = worker
+        self._told: set[str] = set()
         self._live = LiveRun(graph, handle.id, server) if follow else None
         self._as_json = as_json
         self._interrupts = 0
@@ -59,7 +63,7 @@ class Watch:
         with interruptible(lambda _: self._interrupted(cancel=cancel_on_interrupt)):
             if self._live is None:
                 err().print(started, markup=False)  # whoever reads this may interrupt
-            async with self._drawing(result) as drawn:
+            async with self._drawing(result) as drawn, self._looking_for_workers(result):
                 leave = asyncio.ensure_future(self._leave.wait())
                 await first_of(result, leave, worker=self._worker)
                 leave.cancel()
@@ -81,6 +85,25 @@ class Watch:
         finally:
             task.cancel()
             await asyncio.wait({task})
+
+    @asynccontextmanager
+    async def _looking_for_workers(self, result: asyncio.Future[Any]) -> AsyncGenerator[None]:
+        task = asyncio.create_task(watch_queues(self._client, self._handle, self._show_unserved, result))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    def _show_unserved(self, found: Sequence[Unserved]) -> None:
+        if self._live is not None:
+            self._live.show_unserved(found)
+            return
+        for each in found:
+            if each.queue not in self._told:
+                self._told.add(each.queue)
+                advice = "start a worker for it, or give the node a `queue_timeout`"
+                show_finding("NO_WORKER", None, str(each), advice, warning=True)
 
     def _interrupted(self, *, cancel: bool) -> None:
         self._interrupts += 1

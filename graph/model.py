@@ -147,6 +147,11 @@ class BaseNode(Model):
     output: dict[Key, Cel] | None = None
     retry: Retry | None = None
     timeout: Duration | None = None
+    """Of one attempt."""
+    queue_timeout: Duration | None = None
+    """How long an attempt waits for a worker."""
+    total_timeout: Duration | None = None
+    """Of all attempts, with the time that they wait."""
     heartbeat: Duration | None = None
     task_queue: TaskQueue | None = None
     priority: Priority | Annotated[int, Field(ge=1, le=5)] | None = None

@@ -24,7 +24,20 @@ from anabranch.graph.model import Body, Edge, Graph, GraphNode, MergePolicy, Nod
 from anabranch.graph.revision import REVISION
 
 _SCHEDULING = {
-    *("description", "when", "join", "losers", "retry", "timeout", "heartbeat", "task_queue", "priority", "local"),
+    *(
+        "description",
+        "when",
+        "join",
+        "losers",
+        "retry",
+        "timeout",
+        "queue_timeout",
+        "total_timeout",
+        "heartbeat",
+        "task_queue",
+        "priority",
+        "local",
+    ),
     *("compensate", "on_failure", "pivot", "effect"),
 }
 """Fields that the workflow acts on; a node's activity never sees them."""

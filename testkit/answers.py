@@ -15,7 +15,15 @@ from anabranch.graph.model import RuleNode
 from anabranch.graph.plan import Plan, plan_graph
 from anabranch.testkit.assume import assumed_writes
 from anabranch.testkit.given import GivenOutcome
-from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, Failure, RunNode, StartChild, StartTimer
+from anabranch.workflows.interpreter.commands import (
+    QUEUE_TIMEOUT,
+    AskConflict,
+    AskPerson,
+    Failure,
+    RunNode,
+    StartChild,
+    StartTimer,
+)
 from anabranch.workflows.interpreter.input import check_value_against
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.simulation import Answer, Chosen, Done, Failed, Work, drive
@@ -97,7 +105,7 @@ class Answers:
 def _given_answer(work: Work, given: GivenOutcome) -> Answer:
     seconds = given.after.total_seconds() if given.after is not None else 0.0
     if given.timeout:
-        return Failed(_timeout(work), seconds)
+        return Failed(_timeout(work, given), seconds)
     if given.fail is not None:
         return Failed(Failure("failure", given.fail, given.message, work.address), seconds)
     if isinstance(work, AskConflict):
@@ -110,7 +118,10 @@ def _given_answer(work: Work, given: GivenOutcome) -> Answer:
     return Done(_changes(work.address, _writable(work, given.set or {})), seconds)
 
 
-def _timeout(work: Work) -> Failure:
+def _timeout(work: Work, given: GivenOutcome) -> Failure:
+    if given.timeout == "queue":
+        message = f"node {work.address!r}: no worker took it from its task queue in time"
+        return Failure("timeout", QUEUE_TIMEOUT, message, work.address, happened=False)
     if isinstance(work, AskPerson | AskConflict):
         return Failure("timeout", "NO_ANSWER", f"nobody answered node {work.address!r} in time", work.address)
     return Failure("timeout", "TIMEOUT", f"node {work.address!r} timed out", work.address)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
@@ -23,7 +23,7 @@ class GivenOutcome(Model):
     result: JsonValue = Field(default=None, description="What the node's `output` sees under this name")
     fail: str | None = Field(default=None, description="The code of the failure")
     message: str = "as the outcomes say"
-    timeout: bool = False
+    timeout: bool | Literal["queue"] = Field(default=False, description="`queue`: no worker took it, it did nothing")
     answer: JsonValue = None
     choose: dict[str, JsonValue] | None = None
     after: Duration | None = None

@@ -12,6 +12,7 @@ from anabranch.graph.kinds.kinds import has_body, kind_of, types_that_run
 from anabranch.graph.model import BaseNode, ForeachNode, GraphNode, WaitNode, WhileNode
 
 _CODE = "FIELD_HAS_NO_EFFECT"
+_OF_LEAVES = frozenset({"heartbeat", "priority", "queue_timeout", "task_queue", "cache", "circuit_breaker", "local"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ def _uses() -> dict[str, _Use]:
     activities = _Use(_in_activity, f"{', '.join(types_that_run(by=(Runs.HANDLER, Runs.ACTIVITY)))} nodes")
     return {
         **dict.fromkeys(("cache", "circuit_breaker", "local"), handlers),
-        **dict.fromkeys(("heartbeat", "priority"), activities),
+        **dict.fromkeys(("heartbeat", "priority", "total_timeout"), activities),
+        "queue_timeout": _Use(lambda node: _in_activity(node) and not node.local, f"{activities.only}, unless `local`"),
         "task_queue": _Use(
             lambda node: _in_activity(node) or _in_child(node), f"{activities.only}, and graphs as child workflows"
         ),
@@ -94,8 +96,10 @@ def _instead(name: str, node: BaseNode) -> str:
         return "write `collect`: a list of what each item came to"
     if name == "timeout":
         return "remove it: `for` or `until` says how long it waits"
+    if name == "total_timeout" and not _is_wait(node):
+        return "write `timeout`"
     if name == "retry" and _composite(node):
         return "give it to the nodes inside; to have all of them done again, repeat them with a `while`"
-    if _composite(node) and name in ("heartbeat", "priority", "task_queue", "cache", "circuit_breaker", "local"):
+    if _composite(node) and name in _OF_LEAVES:
         return "give it to the nodes inside"
     return "remove it"

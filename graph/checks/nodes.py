@@ -31,7 +31,8 @@ def check_node(path: Pointer, node: BaseNode, source: Source) -> Iterator[Proble
 
 def _times(node: BaseNode, finder: Finder) -> Iterator[Problem]:
     zero = timedelta(0)
-    named: dict[tuple[str, ...], timedelta | None] = {("timeout",): node.timeout, ("heartbeat",): node.heartbeat}
+    names = ("timeout", "queue_timeout", "total_timeout", "heartbeat")
+    named: dict[tuple[str, ...], timedelta | None] = {(name,): getattr(node, name) for name in names}
     if node.retry is not None:
         named["retry", "initial_interval"] = node.retry.initial_interval
         named["retry", "max_interval"] = node.retry.max_interval
@@ -47,6 +48,10 @@ def _times(node: BaseNode, finder: Finder) -> Iterator[Problem]:
     if retry is not None and retry.max_interval is not None and zero < retry.max_interval < retry.initial_interval:
         message = "has a `retry.max_interval` below its `initial_interval`"
         yield finder.problem("RETRY_INTERVALS", message, "retry", "max_interval")
+    for name, value in (("timeout", node.timeout), ("queue_timeout", node.queue_timeout)):
+        if value is not None and node.total_timeout is not None and value > node.total_timeout > zero:
+            message = f"has a `{name}` above its `total_timeout`, which ends it before"
+            yield finder.problem("TIMEOUT_TOO_LONG", message, name, warning=True)
     if node.heartbeat is not None and node.timeout is not None and node.heartbeat >= node.timeout:
         message = "has a `heartbeat` that is not shorter than its `timeout`: it never shows that a worker was lost"
         yield finder.problem("HEARTBEAT_TOO_LONG", message, "heartbeat", warning=True)

@@ -44,6 +44,8 @@ nodes:
 edges: [{from: book, to: night}]
 """
 
+LOST = "{name: lost, nodes: {print: {type: activity, activity: PrintLabel, task_queue: labels}}}"
+
 
 @pytest.fixture
 def graph(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
@@ -118,6 +120,17 @@ def test_an_interrupt_cancels_a_run_on_an_embedded_server(graph: Path) -> None:
             "error[CANCELLED]: the run was cancelled",
         ]
         assert command.processes() == set()
+
+
+@pytest.mark.parametrize("graph", [LOST], indirect=True)
+def test_a_task_queue_that_nobody_serves_is_named_with_the_node_that_waits_in_it(graph: Path) -> None:
+    with anabranch("run", graph) as command:
+        command.wait_for("has waited")
+        command.signal(signal.SIGINT)
+        assert command.leave() == 130
+        warned = command.stderr.splitlines()[1]
+        said = r"warning\[NO_WORKER\]: print has waited \d+ s for a worker: "
+        assert re.match(said + "no worker listens on the task queue 'labels'", warned)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from temporalio import activity
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from anabranch.activities import node
@@ -74,6 +75,15 @@ async def until_not_compensated(handle: Any) -> dict[str, Any]:
             return status
         await asyncio.sleep(0.05)
     raise AssertionError(f"no compensation has failed in time: {status}")
+
+
+async def until_scheduled(served: Served, handle: Any, address: str) -> HistoryEvent:
+    """Wait until an activity is scheduled."""
+    for _ in range(400):
+        if (found := (await scheduled(served.client, handle)).get(address)) is not None:
+            return found
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{address!r} is not scheduled in time")
 
 
 async def until_completed(handle: Any, count: int) -> None:
@@ -163,6 +173,56 @@ async def test_past_the_deadline_a_compensation_fails_and_the_others_are_tried_o
     error = await served.error({**graph, "saga": {"deadline": "500ms"}})
     reported = error.details[0]
     assert (reported["compensated"], reported["not_compensated"]) == (["a"], ["b"])
+
+
+async def test_past_the_deadline_a_compensation_waits_for_a_worker_no_longer_than_a_minute(served: Served) -> None:
+    lost = put() | {"task_queue": f"{served.task_queue}-nobody"}
+    graph = chain(a=step(), b=step(undo=lost), c=step(undo=lost), d=broken(served.task_queue))
+    handle = await served.start({**graph, "saga": {"deadline": "300ms"}})
+    found = await until_scheduled(served, handle, "undo b")  # that of c is given up at the deadline
+    past = found.activity_task_scheduled_event_attributes
+    assert (past.schedule_to_close_timeout.seconds, past.retry_policy.maximum_attempts) == (90, 1)
+    await handle.terminate()
+
+
+async def test_a_node_that_no_worker_takes_times_out_without_having_begun(served: Served) -> None:
+    waiting = step(task_queue=f"{served.task_queue}-nobody", queue_timeout="200ms")
+    error = await served.error(chain(a=step(), b=waiting))
+    reported = error.details[0]
+    assert (reported["code"], reported["outcome"], reported["compensated"]) == ("QUEUE_TIMEOUT", "timeout", ["a"])
+    assert f"no worker took it from the task queue '{served.task_queue}-nobody' in time" in error.message
+    assert "effects_left" not in reported
+
+
+async def test_a_failure_edge_on_a_timeout_is_taken_where_no_worker_takes_a_node(served: Served) -> None:
+    waiting = leaf(task_queue=f"{served.task_queue}-nobody", total_timeout="200ms")
+    graph = {"nodes": {"a": waiting, "b": put(late=True)}, "edges": [edge("a", "b", outcome="timeout")]}
+    assert (await served.run(graph))["data"] == {"late": True}
+
+
+async def test_a_node_whose_attempt_was_taken_before_is_undone_though_no_worker_takes_the_next(
+    client: Client, task_queue: str, tmp_path: Path
+) -> None:
+    other = f"{task_queue}-other"
+    retry = {"max_attempts": 5, "initial_interval": "10ms"}
+    waiting = step("dawdle", args={"name": task_queue}, task_queue=other, timeout="1s", queue_timeout="2s", retry=retry)
+    async with worker_for(client, task_queue, tmp_path) as served:
+        async with worker_for(client, other, tmp_path):
+            handle = await served.start(chain(a=step(), b=waiting))
+            await until_status(handle, "b", "running")
+            for _ in range(400):
+                if [each for each in (await handle.describe()).raw_description.pending_activities if each.attempt > 1]:
+                    break
+                await asyncio.sleep(0.05)
+        error = await error_of(handle)
+    assert error.details[0]["compensated"] == ["b", "a"]
+
+
+async def test_all_attempts_together_take_no_longer_than_the_total_timeout(served: Served) -> None:
+    retry = {"max_attempts": 0, "initial_interval": "50ms"}
+    stuck = step("break", args={"name": served.task_queue, "how": "unavailable"}, total_timeout="500ms", retry=retry)
+    error = await served.error(chain(a=step(), b=stuck))
+    assert error.details[0]["compensated"] == ["b", "a"]
 
 
 async def test_an_operator_decides_about_a_failed_compensation(served: Served) -> None:

@@ -139,7 +139,14 @@ def marked(field: str) -> str:
 
 
 _BODY = "body: {nodes: {p: {type: wait, for: 1s}}}"
-_ELSEWHERE = ("heartbeat: 5s", "priority: 1", "local: true", "circuit_breaker: {failures: 3}")
+_ELSEWHERE = (
+    "heartbeat: 5s",
+    "priority: 1",
+    "local: true",
+    "circuit_breaker: {failures: 3}",
+    "queue_timeout: 1s",
+    "total_timeout: 1s",
+)
 MISPLACED = {
     "type: wait, for: 1s": (*_ELSEWHERE, "task_queue: q", "timeout: 5s", "retry: {}", "output: {a: '1'}"),
     "type: approval": (*_ELSEWHERE, "task_queue: q", "retry: {}", "losers: cancel"),
@@ -214,6 +221,10 @@ MISPLACED = {
             ["RETRY_INTERVALS"],
         ),
         ("type: ai, model: 'a:b', prompt: a, timeout: 5s, heartbeat: ¦5s", ["HEARTBEAT_TOO_LONG"]),
+        ("type: ai, model: 'a:b', prompt: a, timeout: ¦5s, total_timeout: 4s", ["TIMEOUT_TOO_LONG"]),
+        ("type: ai, model: 'a:b', prompt: a, queue_timeout: ¦5s, total_timeout: 4s", ["TIMEOUT_TOO_LONG"]),
+        ("type: ai, model: 'a:b', prompt: a, queue_timeout: ¦0s", ["DURATION_NOT_POSITIVE"]),
+        ("type: rule, rules: [{then: {a: 1}}], local: true, queue_timeout: ¦1s", ["FIELD_HAS_NO_EFFECT"]),
         *[
             (f"{fields}, {marked(misplaced)}", ["FIELD_HAS_NO_EFFECT"])
             for fields, others in MISPLACED.items()

@@ -102,6 +102,15 @@ def test_a_paused_node_ends_the_drive_without_an_end_of_the_run() -> None:
     assert reported(run) == [("a", 0)]
 
 
+def test_a_node_whose_total_timeout_is_over_has_timed_out() -> None:
+    nodes = {"a": {**NODE, "total_timeout": "10s"}, "b": NODE}
+    run = driven(nodes, [("a", "b")], by_address({"a": Done({}, 60)}))
+    assert reported(run) == [("a", 10)]
+    assert run.finish is not None
+    assert run.finish.failure is not None
+    assert (run.finish.failure.outcome, run.finish.failure.unknown) == ("timeout", True)
+
+
 def test_work_can_be_made_to_end_in_an_order_and_each_a_millisecond_later() -> None:
     nodes = {"a": NODE, "b": NODE, "c": NODE, "free": NODE}
     run = driven(nodes, [], by_address({"a": Done({}, 5)}), order=["c", "a", "b"])

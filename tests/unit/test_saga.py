@@ -441,13 +441,25 @@ def test_past_the_deadline_the_others_are_still_tried_once() -> None:
 
 def test_a_compensation_is_tried_without_limit_until_the_deadline_and_once_past_it() -> None:
     node = Graph.model_validate({"name": "g", "nodes": {"a": step()}}).nodes["a"]
-    for deadline, attempts, limit in ((None, 0, None), (8.0, 0, timedelta(seconds=8)), (0.0, 1, None)):
+    past = Defaults().timeout + timedelta(minutes=1)
+    for deadline, attempts, limit in ((None, 0, None), (8.0, 0, timedelta(seconds=8)), (0.0, 1, past)):
         for options_of in (local_options, remote_options):
             options = options_of(node, Defaults(), undo=True, deadline=deadline)
             assert options["retry_policy"].maximum_attempts == attempts
             assert options.get("schedule_to_close_timeout") == limit
     forward = local_options(node, Defaults(), undo=False, deadline=None)
     assert forward["retry_policy"].maximum_attempts == 5
+
+
+def test_the_timeouts_of_a_node_are_those_of_its_activity() -> None:
+    fields = {"timeout": "5s", "queue_timeout": "7s", "total_timeout": "9s"}
+    node = Graph.model_validate({"name": "g", "nodes": {"a": python() | fields}}).nodes["a"]
+    found = remote_options(node, Defaults(), undo=False, deadline=None, spent=2.0)
+    names = ("start_to_close_timeout", "schedule_to_start_timeout", "schedule_to_close_timeout")
+    assert [found[name].total_seconds() for name in names] == [5, 7, 7]
+    undone = remote_options(node, Defaults(), undo=True, deadline=3.0)
+    assert undone["schedule_to_close_timeout"] == timedelta(seconds=3)
+    assert "schedule_to_start_timeout" not in local_options(node, Defaults(), undo=False, deadline=None)
 
 
 def test_a_compensation_has_its_own_retry_policy() -> None:

@@ -339,6 +339,21 @@ def undoing(outcome: str, expect: str) -> str:
 """
 
 
+def test_a_node_that_no_worker_took_did_nothing(run: Run) -> None:
+    test = """
+- name: t
+  input: {n: 2}
+  outcomes: {reserve: {set: {free: 1}}, charge: {}, ship: {timeout: queue}}
+  expect: {error: {code: QUEUE_TIMEOUT}, compensated: [charge, reserve]}
+- name: u
+  input: {n: 2}
+  outcomes: {reserve: {set: {free: 1}}, charge: {timeout: queue}}
+  expect: {context: {told: "QUEUE_TIMEOUT: node 'charge': no worker took it from its task queue in time"}}
+"""
+    done = run(ORDER, test, "--json")
+    assert [each["status"] for each in json.loads(done.stdout)["files"][0]["tests"]] == ["passed", "passed"]
+
+
 def test_a_compensation_writes_what_its_output_says(run: Run) -> None:
     refunding = ORDER.replace(
         '"update stock set free = free + :n"', '"update stock set free = free + :n", output: {left: result.row.free}'

@@ -16,6 +16,8 @@ FailureOutcome: TypeAlias = Literal["failure", "timeout", "cancelled"]
 
 NOT_STARTED: Final = "NOT_STARTED"
 """The code of work that was cancelled before it started."""
+QUEUE_TIMEOUT: Final = "QUEUE_TIMEOUT"
+"""The code of work that no worker took from its task queue in time."""
 YIELD: Final = "(yield)"
 """The address of a yield. Node ids have no parentheses."""
 DEADLINE: Final = "timeout of "

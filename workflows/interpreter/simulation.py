@@ -24,6 +24,7 @@ from anabranch.workflows.interpreter.commands import (
     Command,
     Failure,
     Finish,
+    RunNode,
     StartChild,
     Work,
     Yield,
@@ -213,8 +214,19 @@ class _Driver:
 
 def _in_time(work: Work, answer: Answer) -> Answer:
     """The answer, or a timeout if the answer comes too late."""
-    timeout = work.timeout if isinstance(work, AskPerson | AskConflict) else None
+    timeout = _timeout(work)
     if timeout is None or answer.seconds <= timeout:
         return answer
-    failure = Failure("timeout", "NO_ANSWER", f"nobody answered node {work.address!r} in time", work.address)
+    if isinstance(work, RunNode):
+        failure = Failure("timeout", "TIMEOUT", f"node {work.address!r} timed out (schedule to close)", work.address)
+    else:
+        failure = Failure("timeout", "NO_ANSWER", f"nobody answered node {work.address!r} in time", work.address)
     return Failed(failure, timeout)
+
+
+def _timeout(work: Work) -> float | None:
+    """How long the work may take as a whole: of a node's attempts nothing is known here."""
+    if isinstance(work, RunNode):
+        total = work.planned.node.total_timeout
+        return None if total is None else total.total_seconds()
+    return work.timeout if isinstance(work, AskPerson | AskConflict) else None

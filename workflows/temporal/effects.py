@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
+from temporalio.exceptions import ActivityError
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import ContextMetadata, DistributedContext
@@ -34,7 +35,7 @@ from anabranch.workflows.interpreter.commands import (
 )
 from anabranch.workflows.temporal.clock import Clock
 from anabranch.workflows.temporal.elsewhere import on_any_worker
-from anabranch.workflows.temporal.failures import NeverScheduled
+from anabranch.workflows.temporal.failures import NeverScheduled, not_taken
 from anabranch.workflows.temporal.flow_control import FlowControl
 from anabranch.workflows.temporal.identity import Identity
 from anabranch.workflows.temporal.inbox import Inbox
@@ -87,7 +88,7 @@ class Effects:
 
     async def _activity(self, command: RunNode, ticket: Ticket) -> ChangeSet | Json:
         """The node's work, on a worker that lacks nothing that it needs."""
-        node = command.planned.node
+        node, total = command.planned.node, command.planned.node.total_timeout
         is_local = runs_locally(node, self._defaults) and not isinstance(node, ActivityNode)
 
         def attempt(spent: float) -> Coroutine[Any, Any, RawValue | None]:
@@ -98,7 +99,7 @@ class Effects:
             attempt,
             pause=partial(self._pause, command.address, ticket),
             tell=partial(self._tell, command.address),
-            within=command.deadline or math.inf,
+            within=min(command.deadline or math.inf, math.inf if total is None else total.total_seconds()),
         )
         changed: ChangeSet | Json = await _result(result, None if isinstance(node, ActivityNode) else ChangeSet)
         return changed
@@ -128,12 +129,13 @@ class Effects:
         """The result of an activity on a worker. Raises NeverScheduled where it did not come to its turn."""
         name, args = self._call(command)
         deadline = command.deadline and max(0.0, command.deadline - spent)
-        options = remote_options(command.planned.node, self._defaults, undo=command.undo, deadline=deadline)
+        node, defaults = command.planned.node, self._defaults
+        options = remote_options(node, defaults, undo=command.undo, deadline=deadline, spent=spent)
         payloads, before = workflow.payload_converter().to_payloads(args), ticket.total
         try:
             async with self._flow.admit(ticket, sum(len(payload.data) for payload in payloads)):
                 with for_any_worker() if spent else nullcontext():
-                    running = workflow.start_activity(
+                    running: Awaitable[RawValue | None] = workflow.start_activity(
                         name,
                         args=[RawValue(payload) for payload in payloads],
                         result_type=RawValue,
@@ -142,8 +144,7 @@ class Effects:
                         **options,
                     )
                 try:
-                    result: RawValue | None = await running
-                    return result
+                    return await _taken(running, options["task_queue"] or workflow.info().task_queue)
                 finally:  # it is cancelled only where the server knows it (see `Driver`), so the server has answered
                     self._outbox.answered(ticket)
         except asyncio.CancelledError:
@@ -228,6 +229,16 @@ class Effects:
             reached = _reached_from(name, self._identity.plan.library)
             self._pinned[name] = self._identity.pinned.child(name, reached).to_wire()
         return self._pinned[name]
+
+
+async def _taken(running: Awaitable[RawValue | None], queue: str) -> RawValue | None:
+    """The result of an activity. Raises NotTaken where no worker took it from its queue in time."""
+    try:
+        return await running
+    except ActivityError as error:
+        if (waited := not_taken(error, queue)) is not None:
+            raise waited from None
+        raise
 
 
 async def _result(result: RawValue | None, hint: type | None = None) -> Any:

@@ -10,15 +10,16 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from anabranch.limits import ELSEWHERE_SECONDS
 from anabranch.transport.failures import ELSEWHERE
-from anabranch.workflows.temporal.failures import InDoubt, NeverScheduled
+from anabranch.workflows.temporal.failures import InDoubt, NeverScheduled, NotTaken
 
 T = TypeVar("T")
+_Error: TypeAlias = ActivityError | ApplicationError | NotTaken
 
 _FIRST_PAUSE = 0.25
 _LONG_PAUSES = 12
@@ -56,7 +57,7 @@ async def on_any_worker(
         while True:
             try:
                 return await attempt(search.seconds)
-            except (ActivityError, ApplicationError) as error:  # that of a local activity comes as it is
+            except (ActivityError, ApplicationError, NotTaken) as error:  # that of a local activity comes as it is
                 lack = search.goes_on(error)
             tell(lack.message)
             await search.paused(pause, lack)
@@ -82,7 +83,7 @@ class _Search:
     seconds: float = field(default=0.0, init=False)
     is_in_doubt: bool = field(default=False, init=False)
 
-    def goes_on(self, error: ActivityError | ApplicationError) -> Lack:
+    def goes_on(self, error: _Error) -> Lack:
         """What the worker lacked. Raises the error, or one that says more, where no other worker is tried."""
         lack = lack_of(error)
         if lack is None or self.seconds >= min(lack.seconds, self.within):
@@ -105,7 +106,7 @@ class _Search:
             raise NeverScheduled from None
 
 
-def lack_of(error: ActivityError | ApplicationError) -> Lack | None:
+def lack_of(error: _Error) -> Lack | None:
     """What the worker of a failed activity lacked; None where another one would fail too."""
     cause = error.cause if isinstance(error, ActivityError) else error
     if not isinstance(cause, ApplicationError):
@@ -120,7 +121,7 @@ def lack_of(error: ActivityError | ApplicationError) -> Lack | None:
     return Lack(cause.message, seconds, is_in_doubt=told.get("attempt", 1) > 1)
 
 
-def _in_vain(error: ActivityError | ApplicationError, lack: Lack, seconds: float) -> ActivityError | ApplicationError:
+def _in_vain(error: _Error, lack: Lack, seconds: float) -> _Error:
     cause = error.cause if isinstance(error, ActivityError) else error
     if not seconds or not isinstance(cause, ApplicationError):
         return error

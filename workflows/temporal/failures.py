@@ -13,6 +13,7 @@ from temporalio.exceptions import (
     ChildWorkflowError,
     TerminatedError,
     TimeoutError,  # noqa: A004 - Temporal's own name
+    TimeoutType,
     is_cancelled_exception,
 )
 
@@ -21,7 +22,7 @@ from anabranch.errors import AnabranchError, TimedOut
 from anabranch.graph.revision import REVISION
 from anabranch.transport.failures import UNDECODABLE
 from anabranch.transport.node_protocol import PinnedGraph
-from anabranch.workflows.interpreter.commands import NOT_STARTED, Failure, FailureOutcome, Finish
+from anabranch.workflows.interpreter.commands import NOT_STARTED, QUEUE_TIMEOUT, Failure, FailureOutcome, Finish
 
 _ACTIVITY_TELLS = ("happened", UNDECODABLE)
 RESULT_TOO_LARGE: Final = "PayloadsTooLarge"
@@ -39,6 +40,25 @@ class InDoubt(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+class NotTaken(Exception):
+    """No worker took an attempt from its task queue in time; `is_in_doubt` where an earlier attempt was taken."""
+
+    def __init__(self, queue: str, *, is_in_doubt: bool) -> None:
+        super().__init__(f"no worker took it from the task queue {queue!r} in time")
+        self.is_in_doubt = is_in_doubt
+
+
+def not_taken(error: ActivityError, queue: str) -> NotTaken | None:
+    """NotTaken, where the error says that no worker took the activity.
+
+    The server says so too where the time of all attempts is over. Its cause is how an attempt before failed.
+    """
+    cause = error.cause
+    if isinstance(cause, TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_START:
+        return NotTaken(queue, is_in_doubt=cause.cause is not None)
+    return None
 
 
 class NewerRevision(Exception):
@@ -63,7 +83,9 @@ def check_revision(pinned: PinnedGraph) -> None:
 def failure_of(error: BaseException, address: str) -> Failure:
     """The outcome that an exception of an activity, child workflow or timer stands for."""
     if isinstance(error, InDoubt):
-        return replace(_failure_of(error.error, address), happened=True)
+        return replace(failure_of(error.error, address), happened=True)
+    if isinstance(error, NotTaken):
+        return Failure("timeout", QUEUE_TIMEOUT, f"node {address!r}: {error}", address, happened=error.is_in_doubt)
     return _failure_of(error, address)
 
 

@@ -16,6 +16,9 @@ from anabranch.workflows.temporal.failures import RESULT_TOO_LARGE
 
 _UNLIMITED = Retry(max_attempts=0)
 """A compensation is tried until the saga's deadline."""
+_SHORTEST = timedelta(milliseconds=1)
+_LAST_WAIT = timedelta(minutes=1)
+"""How long the only attempt of a compensation past the deadline waits for a worker."""
 
 
 def retry_policy(retry: Retry) -> RetryPolicy:
@@ -36,29 +39,47 @@ def runs_locally(node: Node, defaults: Defaults) -> bool:
     return defaults.local and kind_of(node).local_by_default
 
 
-def local_options(node: Node, defaults: Defaults, *, undo: bool, deadline: float | None) -> dict[str, Any]:
-    """Keyword arguments of `workflow.start_local_activity`. Past the saga's deadline there is one attempt."""
+def local_options(
+    node: Node, defaults: Defaults, *, undo: bool, deadline: float | None, spent: float = 0.0
+) -> dict[str, Any]:
+    """Keyword arguments of `workflow.start_local_activity`. Past the saga's deadline there is one attempt.
+
+    Of the node's `total_timeout` the seconds are gone that are `spent`.
+    """
     own = node.retry or (_UNLIMITED if undo else defaults.retry)
     if deadline == 0:
         own = own.model_copy(update={"max_attempts": 1})
-    options: dict[str, Any] = {
+    return {
         "start_to_close_timeout": _attempt(node, defaults),
+        "schedule_to_close_timeout": _total(node, defaults, deadline, spent),
         "retry_policy": retry_policy(own),
     }
-    if deadline:
-        options["schedule_to_close_timeout"] = timedelta(seconds=deadline)
-    return options
 
 
-def remote_options(node: Node, defaults: Defaults, *, undo: bool, deadline: float | None) -> dict[str, Any]:
+def remote_options(
+    node: Node, defaults: Defaults, *, undo: bool, deadline: float | None, spent: float = 0.0
+) -> dict[str, Any]:
     """Keyword arguments of `workflow.start_activity`."""
-    options = local_options(node, defaults, undo=undo, deadline=deadline)
+    options = local_options(node, defaults, undo=undo, deadline=deadline, spent=spent)
+    options["schedule_to_start_timeout"] = node.queue_timeout
     options["heartbeat_timeout"] = _heartbeat(node, defaults)
     options["task_queue"] = node.task_queue or defaults.task_queue
     options["cancellation_type"] = workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
     if node.priority is not None:
         options["priority"] = _priority(node.priority)
     return options
+
+
+def _total(node: Node, defaults: Defaults, deadline: float | None, spent: float) -> timedelta | None:
+    """How long all attempts may take, with their waiting."""
+    bounds: list[timedelta] = []
+    if node.total_timeout is not None:
+        bounds.append(max(_SHORTEST, node.total_timeout - timedelta(seconds=spent)))
+    if deadline:
+        bounds.append(timedelta(seconds=deadline))
+    elif deadline is not None:  # else a queue that nobody serves would keep the run open for ever
+        bounds.append(_attempt(node, defaults) + _LAST_WAIT)
+    return min(bounds, default=None)
 
 
 def _attempt(node: Node, defaults: Defaults) -> timedelta:
