@@ -173,10 +173,10 @@ class Endings:
         told = replace(abort.failure, details=failure.details, happened=happened)
         self._state.aborts[address] = replace(abort, failure=told)
 
-    def cancel_work(self) -> None:
-        """Cancel what runs in scopes that are being aborted."""
+    def cancel_work(self, *, is_end: bool = False) -> None:
+        """Cancel what runs in scopes that are being aborted, or lost a race; at the end of the run, all of it."""
         state = self._state
-        while state.cancelling and state.budget.allows():
+        while state.cancelling and (is_end or state.budget.allows()):
             state.budget.spend()
             if (address := state.cancelling.popleft()) in state.work:
                 state.emit(CancelWork(address))

@@ -124,7 +124,7 @@ class Starts:
     def _end(self, scope: Scope, line: Line) -> None:
         scope.end.status = Status.SUCCEEDED
         self._state.abandon(scope, scope.lost)
-        self._endings.cancel_work()
+        self._endings.cancel_work(is_end=scope.body is None)
         if (body := scope.body) is None:
             self._state.finish(Finish(line))
         else:
