@@ -21,6 +21,7 @@ from tests.attack.known import CLASSES
 from tests.attack.processes import try_chunk
 
 ROOT = Path(__file__).parents[2]
+_DIRTY = "-dirty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Campaign:
         if through:
             again = " ".join(sorted({each.name for each, _ in through}))
             command = f'make attack TIER={self.tier} SEED={self.seed} CLASSES="{again}"'
-            self.screen.print(f"{len(through)} through. To repeat: rm -r .attack; {command}")
+            self.screen.print(f"{len(through)} through. To repeat: {command}")
         return bool(through)
 
 
@@ -81,9 +82,12 @@ def main(arguments: Sequence[str]) -> int:
     if unknown := sorted(set(given.classes) - set(CLASSES)):
         parser.error(f"there is no class {unknown[0]!r}: {', '.join(CLASSES)}")
     seed = given.seed or str(random.SystemRandom().randrange(10**6))
-    journal = Journal(ROOT / ".attack" / f"{given.tier}-{seed}-{_commit()}.jsonl")
+    commit = _commit()
+    path = ROOT / ".attack" / f"{given.tier}-{seed}-{commit}.jsonl"
+    if commit.endswith(_DIRTY):  # what was tried then may have been other code
+        path.unlink(missing_ok=True)
     attacks = [CLASSES[name] for name in given.classes or CLASSES]
-    campaign = Campaign(attacks, given.tier, seed, journal, Console(soft_wrap=True))
+    campaign = Campaign(attacks, given.tier, seed, Journal(path), Console(soft_wrap=True))
     campaign.screen.print(f"tier {given.tier}, SEED={seed}")
     asyncio.run(campaign.run(given.jobs))
     return campaign.report()
@@ -91,9 +95,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _commit() -> str:
     """The state of the code, so that what was tried on another one is not taken for this one's."""
-    command = ["git", "describe", "--always", "--dirty"]
+    command = ["git", "describe", "--always", f"--dirty={_DIRTY}"]
     head = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
-    return head.stdout.strip() or "unknown"
+    return head.stdout.strip() or f"unknown{_DIRTY}"
 
 
 if __name__ == "__main__":

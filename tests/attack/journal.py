@@ -20,12 +20,12 @@ class Found:
 
 
 class Journal:
-    """The chunks that are done, of one tier, seed and commit."""
+    """The chunks that are done, of one tier, seed and commit. Where something got through, a chunk is tried again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         lines = path.read_text().splitlines() if path.exists() else []
-        self.found = [Found(**json.loads(line)) for line in lines]
+        self.found = [found for line in lines if not (found := Found(**json.loads(line))).through]
 
     def add(self, found: Found) -> None:
         """Keep what a chunk found."""

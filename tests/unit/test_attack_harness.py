@@ -57,11 +57,19 @@ def test_a_control_that_the_judge_does_not_see_counts_as_through() -> None:
 
 def test_a_journal_knows_the_chunks_that_are_done(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "journal.jsonl"
-    Journal(path).add(Found("yaml", 10, 5, 5, ["x"], 2))
+    Journal(path).add(Found("yaml", 10, 5, 5, [], 2))
     again = Journal(path)
-    assert again.found == [Found("yaml", 10, 5, 5, ["x"], 2)]
+    assert again.found == [Found("yaml", 10, 5, 5, [], 2)]
     assert again.has("yaml", 10)
     assert not again.has("yaml", 0)
+
+
+def test_a_chunk_in_which_something_got_through_is_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    Journal(path).add(Found("yaml", 10, 5, 5, ["x"], 2))
+    assert not Journal(path).has("yaml", 10)
+    Journal(path).add(Found("yaml", 10, 5, 5, [], 2))
+    assert Journal(path).found == [Found("yaml", 10, 5, 5, [], 2)]
 
 
 def test_a_forked_attack_tells_what_it_said_and_what_it_cost() -> None:
