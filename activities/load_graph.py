@@ -176,11 +176,12 @@ class GraphLoader:
         """A graph, with the state that its parts had before they were read. (Reading it shows which they are.)"""
         files = self._index.names() if names else {}
         parts = _Parts(frozenset(path for path, name in files.items() if name in names), names)
-        for _ in range(_READS):
-            signature = self._signature(parts)
-            loaded = read()
+        reads = 0
+        while True:
+            signature, loaded = self._signature(parts), read()
             found = _Parts(loaded.files, names.union(loaded.graphs))
-            if found == parts:
+            reads += 1
+            if found == parts or reads == _READS:
                 break
             parts = found
         return _Found(self._pinned(loaded), digests(loaded), parts, signature, 0.0)

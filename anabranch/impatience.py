@@ -19,8 +19,8 @@ class Impatient(H11Protocol):
     patience: ClassVar[Patience]
     _timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """As uvicorn, which narrows the parameter too; one connection too many is refused."""
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """One connection too many is refused."""
         super().connection_made(transport)
         if len(self.connections) > self.patience.connections:
             transport.abort()

@@ -30,8 +30,6 @@ from anabranch.graph.expressions.cost import Cost
 
 _ABSORBED = 20
 """Units of an error that is caught."""
-_ALWAYS: Evaluator = lambda _env: True  # noqa: E731
-_NOTHING: Evaluator = lambda _env: None  # noqa: E731
 _IMPLEMENTED: dict[str, Callable[..., Any]] = {**OPERATORS, **FUNCTIONS, **CONVERSIONS}
 
 
@@ -66,8 +64,7 @@ class _Compiler:
 
     def constant(self, expr: Any, _bound: Mapping[str, str]) -> Evaluator:
         """A literal."""
-        value = _literal(expr.constant)
-        return lambda _env: value
+        return _constant(_literal(expr.constant))
 
     def ident(self, expr: Any, bound: Mapping[str, str]) -> Evaluator:
         """A variable or the name of a type."""
@@ -76,13 +73,13 @@ class _Compiler:
             place = bound[name]
             return lambda env: env[place]
         if cel_type := TYPES_BY_NAME.get(name):
-            return lambda _env: cel_type
+            return _constant(cel_type)
         return _variable(name)
 
     def select(self, expr: Any, bound: Mapping[str, str]) -> Evaluator:
         """`x.field`, and `has(x.field)`."""
         if cel_type := TYPES_BY_NAME.get(_dotted(expr)):
-            return lambda _env: cel_type
+            return _constant(cel_type)
         field = expr.select.field
         operand = self.compile(expr.select.operand, bound)
         return _has(operand, field) if expr.select.test_only else _field(operand, field)
@@ -125,8 +122,8 @@ class _Compiler:
         inner = {**bound, expr.loop.iter_var: place}
         before = self.nodes
         parts = cel_loops.parts_of(expr.loop)
-        test = _ALWAYS if parts.test is None else self.compile(parts.test, inner)
-        element = _NOTHING if parts.element is None else self.compile(parts.element, inner)
+        test = _constant(True) if parts.test is None else self.compile(parts.test, inner)
+        element = _constant(None) if parts.element is None else self.compile(parts.element, inner)
         return parts.macro(cel_loops.Loop(objects, place, test, element, 2 + self.nodes - before))
 
 
@@ -139,6 +136,10 @@ _PARTS: dict[str, Callable[[_Compiler, Any, Mapping[str, str]], Evaluator]] = {
     "struct": _Compiler.struct,
     "loop": _Compiler.loop,
 }
+
+
+def _constant(value: Any) -> Evaluator:
+    return lambda _env: value
 
 
 def _literal(constant: Any) -> Any:

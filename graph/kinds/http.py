@@ -47,7 +47,7 @@ def _secrets(node: HttpNode, finder: Finder) -> Iterator[Problem]:
 
 def _may_hold(steps: tuple[str | int, ...]) -> bool:
     """Whether a secret may stand there: a header, a query parameter, or one of its values."""
-    return steps[0] in ("headers", "query") and (len(steps) == 2 or isinstance(steps[-1], int))  # noqa: PLR2004
+    return steps[0] in ("headers", "query") and (len(steps) == 2 or isinstance(steps[-1], int))  # noqa: PLR2004 - a field and a name in it
 
 
 def _texts(node: HttpNode) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -22,6 +22,7 @@ MAKE = {
     "dev": "tests/acceptance/test_dev.py",
     "docs": "tests/docs/test_generated.py",
     "faults": "Makefile",  # it takes 40 minutes; `make storm` runs a twentieth of it
+    "attack": ".ci/run",
     "lint": ".ci/run",
     "setup": ".ci/run",  # `make lint` begins with it
     "storm": ".ci/run",
@@ -61,4 +62,4 @@ def test_every_target_of_make_that_a_page_names_is_run_somewhere() -> None:
     assert {target: MAKE.get(target) for target in named} == {target: MAKE[target] for target in named & MAKE.keys()}
     assert [file for file in MAKE.values() if not (ROOT / file).exists()] == []
     checks = (ROOT / ".ci/run").read_text(encoding="utf-8")
-    assert [target for target in ("lint", "coverage", "storm") if f"make {target}\n" not in checks] == []
+    assert [target for target in ("lint", "coverage", "storm", "attack") if f"make {target}" not in checks] == []

@@ -106,7 +106,7 @@ async def http(port: int) -> None:
 async def model(port: int) -> None:
     activity = AiActivity(Models({"OPENAI_API_KEY": "k3y", "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1"}))
     try:
-        await activity(task_of(), AiNode(type="ai", model="openai:gpt-4", prompt="x"))
+        await activity(task_of(), AiNode.model_validate({"type": "ai", "model": "openai:gpt-4", "prompt": "x"}))
     finally:
         await activity.aclose()
 

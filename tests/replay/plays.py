@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import yaml
 
@@ -37,7 +38,7 @@ async def diamond_with_conflicts(served: Served) -> Handle:
 
 async def races(served: Served) -> Handle:
     """Branches that lose: cancelled at once, or at the end of the run, one of them with a body."""
-    nodes = {name: {"type": "wait", "for": "1h"} for name in ("far", "later")}
+    nodes: dict[str, dict[str, Any]] = {name: {"type": "wait", "for": "1h"} for name in ("far", "later")}
     nodes |= {"near": put(x=1), "won": {**put(y="{{ x }}"), "join": "first", "losers": "cancel"}}
     each = {"type": "foreach", "items": "[1, 2]", "body": chain(nap={"type": "wait", "for": "1h"})}
     nodes |= {"each": each, "last": {**put(z="{{ y }}"), "join": "first"}, "end": put(end=True)}

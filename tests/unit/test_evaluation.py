@@ -109,7 +109,8 @@ def test_one_large_value_written_many_times_is_too_much() -> None:
 
 
 def test_a_template_that_repeats_a_large_list_is_too_much() -> None:
-    template = compile_template(["{{ xs }}"] * 1000)
+    texts: list[Json] = ["{{ xs }}"] * 1000
+    template = compile_template(texts)
     with pytest.raises(Exception, match="come to more than 2097152 characters"):
         template.render(XS, {})
     assert template.render({"xs": [1]}, {}) == [[1]] * 1000
