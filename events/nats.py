@@ -16,7 +16,6 @@ from anabranch.events.address import Address
 from anabranch.events.source import Message, Outgoing
 
 try:
-    import nats
     from nats.aio.client import Client as Connection
     from nats.aio.msg import Msg
     from nats.errors import ConnectionClosedError
@@ -200,9 +199,10 @@ async def _connect(address: Address) -> Connection:
     options: dict[str, Any] = {"user": address.user, "password": address.password}
     if address.user and address.password is None:
         options = {"token": address.user}
+    connection = Connection()
     with _translated("connecting"):
         try:
-            connecting = nats.connect(
+            connecting = connection.connect(
                 [f"nats://{server}" for server in address.servers],
                 name="anabranch events",
                 max_reconnect_attempts=-1,
@@ -211,9 +211,14 @@ async def _connect(address: Address) -> Connection:
                 error_cb=note,
                 **options,
             )
-            return await asyncio.wait_for(connecting, _CONNECT_SECONDS)  # by itself it would try forever
-        except OSError as error:
-            raise Unavailable(f"no NATS server answers: {error}", place=str(address)) from error
+            await asyncio.wait_for(connecting, _CONNECT_SECONDS)  # by itself it would try forever
+        except BaseException as error:
+            with suppress(NatsError, *BROKEN):  # what it has opened so far
+                await connection.close()
+            if isinstance(error, OSError):
+                raise Unavailable(f"no NATS server answers: {error}", place=str(address)) from error
+            raise
+    return connection
 
 
 def _check_size(connection: Connection, message: Outgoing, headers: Mapping[str, str]) -> None:

@@ -14,6 +14,8 @@ from anabranch.dev.devserver import DevServer
 from tests.acceptance.worker_process import PATIENCE, Handle, kill, service, worker_process
 
 pytestmark = pytest.mark.timeout(300)
+SEEN_SECONDS = 0.3
+"""Files are looked at four times a second at most."""
 Start = Callable[[str], Awaitable[Handle]]
 FIRST = """
 name: order
@@ -68,6 +70,7 @@ async def test_a_run_in_flight_finishes_on_its_own_edition_while_new_runs_use_th
             old = await start("old")
             await asked.requests(1)
             (tmp_path / "order.yaml").write_text(SECOND.format(port=asked.port))
+            await asyncio.sleep(SEEN_SECONDS)
             new = await start("new")
             await asked.requests(2)
             asked.opened.set()

@@ -117,7 +117,7 @@ async def test_a_handler_that_does_not_end_is_left_behind_and_named(
     client: Client, task_queue: str, tmp_path: Path, released: None, handler: str
 ) -> None:
     entered.clear()
-    settings, stop = Settings(task_queue=task_queue, graphs=tmp_path), asyncio.Event()
+    settings, stop = Settings(task_queue=task_queue, graphs=tmp_path, inline_graphs=True), asyncio.Event()
     serving = asyncio.create_task(serve(settings, client, stop, grace=AT_ONCE))
     handle = await Served(client, task_queue, tmp_path).start({"nodes": {"ship": leaf(handler)}})
     await until(lambda: entered == [handler])
@@ -137,7 +137,7 @@ async def promising_server() -> AsyncIterator[DevServer]:
 
 
 async def test_a_worker_whose_server_is_gone_stops(promising_server: DevServer, task_queue: str) -> None:
-    settings, stop = Settings(task_queue=task_queue), asyncio.Event()
+    settings, stop = Settings(task_queue=task_queue, inline_graphs=True), asyncio.Event()
     client = await connect(settings, target_host=promising_server.address)
     async with worker_for(client, f"{task_queue}-first", Path()) as served:
         await served.run({"nodes": {"first": put(a=1)}})  # the SDK knows the promise by now
