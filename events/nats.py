@@ -196,9 +196,12 @@ async def _connect(address: Address) -> Connection:
     async def note(error: Exception) -> None:
         log.warning("connection", server=str(address), reason=type(error).__name__)
 
-    options: dict[str, Any] = {"user": address.user, "password": address.password}
+    # The client's hints know whole seconds only.
+    options: dict[str, Any] = {"reconnect_time_wait": 0.5, "connect_timeout": _CONNECT_SECONDS}
     if address.user and address.password is None:
-        options = {"token": address.user}
+        options |= {"token": address.user}
+    else:
+        options |= {"user": address.user, "password": address.password}
     connection = Connection()
     with _translated("connecting"):
         try:
@@ -206,8 +209,6 @@ async def _connect(address: Address) -> Connection:
                 [f"nats://{server}" for server in address.servers],
                 name="anabranch events",
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=0.5,
-                connect_timeout=_CONNECT_SECONDS,
                 error_cb=note,
                 **options,
             )
