@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -41,6 +42,11 @@ def code_span(text: str, longest: int = 200) -> str:
     Of all Markdown only a code span has no markup inside, not even links that are made of bare addresses. Its fence is
     longer than any run of backticks in the text. It belongs into a line of text or a list, not into a table.
     """
+    return _code_span(text[: longest * _CUT], longest)
+
+
+@lru_cache(maxsize=4096)  # a run shows the same ids after each event
+def _code_span(text: str, longest: int) -> str:
     line = one_line(text, longest)
     fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     pad = " " if not line or line[0] == "`" or line[-1] == "`" else ""

@@ -55,6 +55,7 @@ class Site:
             "TEMPORAL_ADDRESS": self.address,
             "ANABRANCH_GRAPHS": str(self.folder),
             "ANABRANCH_TASK_QUEUE": self.task_queue,
+            "ANABRANCH_CONNECTIONS": "ORDERS_URL",
             "ORDERS_URL": self.database,
         }
 
