@@ -233,7 +233,7 @@ class _Run:
         """Ask, pause, write and send what is refused, from the very start on; and cancel where it is to be."""
         for _ in range(self._rng.randint(1, 6)):
             await asyncio.sleep(self._rng.random() * 0.15)
-            with suppress(RPCError, WorkflowQueryFailedError, WorkflowUpdateFailedError):
+            with suppress(RPCError, WorkflowQueryFailedError, WorkflowUpdateFailedError, TimeoutError):
                 async with asyncio.timeout(20):
                     await self._one(handle)
         if self._ending == "cancelled":
