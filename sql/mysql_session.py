@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ CONNECT_ARGS: Final = {"charset": "utf8mb4"}
 _SET_OPTION: Final = 0x1B
 _MULTI_STATEMENTS_OFF: Final = b"\x01\x00"
 _RESET_CONNECTION: Final = 0x1F
+_RESET_SECONDS: Final = 5.0
 _SQL_MODE: Final = "sql_mode = trim(both ',' from replace(concat(',', @@sql_mode, ','), ',NO_BACKSLASH_ESCAPES,', ','))"
 
 
@@ -39,12 +41,15 @@ async def _refuse_several_statements(connection: Any) -> None:
 
 
 def reset_sessions(engine: AsyncEngine) -> None:
-    """Give back a session of a MySQL engine as it was when it was opened. It costs two round trips."""
+    """Give back a session of a MySQL engine as it was when it was opened. It costs two round trips.
+
+    One that does not answer in time, such as one whose statement was cancelled and still runs, is closed instead.
+    """
 
     @event.listens_for(engine.sync_engine, "reset")
     def reset(connection: Any, _record: object, state: Any) -> None:
         if not state.terminate_only:
-            connection.run_async(_reset)
+            connection.run_async(lambda driver: asyncio.wait_for(_reset(driver), _RESET_SECONDS))
 
 
 async def _reset(connection: Any) -> None:
