@@ -19,8 +19,9 @@ from anabranch.graph.dataflow.dataflow import graph_inputs
 from anabranch.graph.dataflow.races import racing
 from anabranch.graph.dataflow.reads import node_reads
 from anabranch.graph.expressions.expressions import Expression, compile_expression
+from anabranch.graph.fields import MergePolicy
 from anabranch.graph.kinds.kinds import has_body, has_effect, kind_of, loop_of
-from anabranch.graph.model import Body, Edge, Graph, GraphNode, MergePolicy, Node
+from anabranch.graph.model import Body, Edge, Graph, GraphNode, Node
 from anabranch.graph.revision import REVISION
 
 _SCHEDULING = {

@@ -16,7 +16,7 @@ from anabranch.activities.rules.table_process import processes
 from anabranch.context.values import MISSING, Json, same, value_at
 from anabranch.errors import EvaluationError, InputError
 from anabranch.graph.expressions.expressions import kind_of
-from anabranch.graph.model import JsonObject
+from anabranch.graph.fields import JsonObject
 from anabranch.graph.rules.decision_table import Column, DecisionTable, read_table
 from anabranch.graph.rules.table_cells import problems_of, reason_of
 

@@ -23,8 +23,9 @@ from anabranch.graph.expressions.cel_values import ELEMENT
 from anabranch.graph.expressions.cost import Cost, OverCost
 from anabranch.graph.expressions.expressions import compile_expression, evaluate_condition
 from anabranch.graph.expressions.templates import compile_template
+from anabranch.graph.fields import JsonObject
 from anabranch.graph.kinds.rule import in_order
-from anabranch.graph.model import JsonObject, Rule, RuleNode
+from anabranch.graph.model import Rule, RuleNode
 from anabranch.transport.node_protocol import NodeTask
 
 _SHORT = 1_000

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from anabranch.errors import Problem
+from anabranch.graph.fields import JsonObject, parse_duration
 from anabranch.graph.kinds.db import check_db, db_pinned, db_summary, db_writes, writes_to_database
 from anabranch.graph.kinds.fields import cel, template
 from anabranch.graph.kinds.finder import Finder
@@ -21,12 +22,10 @@ from anabranch.graph.model import (
     ForeachNode,
     GraphNode,
     HttpNode,
-    JsonObject,
     PythonNode,
     RuleNode,
     WaitNode,
     WhileNode,
-    parse_duration,
 )
 
 _INDEX = frozenset({"index"})

@@ -12,8 +12,8 @@ from typing import TypeAlias
 from anabranch.context.values import Json
 from anabranch.graph.expressions.expressions import Expression, compile_expression
 from anabranch.graph.expressions.templates import Template, compile_template
+from anabranch.graph.fields import JsonObject
 from anabranch.graph.kinds.fields import Field
-from anabranch.graph.model import JsonObject
 
 Keys: TypeAlias = "frozenset[str] | None"
 """Context keys; None is all of them, or any."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from anabranch.context.values import Json
 from anabranch.errors import InputError, Problem
+from anabranch.graph.fields import JsonObject
 from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.kinds.keys import (
     NO_KEYS,
@@ -18,7 +19,7 @@ from anabranch.graph.kinds.keys import (
     tested,
     union,
 )
-from anabranch.graph.model import BaseNode, JsonObject, Rule, RuleNode
+from anabranch.graph.model import BaseNode, Rule, RuleNode
 from anabranch.graph.rules.decision_table import read_table
 
 if TYPE_CHECKING:

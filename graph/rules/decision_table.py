@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from anabranch.context.values import Path
 from anabranch.errors import InputError
-from anabranch.graph.model import JsonObject
+from anabranch.graph.fields import JsonObject
 
 MAX_NODES = 200
 NODE_TYPES = frozenset({"inputNode", "outputNode", "decisionTableNode", "expressionNode", "switchNode"})

@@ -12,7 +12,8 @@ from anabranch.context.values import Json
 from anabranch.errors import EvaluationError, SizeLimitExceeded
 from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.templates import compile_template
-from anabranch.graph.model import MAX_SECONDS, ApprovalNode, GraphNode, WaitNode, parse_duration
+from anabranch.graph.fields import MAX_SECONDS, parse_duration
+from anabranch.graph.model import ApprovalNode, GraphNode, WaitNode
 from anabranch.graph.plan import PlanNode
 from anabranch.limits import ADDRESS_BYTES
 from anabranch.workflows.interpreter.commands import AskPerson, Command, RunNode, StartChild, StartTimer

@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError
-from anabranch.graph.model import MAX_SECONDS
+from anabranch.graph.fields import MAX_SECONDS
 from anabranch.transport.node_protocol import PinnedGraph
 from anabranch.workflows.interpreter import snapshot, views
 from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, CancelWork, Command, Finish, Work, Yield

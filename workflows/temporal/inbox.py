@@ -10,7 +10,7 @@ from typing import Any
 from temporalio import workflow
 
 from anabranch.context.values import Json, Missing, Path
-from anabranch.graph.model import MAX_SECONDS
+from anabranch.graph.fields import MAX_SECONDS
 from anabranch.workflows.interpreter.commands import AskConflict, AskPerson
 from anabranch.workflows.temporal.outbox import Outbox, Ticket
 from anabranch.workflows.temporal.question import Question

@@ -1,0 +1,74 @@
+"""The types of single fields in a graph: durations, names, expressions, keys."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSerializer, WithJsonSchema
+
+from anabranch.limits import FAIRNESS_KEY_BYTES, SERVER_NAME_BYTES
+
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
+MAX_SECONDS = 10 * 365 * 86400
+_LONGEST_DURATION = 32
+
+
+def parse_duration(value: object) -> timedelta:
+    """`30s`, `1m30s`, `24h`, `2d`, `250ms` or a number of seconds as a timedelta; ValueError for anything else."""
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_SECONDS:
+        return timedelta(seconds=value)
+    if isinstance(value, str) and len(value) <= _LONGEST_DURATION and value and (match := _DURATION.fullmatch(value)):
+        days, hours, minutes, seconds, millis = (float(part or 0) for part in match.groups())
+        total = days * 86400 + hours * 3600 + minutes * 60 + seconds + millis / 1000
+        if total <= MAX_SECONDS:
+            return timedelta(seconds=total)
+    raise ValueError(f"{value!r} is not a duration of at most ten years; write 30s, 5m, 24h, 2d, 250ms")
+
+
+def _seconds(value: timedelta) -> float | int:
+    seconds = value.total_seconds()
+    return int(seconds) if seconds.is_integer() else seconds
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(_seconds, when_used="always"),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["30s", "5m", "24h"]}),
+]
+
+
+def _server_name(value: str) -> str:
+    if (size := len(value.encode())) > SERVER_NAME_BYTES:
+        raise ValueError(f"has {size} bytes, over the server's limit of {SERVER_NAME_BYTES}")
+    return value
+
+
+def _task_queue(value: str) -> str:
+    if value.startswith("/_sys/"):
+        raise ValueError("begins with /_sys/, which the server keeps for itself")
+    return _server_name(value)
+
+
+def _fairness_key(value: str) -> str:
+    if (size := len(value.encode())) > FAIRNESS_KEY_BYTES:
+        raise ValueError(f"has {size} bytes, over the server's limit of {FAIRNESS_KEY_BYTES}")
+    return value
+
+
+ActivityName = Annotated[str, Field(min_length=1), AfterValidator(_server_name)]
+TaskQueue = Annotated[str, Field(min_length=1), AfterValidator(_task_queue)]
+FairnessKey = Annotated[str, AfterValidator(_fairness_key)]
+Cel = Annotated[str, Field(min_length=1, description="A CEL expression")]
+Key = Annotated[str, Field(min_length=1, max_length=256)]
+NodeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}$")]
+Strategy = Literal["last_write_wins", "higher_version_wins", "fail_on_conflict", "merge_all"]
+MergePolicy = Literal[
+    "last_write_wins", "higher_version_wins", "fail_on_conflict", "merge_all", "sum", "min", "max", "append", "union"
+]
+EdgeOutcome = Literal["success", "failure", "timeout", "always"]
+JsonObject = dict[str, JsonValue]
