@@ -38,6 +38,7 @@ TYPE = "anabranch-type"
 SANDBOX_MODULES = (
     "anabranch.context",
     "anabranch.graph",
+    "anabranch.observe",
     "anabranch.transport",
     "anabranch.errors",
     "anabranch.settings",
