@@ -93,6 +93,7 @@ class Endings:
         run.line, run.ended = line, state.at
         routes = self._routes(scope, run, line, "success")
         scope.close(run, Status.SUCCEEDED)
+        state.watcher.node_ended(scope, run, None)
         state.settle(scope, routes)
 
     def _record(self, node: Started, line: Line, changes: ChangeSet, operator: str | None) -> None:
@@ -112,6 +113,7 @@ class Endings:
         # Nodes behind a failure edge depend on it: it may have had its effect.
         line, _ = before.advance(_NOTHING, writer=scope.writer(run), by=address, at=state.at)
         self._undo.step_failed(address, run.planned, failure, line)
+        state.watcher.node_ended(scope, run, failure)
         if run.status.final:  # given up when another branch had won: only what it did counts
             return
         run.failure, run.line, run.ended = failure, line, state.at

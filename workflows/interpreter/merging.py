@@ -59,6 +59,8 @@ class Merging:
         merged = merge_heads(lines, policies, writer=writer, by=by, at=state.at, choices=choices)
         if merged.line is None:
             self._ask(scope, run, _unsettled(merged))
+        elif merged.conflicts and not choices:
+            state.watcher.conflicts_found(by, merged.conflicts)
         run.conflicts = merged.conflicts
         return merged.line
 
@@ -158,6 +160,8 @@ class Merging:
         policies = self._policies_of(scope)
         merged = merge_heads(lines, policies, writer=writer, by=address, at=state.at, choices=choices)
         if merged.line is not None and merged.conflicts and not scope.has_lost(run):
+            if not choices:  # else they were found when people were asked
+                state.watcher.conflicts_found(address, merged.conflicts)
             changes = merge_changes(merged.conflicts, base_version=lines[0].version, by=address, at=state.at)
             number = state.trail.record(
                 "merge",
@@ -192,6 +196,8 @@ class Merging:
         timeout = scope.plan.graph.context.conflict_timeout
         seconds = None if timeout is None else timeout.total_seconds()
         address, at = scope.address(run), self._state.at
+        if run.asked is None:
+            self._state.watcher.conflicts_found(address, unsettled)
         if seconds == 0:
             raise ConflictError(_describe_unsettled(unsettled), place=f"node {address!r}")
         if run.asked is None:

@@ -79,6 +79,7 @@ class Starts:
             return
         scope.follow(run)
         run.started = node.at
+        state.watcher.node_started(scope, run)
         self._undo.register(node, self._key(node), roots)
         definition = run.planned.node
         if has_body(definition):

@@ -39,6 +39,7 @@ from anabranch.workflows.interpreter.scope import (
 )
 from anabranch.workflows.interpreter.size import ContextSize
 from anabranch.workflows.interpreter.trail import AuditTrail
+from anabranch.workflows.interpreter.watcher import UNWATCHED, Watcher
 
 
 @dataclass(slots=True)
@@ -71,6 +72,7 @@ class RunState:
         task_nodes: int = RUN_LIMITS.task_nodes,
         step_units: int = RUN_LIMITS.step_units,
         namespace: str = "default",
+        watcher: Watcher = UNWATCHED,
     ) -> None:
         settings = plan.graph.saga
         self.plan = plan
@@ -82,7 +84,7 @@ class RunState:
         """The time of the current event, in Unix milliseconds."""
         self.root = Scope(plan, "", Line.start(dict(data)))
         self.budget = NodeBudget(task_nodes, step_units)
-        self.trail = AuditTrail()
+        self.watcher, self.trail = watcher, AuditTrail(watcher.context_updated)
         self.size = ContextSize()
         self.saga = Saga(parallel=settings is not None and settings.compensation == "parallel")
         self.outside = OutsideWrites()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -66,7 +66,8 @@ def describe_conflict(conflict: Conflict, *, values: bool = True) -> dict[str, J
 class AuditTrail:
     """The newest `MAX_ENTRIES` versions, in the order in which they were recorded."""
 
-    def __init__(self) -> None:
+    def __init__(self, recorded: Callable[[Version], None] | None = None) -> None:
+        self._recorded = recorded
         self.versions: list[Version] = []
         self.count = 0
         self.settled: list[Conflict] = []
@@ -90,6 +91,8 @@ class AuditTrail:
         if len(self.versions) > MAX_ENTRIES:
             del self.versions[0]
         self.settled = [*self.settled, *conflicts][-MAX_CONFLICTS:] if conflicts else self.settled
+        if self._recorded is not None:
+            self._recorded(entry)
         return self.count
 
 

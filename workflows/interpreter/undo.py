@@ -92,6 +92,8 @@ class Undo:
             self._write(step, result)
         except AnabranchError as error:  # its `output` does not fit its result
             self._failed(step, Failure("failure", error.code, str(error), address))
+        else:
+            self._state.watcher.undo_ended(step, None)
         self.proceed()
 
     def failed(self, address: str, failure: Failure) -> None:
@@ -149,9 +151,11 @@ class Undo:
     def _failed(self, step: Step, failure: Failure) -> None:
         self._state.compensation_failures[step.address] = failure
         step.state = StepState.PAUSED if self._pauses else StepState.FAILED
+        self._state.watcher.undo_ended(step, failure)
 
     def _compensate(self, step: Step) -> None:
         step.state = StepState.COMPENSATING
+        self._state.watcher.undo_started(step)
         left = None if self._until is None else max(0.0, self._until - self._state.at / 1000)
         address, key, roots = COMPENSATION + step.address, f"{step.key}/undo", self._roots(step)
         self._state.emit(RunNode(address, step.planned, step.line, roots, key, undo=True, deadline=left))

@@ -1,0 +1,42 @@
+"""What a run tells of itself while it is played: to logs, traces and metrics. The interpreter never depends on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from anabranch.context.merge.union import Conflict
+from anabranch.workflows.interpreter.commands import Failure
+from anabranch.workflows.interpreter.saga import Step
+from anabranch.workflows.interpreter.scope import NodeRun, Scope
+from anabranch.workflows.interpreter.trail import Version
+
+
+class Watcher:
+    """Hears of nothing; a subclass of what it wants to hear.
+
+    What it is told of is the same on every replay, in the same order. It must not change anything.
+    """
+
+    def node_started(self, scope: Scope, run: NodeRun) -> None:
+        """A node has passed its join and its condition. One that an operator retries starts again."""
+
+    def node_ended(self, scope: Scope, run: NodeRun, failure: Failure | None) -> None:
+        """A node has succeeded, or failed; where it is paused then, an operator may retry it.
+
+        A node inside a body that is aborted may end unheard, and so may one that lost a race.
+        """
+
+    def context_updated(self, version: Version) -> None:
+        """The audit trail has a new version."""
+
+    def conflicts_found(self, address: str, conflicts: Sequence[Conflict]) -> None:
+        """Lines that meet at a node disagree. Those that a person is to settle are found once."""
+
+    def undo_started(self, step: Step) -> None:
+        """A compensation starts, or starts again for an operator."""
+
+    def undo_ended(self, step: Step, failure: Failure | None) -> None:
+        """A compensation has succeeded, or failed for good."""
+
+
+UNWATCHED = Watcher()
