@@ -173,7 +173,10 @@ class GraphLoader:
         return found
 
     def _read(self, read: Callable[[], LoadedGraph], names: frozenset[str]) -> _Found:
-        """A graph, with the state that its parts had before they were read. (Reading it shows which they are.)"""
+        """A graph, with the state that its parts had before they were read. (Reading it shows which they are.)
+
+        It is read again where they changed meanwhile: of two files that are replaced together, one may be the old one.
+        """
         files = self._index.names() if names else {}
         parts = _Parts(frozenset(path for path, name in files.items() if name in names), names)
         reads = 0
@@ -181,7 +184,8 @@ class GraphLoader:
             signature, loaded = self._signature(parts), read()
             found = _Parts(loaded.files, names.union(loaded.graphs))
             reads += 1
-            if found == parts or reads == _READS:
+            same = found == parts and signature == self._signature(parts)
+            if same or reads == _READS:
                 break
             parts = found
         return _Found(self._pinned(loaded), digests(loaded), parts, signature, 0.0)

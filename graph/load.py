@@ -45,11 +45,8 @@ Resolve: TypeAlias = Callable[[str], LoadedGraph]
 
 
 def load_graph(path: Path, index: FolderIndex | None = None) -> LoadedGraph:
-    """The graph of a YAML or JSON file; the graphs that it names are looked for in the same folder.
-
-    `index` is that of the folder, where the caller keeps one.
-    """
-    known = index or FolderIndex(path.parent)
+    """The graph of a YAML or JSON file; the graphs that it names are looked for by `index`, else in the same folder."""
+    known = index or FolderIndex(path.parent, below=False)
     return _load(read_text(path, str(path)), str(path), path.parent, lambda name: _find(known, name))
 
 
@@ -59,18 +56,19 @@ def load_text(text: str, file: str = "<inline>", *, resolve: Resolve | None = No
 
 
 def find_graph(folder: Path | FolderIndex, name: str) -> LoadedGraph:
-    """The graph of that `name:` among the YAML files of a folder; GraphError suggests similar ones."""
+    """The graph of that `name:` among the YAML files of a folder and below; GraphError suggests similar ones."""
     index = folder if isinstance(folder, FolderIndex) else FolderIndex(folder)
     return load_graph(_file_of(index, name), index)
 
 
 def load_library(folder: Path) -> dict[str, LoadedGraph]:
-    """All graphs of a folder by name; GraphError with the problems of all files."""
+    """All graphs of a folder and of those below by name; GraphError with the problems of all files."""
     found: dict[str, LoadedGraph] = {}
     problems: list[Problem] = []
+    index = FolderIndex(folder)
     for path in graph_files(folder):
         try:
-            loaded = load_graph(path)
+            loaded = load_graph(path, index)
         except GraphError as error:
             problems.extend(error.problems)
             continue

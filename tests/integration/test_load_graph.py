@@ -25,6 +25,8 @@ from anabranch.graph.load import digests, find_graph
 from anabranch.graph.model import Graph
 from anabranch.graph.revision import REVISION
 from anabranch.graph.source import attachments, index, yaml_source
+from anabranch.graph.source.attachments import Attachments
+from anabranch.graph.source.yaml_source import Source
 from anabranch.limits import RunLimits
 from anabranch.transport.node_protocol import GraphRequest
 
@@ -136,6 +138,47 @@ def test_digests_are_the_same_for_each_spelling_of_a_graph_and_whatever_the_work
     assert loader.load(GraphRequest(name="greet", digests=before)).name == "greet"
 
 
+def mounted(volume: Path, version: str, **files: str) -> None:
+    """A ConfigMap as the kubelet mounts it: files are links through `..data`, which one rename leads elsewhere."""
+    (volume / f"..{version}").mkdir(parents=True)
+    for name, text in files.items():
+        (volume / f"..{version}" / name.replace("_", ".")).write_text(text)
+        (link := volume / name.replace("_", ".")).unlink(missing_ok=True)
+        link.symlink_to(f"..data/{link.name}")
+    (volume / "..new").symlink_to(f"..{version}")
+    (volume / "..new").rename(volume / "..data")
+
+
+RULED = "name: ruled\nnodes: {r: {type: rule, grl: rules.grl}}\n"
+GRL = "rule R { when total > 0 then rate = %d; }"
+
+
+def test_graphs_of_a_config_map_are_served_once_and_anew_after_its_update(tmp_path: Path) -> None:
+    mounted(tmp_path / "of_orders", "1", ruled_yaml=RULED, rules_grl=GRL % 1)
+    loader = GraphLoader(tmp_path)
+    first = loader.load(GraphRequest(name="ruled"))
+    mounted(tmp_path / "of_orders", "2", ruled_yaml=RULED, rules_grl=GRL % 2)
+    second = loader.load(GraphRequest(name="ruled"))
+    assert ("rate = 1" in first.definition, "rate = 2" in second.definition) == (True, True)
+
+
+def test_files_that_are_replaced_together_are_never_read_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounted(tmp_path, "1", ruled_yaml=RULED, rules_grl=GRL % 1)
+    loader = GraphLoader(tmp_path)
+    updates = iter([lambda: mounted(tmp_path, "2", ruled_yaml=RULED + "version: '2'\n", rules_grl=GRL % 2)])
+
+    class Updated(Attachments):
+        """An update of the volume comes after the graph's file was read, before those that it names."""
+
+        def inlined(self) -> Source:
+            next(updates, lambda: None)()
+            return super().inlined()
+
+    monkeypatch.setattr("anabranch.graph.load.Attachments", Updated)
+    pinned = loader.load(GraphRequest(name="ruled"))
+    assert ('"version":"2"' in pinned.definition, "rate = 2" in pinned.definition) == (True, True)
+
+
 def test_an_edited_file_is_picked_up_by_the_next_run(folder: Path) -> None:
     loader = GraphLoader(folder)
     before = loader.load(GraphRequest(name="outer"))
@@ -187,13 +230,13 @@ def test_a_file_that_a_named_graph_s_nodes_name_is_picked_up_wherever_it_stands(
     assert "22" in loader.load(request).graphs["table"]
 
 
-def test_what_else_stands_below_the_folder_is_not_looked_at(folder: Path) -> None:
+def test_what_is_hidden_or_no_graph_is_not_looked_at(folder: Path) -> None:
     loader = GraphLoader(folder)
     before = loader.load(GraphRequest(name="outer"))
     (folder / "loop.yaml").symlink_to("loop.yaml")
-    (folder / "below").mkdir()
-    (folder / "below" / "other.yaml").write_text(GREET)
-    (folder / "below" / "loop.json").symlink_to("loop.json")
+    (folder / ".below").mkdir()
+    (folder / ".below" / "other.yaml").write_text(GREET)
+    (folder / "loop.json").symlink_to("loop.json")
     assert loader.load(GraphRequest(name="outer")) is before
 
 

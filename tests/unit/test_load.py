@@ -17,6 +17,7 @@ from anabranch.graph.checks.schemas import graph_json_schema
 from anabranch.graph.kinds.pin import pinned
 from anabranch.graph.load import LoadedGraph, canonical, find_graph, load_graph, load_library, load_text, written_out
 from anabranch.graph.model import Graph, Retry, RuleNode
+from anabranch.graph.source.index import MAX_FOLDERS, FolderIndex
 from anabranch.graph.source.yaml_source import read_yaml
 
 MINIMAL = "name: {name}\nnodes:\n  a: {{type: rule, rules: [{{then: {{x: 1}}}}]}}\n"
@@ -345,6 +346,24 @@ def test_two_files_of_one_name_are_both_named(tmp_path: Path) -> None:
         find_graph(tmp_path, "same")
     with pytest.raises(GraphError, match="GRAPH_NAME_TAKEN"):
         load_library(tmp_path)
+
+
+def test_graphs_in_folders_below_are_found_and_hidden_ones_and_tests_are_not(tmp_path: Path) -> None:
+    for place in ("", "sub/deep", ".git", "..2026_11_28"):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        write(tmp_path / place, **{f"of_{len(place)}": MINIMAL.format(name=f"of_{len(place)}")})
+    (tmp_path / "of_0.test.yaml").write_text(MINIMAL.format(name="of_0"))
+    (tmp_path / "sub" / "circle").symlink_to(tmp_path)
+    assert sorted(FolderIndex(tmp_path).names().values()) == ["of_0", "of_8"]
+    assert list(FolderIndex(tmp_path, below=False).names().values()) == ["of_0"]
+
+
+def test_a_folder_with_too_many_below_is_refused(tmp_path: Path) -> None:
+    for number in range(MAX_FOLDERS):
+        (tmp_path / f"f{number}").mkdir()
+    with pytest.raises(GraphError, match="FOLDER_TOO_LARGE"):
+        FolderIndex(tmp_path).names()
+    assert FolderIndex(tmp_path, below=False).names() == {}
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
