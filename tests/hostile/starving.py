@@ -1,26 +1,24 @@
 """Expressions, templates, GRL and tables that would starve a worker, by ordinary means on large data.
 
-Run as a program it evaluates each, and prints a line of JSON with what became of it: processor time of this process and
-its children, and how much the process grew.
+Run as a program it evaluates each in a process of its own, and prints a line of JSON with what became of it.
 """
 
 from __future__ import annotations
 
 import json
-import resource
 import sys
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import psutil
-
 from anabranch.activities.rules.handler import evaluate_rules
+from anabranch.activities.rules.table_process import processes
 from anabranch.errors import AnabranchError
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.model import RuleNode
+from tests.attack.forked import forked
+from tests.cost import USUAL, Limit
 
 DATA: dict[str, Any] = {
     "text": "a" * 1_000_000,
@@ -189,6 +187,10 @@ _TABLES = [
 ]
 
 
+_WITH_TABLES = Limit(seconds=3.0)
+"""The usual one, and what the process of decision tables takes to start."""
+
+
 def attacks() -> Iterator[tuple[str, Callable[[], object]]]:
     """The name of each attack, and what carries it out."""
     for source in _PER_WORD:
@@ -237,35 +239,22 @@ def table(source: str) -> dict[str, Any]:
     }
 
 
-def _seconds() -> float:
-    """Processor time of this process, its ended children and its living ones."""
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    living = [child.cpu_times() for child in psutil.Process().children()]
-    return time.process_time() + ended.ru_utime + ended.ru_stime + sum(each.user + each.system for each in living)
-
-
-def _peak() -> int:
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
-
-
-def _carried_out(name: str, attack: Callable[[], object]) -> dict[str, Any]:
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
-    memory, seconds = _peak(), _seconds()
+def _end_of(attack: Callable[[], object]) -> str:
     try:
         attack()
-        code = "finished"
     except AnabranchError as error:
-        code = error.code
-    return {"name": name, "code": code, "seconds": _seconds() - seconds, "bytes": _peak() - memory}
+        return error.code
+    finally:
+        processes().close()
+    return "finished"
 
 
 def main() -> None:
     """Carry out every `step`-th attack."""
     first, step = map(int, sys.argv[1:3])
-    evaluate_rules(RuleNode.model_validate({"type": "rule", "decision_table": table("1")}), {}, {})
     for name, attack in list(attacks())[first::step]:
-        print(json.dumps(_carried_out(name, attack)), flush=True)
+        outcome = forked(partial(_end_of, attack), _WITH_TABLES if name.startswith("table ") else USUAL)
+        print(json.dumps({"name": name, "end": outcome.said, "wrong": outcome.wrong}), flush=True)
 
 
 if __name__ == "__main__":

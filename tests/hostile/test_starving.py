@@ -1,4 +1,4 @@
-"""What would starve a worker ends by itself: each in two seconds of processor time and 256 MiB, and nothing dies."""
+"""What would starve a worker ends by itself: within a limit of processor time and memory, and no process dies."""
 
 import json
 import subprocess
@@ -10,8 +10,6 @@ import pytest
 from tests.hostile.starving import attacks
 
 PARTS = 4
-SECONDS = 2.0
-BYTES = 256 * 1024 * 1024
 ENDS = {
     "finished",
     "EXPRESSION_FAILED",
@@ -33,5 +31,4 @@ def test_each_attack_ends_within_its_limits(part: int) -> None:
     )
     found: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     assert (done.returncode, len(found)) == (0, len(list(attacks())[part::PARTS])), done.stderr.decode()
-    assert [each for each in found if each["code"] not in ENDS] == []
-    assert [each for each in found if each["seconds"] > SECONDS or each["bytes"] > BYTES] == []
+    assert [each for each in found if each["wrong"] is not None or each["end"] not in ENDS] == []

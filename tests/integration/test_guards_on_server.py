@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -72,12 +71,10 @@ async def test_who_waits_for_a_call_that_succeeds_takes_its_result(served: Serve
 
 @pytest.mark.parametrize("local", [False, True])
 async def test_a_call_of_a_cached_node_has_its_timeout_and_no_more(served: Served, local: bool) -> None:
-    graph = asking(uuid.uuid4().hex, seconds=60)
+    graph = asking(uuid.uuid4().hex, seconds=3600)
     graph["nodes"]["ask"] |= {"timeout": "200ms", "local": local}
-    begun = time.monotonic()
     error = await served.error(graph)
     assert (error.type, error.details[0]["outcome"]) == ("TIMEOUT", "timeout")
-    assert time.monotonic() - begun < 30
 
 
 @pytest.mark.parametrize("database", ["postgres", "mysql"])

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tests.attack.attack import Attack, Tally
 from tests.attack.chunk import tally_of
-from tests.attack.cost import measured
 from tests.attack.forked import forked
 from tests.attack.journal import Found, Journal
 from tests.attack.processes import read_tally
@@ -82,11 +81,3 @@ def test_a_forked_attack_tells_what_it_said_and_what_it_cost() -> None:
 def test_a_forked_attack_that_kills_its_process_is_wrong() -> None:
     outcome = forked(killed)
     assert outcome.wrong == "its process died: SIGKILL"
-
-
-def test_the_cost_of_a_block_is_its_cpu_time() -> None:
-    with measured() as cost:
-        sum(range(100_000))
-    assert 0 < cost.cpu < 2
-    assert cost.excess(seconds=0) is not None
-    assert cost.excess() is None
