@@ -15,7 +15,7 @@ from importlib.metadata import version
 
 import structlog
 from temporalio.client import Client
-from temporalio.common import WorkerDeploymentVersion
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
@@ -77,10 +77,21 @@ def build_worker(
         max_concurrent_activities=settings.max_concurrent_activities,
         max_eager_activity_reservations_per_workflow_task=10,
         graceful_shutdown_timeout=grace,
+        deployment_config=_deployment(settings),
+    )
+
+
+def _deployment(settings: Settings) -> WorkerDeploymentConfig:
+    """Which version of which deployment a worker is, where the settings say it."""
+    if settings.deployment is None or settings.build_id is None:
         # Without a version of ours the SDK hashes the code of every module first, for half a second and more.
-        deployment_config=WorkerDeploymentConfig(
+        return WorkerDeploymentConfig(
             WorkerDeploymentVersion("anabranch", version("anabranch")), use_worker_versioning=False
-        ),
+        )
+    return WorkerDeploymentConfig(
+        WorkerDeploymentVersion(settings.deployment, settings.build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior[settings.versioning.upper()],
     )
 
 

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from anabranch.errors import ConfigurationError
@@ -52,6 +52,16 @@ class Settings(BaseSettings):
         default=GRAPH_ELSEWHERE_SECONDS, ge=0, validation_alias="ANABRANCH_GRAPH_ELSEWHERE_SECONDS"
     )
     """How long one looks for a worker that has its graph. A mistyped name takes as long to fail."""
+    deployment: str | None = Field(
+        default=None, validation_alias=AliasChoices("ANABRANCH_DEPLOYMENT", "TEMPORAL_DEPLOYMENT_NAME")
+    )
+    """Temporal's worker versioning: the worker deployment, of which this worker is the version `build_id`."""
+    build_id: str | None = Field(
+        default=None, validation_alias=AliasChoices("ANABRANCH_BUILD_ID", "TEMPORAL_WORKER_BUILD_ID")
+    )
+    """Goes with `deployment`. The second names are those that Temporal's Worker Controller for Kubernetes sets."""
+    versioning: Literal["pinned", "auto_upgrade"] = Field(default="pinned", validation_alias="ANABRANCH_VERSIONING")
+    """Whether a run ends on the version that it began on, or goes on with the current one."""
     max_cached_workflows: int = Field(default=1000, ge=0, validation_alias="ANABRANCH_MAX_CACHED_WORKFLOWS")
     """How many runs a worker keeps in memory; the others are replayed when they go on."""
     max_concurrent_activities: int = Field(default=100, gt=0, validation_alias="ANABRANCH_MAX_CONCURRENT_ACTIVITIES")
@@ -75,6 +85,14 @@ class Settings(BaseSettings):
     payload_store_threshold_bytes: int = Field(default=262_144, gt=0, validation_alias="PAYLOAD_STORE_THRESHOLD_BYTES")
     """How large a payload has to be for that."""
 
+    @model_validator(mode="after")
+    def _versioned(self) -> Settings:
+        if (self.deployment is None) != (self.build_id is None):
+            raise ValueError("ANABRANCH_DEPLOYMENT and ANABRANCH_BUILD_ID go together: set both, or neither")
+        if self.deployment is not None and ("." in self.deployment or self.deployment.startswith("__")):
+            raise ValueError("ANABRANCH_DEPLOYMENT holds a dot or begins with __, which Temporal refuses")
+        return self
+
     @field_validator("connections", "imports", mode="before")
     @classmethod
     def _separated(cls, value: object) -> object:
@@ -95,7 +113,7 @@ class Settings(BaseSettings):
 
 def is_own(variable: str) -> bool:
     """Whether a variable configures the worker itself, or holds a secret of another kind: no graph may open it."""
-    known = {str(field.validation_alias) for field in Settings.model_fields.values()}
+    known = [field.validation_alias for field in Settings.model_fields.values()]
     return variable in known or variable.startswith(_OWN_PREFIXES) or variable.endswith(_OWN_SUFFIXES)
 
 
@@ -117,5 +135,6 @@ def settings_from_environment(**options: Any) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         variable = ".".join(map(str, first["loc"]))
-        raise ConfigurationError(first["msg"], place=variable, suggestion=f"correct {variable}, or unset it") from None
+        suggestion = f"correct {variable}, or unset it" if variable else None
+        raise ConfigurationError(first["msg"], place=variable or None, suggestion=suggestion) from None
     return found.model_copy(update={name: value for name, value in options.items() if value is not None})

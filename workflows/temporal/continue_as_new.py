@@ -33,6 +33,8 @@ from anabranch.workflows.temporal.clock import Clock
 FIRST_LOOK = 8
 """Answers to commands before the history is looked at first: many runs are over by then."""
 _LOCAL = timedelta(seconds=10)
+_UPGRADE = workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE
+"""Where workers have versions, a run that is pinned to one goes on with the current one. Its own revision stays."""
 
 
 class _Size(NamedTuple):
@@ -91,7 +93,7 @@ class ContinueAsNew:
         arguments = [{}, {"carried": carried, "previous": workflow.info().run_id}]
         (payload,) = workflow.payload_converter().to_payloads(arguments[1:])
         if self._weighed == payload.data or len(payload.data) <= self._limits.light_bytes:
-            workflow.continue_as_new(args=arguments)
+            workflow.continue_as_new(args=arguments, initial_versioning_behavior=_UPGRADE)
         # Beside the workflow's own task: a cancellation of the run must not look like the answer of an activity.
         weighing = asyncio.create_task(self._weigh(payload, carried["machine"]))
         await workflow.wait_condition(weighing.done)
