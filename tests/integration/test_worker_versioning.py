@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ class Rollout:
 
 
 @pytest.fixture
-async def rollout(versioned_server: DevServer, task_queue: str, tmp_path: Path) -> AsyncIterator[Rollout]:
+async def rollout(versioned_server: DevServer, task_queue: str, tmp_path: Path) -> Rollout:
     local: dict[str, Any] = {"namespace": "default", "api_key": None, "tls": False, "rpc_metadata": {}}
     client = await connect(Settings(), target_host=versioned_server.address, **local)
     return Rollout(client, task_queue.partition("[")[0][-40:] + task_queue[-8:], tmp_path)
