@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 WORKFLOW_TESTS = $(shell grep -l worker_for tests/integration/test_*.py)
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo dev test storm soak coverage lint docs faults attack bench lock clean
+.PHONY: help setup packages demo dev test storm soak steady coverage lint docs faults attack bench lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ storm: packages setup  ## The tests that take minutes: large runs, a twentieth o
 
 soak: packages setup  ## Ten times `make test` beside a busy loop on each core, and 200 workers stopped at any moment (hours)
 	PYTHON="$(PYTHON)" BIN=$(BIN) tools/soak
+
+steady: setup  ## Half an hour of mixed runs at a steady rate on one worker: does anything grow? MINUTES=, RATE=
+	$(BIN)/python -m tests.steady $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE))
 
 coverage: setup  ## The share of the code that the tests without servers run
 	$(BIN)/coverage erase

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from temporalio.client import WorkflowHandle
 
@@ -26,13 +26,17 @@ Handle = WorkflowHandle[Any, dict[str, Any]]
 
 
 @contextmanager
-def worker_process(environment: Mapping[str, str], *, program: str = "worker.py") -> Generator[subprocess.Popen[bytes]]:
+def worker_process(
+    environment: Mapping[str, str], *, program: str = "worker.py", log: IO[bytes] | None = None
+) -> Generator[subprocess.Popen[bytes]]:
     """`python worker.py` with this environment, killed at the end where it still runs.
 
-    What it logs goes where the test's own standard error goes: in a pipe that nobody reads it would come to a stop.
+    What it logs goes to the file `log`, or where the test's own standard error goes: in a pipe that nobody reads it
+    would come to a stop.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ANABRANCH_", "TEMPORAL_"))}
-    process = subprocess.Popen([sys.executable, str(ROOT / program)], cwd=ROOT, env={**inherited, **environment})
+    command = [sys.executable, str(ROOT / program)]
+    process = subprocess.Popen(command, cwd=ROOT, env={**inherited, **environment}, stderr=log)
     try:
         yield process
     finally:
