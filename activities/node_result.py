@@ -15,11 +15,15 @@ from anabranch.transport.node_protocol import NodeTask
 
 @dataclass(frozen=True, slots=True)
 class NodeResult:
-    """What a handler returns: `result` is for expressions of `output`; without those, `writes` and `removed` apply."""
+    """What a handler returns: `result` is for expressions of `output`; without those, `writes` and `removed` apply.
+
+    `warnings` are for who reads the audit trail; they name no values.
+    """
 
     result: Json
     writes: dict[str, Json] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def under_id(cls, task: NodeTask, value: Json) -> Self:

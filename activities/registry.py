@@ -165,6 +165,7 @@ class NodeActivities:
             removed=tuple((key,) for key in removed),
             by=task.address,
             at=task.context.metadata.updated_at,
+            warnings=outcome.warnings,
         )
 
     def _check_size(self, writes: dict[str, Json]) -> None:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from anabranch.cli.failure import show_failure
 from anabranch.cli.report import out, show_finding
-from anabranch.cli.versions import conflict_line, short
+from anabranch.cli.versions import conflict_line, short, warning_line
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, Missing, format_path
 from anabranch.display import plain, plain_json
@@ -70,6 +70,8 @@ def _show(state: RunState, done: DryRun, answers: Answers) -> None:
     for version in state.trail.versions:
         for conflict in version.conflicts:
             screen.print(conflict_line(describe_conflict(conflict)))
+        for warning in version.changes.warnings:
+            screen.print(Text.assemble((plain(version.by), "bold"), "  "), warning_line(warning))
 
 
 def _described(step: TimelineEntry) -> tuple[Text, Text]:

@@ -130,7 +130,7 @@ class LiveRun:
             )
         below = [
             Text(text, "yellow")
-            for text in (*self._lacking(), *map(str, self._unserved), self._note, self._said)
+            for text in (*self._lacking(), *self._warnings(), *map(str, self._unserved), self._note, self._said)
             if text
         ]
         asked = [] if self._over else self._asking.lines(self._status)
@@ -141,6 +141,11 @@ class LiveRun:
         lacking: Mapping[str, str] = self._status.get("lacking", {})
         for address, message in lacking.items():
             yield f"{plain(address)} waits for another worker: {plain(message)}"
+
+    def _warnings(self) -> Iterator[str]:
+        """What nodes warned of."""
+        for said in self._status.get("warnings", ()):
+            yield f"{plain(said['by'])}: {plain(said['warning'])}"
 
     def _in_sight(self) -> list[Any]:
         """All rows, or while it runs on a small screen those round the last node that has started."""

@@ -28,6 +28,8 @@ def versions_table(history: Iterable[Mapping[str, Any]]) -> Table:
         summary = Text(plain(", ".join(changes[:_SHOWN])) + more)
         for conflict in entry.get("conflicts", ()):
             summary.append("\n").append_text(conflict_line(conflict))
+        for warning in entry.get("warnings", ()):
+            summary.append("\n").append_text(warning_line(warning))
         kind = entry["kind"]
         by = Text(plain(entry["by"]), "" if kind == "node" else "dim" if kind == "input" else "magenta")
         table.add_row(str(entry["version"]), by, summary)
@@ -41,6 +43,11 @@ def conflict_line(conflict: Mapping[str, Any]) -> Text:
     choice = short(conflict.get("choice"), absent) if conflict["settled"] else "not settled"
     text = f" at {conflict['path']}: {sides} → {choice} ({conflict['strategy']})"
     return Text.assemble(("conflict", "magenta"), plain(text))
+
+
+def warning_line(text: str) -> Text:
+    """What a node warns of."""
+    return Text.assemble(("warning", "bold yellow"), f" {plain(text)}")
 
 
 def short(value: object, absent: str = "null") -> str:

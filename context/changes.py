@@ -8,59 +8,66 @@ value that becomes an object, or an object that becomes a value, is one change a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from anabranch.context.values import MISSING, Json, Missing, Path, format_path, same, value_at
 from anabranch.errors import WireFormatError
 
 _ARITY = 5
+"""One more where there are warnings."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """What `by` did at `at` (Unix milliseconds) to the version `base_version`."""
+    """What `by` did at `at` (Unix milliseconds) to the version `base_version`.
+
+    `warnings` are what the writer says beside it to who reads the audit trail.
+    """
 
     base_version: int
     set: Mapping[Path, Json]
     removed: tuple[Path, ...] = ()
     by: str = ""
     at: int = 0
+    warnings: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.set) or bool(self.removed)
 
     def to_wire(self) -> list[Any]:
-        """As a positional array: `[base_version, [path, value, …], [path, …], by, at]`."""
+        """As a positional array: `[base_version, [path, value, …], [path, …], by, at]`, and `[warning, …]` if any."""
         flat: list[Any] = []
         for path, value in self.set.items():
             flat += (path, value)
-        return [self.base_version, flat, self.removed, self.by, self.at]
+        said = [list(self.warnings)] if self.warnings else []
+        return [self.base_version, flat, self.removed, self.by, self.at, *said]
 
     @classmethod
     def from_wire(cls, wire: object) -> Self:
         """From the array of `to_wire`. Raises WireFormatError."""
-        if not isinstance(wire, list | tuple) or len(wire) != _ARITY:
+        if not isinstance(wire, list | tuple) or len(wire) not in (_ARITY, _ARITY + 1):
             raise WireFormatError(
-                "a change set is an array of five elements elements elements elements elements",
-                suggestion="encode it with ChangeSet.to_wire",
+                "a change set is an array of five or six elements", suggestion="encode it with ChangeSet.to_wire"
             )
-        base, flat, removed, by, at = wire
+        base, flat, removed, by, at, *said = wire
         if not (isinstance(base, int) and isinstance(by, str) and isinstance(at, int)):
             raise WireFormatError("a change set needs a version, a writer's name and a time")
         if not isinstance(flat, list | tuple) or len(flat) % 2 or not isinstance(removed, list | tuple):
             raise WireFormatError("a change set needs an array of paths with values, and one of removed paths")
-        return cls(base, dict(zip(map(_path, flat[::2]), flat[1::2], strict=True)), tuple(map(_path, removed)), by, at)
+        changed = dict(zip(map(_path, flat[::2]), flat[1::2], strict=True))
+        return cls(base, changed, tuple(map(_path, removed)), by, at, _texts(said[0]) if said else ())
 
     def to_json_object(self) -> dict[str, Json]:
         """As JSON for people, with paths as text."""
-        return {
+        described: dict[str, Json] = {
             "base_version": self.base_version,
             "set": {format_path(path): value for path, value in self.set.items()},
             "removed": [format_path(path) for path in self.removed],
             "by": self.by,
             "at": self.at,
         }
+        return {**described, "warnings": list(self.warnings)} if self.warnings else described
 
 
 def diff(
@@ -103,7 +110,7 @@ def refine(data: dict[str, Json], changes: ChangeSet) -> ChangeSet:
             _compare_value(value_at(data, path), value, path, changed, removed)
     else:
         _compare(data, apply(data, changes), (), changed, removed)
-    return ChangeSet(changes.base_version, changed, tuple(removed), changes.by, changes.at)
+    return replace(changes, set=changed, removed=tuple(removed))
 
 
 def _independent(data: dict[str, Json], changes: ChangeSet) -> bool:
@@ -157,6 +164,12 @@ def _parent(data: dict[str, Json], path: Path, fresh: set[int], *, create: bool)
         parent[key] = child
         parent = child
     return parent
+
+
+def _texts(texts: object) -> tuple[str, ...]:
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise WireFormatError("the warnings of a change set are an array of texts")
+    return tuple(texts)
 
 
 def _path(keys: object) -> Path:

@@ -74,7 +74,8 @@ def _changes_from_named(fields: Named) -> list[Any]:
     for path, value in _object(fields["set"]).items():
         flat += (parse_path(path), value)
     removed: Any = fields["removed"]
-    return [fields["base_version"], flat, [parse_path(path) for path in removed], fields["by"], fields["at"]]
+    said = [fields["warnings"]] if fields.get("warnings") else []
+    return [fields["base_version"], flat, [parse_path(path) for path in removed], fields["by"], fields["at"], *said]
 
 
 def _object(value: Json) -> Named:

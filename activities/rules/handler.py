@@ -1,4 +1,4 @@
-"""`rule` nodes: business rules over the context, as a list, a decision table (JDM) or GRL text.
+"""`rule` nodes: business rules over the context, as a list, a decision table (JDM), or a text (GRL, Drools-like).
 
 What `output` sees as `result` are the keys that the rules wrote. Without `output` these are written.
 """
@@ -14,8 +14,8 @@ from typing import cast
 from anabranch.activities.evaluation import evaluated
 from anabranch.activities.node_result import NodeResult
 from anabranch.activities.rendering import visible_roots
+from anabranch.activities.rules.chaining import Chained, evaluate_chain
 from anabranch.activities.rules.decision_table import evaluate_table
-from anabranch.activities.rules.grl import evaluate_grl
 from anabranch.activities.rules.table_process import PROCESSES
 from anabranch.context.values import Json, check_value
 from anabranch.errors import AnabranchError, ExpressionTooCostly, NodeError
@@ -29,7 +29,7 @@ from anabranch.graph.model import Rule, RuleNode
 from anabranch.transport.node_protocol import NodeTask
 
 _SHORT = 1_000
-"""Characters of GRL that are parsed on the event loop: about ten milliseconds, once."""
+"""Characters of rules that are parsed on the event loop: about ten milliseconds, once."""
 
 
 class RuleActivity:
@@ -40,11 +40,11 @@ class RuleActivity:
         roots = visible_roots(task)
         if node.decision_table is not None:  # a thread waits for its process
             loop = asyncio.get_running_loop()
-            changes = await loop.run_in_executor(_threads(), evaluate_rules, node, task.context.data, roots)
+            found = await loop.run_in_executor(_threads(), evaluate_rules, node, task.context.data, roots)
         else:
             short = node.grl is None or len(node.grl) < _SHORT
-            changes = await evaluated(lambda cost: evaluate_rules(node, task.context.data, roots, cost), at_once=short)
-        return NodeResult(changes, changes)
+            found = await evaluated(lambda cost: evaluate_rules(node, task.context.data, roots, cost), at_once=short)
+        return NodeResult(found.changes, found.changes, warnings=found.warnings)
 
 
 @cache
@@ -54,11 +54,11 @@ def _threads() -> ThreadPoolExecutor:
 
 def evaluate_rules(
     node: RuleNode, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost | None = None
-) -> dict[str, Json]:
+) -> Chained:
     """The top-level keys that the node's rules write, with their values, charged to one cost. `data` is not changed.
 
-    EvaluationError, placed at the rule, where an expression has no value; NodeError if GRL does not end or the node
-    has none or several kinds of rules.
+    EvaluationError, placed at the rule, where an expression has no value; NodeError if the node has none or several
+    kinds of rules.
     """
     cost = cost or Cost()
     kinds = [kind for kind in (node.rules, node.decision_table, node.grl) if kind is not None]
@@ -67,15 +67,15 @@ def evaluate_rules(
             "a `rule` node has exactly one of `rules`, `decision_table` and `grl`", suggestion="remove all but one"
         )
     if node.grl is not None:
-        changes = evaluate_grl(node.grl, data, roots, cost)
+        found = evaluate_chain(node.grl, data, roots, cost)
     elif node.decision_table is not None:
-        changes = evaluate_table(node.decision_table, data)
+        found = Chained(evaluate_table(node.decision_table, data))
     else:
-        changes = _evaluate_list(node, data, roots, cost)
-    _charge(changes, cost)
-    for key, value in changes.items():
+        found = Chained(_evaluate_list(node, data, roots, cost))
+    _charge(found.changes, cost)
+    for key, value in found.changes.items():
         check_value(value, path=(key,))
-    return changes
+    return found
 
 
 def _charge(changes: dict[str, Json], cost: Cost) -> None:

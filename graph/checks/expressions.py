@@ -45,10 +45,10 @@ def _check(field: Field, path: Pointer, roots: frozenset[str], source: Source) -
 
 
 def _grl(text: str, path: Pointer, roots: frozenset[str], source: Source) -> Iterator[Problem]:
-    from anabranch.graph.rules.grl import parse_grl
+    from anabranch.graph.rules.rules_text import parse_rules
 
     try:
-        parse_grl(text, roots)
+        parse_rules(text, roots)
     except ExpressionError as error:
         yield _problem(error, text, path, source)
 

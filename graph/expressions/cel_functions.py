@@ -40,6 +40,7 @@ TEXT_AND_LISTS = (
     Function("indexOf", "int", ("string", "string"), member=True),
     Function("split", "list<string>", ("string", "string"), member=True),
     Function("join", "string", ("list<dyn>", "string"), member=True),
+    Function("format", "string", ("string", "list<dyn>"), member=True),
     Function("sum", "dyn", ("list<dyn>",), member=True),
 )
 """Functions of CEL's string extension, with its meaning, and `sum`."""

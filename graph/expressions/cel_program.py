@@ -13,6 +13,7 @@ from anabranch.context.values import Json
 from anabranch.errors import ExpressionError
 from anabranch.graph.expressions import cel_loops
 from anabranch.graph.expressions.cel_conversions import CONVERSIONS
+from anabranch.graph.expressions.cel_format import formatted
 from anabranch.graph.expressions.cel_functions import FUNCTIONS
 from anabranch.graph.expressions.cel_loops import COST, Environment, Evaluator
 from anabranch.graph.expressions.cel_operators import OPERATORS, not_boolean
@@ -30,7 +31,7 @@ from anabranch.graph.expressions.cost import Cost
 
 _ABSORBED = 20
 """Units of an error that is caught."""
-_IMPLEMENTED: dict[str, Callable[..., Any]] = {**OPERATORS, **FUNCTIONS, **CONVERSIONS}
+_IMPLEMENTED: dict[str, Callable[..., Any]] = {**OPERATORS, **FUNCTIONS, **CONVERSIONS, "format": formatted}
 
 
 class Program:

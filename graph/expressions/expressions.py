@@ -9,10 +9,10 @@ it is replayed:
 - objects that an expression builds have sorted keys; `map` and `filter` go over an object's keys in order;
 - no clock: the time is `run.time`, and `timestamp(run.time) + duration("24h")` calculates with it.
 
-`lowerAscii`, `upperAscii`, `trim`, `replace`, `substring`, `indexOf`, `split` and `join` work on text; `[…].sum()` adds
-numbers; `math.greatest`, `least`, `round`, `ceil`, `floor`, `trunc`, `abs`, `sign` and `sqrt` are CEL's. Limits: 8,192
-characters of source, nesting of 32, 10,000 iterations, 2 MiB of text and elements built or returned, and a cost that
-grows with the size of what is touched (`cost.py`).
+`lowerAscii`, `upperAscii`, `trim`, `replace`, `substring`, `indexOf`, `split`, `join` and `format` work on text;
+`[…].sum()` adds numbers; `math.greatest`, `least`, `round`, `ceil`, `floor`, `trunc`, `abs`, `sign` and `sqrt` are
+CEL's. Limits: 8,192 characters of source, nesting of 32, 10,000 iterations, 2 MiB of text and elements built or
+returned, and a cost that grows with the size of what is touched (`cost.py`).
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ fill holes are data: nothing in them is looked at again.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from anabranch.context.values import Json
 from anabranch.errors import EvaluationError, ExpressionError
 from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.expressions import MAX_SOURCE, Expression, compile_expression
+from anabranch.graph.expressions.json_text import text_of
 
 MAX_TEXT = 2 * 1024 * 1024
 """Characters that the texts of a template may come to, when its holes are filled."""
@@ -32,7 +32,6 @@ _TOKEN = re.compile(
         | \w+ | //[^\n]* | (?P<open>\{) | (?P<close>\}) | .""",
     re.VERBOSE | re.DOTALL,
 )
-_EXACT = 2**53
 _HELD = 16
 _SCALAR = "12345678"
 """Stands for a number, or the frame of a list, where characters are counted."""
@@ -121,17 +120,6 @@ def compile_template(value: Json, roots: frozenset[str] = frozenset()) -> Templa
         _holes=tuple(found),
         _fill=fill or (lambda _data, _roots, _room: value),
     )
-
-
-def text_of(value: Json) -> str:
-    """A value as text, for inside a text."""
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
-        return str(int(value))
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _compile(value: Json, roots: frozenset[str], found: list[Expression], path: tuple[str | int, ...]) -> _Fill | None:

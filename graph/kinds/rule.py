@@ -23,8 +23,7 @@ from anabranch.graph.model import BaseNode, Rule, RuleNode
 from anabranch.graph.rules.decision_table import read_table
 
 if TYPE_CHECKING:
-    from anabranch.graph.rules.grl import GrlRule
-
+    from anabranch.graph.rules.chained_rule import ChainedRule
 
 MAX_CELLS = 20
 """Problems of one table that are shown."""
@@ -38,9 +37,10 @@ def in_order(rules: Iterable[Rule]) -> list[Rule]:
 def rule_reads(node: RuleNode, roots: frozenset[str]) -> Reads:
     """What the rules read that none before them has surely written."""
     if node.grl is not None:
-        from anabranch.graph.rules.grl import parse_grl  # its parser costs graphs without GRL a tenth of a second
+        # Its parser costs graphs without such rules a tenth of a second.
+        from anabranch.graph.rules.rules_text import parse_rules
 
-        return _grl_reads(parse_grl(node.grl, roots))
+        return _grl_reads(parse_rules(node.grl, roots))
     if node.decision_table is not None:
         table = read_table(node.decision_table)
         return Reads(required=frozenset((*(column.path[0] for column in table.columns), *table.names)))
@@ -58,9 +58,9 @@ def rule_reads(node: RuleNode, roots: frozenset[str]) -> Reads:
 def rule_writes(_id: str, node: RuleNode) -> Keys:
     """The keys of all rules."""
     if node.grl is not None:
-        from anabranch.graph.rules.grl import parse_grl
+        from anabranch.graph.rules.rules_text import parse_rules
 
-        return frozenset(path[0] for rule in parse_grl(node.grl) for path in rule.assigned)
+        return frozenset(path[0] for rule in parse_rules(node.grl) for path in rule.assigned)
     if node.decision_table is not None:
         return read_table(node.decision_table).writes
     return union(NO_KEYS, *map(_writes, node.rules or ()))
@@ -120,10 +120,14 @@ def rule_summary(node: RuleNode) -> str:
     """How many rules, or of what kind."""
     if node.rules is not None:
         return f"{len(node.rules)} rule{'s' * (len(node.rules) != 1)}"
-    return "GRL" if node.grl is not None else "decision table"
+    if node.grl is None:
+        return "decision table"
+    from anabranch.graph.rules.rules_text import is_drools
+
+    return "Drools-like rules" if is_drools(node.grl) else "GRL"
 
 
-def _grl_reads(rules: tuple[GrlRule, ...]) -> Reads:
+def _grl_reads(rules: tuple[ChainedRule, ...]) -> Reads:
     # A condition on a missing key is false until a rule assigns it; a key that no rule assigns must exist.
     assigned = {path for rule in rules for path in rule.assigned}
     read = {path for rule in rules for path in rule.paths}

@@ -1,4 +1,4 @@
-"""Files that a graph's rule nodes name (`grl: rules.grl`, `decision_table: table.json`), read into the graph on load.
+"""Files that a graph's rule nodes name (`grl: rules.grl` or `rules.drl`, `decision_table: table.json`), read on load.
 
 They are looked for beside the YAML file and never outside of its folder, so that a graph cannot read the disk.
 """
@@ -16,7 +16,7 @@ from anabranch.errors import GraphError, Problem
 from anabranch.graph.source.yaml_source import MAX_BYTES, Pointer, Source, read_yaml
 
 MAX_TOTAL_BYTES = 1024 * 1024
-_SUFFIXES = {"grl": ".grl", "decision_table": ".json"}
+_SUFFIXES = {"grl": (".grl", ".drl"), "decision_table": (".json",)}
 
 
 class Attachments:
@@ -53,8 +53,8 @@ class Attachments:
             return node
         found = dict(node)
         if node.get("type") == "rule":
-            for field, suffix in _SUFFIXES.items():
-                if isinstance(name := node.get(field), str) and name.endswith(suffix) and "\n" not in name:
+            for field, suffixes in _SUFFIXES.items():
+                if isinstance(name := node.get(field), str) and name.endswith(suffixes) and "\n" not in name:
                     found[field] = self._file(name, (*path, field))
         if "compensate" in node:
             found["compensate"] = self._node(node["compensate"], (*path, "compensate"))

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from anabranch.activities.rules.grl import evaluate_grl
+from anabranch.activities.rules.chaining import evaluate_chain
 from anabranch.activities.rules.handler import evaluate_rules
 from anabranch.context.values import Json
-from anabranch.errors import EvaluationError, ExpressionError, NodeError
+from anabranch.errors import EvaluationError, ExpressionError
 from anabranch.graph.load import load_graph
 from anabranch.graph.model import RuleNode
-from anabranch.graph.rules.grl import Assignment, Complete, Retract, parse_grl
+from anabranch.graph.rules.chained_rule import Assignment, Complete, Retract
+from anabranch.graph.rules.rules_text import parse_rules
 from tests.json_values import at
 
 PURCHASING = Path(__file__).parents[2] / "examples" / "purchasing.yaml"
@@ -30,19 +31,23 @@ INPUT: dict[str, Any] = {
 }
 
 
+def evaluate_grl(text: str, data: dict[str, Json], roots: dict[str, Json]) -> dict[str, Json]:
+    return evaluate_chain(text, data, roots).changes
+
+
 def purchase(**changes: Any) -> dict[str, Any]:
     node = load_graph(PURCHASING).graph.nodes["decide"]
     assert isinstance(node, RuleNode)
     product = {**INPUT["product"], **{key: value for key, value in changes.items() if key in INPUT["product"]}}
     supplier = {**INPUT["supplier"], **{key: value for key, value in changes.items() if key in INPUT["supplier"]}}
     limit = changes.get("approval_limit", INPUT["approval_limit"])
-    return evaluate_rules(node, {"product": product, "supplier": supplier, "approval_limit": limit}, {})
+    return evaluate_rules(node, {"product": product, "supplier": supplier, "approval_limit": limit}, {}).changes
 
 
 def test_the_purchasing_example_has_eleven_rules() -> None:
     node = load_graph(PURCHASING).graph.nodes["decide"]
     assert isinstance(node, RuleNode)
-    rules = parse_grl(node.grl or "")
+    rules = parse_rules(node.grl or "")
     assert [rule.name for rule in rules] == [
         *("FreeStock", "RisingTrend", "SteadyTrend", "ReorderPoint", "Shortage", "NoShortage", "ReorderNeed"),
         *("InactiveSupplier", "MinimumOrder", "Total", "Approval"),
@@ -84,7 +89,7 @@ def test_purchasing_rules_feed_each_other(
 
 
 def test_names_are_paths_and_actions_are_typed() -> None:
-    (rule,) = parse_grl(
+    (rule,) = parse_rules(
         """// a comment
         rule "Some Name" "described" salience -5 no-loop {
             when Order.total >= 100 && !(list[0] == nil) /* and */ || Order.name.HasPrefix("A when then")
@@ -99,7 +104,7 @@ def test_names_are_paths_and_actions_are_typed() -> None:
 
 def test_rules_are_tried_by_salience_then_as_they_stand() -> None:
     text = "".join(f"rule R{i} salience {s} {{ when a then b = 1; }}" for i, s in enumerate((1, 5, 1, 9)))
-    assert [rule.name for rule in parse_grl(text)] == ["R3", "R1", "R0", "R2"]
+    assert [rule.name for rule in parse_rules(text)] == ["R3", "R1", "R0", "R2"]
 
 
 @pytest.mark.parametrize(
@@ -112,6 +117,10 @@ def test_rules_are_tried_by_salience_then_as_they_stand() -> None:
         ("rule X { when a then b = 1; }\nrule X { when a then b = 1; }", 2, 6, "two rules are called 'X'"),
         ("rule X { when a then Retract('Y'); }", 1, 30, "no rule 'Y' to retract"),
         ("rule X { when a then Launch('Y'); }", 1, 22, "no action Launch"),
+        ("rule X { when a then Log('Y', + ); }", 1, 22, r"extraneous input '\+'"),
+        ("rule X { when a then Log 'Y'; }", 1, 26, "is not expected here"),
+        ("rule X { when a then Retract('X', 'X'); }", 1, 22, "no action Retract"),
+        ("rule X salience " + "9" * 5000 + " { when a then b = 1; }", 1, 17, "at most nine digits"),
         ("rule X { when a + then b = 1; }", 1, 15, "ends too early"),
         ("rule X { when frobnicate(a) then b = 1; }", 1, 15, "no function 'frobnicate'"),
         ("rule X { when a then run.id = 1; }", 1, 22, "'run' cannot be written"),
@@ -121,7 +130,7 @@ def test_rules_are_tried_by_salience_then_as_they_stand() -> None:
 )
 def test_what_is_no_grl_says_where(text: str, line: int, column: int, said: str) -> None:
     with pytest.raises(ExpressionError, match=said) as caught:
-        parse_grl(text)
+        parse_rules(text)
     assert (caught.value.line, caught.value.column) == (line, column)
 
 
@@ -147,11 +156,30 @@ def test_a_retracted_rule_fires_no_more() -> None:
     assert evaluate_grl('rule R { when n >= 0 then n += 1; Retract("R"); }', {"n": 0}, {}) == {"n": 1}
 
 
-def test_a_rule_without_loop_does_not_wake_itself_but_others_wake_it() -> None:
+def test_a_no_loop_rule_fires_once_per_run_whatever_changes_after_it() -> None:
     alone = "rule R no-loop { when n >= 0 then n = n + 1; }"
     assert evaluate_grl(alone, {"n": 0}, {}) == {"n": 1}
-    woken = alone + "rule Other { when n == 1 then n = 10; }"
-    assert evaluate_grl(woken, {"n": 0}, {}) == {"n": 11}
+    assert evaluate_grl(alone + "rule Other { when n == 1 then n = 10; }", {"n": 0}, {}) == {"n": 10}
+    assert evaluate_grl(alone.replace("no-loop", "no-loop false"), {"n": 0}, {}) == {"n": 100}
+
+
+@pytest.mark.parametrize(
+    ("data", "changed"),
+    [
+        ({"stock": 5, "blocked": True}, {"want": 0}),
+        ({"stock": 5, "blocked": True, "want": 5}, {"want": 0}),
+        ({"stock": 5, "blocked": False}, {"want": 5}),
+    ],
+)
+def test_no_loop_rules_that_write_one_key_come_to_rest_at_the_last_in_order(
+    data: dict[str, Json], changed: dict[str, Json]
+) -> None:
+    text = """
+    rule "Set want" salience 20 no-loop { when stock >= 0 then want = stock; }
+    rule "Blocked supplier" salience 10 no-loop { when blocked == true then want = 0; }
+    """
+    chained = evaluate_chain(text, data, {})
+    assert (chained.changes, chained.warnings) == (changed, ())
 
 
 def test_complete_ends_the_rules() -> None:
@@ -163,11 +191,31 @@ def test_a_counter_with_an_end_comes_to_rest() -> None:
     assert evaluate_grl("rule Count { when n < 100 then n = n + 1; }", {"n": 0}, {}) == {"n": 100}
 
 
-def test_rules_without_rest_are_stopped() -> None:
-    with pytest.raises(NodeError, match="rule 'Count': the rules do not end: 5001 have fired"):
-        evaluate_grl("rule Count { when n >= 0 then n = n + 1; }", {"n": 0}, {})
-    with pytest.raises(NodeError, match="do not end"):
-        evaluate_grl("rule A { when a then a = false; } rule B { when !a then a = true; }", {"a": True}, {})
+def test_rules_without_rest_are_stopped_after_a_hundred_cycles_with_a_warning() -> None:
+    counted = evaluate_chain("rule Count { when n >= 0 then n = n + 1; }", {"n": 0}, {})
+    assert counted.changes == {"n": 100}
+    (warning,) = counted.warnings
+    assert warning.startswith("the rules were stopped after 100 cycles while 'Count' still fired; give")
+    toggled = evaluate_chain("rule A { when a then a = false; } rule B { when !a then a = true; }", {"a": True}, {})
+    assert toggled.changes == {"a": True}
+    assert "while 'A', 'B' still fired" in toggled.warnings[0]
+
+
+def test_rules_that_contradict_each_other_end_as_the_last_of_each_cycle_says() -> None:
+    text = """
+    rule Low salience 9 { when available < 10 then order = true; short = 10 - available; }
+    rule Inactive salience 5 { when active == false then order = false; }
+    rule Next { when order == true then quantity = short; }
+    """
+    chained = evaluate_chain(text, {"available": 4, "active": False}, {})
+    assert chained.changes == {"order": False, "short": 6}
+    assert "'Low', 'Inactive' still fired" in chained.warnings[0]
+
+
+def test_log_takes_any_arguments_and_reads_none_of_them() -> None:
+    (rule,) = parse_rules('rule R { when a > 0 then b = 1; Log("reorder", quantity, a + 1); Log(); }')
+    assert rule.keys == frozenset({"a"})
+    assert evaluate_grl("rule R { when a > 0 then b = 1; Log('x', missing); }", {"a": 1}, {}) == {"b": 1}
 
 
 def test_nested_assignments_copy_and_the_input_stays_as_it_was() -> None:

@@ -33,25 +33,25 @@ VALIDATE = rules(
     ],
 )
 def test_a_rule_with_otherwise_alone_is_the_default(data: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert evaluate_rules(VALIDATE, data, {"run": RUN.root()}) == expected
+    assert evaluate_rules(VALIDATE, data, {"run": RUN.root()}).changes == expected
 
 
 def test_then_holds_where_when_does_and_otherwise_where_not() -> None:
     node = rules({"when": "n > 1", "then": {"size": "large"}, "otherwise": {"size": "small"}})
-    assert evaluate_rules(node, {"n": 2}, {}) == {"size": "large"}
-    assert evaluate_rules(node, {"n": 1}, {}) == {"size": "small"}
+    assert evaluate_rules(node, {"n": 2}, {}).changes == {"size": "large"}
+    assert evaluate_rules(node, {"n": 1}, {}).changes == {"size": "small"}
 
 
 def test_a_later_rule_sees_what_an_earlier_one_wrote() -> None:
     node = rules({"then": {"net": "{{ gross / 1.25 }}"}}, {"when": "net > 70", "then": {"big": "{{ net }}"}})
-    assert evaluate_rules(node, {"gross": 100}, {}) == {"net": 80.0, "big": 80.0}
+    assert evaluate_rules(node, {"gross": 100}, {}).changes == {"net": 80.0, "big": 80.0}
 
 
 def test_salience_comes_before_position() -> None:
     node = rules(
         {"then": {"by": "last"}}, {"then": {"by": "first"}, "salience": 10}, {"then": {"by": "middle"}, "salience": 1}
     )
-    assert evaluate_rules(node, {}, {}) == {"by": "last"}
+    assert evaluate_rules(node, {}, {}).changes == {"by": "last"}
 
 
 def test_hit_first_stops_after_the_first_match() -> None:
@@ -60,9 +60,9 @@ def test_hit_first_stops_after_the_first_match() -> None:
         {"when": "total > 100", "then": {"tier": "silver"}},
         {"otherwise": {"tier": "none"}},
     )
-    assert evaluate_rules(rules(*tiers, hit="first"), {"total": 2000}, {}) == {"tier": "gold"}
-    assert evaluate_rules(rules(*tiers), {"total": 2000}, {}) == {"tier": "silver"}
-    assert evaluate_rules(rules(*tiers, hit="first"), {"total": 5}, {}) == {"tier": "none"}
+    assert evaluate_rules(rules(*tiers, hit="first"), {"total": 2000}, {}).changes == {"tier": "gold"}
+    assert evaluate_rules(rules(*tiers), {"total": 2000}, {}).changes == {"tier": "silver"}
+    assert evaluate_rules(rules(*tiers, hit="first"), {"total": 5}, {}).changes == {"tier": "none"}
 
 
 def test_a_failed_condition_with_otherwise_is_no_match() -> None:
@@ -71,19 +71,19 @@ def test_a_failed_condition_with_otherwise_is_no_match() -> None:
         {"when": "total > 1", "then": {"b": 1}},
         hit="first",
     )
-    assert evaluate_rules(node, {"total": 5}, {}) == {"a": 0, "b": 1}
+    assert evaluate_rules(node, {"total": 5}, {}).changes == {"a": 0, "b": 1}
 
 
 def test_an_unconditional_rule_does_not_keep_the_default_from_applying() -> None:
     node = rules(
         {"then": {"seen": True}}, {"when": "total > 100", "then": {"big": True}}, {"otherwise": {"big": False}}
     )
-    assert evaluate_rules(node, {"total": 5}, {}) == {"seen": True, "big": False}
+    assert evaluate_rules(node, {"total": 5}, {}).changes == {"seen": True, "big": False}
 
 
 def test_keys_are_literal_and_values_may_be_structured() -> None:
     node = rules({"then": {"a.b": 1, "list": ["{{ n }}", {"n": "n is {{ n }}"}], "none": None}})
-    assert evaluate_rules(node, {"n": 7}, {}) == {"a.b": 1, "list": [7, {"n": "n is 7"}], "none": None}
+    assert evaluate_rules(node, {"n": 7}, {}).changes == {"a.b": 1, "list": [7, {"n": "n is 7"}], "none": None}
 
 
 def test_the_context_is_not_changed() -> None:

@@ -88,8 +88,8 @@ class Endings:
             check_schema(scope.plan, line.data, address)
             state.size.add(refined)
             state.size.check(line.data, address)
-            if not scope.has_lost(run):
-                self._record(node, line, refined, operator)
+        if (refined or refined.warnings) and not scope.has_lost(run):
+            self._record(node, line, refined, operator)
         run.line, run.ended = line, state.at
         routes = self._routes(scope, run, line, "success")
         scope.close(run, Status.SUCCEEDED)

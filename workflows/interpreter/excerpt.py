@@ -119,6 +119,9 @@ def _excerpt(version: Version, budget: ByteBudget) -> dict[str, Json]:
     entry = {**version.head(), "set": written, "removed": removed}
     if version.conflicts:
         entry["conflicts"] = conflicts
+    warnings: list[Json] = [text for text in changes.warnings if budget.try_take([text])]
+    if warnings:
+        entry["warnings"] = warnings
     missing = {
         "set": len(changes.set) - len(written),
         "removed": len(changes.removed) - len(removed),

@@ -269,6 +269,8 @@ def _load_trail(trail: AuditTrail, dumped: Dump) -> None:
     trail.count = dumped["count"]
     trail.versions = [_load_version(version) for version in dumped["versions"]]
     trail.settled = [_load_conflict(conflict) for conflict in dumped["settled"]]
+    for version in trail.versions:
+        trail.note_warnings(version)
 
 
 def _dump_version(version: Version) -> list[Any]:

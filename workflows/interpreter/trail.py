@@ -16,6 +16,8 @@ MAX_ENTRIES = 1000
 """Older entries are dropped from memory. The workflow's history still holds them."""
 MAX_CONFLICTS = 200
 """How many settled conflicts the result reports, the newest ones."""
+MAX_WARNINGS = 10
+"""How many warnings the Web UI's details and `status` show, the newest ones. The versions hold theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class AuditTrail:
         self.count = 0
         self.settled: list[Conflict] = []
         """The newest `MAX_CONFLICTS` conflicts that merges settled."""
+        self.warnings: list[tuple[str, str]] = []
+        """The newest `MAX_WARNINGS` warnings, each with the address of the node that gave it."""
 
     def record(
         self,
@@ -91,9 +95,16 @@ class AuditTrail:
         if len(self.versions) > MAX_ENTRIES:
             del self.versions[0]
         self.settled = [*self.settled, *conflicts][-MAX_CONFLICTS:] if conflicts else self.settled
+        self.note_warnings(entry)
         if self._recorded is not None:
             self._recorded(entry)
         return self.count
+
+    def note_warnings(self, entry: Version) -> None:
+        """Keep what a version's writer warns of at hand."""
+        if entry.changes.warnings:
+            said = [(entry.by, text) for text in entry.changes.warnings]
+            self.warnings = [*self.warnings, *said][-MAX_WARNINGS:]
 
 
 def merge_changes(conflicts: Iterable[Conflict], *, base_version: int, by: str, at: int) -> ChangeSet:

@@ -173,7 +173,7 @@ class Undo:
         check_names(result)
         self._writer += 1
         self._line, refined = self._line.advance(result, writer=self._writer, by=address, at=state.at)
-        if refined:
+        if refined or refined.warnings:
             record, parents = state.trail.record, self._versions
             self._versions = (record("compensation", self._line, refined, by=address, at=state.at, parents=parents),)
 

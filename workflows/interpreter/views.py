@@ -44,7 +44,7 @@ def result(state: RunState, finish: Finish, session_id: str) -> dict[str, Json]:
         answer["conflicts"] = kept
         if len(kept) < len(conflicts):  # the server would reject a larger result again and again
             answer["conflicts_left_out"] = len(conflicts) - len(kept)
-    return answer
+    return {**answer, **_warnings(state)}
 
 
 def context(state: RunState, line: Line, session_id: str, unsettled: Sequence[Conflict] = ()) -> dict[str, Json]:
@@ -86,6 +86,7 @@ def status(state: RunState) -> dict[str, Json]:
     if state.compensation_failures:
         reasons = ((step, reason.root()) for step, reason in state.compensation_failures.items())
         answer["not_compensated"] = fitting("not_compensated", reasons)
+    answer |= _warnings(state)
     if state.lacking:
         answer["lacking"] = fitting("lacking", state.lacking.items())
     for name, found in questions_that_fit(state, budget).items():
@@ -133,7 +134,16 @@ def details(state: RunState) -> str:
     if settled := state.trail.settled[-_SHOWN_CONFLICTS:]:
         lines.append("\nConflicts that were settled:\n")
         lines.extend(f"- {_conflict(conflict)}" for conflict in settled)
+    if state.trail.warnings:
+        lines.append("\nWarnings:\n")
+        lines.extend(f"- {code_span(by)}: {code_span(text, _SHOWN_PROMPT)}" for by, text in state.trail.warnings)
     return "\n".join(lines)
+
+
+def _warnings(state: RunState) -> dict[str, Json]:
+    """What nodes warned of, the newest last."""
+    said: list[Json] = [{"by": by, "warning": text} for by, text in state.trail.warnings]
+    return {"warnings": said} if said else {}
 
 
 def _question(state: RunState, address: str) -> Iterator[str]:
