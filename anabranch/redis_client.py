@@ -32,7 +32,7 @@ class RedisClient:
     blocking pool limits calls too, but makes each a tenth dearer.)
     """
 
-    __slots__ = ("_slots", "_timeout", "_variable", "commands")
+    __slots__ = ("_cancelled", "_slots", "_timeout", "_variable", "commands")
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class RedisClient:
         variable: str | None = None,
     ) -> None:
         self.commands = client
+        self._cancelled: dict[asyncio.Task[Any], int] = {}
         self._slots = asyncio.Semaphore(max_connections)
         self._timeout = timeout
         self._variable = variable
@@ -95,6 +96,13 @@ class RedisClient:
             await self.commands.aclose()
 
     async def __aenter__(self) -> Redis | RedisCluster:
+        commands = await self._when_free()
+        task = asyncio.current_task()
+        if task is not None and (count := task.cancelling()):
+            self._cancelled[task] = count
+        return commands
+
+    async def _when_free(self) -> Redis | RedisCluster:
         if not self._slots.locked():
             await self._slots.acquire()
             return self.commands
@@ -111,6 +119,12 @@ class RedisClient:
 
     async def __aexit__(self, kind: type[BaseException] | None, failed: BaseException | None, _: object) -> None:
         self._slots.release()
+        # The library sends through `asyncio.wait_for`, which in Python 3.11 forgets a cancellation that comes when the
+        # bytes have just been sent: a timeout around the block would then never end it.
+        task = asyncio.current_task()
+        known = self._cancelled.pop(task, 0) if task else 0
+        if task and task.cancelling() > known and (failed is None or isinstance(failed, Exception)):
+            raise asyncio.CancelledError from failed
         if isinstance(failed, AuthenticationError | NoPermissionError):
             raise ConfigurationError(
                 f"Redis refused the credentials: {type(failed).__name__}",

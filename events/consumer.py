@@ -183,4 +183,5 @@ class Consumer:
     async def _rest(self, pause: float) -> None:
         """Pause for so many seconds, or until the consumer is stopped."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), pause)
+            async with asyncio.timeout(pause):
+                await self._stop.wait()

@@ -212,7 +212,8 @@ async def _connect(address: Address) -> Connection:
                 error_cb=note,
                 **options,
             )
-            await asyncio.wait_for(connecting, _CONNECT_SECONDS)  # by itself it would try forever
+            async with asyncio.timeout(_CONNECT_SECONDS):  # by itself it would try forever
+                await connecting
         except BaseException as error:
             with suppress(NatsError, *BROKEN):  # what it has opened so far
                 await connection.close()
@@ -252,7 +253,8 @@ async def _stream_of(stream: JetStreamContext, subject: str, *, create: bool) ->
 
 async def _leave(connection: Connection) -> None:
     with suppress(NatsError, *BROKEN):
-        await asyncio.wait_for(connection.flush(), _ANSWER_SECONDS)
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            await connection.flush()
     with suppress(NatsError, *BROKEN):
         await connection.close()
 

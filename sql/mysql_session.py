@@ -49,11 +49,12 @@ def reset_sessions(engine: AsyncEngine) -> None:
     @event.listens_for(engine.sync_engine, "reset")
     def reset(connection: Any, _record: object, state: Any) -> None:
         if not state.terminate_only:
-            connection.run_async(lambda driver: asyncio.wait_for(_reset(driver), _RESET_SECONDS))
+            connection.run_async(_reset)
 
 
 async def _reset(connection: Any) -> None:
     # The protocol's COM_RESET_CONNECTION, which rolls back too: asyncmy has no public name for it.
-    await connection._execute_command(_RESET_CONNECTION, b"")  # noqa: SLF001 - see above
-    await connection.read_packet()
-    await connection.query(f"set names utf8mb4, autocommit = 0, {_SQL_MODE}")
+    async with asyncio.timeout(_RESET_SECONDS):
+        await connection._execute_command(_RESET_CONNECTION, b"")  # noqa: SLF001 - see above
+        await connection.read_packet()
+        await connection.query(f"set names utf8mb4, autocommit = 0, {_SQL_MODE}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -135,3 +137,51 @@ def test_a_worker_with_a_wrong_redis_url_says_so_in_one_line() -> None:
     assert ended.returncode == 1
     assert "error[CONFIGURATION_INVALID]: the environment variable REDIS_URL is not the URL of a Redis" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+async def forgetful() -> None:
+    """Forgets that it is cancelled, as `asyncio.wait_for` of Python 3.11 does where its work has just ended."""
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(3600)
+
+
+async def test_a_timeout_that_the_library_forgets_ends_the_block() -> None:
+    client = RedisClient(Redis())
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0), client:
+            await forgetful()
+    async with client:  # afterwards it is as before
+        await asyncio.sleep(0)
+
+
+async def test_a_cancellation_that_the_library_forgets_counts_more_than_an_error() -> None:
+    async def call() -> None:
+        async with RedisClient(Redis()):
+            await forgetful()
+            raise ConnectionResetError
+
+    task = asyncio.create_task(call())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_who_is_cancelled_already_may_still_clean_up() -> None:
+    client, cleaned = RedisClient(Redis()), []
+
+    async def call() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            for step in ("release", "forget"):
+                async with client:
+                    await asyncio.sleep(0)
+                cleaned.append(step)
+
+    task = asyncio.create_task(call())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert cleaned == ["release", "forget"]
