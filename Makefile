@@ -27,8 +27,8 @@ dev: setup  ## Temporal server, Web UI, codec server and worker until Ctrl-C
 packages:  # What the tests need and PyPI does not have, where it can be installed
 	@PYTHON="$(PYTHON)" tools/system-packages
 
-test: packages setup  ## The tests, on real servers
-	$(PYTEST) -n 4 --dist loadscope --max-worker-restart 0 --end-after 2400 -m "not slow"
+test: packages setup  ## The tests, on real servers; TESTS= for options of pytest that choose some
+	$(PYTEST) -n 4 --dist loadscope --max-worker-restart 0 --end-after 2400 -m "not slow" $(TESTS)
 
 storm: packages setup  ## The tests that take minutes: large runs, a twentieth of `make faults`, every run replayed at each task
 	$(PYTEST) --end-after 2400 -m slow
