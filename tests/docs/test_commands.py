@@ -25,6 +25,7 @@ MAKE = {
     "attack": ".ci/run",
     "lint": ".ci/run",
     "setup": ".ci/run",  # `make lint` begins with it
+    "steady": "tests/acceptance/test_steady.py",
     "storm": ".ci/run",
     "test": ".ci/run",
 }
