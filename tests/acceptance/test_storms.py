@@ -22,4 +22,5 @@ def test_at_full_size_the_storms_are_large() -> None:
     size = {storm.name: (storm.runs * BATCHES, storm.strikes * BATCHES) for storm in STORMS}
     assert size["workers"] == (1_000, 100)
     assert size["temporal"] == (500, 20)
+    assert size["nats"] == (500, 100)
     assert {strikes for name, (_, strikes) in size.items() if "postgres" in name or "mariadb" in name} == {200}

@@ -47,6 +47,7 @@ class Nats:
     url: str
     topic: str
     stream: JetStreamContext
+    consumer: str = "anabranch-order"
 
     async def send(self, events: Sequence[bytes]) -> None:
         for event in events:
@@ -63,7 +64,7 @@ class Nats:
         return [Published(message.data, message.headers or {}) for message in found]
 
     async def unfinished(self) -> int:
-        info = await self.stream.consumer_info(self.topic, "anabranch-order")
+        info = await self.stream.consumer_info(self.topic, self.consumer)
         return (info.num_ack_pending or 0) + (info.num_pending or 0)
 
 

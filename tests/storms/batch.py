@@ -9,23 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 import tempfile
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from temporalio.client import (
-    Client,
-    WorkflowExecutionStatus,
-    WorkflowHandle,
-    WorkflowQueryFailedError,
-    WorkflowUpdateFailedError,
-)
-from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from anabranch.plugin import AnabranchPlugin
@@ -35,17 +26,13 @@ from anabranch.transport.client import connect
 from tests.faults.checker import done, undone, violations
 from tests.faults.graphs import DATABASE, LEDGER
 from tests.faults.record import Record, Row, read_history
+from tests.storms.events import by_events
 from tests.storms.graphs import SHAPES, write_graphs
-from tests.storms.victims import MariaDb, Postgres, Temporal, Victim, Workers
+from tests.storms.runs import PATIENCE, TASK_QUEUE, ByClient, Ended, Handle, Run, Starter, persist
+from tests.storms.victims import MariaDb, Nats, Postgres, Temporal, Victim, Workers
 
-T = TypeVar("T")
-Handle = WorkflowHandle[Any, dict[str, Any]]
-TASK_QUEUE = "storm"
 WORKERS = 3
 AT_ONCE = 10
-PATIENCE = 240.0
-"""Seconds within which every run must be over once nothing is struck any more."""
-_GONE = {RPCStatusCode.NOT_FOUND, RPCStatusCode.ALREADY_EXISTS, RPCStatusCode.FAILED_PRECONDITION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +41,7 @@ class Storm:
 
     name: str
     what: str
-    struck: Literal["workers", "workers gently", "temporal", "database", "commits"]
+    struck: Literal["workers", "workers gently", "temporal", "database", "commits", "nats"]
     runs: int
     strikes: int
     database: Literal["postgres", "mariadb"] = "postgres"
@@ -95,25 +82,24 @@ async def play(storm: Storm, number: int, seed: int) -> Tally:
         async with engine.begin() as connection:
             await connection.execute(text(LEDGER))
         workers = Workers(WORKERS, rng, gently=storm.struck == "workers gently")
-        environment = {
-            "TEMPORAL_ADDRESS": temporal.address,
-            "ANABRANCH_GRAPHS": str(graphs),
-            "ANABRANCH_TASK_QUEUE": TASK_QUEUE,
-            "ANABRANCH_CONNECTIONS": DATABASE,
-            DATABASE: url,
-        }
+        environment = _environment(temporal.address, graphs, url)
         await stack.enter_async_context(workers.serving(environment))
         victims: dict[str, Victim] = {"temporal": temporal, "database": database, "commits": cutter}
         client = await _connected(temporal.address)
-        batch = _Batch(storm, _Left(client, engine, graphs), rng, victims.get(storm.struck, workers))
+        starter: Starter = ByClient(client)
+        if storm.struck == "nats":
+            nats = await stack.enter_async_context(Nats.running(folder, rng))
+            starter = await stack.enter_async_context(by_events(client, nats.url, environment))
+            victims["nats"] = nats
+        batch = _Batch(storm, _Left(starter, engine, graphs), rng, victims.get(storm.struck, workers))
         return await batch.play()
 
 
 @dataclass(frozen=True, slots=True)
 class _Left:
-    """Where to find what is left of runs."""
+    """What starts runs, and where to find what is left of them."""
 
-    client: Client
+    starter: Starter
     engine: AsyncEngine
     graphs: Path
 
@@ -121,7 +107,7 @@ class _Left:
 class _Batch:
     def __init__(self, storm: Storm, left: _Left, rng: random.Random, victim: Victim) -> None:
         self._storm = storm
-        self._client = left.client
+        self._starter = left.starter
         self._engine = left.engine
         self._graphs = left.graphs
         self._rng = rng
@@ -134,13 +120,13 @@ class _Batch:
     async def play(self) -> Tally:
         limit = asyncio.Semaphore(AT_ONCE)
         seeds = [self._rng.random() for _ in range(self._storm.runs)]
-        runs = [_Run(f"{self._storm.name}-{index}", seed) for index, seed in enumerate(seeds)]
+        runs = [Run(f"{self._storm.name}-{index}", seed) for index, seed in enumerate(seeds)]
         async with asyncio.TaskGroup() as group:
             group.create_task(self._strike())
             for run in runs:
                 group.create_task(self._played(run, limit))
-        for run in runs:
-            await self._check(run)
+        ended = [await self._check(run) for run in runs]
+        self._tally.wrong += await self._starter.findings(ended)
         return self._tally
 
     async def _strike(self) -> None:
@@ -156,41 +142,33 @@ class _Batch:
         async with self._begins:
             await self._begins.wait_for(lambda: self._begun >= count)
 
-    async def _played(self, run: _Run, limit: asyncio.Semaphore) -> None:
+    async def _played(self, run: Run, limit: asyncio.Semaphore) -> None:
         async with limit:
             async with self._begins:
                 self._begun += 1
                 self._begins.notify_all()
-            handle = await self._start(run)
+            handle = await self._starter.start(run)
             disturbing = asyncio.create_task(run.disturb(handle))
             await self._end(handle)
             await disturbing
-
-    async def _start(self, run: _Run) -> Handle:
-        async def start() -> Handle:
-            with suppress(WorkflowAlreadyStartedError):  # the answer to an earlier try was lost
-                await self._client.start_workflow(run.graph, run.given, id=run.name, task_queue=TASK_QUEUE)
-            return self._client.get_workflow_handle(run.name)
-
-        return await _persist(start)
 
     async def _end(self, handle: Handle) -> None:
         """Until the run is over, or is stuck."""
         with suppress(TimeoutError):
             left: float | None = None
             loop = asyncio.get_running_loop()
-            while (await _persist(handle.describe)).status is WorkflowExecutionStatus.RUNNING:
+            while (await persist(handle.describe)).status is WorkflowExecutionStatus.RUNNING:
                 if self._is_over.is_set():
                     left = left or loop.time() + PATIENCE
                 if left is not None and loop.time() > left:
                     return
                 await asyncio.sleep(0.1)
 
-    async def _check(self, run: _Run) -> None:
-        tally, handle = self._tally, self._client.get_workflow_handle(run.name)
-        history = await _persist(handle.fetch_history)
+    async def _check(self, run: Run) -> Ended:
+        tally, handle = self._tally, self._starter.handle(run)
+        history = await persist(handle.fetch_history)
         ends, events = read_history(history.events)
-        rows = await self._rows(run.name)
+        rows = await self._rows(handle.id)
         context = {} if ends == "open" else (await _context(handle))["data"]
         data = {key: value for key, value in context.items() if key != "note"}
         shape = SHAPES[run.graph]
@@ -207,6 +185,7 @@ class _Batch:
             wrong.append(f"{run.name}: its history does not replay: {replayed.replay_failure}")
         found = Tally(1, 0, len(done(record)), len(undone(record)), int(ends == "open"), 0, wrong)
         tally += found
+        return Ended(run, ends, context)
 
     async def _rows(self, run: str) -> tuple[Row, ...]:
         query = text("select step, kind from ledger where run = :run order by id")
@@ -214,71 +193,23 @@ class _Batch:
             return tuple(Row(*row) for row in await connection.execute(query, {"run": run}))
 
 
-class _Run:
-    """One saga: how it is to end, and what people do to it meanwhile."""
-
-    def __init__(self, name: str, seed: float) -> None:
-        self.name = name
-        self._rng = random.Random(seed)
-        self.graph = self._rng.choice(sorted(SHAPES))
-        self._ending = self._rng.choices(["completed", "failed", "cancelled"], [5, 3, 2])[0]
-        self.given = {"ok": 0 if self._ending == "failed" else 1}
-
-    @property
-    def may_end(self) -> tuple[str, ...]:
-        """A cancellation may come too late."""
-        return ("cancelled", "completed") if self._ending == "cancelled" else (self._ending,)
-
-    async def disturb(self, handle: Handle) -> None:
-        """Ask, pause, write and send what is refused, from the very start on; and cancel where it is to be."""
-        for _ in range(self._rng.randint(1, 6)):
-            await asyncio.sleep(self._rng.random() * 0.15)
-            with suppress(RPCError, WorkflowQueryFailedError, WorkflowUpdateFailedError, TimeoutError):
-                async with asyncio.timeout(20):
-                    await self._one(handle)
-        if self._ending == "cancelled":
-            await asyncio.sleep(self._rng.random())
-            await _sent(handle.cancel)
-
-    async def _one(self, handle: Handle) -> None:
-        what = self._rng.random()
-        if what < 0.6:
-            await handle.query(self._rng.choice(["status", "context", "history"]))
-        elif what < 0.75:
-            try:
-                await handle.signal("pause")
-            finally:
-                await _sent(lambda: handle.signal("resume"))
-        elif what < 0.9:
-            await handle.execute_update("write_context", {"changes": {"note": self.name}, "base_version": 1, "by": "x"})
-        else:
-            await handle.execute_update("complete_task", {"node": "nobody", "answer": 1})
+def _environment(temporal: str, graphs: Path, database: str) -> dict[str, str]:
+    """What workers and commands are told."""
+    return {
+        "TEMPORAL_ADDRESS": temporal,
+        "ANABRANCH_GRAPHS": str(graphs),
+        "ANABRANCH_TASK_QUEUE": TASK_QUEUE,
+        "ANABRANCH_CONNECTIONS": DATABASE,
+        DATABASE: database,
+    }
 
 
 async def _connected(address: str) -> Client:
     return await connect(Settings(), target_host=address, namespace="default", api_key=None, tls=False, rpc_metadata={})
 
 
-async def _persist(call: Callable[[], Awaitable[T]]) -> T:
-    """The answer, however often the server is not there."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            try:
-                return await call()
-            except RPCError as error:
-                if error.status in _GONE:
-                    raise
-                await asyncio.sleep(0.1)
-
-
-async def _sent(call: Callable[[], Awaitable[None]]) -> None:
-    """Send it until the server has it, or the run is over."""
-    with suppress(RPCError):
-        await _persist(call)
-
-
 async def _context(handle: Handle) -> dict[str, Any]:
     while True:
         with suppress(WorkflowQueryFailedError):  # its worker may have been killed a moment ago
-            return dict(await _persist(lambda: handle.query("context")))
+            return dict(await persist(lambda: handle.query("context")))
         await asyncio.sleep(0.1)

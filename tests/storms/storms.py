@@ -13,4 +13,5 @@ STORMS = (
     Storm("postgres_commits", "a commit to PostgreSQL is cut", "commits", runs=20, strikes=10),
     Storm("mariadb", "MariaDB is killed", "database", runs=40, strikes=10, database="mariadb"),
     Storm("mariadb_commits", "a commit to MariaDB is cut", "commits", runs=20, strikes=10, database="mariadb"),
+    Storm("nats", "NATS is killed or stopped", "nats", runs=25, strikes=5),
 )

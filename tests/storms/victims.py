@@ -1,4 +1,4 @@
-"""What a storm strikes: workers, the Temporal server, databases. Each comes back soon, as its operator would see to.
+"""What a storm strikes: workers, the Temporal server, databases, a broker. Each comes back soon, as operators see to.
 
 Nothing here outlives the harness, however that ends.
 """
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import warnings
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
@@ -172,16 +172,7 @@ class MariaDb:
         command = [program("mariadbd"), "--no-defaults", *self._options, "--bind-address=127.0.0.1", "--skip-log-bin"]
         command += [f"--port={self._port}", f"--socket={self._folder}/socket", f"--pid-file={self._folder}/pid"]
         command += [f"--init-file={self._folder}/init.sql"]
-        self._process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", self._port)
-            except OSError:
-                assert self._process.returncode is None, "MariaDB ended by itself"
-                await asyncio.sleep(0.05)
-            else:
-                writer.close()
-                return
+        self._process = await _listening(command, self._port)
 
     @classmethod
     @asynccontextmanager
@@ -198,3 +189,53 @@ class MariaDb:
                     yield database, cutter, f"mysql://root@127.0.0.1:{outside}/storm"
             finally:
                 await database._kill()
+
+
+class Nats:
+    """NATS with JetStream, its streams on disk. A strike kills it or asks it to stop, and it is back in a second."""
+
+    def __init__(self, folder: Path, port: int, rng: random.Random) -> None:
+        self._command = [str(Path(sys.executable).parent / "nats-server"), "-a", "127.0.0.1", "-p", str(port)]
+        self._command += ["-js", "-sd", str(folder / "jetstream")]
+        self._port = port
+        self._rng = rng
+        self._process: Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self._port}"
+
+    async def strike(self) -> None:
+        await self._end(self._rng.choice((signal.SIGKILL, signal.SIGTERM)))
+        await asyncio.sleep(self._rng.random())
+        self._process = await _listening(self._command, self._port)
+
+    async def _end(self, how: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(how)
+        await self._process.wait()
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, folder: Path, rng: random.Random) -> AsyncGenerator[Nats]:
+        """A server while the block runs."""
+        nats = cls(folder, free_port(), rng)
+        nats._process = await _listening(nats._command, nats._port)
+        try:
+            yield nats
+        finally:
+            await nats._end(signal.SIGKILL)
+
+
+async def _listening(command: Sequence[str], port: int) -> Process:
+    """A server's process, which listens."""
+    process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            assert process.returncode is None, f"{command[0]} ended by itself"
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return process
