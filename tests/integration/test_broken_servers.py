@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ from anabranch.errors import AnabranchError, ConfigurationError, SizeLimitExceed
 from anabranch.events import kafka as events_kafka
 from anabranch.events import nats as events_nats
 from anabranch.events.address import Address
-from anabranch.events.kafka import KafkaSink
+from anabranch.events.kafka import KafkaSink, KafkaSource
 from anabranch.events.nats import NatsSource
 from anabranch.graph.model import AiNode, HttpNode
 from anabranch.redis_client import RedisClient
@@ -72,6 +72,9 @@ ANSWERS = {
     "Kafka of a huge length": b"\x7f\xff\xff\xff\x00",
     "Kafka of a negative length": b"\xff\xff\xff\xfe\x00",
     "Kafka of noise": b"\x00\x00\x00\x20" + bytes(range(32)),
+    "Kafka of half a frame": b"\x00\x00\x00\x20" + bytes(8),
+    "Kafka of half a length": b"\x00\x00",
+    "Kafka of absurd lists": b"\x00\x00\x00\x0e" + bytes((0, 0, 0, 1)) + bytes((0, 0)) + b"\x7f\xff\xff\xff" + bytes(4),
 }
 
 
@@ -141,6 +144,12 @@ async def kafka(port: int) -> None:
     await sink.aclose()
 
 
+async def kafka_source(port: int) -> None:
+    source = await KafkaSource.open(Address("kafka", (f"127.0.0.1:{port}",), "orders"), "me")
+    await source.fetch(1)
+    await source.aclose()
+
+
 CLIENTS: dict[str, Callable[[int], Awaitable[None]]] = {
     "http": http,
     "model": model,
@@ -149,12 +158,40 @@ CLIENTS: dict[str, Callable[[int], Awaitable[None]]] = {
 }
 
 
+ANSWERED = "answered"
+_READ = ("HTTP without a body", "HTTP of an empty object", "HTTP of null", "HTTP of a list")
+_OUTCOMES: dict[tuple[str, str], str] = {
+    **{("http", answer): ANSWERED for answer in (*_READ, "HTTP of choices that are none")},
+    **{("model", answer): "NODE_FAILED" for answer in (*_READ, "HTTP compressed")},
+    ("http", "HTTP of a false compression"): "NODE_FAILED",
+    ("http", "HTTP compressed"): "NODE_FAILED",
+}
+"""What comes of an answer that is read; every other one makes the server unavailable."""
+
+
+async def outcome(client: Callable[[int], Awaitable[None]], answer: bytes) -> str:
+    """The code of our error, or ANSWERED. Every other exception fails the test."""
+    async with server(answer) as port:
+        try:
+            await client(port)
+        except AnabranchError as error:
+            return error.code
+    return ANSWERED
+
+
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("client", CLIENTS)
 async def test_whatever_a_server_answers_an_error_is_one_of_ours(client: str, answer: str) -> None:
-    async with server(ANSWERS[answer]) as port:
-        with suppress(AnabranchError):  # an answer may do: every other exception fails the test
-            await CLIENTS[client](port)
+    found = await outcome(CLIENTS[client], ANSWERS[answer])
+    assert found == _OUTCOMES.get((client, answer), "UNAVAILABLE")
+
+
+@pytest.mark.parametrize("answer", [answer for answer in ANSWERS if answer.startswith("Kafka")])
+@pytest.mark.parametrize("client", [kafka, kafka_source])
+async def test_a_broker_that_speaks_kafka_badly_is_unavailable(
+    client: Callable[[int], Awaitable[None]], answer: str
+) -> None:
+    assert await outcome(client, ANSWERS[answer]) == "UNAVAILABLE"
 
 
 @pytest.mark.parametrize("client", [*CLIENTS, "nats", "kafka"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from anabranch.context.changes import ChangeSet
+from anabranch.context.changes import ChangeSet, apply
 from anabranch.context.values import parse_path
 from anabranch.errors import InputError, ReservedName
 from anabranch.workflows.interpreter.edits import check_edits
@@ -21,17 +21,20 @@ def given(*paths: str, removed: tuple[str, ...] = ()) -> ChangeSet:
 
 
 @pytest.mark.parametrize(
-    "edits",
+    ("edits", "changed"),
     [
-        given("n", "l", "o", "null", "text"),
-        given("o.k", "o.new.deep", "new.deep"),
-        given("o.k", removed=("o.j", "gone.far")),
-        given(r"a\.b", "a.b"),
-        given("ab", "a"),
+        (given("n", "l", "o", "null", "text"), {"n": 9, "l": 9, "o": 9, "null": 9, "text": 9}),
+        (given("o.k", "o.new.deep", "new.deep"), {"o": {"k": 9, "new": {"deep": 9}}, "new": {"deep": 9}}),
+        (given("o.k", removed=("o.j", "gone.far")), {"o": {"k": 9}}),
+        (given(r"a\.b", "a.b"), {"a.b": 9, "a": {"b": 9}}),
+        (given("ab", "a"), {"ab": 9, "a": 9}),
     ],
 )
-def test_paths_through_objects_and_through_nothing_are_allowed(edits: ChangeSet) -> None:
+def test_paths_through_objects_and_through_nothing_change_what_they_name_alone(
+    edits: ChangeSet, changed: dict[str, Any]
+) -> None:
     check_edits(edits, DATA)
+    assert apply(DATA, edits) == {**DATA, **changed}
 
 
 @pytest.mark.parametrize(
