@@ -94,13 +94,20 @@ class Problem:
         return f"{where}{level}[{self.code}]: {self.message}{advice}"
 
 
+_SHOWN_PROBLEMS = 20
+
+
 class GraphError(InputError):
-    """A graph that cannot run. `problems` lists everything that was found, not only the first."""
+    """A graph that cannot run. `problems` lists everything that was found; the message names the first 20 of them."""
 
     code = "GRAPH_INVALID"
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
-        super().__init__("\n".join(map(str, problems)))
+        shown, more = problems, ""
+        if len(problems) > _SHOWN_PROBLEMS:
+            shown = tuple(sorted(problems, key=lambda problem: problem.warning)[:_SHOWN_PROBLEMS])
+            more = f"\n… and {len(problems) - _SHOWN_PROBLEMS:,} more"
+        super().__init__("\n".join(map(str, shown)) + more)
         self.problems = problems
 
 

@@ -456,3 +456,12 @@ def test_the_language_has_a_json_schema_for_editors() -> None:
         "$.nodes"
     ]
     assert set(schema["$defs"]["Edge"]["properties"]) == {"from", "to", "when", "outcome"}
+
+
+def test_a_refusal_names_twenty_problems_errors_first_and_counts_the_others() -> None:
+    warnings = [Problem("NODE_UNREACHABLE", f"warning {number}", warning=True) for number in range(500)]
+    refusal = GraphError((*warnings, Problem("TYPE_UNKNOWN", "the error")))
+    lines = str(refusal).splitlines()
+    assert (lines[0], lines[1]) == ("error[TYPE_UNKNOWN]: the error", "warning[NODE_UNREACHABLE]: warning 0")
+    assert (len(lines), lines[-1]) == (21, "… and 481 more")
+    assert len(refusal.problems) == 501
