@@ -43,7 +43,10 @@ Action: TypeAlias = Assignment | Branch | Retract | Complete
 
 @dataclass(frozen=True, slots=True)
 class ChainedRule:
-    """One rule. It may fire again when one of the keys in `wakes_on` changes (None: when any key does)."""
+    """One rule. It may fire again when one of the keys in `wakes_on` changes (None: when any key does).
+
+    `parts` are the conditions that `when` joins by `&&`, as CEL.
+    """
 
     name: str
     salience: int
@@ -51,6 +54,7 @@ class ChainedRule:
     when: Expression
     actions: tuple[Action, ...]
     wakes_on: frozenset[str] | None
+    parts: tuple[str, ...]
 
     @property
     def keys(self) -> frozenset[str] | None:

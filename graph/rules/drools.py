@@ -123,7 +123,7 @@ class DroolsDraft:
             _blame(self.conditions, found, roots)
             raise
         actions = Actions(found.scope, rules).of(self.statements)
-        return ChainedRule(self.name, self.salience, self.no_loop, when, actions, when.keys)
+        return ChainedRule(self.name, self.salience, self.no_loop, when, actions, when.keys, found.parts)
 
 
 def drafts(text: str) -> list[DroolsDraft]:

@@ -83,17 +83,22 @@ _ELEMENT = "element_"
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Conditions as CEL, and the names that they bind."""
+    """Conditions as CEL, all of which must hold, and the names that they bind."""
 
-    cel: str
+    parts: tuple[str, ...]
     scope: Scope
+
+    @property
+    def cel(self) -> str:
+        """The conditions as one; without any it always holds."""
+        return " && ".join(self.parts) or "true"
 
 
 def matched(conditions: Sequence[Condition], roots: frozenset[str]) -> Matched:
-    """What a rule's `when` means; without conditions it always holds."""
+    """What a rule's `when` means."""
     found = _Conditions(Scope(roots))
-    pieces = [piece for condition in conditions for piece in found.of(condition, 0)]
-    return Matched(" && ".join(pieces) or "true", found.scope)
+    parts = tuple(piece for condition in conditions for piece in found.of(condition, 0))
+    return Matched(parts, found.scope)
 
 
 @dataclass(slots=True)

@@ -118,6 +118,7 @@ class GrlDraft:
             when=when,
             actions=actions,
             wakes_on=None if read is None else read | assigned,
+            parts=(when.source,),
         )
 
 

@@ -171,6 +171,37 @@ _GRL = [
     "".join(f"rule R{i} {{ when nested == nested then k{i} = nested; }}" for i in range(400)),
     "rule A { when a == nil || a < n then a = n; } rule B { when n <= a then n = a + 1; }",
 ]
+_IF = "if n > 1 { x = 1; }"
+_DROOLS = [
+    f"rule R when {when} then {then} end"
+    for when, then in (
+        ("Number from n", f"x = {'(' * 100_000}1{')' * 100_000};"),
+        ("Number from n", f"x = {'[' * 100_000};"),
+        ("Number from n", f"{'if n > 1 { ' * 8_000}x = 1;{' }' * 8_000}"),
+        ("Number from n", _IF + f" else {_IF}" * 2_400),
+        ("Number from n", "".join(f"k{i} = n + {i};" for i in range(12_000))),
+        ("Number from n", "x = n;" * 30_000),
+        ("Number from n", f"x = n{' contains n' * 5_000};"),
+        ("Number from n", f"x = {'(' * 30}n{' contains n)' * 30};"),
+        ("Number from n", f'x = format!("{"{}" * 20_000}", {", ".join(["n"] * 20_000)});'),
+        ("Number from n", "n += 1;"),
+        ("Number from n", "n += 1; words = words + words;"),
+        ("Number from n", 'text = format!("{}{}{}{}{}{}", text, text, text, text, text, text); n = n + 1;'),
+        ("eval(words.exists(t, text.contains(t)))", "x = 1;"),
+        ("exists String(this matches '(a+)+$') from words", "x = 1;"),
+        ("exists Number(this in numbers) from numbers", "x = 1;"),
+        ("not " * 60_000 + "Number from n", "x = 1;"),
+        ("not (" * 30_000 + "Number from n" + ")" * 30_000, "x = 1;"),
+        (" or ".join(["Number from n"] * 15_000), "x = 1;"),
+        ("Number from n\n" * 15_000, "x = 1;"),
+        ("List from n" + "".join(f"  $v{i}: List from $v{i - 1}[$v{i - 1}]" for i in range(1, 60)), "x = 1;"),
+        (
+            "$v0: List from n" + "".join(f"  $v{i}: List from $v{i - 1}[$v{i - 1}]" for i in range(1, 60)),
+            "x = $v59;",
+        ),
+        (f"Map({'a, ' * 60_000}a) from object", "x = 1;"),
+    )
+]
 _TABLES = [
     "sum(map([1..n], #))",
     "len(map([1..n], string(#)))",
@@ -200,8 +231,8 @@ def attacks() -> Iterator[tuple[str, Callable[[], object]]]:
         yield source, _cel(source)
     for template in _TEMPLATES:
         yield f"template {json.dumps(template)[:80]}", _template(template)
-    for text in _GRL:
-        yield text, _rule(grl=text)
+    for text in (*_GRL, *_DROOLS):
+        yield text[:200], _rule(grl=text)
     for source in _TABLES:
         yield f"table {source}", _rule(decision_table=table(source))
     for rules in (

@@ -1,4 +1,4 @@
-"""Hostile expressions in the four languages of `rule` nodes, by the activity that evaluates them.
+"""Hostile expressions in the five languages of `rule` nodes, by the activity that evaluates them.
 
 Each has a value or a typed error, within the budget of time and memory, and sees nothing but its context. The worker's
 process lives on.
@@ -186,6 +186,16 @@ def in_grl(source: str) -> Rules:
     return {"grl": "\n".join([*rules, 'rule Again "d" { when true then a = a + 1; }'])}
 
 
+def in_drools(source: str) -> Rules:
+    """Drools-like rules, in a pattern, a branch, a value and a text."""
+    text = f"""
+    rule "R" when $a: Number(this == {source} || this != nil) from a  not String(this == {source}) from text then
+      if {source} == 1 {{ insert!(k => {source}); }} else {{ insert!(k => format!("{{}} {{:.2}}", {source}, $a)); }}
+    end
+    rule "Again" when Number from a then a += 1; end"""
+    return {"grl": text}
+
+
 def in_table(source: str) -> Rules:
     """An expression of a decision table."""
     content = {"expressions": [{"id": "0", "key": "k", "value": source}]}
@@ -222,13 +232,13 @@ def in_code(source: str) -> Rules:
     return table
 
 
-_LANGUAGES: list[Callable[[str], Rules]] = [in_condition, in_template, in_grl, in_table, in_cell]
+_LANGUAGES: list[Callable[[str], Rules]] = [in_condition, in_template, in_grl, in_drools, in_table, in_cell]
 
 
 def _known() -> Iterator[tuple[str, Rules]]:
     """What the tests of hostile expressions hold, in each language that it fits; and attacks on tables."""
     for number, source in enumerate(_sources()):
-        form = (in_condition, in_template, in_grl)[number % 3]
+        form = (in_condition, in_template, in_grl, in_drools)[number % 4]
         yield f"{form.__name__} {source[:200]!r}", form(source)
     for source in _ZEN:
         filled = source.replace("{0}", "text")
