@@ -20,6 +20,7 @@ from anabranch.display import plain, plain_json
 from anabranch.graph.load import LoadedGraph
 from anabranch.graph.plan import plan_graph
 from anabranch.settings import Settings
+from anabranch.testkit.addresses import of
 from anabranch.testkit.answers import Answers
 from anabranch.testkit.given import read_outcomes
 from anabranch.testkit.rules import rule_evaluator
@@ -58,10 +59,10 @@ def _show(state: RunState, done: DryRun, answers: Answers) -> None:
         table.add_column(title, overflow="fold", no_wrap=title in {"after", "outcome"})
     start = done.timeline[0].started if done.timeline else 0
     for step in done.timeline:
-        origin = answers.origins[step.work.address]
+        origin = answers.origins[of(step.work)]
         outcome, wrote = _described(step)
         table.add_row(
-            f"{(step.ended - start) / 1000:g} s", step.work.address, outcome, Text(origin, _ORIGINS[origin]), wrote
+            f"{(step.ended - start) / 1000:g} s", of(step.work), outcome, Text(origin, _ORIGINS[origin]), wrote
         )
     screen.print(table, soft_wrap=False)
     for status in ("skipped", "cancelled", "timed_out"):

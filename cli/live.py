@@ -176,14 +176,21 @@ class LiveRun:
         parts: list[str | tuple[str, str]] = []
         if (state := node.get("status")) in _STATES_NAMED:
             parts.append((state.replace("_", " ") + "  ", _MARKS[state][1]))
+        parts.extend((f"{attempt}  ", "yellow") for attempt in _attempt(node))
         if name in self._status.get("compensated", ()):
             parts.append(("compensated  ", "yellow"))
-        if under_way := sum(address.startswith((f"{name}[", f"{name}/")) for address in self._nodes):
+        if under_way := sum(address.startswith((f"{name}[", f"{name}/", f"{name}~")) for address in self._nodes):
             parts.append((f"{under_way} under way  ", "cyan"))
         if (error := node.get("error")) is not None:
             parts.append((plain(f"{error['type']}: {error['message']}").splitlines()[0], "red"))
         more = f" +{len(wrote) - _WROTE}" if len(wrote) > _WROTE else ""
         return Text.assemble(*parts, plain(", ".join(wrote[:_WROTE])) + more)
+
+
+def _attempt(node: Mapping[str, Any]) -> Iterator[str]:
+    """Which attempt of how many a composite is at, where it was tried more than once."""
+    if node.get("attempt", 1) > 1 or "next_attempt" in node:
+        yield f"attempt {node['attempt']}" + (f" of {node['max_attempts']}" if "max_attempts" in node else "")
 
 
 def _took(node: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from anabranch.errors import GraphError, Problem, UnknownGraph
 from anabranch.graph.checks.checks import check_graph, check_keys
+from anabranch.graph.checks.retries import repeated_effects
 from anabranch.graph.checks.settings import ignored_settings
 from anabranch.graph.dataflow.walk import levels, with_compensations
 from anabranch.graph.kinds.kinds import loop_of
@@ -108,6 +109,7 @@ def _load(text: str, file: str, folder: Path | None, resolve: Resolve | None) ->
     named.follow(graph, source, (graph.name,))
     found += ignored_settings(graph, named.graphs, source)
     _raise_if_wrong(found)
+    found += repeated_effects(graph, named.graphs, source)
     found += check_keys(graph, source, named.graphs)
     _raise_if_wrong(found)
     own = frozenset() if folder is None else frozenset((Path(file),))

@@ -281,9 +281,11 @@ class ContextSpec(Model):
 
 
 class Defaults(Model):
-    """The values of fields that nodes do not have. `local` holds for `rule` nodes."""
+    """The values of fields that nodes do not have. `local` holds for `rule` nodes, all else for those of activities."""
 
     timeout: Duration = timedelta(seconds=30)
+    queue_timeout: Duration | None = None
+    total_timeout: Duration | None = None
     retry: Retry = Retry()
     task_queue: TaskQueue | None = None
     local: bool = False

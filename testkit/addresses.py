@@ -1,6 +1,7 @@
 """Addresses of nodes in a run, and the nodes of the plan that they lead to.
 
-`pack[3]/weigh` is the node `weigh` in the body of `pack`, for the item 3; `pack/weigh` is it for every item.
+`pack[3]/weigh` is the node `weigh` in the body of `pack`, for the item 3; `pack/weigh` is it for every item, and in
+every attempt of `pack`. `pack~2/weigh` is it in the second attempt.
 """
 
 from __future__ import annotations
@@ -10,17 +11,30 @@ from collections.abc import Iterator
 
 from anabranch.graph.kinds.kinds import has_body
 from anabranch.graph.plan import Plan, PlanNode
+from anabranch.workflows.interpreter.address import attempt_address
+from anabranch.workflows.interpreter.commands import StartChild, Work
 from anabranch.workflows.interpreter.saga import COMPENSATION as UNDO
 from anabranch.workflows.interpreter.scope import END
 
-__all__ = ["END", "UNDO", "known", "node_at", "static", "walk"]
+__all__ = ["END", "UNDO", "known", "node_at", "of", "static", "walk", "wider"]
 
 _INDEX = re.compile(r"\[\d+\]")
+_ATTEMPT = re.compile(r"~\d+")
+
+
+def of(work: Work) -> str:
+    """The address by which a test names a piece of work: a child workflow's is that of its attempt."""
+    return attempt_address(work.address, work.attempt) if isinstance(work, StartChild) else work.address
 
 
 def static(address: str) -> str:
-    """The address without the indexes of items and turns: the node's place in the definition."""
-    return _INDEX.sub("", address)
+    """The address without indexes of items and turns, and numbers of attempts: the node's place in the definition."""
+    return _ATTEMPT.sub("", _INDEX.sub("", address))
+
+
+def wider(address: str) -> tuple[str, ...]:
+    """The address, then those by which a test means it together with others, the narrowest first."""
+    return address, _INDEX.sub("", address), _ATTEMPT.sub("", address), static(address)
 
 
 def walk(plan: Plan, prefix: str = "") -> Iterator[tuple[str, Plan]]:
@@ -45,5 +59,5 @@ def node_at(plan: Plan, address: str) -> PlanNode | None:
         if owner is None or not has_body(owner.node):
             return None
         plan = plan.body(name)
-    planned = plan.nodes.get(last)
+    planned = plan.nodes.get(static(last))
     return planned.compensation if undo and planned is not None else planned

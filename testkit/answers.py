@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
@@ -13,6 +12,7 @@ from anabranch.context.values import Path as ContextPath
 from anabranch.errors import AnabranchError, InputError
 from anabranch.graph.model import RuleNode
 from anabranch.graph.plan import Plan, plan_graph
+from anabranch.testkit.addresses import of, wider
 from anabranch.testkit.assume import assumed_writes
 from anabranch.testkit.given import GivenOutcome
 from anabranch.workflows.interpreter.commands import (
@@ -30,7 +30,6 @@ from anabranch.workflows.interpreter.simulation import Answer, Chosen, Done, Fai
 from anabranch.workflows.interpreter.state import RunState
 
 Origin: TypeAlias = Literal["given", "evaluated", "assumed", "timer"]
-_INDEX = re.compile(r"\[\d+\]")
 
 
 class Answers:
@@ -55,14 +54,17 @@ class Answers:
 
     def __call__(self, work: Work) -> Answer:
         """How the work ends."""
-        given = self._given.get(work.address) or self._given.get(_INDEX.sub("", work.address))
+        if isinstance(work, StartTimer) and work.attempt is not None:
+            return Done(seconds=work.seconds)
+        address = of(work)
+        given = next((found for each in wider(address) if (found := self._given.get(each)) is not None), None)
         if given is not None:
-            self.origins[work.address] = "given"
+            self.origins[address] = "given"
             return _given_answer(work, given)
         if isinstance(work, RunNode) and isinstance(work.planned.node, RuleNode):
-            self.origins[work.address] = "evaluated"
+            self.origins[address] = "evaluated"
             return self._evaluated(work)
-        self.origins[work.address] = "timer" if isinstance(work, StartTimer) else "assumed"
+        self.origins[address] = "timer" if isinstance(work, StartTimer) else "assumed"
         return self._assumed(work)
 
     def _evaluated(self, work: RunNode) -> Answer:

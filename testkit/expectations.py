@@ -8,7 +8,7 @@ from math import isclose
 
 from anabranch.context.values import MISSING, Json, Missing, format_path, parse_path, same, value_at
 from anabranch.graph.source.yaml_source import Pointer
-from anabranch.testkit.addresses import static
+from anabranch.testkit.addresses import of, static
 from anabranch.testkit.model import Case, Expectation, ExpectedConflict
 from anabranch.testkit.play import Played
 from anabranch.workflows.interpreter.commands import AskConflict
@@ -59,7 +59,7 @@ def _status(expect: Expectation, played: Played) -> Iterator[Mismatch]:
 
 def _nodes(expect: Expectation, played: Played) -> Iterator[Mismatch]:
     if expect.path is not None:
-        yield from _sequence("path", expect.path, [step.work.address for step in played.path])
+        yield from _sequence("path", expect.path, [of(step.work) for step in played.path])
     ran = {name for address in played.ran for name in (address, static(address))}
     for index, address in enumerate(expect.ran):
         if address not in ran:
@@ -157,7 +157,7 @@ def _unused(case: Case, played: Played) -> Iterator[Mismatch]:
     for address in case.outcomes:
         if address not in played.used:
             yield Mismatch(("outcomes", address), f"node {address!r}", "asked for its outcome", "never asked")
-    ended = {step.work.address for step in played.timeline}
+    ended = {each for step in played.timeline for each in (step.work.address, of(step.work))}
     asked = {step.work.address for step in played.timeline if isinstance(step.work, AskConflict)}
     for address in case.choose:
         if address not in asked:

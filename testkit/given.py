@@ -44,7 +44,7 @@ def read_outcomes(path: Path, plan: Plan) -> dict[str, GivenOutcome]:
     known = set(plan.graph.nodes)
     outcomes: dict[str, GivenOutcome] = {}
     for address, value in mapping(path).items():
-        root = re.split(r"[/\[]", address.removeprefix("undo "))[0]
+        root = re.split(r"[/\[~]", address.removeprefix("undo "))[0]
         if root not in known:
             raise InputError(f"the graph has no node {root!r}", place=str(path), suggestion=did_you_mean(root, known))
         outcomes[address] = _outcome(path, address, value)

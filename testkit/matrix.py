@@ -8,9 +8,10 @@ from typing import Literal
 
 from anabranch.context.values import Json
 from anabranch.graph.plan import Plan
-from anabranch.testkit.addresses import static
+from anabranch.testkit.addresses import of, static
 from anabranch.testkit.given import GivenOutcome
 from anabranch.testkit.play import Evaluate, Played, Script, play
+from anabranch.workflows.interpreter.address import around
 from anabranch.workflows.interpreter.commands import AskPerson, RunNode, StartChild
 from anabranch.workflows.interpreter.simulation import Done, Failed, TimelineEntry
 
@@ -43,7 +44,7 @@ def fail_each_node(plan: Plan, script: Script, path: list[TimelineEntry], evalua
     last = {static(step.work.address): step for step in path}
     for step in last.values():
         for outcome, failing in _ways(step):
-            address = step.work.address
+            address = of(step.work)
             played = play(plan, replace(free, outcomes={**script.outcomes, address: failing}), evaluate)
             yield MatrixRow(address, outcome, played.status, tuple(played.undone), tuple(_left(played)))
 
@@ -61,7 +62,7 @@ def _left(played: Played) -> Iterator[str]:
         return
     undone = set(played.undone)
     for step in played.path:
-        address = step.work.address
+        address = of(step.work)
         if not _has_effect(step) or _undone(address, undone):
             continue
         if isinstance(step.answer, Done):
@@ -75,9 +76,7 @@ def _undone(address: str, undone: set[str]) -> bool:
 
     `pack[3]/box[0]/tape` is in the bodies of `pack` and `pack[3]/box`.
     """
-    parts = address.split("/")
-    around = ("/".join([*parts[:index], static(parts[index])]) for index in range(len(parts) - 1))
-    return address in undone or any(each in undone for each in around)
+    return address in undone or any(each in undone for each in around(address))
 
 
 def _has_effect(step: TimelineEntry) -> bool:

@@ -13,6 +13,7 @@ from anabranch.graph.model import BaseNode, ForeachNode, GraphNode, WaitNode, Wh
 
 _CODE = "FIELD_HAS_NO_EFFECT"
 _OF_LEAVES = frozenset({"heartbeat", "priority", "queue_timeout", "task_queue", "cache", "circuit_breaker", "local"})
+_BODIES = "foreach, while and graph nodes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,10 @@ def _composite(node: BaseNode) -> bool:
     return has_body(node) or _in_child(node)
 
 
+def _is_retried(node: BaseNode) -> bool:
+    return _composite(node) and node.retry is not None
+
+
 def _is_wait(node: BaseNode) -> bool:
     return isinstance(node, WaitNode)
 
@@ -48,12 +53,15 @@ def _uses() -> dict[str, _Use]:
     activities = _Use(_in_activity, f"{', '.join(types_that_run(by=(Runs.HANDLER, Runs.ACTIVITY)))} nodes")
     return {
         **dict.fromkeys(("cache", "circuit_breaker", "local"), handlers),
-        **dict.fromkeys(("heartbeat", "priority", "total_timeout"), activities),
+        **dict.fromkeys(("heartbeat", "priority"), activities),
+        "total_timeout": _Use(
+            lambda node: _in_activity(node) or _is_retried(node), f"{activities.only}, and {_BODIES} with `retry`"
+        ),
         "queue_timeout": _Use(lambda node: _in_activity(node) and not node.local, f"{activities.only}, unless `local`"),
         "task_queue": _Use(
             lambda node: _in_activity(node) or _in_child(node), f"{activities.only}, and graphs as child workflows"
         ),
-        "retry": activities,
+        "retry": _Use(lambda node: _in_activity(node) or _composite(node), f"{activities.only}, and {_BODIES}"),
         "timeout": _Use(lambda node: not _is_wait(node), "nodes that do not wait for a time"),
         "output": _Use(
             lambda node: not isinstance(node, WaitNode | ForeachNode | WhileNode),
@@ -97,9 +105,7 @@ def _instead(name: str, node: BaseNode) -> str:
     if name == "timeout":
         return "remove it: `for` or `until` says how long it waits"
     if name == "total_timeout" and not _is_wait(node):
-        return "write `timeout`"
-    if name == "retry" and _composite(node):
-        return "give it to the nodes inside; to have all of them done again, repeat them with a `while`"
+        return "write `timeout`, or `retry` beside it" if _composite(node) else "write `timeout`"
     if _composite(node) and name in _OF_LEAVES:
         return "give it to the nodes inside"
     return "remove it"

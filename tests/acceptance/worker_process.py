@@ -58,6 +58,8 @@ class Service:
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     keys: list[str] = field(default_factory=list)
     """The `Idempotency-Key` of each request, as they came."""
+    unavailable: int = 0
+    """So many requests are refused first."""
 
     async def requests(self, count: int) -> None:
         """Wait until so many requests have come."""
@@ -71,6 +73,11 @@ class Service:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             lines = dict(line.lower().split(": ", 1) for line in head.splitlines()[1:] if line)
             self.keys.append(lines["idempotency-key"])
+            if len(self.keys) <= self.unavailable:
+                writer.write(b"HTTP/1.1 503 Later\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                await writer.drain()
+                writer.close()
+                return
             await self.opened.wait()
             body = json.dumps({"answer": head.split()[1]}).encode()
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n")
@@ -80,9 +87,9 @@ class Service:
 
 
 @asynccontextmanager
-async def service() -> AsyncGenerator[Service]:
-    """A service on a free port of the loopback interface."""
-    held = Service()
+async def service(*, unavailable: int = 0) -> AsyncGenerator[Service]:
+    """A service on a free port of the loopback interface; so many requests it refuses first."""
+    held = Service(unavailable=unavailable)
     server = await asyncio.start_server(held.answer, "127.0.0.1", 0)
     held.port = server.sockets[0].getsockname()[1]
     async with server:

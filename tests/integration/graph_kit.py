@@ -251,6 +251,15 @@ async def break_down(_: DistributedContext, name: str, how: str = "definite", un
     raise RuntimeError("something else")
 
 
+@node("break_first")
+async def break_first(_: DistributedContext) -> dict[str, Any]:
+    """Fail in the first attempt of the composite around it, a child workflow or not."""
+    info = activity.info()
+    if "~" not in f"{info.workflow_id}/{info.activity_id}":
+        raise ApplicationError("no stock", type="NO_STOCK")
+    return {"arrived": info.activity_id}
+
+
 @node("dawdle")
 async def dawdle(_: DistributedContext, name: str) -> None:
     """Never end; note the cancellation."""

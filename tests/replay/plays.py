@@ -63,6 +63,24 @@ async def timed_out(served: Served) -> Handle:
     return await served.start(graph)
 
 
+async def tried_again(served: Served) -> Handle:
+    """Second attempts of a body, and of a child workflow, after the first ones are undone."""
+    undone = put(x=1) | {"compensate": put()}
+    trip = chain(hotel=undone, flight=leaf("break_first", **ONCE))
+    served.write("trip", yaml.safe_dump({"name": "trip", **trip}))
+    again = {"retry": {"max_attempts": 2, "initial_interval": "100ms"}}
+    child = {"type": "graph", "graph": "trip", "mode": "child_workflow", "output": {"child": "result.arrived"}}
+    return await served.start(
+        {
+            "nodes": {
+                "each": {"type": "foreach", "items": "[1, 2]", "body": trip, **again, "timeout": "1h"},
+                "child": {**child, **again},
+            },
+            "context": {"merge": {"arrived": "last_write_wins"}},
+        }
+    )
+
+
 async def failure_edge(served: Served) -> Handle:
     graph = {
         "nodes": {
@@ -240,6 +258,7 @@ PLAYS: dict[str, Play] = {
     "conflict_anew": conflict_anew,
     "races": races,
     "timed_out": timed_out,
+    "tried_again": tried_again,
     "held_conflict": held_conflict,
     "effects_left": effects_left,
     "cancelled_at_join": cancelled_at_join,

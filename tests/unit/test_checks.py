@@ -153,13 +153,12 @@ MISPLACED = {
     f"type: foreach, items: '[1]', {_BODY}": (
         *_ELSEWHERE,
         "task_queue: q",
-        "retry: {}",
         "output: {a: '1'}",
         "losers: cancel",
     ),
-    f"type: while, while: 'false', {_BODY}": (*_ELSEWHERE, "task_queue: q", "retry: {}", "output: {a: '1'}"),
-    "type: graph, graph: g": (*_ELSEWHERE, "task_queue: q", "retry: {}"),
-    "type: graph, graph: g, mode: child_workflow": (*_ELSEWHERE, "retry: {}"),
+    f"type: while, while: 'false', {_BODY}": (*_ELSEWHERE, "task_queue: q", "output: {a: '1'}"),
+    "type: graph, graph: g": (*_ELSEWHERE, "task_queue: q"),
+    "type: graph, graph: g, mode: child_workflow": _ELSEWHERE,
     "type: ai, model: 'a:b', prompt: a": ("losers: cancel", "join: all", "join: first"),
 }
 """Fields that would do nothing, by the node."""
@@ -267,6 +266,38 @@ def test_what_a_node_of_a_type_needs(fields: str, expected: list[str]) -> None:
         line = line.replace("¦", "", 1)
         places.append(f"2:{column + 1} {one}")
     assert codes(f"name: x\n{line}}}}}\n") == places
+
+
+_RETRIED = "type: foreach, items: '[1]', total_timeout: 1m, ¦retry: {max_attempts: 2}, "
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("body: {nodes: {p: {type: python, handler: a, reads: []}}}", ["EFFECT_REPEATED"]),
+        ("body: {nodes: {p: {type: python, handler: a, reads: [], pivot: true}}}", []),
+        ("effect: false, body: {nodes: {p: {type: python, handler: a, reads: []}}}", []),
+        ("body: {nodes: {p: {type: http, url: 'https://a.example', output: {}}}}", []),
+        ("body: {nodes: {p: {type: python, handler: a, reads: [], compensate: {type: python, handler: b}}}}", []),
+        ("compensate: {type: python, handler: b}, body: {nodes: {p: {type: python, handler: a, reads: []}}}", []),
+    ],
+)
+def test_effects_that_each_attempt_of_a_composite_has_again_are_a_warning(body: str, expected: list[str]) -> None:
+    line = f"nodes: {{n: {{{_RETRIED}{body}}}}}"
+    column = line.index("¦") + 1
+    assert codes(f"name: x\n{line.replace('¦', '')}\n") == [f"2:{column} {code}" for code in expected]
+
+
+def test_effects_of_attempts_are_looked_for_in_the_graphs_that_they_name(tmp_path: Path) -> None:
+    (tmp_path / "inner.yaml").write_text("name: inner\nnodes: {p: {type: python, handler: a, reads: []}}\n")
+    (tmp_path / "outer.yaml").write_text(
+        "name: outer\nnodes:\n"
+        "  n: {type: graph, graph: inner, mode: child_workflow, retry: {}}\n"
+        "  once: {type: graph, graph: inner, retry: {max_attempts: 1}}\n"
+    )
+    (problem,) = [each for each in load_graph(tmp_path / "outer.yaml").warnings if each.code == "EFFECT_REPEATED"]
+    assert problem.message == "node 'n' has a `retry`, and nothing undoes 'p': each attempt does it again"
+    assert problem.warning
 
 
 @pytest.mark.parametrize("field", ["when: a", "join: all", "on_failure: continue", "pivot: true"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import HealthCheck, event, given, settings
@@ -18,6 +18,7 @@ from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError
 from anabranch.workflows.interpreter import snapshot
+from anabranch.workflows.interpreter.address import attempt_address, inside, inside_attempt
 from anabranch.workflows.interpreter.commands import (
     DEADLINE,
     YIELD,
@@ -59,6 +60,8 @@ def rough_cases(draw: st.DrawFn) -> Case:
             node["body"] = draw(bodies())
             if draw(st.booleans()):
                 node["timeout"] = "1s"
+            if draw(st.booleans()):
+                node["retry"] = {"max_attempts": draw(st.integers(1, 3)), "initial_interval": "1s"}
         elif node["type"] == "python" and draw(st.integers(0, 5)) == 0:
             kept.pop("compensate", None)
             waits = [{"type": "wait", "for": "1s"}, {"type": "approval", "prompt": "Yes?"}]
@@ -87,6 +90,10 @@ class Rough:
     happened: list[str] = field(default_factory=list)
     """Addresses of activities that did something, or may have, in the order of their answers."""
     undone: list[str] = field(default_factory=list)
+    undone_with: dict[str, list[str]] = field(default_factory=dict)
+    """What was undone, by the attempt with which it was; `""` is the run itself."""
+    before_attempt: dict[tuple[str, int], tuple[set[str], set[str]]] = field(default_factory=dict)
+    """What was undone, and what could not be, when an attempt of a node of the graph started."""
     retried: set[str] = field(default_factory=set)
     operating: bool = False
     """An operator has a node tried again, now."""
@@ -188,8 +195,10 @@ class Rough:
 
     def work(self, address: str, command: RunNode) -> None:
         work = self.case.work_at(address)
+        if isinstance(work, Failure) and "~" in address and self.random.random() < 0.5:
+            work = ()
         if isinstance(work, Failure):
-            self.fail(address, command, work)
+            self.fail(address, command, replace(work, code=work.code.replace("NODE_FAILED", "BROKEN")))
             return
         self.note(address)
         self.take(self.machine.succeeded(address, perform(work, command), self.now))
@@ -215,6 +224,9 @@ class Rough:
                 self.begin(command)
         if self.state.failure is not None and YIELD not in self.pending:
             assert all(each.startswith("undo ") or each in self.cancelling for each in self.pending)
+        for rollback in self.state.rollbacks.values():
+            around = tuple(f"{rollback.attempt}{mark}" for mark in "/[")
+            assert not any(each.startswith(around) for each in self.pending), "the attempt is over"
 
     def begin(self, work: Work | Yield) -> None:
         if isinstance(work, AskConflict) and isinstance(self.pending.get(work.address), AskConflict):
@@ -223,13 +235,30 @@ class Rough:
         assert work.address not in self.pending, "it runs already"
         assert YIELD not in self.pending or self.operating, "nothing new starts"
         if work.address.startswith("undo "):
-            assert self.state.failure is not None
+            assert self.state.failure is not None or self.state.rollbacks
             assert work.address not in self.undone or work.address in self.retried
             self.undone.append(work.address)
+            address = work.address.removeprefix("undo ")
+            attempts = (each.attempt for each in self.state.rollbacks.values())
+            attempt = next((each for each in attempts if inside_attempt(address, each)), "")
+            self.undone_with.setdefault(attempt, []).append(address)
         elif isinstance(work, RunNode):
             held_back = self.state.is_paused or self.state.is_draining
             assert self.operating or not held_back, "nothing new starts"
+        if "~" in work.address and not work.address.startswith("undo "):
+            self.note_attempt(work.address)
         self.pending[work.address] = work
+
+    def note_attempt(self, address: str) -> None:
+        name, _, rest = address.partition("~")
+        attempt = int(rest.partition("[")[0])
+        saga = self.state.saga
+        failed = {each for each in saga.in_state(StepState.FAILED) if inside(each, name)}
+        self.before_attempt.setdefault((name, attempt), ({*saga.undone}, failed))
+
+    @property
+    def attempts(self) -> int:
+        return max((attempt for _, attempt in self.before_attempt), default=1)
 
 
 BUDGETS = st.sampled_from([NODES, NODES, 1, 2, 3, 5])
@@ -245,6 +274,7 @@ def test_a_run_ends_whatever_happens_to_it_and_leaves_nothing_behind(run: Rough)
     run.pending.pop(YIELD, None)
     (finish,) = run.finishes
     assert (machine.state.paused_nodes, machine.state.bodies, machine.state.scopes) == ({}, {}, {})
+    assert machine.state.rollbacks == {}
     left = [each for each in run.pending if not each.startswith(DEADLINE)]
     assert list(machine.state.work) == left
     assert finish.failure is None or left == []
@@ -268,9 +298,10 @@ def test_exactly_what_has_happened_is_undone(run: Rough) -> None:
         if node["type"] == "python":
             assert (name in reported) == (name in run.happened and "compensate" in node)
         elif "body" in node and "compensate" not in node:
-            inner = {each for each in run.happened if each.startswith(f"{name}[")}
+            of_it = (f"{name}[", f"{name}~")  # in any attempt
+            inner = {each for each in run.happened if each.startswith(of_it)}
             steps = {each for each in inner if "compensate" in node["body"]["nodes"][each.rpartition("/")[2]]}
-            assert {each for each in reported if each.startswith(f"{name}[")} == steps
+            assert {each for each in reported if each.startswith(of_it)} == steps
 
 
 @MANY
@@ -279,6 +310,20 @@ def test_steps_are_undone_in_reverse_of_the_order_in_which_they_happened(run: Ro
     run.case.graph["saga"]["compensation"] = "sequential"
     run.run()
     latest = {address: index for index, address in enumerate(run.happened)}
-    first = list(dict.fromkeys(address.removeprefix("undo ") for address in run.undone))
-    order = [latest[address] for address in first if address in latest]
-    assert order == sorted(order, reverse=True)
+    for undone in run.undone_with.values():
+        order = [latest[address] for address in dict.fromkeys(undone) if address in latest]
+        assert order == sorted(order, reverse=True)
+
+
+@MANY
+@given(ROUGH)
+def test_no_attempt_starts_before_all_of_the_one_before_is_undone(run: Rough) -> None:
+    run.run()
+    event(f"attempts: {run.attempts}")
+    for (name, attempt), (undone, failed) in run.before_attempt.items():
+        node, before = run.case.graph["nodes"][name], attempt_address(name, attempt - 1)
+        body = node["body"]["nodes"]
+        steps = {each for each in run.happened if each.startswith(f"{before}[")}
+        if before not in undone | failed:  # by its own compensation
+            assert {each for each in steps if "compensate" in body[each.rpartition("/")[2]]} <= undone | failed
+        assert failed == set() or name in run.retried

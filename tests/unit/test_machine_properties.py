@@ -15,6 +15,7 @@ from anabranch.context.changes import ChangeSet, apply
 from anabranch.context.values import MISSING, Json, Path, same, value_at
 from anabranch.graph.model import Graph
 from anabranch.graph.plan import plan_graph
+from anabranch.workflows.interpreter.address import node_id
 from anabranch.workflows.interpreter.commands import YIELD, AskConflict, Failure, Finish, RunNode, Yield
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.scope import Status
@@ -80,7 +81,7 @@ class Case:
         return 1000 + zlib.crc32(f"{self.salt} {address}".encode()) % 40
 
     def work_at(self, address: str) -> Work:
-        return self.work[address.rpartition("/")[2].removeprefix("undo ")]
+        return self.work[node_id(address.rpartition("/")[2].removeprefix("undo "))]
 
 
 BODY = {"nodes": {"p": python(on_failure="continue"), "q": python(on_failure="continue")}}

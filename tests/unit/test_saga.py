@@ -462,6 +462,16 @@ def test_the_timeouts_of_a_node_are_those_of_its_activity() -> None:
     assert "schedule_to_start_timeout" not in local_options(node, Defaults(), undo=False, deadline=None)
 
 
+def test_the_defaults_of_a_graph_hold_for_activities_that_do_not_say_it_but_not_for_compensations() -> None:
+    node = Graph.model_validate({"name": "g", "nodes": {"a": python()}}).nodes["a"]
+    defaults = Defaults.model_validate({"queue_timeout": "7s", "total_timeout": "9s"})
+    names = ("schedule_to_start_timeout", "schedule_to_close_timeout")
+    found = remote_options(node, defaults, undo=False, deadline=None, spent=2.0)
+    assert [found[name].total_seconds() for name in names] == [7, 7]
+    undone = remote_options(node, defaults, undo=True, deadline=None)
+    assert [undone[name] for name in names] == [None, None]
+
+
 def test_a_compensation_has_its_own_retry_policy() -> None:
     node = Graph.model_validate({"name": "g", "nodes": {"a": python(retry={"max_attempts": 3})}}).nodes["a"]
     assert local_options(node, Defaults(), undo=True, deadline=9.0)["retry_policy"].maximum_attempts == 3

@@ -780,3 +780,42 @@ def test_a_path_that_cannot_be_read_is_an_error_of_the_test(run: Run) -> None:
 def test_names_are_shown_without_what_would_move_the_cursor_or_colour_the_screen(run: Run) -> None:
     result = run(graph(f"a: {LEAF}"), '- {name: "[red]\\u202e", outcomes: {a: {}}, expect: {}}', "")
     assert result.stdout.splitlines()[1] == "  ✔ [red]\\u202e"
+
+
+TRIP = f"""
+name: trip
+nodes:
+  book:
+    type: foreach
+    items: "[1]"
+    retry: {{max_attempts: 2, initial_interval: 10s}}
+    body:
+      nodes: {{hotel: {LEAF[:-1]}, compensate: {LEAF}}}, flight: {LEAF}}}
+      edges: [{{from: hotel, to: flight}}]
+"""
+
+
+def test_a_test_says_how_each_attempt_of_a_composite_ends(run: Run) -> None:
+    test = """
+- name: it works the second time
+  outcomes:
+    book/hotel: {set: {room: 1}}
+    book/flight: {fail: SOLD_OUT}
+    book~2/flight: {set: {seat: 2}}
+  expect:
+    path: ["book[0]/hotel", "book[0]/flight", "book~2[0]/hotel", "book~2[0]/flight"]
+    compensated: ["book[0]/hotel"]
+    context: {room: 1, seat: 2}
+"""
+    assert run(TRIP, test)["mismatches"] == []
+
+
+def test_a_test_of_a_composite_whose_every_attempt_fails(run: Run) -> None:
+    test = """
+- name: it never works
+  outcomes: {book/hotel: {}, book/flight: {fail: SOLD_OUT}}
+  expect:
+    error: {code: SOLD_OUT, node: "book~2[0]/flight"}
+    compensated: ["book[0]/hotel", "book~2[0]/hotel"]
+"""
+    assert run(TRIP, test)["mismatches"] == []

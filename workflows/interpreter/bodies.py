@@ -84,7 +84,7 @@ class Bodies:
         if definition.input is not None:
             with self._state.budget.evaluating() as cost:
                 data = graph_input(definition, run.planned, line, self._state.roots(scope, run), cost)
-        prefix, base = f"{body.address}/", Line.start(data, line.version)
+        prefix, base = f"{body.attempt}/", Line.start(data, line.version)
         turn = Scope(scope.plan.body(run.planned.id), prefix, base, body=body, versions=run.versions)
         self._state.enter_turn(body, turn)
 
@@ -123,7 +123,7 @@ class Bodies:
         scope, run, line = body.node.scope, body.node.run, body.node.line
         index, body.entered = body.entered, body.entered + 1
         roots = {**scope.roots, definition.as_: body.items[index], "index": index}
-        plan, prefix, base = scope.plan.body(run.planned.id), f"{body.address}[{index}]/", self._fresh(line)
+        plan, prefix, base = scope.plan.body(run.planned.id), f"{body.attempt}[{index}]/", self._fresh(line)
         turn = Scope(plan, prefix, base, body=body, versions=run.versions, roots=roots, turn=index)
         self._state.enter_turn(body, turn)
 
@@ -171,8 +171,8 @@ class Bodies:
             )
         index, body.entered = body.entered, body.entered + 1
         roots = {**scope.roots, "index": index}
-        plan, prefix, base = scope.plan.body(run.planned.id), f"{body.address}[{index}]/", self._fresh(body.line)
-        turn = Scope(plan, prefix, base, body=body, versions=run.versions, roots=roots, turn=index, name=body.address)
+        plan, prefix, base = scope.plan.body(run.planned.id), f"{body.attempt}[{index}]/", self._fresh(body.line)
+        turn = Scope(plan, prefix, base, body=body, versions=run.versions, roots=roots, turn=index, name=body.attempt)
         self._state.enter_turn(body, turn)
 
     def _complete(self, body: BodyRun, changes: ChangeSet) -> None:

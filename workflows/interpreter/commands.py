@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
+from anabranch import errors
 from anabranch.context.merge.lineage import Line
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json
-from anabranch.errors import Unavailable
 from anabranch.graph.plan import PlanNode
 
 FailureOutcome: TypeAlias = Literal["failure", "timeout", "cancelled"]
@@ -22,6 +22,15 @@ YIELD: Final = "(yield)"
 """The address of a yield. Node ids have no parentheses."""
 DEADLINE: Final = "timeout of "
 """What the addresses of the timers that end a node with a body start with. Node ids have no spaces."""
+
+TERMINATED: Final = "TERMINATED"
+"""The code of a child workflow that was terminated."""
+_FINAL: Final = frozenset(
+    each.code
+    for each in vars(errors).values()
+    if isinstance(each, type) and issubclass(each, errors.AnabranchError) and not each.retryable
+) | {NOT_STARTED, QUEUE_TIMEOUT, TERMINATED}
+"""Codes that are not worth a retry, by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,13 @@ class Failure:
     happened: bool | None = None
     """What the activity or the child workflow reports: that there is an effect which is not undone, or that there is
     none. None where nobody reports."""
+    is_final: bool = False
+    """Whether the error said itself that it is not worth a retry."""
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same work, done again, may succeed. What was cancelled or terminated is not to be done again."""
+        return not self.is_final and self.outcome != "cancelled" and self.code not in _FINAL
 
     @property
     def unknown(self) -> bool:
@@ -50,7 +66,7 @@ class Failure:
         if self.happened is not None:
             return self.happened
         return (
-            self.code == Unavailable.code
+            self.code == errors.Unavailable.code
             or self._attempt > 1
             or (self.outcome != "failure" and self.code != NOT_STARTED)
         )
@@ -81,10 +97,11 @@ class RunNode:
 
 @dataclass(frozen=True, slots=True)
 class StartTimer:
-    """Wait for `seconds`."""
+    """Wait for `seconds`; `attempt` is that of the node which starts then, where it is not the first."""
 
     address: str
     seconds: float
+    attempt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +135,7 @@ class StartChild:
     planned: PlanNode
     graph: str
     data: Mapping[str, Json]
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +167,8 @@ class Finish:
     """Why, for each of `not_compensated`."""
     effects_left: bool = False
     """Whether a node without a compensation did something, or a pivot has succeeded."""
+    pivoted: bool = False
+    """Whether a pivot has succeeded, or may have."""
 
     @property
     def cancelled(self) -> bool:

@@ -18,6 +18,8 @@ from anabranch.errors import AnabranchError
 from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.model import WaitNode
 from anabranch.graph.plan import PlanEdge
+from anabranch.workflows.interpreter.address import inside
+from anabranch.workflows.interpreter.attempts import Attempts, has_lost
 from anabranch.workflows.interpreter.commands import NOT_STARTED, CancelWork, Failure
 from anabranch.workflows.interpreter.input import check_names, check_schema
 from anabranch.workflows.interpreter.merging import Merging
@@ -28,7 +30,6 @@ from anabranch.workflows.interpreter.scope import (
     Scope,
     Started,
     Status,
-    inside,
 )
 from anabranch.workflows.interpreter.state import Abort, RunState
 from anabranch.workflows.interpreter.trail import Kind
@@ -45,6 +46,7 @@ class Endings:
         self._state = state
         self._merging = merging
         self._undo = undo
+        self.attempts = Attempts(state, merging, undo)
 
     def guarded(self, scope: Scope, run: NodeRun, act: Callable[[], None]) -> None:
         """Act on a node. An error of its expressions or its data is the node's failure, not the interpreter's."""
@@ -63,9 +65,9 @@ class Endings:
         self.guarded(node.scope, node.run, partial(self._succeed, node, result))
 
     def _succeed(self, node: Started, result: ChangeSet | Json) -> None:
-        run, address = node.run, node.scope.address(node.run)
+        run = node.run
         # Whatever is wrong with its result, it has had its effect.
-        self._undo.step_succeeded(address, run.planned, node.line)
+        self._undo.step_succeeded(node.scope.attempt_address(run), run.planned, node.line)
         if isinstance(run.planned.node, WaitNode):
             result = _NOTHING
         elif not isinstance(result, ChangeSet):
@@ -80,7 +82,8 @@ class Endings:
         address, writer = scope.address(run), scope.writer(run)
         check_names(changes, scope.roots)
         line, refined = node.line.advance(changes, writer=writer, by=operator or address, at=state.at)
-        self._undo.step_succeeded(address, run.planned, line)
+        self._undo.step_succeeded(scope.attempt_address(run), run.planned, line)
+        self.attempts.end(scope, run)
         if run.status.final:  # given up when another branch had won: only what it did counts
             return
         state.stop_deadline(address)
@@ -106,18 +109,30 @@ class Endings:
         self._merging.note_version(scope, scope.writer(run), number)
 
     def fail(self, scope: Scope, run: NodeRun, failure: Failure) -> None:
-        """The node failed for good: pause it, or close it along its failure edges."""
+        """The node failed: another attempt of it follows, or it is paused, or closed along its failure edges."""
         state, address = self._state, scope.address(run)
         failure = failure if failure.node else replace(failure, node=address)
         before = self._merging.by_last_write(scope, run) if run.line is None else run.line
-        # Nodes behind a failure edge depend on it: it may have had its effect.
-        line, _ = before.advance(_NOTHING, writer=scope.writer(run), by=address, at=state.at)
-        self._undo.step_failed(address, run.planned, failure, line)
+        self._undo.step_failed(scope.attempt_address(run), run.planned, failure, self._after(scope, run, before))
         state.watcher.node_ended(scope, run, failure)
         if run.status.final:  # given up when another branch had won: only what it did counts
             return
-        run.failure, run.line, run.ended = failure, line, state.at
+        run.failure = failure
         state.close_body(address)
+        if self.attempts.may_follow(scope, run, failure):
+            self.attempts.undo(Started(scope, run, before, state.at), failure)
+        else:
+            self._fail_for_good(scope, run, before, failure)
+
+    def _after(self, scope: Scope, run: NodeRun, before: Line) -> Line:
+        """The context as a failed node left it. Nodes behind a failure edge depend on it: it may have had an effect."""
+        line, _ = before.advance(_NOTHING, writer=scope.writer(run), by=scope.address(run), at=self._state.at)
+        return line
+
+    def _fail_for_good(self, scope: Scope, run: NodeRun, before: Line, failure: Failure) -> None:
+        state, address, line = self._state, scope.address(run), self._after(scope, run, before)
+        self.attempts.end(scope, run)
+        run.line, run.ended = line, state.at
         node = FailedNode(scope, run, line, failure)
         is_waited_for = not state.is_aborting(address) and not scope.has_lost(run)
         if run.planned.node.on_failure == "pause" and is_waited_for:
@@ -162,11 +177,9 @@ class Endings:
 
     def time_out(self, node: Started) -> None:
         """The time of a node with a body, or of a child workflow, is up: cancel what runs in it, then it fails."""
-        address, timeout = node.scope.address(node.run), node.run.planned.node.timeout
-        if timeout is None or node.run.status.final or self._state.is_aborting(address):
-            return
-        message = f"node {address!r} did not end within its `timeout` of {timeout.total_seconds():g} s"
-        self._abort(address, node, Failure("timeout", "TIMEOUT", message, address))
+        address = node.scope.address(node.run)
+        if not (node.run.status.final or self._state.is_aborting(address)):
+            self._abort(address, node, self.attempts.timed_out(node))
 
     def told(self, address: str, failure: Failure) -> None:
         """What a node whose time is up was waiting for itself, a child workflow or a choice, was cancelled."""
@@ -187,7 +200,7 @@ class Endings:
         """End an abort inside which no work is left, if there is one."""
         state = self._state
         for prefix, abort in state.aborts.items():
-            if any(inside(address, prefix) for address in state.work):
+            if any(inside(address, prefix) for address in (*state.work, *state.rollbacks)):
                 continue
             del state.aborts[prefix]
             if (node := abort.node) is None:
@@ -200,6 +213,21 @@ class Endings:
                 self.fail(node.scope, node.run, abort.failure)
             return True
         return False
+
+    def end_rollback(self) -> bool:
+        """Go on after an attempt that has been undone, if there is one: with the next one, or the node fails."""
+        if (rollback := self.attempts.take_undone()) is None:
+            return False
+        scope, run = rollback.node.scope, rollback.node.run
+        if has_lost(scope, run):  # nobody waits for it, but the run may have waited with its end
+            if not run.status.final:
+                scope.close(run, Status.CANCELLED)
+            self._state.settle(self._state.root, ())
+        elif self._state.is_aborting(scope.address(run)):
+            scope.close(run, Status.CANCELLED)
+        elif not self.attempts.wait(rollback):
+            self._fail_for_good(scope, run, rollback.node.line, rollback.failure)
+        return True
 
     def _abort_scope(self, scope: Scope, failure: Failure) -> None:
         """A node failed and nothing handles it: its scope fails, and with it the node around."""

@@ -15,7 +15,7 @@ from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json, Missing, Path
 from anabranch.errors import AnabranchError
 from anabranch.workflows.interpreter.bodies import Bodies
-from anabranch.workflows.interpreter.commands import YIELD, Command, Failure, Finish, Yield
+from anabranch.workflows.interpreter.commands import NOT_STARTED, YIELD, Command, Failure, Finish, Yield
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.input import check_input
 from anabranch.workflows.interpreter.merging import Merging
@@ -66,7 +66,11 @@ class Machine:
             self._undo.succeeded(address, result)
         elif (timed := self.state.timers.pop(address, None)) is not None:
             self._time_out(timed, address)
-        elif isinstance(node := self.state.answered(address), Started):
+        elif not isinstance(node := self.state.answered(address), Started):
+            pass
+        elif node.run.next_at is not None:
+            self._end_pause(node)
+        else:
             self.state.aborts.pop(address, None)  # a child workflow that ended while it was cancelled for its time-out
             self._endings.succeed(node, result)
         return self._advance()
@@ -161,7 +165,21 @@ class Machine:
         else:
             if isinstance(node, OpenJoin) and failure.outcome == "timeout":
                 failure = self._merging.timed_out(node)
+            if isinstance(node, Started) and node.run.next_at is not None:
+                failure = self._cancelled_between(node)
             self._endings.fail(node.scope, node.run, failure)
+
+    def _end_pause(self, node: Started) -> None:
+        """The pause before another attempt of a node is over, though it may have been cancelled at the same time."""
+        if node.run.status.final or self.state.is_aborting(node.scope.address(node.run)):
+            self._endings.fail(node.scope, node.run, self._cancelled_between(node))
+        else:
+            self._endings.attempts.start_next(node)
+
+    @staticmethod
+    def _cancelled_between(node: Started) -> Failure:
+        address, node.run.next_at = node.scope.address(node.run), None
+        return Failure("cancelled", NOT_STARTED, f"node {address!r} was cancelled between its attempts", address)
 
     def _time_out(self, node: Started, timer: str) -> None:
         address = node.scope.address(node.run)
@@ -180,7 +198,7 @@ class Machine:
         """Go as far as possible without an answer; returns the commands of this event."""
         self._endings.cancel_work()
         self._starts.start_ready()
-        while self._endings.end_abort():
+        while self._endings.end_abort() or self._endings.end_rollback():
             self._starts.start_ready()
         if self.state.budget.must_yield and self.state.finished is None:
             self.state.budget.yielded()

@@ -119,6 +119,12 @@ class Merging:
         self._state.outside.count += 1
         return self.next_outside_writer - _WRITERS
 
+    def _merge_writer(self, scope: Scope, run: NodeRun) -> int:
+        """The writer of the merge at a node's join. Before another attempt, others may have seen that of the first."""
+        if run.rejoins and run.line is not None:
+            return self.edit_writer(scope, run, run.line)
+        return scope.merge_writer(run)
+
     def timed_out(self, join: OpenJoin) -> Failure:
         """Why a join fails whose conflicts were not settled in time: a definite failure, since the node never ran."""
         address = join.scope.address(join.run)
@@ -156,7 +162,7 @@ class Merging:
     def _merged(
         self, scope: Scope, run: NodeRun, lines: Sequence[Line], choices: Mapping[Path, Json | Missing]
     ) -> MergeResult:
-        state, address, writer = self._state, scope.address(run), scope.merge_writer(run)
+        state, address, writer = self._state, scope.address(run), self._merge_writer(scope, run)
         policies = self._policies_of(scope)
         merged = merge_heads(lines, policies, writer=writer, by=address, at=state.at, choices=choices)
         if merged.line is not None and merged.conflicts and not scope.has_lost(run):
@@ -189,7 +195,7 @@ class Merging:
     def _open_conflicts(self, scope: Scope, run: NodeRun) -> tuple[Conflict, ...]:
         """What a person must settle before a node starts, as it stands now."""
         lines, policies = self._arriving(scope, run), self._policies_of(scope)
-        address, writer = scope.address(run), scope.merge_writer(run)
+        address, writer = scope.address(run), self._merge_writer(scope, run)
         return _unsettled(merge_heads(lines, policies, writer=writer, by=address, at=self._state.at))
 
     def _ask(self, scope: Scope, run: NodeRun, unsettled: tuple[Conflict, ...]) -> None:

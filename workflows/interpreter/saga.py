@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
+from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
+from anabranch.graph.model import Saga as Settings
 from anabranch.graph.plan import PlanNode
+from anabranch.workflows.interpreter.address import around, inside_attempt
 
 COMPENSATION: Final = "undo "
 """What the addresses of compensations start with: `undo reserve`. Node ids have no spaces."""
@@ -32,7 +35,10 @@ class StepState(StrEnum):
     FAILED = "compensation_failed"
 
 
-_UNFINISHED = frozenset({StepState.COMPENSATING, StepState.PAUSED, StepState.DONE, StepState.UNKNOWN})
+_WAITING = frozenset({StepState.DONE, StepState.UNKNOWN})
+_RUNNING = frozenset({StepState.COMPENSATING, StepState.PAUSED})
+_FORWARD = _WAITING | {StepState.SCHEDULED}
+"""States in which nobody has begun to undo the step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +109,31 @@ class Saga:
         """The saga only goes forward: nothing is undone any more."""
         self.effects_left = False
         """Whether something has happened that no compensation of this run will undo."""
+        self.attempts: dict[str, None] = {}
+        """Attempts of composites under way after which another may start, by address: what they did is undone first,
+        also behind a pivot."""
+        self.undone: list[str] = []
+        """The addresses of steps that were undone with their attempt."""
+        self.written: list[tuple[str, ChangeSet]] = []
+        """What their compensations wrote, with the address of the step."""
+
+    @classmethod
+    def of(cls, settings: Settings | None) -> Self:
+        """The empty log of a run whose graph has these settings."""
+        return cls(parallel=settings is not None and settings.compensation == "parallel")
+
+    def begin_attempt(self, address: str) -> None:
+        """Another attempt may start after this one."""
+        self.attempts[address] = None
+
+    def end_attempt(self, address: str) -> None:
+        """No other attempt starts after this one."""
+        self.attempts = {each: None for each in self.attempts if not inside_attempt(each, address)}
+        self._go_forward()
 
     def register(self, step: Step) -> None:
         """Note a step before its activity is scheduled. A node that an operator retries keeps its first entry."""
-        if not self.pivoted:
+        if not self.pivoted or self._may_be_repeated(step.address):
             self.steps.setdefault(step.address, step)
 
     def count(self, address: str, state: StepState, line: Line) -> None:
@@ -126,39 +153,58 @@ class Saga:
 
         A pivot around it that has none may have happened.
         """
-        for owner in _around(address):
+        for owner in around(address):
             if (step := self.steps.get(owner)) is not None:
                 self.count(owner, StepState.UNKNOWN, step.line)
                 return
             if is_pivot(owner):
-                self.pivot()
+                self.pivot(owner)
                 return
         self.effects_left = True
 
     def forget_below(self, address: str) -> None:
         """A node with a body succeeded: its compensation replaces those of the steps inside."""
         if address in self.steps:
-            for each in [each for each in self.steps if "/" in each and address in _around(each)]:
+            for each in [each for each in self.steps if "/" in each and address in around(each)]:
                 del self.steps[each]
 
-    def pivot(self) -> None:
-        """A pivot succeeded, or may have: nothing before it is undone any more."""
-        self.pivoted = self.effects_left = True
-        self.steps.clear()
+    def pivot(self, address: str) -> None:
+        """The pivot at an address succeeded, or may have: nothing before it is undone any more.
 
-    def begin(self) -> None:
-        """The run has failed. Forget steps that did not happen, and steps that a node around them undoes."""
-        for step in list(self.steps.values()):
+        What another attempt is to do again is undone all the same, unless the pivot is in the attempt.
+        """
+        self.pivoted = self.effects_left = True
+        self.attempts = {each: None for each in self.attempts if not inside_attempt(address, each)}
+        self._go_forward()
+
+    def begin(self, attempt: str = "") -> None:
+        """The run, or an attempt, has failed. Forget steps that did not happen, or that a node around them undoes."""
+        if attempt == "":
+            self.attempts.clear()
+            self._go_forward()
+        steps = self._inside(attempt)
+        for step in steps:
             if step.state is StepState.SCHEDULED:
                 del self.steps[step.address]
-        inner = [address for address in self.steps if any(owner in self.steps for owner in _around(address))]
-        for address in inner:
-            del self.steps[address]
+        owners = {step.address for step in steps if step.state in _WAITING}
+        for step in steps:
+            if step.state in _WAITING and not owners.isdisjoint(around(step.address)):
+                del self.steps[step.address]
 
-    def next_steps(self) -> list[Step]:
-        """The steps whose compensation may start now."""
-        waiting = [step for step in self.steps.values() if step.state in {StepState.DONE, StepState.UNKNOWN}]
-        running = [step for step in self.steps.values() if step.state in {StepState.COMPENSATING, StepState.PAUSED}]
+    def end_undo(self, attempt: str) -> bool:
+        """An attempt has been undone. Returns whether all of it was."""
+        steps = sorted(self._inside(attempt), key=lambda step: -step.order)
+        done = [step.address for step in steps if step.state is StepState.COMPENSATED]
+        for address in done:
+            del self.steps[address]
+        self.undone.extend(done)
+        return len(done) == len(steps)
+
+    def next_steps(self, attempt: str = "") -> list[Step]:
+        """The steps of the run, or of an attempt, whose compensation may start now."""
+        steps = self._inside(attempt)
+        waiting = [step for step in steps if step.state in _WAITING]
+        running = [step for step in steps if step.state in _RUNNING]
         if not self.parallel:
             return [] if running or not waiting else [max(waiting, key=lambda step: step.order)]
         if not waiting:  # usual in a wide graph, where all steps start at once
@@ -166,20 +212,31 @@ class Saga:
         dependencies = _Dependencies(waiting + running)
         return [step for step in waiting if step not in dependencies]
 
+    def is_over(self, attempt: str = "") -> bool:
+        """Whether no compensation of the run, or of an attempt, is under way or left to do."""
+        return not any(step.state in _WAITING | _RUNNING for step in self._inside(attempt))
+
     @property
-    def is_over(self) -> bool:
-        """Whether no compensation is under way or left to do."""
-        return not any(step.state in _UNFINISHED for step in self.steps.values())
+    def compensated(self) -> tuple[str, ...]:
+        """The addresses of all steps that were undone, those of attempts first."""
+        return (*self.undone, *self.in_state(StepState.COMPENSATED))
 
     def in_state(self, *states: StepState) -> tuple[str, ...]:
         """The addresses of the steps in one of `states`, in reverse order of completion."""
         chosen = [step for step in self.steps.values() if step.state in states]
         return tuple(step.address for step in sorted(chosen, key=lambda step: -step.order))
 
+    def _inside(self, attempt: str) -> list[Step]:
+        return [step for step in self.steps.values() if inside_attempt(step.address, attempt)]
 
-def _around(address: str) -> Iterator[str]:
-    """The addresses of the nodes around an address such as `pack[3]/weigh`, the nearest first."""
-    *around, _ = address.split("/")
-    while around:
-        yield "/".join((*around[:-1], around[-1].partition("[")[0]))
-        around.pop()
+    def _may_be_repeated(self, address: str) -> bool:
+        return any(each in self.attempts for each in (address, *around(address)))
+
+    def _go_forward(self) -> None:
+        """Behind a pivot, forget the steps that nobody will undo."""
+        if self.pivoted:
+            self.steps = {
+                address: step
+                for address, step in self.steps.items()
+                if step.state not in _FORWARD or self._may_be_repeated(address)
+            }

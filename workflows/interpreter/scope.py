@@ -18,6 +18,7 @@ from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json
 from anabranch.graph.model import RuleNode
 from anabranch.graph.plan import Plan, PlanEdge, PlanNode
+from anabranch.workflows.interpreter.address import attempt_address
 from anabranch.workflows.interpreter.commands import Failure
 
 
@@ -86,6 +87,14 @@ class NodeRun:
     started: int | None = None
     ended: int | None = None
     """Unix milliseconds."""
+    attempt: int = 1
+    """The number of the attempt of a composite with `retry`."""
+    is_undone: bool = False
+    """Whether that attempt was undone: the next start is that of another one."""
+    next_at: int | None = None
+    """While it waits for its next attempt, when that starts (Unix milliseconds)."""
+    rejoins: bool = False
+    """Whether its own line meets what was written from outside since, before its next attempt."""
 
     @property
     def head(self) -> Head | None:
@@ -147,6 +156,11 @@ class BodyRun:
         """The address of the node."""
         return self.node.scope.address(self.node.run)
 
+    @property
+    def attempt(self) -> str:
+        """The address of the node's current attempt, with which those in the body begin."""
+        return self.node.scope.attempt_address(self.node.run)
+
 
 class Scope:
     """The nodes of one plan, interpreted on the context `base`.
@@ -198,6 +212,10 @@ class Scope:
     def address(self, run: NodeRun) -> str:
         """The node's name, unique in the run."""
         return self.prefix + run.planned.id
+
+    def attempt_address(self, run: NodeRun) -> str:
+        """The address of the node's current attempt."""
+        return attempt_address(self.address(run), run.attempt)
 
     def entries(self) -> Iterator[NodeRun]:
         """The nodes without incoming edges."""
@@ -311,6 +329,8 @@ class Scope:
         """The lines that meet at a node."""
         if run is self.end:
             return self.heads()
+        if run.rejoins and run.head is not None:
+            return [run.head]
         return [Head(each.line, each.versions) for each in self.predecessors(run) if each.line is not None]
 
     def heads(self) -> list[Head]:
@@ -336,15 +356,3 @@ def _may_start(run: NodeRun) -> bool:
     if run.unsettled:
         return False
     return len(run.taken) == len(run.planned.incoming) if join == "all" else bool(run.taken)
-
-
-def node_inside(address: str, prefix: str) -> str | None:
-    """The node of the scope with this prefix that an address is, or is in the body of; None if it is elsewhere."""
-    if not address.startswith(prefix):
-        return None
-    return address[len(prefix) :].partition("/")[0].partition("[")[0]
-
-
-def inside(address: str, owner: str) -> bool:
-    """Whether an address is the owner's or in its body. The run itself is the owner `""`."""
-    return owner in {"", address} or address.startswith((f"{owner}/", f"{owner}["))

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, Missing, Path
 from anabranch.errors import InputError, SizeLimitExceeded
+from anabranch.graph.model import Defaults
 from anabranch.graph.plan import may_leave_effects
 from anabranch.workflows.interpreter.commands import (
     DEADLINE,
@@ -26,6 +27,7 @@ from anabranch.workflows.interpreter.commands import (
     Finish,
     RunNode,
     StartChild,
+    StartTimer,
     Work,
     Yield,
 )
@@ -151,10 +153,10 @@ class _Driver:
         if entry.ended > LAST_MOMENT:
             raise SizeLimitExceeded("the run would last beyond the year 9999", place=f"node {entry.work.address!r}")
         self.now = max(self.now, entry.ended)
-        if not entry.work.address.startswith(DEADLINE):  # a time-out is the node's, not work of its own
+        if not _is_of_interpreter(entry.work):
             self.timeline.append(replace(entry, ended=self.now))
         self.dispatch(self._answer(entry))
-        if entry.work.address == self.cancel_after and not isinstance(entry.work, AskConflict):
+        if entry.work.address == self.cancel_after and not _is_beside(entry.work):
             self.cancel_after = None
             self.dispatch(self.machine.cancel("the run was cancelled", self.now))
 
@@ -174,7 +176,7 @@ class _Driver:
         entry = min(free)
         self.pending.remove(entry)
         heapq.heapify(self.pending)
-        if entry[2].work.address == first and not isinstance(entry[2].work, AskConflict):
+        if entry[2].work.address == first and not _is_beside(entry[2].work):
             self.order.popleft()
             self.now += 1
         return entry[2]
@@ -188,7 +190,7 @@ class _Driver:
         return self.machine.succeeded(address, answer.result, self.now)
 
     def _start(self, work: Work) -> None:
-        answer = _in_time(work, self.answer_of(work))
+        answer = _in_time(work, self.answer_of(work), self.machine.state.plan.graph.defaults)
         self._push(TimelineEntry(work, self.now, self.now + round(answer.seconds * 1000), answer))
 
     def _cancel(self, address: str) -> None:
@@ -212,9 +214,19 @@ class _Driver:
         heapq.heappush(self.pending, (entry.ended, self.count, entry))
 
 
-def _in_time(work: Work, answer: Answer) -> Answer:
+def _is_of_interpreter(work: Work) -> bool:
+    """Whether the work is a time-out, or the pause before another attempt: not work of a node of its own."""
+    return work.address.startswith(DEADLINE) or (isinstance(work, StartTimer) and work.attempt is not None)
+
+
+def _is_beside(work: Work) -> bool:
+    """Whether the node's own work, at the same address, is another."""
+    return isinstance(work, AskConflict) or _is_of_interpreter(work)
+
+
+def _in_time(work: Work, answer: Answer, defaults: Defaults) -> Answer:
     """The answer, or a timeout if the answer comes too late."""
-    timeout = _timeout(work)
+    timeout = _timeout(work, defaults)
     if timeout is None or answer.seconds <= timeout:
         return answer
     if isinstance(work, RunNode):
@@ -224,9 +236,9 @@ def _in_time(work: Work, answer: Answer) -> Answer:
     return Failed(failure, timeout)
 
 
-def _timeout(work: Work) -> float | None:
+def _timeout(work: Work, defaults: Defaults) -> float | None:
     """How long the work may take as a whole: of a node's attempts nothing is known here."""
     if isinstance(work, RunNode):
-        total = work.planned.node.total_timeout
+        total = work.planned.node.total_timeout or (None if work.undo else defaults.total_timeout)
         return None if total is None else total.total_seconds()
     return work.timeout if isinstance(work, AskPerson | AskConflict) else None

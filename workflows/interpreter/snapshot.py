@@ -17,6 +17,7 @@ from anabranch.context.merge.resolution import Candidate, parse_policy
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import MISSING, Json, Missing
 from anabranch.graph.plan import Plan, PlanEdge, PlanNode
+from anabranch.workflows.interpreter.address import node_id
 from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.saga import Ancestry, Saga, Step, StepState
 from anabranch.workflows.interpreter.scope import BodyRun, FailedNode, Head, NodeRun, OpenJoin, Scope, Started, Status
@@ -39,6 +40,7 @@ def dump(state: RunState) -> Dump:
         "bodies": [_dump_body(body, lines) for body in state.bodies.values()],
         "ready": [[scope.prefix, run.planned.id] for scope, run in state.ready],
         "saga": _dump_saga(state.saga, lines),
+        "not_undone": {step: _dump_failure(failure) for step, failure in state.compensation_failures.items()},
         "written": state.size.written,
         "trail": _dump_trail(state.trail),
     }
@@ -56,6 +58,7 @@ def load(state: RunState, dumped: Dump) -> None:
     state.size.written = dumped["written"]
     _load_trail(state.trail, dumped["trail"])
     _load_saga(state.saga, state.plan, dumped["saga"], lines)
+    state.compensation_failures = {step: _load_failure(each) for step, each in dumped["not_undone"].items()}
     _Loader(state, lines).load(dumped)
 
 
@@ -111,6 +114,10 @@ def _dump_node(run: NodeRun, lines: _Lines) -> list[Any]:
         run.asked,
         run.started,
         run.ended,
+        run.attempt,
+        run.is_undone,
+        run.next_at,
+        run.rejoins,
     ]
 
 
@@ -170,7 +177,8 @@ class _Loader:
 
     def _load_node(self, scope: Scope, run: NodeRun, dumped: list[Any], edges: Mapping[int, PlanEdge]) -> None:
         state, address = self._state, scope.address(run)
-        status, run.unsettled, taken, line, versions, failure, run.followed, run.asked, started, run.ended = dumped
+        status, run.unsettled, taken, line, versions, failure, run.followed, run.asked, *rest = dumped
+        started, run.ended, run.attempt, run.is_undone, run.next_at, run.rejoins = rest
         scope.mark(run, Status(status))
         run.taken = [edges[index] for index in taken]
         run.line = self._line(line)
@@ -210,12 +218,13 @@ def _dump_body(body: BodyRun, lines: _Lines) -> Dump:
 
 
 def _dump_failure(failure: Failure) -> list[Any]:
-    return [failure.outcome, failure.code, failure.message, failure.node, failure.details, failure.happened]
+    head = [failure.outcome, failure.code, failure.message, failure.node]
+    return [*head, failure.details, failure.happened, failure.is_final]
 
 
 def _load_failure(dumped: list[Any]) -> Failure:
-    outcome, code, message, node, details, happened = dumped
-    return Failure(outcome, code, message, node, tuple(details), happened)
+    outcome, code, message, node, details, happened, is_final = dumped
+    return Failure(outcome, code, message, node, tuple(details), happened, is_final)
 
 
 def _dump_saga(saga: Saga, lines: _Lines) -> Dump:
@@ -223,15 +232,20 @@ def _dump_saga(saga: Saga, lines: _Lines) -> Dump:
         "clock": saga.clock,
         "pivoted": saga.pivoted,
         "effects_left": saga.effects_left,
+        "attempts": [*saga.attempts],
+        "undone": [*saga.undone],
+        "written": [[address, changes.to_wire()] for address, changes in saga.written],
         "steps": [_dump_step(step, lines) for step in saga.steps.values()],
     }
 
 
 def _load_saga(saga: Saga, plan: Plan, dumped: Dump, lines: Mapping[str, Line]) -> None:
-    saga.clock, saga.effects_left = dumped["clock"], dumped["effects_left"]
-    for step in dumped["steps"]:
-        saga.register(_load_step(plan, step, lines))
-    saga.pivoted = dumped["pivoted"]
+    saga.clock, saga.effects_left, saga.pivoted = dumped["clock"], dumped["effects_left"], dumped["pivoted"]
+    saga.attempts = dict.fromkeys(dumped["attempts"])
+    saga.undone = dumped["undone"]
+    saga.written = [(address, ChangeSet.from_wire(changes)) for address, changes in dumped["written"]]
+    for loaded in (_load_step(plan, step, lines) for step in dumped["steps"]):
+        saga.steps[loaded.address] = loaded
 
 
 def _dump_step(step: Step, lines: _Lines) -> list[Any]:
@@ -248,7 +262,7 @@ def _load_step(plan: Plan, dumped: list[Any], lines: Mapping[str, Line]) -> Step
 
 def _compensation(plan: Plan, address: str) -> PlanNode:
     """The compensation of the node at an address such as `pack[3]/weigh`."""
-    *bodies, name = (part.partition("[")[0] for part in address.split("/"))
+    *bodies, name = map(node_id, address.split("/"))
     for body in bodies:
         plan = plan.body(body)
     planned = plan.nodes[name].compensation

@@ -12,7 +12,15 @@ from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.kinds.kinds import has_body
 from anabranch.graph.model import GraphNode
 from anabranch.workflows.interpreter.bodies import Bodies
-from anabranch.workflows.interpreter.commands import NOT_STARTED, AskPerson, Command, Failure, Finish, StartTimer
+from anabranch.workflows.interpreter.commands import (
+    NOT_STARTED,
+    AskPerson,
+    Command,
+    Failure,
+    Finish,
+    StartChild,
+    StartTimer,
+)
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.scope import NodeRun, OpenJoin, Scope, Started, Status
@@ -60,6 +68,10 @@ class Starts:
         state = self._state
         self._bodies.ask_again()
         for address, node in list(state.work.items()):
+            if isinstance(node, Started) and node.run.next_at is not None:
+                seconds = max(0.0, (node.run.next_at - state.at) / 1000)
+                state.expect(node, StartTimer(address, seconds, node.run.attempt + 1), Status.WAITING)
+                continue
             if isinstance(node, Started):
                 command, status = self._command(node, state.roots(node.scope, node.run))
                 state.expect(node, _shortened(command, (state.at - node.at) / 1000), status)
@@ -74,11 +86,13 @@ class Starts:
         """Start a node after its join, or skip it if its condition does not hold."""
         scope, run, state = node.scope, node.run, self._state
         roots = state.roots(scope, run)
-        if not self._applies(node, roots):
+        if run.attempt == 1 and not run.is_undone and not self._applies(node, roots):
             state.settle(scope, scope.skip(run))
             return
         scope.follow(run)
-        run.started = node.at
+        self._endings.attempts.begin(scope, run)
+        if run.attempt == 1:
+            run.started = node.at
         state.watcher.node_started(scope, run)
         self._undo.register(node, self._key(node), roots)
         definition = run.planned.node
@@ -98,7 +112,7 @@ class Starts:
 
     def _start(self, scope: Scope, run: NodeRun) -> None:
         # It has a line already if a person settled its conflicts.
-        line = self._joined(scope, run, {}) if run.line is None else run.line
+        line = self._joined(scope, run, {}) if run.line is None or run.rejoins else run.line
         if line is None:
             return
         if run is scope.end:
@@ -119,7 +133,7 @@ class Starts:
         line = self._merging.join(scope, run, choices)
         if line is not None:
             self._state.size.check(line.data, scope.address(run))
-            run.line = line
+            run.line, run.rejoins = line, False
         return line
 
     def _end(self, scope: Scope, line: Line) -> None:
@@ -135,11 +149,14 @@ class Starts:
     def _command(self, node: Started, roots: Mapping[str, Json]) -> tuple[Command, Status]:
         address, key = node.scope.address(node.run), self._key(node)
         with self._state.budget.evaluating() as cost:
-            return command_of(address, node.run.planned, node.line, roots, key=key, at=node.at, cost=cost)
+            command, status = command_of(address, node.run.planned, node.line, roots, key=key, at=node.at, cost=cost)
+        if isinstance(command, StartChild):
+            command = replace(command, attempt=node.run.attempt)
+        return command, status
 
     def _key(self, node: Started) -> str:
-        """Identifies the node's effect. It is the same for every attempt."""
-        return f"{self._state.run['id']}/{node.scope.address(node.run)}"
+        """Identifies the node's effect. It is the same for every attempt of its activity."""
+        return f"{self._state.run['id']}/{node.scope.attempt_address(node.run)}"
 
 
 def _shortened(command: Command, elapsed: float) -> Command:

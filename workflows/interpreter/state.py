@@ -11,6 +11,7 @@ from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
 from anabranch.graph.plan import Plan, PlanEdge
 from anabranch.limits import RUN_LIMITS
+from anabranch.workflows.interpreter.address import inside, node_inside
 from anabranch.workflows.interpreter.budget import NodeBudget
 from anabranch.workflows.interpreter.commands import (
     DEADLINE,
@@ -34,8 +35,6 @@ from anabranch.workflows.interpreter.scope import (
     Started,
     Status,
     entered_by,
-    inside,
-    node_inside,
 )
 from anabranch.workflows.interpreter.size import ContextSize
 from anabranch.workflows.interpreter.trail import AuditTrail
@@ -60,6 +59,21 @@ class Abort:
     failure: Failure
 
 
+@dataclass(slots=True, eq=False)
+class Rollback:
+    """A failed attempt of a composite that is being undone, before the next one starts."""
+
+    node: Started
+    attempt: str
+    """The address of the attempt."""
+    failure: Failure
+    until: float | None = None
+    """The deadline of its compensations, in Unix seconds."""
+    is_over: bool = False
+    is_undone: bool = False
+    """Once it is over, whether all could be undone."""
+
+
 class RunState:
     """One run of one plan over one context. `run` is the root `run` of expressions, without its time."""
 
@@ -74,19 +88,16 @@ class RunState:
         namespace: str = "default",
         watcher: Watcher = UNWATCHED,
     ) -> None:
-        settings = plan.graph.saga
         self.plan = plan
         self.run = run
         self.answering = Answering(str(run.get("session_id", "")), namespace)
-        self.revision = plan.revision
-        """The revision of the interpreter that the run is pinned to."""
         self.at = 0
         """The time of the current event, in Unix milliseconds."""
         self.root = Scope(plan, "", Line.start(dict(data)))
         self.budget = NodeBudget(task_nodes, step_units)
         self.watcher, self.trail = watcher, AuditTrail(watcher.context_updated)
         self.size = ContextSize()
-        self.saga = Saga(parallel=settings is not None and settings.compensation == "parallel")
+        self.saga = Saga.of(plan.graph.saga)
         self.outside = OutsideWrites()
         self.version_numbers: dict[int, int] = {}
         """The number of the version that each writer of the run's own graph made."""
@@ -106,6 +117,8 @@ class RunState:
         """Turns of bodies under way, by prefix."""
         self.aborts: dict[str, Abort] = {}
         """Aborts under way, by the address of the node with the body; `""` is the run itself."""
+        self.rollbacks: dict[str, Rollback] = {}
+        """Failed attempts that are being undone, by the address of the composite."""
         self.deadlines: dict[str, str] = {}
         """The timers that end running nodes with a body, and child workflows, by the address of the node."""
         self.timers: dict[str, Started] = {}
@@ -147,15 +160,21 @@ class RunState:
         return self.work.pop(address, None)
 
     def start_deadline(self, node: Started, elapsed: float = 0.0) -> None:
-        """Have a timer end a node with a body, or a child workflow, where it has a `timeout`."""
-        timeout = node.run.planned.node.timeout
-        if timeout is None:
+        """Have a timer end a node with a body, or a child workflow, where it has a time-out.
+
+        Of its attempt `elapsed` seconds are over.
+        """
+        definition, run = node.run.planned.node, node.run
+        bounds = [] if definition.timeout is None else [definition.timeout.total_seconds() - elapsed]
+        if definition.total_timeout is not None and run.started is not None:
+            bounds.append(definition.total_timeout.total_seconds() - (self.at - run.started) / 1000)
+        if not bounds:
             return
         address = node.scope.address(node.run)
         timer = f"{DEADLINE}{address} since {iso_time(self.at)}"
         self.deadlines[address] = timer
         self.timers[timer] = node
-        self.emit(StartTimer(timer, max(0.0, timeout.total_seconds() - elapsed)))
+        self.emit(StartTimer(timer, max(0.0, min(bounds))))
 
     def stop_deadline(self, address: str) -> None:
         """The node at an address is over, or about to be. Nodes without such a timer are ignored."""
@@ -196,8 +215,12 @@ class RunState:
         for run in ready:
             if run.planned.node.join == "first" and run.planned.node.losers == "cancel":
                 self.abandon(scope, scope.plan.racing(run.planned.id))
-        if scope.open == 0 and scope.end.status is Status.PENDING and not self.is_aborting(scope.prefix + END):
+        if scope.open == 0 and scope.end.status is Status.PENDING and not self._must_go_on(scope):
             self.queue(scope, (scope.end,))
+
+    def _must_go_on(self, scope: Scope) -> bool:
+        """Whether a scope may not end yet. The end of the run would cancel compensations that are under way."""
+        return self.is_aborting(scope.prefix + END) or (scope is self.root and bool(self.rollbacks))
 
     def enter(self, scope: Scope) -> None:
         """Queue the first nodes of a scope."""
@@ -260,14 +283,16 @@ class RunState:
     @property
     def under_way(self) -> bool:
         """Whether work is under way that must end before the state can be passed on: timers and people can wait."""
-        return bool(self.aborts) or any(
+        return bool(self.aborts or self.rollbacks) or any(
             node.run.status is Status.RUNNING or node.run.status.final for node in self.work.values()
         )
 
     @property
     def waiting_for_operator(self) -> tuple[str, ...]:
         """Addresses of the nodes and compensations that wait for an operator."""
-        if self.failure is None:  # looking through the saga at every event would cost the square of its steps
+        if (
+            self.failure is None and not self.rollbacks
+        ):  # looking through the saga at every event would cost the square of its steps
             return tuple(self.paused_nodes)
         return (*self.paused_nodes, *(COMPENSATION + address for address in self.saga.in_state(StepState.PAUSED)))
 

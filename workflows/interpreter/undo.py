@@ -1,4 +1,4 @@
-"""Compensation of a failed or cancelled run, and the rollback of its context."""
+"""Compensation of a failed or cancelled run, and of failed attempts of composites, and the rollback of the context."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from anabranch.errors import AnabranchError
 from anabranch.graph.kinds.db import undoes_recorded_effect
 from anabranch.graph.kinds.kinds import has_body
 from anabranch.graph.plan import PlanNode
+from anabranch.workflows.interpreter.address import inside_attempt, node_of
 from anabranch.workflows.interpreter.commands import Failure, Finish, RunNode
 from anabranch.workflows.interpreter.input import check_names
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.saga import COMPENSATION, Ancestry, Step, StepState
 from anabranch.workflows.interpreter.scope import Started
-from anabranch.workflows.interpreter.state import RunState
+from anabranch.workflows.interpreter.state import Rollback, RunState
 from anabranch.workflows.interpreter.work import mapped_output
 
 
@@ -45,7 +46,7 @@ class Undo:
         forward_key = key if undoes_recorded_effect(run.planned.node, compensation.node) else None
         roots = {**roots, "forward_key": forward_key}
         ancestry = (*self._state.ancestry(scope), own)
-        self._saga.register(Step(scope.address(run), compensation, node.line, roots, key, ancestry))
+        self._saga.register(Step(scope.attempt_address(run), compensation, node.line, roots, key, ancestry))
 
     def step_succeeded(self, address: str, planned: PlanNode, line: Line) -> None:
         """The step is done: it is undone if the run fails later."""
@@ -53,7 +54,7 @@ class Undo:
         self._saga.forget_below(address)
         self._saga.count(address, StepState.DONE, line)
         if planned.node.pivot:
-            self._saga.pivot()
+            self._saga.pivot(address)
 
     def step_failed(self, address: str, planned: PlanNode, failure: Failure, line: Line) -> None:
         """A definite failure had no effect; after any other outcome the step may have had one, a pivot too.
@@ -74,13 +75,22 @@ class Undo:
         """Start the compensations whose turn it is, or end the run when none is left."""
         if not self._begun:
             self._begin()
-        if self._saga.is_over:
+        if self._saga.is_over():
             self._finish()
         elif self._state.budget.allows():  # else not even the order is worked out
             self._start_compensations()
 
+    def undo_attempt(self, rollback: Rollback) -> None:
+        """Undo what a failed attempt did."""
+        if self._deadline is not None:
+            rollback.until = self._state.at / 1000 + self._deadline.total_seconds()
+        self._saga.begin(rollback.attempt)
+        self._undo_further(rollback)
+
     def resume(self) -> None:
         """Start the compensations that had to wait for a yield."""
+        for rollback in self._state.rollbacks.values():
+            self._undo_further(rollback)
         if self._begun and self._state.finished is None:
             self.proceed()
 
@@ -94,12 +104,12 @@ class Undo:
             self._failed(step, Failure("failure", error.code, str(error), address))
         else:
             self._state.watcher.undo_ended(step, None)
-        self.proceed()
+        self._continue(step)
 
     def failed(self, address: str, failure: Failure) -> None:
         """A compensation failed for good: an operator is asked, or it is reported and the others continue."""
-        self._failed(self._step(address), failure)
-        self.proceed()
+        self._failed(step := self._step(address), failure)
+        self._continue(step)
 
     def retry(self, address: str) -> None:
         """An operator has a paused compensation tried again."""
@@ -113,7 +123,7 @@ class Undo:
         if done:
             del self._state.compensation_failures[step.address]
         step.state = StepState.COMPENSATED if done else StepState.FAILED
-        self.proceed()
+        self._continue(step)
 
     def _step(self, address: str) -> Step:
         return self._saga.steps[address.removeprefix(COMPENSATION)]
@@ -122,13 +132,30 @@ class Undo:
         if not planned.has_effect or planned.compensation is not None:
             return
         if planned.node.pivot:
-            self._saga.pivot()
+            self._saga.pivot(address)
         else:
             self._saga.happened_inside(address, self._is_pivot)
 
-    def _is_pivot(self, address: str) -> bool:
+    def _continue(self, step: Step) -> None:
+        if (rollback := self._rollback_of(step)) is None:
+            self.proceed()
+        else:
+            self._undo_further(rollback)
+
+    def _rollback_of(self, step: Step) -> Rollback | None:
+        """The attempt with which a step is undone; None where it is undone with the run."""
+        rollbacks = self._state.rollbacks.values()
+        return next((each for each in rollbacks if inside_attempt(step.address, each.attempt)), None)
+
+    def _undo_further(self, rollback: Rollback) -> None:
+        if self._saga.is_over(rollback.attempt):
+            rollback.is_over = True
+        elif self._state.budget.allows():
+            self._start_compensations(rollback.attempt)
+
+    def _is_pivot(self, attempt: str) -> bool:
         """Whether a running node with a body is a pivot."""
-        body = self._state.bodies.get(address)
+        body = self._state.bodies.get(node_of(attempt))
         return body is not None and body.node.run.planned.node.pivot
 
     def _begin(self) -> None:
@@ -136,13 +163,15 @@ class Undo:
         self._begun = True
         self._writer = self._merging.next_outside_writer  # the current context has seen all writers before it
         self._line, self._versions = state.root.base, state.root.versions
+        for address, changes in self._saga.written:
+            self._advance(changes, by=COMPENSATION + address)
         self._saga.begin()
         if self._deadline is not None:
             self._until = state.at / 1000 + self._deadline.total_seconds()
 
-    def _start_compensations(self) -> None:
+    def _start_compensations(self, attempt: str = "") -> None:
         budget = self._state.budget
-        for step in self._saga.next_steps():
+        for step in self._saga.next_steps(attempt):
             if not budget.allows():
                 return
             budget.spend()
@@ -156,33 +185,44 @@ class Undo:
     def _compensate(self, step: Step) -> None:
         step.state = StepState.COMPENSATING
         self._state.watcher.undo_started(step)
-        left = None if self._until is None else max(0.0, self._until - self._state.at / 1000)
+        until = self._until if (rollback := self._rollback_of(step)) is None else rollback.until
+        left = None if until is None else max(0.0, until - self._state.at / 1000)
         address, key, roots = COMPENSATION + step.address, f"{step.key}/undo", self._roots(step)
         self._state.emit(RunNode(address, step.planned, step.line, roots, key, undo=True, deadline=left))
 
     def _roots(self, step: Step) -> dict[str, Json]:
-        state = self._state
-        error = state.failure.root() if state.failure else None
-        return {**step.roots, **state.roots(state.root), "error": error}
+        state, rollback = self._state, self._rollback_of(step)
+        failure = state.failure if rollback is None else rollback.failure
+        return {**step.roots, **state.roots(state.root), "error": failure.root() if failure else None}
 
     def _write(self, step: Step, result: ChangeSet | Json) -> None:
         state, address = self._state, COMPENSATION + step.address
         if not isinstance(result, ChangeSet):
             with state.budget.evaluating() as cost:
                 result = mapped_output(step.planned, result, step.line, self._roots(step), cost)
+        if (rollback := self._rollback_of(step)) is not None:
+            check_names(result, rollback.node.scope.roots)
+            if result:
+                self._saga.written.append((step.address, result))
+            return
         check_names(result)
-        self._writer += 1
-        self._line, refined = self._line.advance(result, writer=self._writer, by=address, at=state.at)
+        refined = self._advance(result, by=address)
         if refined or refined.warnings:
             record, parents = state.trail.record, self._versions
             self._versions = (record("compensation", self._line, refined, by=address, at=state.at, parents=parents),)
 
+    def _advance(self, changes: ChangeSet, *, by: str) -> ChangeSet:
+        """Add what a compensation wrote; returns what differs from before."""
+        self._writer += 1
+        self._line, refined = self._line.advance(changes, writer=self._writer, by=by, at=self._state.at)
+        return refined
+
     def _finish(self) -> None:
         state, saga = self._state, self._saga
-        line = self._rolled_back()
-        done, failed = saga.in_state(StepState.COMPENSATED), saga.in_state(StepState.FAILED)
+        line, failed = self._rolled_back(), saga.in_state(StepState.FAILED)
         reasons = {address: state.compensation_failures[address] for address in failed}
-        state.finish(Finish(line, state.failure, done, failed, reasons, saga.effects_left))
+        left, pivoted = saga.effects_left, saga.pivoted
+        state.finish(Finish(line, state.failure, saga.compensated, failed, reasons, left, pivoted))
 
     def _rolled_back(self) -> Line:
         """The context at the end: that of before the saga, unless nothing could be undone."""

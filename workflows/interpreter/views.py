@@ -11,9 +11,9 @@ from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json, Missing, format_path
 from anabranch.display import code_span
 from anabranch.graph.drawing.mermaid import mermaid
+from anabranch.workflows.interpreter.attempts import has_attempts
 from anabranch.workflows.interpreter.commands import AskPerson, Finish
 from anabranch.workflows.interpreter.excerpt import data_that_fits, newest_versions, questions_that_fit
-from anabranch.workflows.interpreter.saga import StepState
 from anabranch.workflows.interpreter.scope import NodeRun, Scope, Status
 from anabranch.workflows.interpreter.size import ByteBudget, newest_beside
 from anabranch.workflows.interpreter.state import RunState, iso_time
@@ -81,7 +81,7 @@ def status(state: RunState) -> dict[str, Json]:
     answer["nodes"] = fitting("nodes", ((scope.address(run), _node(run)) for scope, run in _runs(state)))
     if state.failure is not None:
         answer["failure"] = state.failure.root()
-        compensated = state.saga.in_state(StepState.COMPENSATED)
+    if (compensated := state.saga.compensated) or state.failure is not None:
         answer["compensated"] = list(fitting("compensated", ((step, None) for step in compensated)))
     if state.compensation_failures:
         reasons = ((step, reason.root()) for step, reason in state.compensation_failures.items())
@@ -104,7 +104,7 @@ def run_status(state: RunState) -> str:
         return "cancelled" if finish.cancelled and not finish.not_compensated else "failed"
     if state.failure is not None:
         return "compensating"
-    return "paused" if state.is_paused or state.paused_nodes else "running"
+    return "paused" if state.is_paused or state.waiting_for_operator else "running"
 
 
 def history(state: RunState) -> list[Json]:
@@ -124,7 +124,7 @@ def details(state: RunState) -> str:
     head = f"**{code_span(state.plan.graph.name)}** {run_status(state)}: {counts}"
     lines = [head, "", "| node | state |", "| --- | --- |"]
     shown = sorted(islice(reversed(root.changed.values()), _SHOWN), key=lambda run: run.planned.index)
-    lines.extend(f"| {code_span(run.planned.id)} | {run.status.value} |" for run in shown)
+    lines.extend(f"| {code_span(run.planned.id)} | {run.status.value}{_attempt(run)} |" for run in shown)
     for address, lack in islice(state.lacking.items(), _SHOWN_LACKING):
         lines.append(f"\nNode {code_span(address)} waits for another worker: {code_span(lack)}")
     for address in list(state.questions)[:_SHOWN_QUESTIONS]:
@@ -187,9 +187,20 @@ def _short(value: Json | Missing) -> str:
 def _runs(state: RunState) -> Iterator[tuple[Scope, NodeRun]]:
     for run in state.root.nodes.values():
         yield state.root, run
-    for node in (*state.work.values(), *state.paused_nodes.values()):
+    undone = (rollback.node for rollback in state.rollbacks.values())
+    for node in (*state.work.values(), *state.paused_nodes.values(), *undone):
         if node.scope.prefix:
             yield node.scope, node.run
+
+
+def _attempt(run: NodeRun) -> str:
+    """Which attempt of how many a composite is at, where it was tried more than once."""
+    retry = run.planned.node.retry
+    if retry is None or not (run.attempt > 1 or run.is_undone or run.next_at is not None):
+        return ""
+    limit = f" of {retry.max_attempts}" if retry.max_attempts else ""
+    until = "" if run.next_at is None else f", the next one at {iso_time(run.next_at)}"
+    return f", attempt {run.attempt}{limit}{until}"
 
 
 def _node(run: NodeRun) -> dict[str, Json]:
@@ -198,6 +209,12 @@ def _node(run: NodeRun) -> dict[str, Json]:
         described["started"] = run.started
     if run.ended is not None:
         described["ended"] = run.ended
+    if has_attempts(run) and (retry := run.planned.node.retry) is not None:
+        described["attempt"] = run.attempt
+        if retry.max_attempts:
+            described["max_attempts"] = retry.max_attempts
+        if run.next_at is not None:
+            described["next_attempt"] = run.next_at
     if run.failure is not None:
         described["error"] = run.failure.root()
     return described

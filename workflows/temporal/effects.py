@@ -39,7 +39,7 @@ from anabranch.workflows.temporal.failures import NeverScheduled, not_taken
 from anabranch.workflows.temporal.flow_control import FlowControl
 from anabranch.workflows.temporal.identity import Identity
 from anabranch.workflows.temporal.inbox import Inbox
-from anabranch.workflows.temporal.node_options import local_options, remote_options, runs_locally
+from anabranch.workflows.temporal.node_options import local_options, remote_options, runs_locally, total_timeout
 from anabranch.workflows.temporal.outbox import Outbox, Ticket
 from anabranch.workflows.temporal.received import received
 
@@ -88,7 +88,8 @@ class Effects:
 
     async def _activity(self, command: RunNode, ticket: Ticket) -> ChangeSet | Json:
         """The node's work, on a worker that lacks nothing that it needs."""
-        node, total = command.planned.node, command.planned.node.total_timeout
+        node = command.planned.node
+        total = total_timeout(node, self._defaults, undo=command.undo)
         is_local = runs_locally(node, self._defaults) and not isinstance(node, ActivityNode)
 
         def attempt(spent: float) -> Coroutine[Any, Any, RawValue | None]:
@@ -168,11 +169,12 @@ class Effects:
 
     async def _timer(self, command: StartTimer, ticket: Ticket) -> None:
         self._outbox.send(ticket)
-        await workflow.sleep(max(_SHORTEST, command.seconds + self._clock.ahead), summary=command.address)
+        summary = command.address if command.attempt is None else f"{command.address}: attempt {command.attempt}"
+        await workflow.sleep(max(_SHORTEST, command.seconds + self._clock.ahead), summary=summary)
         self._outbox.answered(ticket)
 
     async def _child(self, command: StartChild, ticket: Ticket) -> Json:
-        workflow_id = self._identity.child_id(command.address)
+        workflow_id = self._identity.child_id(command.address, command.attempt)
         payloads = workflow.payload_converter().to_payloads([dict(command.data), self._pinned_by(command.graph)])
         try:
             await self._flow.admit_child(ticket, sum(len(payload.data) for payload in payloads))

@@ -22,7 +22,14 @@ from anabranch.errors import AnabranchError, TimedOut
 from anabranch.graph.revision import REVISION
 from anabranch.transport.failures import UNDECODABLE
 from anabranch.transport.node_protocol import PinnedGraph
-from anabranch.workflows.interpreter.commands import NOT_STARTED, QUEUE_TIMEOUT, Failure, FailureOutcome, Finish
+from anabranch.workflows.interpreter.commands import (
+    NOT_STARTED,
+    QUEUE_TIMEOUT,
+    TERMINATED,
+    Failure,
+    FailureOutcome,
+    Finish,
+)
 
 _ACTIVITY_TELLS = ("happened", UNDECODABLE)
 RESULT_TOO_LARGE: Final = "PayloadsTooLarge"
@@ -103,14 +110,15 @@ def _failure_of(error: BaseException, address: str) -> Failure:
         outcome: FailureOutcome = "cancelled" if child and _cancelled(cause) else "failure"
         if code == TimedOut.code and not child:
             outcome = "timeout"
-        return Failure(outcome, code, cause.message, address, told, _told_effects(cause, child=child))
+        happened, is_final = _told_effects(cause, child=child), _told_final(cause, child=child)
+        return Failure(outcome, code, cause.message, address, told, happened, is_final)
     if isinstance(error, asyncio.TimeoutError):
         return Failure("timeout", "NO_ANSWER", f"nobody answered node {address!r} in time", address)
     if isinstance(cause, TimeoutError):
         kind = cause.type.name.lower().replace("_", " ") if cause.type is not None else ""
         return Failure("timeout", "TIMEOUT", f"node {address!r} timed out ({kind})", address)
     if isinstance(cause, TerminatedError):
-        return Failure("timeout", "TERMINATED", f"node {address!r} was terminated", address)
+        return Failure("timeout", TERMINATED, f"node {address!r} was terminated", address)
     if isinstance(cause, AnabranchError):
         return Failure("failure", cause.code, str(cause), address, happened=cause.happened or None)
     return Failure("failure", "NODE_FAILED", str(cause), address)
@@ -129,6 +137,10 @@ def run_error(finish: Finish, failure: Failure) -> ApplicationError:
     }
     if finish.effects_left:
         details["effects_left"] = True
+    if finish.pivoted:
+        details["pivoted"] = True
+    if not failure.is_retryable:
+        details["final"] = True
     if finish.reasons:
         details["reasons"] = {address: reason.root() for address, reason in finish.reasons.items()}
     where = f"node {failure.node!r}: " if failure.node and repr(failure.node) not in failure.message else ""
@@ -149,6 +161,12 @@ def _told_effects(cause: ApplicationError, *, child: bool) -> bool | None:
     names = _CHILD_TELLS if child else _ACTIVITY_TELLS
     left = isinstance(told, dict) and any(told.get(name) for name in names)
     return True if left else (False if child else None)
+
+
+def _told_final(cause: ApplicationError, *, child: bool) -> bool:
+    """Whether the error is not worth a retry. Every run that fails ends with one that Temporal does not retry."""
+    told = cause.details[0] if child and cause.details else None
+    return bool(told.get("final")) if isinstance(told, dict) else cause.non_retryable
 
 
 def _cancelled(cause: ApplicationError) -> bool:

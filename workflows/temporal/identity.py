@@ -11,6 +11,7 @@ from anabranch.errors import SizeLimitExceeded
 from anabranch.graph.plan import Plan, plan_of
 from anabranch.limits import SERVER_NAME_BYTES
 from anabranch.transport.node_protocol import PinnedGraph, RunInfo
+from anabranch.workflows.interpreter.address import attempt_address
 from anabranch.workflows.interpreter.state import iso_time
 from anabranch.workflows.temporal.failures import check_revision
 
@@ -43,9 +44,9 @@ class Identity:
         """The run as expressions see it at a time in Unix milliseconds."""
         return RunInfo(self.run_id, self.session_id, self.plan.graph.name, iso_time(time))
 
-    def child_id(self, address: str) -> str:
+    def child_id(self, address: str, attempt: int = 1) -> str:
         """The workflow's id of the child that runs at an address. Raises SizeLimitExceeded."""
-        found = f"{self.session_id}/{address}"
+        found = f"{self.session_id}/{attempt_address(address, attempt)}"
         if (size := len(found.encode())) > SERVER_NAME_BYTES:
             raise SizeLimitExceeded(
                 f"the child's workflow id has {size} bytes, over the limit of {SERVER_NAME_BYTES}",

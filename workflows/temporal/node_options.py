@@ -51,7 +51,7 @@ def local_options(
         own = own.model_copy(update={"max_attempts": 1})
     return {
         "start_to_close_timeout": _attempt(node, defaults),
-        "schedule_to_close_timeout": _total(node, defaults, deadline, spent),
+        "schedule_to_close_timeout": _total(node, defaults, deadline, spent, undo=undo),
         "retry_policy": retry_policy(own),
     }
 
@@ -61,7 +61,7 @@ def remote_options(
 ) -> dict[str, Any]:
     """Keyword arguments of `workflow.start_activity`."""
     options = local_options(node, defaults, undo=undo, deadline=deadline, spent=spent)
-    options["schedule_to_start_timeout"] = node.queue_timeout
+    options["schedule_to_start_timeout"] = node.queue_timeout or (None if undo else defaults.queue_timeout)
     options["heartbeat_timeout"] = _heartbeat(node, defaults)
     options["task_queue"] = node.task_queue or defaults.task_queue
     options["cancellation_type"] = workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
@@ -70,11 +70,16 @@ def remote_options(
     return options
 
 
-def _total(node: Node, defaults: Defaults, deadline: float | None, spent: float) -> timedelta | None:
+def total_timeout(node: Node, defaults: Defaults, *, undo: bool) -> timedelta | None:
+    """How long all attempts of a node may take. A compensation is tried for as long as the saga allows."""
+    return node.total_timeout or (None if undo else defaults.total_timeout)
+
+
+def _total(node: Node, defaults: Defaults, deadline: float | None, spent: float, *, undo: bool) -> timedelta | None:
     """How long all attempts may take, with their waiting."""
     bounds: list[timedelta] = []
-    if node.total_timeout is not None:
-        bounds.append(max(_SHORTEST, node.total_timeout - timedelta(seconds=spent)))
+    if (total := total_timeout(node, defaults, undo=undo)) is not None:
+        bounds.append(max(_SHORTEST, total - timedelta(seconds=spent)))
     if deadline:
         bounds.append(timedelta(seconds=deadline))
     elif deadline is not None:  # else a queue that nobody serves would keep the run open for ever

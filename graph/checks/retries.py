@@ -1,0 +1,63 @@
+"""Effects that another attempt of a composite has again: nothing undoes them before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from anabranch.errors import Problem
+from anabranch.graph.dataflow.walk import levels
+from anabranch.graph.kinds.kinds import has_body, has_effect, loop_of
+from anabranch.graph.model import Body, Graph, GraphNode, Node
+from anabranch.graph.source.problems import described
+from anabranch.graph.source.yaml_source import Source
+
+_NAMED = 3
+
+
+def repeated_effects(graph: Graph, graphs: Mapping[str, Graph], source: Source) -> Iterator[Problem]:
+    """A warning for each composite with `retry` whose steps cannot all be undone."""
+    for level in levels(graph):
+        for path, _, node in level.nodes():
+            if not _has_attempts(node):
+                continue
+            if found := list(_Search(graphs).left_behind(node)):
+                names = ", ".join(map(repr, found[:_NAMED])) + (", …" if len(found) > _NAMED else "")
+                message = f"{described(path)} has a `retry`, and nothing undoes {names}: each attempt does it again"
+                advice = "give them a `compensate`, or say `effect: false` where doing it again does no harm"
+                place = source.place((*path, "retry"), key=True)
+                yield Problem("EFFECT_REPEATED", message, place, advice, warning=True)
+
+
+def _has_attempts(node: Node) -> bool:
+    is_composite = has_body(node) or isinstance(node, GraphNode)
+    return is_composite and node.retry is not None and node.retry.max_attempts != 1
+
+
+class _Search:
+    """Looks into a composite, and into each graph that it names once."""
+
+    def __init__(self, graphs: Mapping[str, Graph]) -> None:
+        self._graphs = graphs
+        self._seen: set[tuple[str, bool | None]] = set()
+
+    def left_behind(self, node: Node, effect: bool | None = None, name: str = "") -> Iterator[str]:
+        """The nodes whose effects nothing undoes, by their place in the composite. A pivot ends the attempts."""
+        if node.compensate is not None or node.pivot:
+            return
+        effect = node.effect if effect is None else effect
+        loop = loop_of(node)
+        if loop is None and not isinstance(node, GraphNode):
+            if has_effect(node) if effect is None else effect:
+                yield name
+            return
+        for inner, each in self._inside(node if loop is None else loop.body, effect).items():
+            yield from self.left_behind(each, effect, f"{name}/{inner}".lstrip("/"))
+
+    def _inside(self, holder: Node | Body, effect: bool | None) -> Mapping[str, Node]:
+        if isinstance(holder, Body) and holder.graph is None:
+            return holder.nodes
+        graph = holder.graph if isinstance(holder, Body | GraphNode) else None
+        if graph is None or graph not in self._graphs or (graph, effect) in self._seen:
+            return {}
+        self._seen.add((graph, effect))
+        return self._graphs[graph].nodes
