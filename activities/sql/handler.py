@@ -24,7 +24,7 @@ from anabranch.activities.sql.databases import Databases
 from anabranch.activities.sql.effect_log import EffectLog
 from anabranch.activities.sql.one_transaction import in_one_transaction
 from anabranch.activities.sql.select_limit import select_limit
-from anabranch.activities.sql.values import Decimals, bind_value, json_row
+from anabranch.activities.sql.values import Decimals, array_binds, bind_value, json_row
 from anabranch.context.values import Json, check_value
 from anabranch.errors import NodeError, SizeLimitExceeded
 from anabranch.graph.kinds.db import queries, records_effect
@@ -153,7 +153,8 @@ async def _prepare(statement: Statement, node: DbNode, task: NodeTask, max_rows:
     clause, binds = _parse(statement.query)
     _check_binds(binds, frozenset(statement.params))
     rendered = cast("dict[str, Json]", await render(dict(statement.params), task))
-    values = {name: bind_value(value) for name, value in rendered.items()}
+    arrays = array_binds(statement.query)
+    values = {name: bind_value(value, is_array=name in arrays) for name, value in rendered.items()}
     # What is said to have an effect is executed to its end: a cursor would stop at the first row.
     writes = is_write(statement.query) or node.effect is True
     return _Prepared(clause, values, statement.result, writes, max_rows, node.decimals)

@@ -1,6 +1,7 @@
 """Between JSON and SQL values.
 
-Into SQL: objects and lists travel as JSON text, which text, `json` and `jsonb` columns all take.
+Into SQL: objects and lists travel as JSON text, which text, `json` and `jsonb` columns all take. A list travels as an
+array where the statement casts it to one (`cast(:ids as text[])`).
 Out of SQL: a decimal becomes the JSON number that is equal to it (an integer where it is whole); where there is none,
 `decimals` of the node decides. Dates and times become ISO 8601 text, a UUID text, an interval seconds, arrays and JSON
 columns what they are, bytes are refused.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import json
+import re
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ Decimals = Literal["text", "round"]
 """What becomes of decimals: all of them text, or each the nearest number. None: of those that no number is equal to,
 an error."""
 
+_ARRAY = re.compile(r"cast\s*\(\s*:(\w+)\s+as\s+[a-z][\w .]*(?:\([\d, ]*\)\s*)?\[", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class JsonNumber:
@@ -33,8 +37,15 @@ class JsonNumber:
     value: Decimal
 
 
-def bind_value(value: Json) -> str | int | float | bool | None:
-    """A JSON value as one that every driver accepts."""
+def array_binds(query: str) -> frozenset[str]:
+    """The binds that a statement casts to an array, as PostgreSQL has them."""
+    return frozenset(_ARRAY.findall(query))
+
+
+def bind_value(value: Json, *, is_array: bool = False) -> str | int | float | bool | list[Json] | None:
+    """A JSON value as one that every driver accepts; a list for an array stays one."""
+    if is_array and isinstance(value, list):
+        return value
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return value

@@ -381,3 +381,12 @@ async def test_the_variable_is_read_at_each_call(tmp_path: Path) -> None:
     with pytest.raises(NodeError, match="no such table"):
         await activity(task_of(), DbNode(type="db", connection="DB", query="select * from t"))
     await activity.aclose()
+
+
+async def test_a_list_is_an_array_where_the_statement_casts_it_to_one(postgres: Bench) -> None:
+    query = (
+        "select count(*) as found from stock where name = any(cast(:names as text[])) and id = any(cast(:ids as int[]))"
+    )
+    params = {"names": "{{ names }}", "ids": "{{ [1, 2] }}"}
+    found = await postgres.run(query, {"names": ["bolt", "screw"]}, params=params)
+    assert found.writes == {"found": 1}

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from anabranch.activities.sql.values import JsonNumber, bind_value, json_document, json_row, json_value
+from anabranch.activities.sql.values import JsonNumber, array_binds, bind_value, json_document, json_row, json_value
 from anabranch.context.values import Json
 from anabranch.errors import NodeError
 
@@ -79,3 +79,10 @@ def test_bytes_are_refused_naming_the_column() -> None:
 )
 def test_objects_and_lists_travel_to_sql_as_json_text(value: Json, expected: object) -> None:
     assert bind_value(value) == expected
+
+
+def test_a_list_that_the_statement_casts_to_an_array_travels_as_one() -> None:
+    query = "select 1 where a = any(cast(:ids as text[])) and b = any(CAST( :big AS numeric(12, 2) [])) and c = :list"
+    assert array_binds(query) == frozenset({"ids", "big"})
+    assert bind_value(["a", 1], is_array=True) == ["a", 1]
+    assert bind_value({"a": 1}, is_array=True) == '{"a":1}'
