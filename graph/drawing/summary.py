@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from anabranch.display import one_line
-from anabranch.graph.kinds.kinds import kind_of
-from anabranch.graph.model import Edge, Node
+from anabranch.graph.kinds.kinds import has_body, kind_of
+from anabranch.graph.model import Edge, GraphNode, Node
 
 _LONGEST = 60
 _OUTCOMES = {"failure": "on failure", "timeout": "on timeout", "always": "always"}
@@ -12,7 +12,14 @@ _OUTCOMES = {"failure": "on failure", "timeout": "on timeout", "always": "always
 
 def summary(node: Node) -> str:
     """A few words on what the node does, in one line."""
-    return one_line(kind_of(node).summary(node), _LONGEST)
+    return one_line(kind_of(node).summary(node), _LONGEST) + _attempts(node)
+
+
+def _attempts(node: Node) -> str:
+    """How often a composite is tried. Of an activity that is a matter of scheduling, and every one has attempts."""
+    if node.retry is None or not (has_body(node) or isinstance(node, GraphNode)):
+        return ""
+    return f" (up to {node.retry.max_attempts} attempts)" if node.retry.max_attempts else " (any number of attempts)"
 
 
 def edge_label(edge: Edge) -> str:

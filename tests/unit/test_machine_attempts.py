@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from anabranch.context.changes import ChangeSet
-from anabranch.graph.model import Retry
+from anabranch.graph.drawing.summary import summary
+from anabranch.graph.model import Graph, Retry
 from anabranch.workflows.interpreter import snapshot, views
 from anabranch.workflows.interpreter.attempts import pause_after
 from anabranch.workflows.interpreter.commands import (
@@ -543,6 +544,21 @@ def test_a_compensation_that_failed_before_continue_as_new_is_reported_at_the_en
     finish = carried(play, play.now).finish()
     assert finish.not_compensated == ("trip/hotel",)
     assert finish.reasons["trip/hotel"].code == "STUCK"
+
+
+def test_the_result_of_a_run_that_completed_all_the_same_names_what_could_not_be_undone() -> None:
+    play = played(
+        script={"trip/flight": BROKEN, "undo trip/hotel": failure("STUCK")},
+        edges=(edge("trip", "after", outcome="failure"),),
+    )
+    result = views.result(play.state, play.run(), "order-1")
+    assert (result["status"], result["not_compensated"]) == ("completed", ["trip/hotel"])
+
+
+def test_the_drawing_says_how_often_a_composite_is_tried() -> None:
+    nodes = Graph.model_validate({"name": "g", "nodes": {"a": retried(), "b": retried(attempts=0), "c": GRAPH}}).nodes
+    drawn = [summary(node) for node in nodes.values()]
+    assert drawn == ["trip (up to 3 attempts)", "trip (any number of attempts)", "trip"]
 
 
 def test_the_status_and_the_details_show_the_attempt() -> None:

@@ -27,6 +27,8 @@ _SHOWN_CONFLICTS = 10
 _SHOWN_COMMAND = 4_000
 _SHOWN_PROMPT = 500
 _SHOWN_TEXT = 60
+_STEPS = 200
+"""Steps that could not be undone, in the result of a completed run."""
 _PATHS = 200
 """Paths in conflict that the query `context` names."""
 
@@ -44,6 +46,9 @@ def result(state: RunState, finish: Finish, session_id: str) -> dict[str, Json]:
         answer["conflicts"] = kept
         if len(kept) < len(conflicts):  # the server would reject a larger result again and again
             answer["conflicts_left_out"] = len(conflicts) - len(kept)
+    if state.compensation_failures:  # of an attempt, after which the run went on
+        named: list[Json] = [*islice(state.compensation_failures, _STEPS)]
+        answer["not_compensated"] = named
     return {**answer, **_warnings(state)}
 
 
