@@ -12,6 +12,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from importlib.metadata import version
+from typing import Any
 
 import structlog
 from temporalio.client import Client
@@ -22,14 +23,16 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from anabranch.activities.python import known_handlers
 from anabranch.activities.registry import NodeActivities
 from anabranch.activities.standard import node_activities
+from anabranch.errors import Unavailable
 from anabranch.graph import node_types
 from anabranch.graph.kinds.kind import Runs
 from anabranch.graph.kinds.kinds import types_that_run
 from anabranch.graph.load import graph_names
 from anabranch.imports import NOTHING, OwnCode, import_own
+from anabranch.observe.probes import observing, readable
 from anabranch.plugin import AnabranchPlugin, check_folder
 from anabranch.settings import Settings
-from anabranch.transport.client import connect_when_up
+from anabranch.transport.client import check_namespace, connect_when_up
 from anabranch.transport.converter import SANDBOX_MODULES
 from anabranch.transport.working import closed, unless, working
 
@@ -111,18 +114,47 @@ async def serve(
     own = import_own(settings.imports)
     activities = node_activities(settings, workflows=own.workflow_names)
     stopping = asyncio.ensure_future((stop or asyncio.Event()).wait())
+    polling = Polling(stopping)
+    checks = {"temporal": polling.check, "graphs": readable(settings.graphs)}
+    # Who brings a client has chosen its runtime too.
+    address, collector = (settings.metrics_address, settings.metrics_endpoint) if client is None else (None, None)
     try:
-        client = client or await unless(stopping, connect_when_up(settings))
-        if client is None:
-            return
-        worker = build_worker(client, settings, activities, own=own, grace=grace)
-        async with working(worker, activities.running) as running:
-            log.info("worker started", task_queue=settings.task_queue, **_served(settings, own))
-            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            log.info("worker stops")
+        async with observing(address, collector, checks) as runtime:
+            client = client or await unless(stopping, connect_when_up(settings, runtime=runtime))
+            if client is None:
+                return
+            worker = build_worker(client, settings, activities, own=own, grace=grace)
+            async with working(worker, activities.running) as running:
+                polling.began(client, worker)
+                log.info("worker started", task_queue=settings.task_queue, **_served(settings, own))
+                await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                log.info("worker stops")
     finally:
         stopping.cancel()
         await closed(activities.aclose())
+
+
+class Polling:
+    """Whether a worker takes work: part of whether its process is ready."""
+
+    def __init__(self, stopping: asyncio.Future[Any]) -> None:
+        self._stopping = stopping
+        self._working: tuple[Client, Worker] | None = None
+
+    def began(self, client: Client, worker: Worker) -> None:
+        """The worker is about to poll by this client."""
+        self._working = client, worker
+
+    async def check(self) -> None:
+        """Raises Unavailable or ConfigurationError where it does not poll, or its server does not answer."""
+        if self._stopping.done():
+            raise Unavailable("the worker stops")
+        if self._working is None:
+            raise Unavailable("the worker waits for Temporal")
+        client, worker = self._working
+        if not worker.is_running:
+            raise Unavailable("the worker does not poll yet")
+        await check_namespace(client)
 
 
 def _served(settings: Settings, own: OwnCode) -> dict[str, str]:

@@ -35,6 +35,7 @@ from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.model import Node
 from anabranch.graph.revision import REVISION
 from anabranch.limits import ELSEWHERE_SECONDS, NODE_LIMITS, NodeLimits
+from anabranch.observe import metrics
 from anabranch.transport.failures import mark_ran
 from anabranch.transport.node_protocol import NodeTask
 
@@ -93,6 +94,8 @@ class NodeActivities:
         refuse_outside_of_runs(info)
         if info.attempt != task.run.attempt:
             task = dataclasses.replace(task, run=dataclasses.replace(task.run, attempt=info.attempt))
+            retried = (task.run.graph, metrics.node_label(task.address), str(task.node.get("type")))
+            metrics.count(metrics.NODE_RETRIES, *retried)
         self._running[info.task_token] = f"node {task.address!r} of {info.workflow_id}"
         try:
             async with nullcontext() if info.is_local else heartbeats():

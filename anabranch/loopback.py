@@ -1,8 +1,9 @@
-"""Servers that only this machine reaches: ports of the loopback interface, and an ASGI app on one of them."""
+"""Ports of the loopback interface, which only this machine reaches, and an ASGI app on one of them, or on another."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -28,12 +29,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def listening(port: int = 0) -> Generator[socket.socket]:
-    """Listen on a loopback port, 0 for any free one. Raises Unavailable when the port is taken."""
+def listening(port: int = 0, host: str = LOOPBACK) -> Generator[socket.socket]:
+    """Listen on a port, 0 for any free one. Raises Unavailable when the port is taken, or the host is not ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((LOOPBACK, port))
+        listener = socket.create_server((host, port), family=family)
     except OSError as error:
-        raise Unavailable(f"the port is taken: {error.strerror}", place=f"{LOOPBACK}:{port}") from error
+        reason = "the port is taken" if error.errno == errno.EADDRINUSE else "nothing can listen there"
+        raise Unavailable(f"{reason}: {error.strerror}", place=f"{host}:{port}") from error
     with listener:
         yield listener
 
@@ -44,6 +47,14 @@ async def serving(app: ASGIApp, port: int = 0, *, patience: Patience = PATIENCE)
 
     Signals stay with the program. Raises Unavailable when the port is taken.
     """
+    with listening(port) as listener:
+        async with answering(app, listener, patience=patience):
+            yield f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+
+
+@asynccontextmanager
+async def answering(app: ASGIApp, listener: socket.socket, *, patience: Patience = PATIENCE) -> AsyncGenerator[None]:
+    """Serve an app on a listener while the block runs. Signals stay with the program."""
     import uvicorn
 
     from anabranch.impatience import impatient
@@ -53,21 +64,20 @@ async def serving(app: ASGIApp, port: int = 0, *, patience: Patience = PATIENCE)
         def capture_signals(self) -> Generator[None]:
             yield
 
-    with listening(port) as listener:
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            http=impatient(patience),
-            timeout_graceful_shutdown=1,
-        )
-        server = Server(config)
-        task = asyncio.create_task(server.serve([listener]))
-        try:
-            # Connections wait in the listener's queue until the server looks, so it is usable at once.
-            yield f"http://{LOOPBACK}:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await task
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        http=impatient(patience),
+        timeout_graceful_shutdown=1,
+    )
+    server = Server(config)
+    task = asyncio.create_task(server.serve([listener]))
+    try:
+        # Connections wait in the listener's queue until the server looks, so it is usable at once.
+        yield
+    finally:
+        server.should_exit = True
+        await task

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from temporalio.client import Client
 from temporalio.converter import DataConverter
 from temporalio.plugin import SimplePlugin
+from temporalio.runtime import Runtime
 from temporalio.worker import ReplayerConfig, UnsandboxedWorkflowRunner, Worker, WorkerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
@@ -19,8 +20,10 @@ from temporalio.workflow import NondeterminismError
 from anabranch.activities.registry import NodeActivities
 from anabranch.activities.standard import node_activities
 from anabranch.errors import AnabranchError, ConfigurationError
+from anabranch.graph.source.index import FolderIndex
 from anabranch.imports import activity_name, workflow_name
 from anabranch.logs import guard_logging
+from anabranch.observe.metrics_registry import record_on
 from anabranch.settings import Settings, settings_from_environment
 from anabranch.transport.any_worker import ForAnyWorker
 from anabranch.transport.client import converter_for
@@ -77,7 +80,7 @@ class AnabranchPlugin(SimplePlugin):
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """Add the graphs to a worker, and keep secrets out of the process's logs. Raises ConfigurationError."""
         guard_logging()
-        _check_client(config)
+        client = _checked_client(config)
         check_folder(self.settings.graphs)
         names = [name for workflow in config.get("workflows", ()) if (name := workflow_name(workflow))]
         nodes = self._given or node_activities(self.settings, workflows=names)
@@ -85,6 +88,7 @@ class AnabranchPlugin(SimplePlugin):
         _check_activities(config, added)
         _check_workflows(config)
         config = super().configure_worker(config)
+        record_on(client.service_client.config.runtime or Runtime.default(), _graphs_of(self.settings))
         config["unsandboxed_workflow_runner"] = _in_order(config)
         config["activities"] = [*config.get("activities", ()), *added]
         if nodes is not self._given:
@@ -137,7 +141,12 @@ def check_folder(graphs: Path) -> None:
         )
 
 
-def _check_client(config: WorkerConfig) -> None:
+def _graphs_of(settings: Settings) -> Callable[[], Iterable[str]]:
+    index = FolderIndex(settings.graphs)
+    return lambda: index.names().values()
+
+
+def _checked_client(config: WorkerConfig) -> Client:
     client = config.get("client")
     assert isinstance(client, Client)  # noqa: S101 - the SDK asks for one
     if not carries_wire_types(client.config(active_config=True)["data_converter"]):
@@ -145,6 +154,7 @@ def _check_client(config: WorkerConfig) -> None:
             "the worker's client does not have the plugin, so that graphs and their nodes cannot exchange values",
             suggestion="give it to the client: Client.connect(…, plugins=[AnabranchPlugin(…)]); the worker inherits it",
         )
+    return client
 
 
 def _check_workflows(config: WorkerConfig) -> None:

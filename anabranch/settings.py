@@ -17,7 +17,7 @@ from anabranch.errors import ConfigurationError
 from anabranch.limits import ELSEWHERE_SECONDS, GRAPH_ELSEWHERE_SECONDS, MAX_CONTEXT_SIZE_BYTES
 
 _PATTERN = re.compile(r"\*|[A-Z][A-Z0-9_]*\*?", re.ASCII)
-_OWN_PREFIXES = ("ANABRANCH_", "TEMPORAL_", "HTTP_SECRET_")
+_OWN_PREFIXES = ("ANABRANCH_", "TEMPORAL_", "HTTP_SECRET_", "OTEL_")
 _OWN_SUFFIXES = ("_API_KEY", "_BASE_URL")
 
 
@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     """How many runs a worker keeps in memory; the others are replayed when they go on."""
     max_concurrent_activities: int = Field(default=100, gt=0, validation_alias="ANABRANCH_MAX_CONCURRENT_ACTIVITIES")
     """How many nodes a worker runs at a time."""
+    metrics_address: str | None = Field(default=None, validation_alias="ANABRANCH_METRICS_ADDRESS")
+    """Where a worker shows its metrics and answers probes: `host:port`. Without it, and a collector, none are kept."""
     http_allow_private: bool = Field(default=False, validation_alias="HTTP_ALLOW_PRIVATE")
     """Whether `http` nodes may call private, loopback and link-local addresses."""
     redis_url: str | None = Field(default=None, validation_alias="REDIS_URL")
@@ -84,6 +86,20 @@ class Settings(BaseSettings):
     """Where payloads that are too large for a history are kept: Redis, or a database."""
     payload_store_threshold_bytes: int = Field(default=262_144, gt=0, validation_alias="PAYLOAD_STORE_THRESHOLD_BYTES")
     """How large a payload has to be for that."""
+    otlp_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """Where OpenTelemetry's collector listens. OpenTelemetry itself reads this and its other variables."""
+    otlp_metrics_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
+    """The same for metrics alone, as a whole URL."""
+    metrics_exporter: Literal["otlp", "none"] = Field(default="otlp", validation_alias="OTEL_METRICS_EXPORTER")
+    """`none` sends no metrics though there is an endpoint."""
+
+    @property
+    def metrics_endpoint(self) -> str | None:
+        """The URL to send metrics to; None sends none."""
+        if self.metrics_exporter == "none":
+            return None
+        base = self.otlp_endpoint
+        return self.otlp_metrics_endpoint or (f"{base.rstrip('/')}/v1/metrics" if base else None)
 
     @model_validator(mode="after")
     def _versioned(self) -> Settings:

@@ -135,9 +135,11 @@ def _check_apart(origin: Address, results: Address | None, sink: Address, failur
 async def _serve(chosen: Settings, route: Route, flow: Flow) -> None:
     from anabranch.cli.leaving import BEYOND_GRACE, interruptible
     from anabranch.events.service import GRACE, serve_events
+    from anabranch.observe.probes import observing
     from anabranch.transport.client import connect
 
     stop = asyncio.Event()
-    client = await connect(chosen)
-    with interruptible(lambda _: stop.set(), within=GRACE.total_seconds() + BEYOND_GRACE):
-        await serve_events(client, flow, route, stop, max_cached_workflows=chosen.max_cached_workflows)
+    async with observing(chosen.metrics_address, chosen.metrics_endpoint, {}) as runtime:
+        client = await connect(chosen, runtime=runtime)
+        with interruptible(lambda _: stop.set(), within=GRACE.total_seconds() + BEYOND_GRACE):
+            await serve_events(client, flow, route, stop, max_cached_workflows=chosen.max_cached_workflows)

@@ -11,8 +11,11 @@ from anabranch.context.values import MAX_DEPTH, Json
 from anabranch.context.wire import decode, decode_json, decode_many, encode, encode_json
 from anabranch.errors import UndeclaredRead, WireFormatError
 from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
+from anabranch.observe import metrics
 
 _SNAPSHOT_ARITY = 4
+_OF = "context"
+"""What the metrics call a whole context."""
 
 
 class ContextMetadata(NamedTuple):
@@ -196,17 +199,31 @@ class DistributedContext:
         """As MessagePack. Raises WireFormatError naming what is not data, and SizeLimitExceeded."""
         if not _is_context(self.session_id, self.data, self.metadata):
             raise _malformed()
-        return encode(self.to_wire(), max_bytes=max_bytes)
+        if not metrics.is_on():
+            return encode(self.to_wire(), max_bytes=max_bytes)
+        began = time.perf_counter()
+        packed = encode(self.to_wire(), max_bytes=max_bytes)
+        metrics.note(metrics.SERIALIZE, time.perf_counter() - began, _OF)
+        metrics.note(metrics.CONTEXT_BYTES, len(packed), _OF)
+        return packed
 
     @classmethod
     def deserialize(cls, packed: bytes, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> Self:
         """From MessagePack. Raises WireFormatError and SizeLimitExceeded."""
-        return cls.from_wire(decode(packed, max_bytes=max_bytes))
+        if not metrics.is_on():
+            return cls.from_wire(decode(packed, max_bytes=max_bytes))
+        return cls.deserialize_many([packed], max_bytes=max_bytes)[0]
 
     @classmethod
     def deserialize_many(cls, packed: Sequence[bytes], *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> list[Self]:
         """`deserialize` for many, faster. Raises as it does, for the first one that is not valid."""
-        return [cls.from_wire(wire) for wire in decode_many(packed, max_bytes=max_bytes)]
+        began = time.perf_counter()
+        found = [cls.from_wire(wire) for wire in decode_many(packed, max_bytes=max_bytes)]
+        if metrics.is_on():
+            each = (time.perf_counter() - began) / max(1, len(found))
+            for _ in found:
+                metrics.note(metrics.DESERIALIZE, each, _OF)
+        return found
 
     def to_json(self, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> str:
         """As indented JSON with names, for people. Raises WireFormatError and SizeLimitExceeded."""

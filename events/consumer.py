@@ -21,6 +21,7 @@ from anabranch.events.event import Event, Reading, read_event
 from anabranch.events.event_workflow import EventRun, EventWorkflow, event_workflow_id
 from anabranch.events.publishing import Publisher, event_context
 from anabranch.events.source import Delivery, EventSource
+from anabranch.observe import metrics
 
 _BACKOFF: Final = Backoff(first=0.4, longest=10.0)
 _REFUSED: Final = frozenset({RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.OUT_OF_RANGE})
@@ -130,6 +131,7 @@ class Consumer:
             delivery, lambda: self._publisher.dead_letter(message, flow.failures, flow.graph, poison)
         )
         self.counts.dead += published
+        metrics.count(metrics.EVENTS_CONSUMED, flow.graph, "dead", by=int(published))
         return published
 
     async def _persist(self, delivery: Delivery, attempt: Callable[[], Awaitable[None]]) -> bool:
@@ -173,8 +175,10 @@ class Consumer:
                 static_summary=f"{flow.graph} for event {code_span(str(position))}",
             )
             self.counts.started += 1
+            metrics.count(metrics.EVENTS_CONSUMED, flow.graph, "started")
         except WorkflowAlreadyStartedError:
             self.counts.repeated += 1
+            metrics.count(metrics.EVENTS_CONSUMED, flow.graph, "repeated")
         except RPCError as error:
             if error.status in _REFUSED or _TOO_LARGE in error.message:
                 raise InputError(f"Temporal refuses the run: {error.message}", place=event.id[:64]) from error

@@ -15,6 +15,7 @@ from anabranch.events.event import CONTENT_TYPES, Format, encode_body
 from anabranch.events.event_workflow import PUBLISH, EventContext, Publication, run_id
 from anabranch.events.source import EventSink, Message, Outgoing
 from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
+from anabranch.observe import metrics
 
 EVENT_ID: Final = "Anabranch-Event-Id"
 SESSION_ID: Final = "Anabranch-Session-Id"
@@ -42,8 +43,10 @@ class Publisher:
         try:
             if publication.code is None:
                 await self._sink.publish(self._outgoing(publication))
+                metrics.count(metrics.EVENTS_PUBLISHED, publication.run.graph, "result")
             else:
                 await self._publish_dead_letter(self._outgoing(publication))
+                metrics.count(metrics.EVENTS_PUBLISHED, publication.run.graph, "dead_letter")
         except AnabranchError as error:
             raise ApplicationError(str(error), type=error.code, non_retryable=not error.retryable) from error
 
@@ -54,6 +57,7 @@ class Publisher:
         await self._publish_dead_letter(
             Outgoing(topic, message.body, f"dead/{graph}:{message.identity}", message.position, headers)
         )
+        metrics.count(metrics.EVENTS_PUBLISHED, graph, "dead_letter")
 
     async def _publish_dead_letter(self, letter: Outgoing) -> None:
         headers = {**letter.headers, BODY_LEFT_OUT: f"{len(letter.body)} bytes"}

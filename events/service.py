@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 from temporalio.client import Client
+from temporalio.runtime import Runtime
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from anabranch.events.address import Address
@@ -17,6 +18,7 @@ from anabranch.events.consumer import Consumer, Counts, Flow
 from anabranch.events.event_workflow import EventWorkflow
 from anabranch.events.publishing import Publisher
 from anabranch.events.source import EventSink, EventSource
+from anabranch.observe.metrics_registry import record_on
 from anabranch.transport.workflow_threads import WorkflowThreads
 from anabranch.transport.working import working
 
@@ -53,6 +55,7 @@ async def serve_events(
         stack.push_async_callback(source.aclose)
         publisher = Publisher(sink, max_bytes=flow.reading.max_bytes)
         consumer = Consumer(source, client, publisher, flow)
+        record_on(client.service_client.config.runtime or Runtime.default(), lambda: (flow.graph,))
         worker = _worker(client, flow, publisher, max_cached_workflows)
         running = await stack.enter_async_context(working(worker))
         log.info("consuming", source=str(route.source), graph=flow.graph, results=flow.results, failures=flow.failures)

@@ -1,6 +1,6 @@
 """The catalogue of metrics, and how the code records them. docs/observability.md says what each one is for.
 
-Nothing is recorded until `record_to` names a recorder; before that, `count` and the others return at once. Who measures
+Nothing is recorded until `record_to` names a recorder; before that, `count` and `note` return at once. Who measures
 a time asks `is_on` first. Labels are given in the order of the metric's `labels`; the recorder keeps their values few.
 """
 
@@ -54,15 +54,18 @@ class Metric:
     buckets: tuple[float, ...] = ()
     """The upper bounds of a histogram."""
 
+    @property
+    def of_graph(self) -> bool:
+        """Whether its series are those of a graph."""
+        return self.labels[:1] == ("graph",)
+
 
 class Recorder(Protocol):
     """What keeps the numbers."""
 
     def record(self, metric: Metric, value: float, labels: tuple[str, ...]) -> None:
-        """Add to a counter or a gauge, or note one value of a histogram."""
-
-    def put(self, metric: Metric, value: float, labels: tuple[str, ...]) -> None:
-        """Set a gauge."""
+        """Add to a counter, set a gauge, or note one value of a histogram."""
+        ...
 
 
 CATALOGUE: Final[dict[str, Metric]] = {}
@@ -210,22 +213,16 @@ def is_on() -> bool:
     return _recorder is not None
 
 
-def count(metric: Metric, *labels: str, by: float = 1) -> None:
-    """Add to a counter, or (also less than nothing) to a gauge."""
+def count(metric: Metric, *labels: str, by: int = 1) -> None:
+    """Add to a counter."""
     if _recorder is not None and by:
         _recorder.record(metric, by, labels)
 
 
-def observe(metric: Metric, value: float, *labels: str) -> None:
-    """Note a value of a histogram."""
+def note(metric: Metric, value: float, *labels: str) -> None:
+    """Note a value of a histogram, or set a gauge."""
     if _recorder is not None:
         _recorder.record(metric, value, labels)
-
-
-def put(metric: Metric, value: float, *labels: str) -> None:
-    """Set a gauge."""
-    if _recorder is not None:
-        _recorder.put(metric, value, labels)
 
 
 def node_label(address: str) -> str:

@@ -67,7 +67,7 @@ async def connect_when_up(settings: Settings, *, pauses: Iterable[float] = _PAUS
         try:
             async with asyncio.timeout(_ATTEMPT_SECONDS):
                 client = await connect(settings, **overrides)
-                await _check_namespace(client)
+                await check_namespace(client)
                 return client
         except (Unavailable, TimeoutError) as error:
             if (now := time.monotonic()) - logged >= _LOG_SECONDS:
@@ -79,8 +79,11 @@ async def connect_when_up(settings: Settings, *, pauses: Iterable[float] = _PAUS
     raise Unavailable("no Temporal server answers")
 
 
-async def _check_namespace(client: Client) -> None:
-    """A server that starts answers before it knows its namespaces; and some check credentials only here."""
+async def check_namespace(client: Client) -> None:
+    """Ask the server for the client's namespace: one that starts answers before it knows its namespaces.
+
+    Some check credentials only here. Raises Unavailable, ConfigurationError.
+    """
     address = client.service_client.config.target_host
     try:
         await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))

@@ -25,6 +25,7 @@ from anabranch.errors import WireFormatError
 from anabranch.transport.codec import ZstdCodec
 from anabranch.transport.failures import FailuresOfNodes
 from anabranch.transport.marking import MarkingDataConverter
+from anabranch.transport.measured import decoded, encoded
 from anabranch.transport.undecodable import UndecodableConverter
 from anabranch.transport.wire_json import to_array, to_named
 from anabranch.transport.wire_types import NAMES, WireType, build, pack, unpack
@@ -72,7 +73,7 @@ class MessagePackConverter(EncodingPayloadConverter):
         name = NAMES.get(type(value))
         if name is None:
             return None
-        return Payload(metadata={"encoding": MSGPACK, TYPE: name.encode()}, data=pack(value))
+        return encoded(name, lambda: Payload(metadata={"encoding": MSGPACK, TYPE: name.encode()}, data=pack(value)))
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
         """Decode a wire type. Raises `WireFormatError` for other bytes, or another type than the hint asks for."""
@@ -80,7 +81,7 @@ class MessagePackConverter(EncodingPayloadConverter):
         wanted = NAMES.get(type_hint) if type_hint else None
         if wanted and name != wanted:
             raise WireFormatError(f"expected a {wanted}, got a payload of type {name[:64]!r}")
-        return unpack(name, payload.data)
+        return decoded(name, lambda: unpack(name, payload.data))
 
 
 class WireJsonConverter(JSONPlainPayloadConverter):
@@ -92,7 +93,7 @@ class WireJsonConverter(JSONPlainPayloadConverter):
         try:
             if name is None:
                 return super().from_payload(payload, type_hint)
-            return _from_json(name, payload.data)
+            return decoded(name, lambda: _from_json(name, payload.data))
         except RecursionError:
             raise WireFormatError("the JSON is nested too deep") from None
 
@@ -102,7 +103,8 @@ class WritingWireJsonConverter(WireJsonConverter):
 
     def to_payload(self, value: Any) -> Payload | None:
         """Encode any value that JSON can hold."""
-        return _to_json(value) if type(value) in NAMES else super().to_payload(value)
+        name = NAMES.get(type(value))
+        return super().to_payload(value) if name is None else encoded(name, lambda: _to_json(value))
 
 
 _DEFAULTS = DefaultPayloadConverter.default_encoding_payload_converters[:-1]

@@ -13,15 +13,17 @@ import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from temporalio import activity
 
-from anabranch.circuit import Circuit, CircuitPolicy
+from anabranch.circuit import Circuit, CircuitPolicy, State
 from anabranch.errors import AnabranchError, TimedOut, Unavailable
 from anabranch.graph.model import CircuitBreaker
+from anabranch.observe import metrics
 from anabranch.redis_client import RedisClient
 
+_STATES: Final[tuple[State, ...]] = ("closed", "half_open", "open")
 CallEvent = Literal["enter", "success", "failure", "leave"]
 _KEPT_MS = 300_000
 """How long an open circuit is remembered after its reset time, and a probe at the longest."""
@@ -147,9 +149,13 @@ class Breakers:
 
     def __init__(self, state: BreakerState) -> None:
         self._state = state
+        self._met: dict[str, State] = {}
+        """As the last calls of this worker met the circuits, where it was not closed."""
 
     @asynccontextmanager
-    async def guard(self, name: str, policy: CircuitBreaker, seconds: float = math.inf) -> AsyncGenerator[None]:
+    async def guard(
+        self, name: str, policy: CircuitBreaker, seconds: float = math.inf, *, graph: str = ""
+    ) -> AsyncGenerator[None]:
         """Let a call pass, or raise Unavailable with the time after which it is worth another try.
 
         What counts as a failure of the service is `Unavailable`, anything unforeseen, and a call that is not over after
@@ -157,7 +163,10 @@ class Breakers:
         """
         call = uuid.uuid4().hex
         if wait := await self._state.record(name, policy, "enter", call, seconds):
+            self._meets(graph, name, "open")
+            metrics.count(metrics.BREAKER_REFUSALS, graph, name)
             raise _refused(name, policy, wait)
+        self._meets(graph, name, "half_open" if name in self._met else "closed")
         until = time.monotonic() + seconds
         verdict: CallEvent = "leave"
         try:
@@ -171,6 +180,17 @@ class Breakers:
             raise
         finally:
             await self._state.record(name, policy, verdict, call)
+            if verdict == "success":
+                self._meets(graph, name, "closed")
+            elif verdict == "failure" and name in self._met:  # the probe has opened it again
+                self._meets(graph, name, "open")
+
+    def _meets(self, graph: str, name: str, state: State) -> None:
+        if state == "closed":
+            self._met.pop(name, None)
+        else:
+            self._met[name] = state
+        metrics.note(metrics.BREAKER_STATE, _STATES.index(state), graph, name)
 
 
 def _refused(name: str, policy: CircuitBreaker, wait: int) -> Unavailable:

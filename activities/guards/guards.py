@@ -47,7 +47,7 @@ class Guards:
         if node.cache is not None:
             compute = _within(seconds, compute)
         if (breaker := node.circuit_breaker) is not None:
-            compute = self._behind(_breaker_name(task, breaker), breaker, seconds, compute)
+            compute = self._behind(task, breaker, seconds, compute)
         if node.cache is None:
             return await compute()
         key = await _cache_key(task, node.cache)
@@ -62,9 +62,11 @@ class Guards:
         if self._redis is not None:
             await self._redis.aclose()
 
-    def _behind(self, name: str, breaker: CircuitBreaker, seconds: float, compute: Compute) -> Compute:
+    def _behind(self, task: NodeTask, breaker: CircuitBreaker, seconds: float, compute: Compute) -> Compute:
+        name = _breaker_name(task, breaker)
+
         async def guarded() -> ChangeSet:
-            async with self._breakers.guard(name, breaker, seconds):
+            async with self._breakers.guard(name, breaker, seconds, graph=task.run.graph):
                 return await compute()
 
         return guarded

@@ -22,12 +22,15 @@ from anabranch.backoff import Backoff
 from anabranch.context.changes import ChangeSet
 from anabranch.context.wire import decode
 from anabranch.errors import AnabranchError
+from anabranch.observe import metrics
 from anabranch.redis_client import RedisClient
 
 LEASE_SECONDS: Final = 30.0
 """How long others wait at most for one that computes and has died. It renews its lease while it lives."""
 _LEASE_SHARE: Final = 0.25
 """Of the time that others wait: who has died is replaced well before."""
+_LABELS: Final = ("node", "ttl")
+"""The tier and the strategy that the metrics name."""
 _WAIT: Final = Backoff(first=0.02, longest=0.1)
 
 
@@ -183,7 +186,9 @@ class NodeResults:
         except (AnabranchError, TimeoutError):
             return await compute(), False
         if isinstance(found, ChangeSet):
+            metrics.count(metrics.CACHE_HITS, *_LABELS)
             return found, True
+        metrics.count(metrics.CACHE_MISSES, *_LABELS)
         async with _holding(found, seconds):
             changes = await compute()
             with suppress(AnabranchError):

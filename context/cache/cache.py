@@ -76,7 +76,12 @@ class DistributedCache:
             else CacheTier(cache, timeout=cache_timeout, threshold=breaker_threshold, reset_after=breaker_reset)
         )
         self._reads = VerifiedReads(
-            store, self._tier, max_staleness=max_staleness, ttl=self.default_ttl, max_bytes=max_bytes
+            store,
+            self._tier,
+            strategy=self.strategy,
+            max_staleness=max_staleness,
+            ttl=self.default_ttl,
+            max_bytes=max_bytes,
         )
         self._behind = WriteBehind(
             store, max_pending=max_pending, linger=linger, max_bytes=max_bytes, report=self._given_up
@@ -111,7 +116,7 @@ class DistributedCache:
             return (await self._copies([session_id]))[0]
         queued = self._behind.find(session_id)
         if queued is not None:
-            self._reads.hits += 1
+            self._reads.count(hits=1, tier="queue")
             return queued.decode(session_id, max_bytes=self._max_bytes)
         return await self._reads.get(check_session_id(session_id))
 
@@ -124,7 +129,7 @@ class DistributedCache:
         queued = {name: record for name in session_ids if (record := self._behind.find(name)) is not None}
         asked = [check_session_id(name) for name in session_ids if name not in queued]
         found = dict(zip(asked, await self._reads.get_many(asked), strict=True))
-        self._reads.hits += len(queued)
+        self._reads.count(hits=len(queued), tier="queue")
         return [
             queued[name].decode(name, max_bytes=self._max_bytes) if name in queued else found[name]
             for name in session_ids
@@ -282,8 +287,7 @@ class DistributedCache:
         copies = (await self._tier.read(names) if self._tier else None) or [None] * len(names)
         found = [self._copy(name, record) for name, record in zip(names, copies, strict=True)]
         hits = sum(context is not None for context in found)
-        self._reads.hits += hits
-        self._reads.misses += len(found) - hits
+        self._reads.count(hits=hits, misses=len(found) - hits)
         return found
 
     def _copy(self, session_id: str, record: Record | None) -> DistributedContext | None:

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from anabranch.context.cache.digests import DigestCache
 from anabranch.context.cache.single_flight import SingleFlight
+from anabranch.context.cache.strategy import CacheStrategy
 from anabranch.context.cache.tier import CacheTier
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.stores.protocol import ContextStore
 from anabranch.context.stores.record import Record, decode_records
+from anabranch.observe import metrics
+
+Tier = Literal["cache", "queue"]
 
 
 class _Look(NamedTuple):
@@ -32,8 +36,16 @@ class VerifiedReads:
     """Reads a store through a cache. `ttl` (seconds) is how long a copy that a read made is kept."""
 
     def __init__(
-        self, store: ContextStore, tier: CacheTier | None, *, max_staleness: float, ttl: float | None, max_bytes: int
+        self,
+        store: ContextStore,
+        tier: CacheTier | None,
+        *,
+        strategy: CacheStrategy,
+        max_staleness: float,
+        ttl: float | None,
+        max_bytes: int,
     ) -> None:
+        self._strategy = str(strategy)
         self.hits = 0
         self.misses = 0
         self.stale = 0
@@ -73,6 +85,13 @@ class VerifiedReads:
         found = look.copies | await self._load_many(list(look.absent_copies), fill=look.cache_answered)
         return decode_records(session_ids, list(map(found.get, session_ids)), max_bytes=self._max_bytes)
 
+    def count(self, *, hits: int = 0, misses: int = 0, tier: Tier = "cache") -> None:
+        """Count reads that were answered by the cache, or from the queue of this process; and those that were not."""
+        self.hits += hits
+        self.misses += misses
+        metrics.count(metrics.CACHE_HITS, tier, self._strategy, by=hits)
+        metrics.count(metrics.CACHE_MISSES, tier, self._strategy, by=misses)
+
     def wrote(self, context: DistributedContext) -> None:
         """This process has written: loads under way are out of date, and what was written is known."""
         self._flights.forget(context.session_id)
@@ -100,12 +119,11 @@ class VerifiedReads:
             digest = digests.get(session_id)
             if copy is not None and copy.digest == digest:
                 right[session_id] = copy
-                self.hits += 1
                 continue
-            self.misses += 1
             self.stale += copy is not None
             if digest is not None:
                 absent[session_id] = digest
+        self.count(hits=len(right), misses=len(session_ids) - len(right))
         return _Look(right, absent, copies is not None)
 
     async def _ask(

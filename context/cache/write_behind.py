@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
+from weakref import WeakSet
 
 import structlog
 
@@ -20,6 +21,7 @@ from anabranch.context.stores.protocol import ContextStore
 from anabranch.context.stores.record import Record
 from anabranch.errors import Unavailable
 from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
+from anabranch.observe import metrics
 
 log = structlog.get_logger("anabranch.cache")
 _BACKOFF: Final = Backoff(first=0.05, longest=2.0)
@@ -70,6 +72,12 @@ class WriteBehind:
         self._hurry = asyncio.Event()
         self._closed = False
         self._writer: asyncio.Task[None] | None = None
+        _QUEUES.add(self)
+
+    @property
+    def waiting(self) -> int:
+        """How many sessions' newest puts the store does not have."""
+        return len(self._pending) + len(self._writing)
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -96,6 +104,7 @@ class WriteBehind:
             if self._closed:
                 raise Unavailable("this cache is closed", place=session_id)
             self._pending[session_id] = _Entry(record, ttl)  # in the place of the older put, if there is one
+            _tell()
             self._work.set()
 
     async def settle(self, session_ids: Collection[str] | None = None, within: float | None = None) -> None:
@@ -131,7 +140,7 @@ class WriteBehind:
                 await self._changed.wait_for(reached)
         except TimeoutError:
             raise Unavailable(
-                f"after {seconds} seconds {len(self._pending) + len(self._writing)} contexts still wait for the store",
+                f"after {seconds} seconds {self.waiting} contexts still wait for the store",
                 suggestion="is the store up? They are kept and tried again until the cache is closed",
             ) from None
 
@@ -148,6 +157,7 @@ class WriteBehind:
             async with self._changed:
                 self._pending = {**left, **self._pending}  # puts that came meanwhile are newer
                 self._writing = {}
+                _tell()
                 if not self._pending:
                     self._work.clear()
                 self._changed.notify_all()
@@ -188,6 +198,7 @@ class WriteBehind:
 
     def _abandon(self, entries: Mapping[str, _Entry]) -> None:
         self._pending, self._writing = {}, {}
+        _tell()
         for session_id, entry in entries.items():
             refused = Unavailable("the cache was closed before the store had taken it")
             self._give_up(self._context(session_id, entry), refused)
@@ -201,3 +212,12 @@ class WriteBehind:
                 self._report(context, refused)
             except Exception:
                 log.exception("the report callback of write-behind failed")
+
+
+_QUEUES: Final[WeakSet[WriteBehind]] = WeakSet()
+"""Those of this process."""
+
+
+def _tell() -> None:
+    if metrics.is_on():
+        metrics.note(metrics.WRITE_BEHIND, sum(queue.waiting for queue in _QUEUES))

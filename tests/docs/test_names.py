@@ -11,7 +11,7 @@ from anabranch.graph import node_types
 from tests.docs.pages import ROOT, pages
 
 _PATH = re.compile(r"`((?:[\w.-]+/)+(?:[\w.-]+\.(?:py|yaml|json|md|sql|toml|msgpack))?)`")
-_MODULE = re.compile(r"\banabranch(?:\.\w+)+")
+_MODULE = re.compile(r"(?<![/\w])anabranch(?:\.\w+)+")
 ENTRY_POINTS = {node_types.ENTRY_POINTS, "anabranch.nodes"}
 """Groups of entry points are named like modules."""
 _ROOT_NAMES = {path.name for path in ROOT.iterdir()}

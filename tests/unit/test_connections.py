@@ -39,6 +39,7 @@ def test_a_connection_is_opened_where_a_name_or_a_prefix_lists_it(
 OWN = [
     *("PAYLOAD_STORE_URL", "STORE_URL", "CACHE_URL", "REDIS_URL", "TEMPORAL_ADDRESS", "TEMPORAL_TLS_CERT"),
     *("OPENAI_API_KEY", "STRIPE_API_KEY", "OPENAI_BASE_URL", "HTTP_SECRET_BANK", "ANABRANCH_GRAPHS", "CONTEXT_FORMAT"),
+    "OTEL_EXPORTER_OTLP_HEADERS",
 ]
 
 

@@ -39,4 +39,41 @@ class Watcher:
         """A compensation has succeeded, or failed for good."""
 
 
+class Watchers(Watcher):
+    """Tells each of several watchers."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self._watchers = watchers
+
+    def node_started(self, scope: Scope, run: NodeRun) -> None:
+        """See Watcher."""
+        for each in self._watchers:
+            each.node_started(scope, run)
+
+    def node_ended(self, scope: Scope, run: NodeRun, failure: Failure | None) -> None:
+        """See Watcher."""
+        for each in self._watchers:
+            each.node_ended(scope, run, failure)
+
+    def context_updated(self, version: Version) -> None:
+        """See Watcher."""
+        for each in self._watchers:
+            each.context_updated(version)
+
+    def conflicts_found(self, address: str, conflicts: Sequence[Conflict]) -> None:
+        """See Watcher."""
+        for each in self._watchers:
+            each.conflicts_found(address, conflicts)
+
+    def undo_started(self, step: Step) -> None:
+        """See Watcher."""
+        for each in self._watchers:
+            each.undo_started(step)
+
+    def undo_ended(self, step: Step, failure: Failure | None) -> None:
+        """See Watcher."""
+        for each in self._watchers:
+            each.undo_ended(step, failure)
+
+
 UNWATCHED = Watcher()

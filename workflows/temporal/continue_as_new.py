@@ -29,6 +29,7 @@ from anabranch.transport.node_protocol import HistoryState
 from anabranch.workflows.interpreter.commands import Command, Failure
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.temporal.clock import Clock
+from anabranch.workflows.temporal.run_metrics import workflow_run_ends
 
 FIRST_LOOK = 8
 """Answers to commands before the history is looked at first: many runs are over by then."""
@@ -93,6 +94,7 @@ class ContinueAsNew:
         arguments = [{}, {"carried": carried, "previous": workflow.info().run_id}]
         (payload,) = workflow.payload_converter().to_payloads(arguments[1:])
         if self._weighed == payload.data or len(payload.data) <= self._limits.light_bytes:
+            workflow_run_ends(self._state.plan.graph.name)
             workflow.continue_as_new(args=arguments, initial_versioning_behavior=_UPGRADE)
         # Beside the workflow's own task: a cancellation of the run must not look like the answer of an activity.
         weighing = asyncio.create_task(self._weigh(payload, carried["machine"]))

@@ -13,11 +13,13 @@ from temporalio.exceptions import ApplicationError
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError
 from anabranch.graph.fields import MAX_SECONDS
+from anabranch.observe import metrics
 from anabranch.transport.node_protocol import PinnedGraph
 from anabranch.workflows.interpreter import snapshot, views
 from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, CancelWork, Command, Finish, Work, Yield
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.state import RunState
+from anabranch.workflows.interpreter.watcher import UNWATCHED, Watcher, Watchers
 from anabranch.workflows.temporal.clock import Clock
 from anabranch.workflows.temporal.continue_as_new import ContinueAsNew
 from anabranch.workflows.temporal.effects import Effects
@@ -28,6 +30,7 @@ from anabranch.workflows.temporal.inbox import Inbox
 from anabranch.workflows.temporal.operations import Operations
 from anabranch.workflows.temporal.outbox import Outbox, Ticket
 from anabranch.workflows.temporal.received import StoreDiffers
+from anabranch.workflows.temporal.run_metrics import RunMetrics, run_ends
 from anabranch.workflows.temporal.sharing import Sharing
 
 
@@ -47,6 +50,7 @@ class Driver:
         carried = carried or {}
         self.identity = identity
         limits = identity.pinned.limits
+        self._clock = Clock(carried.get("at", 0))
         state = RunState(
             identity.plan,
             data,
@@ -54,9 +58,9 @@ class Driver:
             task_nodes=limits.task_nodes,
             step_units=limits.step_units,
             namespace=workflow.info().namespace,
+            watcher=self._watcher(),
         )
         self.machine = Machine(state)
-        self._clock = Clock(carried.get("at", 0))
         self._outbox = Outbox()
         flow = FlowControl(self._outbox, limits)
         self.inbox = Inbox(self._outbox, carried.get("choices"))
@@ -74,6 +78,17 @@ class Driver:
         self._has_details_to_come = False
         self.has_updated = False
         """Whether an update was carried out that the server may not have confirmed to its sender."""
+
+    def _watcher(self) -> Watcher:
+        """What hears of the run."""
+        watchers: list[Watcher] = []
+        if metrics.is_on():
+            watchers.append(RunMetrics(self._graph, lambda: self._clock.at))
+        return Watchers(*watchers) if watchers else UNWATCHED
+
+    @property
+    def _graph(self) -> str:
+        return self.identity.plan.graph.name
 
     @classmethod
     def continued(cls, carried: Mapping[str, Any]) -> Driver:
@@ -110,6 +125,7 @@ class Driver:
                 self._cancel_run()
         finish = self._ending()
         not_shared = await self._share_end(finish)
+        run_ends(self._graph, self.machine.state.trail.count)
         if finish.failure is None:
             return views.result(self.machine.state, finish, self.identity.session_id) | not_shared
         # Only an error can tell the node around a child of effects that it has to undo.

@@ -22,6 +22,7 @@ from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.load import named_graphs
 from anabranch.graph.model import ActivityNode, Graph
+from anabranch.observe import metrics
 from anabranch.transport.any_worker import for_any_worker
 from anabranch.transport.node_protocol import NodeTask
 from anabranch.workflows.interpreter.commands import (
@@ -112,7 +113,7 @@ class Effects:
             async with self._flow.admit_local() as note:
                 begun = True
                 result: RawValue = await workflow.execute_local_activity(
-                    f"{command.address} ({node.type})",
+                    f"{metrics.node_label(command.address)} ({node.type})",  # the SDK's metrics have it as a label
                     args=[self._task(command)],
                     result_type=RawValue,
                     activity_id=command.address,

@@ -17,6 +17,7 @@ Without all this, a run could come to other commands on replay, or to the same i
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,7 @@ from temporalio.bridge.proto.workflow_activation import WorkflowActivation, Work
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
+from anabranch.observe import metrics
 from anabranch.transport.undecodable import is_stored
 from anabranch.workflows.temporal.messages import Messages
 
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("anabranch.worker")
 
+_ASIDE: Final = frozenset({"query_workflow", "remove_from_cache"})
+"""Jobs that come alone, and are no part of a run's work."""
 _TASK_OF_ITS_OWN: Final = "legacy_query"
 """The id of a query that came alone, when no workflow task was under way: core waits for its answer."""
 
@@ -81,12 +85,21 @@ class _Instance(WorkflowInstance):
 
     def _activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         self._under_way.difference_update(job.resolve_activity.seq for job in act.jobs if _is_local_result(job))
-        completion = self._instance.activate(act)
+        completion = self._activate_timed(act)
         self._under_way.update(
             command.schedule_local_activity.seq
             for command in completion.successful.commands
             if command.HasField("schedule_local_activity")
         )
+        return completion
+
+    def _activate_timed(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+        """Activate, and say how long that took, unless it is replayed."""
+        if not metrics.is_on() or act.is_replaying or act.jobs[0].WhichOneof("variant") in _ASIDE:
+            return self._instance.activate(act)
+        began = time.perf_counter()
+        completion = self._instance.activate(act)
+        metrics.note(metrics.INTERPRETER, time.perf_counter() - began, self.get_info().workflow_type)
         return completion
 
     def get_serialization_context(self, command_info: Any) -> SerializationContext | None:
