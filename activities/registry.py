@@ -25,7 +25,7 @@ from anabranch.activities.guards.guards import Guards
 from anabranch.activities.heartbeat import heartbeats
 from anabranch.activities.load_graph import GraphLoader
 from anabranch.activities.node_result import Closing, Handler, NodeResult, after_effect, not_ending_the_worker
-from anabranch.activities.rendering import visible_roots
+from anabranch.activities.rendering import visible_roots, with_own_names
 from anabranch.activities.share import ContextSharing
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, check_value
@@ -77,6 +77,7 @@ class NodeActivities:
         """Run a node; returns what it changed. Raises AnabranchError."""
         _check_revision(task)
         node = parse_node(task.node)
+        task = await with_own_names(task, node)
         if node.cache is None and node.circuit_breaker is None:
             return await self._handle(task, node)
         return await self._guards.around(task, node, lambda: self._handle(task, node))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import cast
+
 from anabranch.activities.evaluation import evaluated
+from anabranch.context.distributed import DistributedContext
 from anabranch.context.values import Json
 from anabranch.graph.expressions.templates import compile_template
+from anabranch.graph.kinds.kinds import own_names
+from anabranch.graph.model import Node
 from anabranch.transport.node_protocol import NodeTask
 
 FORWARD_KEY = "forward_key"
@@ -23,6 +29,16 @@ async def render(value: Json, task: NodeTask) -> Json:
     roots = visible_roots(task)
     template = compile_template(value, frozenset(roots))
     return await evaluated(lambda cost: template.render(task.context.data, roots, cost))
+
+
+async def with_own_names(task: NodeTask, node: Node) -> NodeTask:
+    """The task as the node's own fields see it: with the names of its `input` over the keys of the context."""
+    if (templates := own_names(node)) is None:
+        return task
+    names = cast("dict[str, Json]", await render(templates, task))  # a template keeps its shape
+    given = task.context
+    context = DistributedContext(given.session_id, {**given.data, **names}, given.metadata, reads=given.reads)
+    return replace(task, context=context, reads=None if task.reads is None else (*task.reads, *names))
 
 
 async def values_of(template: Json, task: NodeTask) -> list[Json]:

@@ -84,6 +84,8 @@ class BaseNode(Model):
     losers: Literal["drop", "cancel"] = "drop"
     """What becomes of the branches that come too late for its `join: first`."""
     reads: tuple[Key, ...] | None = None
+    input: JsonObject | None = None
+    """Names for this node alone, over the context's keys; of a `graph` node all that it is given."""
     output: dict[Key, Cel] | None = None
     retry: Retry | None = None
     timeout: Duration | None = None
@@ -215,7 +217,6 @@ class GraphNode(BaseNode):
 
     type: Literal["graph"]
     graph: str
-    input: JsonObject | None = None
     mode: Literal["inline", "child_workflow"] = "inline"
 
 

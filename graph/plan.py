@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from typing import cast
 
 from pydantic import ValidationError
 
@@ -18,9 +19,11 @@ from anabranch.graph import node_types
 from anabranch.graph.dataflow.dataflow import graph_inputs
 from anabranch.graph.dataflow.races import racing
 from anabranch.graph.dataflow.reads import node_reads
+from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.expressions import Expression, compile_expression
+from anabranch.graph.expressions.templates import Template, compile_template
 from anabranch.graph.fields import MergePolicy
-from anabranch.graph.kinds.kinds import has_body, has_effect, kind_of, loop_of
+from anabranch.graph.kinds.kinds import has_body, has_effect, kind_of, loop_of, own_names
 from anabranch.graph.model import Body, Edge, Graph, GraphNode, Node
 from anabranch.graph.revision import REVISION
 
@@ -101,6 +104,21 @@ class PlanNode:
         if node.output is None and not kind_of(node).says_its_writes:
             node = node.model_copy(update={"output": {}})
         return PlanNode(self.id, self.index, node, (), (), self.roots | {"error"}, self.effect)
+
+    def own_names(self, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost) -> dict[str, Json]:
+        """The names of its `input` with their values. Raises EvaluationError."""
+        if self._own_names is None:
+            return {}
+        return cast("dict[str, Json]", self._own_names.render(data, roots, cost))  # a template keeps its shape
+
+    def seen(self, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost) -> Mapping[str, Json]:
+        """The context as the node's own fields see it: its names over the keys. Raises EvaluationError."""
+        return data if self._own_names is None else {**data, **self.own_names(data, roots, cost)}
+
+    @cached_property
+    def _own_names(self) -> Template | None:
+        names = own_names(self.node)
+        return None if names is None else compile_template(names, self.roots)
 
     def expression(self, source: str, *extra: str) -> Expression:
         """A field of the node as a compiled expression, with the node's own roots and `extra` ones."""

@@ -8,14 +8,17 @@ from functools import cached_property
 
 from anabranch.context.values import Json, parse_path
 from anabranch.errors import InputError, Problem, SourceLocation
-from anabranch.graph.checks.similar import similar_names
+from anabranch.graph.checks.own_names import check_own_names
+from anabranch.graph.checks.similar import is_slip, similar_names
 from anabranch.graph.dataflow.dataflow import KeyFlow, UnwrittenRead, key_flows, unwritten_reads
 from anabranch.graph.dataflow.fields import node_fields
 from anabranch.graph.dataflow.presence import MaybeMissing, maybe_missing
 from anabranch.graph.dataflow.reads import node_writes
 from anabranch.graph.dataflow.rivals import Rivals, may_rival, rivals
+from anabranch.graph.dataflow.walk import with_compensations
 from anabranch.graph.expressions.expressions import ROOTS
 from anabranch.graph.kinds.fields import texts
+from anabranch.graph.kinds.kinds import own_names
 from anabranch.graph.model import ForeachNode, Graph, RuleNode
 from anabranch.graph.source.problems import described, did_you_mean
 from anabranch.graph.source.yaml_source import Pointer, Source, value_at
@@ -26,6 +29,8 @@ _PLACE_NAMES = {
     "item": "in the body of a `foreach`",
     "index": "in the body of a `foreach` or `while`",
 }
+
+_ERROR = frozenset({"error"})
 
 
 class KeyChecks:
@@ -43,6 +48,7 @@ class KeyChecks:
         for read in self.unwritten:
             yield from self._unwritten(read)
         for flow in self.key_flows:
+            yield from self._own_names(flow)
             for maybe in maybe_missing(flow):
                 yield from self._maybe_missing(maybe, flow)
             yield from self._names(flow)
@@ -76,16 +82,41 @@ class KeyChecks:
             )
             suggestion = f"the name has another meaning only {_PLACE_NAMES[read.key]}"
             yield Problem("NAME_NOT_VISIBLE", message, self._place(read), suggestion, warning=True)
+        elif (owner := self._owner_of(read)) is not None:
+            message = f"{described(read.path)} reads `{read.key}`, a name that is known only inside of node {owner!r}"
+            suggestion = "`input` gives names to the fields of the node itself, not to `when`, to edges, or to its body"
+            yield Problem("INPUT_NOT_VISIBLE", message, self._place(read), suggestion, warning=True)
         elif read.path[-1] == "compensate" and (writers := read.flow.writers.get(read.key, 0)):
             later = next(read.flow.named(writers))
             message = f"{described(read.path)} reads `{read.key}`, which nothing has written when it runs"
             suggestion = f"the node {later!r} writes it later; a compensation sees what its own node saw and wrote"
             yield Problem("KEY_WRITTEN_LATER", message, self._place(read), suggestion, warning=True)
-        elif (other := self._similar.get(read.key)) is not None:
+        elif (other := self._similar.get(read.key) or self._own_name_like(read)) is not None:
             message = (
                 f"{described(read.path)} reads `{read.key}`, which no node writes: the run must be started with it"
             )
             yield Problem("KEY_SIMILAR", message, self._place(read), f"did you mean `{other}`?", warning=True)
+
+    def _own_names(self, flow: KeyFlow) -> Iterator[Problem]:
+        for path, key, outer in flow.level.nodes():
+            for where, node in with_compensations(path, outer):
+                roots = flow.roots(key) | _ERROR if where != path else flow.roots(key)
+                yield from check_own_names(where, node, roots, self.source)
+
+    def _owner_of(self, read: UnwrittenRead) -> str | None:
+        """The node whose `input` gives the name that is read where it is not known."""
+        nodes = [(str(read.node), read.flow.level.body.nodes[read.node])]
+        path = read.flow.level.path
+        while path and path[-1] == "body":
+            parent = next(flow for flow in self.key_flows if flow.level.path == path[:-3])
+            nodes.append((str(path[-2]), parent.level.body.nodes[str(path[-2])]))
+            path = path[:-3]
+        return next((name for name, node in nodes if read.key in (own_names(node) or ())), None)
+
+    @staticmethod
+    def _own_name_like(read: UnwrittenRead) -> str | None:
+        names = own_names(read.flow.level.body.nodes[read.node]) or ()
+        return next((name for name in names if is_slip(read.key, name)), None)
 
     @cached_property
     def _similar(self) -> dict[str, str]:

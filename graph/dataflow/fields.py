@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from anabranch.graph.kinds.fields import Field
-from anabranch.graph.kinds.kinds import kind_of
+from anabranch.graph.kinds.kinds import kind_of, own_names
 from anabranch.graph.model import BaseNode
 
 _RESULT = frozenset({"result"})
@@ -15,8 +15,15 @@ def node_fields(node: BaseNode) -> Iterator[Field]:
     """The fields of one node, those of its compensation and body apart."""
     if node.when is not None:
         yield Field(("when",), node.when, is_template=False)
+    yield from own_input(node)
     yield from kind_fields(node)
     yield from common_work_fields(node)
+
+
+def own_input(node: BaseNode) -> Iterator[Field]:
+    """The templates of the names that the node's `input` gives; they see the context alone."""
+    if (names := own_names(node)) is not None:
+        yield Field(("input",), names, is_template=True)
 
 
 def common_work_fields(node: BaseNode) -> Iterator[Field]:

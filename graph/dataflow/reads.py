@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from anabranch.graph.dataflow.fields import common_work_fields, kind_fields
+from anabranch.graph.dataflow.fields import common_work_fields, kind_fields, own_input
 from anabranch.graph.kinds.keys import (
     EVERYTHING,
     NO_KEYS,
@@ -21,7 +21,7 @@ from anabranch.graph.kinds.keys import (
     tested,
     union,
 )
-from anabranch.graph.kinds.kinds import kind_of, loop_of
+from anabranch.graph.kinds.kinds import kind_of, loop_of, own_names
 from anabranch.graph.model import Body, Edge, Node
 
 _ERROR = frozenset({"error"})
@@ -73,6 +73,15 @@ def _reads(node: Node, roots: frozenset[str]) -> Reads:
 
 
 def _own_reads(node: Node, roots: frozenset[str]) -> Reads:
+    names = frozenset(own_names(node) or ())
+    found = work_reads(node, roots)
+    if not names:
+        return found
+    return found.without(names) | all_reads(field_reads(field, roots) for field in own_input(node))
+
+
+def work_reads(node: Node, roots: frozenset[str]) -> Reads:
+    """What the node's own fields read, the names of its `input` among it."""
     kind, loop = kind_of(node), loop_of(node)
     if kind.reads is not None:
         found = kind.reads(node, roots)

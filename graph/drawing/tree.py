@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from anabranch.display import one_line
 from anabranch.graph.drawing.summary import edge_label, summary
-from anabranch.graph.kinds.kinds import loop_of
+from anabranch.graph.kinds.kinds import loop_of, own_names
 from anabranch.graph.model import Body, Edge, Graph, Node
 
 MAX_DEPTH = 40
@@ -105,6 +105,8 @@ def _details(node: Node) -> Iterator[str]:
         yield node.description
     if node.when is not None:
         yield f"when {node.when}"
+    if names := own_names(node):
+        yield f"input {', '.join(names)}"
     if node.join != "any":
         yield f"join {node.join}"
     if node.compensate is not None:

@@ -161,9 +161,17 @@ class NodeKind(Generic[N]):
         """Why it cannot be the kind of another distribution: the interpreter knows the built-in ones alone."""
         if self.runs is not Runs.HANDLER or self.loop is not None or self.has_body is not _never:
             return "is not run by a handler, as every type is that is not built in"
+        if taken := sorted(self._taken_fields()):
+            return f"has a field `{taken[0]}` of its own, and every node has one of that name"
         if self.local_by_default:
             return "is local by default: a run in flight must not depend on a record that may change"
         return None
+
+    def _taken_fields(self) -> set[str]:
+        """Fields of every node that the model, or a class between, declares anew; `type` each has to."""
+        classes = (each for each in self.model.__mro__ if issubclass(each, BaseNode) and each is not BaseNode)
+        own = {name for each in classes for name in vars(each).get("__annotations__", {})}
+        return own.intersection(BaseNode.model_fields) - {"type"}
 
     def may_have_effect(self, node: N) -> bool:
         """Whether the node itself, without its body, may change something outside of the context."""

@@ -62,6 +62,14 @@ def answer_schema(node: BaseNode) -> tuple[str, dict[str, Json]] | None:
     return None
 
 
+def own_names(node: BaseNode) -> dict[str, Json] | None:
+    """The names that the node's `input` puts over the context's keys, with their templates; None without an `input`.
+
+    The `input` of a `graph` node is no such thing: it is the whole context of the other graph.
+    """
+    return None if isinstance(node, GraphNode) else node.input
+
+
 def has_effect(node: BaseNode) -> bool:
     """Whether the node itself may change something outside of the context; of a body its nodes are asked."""
     return kind_of(node).may_have_effect(node)

@@ -12,6 +12,7 @@ from anabranch.context.changes import ChangeSet, diff
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json, Missing, Path
 from anabranch.errors import EvaluationError, NodeError
+from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.model import ForeachNode, GraphNode, WhileNode
 from anabranch.workflows.interpreter.endings import Endings
@@ -98,9 +99,11 @@ class Bodies:
         self._complete(body, changes)
 
     def _items(self, body: BodyRun, definition: ForeachNode) -> list[Json]:
-        scope, run, line = body.node.scope, body.node.run, body.node.line
+        planned = body.node.run.planned
+        roots = self._state.roots(body.node.scope, body.node.run)
         with self._state.budget.evaluating() as cost:
-            items = run.planned.expression(definition.items).evaluate(line.data, self._state.roots(scope, run), cost)
+            data = planned.seen(body.node.line.data, roots, cost)
+            items = planned.expression(definition.items).evaluate(data, roots, cost)
         if not isinstance(items, list):
             raise EvaluationError(
                 f"`items` gave {type(items).__name__}, not a list",
@@ -131,7 +134,8 @@ class Bodies:
         if definition.collect is not None:
             value = body.node.run.planned.expression(definition.collect.value, definition.as_, "index")
             with self._state.budget.evaluating() as cost:
-                body.results[scope.turn] = value.evaluate(line.data, self._state.roots(scope), cost)
+                data = {**line.data, **self._names_of(body, cost)}
+                body.results[scope.turn] = value.evaluate(data, self._state.roots(scope), cost)
         elif changes := diff(scope.base.data, line.data, by=scope.prefix.rstrip("/"), at=self._state.at):
             body.results[scope.turn] = changes
 
@@ -159,7 +163,8 @@ class Bodies:
         condition = run.planned.expression(definition.while_, "index")
         roots = {**self._state.roots(scope, run), "index": body.entered}
         with self._state.budget.evaluating() as cost:
-            holds = evaluate_condition(condition, body.line.data, roots, cost)
+            data = {**body.line.data, **self._names_of(body, cost)}
+            holds = evaluate_condition(condition, data, roots, cost)
         if not holds:
             self._complete(body, diff(body.node.line.data, body.line.data))
             return
@@ -174,6 +179,12 @@ class Bodies:
         plan, prefix, base = scope.plan.body(run.planned.id), f"{body.attempt}[{index}]/", self._fresh(body.line)
         turn = Scope(plan, prefix, base, body=body, versions=run.versions, roots=roots, turn=index, name=body.attempt)
         self._state.enter_turn(body, turn)
+
+    def _names_of(self, body: BodyRun, cost: Cost) -> dict[str, Json]:
+        """The names of the node's `input`, which have the values of when it started in each of its turns."""
+        node = body.node
+        roots = self._state.roots(node.scope, node.run, at=node.at)
+        return node.run.planned.own_names(node.line.data, roots, cost)
 
     def _complete(self, body: BodyRun, changes: ChangeSet) -> None:
         self._state.close_body(body.address)

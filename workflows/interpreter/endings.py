@@ -73,7 +73,8 @@ class Endings:
         elif not isinstance(result, ChangeSet):
             check_value(result)
             with self._state.budget.evaluating() as cost:
-                result = mapped_output(run.planned, result, node.line, self._state.roots(node.scope, run), cost)
+                roots, begun = (self._state.roots(node.scope, run, at=at) for at in (None, node.at))
+                result = mapped_output(run.planned, result, node.line, roots, cost, begun=begun)
         self.complete(node, result)
 
     def complete(self, node: Started, changes: ChangeSet, *, operator: str | None = None) -> None:

@@ -303,9 +303,9 @@ class RunState:
                 return run
         return None
 
-    def roots(self, scope: Scope, run: NodeRun | None = None) -> dict[str, Json]:
-        """The roots of expressions beside the context, in a scope or at one of its nodes."""
-        roots: dict[str, Json] = {"run": {**self.run, "time": iso_time(self.at)}, **scope.roots}
+    def roots(self, scope: Scope, run: NodeRun | None = None, *, at: int | None = None) -> dict[str, Json]:
+        """The roots of expressions beside the context, in a scope or at one of its nodes; now, or at a time before."""
+        roots: dict[str, Json] = {"run": {**self.run, "time": iso_time(self.at if at is None else at)}, **scope.roots}
         sources = [edge.edge.source for edge in entered_by(run) if edge.edge.outcome != "success"] if run else []
         if sources:
             failures = [failure.root() for name in sources if (failure := scope.nodes[name].failure)]

@@ -36,23 +36,25 @@ def command_of(
     if isinstance(node, WaitNode):
         return StartTimer(address, _seconds(node, planned, line, roots, cost, at=at)), Status.WAITING
     if isinstance(node, ApprovalNode):
-        prompt = compile_template(node.prompt, planned.roots).render(line.data, roots, cost)
+        data = planned.seen(line.data, roots, cost)
+        prompt = compile_template(node.prompt, planned.roots).render(data, roots, cost)
         timeout = None if node.timeout is None else node.timeout.total_seconds()
         return AskPerson(address, str(prompt), node.schema_, timeout), Status.WAITING
     if isinstance(node, GraphNode):
-        data = line.data if node.input is None else graph_input(node, planned, line, roots, cost)
-        return StartChild(address, planned, node.graph, data), Status.RUNNING
+        given = line.data if node.input is None else graph_input(node, planned, line, roots, cost)
+        return StartChild(address, planned, node.graph, given), Status.RUNNING
     return RunNode(address, planned, line, roots, key), Status.RUNNING
 
 
 def _seconds(node: WaitNode, planned: PlanNode, line: Line, roots: Mapping[str, Json], cost: Cost, *, at: int) -> float:
     if isinstance(node.for_, timedelta):
         return node.for_.total_seconds()
+    data = planned.seen(line.data, roots, cost)
     try:
         if node.for_ is not None:
-            value = compile_template(node.for_, planned.roots).render(line.data, roots, cost)
+            value = compile_template(node.for_, planned.roots).render(data, roots, cost)
             return parse_duration(value).total_seconds()
-        until = planned.expression(node.until or "").evaluate(line.data, roots, cost)
+        until = planned.expression(node.until or "").evaluate(data, roots, cost)
         return _bounded(max(0.0, _unix_seconds(until) - at / 1000), until)
     except ValueError as error:
         raise EvaluationError(
@@ -89,18 +91,25 @@ def graph_input(
     return cast("dict[str, Json]", rendered)  # a template keeps the shape of its value
 
 
-def mapped_output(planned: PlanNode, result: Json, line: Line, roots: Mapping[str, Json], cost: Cost) -> ChangeSet:
-    """The change set of a node's `output` (context key → expression over `result`).
+def mapped_output(
+    planned: PlanNode,
+    result: Json,
+    line: Line,
+    roots: Mapping[str, Json],
+    cost: Cost,
+    *,
+    begun: Mapping[str, Json] | None = None,
+) -> ChangeSet:
+    """The change set of a node's `output` (context key → expression over `result`). `begun` are the roots of its start.
 
     Without `output`, the properties of an object become keys, null writes nothing, and any other result is written
     under the node's id.
     """
     node = planned.node
     if node.output is not None:
-        scope = {**roots, "result": result}
+        scope, data = {**roots, "result": result}, planned.seen(line.data, begun or roots, cost)
         written = {
-            key: planned.expression(source, "result").evaluate(line.data, scope, cost)
-            for key, source in node.output.items()
+            key: planned.expression(source, "result").evaluate(data, scope, cost) for key, source in node.output.items()
         }
     elif result is None:
         written = {}

@@ -160,7 +160,8 @@ class Effects:
         if not isinstance(node, ActivityNode):
             return node.type, [self._task(command)]
         cost = Cost.of(self._identity.pinned.limits.step_units)
-        args = compile_template(_plain(node.args), planned.roots).render(command.line.data, command.roots, cost)
+        data = planned.seen(command.line.data, command.roots, cost)
+        args = compile_template(_plain(node.args), planned.roots).render(data, command.roots, cost)
         return node.activity, args if isinstance(args, list) else [args]
 
     async def _pause(self, address: str, ticket: Ticket, seconds: float) -> None:
