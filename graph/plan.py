@@ -115,6 +115,11 @@ class PlanNode:
         """The context as the node's own fields see it: its names over the keys. Raises EvaluationError."""
         return data if self._own_names is None else {**data, **self.own_names(data, roots, cost)}
 
+    @property
+    def gives_names(self) -> bool:
+        """Whether it has an `input` that gives names to its fields."""
+        return self._own_names is not None
+
     @cached_property
     def _own_names(self) -> Template | None:
         names = own_names(self.node)

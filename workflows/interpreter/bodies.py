@@ -134,7 +134,7 @@ class Bodies:
         if definition.collect is not None:
             value = body.node.run.planned.expression(definition.collect.value, definition.as_, "index")
             with self._state.budget.evaluating() as cost:
-                data = {**line.data, **self._names_of(body, cost)}
+                data = self._seen(body, line.data, cost)
                 body.results[scope.turn] = value.evaluate(data, self._state.roots(scope), cost)
         elif changes := diff(scope.base.data, line.data, by=scope.prefix.rstrip("/"), at=self._state.at):
             body.results[scope.turn] = changes
@@ -163,7 +163,7 @@ class Bodies:
         condition = run.planned.expression(definition.while_, "index")
         roots = {**self._state.roots(scope, run), "index": body.entered}
         with self._state.budget.evaluating() as cost:
-            data = {**body.line.data, **self._names_of(body, cost)}
+            data = self._seen(body, body.line.data, cost)
             holds = evaluate_condition(condition, data, roots, cost)
         if not holds:
             self._complete(body, diff(body.node.line.data, body.line.data))
@@ -180,11 +180,13 @@ class Bodies:
         turn = Scope(plan, prefix, base, body=body, versions=run.versions, roots=roots, turn=index, name=body.attempt)
         self._state.enter_turn(body, turn)
 
-    def _names_of(self, body: BodyRun, cost: Cost) -> dict[str, Json]:
-        """The names of the node's `input`, which have the values of when it started in each of its turns."""
-        node = body.node
+    def _seen(self, body: BodyRun, data: Mapping[str, Json], cost: Cost) -> Mapping[str, Json]:
+        """`data` with the names of the node's `input`, which have the values of when it started in each turn."""
+        node, planned = body.node, body.node.run.planned
+        if not planned.gives_names:
+            return data
         roots = self._state.roots(node.scope, node.run, at=node.at)
-        return node.run.planned.own_names(node.line.data, roots, cost)
+        return {**data, **planned.own_names(node.line.data, roots, cost)}
 
     def _complete(self, body: BodyRun, changes: ChangeSet) -> None:
         self._state.close_body(body.address)
