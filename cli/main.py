@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from anabranch.cli import commands, events, inspect
+from anabranch.cli import commands, convert, events, inspect
 from anabranch.cli.report import show_error
 from anabranch.errors import AnabranchError
 
@@ -47,6 +47,7 @@ app = typer.Typer(
 app.command()(inspect.validate)
 app.command()(inspect.visualize)
 app.command()(inspect.schema)
+app.command("convert")(convert.convert)
 app.command()(commands.dry_run)
 app.command("test")(commands.test_graphs)
 app.command()(commands.run)

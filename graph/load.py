@@ -15,13 +15,13 @@ from anabranch.graph.checks.checks import check_graph, check_keys
 from anabranch.graph.checks.retries import repeated_effects
 from anabranch.graph.checks.settings import ignored_settings
 from anabranch.graph.dataflow.walk import levels, with_compensations
+from anabranch.graph.dialect.rust_logic_graph import normalise
 from anabranch.graph.kinds.kinds import loop_of
 from anabranch.graph.kinds.pin import pinned
 from anabranch.graph.model import Graph, GraphNode
 from anabranch.graph.source.attachments import Attachments, read_text
 from anabranch.graph.source.index import FolderIndex, graph_files
 from anabranch.graph.source.problems import did_you_mean, shape_problems
-from anabranch.graph.source.rust_logic_graph import normalise
 from anabranch.graph.source.yaml_source import Pointer, Source, read_yaml
 
 MAX_PROBLEMS = 100

@@ -10,7 +10,7 @@ from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, Missing, parse_path
 from anabranch.context.values import Path as ContextPath
 from anabranch.errors import AnabranchError, InputError
-from anabranch.graph.model import RuleNode
+from anabranch.graph.model import AiNode, RuleNode
 from anabranch.graph.plan import Plan, plan_graph
 from anabranch.testkit.addresses import of, wider
 from anabranch.testkit.assume import assumed_writes
@@ -116,7 +116,7 @@ def _given_answer(work: Work, given: GivenOutcome) -> Answer:
         return Done(seconds=work.seconds if given.after is None else seconds)
     for field in ("answer", "result"):
         if field in given.model_fields_set:
-            return Done(_checked(work, getattr(given, field)), seconds)
+            return Done(_checked(work, _brought(work, getattr(given, field))), seconds)
     return Done(_changes(work.address, _writable(work, given.set or {})), seconds)
 
 
@@ -127,6 +127,13 @@ def _timeout(work: Work, given: GivenOutcome) -> Failure:
     if isinstance(work, AskPerson | AskConflict):
         return Failure("timeout", "NO_ANSWER", f"nobody answered node {work.address!r} in time", work.address)
     return Failure("timeout", "TIMEOUT", f"node {work.address!r} timed out", work.address)
+
+
+def _brought(work: Work, value: Json) -> Json:
+    """What a node of that type brings in a run: a model's text is `result.text` in its `output`."""
+    node = work.planned.node if isinstance(work, RunNode) else None
+    is_text = isinstance(node, AiNode) and node.output_schema is None and node.output is not None
+    return {"text": value} if is_text and isinstance(value, str) else value
 
 
 def _checked(work: Work, answer: Json) -> Json:

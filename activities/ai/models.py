@@ -13,6 +13,7 @@ from pydantic_ai.models import Model
 
 from anabranch.activities.http.network import tls_context
 from anabranch.errors import ConfigurationError
+from anabranch.graph.kinds.ai import FROM_VARIABLE, MODEL_VARIABLE
 from anabranch.masking import url_secrets
 
 _OLLAMA = "http://127.0.0.1:11434/v1"
@@ -44,6 +45,7 @@ class Models:
 
     async def get(self, name: str) -> ModelAccess:
         """The model of that name; ConfigurationError if its provider is unknown or its key missing."""
+        name = self._named(name)
         provider, _, model = name.partition(":")
         if not model or (build := _PROVIDERS.get(provider)) is None:
             raise _unknown(name)
@@ -64,6 +66,20 @@ class Models:
         built = await asyncio.to_thread(build, model, key, base_url, self._client)
         secrets = () if key == _NO_KEY else (key,)
         return ModelAccess(built, key_variable, (*secrets, *url_secrets(base_url or "")))
+
+    def _named(self, name: str) -> str:
+        """The name, or that which the variable holds that `env:NAME` names."""
+        source, _, variable = name.partition(":")
+        if source != FROM_VARIABLE:
+            return name
+        if not MODEL_VARIABLE.fullmatch(variable):
+            raise ConfigurationError(f"{name!r} is no variable that holds the name of a model")
+        if not (found := self._environ.get(variable)):
+            raise ConfigurationError(
+                f"the environment variable {variable}, which says what model to call, is not set",
+                suggestion=f"set it in the worker's environment, as in {variable}=openai:gpt-4",
+            )
+        return found
 
     async def aclose(self) -> None:
         """Close the pooled connections."""

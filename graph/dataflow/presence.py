@@ -52,6 +52,7 @@ class _Presence:
         arriving: dict[str, list[Edge]] = {key: [] for key in flow.order}
         for edge in flow.level.body.edges:
             arriving[edge.target].append(edge)
+        self._handled = {edge.source for edge in flow.level.body.edges if edge.outcome != "success"}
         self._sure: dict[str, frozenset[str]] = {}
         """For each node that always runs, the keys that are there by then."""
         for key in flow.order:
@@ -88,7 +89,16 @@ class _Presence:
             return NO_KEYS.union(*always) if len(always) == len(edges) else None
         if not edges:
             return NO_KEYS
-        return always[0].intersection(*always) if always else None
+        return always[0].intersection(*always) | self._certain(edges) if always else None
+
+    def _certain(self, edges: list[Edge]) -> frozenset[str]:
+        """What is written on ways that are taken whenever the run goes on: their failure would have ended it."""
+        ways = [
+            self.after(edge.source)
+            for edge in edges
+            if edge.when is None and edge.outcome == "success" and edge.source not in self._handled
+        ]
+        return NO_KEYS.union(*(way for way in ways if way is not None))
 
 
 def _sure_writes(key: str, node: Node) -> frozenset[str]:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from anabranch.errors import Problem
-from anabranch.graph.fields import JsonObject, parse_duration
+from anabranch.graph.fields import parse_duration
+from anabranch.graph.kinds.ai import ai_writes, check_ai
 from anabranch.graph.kinds.db import check_db, db_pinned, db_summary, db_writes, writes_to_database
 from anabranch.graph.kinds.fields import cel, template
 from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.kinds.http import check_http
-from anabranch.graph.kinds.keys import Keys, properties, referred
+from anabranch.graph.kinds.keys import properties
 from anabranch.graph.kinds.kind import Loop, NodeKind, Runs, any_keys, imported, no_keys
 from anabranch.graph.kinds.rule import check_rule, rule_reads, rule_summary, rule_writes
 from anabranch.graph.model import (
@@ -29,38 +30,6 @@ from anabranch.graph.model import (
 )
 
 _INDEX = frozenset({"index"})
-_DECLARING = ("properties", "patternProperties", "additionalProperties", "allOf", "anyOf", "oneOf", "$ref")
-"""Keywords by which a schema declares properties, itself or elsewhere."""
-
-
-def _ai_writes(node_id: str, node: AiNode) -> Keys:
-    return frozenset({node_id}) if node.output_schema is None else properties(node.output_schema)
-
-
-def _check_ai(node: AiNode, finder: Finder) -> Iterator[Problem]:
-    provider, colon, model = node.model.partition(":")
-    if not (provider and colon and model):
-        suggestion = f"write provider:model, such as openai:{node.model.strip(':')[:64] or 'gpt-4'}"
-        yield finder.problem(
-            "AI_MODEL", f"has the model {node.model[:64]!r} without a provider", "model", suggestion=suggestion
-        )
-    if not node.prompt.strip():
-        yield finder.problem("AI_PROMPT", "has an empty prompt", "prompt")
-    if node.output_schema is not None:
-        yield from _check_answer(node, node.output_schema, finder)
-
-
-def _check_answer(node: AiNode, schema: JsonObject, finder: Finder) -> Iterator[Problem]:
-    """A schema of which no keys can be written."""
-    meant = referred(schema)
-    if meant.get("type") != "object":
-        suggestion = "wrap what you want in a property: {type: object, properties: {list: {type: array}}}"
-        message = "has an `output_schema` whose `type` is not object, and the answer's properties become keys"
-        yield finder.problem("AI_SCHEMA", message, "output_schema", suggestion=suggestion)
-    elif node.output is None and not any(meant.get(keyword) for keyword in _DECLARING):
-        message = "has an `output_schema` that names no property: the model would choose which keys are written"
-        suggestion = "name its `properties`, or say in `output` what is written"
-        yield finder.problem("AI_SCHEMA", message, "output_schema", suggestion=suggestion)
 
 
 def _foreach_loop(node: ForeachNode) -> Loop:
@@ -135,9 +104,9 @@ AI = NodeKind(
     AiNode,
     handler=imported("anabranch.activities.ai.handler:AiActivity"),
     fields=(template("system"), template("prompt")),
-    writes=_ai_writes,
+    writes=ai_writes,
     answer_schema="output_schema",
-    checks=_check_ai,
+    checks=check_ai,
     effect=False,
     summary=lambda node: node.model,
     shape=("([", "])"),

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from anabranch.errors import GraphError, Problem
 from anabranch.graph.source.attachments import read_text
-from anabranch.graph.source.rust_logic_graph import normalise
+from anabranch.graph.source.heading import heading_of
 from anabranch.graph.source.yaml_source import read_yaml
 
 Stamp: TypeAlias = tuple[int, int, int]
@@ -101,8 +101,8 @@ def _name_in(path: Path) -> str | None:
         text = read_text(path, str(path))
         if match := _NAME.search(text):
             return match[1]
-        value = normalise(read_yaml(text, str(path)))[0].value
+        value = read_yaml(text, str(path)).value
     except GraphError:
         return None
-    name = value.get("name") if isinstance(value, dict) else None
+    name = {**heading_of(value, str(path)), **value}.get("name") if isinstance(value, dict) else None
     return name if isinstance(name, str) else None

@@ -75,6 +75,10 @@ class Source:
         named = span.key is not None and (key or not span.scalar)
         return _place(self.file, span.key if named and span.key else span.start)
 
+    def written_at(self, path: Pointer) -> SourceLocation | None:
+        """The place in the text where what is at `path` begins; None for what the text does not have."""
+        return self.place(path, key=True) if self._origin(path) in self.spans else None
+
     def place_in(self, path: Pointer, offset: int) -> SourceLocation:
         """The place of the character `offset` (from 0) of the string at `path`."""
         span, value = self._span(path), value_at(self.value, path)
@@ -195,7 +199,7 @@ class _Reader:
     def _scalar(self, event: yaml.ScalarEvent) -> Json:
         if event.style is None:
             try:
-                return _plain(event.value)
+                return plain_value(event.value)
             except ValueError as error:
                 self._report("YAML_VALUE", str(error), _start(event))
                 return None
@@ -258,8 +262,8 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _plain(text: str) -> Json:
-    """A scalar without quotes by the YAML 1.2 core schema; ValueError for a number that JSON cannot hold."""
+def plain_value(text: str) -> Json:
+    """What a scalar without quotes is, by the YAML 1.2 core schema; ValueError for a number that JSON cannot hold."""
     if text in _NULL:
         return None
     if text in _TRUE or text in _FALSE:

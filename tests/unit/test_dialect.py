@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from anabranch.errors import GraphError
+from anabranch.graph.dialect.conditions import cel_condition
+from anabranch.graph.dialect.rust_logic_graph import node_type
 from anabranch.graph.load import LoadedGraph, load_graph, load_text
 from anabranch.graph.model import AiNode, DbNode, GraphNode, RuleNode
-from anabranch.graph.source.rust_logic_graph import cel_condition, node_type
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "graphs"
 
@@ -49,7 +50,7 @@ def test_a_whole_graph_of_the_dialect_means_what_its_author_meant() -> None:
         "Total {{order_total}}",
     )
     assert [(edge.source, edge.target, edge.when) for edge in graph.edges] == [
-        ("validate", "stock", "validated == true"),
+        ("validate", "stock", "has(context.validated) && validated == true"),
         ("stock", "payment", "in_stock"),
         ("payment", "notify", None),
     ]
@@ -96,8 +97,7 @@ def test_a_node_that_is_only_a_type_name_is_a_rule_that_holds() -> None:
     assert isinstance(node, RuleNode)
     assert node.rules is not None
     assert [(rule.when, rule.then, rule.otherwise) for rule in node.rules] == [
-        ("true", {"start_result": True}, None),
-        (None, None, {"start_result": False}),
+        (None, {"start_result": True}, None),
     ]
 
 

@@ -1,0 +1,1 @@
+"""The graph files of rust-logic-graph, rewritten into our own language."""

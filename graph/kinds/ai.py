@@ -1,0 +1,56 @@
+"""What is particular to `ai` nodes: the name of a model, and the schema of its answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from anabranch.errors import Problem
+from anabranch.graph.fields import JsonObject
+from anabranch.graph.kinds.finder import Finder
+from anabranch.graph.kinds.keys import Keys, properties, referred
+from anabranch.graph.model import AiNode
+
+FROM_VARIABLE: Final = "env"
+"""What stands instead of a provider where a variable of the worker holds `provider:model`."""
+MODEL_VARIABLE: Final = re.compile(r"ANABRANCH_(?:[A-Z0-9]+_)*MODEL", re.ASCII)
+"""The variables that may: a graph must not send any other of the worker's to a provider."""
+_DECLARING = ("properties", "patternProperties", "additionalProperties", "allOf", "anyOf", "oneOf", "$ref")
+"""Keywords by which a schema declares properties, itself or elsewhere."""
+
+
+def ai_writes(node_id: str, node: AiNode) -> Keys:
+    """The properties of the answer, or one text."""
+    return frozenset({node_id}) if node.output_schema is None else properties(node.output_schema)
+
+
+def check_ai(node: AiNode, finder: Finder) -> Iterator[Problem]:
+    """A model with its provider, a prompt, and a schema whose properties can be keys."""
+    provider, colon, model = node.model.partition(":")
+    if provider == FROM_VARIABLE and not MODEL_VARIABLE.fullmatch(model):
+        message = f"takes its model from {model[:64]!r}, which is no variable for it"
+        suggestion = f"write {FROM_VARIABLE}:ANABRANCH_DEFAULT_MODEL, or another name ANABRANCH_…_MODEL"
+        yield finder.problem("AI_MODEL", message, "model", suggestion=suggestion)
+    elif not (provider and colon and model):
+        suggestion = f"write provider:model, such as openai:{node.model.strip(':')[:64] or 'gpt-4'}"
+        yield finder.problem(
+            "AI_MODEL", f"has the model {node.model[:64]!r} without a provider", "model", suggestion=suggestion
+        )
+    if not node.prompt.strip():
+        yield finder.problem("AI_PROMPT", "has an empty prompt", "prompt")
+    if node.output_schema is not None:
+        yield from _check_answer(node, node.output_schema, finder)
+
+
+def _check_answer(node: AiNode, schema: JsonObject, finder: Finder) -> Iterator[Problem]:
+    """A schema of which no keys can be written."""
+    meant = referred(schema)
+    if meant.get("type") != "object":
+        suggestion = "wrap what you want in a property: {type: object, properties: {list: {type: array}}}"
+        message = "has an `output_schema` whose `type` is not object, and the answer's properties become keys"
+        yield finder.problem("AI_SCHEMA", message, "output_schema", suggestion=suggestion)
+    elif node.output is None and not any(meant.get(keyword) for keyword in _DECLARING):
+        message = "has an `output_schema` that names no property: the model would choose which keys are written"
+        suggestion = "name its `properties`, or say in `output` what is written"
+        yield finder.problem("AI_SCHEMA", message, "output_schema", suggestion=suggestion)
