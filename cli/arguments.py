@@ -8,10 +8,21 @@ from typing import Annotated, TypeAlias
 import typer
 
 FileArgument: TypeAlias = Annotated[Path | None, typer.Argument(metavar="FILE", help="The graph's YAML file.")]
-FileOption: TypeAlias = Annotated[Path | None, typer.Option("--file", metavar="FILE", help="The same as FILE.")]
+FileOption: TypeAlias = Annotated[Path | None, typer.Option("--file", "-f", metavar="FILE", help="The same as FILE.")]
 InputOption: TypeAlias = Annotated[
     str | None,
     typer.Option("--input", "-i", metavar="JSON-FILE", help="A file with the context's data; `-` is standard input."),
+]
+ContextOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--context", "-c", metavar="FILE", help="A JSON or YAML file with the context's data."),
+]
+VerboseOption: TypeAlias = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Also show each node and each edge of the graph.")
+]
+OutcomesOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--outcomes", metavar="FILE", help="YAML: `{node: {set: {…}} | {fail: CODE} | {timeout: true}}`."),
 ]
 SetOption: TypeAlias = Annotated[
     list[str] | None,

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anabranch.cli.arguments import (
+    ContextOption,
     FileArgument,
     FileOption,
     GraphsOption,
     ImportOption,
     InputOption,
     JsonOption,
+    OutcomesOption,
     SetOption,
     TaskQueueOption,
+    VerboseOption,
     the_file,
 )
 from anabranch.cli.inputs import context_data
@@ -33,11 +36,10 @@ def dry_run(
     file: FileArgument = None,
     file_option: FileOption = None,
     source: InputOption = None,
+    context: ContextOption = None,
     assignments: SetOption = None,
-    outcomes: Annotated[
-        Path | None,
-        typer.Option("--outcomes", metavar="FILE", help="YAML: `{node: {set: {…}} | {fail: CODE} | {timeout: true}}`."),
-    ] = None,
+    outcomes: OutcomesOption = None,
+    verbose: VerboseOption = False,
     imports: ImportOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -46,11 +48,42 @@ def dry_run(
     Rules are evaluated. Other nodes end as --outcomes says; without it they are assumed to succeed with example values.
     """
     path = the_file(file, file_option)
-    from anabranch.cli.dry_run import rehearse
+    from anabranch.cli.dry_run import Shown, rehearse
 
     settings = settings_from_environment(imports=imports)
     loaded = _loaded(path, settings)
-    _leave(rehearse(loaded, context_data(source, assignments or []), outcomes, settings, as_json=as_json))
+    shown = Shown.RESULT if as_json else Shown.ALL if verbose else Shown.STEPS
+    data = context_data(source, assignments or [], context)
+    _leave(rehearse(loaded, data, outcomes, settings, shown=shown))
+
+
+def profile(
+    *,
+    file: FileArgument = None,
+    file_option: FileOption = None,
+    source: Annotated[
+        str | None, typer.Option("--input", metavar="JSON-FILE", help="As --context; `-` is standard input.")
+    ] = None,
+    context: ContextOption = None,
+    assignments: SetOption = None,
+    outcomes: OutcomesOption = None,
+    iterations: Annotated[
+        int, typer.Option("--iterations", "-i", metavar="N", min=1, max=100_000, help="How many dry runs are measured.")
+    ] = 100,
+    imports: ImportOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show where the time of a graph goes, over many dry runs: rules and templates are evaluated, and measured."""
+    path = the_file(file, file_option)
+    from anabranch.cli.profile import profile_graph
+    from anabranch.graph.plan import plan_graph
+    from anabranch.testkit.given import read_outcomes
+
+    settings = settings_from_environment(imports=imports)
+    loaded = _loaded(path, settings)
+    given = dict(read_outcomes(outcomes, plan_graph(loaded.graph, loaded.graphs))) if outcomes else {}
+    data = context_data(source, assignments or [], context)
+    _leave(profile_graph(loaded, data, given, settings, iterations=iterations, as_json=as_json))
 
 
 def test_graphs(

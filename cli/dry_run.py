@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from rich.table import Table
@@ -13,19 +15,21 @@ from rich.text import Text
 
 from anabranch.cli.failure import show_failure
 from anabranch.cli.report import out, show_finding
+from anabranch.cli.structure import show_structure
 from anabranch.cli.versions import conflict_line, short, warning_line
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, Missing, format_path
 from anabranch.display import plain, plain_json
 from anabranch.graph.load import LoadedGraph
-from anabranch.graph.plan import plan_graph
+from anabranch.graph.plan import Plan, plan_graph
 from anabranch.settings import Settings
 from anabranch.testkit.addresses import of
 from anabranch.testkit.answers import Answers
-from anabranch.testkit.given import read_outcomes
+from anabranch.testkit.given import GivenOutcome, read_outcomes
 from anabranch.testkit.rules import rule_evaluator
+from anabranch.workflows.interpreter.commands import RunNode
 from anabranch.workflows.interpreter.machine import Machine
-from anabranch.workflows.interpreter.simulation import Chosen, DryRun, Failed, TimelineEntry, drive
+from anabranch.workflows.interpreter.simulation import Answer, Chosen, DryRun, Failed, TimelineEntry, Work, drive
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import describe_conflict
 from anabranch.workflows.interpreter.views import result
@@ -33,26 +37,73 @@ from anabranch.workflows.interpreter.views import result
 _ORIGINS = {"given": "cyan", "evaluated": "green", "assumed": "yellow", "timer": "dim"}
 
 
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """A run that was played: its state, what happened, and where each answer came from."""
+
+    state: RunState
+    done: DryRun
+    answers: Answers
+
+    @property
+    def completed(self) -> bool:
+        """Whether the run came to its end without a failure."""
+        return self.done.finish is not None and self.done.finish.failure is None
+
+
+def play_through(
+    plan: Plan,
+    data: dict[str, Json],
+    given: Mapping[str, GivenOutcome],
+    evaluate: Callable[[RunNode], ChangeSet],
+    *,
+    looking: Callable[[Work], None] | None = None,
+) -> Rehearsal:
+    """Play a graph to its end; `looking` sees each piece of work before it is answered. Raises AnabranchError."""
+    name = plan.graph.name
+    run: dict[str, Json] = {
+        "id": str(uuid.uuid4()),
+        "session_id": f"{name}-dry-run",
+        "graph": name,
+        "attempt": 1,
+    }
+    state = RunState(plan, data, run=run)
+    at = int(time.time() * 1000)
+    answers = Answers(plan, given, evaluate, at=at)
+
+    def answer(work: Work) -> Answer:
+        if looking is not None:
+            looking(work)
+        return answers(work)
+
+    return Rehearsal(state, drive(Machine(state), answer, at=at), answers)
+
+
 def rehearse(
-    loaded: LoadedGraph, data: dict[str, Json], outcomes: Path | None, settings: Settings, *, as_json: bool
+    loaded: LoadedGraph, data: dict[str, Json], outcomes: Path | None, settings: Settings, *, shown: Shown
 ) -> int:
     """Run a graph without a server and print what happened; returns the exit code."""
     plan = plan_graph(loaded.graph, loaded.graphs)
     given = read_outcomes(outcomes, plan) if outcomes else {}
-    name = f"{loaded.graph.name}-dry-run"
-    run: dict[str, Json] = {"id": str(uuid.uuid4()), "session_id": name, "graph": loaded.graph.name, "attempt": 1}
-    state = RunState(plan, data, run=run)
     with rule_evaluator(settings) as evaluate:
-        at = int(time.time() * 1000)
-        answers = Answers(plan, given, evaluate, at=at)
-        done = drive(Machine(state), answers, at=at)
-    if not as_json:
-        _show(state, done, answers)
-    return 0 if _end(state, done, name) else 1
+        played = play_through(plan, data, given, evaluate)
+    if shown is not Shown.RESULT:
+        _show(played.state, played.done, played.answers, verbose=shown is Shown.ALL)
+    return 0 if _end(played.state, played.done, f"{loaded.graph.name}-dry-run") else 1
 
 
-def _show(state: RunState, done: DryRun, answers: Answers) -> None:
+class Shown(Enum):
+    """What is printed: the result alone, the steps too, or also the nodes and edges that there are."""
+
+    RESULT = "result"
+    STEPS = "steps"
+    ALL = "all"
+
+
+def _show(state: RunState, done: DryRun, answers: Answers, *, verbose: bool) -> None:
     screen = out()
+    if verbose:
+        show_structure(state.plan.graph)
     screen.print(Text.assemble((state.plan.graph.name, "bold"), "  dry run, without a server"))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for title in ("after", "node", "outcome", "by", "wrote"):

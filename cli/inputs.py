@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from anabranch.context.values import Json, check_value
 from anabranch.errors import InputError
-from anabranch.graph.source.files import json_object, refuse_constant
+from anabranch.graph.source.files import json_object, mapping, refuse_constant
 
 
-def context_data(source: str | None, assignments: list[str]) -> dict[str, Json]:
+def context_data(source: str | None, assignments: list[str], context: Path | None = None) -> dict[str, Json]:
     """The context's data: the JSON object of a file (`-` is standard input), then `key=value` pairs over it.
 
-    Raises InputError.
+    `context` is a JSON or YAML file, instead of the JSON one. Raises InputError.
     """
-    data = {} if source is None else json_object(source)
+    if source is not None and context is not None:
+        raise InputError("the data come from two files", place="--context", suggestion="give --input or --context")
+    data = dict(mapping(context)) if context is not None else {} if source is None else json_object(source)
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not key or not equals:

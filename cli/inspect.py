@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from anabranch.cli.arguments import FileArgument, FileOption, ImportOption, the_file
+from anabranch.cli.arguments import FileArgument, FileOption, ImportOption, VerboseOption, the_file
 from anabranch.cli.report import err, out, show_problems
 from anabranch.display import plain
 from anabranch.errors import GraphError, InputError
@@ -36,11 +36,15 @@ class Format(StrEnum):
 def validate(
     *,
     files: Annotated[list[Path] | None, typer.Argument(metavar="FILE...", help="YAML files, one graph each.")] = None,
-    file_options: Annotated[list[Path] | None, typer.Option("--file", metavar="FILE", help="The same as FILE.")] = None,
+    file_options: Annotated[
+        list[Path] | None, typer.Option("--file", "-f", metavar="FILE", help="The same as FILE.")
+    ] = None,
+    verbose: VerboseOption = False,
     imports: ImportOption = None,
 ) -> None:
     """Find every problem of graphs, each with its file, line, column and a suggestion."""
     from anabranch.cli.handlers import handler_warnings
+    from anabranch.cli.structure import show_structure
     from anabranch.graph.load import load_graph
 
     paths = [*(files or []), *(file_options or [])]
@@ -59,6 +63,8 @@ def validate(
         else:
             show_problems((*loaded.warnings, *handler_warnings(loaded, chosen)))
             _summarise(path, loaded)
+            if verbose:
+                show_structure(loaded.graph)
     if invalid:
         raise typer.Exit(1)
 
@@ -69,10 +75,10 @@ def visualize(
     file_option: FileOption = None,
     boxes: Annotated[bool, typer.Option("--graph", help="The same as --format boxes.")] = False,
     details: Annotated[
-        bool, typer.Option("--details", help="Also conditions, connections, prompts, policies.")
+        bool, typer.Option("--details", "-d", help="Also conditions, connections, prompts, policies.")
     ] = False,
     form: Annotated[
-        Format | None, typer.Option("--format", "-f", help="By default what the name of --output says, else a tree.")
+        Format | None, typer.Option("--format", help="By default what the name of --output says, else a tree.")
     ] = None,
     output: Annotated[
         Path | None,

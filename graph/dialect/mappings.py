@@ -40,6 +40,8 @@ def keep_rows(node: Fields, path: Pointer, asked: set[str]) -> None:
     key = NOT_NAME.sub("_", str(path[-1]))
     plain = any(not _AGGREGATE.fullmatch(each) for each in asked)
     several = any(_AGGREGATE.fullmatch(each) for each in asked)
+    if several:
+        node["result"] = "all"  # `first` fetches no more than one
     node["output"] = {**({key: "result.row"} if plain else {}), **({f"{key}_rows": "result.rows"} if several else {})}
 
 

@@ -1,0 +1,21 @@
+"""The nodes and edges of a graph in lines, for `--verbose`."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from anabranch.cli.report import out
+from anabranch.display import plain
+from anabranch.graph.drawing.summary import edge_label, summary
+from anabranch.graph.model import Graph
+
+
+def show_structure(graph: Graph) -> None:
+    """Print each node with its type and what it does, then each edge with what it waits for."""
+    screen = out()
+    for name, node in graph.nodes.items():
+        screen.print(Text.assemble(f"  node {plain(name)} ({node.type})  ", (plain(summary(node)), "dim")))
+    for edge in graph.edges:
+        label = edge_label(edge)
+        waits = f"  when {plain(label)}" if label else ""
+        screen.print(Text.assemble(f"  edge {plain(edge.source)} → {plain(edge.target)}", (waits, "dim")))
