@@ -31,7 +31,9 @@ from tests.docs.pages import ROOT, Block
 _COPIED = ("examples",)
 _READY = {"dev": "Ctrl-C stops everything", "worker": "worker started", "events": "consuming"}
 _PATIENCE_SECONDS = 100
-_IN_PROCESS = frozenset({"validate", "visualize", "schema", "dry-run", "convert", "profile", "test", "--help", "--version"})
+_IN_PROCESS = frozenset(
+    {"validate", "visualize", "schema", "dry-run", "convert", "profile", "test", "--help", "--version"}
+)
 _FAILURE = re.compile(r"^(?:error\[|Error: | *✘)", re.MULTILINE)
 _REPEATED = ("temporal workflow query ", "temporal workflow update ")
 _ASSIGNMENT = re.compile(r"[A-Z_]+=")
