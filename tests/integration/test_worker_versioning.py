@@ -71,12 +71,14 @@ class Rollout:
             "--yes",
             *address,
         ]
+        said = ""
         for _ in range(100):
             done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
             if done.returncode == 0:
                 return
+            said = done.stderr
             await asyncio.sleep(0.2)
-        raise AssertionError(done.stderr)
+        raise AssertionError(said)
 
     async def drainage(self, build_id: str) -> str:
         version = WorkerDeploymentVersion(deployment_name=self.name, build_id=build_id)
