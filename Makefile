@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
+IMAGE_EXTRAS := postgres mysql memcached nats kafka otel
 WORKFLOW_TESTS = $(shell grep -l worker_for tests/integration/test_*.py)
 .DEFAULT_GOAL := help
 .PHONY: help setup packages demo dev test storm soak steady coverage lint docs faults attack bench lock clean
@@ -71,9 +72,12 @@ bench: setup  ## The interpreter beside hand-written workflows, and wire format 
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.cache
 
-lock:  ## Resolve requirements.lock anew (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --extra test pyproject.toml --output-file requirements.lock --no-emit-package anabranch
+LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+  --no-emit-package anabranch pyproject.toml
+lock:  ## Resolve requirements.lock anew, and what the image takes of it (needs uv)
+	$(LOCK) --extra test --output-file requirements.lock
+	$(LOCK) $(addprefix --extra ,$(IMAGE_EXTRAS)) --constraint requirements.lock --no-annotate \
+	  --output-file deploy/requirements.lock
 
 clean:  ## Remove what the targets made
 	rm -rf .attack .venv .venv-* .coverage* build dist .mypy_cache .ruff_cache
