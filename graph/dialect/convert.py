@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from anabranch.errors import GraphError, Problem
+from anabranch.graph.dialect.rule_texts import with_rule_lists
 from anabranch.graph.dialect.rust_logic_graph import normalise
 from anabranch.graph.source.attachments import read_text
 from anabranch.graph.source.writing import written
@@ -20,4 +21,6 @@ def converted(path: Path) -> tuple[str, tuple[Problem, ...]]:
     if len(told) < len(problems):
         raise GraphError(problems)
     notes = [(each.place.line, f"{_TOLD[each.code]}: {each.message}") for each in told if each.place is not None]
+    source, kept = with_rule_lists(source)
+    notes += [(source.place(path).line, f"stays a text: {reason}") for path, reason in kept]
     return written(source, notes), told
