@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -52,7 +52,7 @@ class Heard:
 
 
 @contextmanager
-def hearing() -> Iterator[Heard]:
+def hearing() -> Generator[Heard]:
     """Hear what is recorded in the block."""
     heard = Heard()
     record_to(heard)

@@ -175,7 +175,8 @@ class _Batch:
         record = Record(run.name, ends, events, rows, run.given, data, shape.behind, shape.sequential)
         wrong = violations(record)
         if ends not in run.may_end:
-            wrong.append(f"{run.name}: it {ends}, and was to be {' or '.join(run.may_end)}")
+            failed = history.events[-1].workflow_execution_failed_event_attributes.failure.message
+            wrong.append(f"{run.name}: it {ends}, and was to be {' or '.join(run.may_end)}; {failed}")
         replayer = Replayer(
             workflows=[], plugins=[AnabranchPlugin(self._graphs)], workflow_runner=UnsandboxedWorkflowRunner()
         )
