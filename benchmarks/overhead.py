@@ -42,6 +42,7 @@ from anabranch.dev.devserver import DevServer
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
 from anabranch.worker import build_worker
+from benchmarks.process import cpu_seconds
 
 STEPS = ("validate", "inventory", "shipping", "payment", "status", "notify")
 CONTESTANTS = ("floor", "usual", "graph", "local")
@@ -153,12 +154,6 @@ async def timed(work: Callable[[], Awaitable[Any]]) -> float:
     return time.perf_counter() - begun
 
 
-def cpu_seconds(pid: int) -> float:
-    """CPU time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 async def measure(size: int, *, alone: int, rounds: int, concurrent: int) -> dict[str, Score]:
     """All contestants at one size, interleaved."""
     state, scores = state_of(size), {name: Score() for name in CONTESTANTS}
@@ -262,9 +257,15 @@ async def main() -> None:
     options.add_argument("--rounds", type=int, default=5, help="rounds of concurrent runs")
     options.add_argument("--concurrent", type=int, default=50)
     options.add_argument("--sizes", type=int, nargs="+", default=[0, 8_000, 100_000], help="bytes of context")
+    options.add_argument("--metrics", action="store_true", help="instead: what metrics cost a worker's CPU")
     chosen = options.parse_args()
     if chosen.worker:
         await serve(chosen.worker)
+        return
+    if chosen.metrics:
+        from benchmarks import metrics
+
+        metrics.report(await metrics.measure(rounds=chosen.rounds, concurrent=chosen.concurrent))
         return
     aims: list[str] = []
     for size in chosen.sizes:

@@ -9,7 +9,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from anabranch.observe.metrics import Metric, record_to
 
-Labels = frozenset[tuple[str, str]]
+SDK = {
+    "temporal_activity_schedule_to_start_latency",
+    "temporal_num_pollers",
+    "temporal_worker_task_slots_available",
+    "temporal_workflow_completed",
+    "temporal_workflow_endtoend_latency",
+    "temporal_workflow_failed",
+    "temporal_workflow_task_schedule_to_start_latency",
+}
+"""The metrics of the SDK that the dashboard and the rules use."""
 
 
 class Shown:

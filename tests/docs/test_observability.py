@@ -15,19 +15,10 @@ from anabranch.observe.metrics import CATALOGUE
 from tests import servers
 from tests.conftest import or_skipped
 from tests.docs.pages import ROOT, pages
+from tests.metrics_kit import SDK
 
 RULES = ROOT / "deploy/prometheus/rules.yaml"
 DASHBOARD = ROOT / "deploy/grafana/anabranch.json"
-SDK = {
-    "temporal_activity_schedule_to_start_latency",
-    "temporal_num_pollers",
-    "temporal_worker_task_slots_available",
-    "temporal_workflow_completed",
-    "temporal_workflow_endtoend_latency",
-    "temporal_workflow_failed",
-    "temporal_workflow_task_schedule_to_start_latency",
-}
-"""Those of the SDK that the dashboard and the rules use; tests/integration looks that a worker shows them."""
 _NAME = re.compile(r"\b(?:anabranch|temporal)_[a-z_]+\b")
 _LABELS = re.compile(r"(anabranch_[a-z_]+)\{([^}]*)\}")
 

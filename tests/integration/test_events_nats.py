@@ -32,11 +32,13 @@ from anabranch.events.nats import NatsSink, NatsSource
 from anabranch.events.service import Route
 from anabranch.events.source import Outgoing
 from anabranch.loopback import free_port
+from anabranch.observe import metrics
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
 from tests import servers
 from tests.integration.events_kit import TRACE, flow, graph_worker, route, serving
 from tests.integration.graph_kit import PATIENCE
+from tests.metrics_kit import hearing
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,13 @@ def event_id(site: Site, name: str) -> str:
 
 async def test_a_json_event_becomes_a_run_and_its_context_the_next_event(site: Site) -> None:
     order = event_id(site, "o1")
-    async with serving(site.client, site.route, flow(site.route, site.task_queue)):
-        await site.send({"id": order, "price": 2.5, "quantity": 4}, traceparent=TRACE, tracestate="a=b")
-        (done,) = await site.read(".done", 1)
-        await site.until_acknowledged()
+    with hearing() as heard:
+        async with serving(site.client, site.route, flow(site.route, site.task_queue)):
+            await site.send({"id": order, "price": 2.5, "quantity": 4}, traceparent=TRACE, tracestate="a=b")
+            (done,) = await site.read(".done", 1)
+            await site.until_acknowledged()
+    assert heard.values(metrics.EVENTS_CONSUMED) == [(1, ("order", "started"))]
+    assert heard.values(metrics.EVENTS_PUBLISHED) == [(1, ("order", "result"))]
     assert json.loads(done.data) == {"id": order, "price": 2.5, "quantity": 4, "valid": True, "total": 10.0}
     assert done.headers == {
         "traceparent": TRACE,
@@ -240,11 +245,14 @@ async def test_poison_goes_to_the_dead_letters_as_it_came(
 ) -> None:
     chosen = flow(site.route, site.task_queue)
     reading = type(chosen.reading)(max_bytes=2000)
-    async with serving(site.client, site.route, flow(site.route, site.task_queue, reading=reading)):
-        await site.send(body, My_Header="kept", **headers)
-        (dead,) = await site.read(".done.dead", 1)
-        await site.until_acknowledged()
-        await site.read(".done", 0)
+    with hearing() as heard:
+        async with serving(site.client, site.route, flow(site.route, site.task_queue, reading=reading)):
+            await site.send(body, My_Header="kept", **headers)
+            (dead,) = await site.read(".done.dead", 1)
+            await site.until_acknowledged()
+            await site.read(".done", 0)
+    assert heard.values(metrics.EVENTS_CONSUMED) == [(1, ("order", "dead"))]
+    assert heard.values(metrics.EVENTS_PUBLISHED) == [(1, ("order", "dead_letter"))]
     assert dead.data == body
     assert dead.headers is not None
     assert dead.headers["Anabranch-Error-Code"] == code

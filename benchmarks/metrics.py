@@ -1,0 +1,117 @@
+"""What metrics cost a worker: `python -m benchmarks.overhead --metrics`.
+
+Two worker processes on one fresh dev server serve the same graphs, one with its metrics on and read once a round, as
+Prometheus reads them. They take turns at the same load; who comes first changes from round to round. What counts is the
+ratio of the CPU time that the two took in one round, so that what disturbs both disturbs it little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import statistics
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+from temporalio.client import Client
+
+from anabranch.activities.standard import node_activities
+from anabranch.dev.devserver import DevServer
+from anabranch.loopback import LOOPBACK, free_port
+from anabranch.observe.probes import observing
+from anabranch.settings import Settings
+from anabranch.transport.client import connect
+from anabranch.worker import build_worker
+from benchmarks.process import cpu_seconds
+
+QUEUES = ("plain", "measured")
+GRAPHS = ("graph", "local")
+AIM = 1.02
+
+
+async def serve(address: str, queue: str, metrics_address: str | None = None) -> None:
+    """One worker process."""
+    import benchmarks.overhead  # noqa: F401 - the handlers of the graphs' nodes
+
+    settings = Settings(graphs=Path(__file__).parent / "graphs", task_queue=queue)
+    async with observing(metrics_address, None, {}) as runtime:
+        client = await connect(settings, target_host=address, runtime=runtime)
+        async with build_worker(client, settings, node_activities(settings)):
+            await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def _workers(address: str, port: int) -> AsyncGenerator[dict[str, int]]:
+    """Both processes, by their queue."""
+    command = [sys.executable, "-m", "benchmarks.metrics", address]
+    commands = {"plain": [*command, "plain"], "measured": [*command, "measured", f"{LOOPBACK}:{port}"]}
+    running = {queue: subprocess.Popen(each) for queue, each in commands.items()}  # noqa: ASYNC220 - they start at once
+    try:
+        yield {queue: process.pid for queue, process in running.items()}
+    finally:
+        for process in running.values():
+            process.terminate()
+            process.wait()
+
+
+@dataclass
+class Load:
+    """The load of one round, for either worker."""
+
+    client: Client
+    pids: dict[str, int]
+    port: int
+    concurrent: int
+    runs: int = 0
+
+    async def cpu(self, graph: str, queue: str) -> float:
+        """CPU seconds of the queue's worker for so many runs."""
+        before = cpu_seconds(self.pids[queue])
+        await asyncio.gather(*(self._run(graph, queue) for _ in range(self.concurrent)))
+        if queue == "measured":
+            async with httpx2.AsyncClient() as http:
+                shown = await http.get(f"http://{LOOPBACK}:{self.port}/metrics")
+                assert "anabranch_node_runs_total" in shown.text
+        return cpu_seconds(self.pids[queue]) - before
+
+    async def _run(self, graph: str, queue: str) -> None:
+        self.runs += 1
+        await self.client.execute_workflow(f"steps_{graph}", {"count": 1}, id=f"{queue}-{self.runs}", task_queue=queue)
+
+
+async def measure(*, rounds: int, concurrent: int) -> dict[str, list[float]]:
+    """Of each kind of graph, the ratios of CPU time, round by round."""
+    port = free_port()
+    ratios: dict[str, list[float]] = {graph: [] for graph in GRAPHS}
+    async with await DevServer.start() as server, _workers(server.address, port) as pids:
+        load = Load(await connect(Settings(), target_host=server.address), pids, port, concurrent)
+        for graph in GRAPHS:  # both are warm then
+            for queue in QUEUES:
+                await load.cpu(graph, queue)
+        for turn in range(rounds):
+            for graph in GRAPHS:
+                order = QUEUES if turn % 2 else QUEUES[::-1]
+                took = {queue: await load.cpu(graph, queue) for queue in order}
+                ratios[graph].append(took["measured"] / took["plain"])
+    return ratios
+
+
+def report(ratios: dict[str, list[float]]) -> None:
+    """The mean ratio of each kind of graph, with its 95 % interval over the rounds."""
+    print("\nCPU of a worker with metrics over one without")
+    for graph, found in ratios.items():
+        logs = [math.log(ratio) for ratio in found]
+        mean, half = statistics.fmean(logs), 1.96 * statistics.stdev(logs) / math.sqrt(len(logs))
+        low, middle, high = (math.exp(each) for each in (mean - half, mean, mean + half))
+        verdict = "met   " if middle <= AIM else "MISSED"
+        print(f"  {verdict} {graph:<6} {middle:.3f}, 95 % between {low:.3f} and {high:.3f} ({len(found)} rounds)")
+    print(f"  (aim <= {AIM:.2f})")
+
+
+if __name__ == "__main__":  # a worker process
+    asyncio.run(serve(*sys.argv[1:]))
