@@ -23,10 +23,12 @@ def convert(
     """Write a graph file in our own language, with its comments; what had to be assumed is a comment too."""
     path = the_file(file, file_option)
     from anabranch.graph.dialect.convert import converted
-    from anabranch.graph.load import load_graph
+    from anabranch.graph.load import load_as, load_graph
 
     show_problems(load_graph(path).warnings)  # which also refuses what does not run
-    text, _ = converted(path)
+    text = converted(path, lists=True)
+    if load_as(text, to or path).warnings:  # a list may leave out a key that a text of rules is trusted to write
+        text = converted(path, lists=False)
     if to is None:
         typer.echo(text, nl=False)
         return

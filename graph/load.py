@@ -56,6 +56,12 @@ def load_text(text: str, file: str = "<inline>", *, resolve: Resolve | None = No
     return _load(text, file, None, resolve)
 
 
+def load_as(text: str, path: Path) -> LoadedGraph:
+    """The graph of a text, as if it was that of the file `path`, which need not be there."""
+    index = FolderIndex(path.parent, below=False)
+    return _load(text, str(path), path.parent, lambda name: _find(index, name))
+
+
 def find_graph(folder: Path | FolderIndex, name: str) -> LoadedGraph:
     """The graph of that `name:` among the YAML files of a folder and below; GraphError suggests similar ones."""
     index = folder if isinstance(folder, FolderIndex) else FolderIndex(folder)
