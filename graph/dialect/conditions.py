@@ -100,13 +100,22 @@ def asking(condition: Json, path: Pointer, written: Written, rewriting: Rewritin
 
 def ask_for_keys(nodes: Mapping[str, Json], edges: Json, path: Pointer, rewriting: Rewriting) -> None:
     """Have the conditions of edges, and of nodes, that came from the dialect ask for their keys."""
-    written = Written.by(nodes)
     places: list[tuple[Fields, Pointer]] = []
     if isinstance(edges, list):
         places += [(edge, (*path, "edges", at)) for at, edge in enumerate(edges) if isinstance(edge, dict)]
     places += [(node, (*path, "nodes", name)) for name, node in nodes.items() if isinstance(node, dict)]
-    for fields, where in places:
-        if "when" in fields and (*where, "when") in rewriting.moved:
+    foreign = [(fields, where) for fields, where in places if _has_condition(fields, where, rewriting)]
+    written = Written.by(nodes) if foreign else Written()
+    for fields, where in foreign:
+        if (*where, "when") in rewriting.moved:
             fields["when"] = asking(fields["when"], where, written, rewriting, source=fields.get("from"))
-        if (*where, "rules") in rewriting.moved and "when" in (first := fields["rules"][0]):
+        else:
+            first = fields["rules"][0]
             first["when"] = asking(first["when"], where, written, rewriting)
+
+
+def _has_condition(fields: Fields, where: Pointer, rewriting: Rewriting) -> bool:
+    """Whether a node or an edge has a condition that the dialect has spelled."""
+    if "when" in fields and (*where, "when") in rewriting.moved:
+        return True
+    return (*where, "rules") in rewriting.moved and "when" in fields["rules"][0]

@@ -81,20 +81,20 @@ def holding(node: Fields, path: Pointer, condition: Json, rewriting: Rewriting) 
 
 def branches(nodes: Mapping[str, Json], edges: list[Json], path: Pointer, rewriting: Rewriting) -> None:
     """`true_branch` and `false_branch` of a node are edges from it with a condition."""
+    drawn = {_ends(edge): edge for edge in edges if isinstance(edge, dict) and None not in _ends(edge)}
     for name, node in nodes.items():
         if not isinstance(node, dict):
             continue
         for field, sign in _BRANCHES:
             if isinstance(target := node.pop(field, None), str):
                 when = f"{sign}{NOT_NAME.sub('_', name)}_result"
+                if (edge := drawn.get((name, target))) is not None:
+                    edge.setdefault("when", when)
+                    continue
                 rewriting.move((*path, "edges", len(edges)), (*path, "nodes", name, field))
-                _draw({"from": name, "to": target, "when": when}, edges)
+                edges.append({"from": name, "to": target, "when": when})
 
 
-def _draw(wanted: Fields, edges: list[Json]) -> None:
-    """Add an edge, or give the one that is drawn already its condition."""
-    for edge in edges:
-        if isinstance(edge, dict) and (edge.get("from"), edge.get("to")) == (wanted["from"], wanted["to"]):
-            edge.setdefault("when", wanted["when"])
-            return
-    edges.append(wanted)
+def _ends(edge: Fields) -> tuple[str | None, str | None]:
+    source, target = (each if isinstance(each := edge.get(end), str) else None for end in ("from", "to"))
+    return source, target

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from anabranch.context.values import Json
@@ -47,12 +47,13 @@ def keep_rows(node: Fields, path: Pointer, asked: set[str]) -> None:
 
 def own_input(nodes: dict[str, Json], path: Pointer, rewriting: Rewriting) -> None:
     """Have the nodes of a level read what their mappings name. What nothing of a node reads is left out."""
+    meanings = _Meanings(nodes)
     for name, node in nodes.items():
         if isinstance(node, dict) and any(isinstance(node.get(field), dict) for field in _FIELDS):
-            _map(name, node, nodes, (*path, "nodes", name), rewriting)
+            _map(node, meanings, (*path, "nodes", name), rewriting)
 
 
-def _map(name: str, node: Fields, nodes: Mapping[str, Json], path: Pointer, rewriting: Rewriting) -> None:
+def _map(node: Fields, meanings: _Meanings, path: Pointer, rewriting: Rewriting) -> None:
     given: dict[str, Json] = dict(node.pop("input", None) or {})
     mapped = {key: (field, value) for field in _FIELDS for key, value in strings(node.pop(field, None)).items()}
     read = _read_by(node)
@@ -62,7 +63,7 @@ def _map(name: str, node: Fields, nodes: Mapping[str, Json], path: Pointer, rewr
     for key, (field, value) in mapped.items():
         if key not in left_out:
             rewriting.move((*path, "input", key), (*path, field, key))
-            given[key] = f"{{{{ {_expression(value, nodes, (*path, 'input', key), rewriting)} }}}}"
+            given[key] = f"{{{{ {meanings.of(value) or _refused(value, (*path, 'input', key), rewriting)} }}}}"
     if given:
         node["input"] = given
 
@@ -76,57 +77,73 @@ def _read_by(node: Fields) -> frozenset[str] | None:
         return None
 
 
-def _expression(value: str, nodes: Mapping[str, Json], path: Pointer, rewriting: Rewriting) -> str:
-    """What a mapping means, in CEL."""
-    name, _, rest = value.partition(".")
-    if not isinstance(node := nodes.get(name), dict):
-        return value if _compiles(value) else _refuse(value, path, rewriting)
-    if (match := _AGGREGATE.fullmatch(rest)) is not None:
-        return _aggregate(f"{NOT_NAME.sub('_', name)}_rows", *match.groups())
-    expression = f"{_result(name, node)}.{rest}" if rest and _is_one_value(name, node) else _of_keys(name, node, rest)
-    expression = expression or (_result(name, node) if not rest else "")
-    return expression if expression and _compiles(expression) else _refuse(value, path, rewriting)
-
-
-def _refuse(value: str, path: Pointer, rewriting: Rewriting) -> str:
+def _refused(value: str, path: Pointer, rewriting: Rewriting) -> str:
     suggestion = 'write `input:` with an expression in CEL, such as {demand: "{{ oms.avg_daily_demand }}"}'
     rewriting.refuse(path, f"maps {value!r}, which has no meaning here", suggestion)
     return "null"
 
 
-def _is_one_value(name: str, node: Fields) -> bool:
-    return _result(name, node) != ""
+class _Meanings:
+    """What mappings mean in CEL, each worked out once: a hostile file may map one node a thousand times."""
+
+    def __init__(self, nodes: Mapping[str, Json]) -> None:
+        self._nodes = nodes
+        self._known: dict[str, str | None] = {}
+        self._keys: dict[str, list[str]] = {}
+
+    def of(self, value: str) -> str | None:
+        """The expression; None for what means nothing."""
+        if value not in self._known:
+            expression = self._expression(value)
+            self._known[value] = expression if expression and _compiles(expression) else None
+        return self._known[value]
+
+    def _expression(self, value: str) -> str:
+        name, _, rest = value.partition(".")
+        if not isinstance(node := self._nodes.get(name), dict):
+            return value
+        if (match := _AGGREGATE.fullmatch(rest)) is not None:
+            return _aggregate(f"{NOT_NAME.sub('_', name)}_rows", *match.groups())
+        if (one := _one_value(name, node, rest)) is not None:
+            return f"{one}.{rest}" if rest else one
+        keys = self._written(name, node)
+        return _key(keys, rest) if rest else _whole(keys)
+
+    def _written(self, name: str, node: Fields) -> list[str]:
+        if name not in self._keys:
+            self._keys[name] = sorted(_writes(name, node))
+        return self._keys[name]
 
 
-def _result(name: str, node: Fields) -> str:
-    """The key under which all that a node came to stands; none where that is several keys."""
+def _one_value(name: str, node: Fields, rest: str) -> str | None:
+    """The value that holds all that a node came to; None where that is several keys."""
     output, key = node.get("output"), NOT_NAME.sub("_", name)
-    if isinstance(output, dict):
-        return key if key in output else f"{key}_result[0]" if output == {f"{key}_result": "result.rows"} else ""
-    return key if node.get("type") in ("http", "grpc") else ""
+    if not isinstance(output, dict):
+        return key if node.get("type") in ("http", "grpc") else None
+    if rest and output == {f"{key}_result": "result.rows"}:
+        return f"{key}_result[0]"
+    return key if key in output else None
 
 
-def _of_keys(name: str, node: Fields, rest: str) -> str:
-    """A key that a node writes, or an object of all of them. Rules may not have written them: then it is null."""
-    keys = sorted(_written(name, node))
-    first, *steps = rest.split(".") if rest else [""]
-    if first in keys:
-        return f"has(context.{first}) ? {'.'.join((first, *steps))} : null"
-    if not rest and keys:
-        return keys[0] if len(keys) == 1 else _object(keys)
-    return ""
+def _key(keys: list[str], rest: str) -> str:
+    """A key that a node writes. Rules may not have written it: then it is null."""
+    first, *steps = rest.split(".")
+    return f"has(context.{first}) ? {'.'.join((first, *steps))} : null" if first in keys else ""
 
 
-def _object(keys: list[str]) -> str:
+def _whole(keys: list[str]) -> str:
+    """All keys that a node writes: one by itself, several as an object."""
+    if len(keys) <= 1:
+        return "".join(keys)
     return "{" + ", ".join(f'"{key}": has(context.{key}) ? {key} : null' for key in keys) + "}"
 
 
-def _written(name: str, node: Fields) -> Iterator[str]:
+def _writes(name: str, node: Fields) -> frozenset[str]:
     model = as_node(node)
     try:
-        yield from () if model is None else node_writes(name, model) or ()
+        return frozenset() if model is None else node_writes(name, model) or frozenset()
     except AnabranchError:  # GRL that does not compile, which is found later
-        return
+        return frozenset()
 
 
 def _aggregate(rows: str, function: str, field: str, rest: str | None) -> str:

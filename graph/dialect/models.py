@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from typing import Final
 
 from anabranch.context.values import Json
@@ -14,6 +16,7 @@ DEFAULT_MODEL: Final = "env:ANABRANCH_DEFAULT_MODEL"
 _PROVIDERS: Final = {"claude": "anthropic"}
 """Names of providers that are not ours."""
 _BY_NAME: Final = (("gpt", "openai"), ("o1", "openai"), ("o3", "openai"), ("claude", "anthropic"))
+_WORD: Final = re.compile(r"\w+")
 _OBJECT: Final = re.compile(r"(?<!\{)\{(?!\{)([^{}]*)\}(?!\})")
 _PROPERTY: Final = re.compile(r"\"(\w+)\"\s*:\s*(\"[^\"\n]*\"|<[^>\n]*>|[^,\n]+)")
 
@@ -35,8 +38,13 @@ def model_call(node: Fields, path: Pointer, rewriting: Rewriting, *, ours: bool)
     return node
 
 
-def answer_in_prompt(node: Fields, read: str, path: Pointer, rewriting: Rewriting) -> None:
-    """Take the JSON that a prompt shows for the form of the answer, where `read`, the rest of the graph, reads it."""
+def words_of(value: Json) -> Counter[str]:
+    """How often each word stands in a part of a graph."""
+    return Counter(_WORD.findall(json.dumps(value, default=str)))
+
+
+def answer_in_prompt(node: Fields, everywhere: Counter[str], path: Pointer, rewriting: Rewriting) -> None:
+    """Take the JSON that a prompt shows for the form of the answer, where another part of the graph has its names."""
     if node.get("type") != "ai" or "output_schema" in node:
         return
     texts = [
@@ -48,7 +56,10 @@ def answer_in_prompt(node: Fields, read: str, path: Pointer, rewriting: Rewritin
         for found in _OBJECT.findall(text)
         for key, value in _PROPERTY.findall(found)
     }
-    if not any(re.search(rf"\b{key}\b", read) for key in shown):
+    if not shown:
+        return
+    own = words_of(node)
+    if not any(everywhere[key] > own[key] for key in shown):
         return
     node["output_schema"] = {"type": "object", "required": list(shown), "properties": shown}
     node.pop("output", None)

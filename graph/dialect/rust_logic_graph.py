@@ -6,7 +6,7 @@ Every rewritten path is recorded, so that a problem found later still points to 
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Final
@@ -18,7 +18,7 @@ from anabranch.graph.dialect.conditions import ask_for_keys, cel_condition
 from anabranch.graph.dialect.control import branches, control, control_type, holding
 from anabranch.graph.dialect.databases import database
 from anabranch.graph.dialect.mappings import keep_rows, own_input, referred
-from anabranch.graph.dialect.models import answer_in_prompt, model_call
+from anabranch.graph.dialect.models import answer_in_prompt, model_call, words_of
 from anabranch.graph.dialect.rewriting import Fields, Rewriting
 from anabranch.graph.dialect.services import grpc, is_grpc, other_database
 from anabranch.graph.model import NODE_TYPES
@@ -55,14 +55,14 @@ def _level(body: dict[str, Json], written: Mapping[str, Json], path: Pointer, re
     nodes = body["nodes"]
     if not isinstance(nodes, dict):
         return
-    asked = referred(nodes)
+    asked, words = referred(nodes), Counter[str]()
     for name, node in nodes.items():
         if isinstance(node, dict) and isinstance(written[name], dict | str):
             where = (*path, "nodes", name)
             keep_rows(node, where, asked.get(name, set()))
-            if _is_foreign(written[name]):
-                rest = {"nodes": {key: each for key, each in nodes.items() if key != name}, "edges": body.get("edges")}
-                answer_in_prompt(node, json.dumps(rest, default=str), where, rewriting)
+            if _is_foreign(written[name]) and node.get("type") == "ai":
+                words = words or words_of([nodes, body.get("edges")])
+                answer_in_prompt(node, words, where, rewriting)
     _dependencies(body, path, rewriting)
     own_input(nodes, path, rewriting)
     ask_for_keys(nodes, body.get("edges"), path, rewriting)

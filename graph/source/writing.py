@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -107,17 +108,17 @@ def _parts(source: Source, graph: Mapping[str, Json]) -> Iterator[_Part]:
 def _distributed(parts: list[_Part], comments: Iterable[Comment]) -> tuple[list[str], list[str]]:
     """Give each comment to its part; the others are those before all parts, and those behind them."""
     placed = sorted((part for part in parts if part.start), key=lambda part: part.start or _END)
+    lines = [part.start[0] for part in placed if part.start]
     head: list[str] = []
     tail: list[str] = []
     for comment in comments:
-        before = [part for part in placed if part.start and part.start[0] <= comment.line]
-        after = [part for part in placed if part.start and part.start[0] > comment.line]
-        if before and before[-1].holds(comment):
-            before[-1].comments.append(comment.text)
-        elif not before:
+        at = bisect_right(lines, comment.line)
+        if at and placed[at - 1].holds(comment):
+            placed[at - 1].comments.append(comment.text)
+        elif not at:
             head.append(comment.text)
         else:
-            (after[0].comments if after else tail).append(comment.text)
+            (placed[at].comments if at < len(placed) else tail).append(comment.text)
     return head, tail
 
 

@@ -74,7 +74,8 @@ def first_cells(text: str) -> set[str]:
 
 
 def test_the_reference_has_every_node_type() -> None:
-    assert first_cells(section(LANGUAGE, "Node types")) == set(NODE_TYPES)
+    own, _, _ = section(LANGUAGE, "Node types").partition("\n### ")  # the rest has tables of other things
+    assert first_cells(own) == set(NODE_TYPES)
 
 
 def test_the_reference_has_every_field_of_nodes_and_graphs() -> None:
