@@ -71,7 +71,7 @@ def written(data: dict[str, Any]) -> dict[str, Any]:
 def test_without_a_server_each_order_comes_to_what_its_rules_say(
     changes: dict[str, Any], expected: dict[str, Any], *, is_converted: bool
 ) -> None:
-    loaded = load_text(converted(FLOW)[0], "ours.yaml") if is_converted else load_graph(FLOW)
+    loaded = load_text(converted(FLOW, lists=True), "ours.yaml") if is_converted else load_graph(FLOW)
     outcomes = {key: GivenOutcome.model_validate(each) for key, each in OUTCOMES.items()}
     with rule_evaluator(Settings()) as evaluate:
         played = play(plan_graph(loaded.graph, loaded.graphs), Script(ORDER | changes, outcomes), evaluate)
