@@ -170,7 +170,7 @@ class NodeKind(Generic[N]):
     def _taken_fields(self) -> set[str]:
         """Fields of every node that the model, or a class between, declares anew; `type` each has to."""
         classes = (each for each in self.model.__mro__ if issubclass(each, BaseNode) and each is not BaseNode)
-        own = {name for each in classes for name in vars(each).get("__annotations__", {})}
+        own = {name for each in classes for name in each.__annotations__}
         return own.intersection(BaseNode.model_fields) - {"type"}
 
     def may_have_effect(self, node: N) -> bool:

@@ -677,6 +677,16 @@ def test_a_key_that_is_written_under_a_condition_and_always_needed_is_a_warning(
     assert problem.message == "node 'c' needs `fee`, which 'b' writes only under a condition"
 
 
+def test_what_each_of_two_branches_writes_is_there_where_they_meet() -> None:
+    nodes = [writes("a", "o"), writes("b", "fee"), writes("c", "tax"), reads("d", "fee + tax")]
+    assert codes(graph_of(*nodes, edges="a b, a c, b d, c d")) == []
+    handled = graph_of(*nodes, edges="a b, a c, b d, c d").replace(
+        "edges:", "edges:\n  - {from: b, to: e, outcome: failure}"
+    )
+    handled = handled.replace("edges:", "  " + writes("e", "told") + "\nedges:")
+    assert [code.partition(" ")[2] for code in codes(handled)] == ["KEY_MAYBE_MISSING"]  # `b` may have failed
+
+
 def test_an_edge_may_need_what_is_not_there_too() -> None:
     nodes = (writes("a", "o"), writes("b", "fee"), writes("c", "p"), writes("d", "q"))
     assert codes(graph_of(*nodes, edges=f"{FORK}, b c, c d when fee > 1")) == ["11:28 KEY_MAYBE_MISSING"]

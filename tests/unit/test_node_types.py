@@ -174,6 +174,10 @@ WRONG = {
     "no handler's work": (SMS_MODEL + "SMS = NodeKind(Sms, runs=Runs.RUN)", "is not run by a handler"),
     "a body": (SMS_MODEL + "SMS = NodeKind(Sms, has_body=lambda node: True)", "is not run by a handler"),
     "local by default": (SMS_MODEL + "SMS = NodeKind(Sms, local_by_default=True)", "is local by default"),
+    "a field of every node": (
+        SMS_MODEL + '    input: str = ""\nSMS = NodeKind(Sms)',
+        "has a field `input` of its own",
+    ),
     "no model of a node": (KIND + "SMS = NodeKind(dict)", "is a class derived from BaseNode, not <class 'dict'>"),
     "no type": (KIND + "class Sms(BaseNode): pass\nSMS = NodeKind(Sms)", "the model Sms does not say its type"),
 }
