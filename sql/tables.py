@@ -8,18 +8,21 @@ from sqlalchemy import MetaData
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+_TRIES = 4
+"""Who loses a race finds the tables when it tries again; a lost connection may come on top."""
+
 
 async def create_tables(connection: AsyncConnection, tables: MetaData) -> None:
     """Create the tables that are not there, in a transaction of its own. Raises SQLAlchemyError and OSError."""
-    try:
-        await _create(connection, tables)
-    except DBAPIError:  # another process created them at the same time; if not, this fails again
-        await _create(connection, tables)
-
-
-async def _create(connection: AsyncConnection, tables: MetaData) -> None:
-    async with connection.begin():
-        await connection.run_sync(tables.create_all)
+    for tries in range(1, _TRIES + 1):
+        try:
+            async with connection.begin():
+                await connection.run_sync(tables.create_all)
+        except DBAPIError:  # another process created them at the same time, or the connection was lost; or neither
+            if tries == _TRIES:
+                raise
+        else:
+            return
 
 
 class LazyTables:

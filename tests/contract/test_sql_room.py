@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Column, Integer, MetaData, String, Table, event, insert, select
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from anabranch.errors import ConfigurationError, Unavailable
@@ -55,6 +55,19 @@ async def test_processes_that_need_a_table_at_once_all_find_it(engines: Open, ta
     opened = [engines() for _ in range(8)]
     await asyncio.gather(*(LazyTables(engine, table.metadata).ready() for engine in opened))
     assert [await rows(engine, table) for engine in opened] == [[]] * 8
+
+
+async def test_a_race_for_a_table_may_be_lost_after_the_connection_was(engines: Open, table: Table) -> None:
+    engine = engines()
+    errors = iter((OperationalError("create", None, OSError()), IntegrityError("create", None, ValueError())))
+
+    def fail_twice(*_: object, **__: object) -> None:
+        for error in errors:
+            raise error
+
+    event.listen(table.metadata, "before_create", fail_twice)
+    await LazyTables(engine, table.metadata).ready()
+    assert await rows(engine, table) == []
 
 
 async def test_an_upsert_replaces_the_named_columns_alone(engines: Open, table: Table) -> None:

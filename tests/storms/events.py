@@ -40,7 +40,7 @@ class ByEvents:
         async with asyncio.timeout(PATIENCE):
             while not await _is_stored(topic, run):  # noqa: ASYNC110 - it is asked of a server, as all below
                 await asyncio.sleep(_SOON)
-            while not await _is_known(handle):  # noqa: ASYNC110
+            while not await _is_known(handle):  # noqa: ASYNC110 - as above
                 await asyncio.sleep(_SOON)
         return handle
 
@@ -58,7 +58,7 @@ class ByEvents:
         """Until the workflow around the run has ended, which it does when the broker has the result."""
         around: Handle = self._client.get_workflow_handle(event_workflow_id(run.graph, run.name))
         async with asyncio.timeout(PATIENCE):
-            while (await persist(around.describe)).status is WorkflowExecutionStatus.RUNNING:  # noqa: ASYNC110
+            while (await persist(around.describe)).status is WorkflowExecutionStatus.RUNNING:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(_SOON)
 
 

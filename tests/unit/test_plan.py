@@ -83,6 +83,7 @@ def test_an_activity_receives_its_node_without_what_only_the_workflow_acts_on() 
         "type": "python",
         "handler": "h",
         "args": {"n": "{{ x }}"},
+        "input": None,
         "output": {"y": "result"},
         "reads": [],
         "cache": None,
