@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from temporalio import activity
 
+from anabranch.activities.attempts import run_attempt
 from anabranch.activities.failures import as_application_errors
 from anabranch.context.merge.resolution import ConflictResolution
 from anabranch.context.values import Json
@@ -107,7 +108,7 @@ class GraphLoader:
     @activity.defn
     async def load_graph(self, request: GraphRequest) -> PinnedGraph:
         """Find, check and pin a graph; all of its problems are reported at once."""
-        with as_application_errors(elsewhere_seconds=self._elsewhere_seconds):
+        with run_attempt("load_graph"), as_application_errors(elsewhere_seconds=self._elsewhere_seconds):
             found = None if request.name is None or request.inline is not None else self._by_name.get(request.name)
             if found is not None and time.monotonic() - found.looked < _FRESH_SECONDS:
                 return _as_asked(found, request)

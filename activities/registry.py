@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from temporalio import activity
 from temporalio.common import RawValue
 
+from anabranch.activities.attempts import node_attempt
 from anabranch.activities.carrying import Carrying, record_history, record_reason
 from anabranch.activities.evaluation import evaluated
 from anabranch.activities.failures import as_application_errors, refuse_outside_of_runs
@@ -99,12 +100,13 @@ class NodeActivities:
             metrics.count(metrics.NODE_RETRIES, *retried)
         self._running[info.task_token] = f"node {task.address!r} of {info.workflow_id}"
         try:
-            async with nullcontext() if info.is_local else heartbeats():
-                where = f"node {task.address!r}"
-                with as_application_errors(where, elsewhere_seconds=self._elsewhere_seconds):
-                    changes = await self.execute(task)
-                    mark_ran(where)
-                    return changes
+            with node_attempt(info, task):
+                async with nullcontext() if info.is_local else heartbeats():
+                    where = f"node {task.address!r}"
+                    with as_application_errors(where, elsewhere_seconds=self._elsewhere_seconds):
+                        changes = await self.execute(task)
+                        mark_ran(where)
+                        return changes
         finally:
             del self._running[info.task_token]
 

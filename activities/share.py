@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from temporalio import activity
 
+from anabranch.activities.attempts import run_attempt
 from anabranch.activities.failures import as_application_errors, refuse_outside_of_runs
 from anabranch.backoff import Backoff
 from anabranch.context.cache.cache import DistributedCache
@@ -34,7 +35,7 @@ class ContextSharing:
     async def share_context(self, context: DistributedContext, options: dict[str, Any]) -> None:
         """Store the context by `strategy`, for `ttl` seconds (default: CONTEXT_TTL_SECONDS); it is stored on return."""
         refuse_outside_of_runs(activity.info())
-        with as_application_errors("share"):
+        with run_attempt("share_context"), as_application_errors("share"):
             await self.share(context, options)
 
     async def share(self, context: DistributedContext, options: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from anabranch.graph.kinds.kind import NodeKind
     from anabranch.graph.load import LoadedGraph, load_graph
     from anabranch.graph.model import BaseNode, Graph
+    from anabranch.observe.traces_provider import tracer_provider
     from anabranch.plugin import AnabranchPlugin
     from anabranch.settings import Settings
     from anabranch.transport.node_protocol import NodeTask
@@ -73,6 +74,7 @@ __all__ = [
     "open_store",
     "render",
     "template",
+    "tracer_provider",
 ]
 
 _MODULES = {
@@ -98,6 +100,7 @@ _MODULES = {
     "anabranch.graph.kinds.kind": ("NodeKind",),
     "anabranch.graph.load": ("LoadedGraph", "load_graph"),
     "anabranch.graph.model": ("BaseNode", "Graph"),
+    "anabranch.observe.traces_provider": ("tracer_provider",),
     "anabranch.plugin": ("AnabranchPlugin",),
     "anabranch.settings": ("Settings",),
     "anabranch.transport.node_protocol": ("NodeTask",),

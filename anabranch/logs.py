@@ -23,7 +23,7 @@ TALKATIVE: Final = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "anthr
 """Libraries that write requests, URLs and bodies at levels below WARNING."""
 _SHORTEST: Final = 6
 """Characters of a variable's secret that is looked for: shorter ones are in every other word."""
-_NAMES: Final = re.compile(r"PASSW|PASSPHRASE|SECRET|TOKEN|API_KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIAL")
+_NAMES: Final = re.compile(r"OTLP_.*HEADERS|PASSW|PASSPHRASE|SECRET|TOKEN|API_KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIAL")
 _URL: Final = re.compile(r"\b([a-z][a-z0-9+.-]*://)([^\s\"'<>/?#]*@)?([^\s\"'<>?#]*)(\?[^\s\"'<>#]*)?", re.IGNORECASE)
 _VALUE: Final = re.compile(r"=[^&;]*")
 

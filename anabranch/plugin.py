@@ -17,6 +17,7 @@ from temporalio.worker import ReplayerConfig, UnsandboxedWorkflowRunner, Worker,
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
 
+from anabranch.activities.attempts import quiet_the_sdk
 from anabranch.activities.registry import NodeActivities
 from anabranch.activities.standard import node_activities
 from anabranch.errors import AnabranchError, ConfigurationError
@@ -80,6 +81,7 @@ class AnabranchPlugin(SimplePlugin):
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """Add the graphs to a worker, and keep secrets out of the process's logs. Raises ConfigurationError."""
         guard_logging()
+        quiet_the_sdk()
         client = _checked_client(config)
         check_folder(self.settings.graphs)
         names = [name for workflow in config.get("workflows", ()) if (name := workflow_name(workflow))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import FullJitterBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
+from anabranch import spans
 from anabranch.errors import AnabranchError, ConfigurationError, Unavailable, not_a_url
 
 SCHEMES: Final = frozenset({"redis", "rediss", "valkey", "valkeys", "unix"})
@@ -44,6 +45,8 @@ class RedisClient:
     ) -> None:
         self.commands = client
         self._cancelled: dict[asyncio.Task[Any], int] = {}
+        if spans.tracer() is not None:
+            _trace_calls(client)
         self._slots = asyncio.Semaphore(max_connections)
         self._timeout = timeout
         self._variable = variable
@@ -139,6 +142,17 @@ class RedisClient:
                 place=self._variable,
                 suggestion="is the server up and writable?",
             ) from failed
+
+
+def _trace_calls(client: Redis | RedisCluster) -> None:
+    """Have a span for each command, with its name and without its keys and values."""
+    execute: Callable[..., Awaitable[Any]] = client.execute_command
+
+    async def traced(*command: Any, **options: Any) -> Any:
+        with spans.span(str(command[0]), {"db.system.name": "redis"}, kind="client"):
+            return await execute(*command, **options)
+
+    client.__dict__["execute_command"] = traced
 
 
 def as_bytes(value: Any) -> bytes:

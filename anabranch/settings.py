@@ -92,6 +92,16 @@ class Settings(BaseSettings):
     """The same for metrics alone, as a whole URL."""
     metrics_exporter: Literal["otlp", "none"] = Field(default="otlp", validation_alias="OTEL_METRICS_EXPORTER")
     """`none` sends no metrics though there is an endpoint."""
+    otlp_traces_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    """The same for traces alone, as a whole URL."""
+    traces_exporter: Literal["otlp", "none"] = Field(default="otlp", validation_alias="OTEL_TRACES_EXPORTER")
+    """`none` sends no traces though there is an endpoint."""
+    log_format: Literal["auto", "console", "json"] = Field(default="auto", validation_alias="ANABRANCH_LOG_FORMAT")
+    """How a worker logs: JSON, but lines for people on a terminal; or always the one or the other."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", validation_alias="ANABRANCH_LOG_LEVEL"
+    )
+    """From which level on a worker logs."""
 
     @property
     def metrics_endpoint(self) -> str | None:
@@ -100,6 +110,14 @@ class Settings(BaseSettings):
             return None
         base = self.otlp_endpoint
         return self.otlp_metrics_endpoint or (f"{base.rstrip('/')}/v1/metrics" if base else None)
+
+    @property
+    def traces_endpoint(self) -> str | None:
+        """The URL to send traces to; None sends none."""
+        if self.traces_exporter == "none":
+            return None
+        base = self.otlp_endpoint
+        return self.otlp_traces_endpoint or (f"{base.rstrip('/')}/v1/traces" if base else None)
 
     @model_validator(mode="after")
     def _versioned(self) -> Settings:

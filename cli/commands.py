@@ -142,6 +142,7 @@ def run(
     from anabranch.cli.logs import log_to_stderr
     from anabranch.cli.run import RunOptions, execute
     from anabranch.graph.plan import plan_graph
+    from anabranch.observe.traces_process import traces_sent
     from anabranch.workflows.interpreter.input import check_input
 
     settings = settings_from_environment(task_queue=task_queue, graphs=path.parent, imports=imports)
@@ -158,18 +159,22 @@ def run(
         worker=worker,
     )
     log_to_stderr(logging.ERROR)
-    _leave(run_until_over(execute(options)))
+    with traces_sent(settings):
+        code = run_until_over(execute(options))
+    _leave(code)
 
 
 def worker(task_queue: TaskQueueOption = None, graphs: GraphsOption = None, imports: ImportOption = None) -> None:
     """Serve every graph of a folder until Ctrl-C, on a task queue of the server that the environment names."""
     from anabranch.cli.leaving import run_until_over
     from anabranch.cli.local import work
-    from anabranch.cli.logs import log_to_stderr
+    from anabranch.cli.logs import log_of_worker
+    from anabranch.observe.traces_process import traces_sent
 
     settings = settings_from_environment(task_queue=task_queue, graphs=graphs, imports=imports)
-    log_to_stderr(logging.INFO, own=settings.imports)
-    run_until_over(work(settings))
+    log_of_worker(settings)
+    with traces_sent(settings):
+        run_until_over(work(settings))
 
 
 def dev(
@@ -195,10 +200,12 @@ def dev(
     from anabranch.cli.dev import Ports, develop
     from anabranch.cli.leaving import run_until_over
     from anabranch.cli.logs import log_to_stderr
+    from anabranch.observe.traces_process import traces_sent
 
     log_to_stderr(logging.WARNING)
     chosen = settings_from_environment(task_queue=task_queue, graphs=graphs, imports=imports)
-    run_until_over(develop(chosen, Ports(port, ui_port, codec_port), database=db, demo_services=demo_services))
+    with traces_sent(chosen):
+        run_until_over(develop(chosen, Ports(port, ui_port, codec_port), database=db, demo_services=demo_services))
 
 
 def demo(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -67,16 +66,18 @@ def events(
     acknowledged when its run has durably started. Unreadable events and failed runs go to the dead-letter topic.
     """
     from anabranch.cli.leaving import run_until_over
-    from anabranch.cli.logs import log_to_stderr
+    from anabranch.cli.logs import log_of_worker
     from anabranch.context.values import parse_path
     from anabranch.events.event import Reading
+    from anabranch.observe.traces_process import traces_sent
 
     chosen = settings_from_environment(task_queue=task_queue)
     reading = Reading(id_header, parse_path(id_field), chosen.max_context_size_bytes)
     options = _Options(source, target, graph, dead_letter, consumer, create)
     route, flow = _route(chosen, options, reading, concurrency)
-    log_to_stderr(logging.INFO)
-    run_until_over(_serve(chosen, route, flow))
+    log_of_worker(chosen)
+    with traces_sent(chosen):
+        run_until_over(_serve(chosen, route, flow))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from anabranch import spans
 from anabranch.cli.local import embedded_server, worker_beside
 from anabranch.cli.queues import is_served
 from anabranch.cli.report import err, show_finding
@@ -111,16 +112,18 @@ async def _start(options: RunOptions, target: Target) -> WorkflowHandle[Any, Any
     else:
         # A worker of others runs its own graphs only; it compares them with the file's.
         name, given = graph.name, options.data
+    named: dict[str, spans.Attribute] = {"anabranch.graph": graph.name, "anabranch.session_id": options.workflow_id}
     try:
-        return await target.client.start_workflow(
-            name,
-            given,
-            id=options.workflow_id,
-            task_queue=options.settings.task_queue,
-            memo=None if target.embedded else {GRAPH_DIGESTS: digests(options.loaded)},
-            static_summary=graph.name,
-            static_details=details_of(graph),
-        )
+        with spans.span(f"start {graph.name}", named, kind="client"):
+            return await target.client.start_workflow(
+                name,
+                given,
+                id=options.workflow_id,
+                task_queue=options.settings.task_queue,
+                memo=None if target.embedded else {GRAPH_DIGESTS: digests(options.loaded)},
+                static_summary=graph.name,
+                static_details=details_of(graph),
+            )
     except WorkflowAlreadyStartedError:
         raise InputError(
             f"a run with the id {options.workflow_id!r} is under way", place="--id", suggestion="give another --id"

@@ -14,11 +14,12 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from anabranch import spans
 from anabranch.backoff import Backoff
 from anabranch.display import code_span
 from anabranch.errors import AnabranchError, InputError, Unavailable
 from anabranch.events.event import Event, Reading, read_event
-from anabranch.events.event_workflow import EventRun, EventWorkflow, event_workflow_id
+from anabranch.events.event_workflow import EventRun, EventWorkflow, event_workflow_id, run_id
 from anabranch.events.publishing import Publisher, event_context
 from anabranch.events.source import Delivery, EventSource
 from anabranch.observe import metrics
@@ -165,15 +166,17 @@ class Consumer:
             failures=flow.failures,
             trace=event.trace,
         )
+        of_event = {"anabranch.graph": flow.graph, "anabranch.session_id": run_id(flow.graph, event.id)}
         try:
-            await self._client.start_workflow(
-                EventWorkflow.run,
-                run,
-                id=event_workflow_id(flow.graph, event.id),
-                task_queue=flow.events_queue,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                static_summary=f"{flow.graph} for event {code_span(str(position))}",
-            )
+            with spans.continued(event.trace), spans.span(f"event {flow.graph}", of_event, kind="consumer"):
+                await self._client.start_workflow(
+                    EventWorkflow.run,
+                    run,
+                    id=event_workflow_id(flow.graph, event.id),
+                    task_queue=flow.events_queue,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    static_summary=f"{flow.graph} for event {code_span(str(position))}",
+                )
             self.counts.started += 1
             metrics.count(metrics.EVENTS_CONSUMED, flow.graph, "started")
         except WorkflowAlreadyStartedError:

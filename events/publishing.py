@@ -9,6 +9,7 @@ from typing import Final, cast
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from anabranch import spans
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.errors import AnabranchError, SizeLimitExceeded
 from anabranch.events.event import CONTENT_TYPES, Format, encode_body
@@ -40,15 +41,17 @@ class Publisher:
     @activity.defn(name=PUBLISH)
     async def publish(self, publication: Publication) -> None:
         """Publish a run's context, or the dead letter of a run that failed."""
-        try:
-            if publication.code is None:
-                await self._sink.publish(self._outgoing(publication))
-                metrics.count(metrics.EVENTS_PUBLISHED, publication.run.graph, "result")
-            else:
-                await self._publish_dead_letter(self._outgoing(publication))
-                metrics.count(metrics.EVENTS_PUBLISHED, publication.run.graph, "dead_letter")
-        except AnabranchError as error:
-            raise ApplicationError(str(error), type=error.code, non_retryable=not error.retryable) from error
+        graph = publication.run.graph
+        with spans.span(f"publish {graph}", {"anabranch.graph": graph}, kind="producer"):
+            try:
+                if publication.code is None:
+                    await self._sink.publish(self._outgoing(publication))
+                    metrics.count(metrics.EVENTS_PUBLISHED, graph, "result")
+                else:
+                    await self._publish_dead_letter(self._outgoing(publication))
+                    metrics.count(metrics.EVENTS_PUBLISHED, graph, "dead_letter")
+            except AnabranchError as error:
+                raise ApplicationError(str(error), type=error.code, non_retryable=not error.retryable) from error
 
     async def dead_letter(self, message: Message, topic: str, graph: str, error: AnabranchError) -> None:
         """Publish a poison message as it came, with the reason. Raises Unavailable."""
@@ -74,7 +77,7 @@ class Publisher:
         run, context = publication.run, _context(publication.context)
         form = cast("Format", run.format)
         headers = {
-            **run.trace,
+            **(spans.headers() or run.trace),
             "Content-Type": CONTENT_TYPES[form],
             EVENT_ID: run.event_id,
             SESSION_ID: context.session_id,

@@ -11,6 +11,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from anabranch.errors import ConfigurationError, not_a_url
 from anabranch.sql import DRIVERS, mysql_session, postgres_session
+from anabranch.sql.statement_spans import trace_statements
 
 CONNECT_SECONDS: Final = 10
 """How long a connection may take to open, and a caller waits for one of the pool."""
@@ -39,8 +40,9 @@ def open_engine(
         driver = DRIVERS[parsed.get_backend_name()]
         url_of_driver = parsed.set(drivername=driver)
         if parsed.get_backend_name() == "sqlite":
-            return _open_sqlite(url_of_driver, lock_seconds, reset=reset)
-        return _open_server(url_of_driver, max_connections, read_committed=read_committed, reset=reset)
+            engine = _open_sqlite(url_of_driver, lock_seconds, reset=reset)
+        else:
+            engine = _open_server(url_of_driver, max_connections, read_committed=read_committed, reset=reset)
     except (SQLAlchemyError, KeyError, TypeError, ValueError):
         example = "write postgresql://user@host/name, mysql://user@host/name or sqlite:///file"
         raise not_a_url("a database", variable, example) from None
@@ -51,6 +53,8 @@ def open_engine(
             place=variable,
             suggestion=f"pip install 'anabranch[{extra}]'",
         ) from None
+    trace_statements(engine)
+    return engine
 
 
 def _open_sqlite(url: URL, lock_seconds: float, *, reset: bool) -> AsyncEngine:

@@ -19,6 +19,7 @@ from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
+from anabranch import spans
 from anabranch.backoff import Backoff
 from anabranch.errors import AnabranchError, ConfigurationError, Unavailable
 from anabranch.settings import Settings
@@ -43,6 +44,11 @@ async def connect(settings: Settings, *, runtime: Runtime | None = None, **overr
     options: dict[str, Any] = {"target_host": DEFAULT_ADDRESS, **_from_environment(), "runtime": runtime}
     options["data_converter"] = converter_for(settings)
     options.update(overrides)
+    if spans.tracer() is not None:
+        from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
+
+        # It carries the trace from process to process; the spans are ours.
+        options["plugins"] = [OpenTelemetryPlugin(), *options.get("plugins", ())]
     address = options["target_host"]
     if is_loopback(address):
         # Between processes of one machine, gzip costs more than the bytes that it saves.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Self, cast
@@ -35,6 +36,7 @@ from pydantic_ai.usage import RunUsage
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from anabranch import spans
 from anabranch.activities.ai.declared import Declared
 from anabranch.activities.ai.models import ModelAccess, Models
 from anabranch.activities.idempotency_key import header_key
@@ -75,9 +77,11 @@ class AiActivity:
         mask, schema = mask_of(*access.secrets), _Answers.of(node.output_schema)
         failure: AnabranchError
         try:
-            answer = await _agent(schema, self._reasks).run(
-                prompt, model=access.model, instructions=system or None, model_settings=_settings(node, task.key)
-            )
+            with _model_span(node) as around:
+                answer = await _agent(schema, self._reasks).run(
+                    prompt, model=access.model, instructions=system or None, model_settings=_settings(node, task.key)
+                )
+                around.note(_usage(answer.usage))
         except UserError as error:
             failure = NodeError(
                 f"the request for the model is not valid: {_said(error, mask)}", suggestion="see the node's settings"
@@ -95,6 +99,17 @@ class AiActivity:
             failure = _incomplete(node.model, reason)
         # Out of the except block: the cause holds the request, and Temporal serialises contexts too.
         raise failure
+
+
+def _model_span(node: AiNode) -> AbstractContextManager[spans.Span]:
+    """A span by OpenTelemetry's names for models, without what is asked and answered."""
+    provider, _, model = node.model.partition(":")
+    names: dict[str, spans.Attribute] = {"gen_ai.provider.name": provider, "gen_ai.request.model": model}
+    return spans.span(f"chat {model}", {"gen_ai.operation.name": "chat", **names}, kind="client")
+
+
+def _usage(usage: RunUsage) -> dict[str, spans.Attribute]:
+    return {"gen_ai.usage.input_tokens": usage.input_tokens, "gen_ai.usage.output_tokens": usage.output_tokens}
 
 
 def _plain(value: Json) -> str:

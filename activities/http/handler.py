@@ -23,6 +23,7 @@ from typing import NoReturn, cast
 import httpx2
 from temporalio import activity
 
+from anabranch import spans
 from anabranch.activities.http.network import NodeTransport
 from anabranch.activities.http.secrets import HttpSecrets
 from anabranch.activities.idempotency_key import header_key
@@ -35,6 +36,7 @@ from anabranch.graph.kinds.http import SECRET_PREFIX
 from anabranch.graph.model import HttpNode
 from anabranch.limits import NODE_LIMITS, NodeLimits
 from anabranch.masking import Mask, credentials
+from anabranch.spans import Attribute
 from anabranch.transport.node_protocol import NodeTask
 
 _CONNECT_SECONDS = 10.0
@@ -79,7 +81,7 @@ class HttpActivity:
             content=content,
             timeout=httpx2.Timeout(_seconds(), connect=_CONNECT_SECONDS),
         )
-        response, body = await self._send(request, node)
+        response, body = await self._traced(request, node)
         text, mask = _decoded(body, response.charset_encoding), Mask(fields.used)
         if mask and len(text) > _LARGE:
             return await asyncio.to_thread(_outcome, task, node, response, text, mask)
@@ -88,6 +90,16 @@ class HttpActivity:
     async def aclose(self) -> None:
         """Close the pooled connections."""
         await self._client.aclose()
+
+    async def _traced(self, request: httpx2.Request, node: HttpNode) -> tuple[httpx2.Response, bytes]:
+        """Send within a span, which the server may continue. Its path and query may hold values, so it has neither."""
+        where: dict[str, Attribute] = {"server.address": request.url.host, "server.port": request.url.port}
+        with spans.span(request.method, {"http.request.method": request.method, **where}, kind="client") as around:
+            for name, value in spans.headers().items():
+                request.headers.setdefault(name, value)  # a node may send its own
+            response, body = await self._send(request, node)
+            around.note({"http.response.status_code": response.status_code})
+            return response, body
 
     async def _send(self, request: httpx2.Request, node: HttpNode) -> tuple[httpx2.Response, bytes]:
         place = _place(request.url)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -176,3 +179,75 @@ except ValueError:
     assert [shown in line for line in lines[:2]] == [True, True]
     assert lines[-1].endswith(r"\x1b]0;title\x07")
     assert not {char for line in lines for char in line if not char.isprintable()}
+
+
+JSON = """
+log_to_stderr(logging.INFO, own=['my_handlers'], form="json")
+"""
+
+
+def as_json(script: str, **environ: str) -> list[dict[str, Any]]:
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{HEAD}{JSON}{script}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, **environ},
+    )
+    return [json.loads(line) for line in ended.stderr.splitlines()]
+
+
+def test_a_worker_logs_one_object_of_json_for_each_entry_whoever_logs() -> None:
+    script = """
+structlog.get_logger("anabranch.worker").info("worker started", graphs="examples")
+logging.getLogger("anabranch.run").warning("Node failed", extra={"session_id": "o1", "code": "NO_STOCK"})
+logging.getLogger("my_handlers").info("charged %s\\n\\u202e", "now")
+"""
+    ours, run, own = as_json(script)
+    assert ours.items() >= {"event": "worker started", "level": "info", "graphs": "examples"}.items()
+    assert run.items() >= {"event": "Node failed", "level": "warning", "session_id": "o1", "code": "NO_STOCK"}.items()
+    assert own.items() >= {"event": "charged now\n\u202e", "logger": "my_handlers"}.items()
+    assert datetime.fromisoformat(ours["timestamp"]).tzinfo is not None
+
+
+def test_json_shows_no_secret_and_stays_json() -> None:
+    script = f"""
+TOLD = {TOLD!r}
+{ENTRIES}
+logging.getLogger("library").error("GET https://ada:pw@host/path?q=hidden")
+structlog.get_logger("anabranch").error("x", number=12345678, pair={{"12345678": 1}})
+"""
+    entries = as_json(script, **SECRETS, PIN_TOKEN="12345678")
+    said = json.dumps(entries)
+    for told in (*TOLD, "ada:pw", "hidden", "12345678"):
+        assert told not in said
+    assert said.count("***") >= 10 * len(TOLD)
+
+
+def test_an_expected_failure_is_its_code_without_a_traceback_or_a_value() -> None:
+    script = """
+from anabranch.errors import NodeError, Unavailable
+from temporalio.exceptions import ApplicationError
+for error in (NodeError("c4n4ry"), ApplicationError("c4n4ry", type="NO_STOCK"), Unavailable("the store is down")):
+    try:
+        raise error
+    except Exception:
+        logging.getLogger("temporalio.worker").warning("failed", exc_info=True)
+"""
+    entries = as_json(script)
+    assert [entry["code"] for entry in entries] == ["NODE_FAILED", "NO_STOCK", "UNAVAILABLE"]
+    assert [entry.get("reason") for entry in entries] == [None, None, "the store is down"]
+    assert [entry for entry in entries if "exception" in entry or "c4n4ry" in json.dumps(entry)] == []
+
+
+def test_what_a_handler_logs_names_its_run() -> None:
+    script = """
+logging.getLogger("my_handlers").info("charged", extra={"temporal_activity": {
+    "activity_id": "charge", "activity_type": "python", "attempt": 2, "namespace": "default",
+    "workflow_id": "order-1", "workflow_run_id": "r1", "workflow_type": "order"}})
+"""
+    (entry,) = as_json(script)
+    named = {"session_id": "order-1", "workflow_id": "order-1", "run_id": "r1", "graph": "order", "node": "charge"}
+    assert entry.items() >= (named | {"attempt": 2}).items()
+    assert "temporal_activity" not in entry

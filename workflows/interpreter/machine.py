@@ -144,12 +144,13 @@ class Machine:
         self._operator.give_up(address)
         return self._advance()
 
-    def refuse(self, error: AnabranchError) -> None:
+    def refuse(self, error: AnabranchError) -> Finish:
         """The input was rejected: the run is over before anything has started."""
         state = self.state
         state.failure = Failure("failure", error.code, str(error))
         state.root.cancel_pending()
-        state.finished = Finish(state.root.base, state.failure)
+        state.finished = finish = Finish(state.root.base, state.failure)
+        return finish
 
     def context(self) -> Line:
         """The current context; after the end, the final one."""

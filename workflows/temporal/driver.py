@@ -19,7 +19,7 @@ from anabranch.workflows.interpreter import snapshot, views
 from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, CancelWork, Command, Finish, Work, Yield
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.state import RunState
-from anabranch.workflows.interpreter.watcher import UNWATCHED, Watcher, Watchers
+from anabranch.workflows.interpreter.watcher import Watcher, Watchers
 from anabranch.workflows.temporal.clock import Clock
 from anabranch.workflows.temporal.continue_as_new import ContinueAsNew
 from anabranch.workflows.temporal.effects import Effects
@@ -32,6 +32,7 @@ from anabranch.workflows.temporal.outbox import Outbox, Ticket
 from anabranch.workflows.temporal.received import StoreDiffers
 from anabranch.workflows.temporal.run_metrics import RunMetrics, run_ends
 from anabranch.workflows.temporal.sharing import Sharing
+from anabranch.workflows.temporal.telling import Telling
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +52,7 @@ class Driver:
         self.identity = identity
         limits = identity.pinned.limits
         self._clock = Clock(carried.get("at", 0))
+        self._telling = Telling(identity)
         state = RunState(
             identity.plan,
             data,
@@ -81,10 +83,9 @@ class Driver:
 
     def _watcher(self) -> Watcher:
         """What hears of the run."""
-        watchers: list[Watcher] = []
-        if metrics.is_on():
-            watchers.append(RunMetrics(self._graph, lambda: self._clock.at))
-        return Watchers(*watchers) if watchers else UNWATCHED
+        if not metrics.is_on():
+            return self._telling
+        return Watchers(self._telling, RunMetrics(self._graph, lambda: self._clock.at))
 
     @property
     def _graph(self) -> str:
@@ -97,14 +98,16 @@ class Driver:
         identity = Identity.of_this_run(pinned, created_at=carried["created_at"], is_child=is_child)
         driver = cls(identity, {}, carried)
         snapshot.load(driver.machine.state, carried["machine"])
+        driver._telling.resume(driver.machine.state, carried.get("failed", {}))
         return driver
 
     def start(self) -> None:
         """Start the first nodes. Raises ApplicationError where the input does not fit."""
+        self._telling.run_started()
         try:
             self.dispatch(self.machine.start(self._clock.tick()))
         except AnabranchError as error:
-            self.machine.refuse(error)
+            self._telling.run_ended(self.machine.refuse(error))
             raise ApplicationError(str(error), type=error.code, non_retryable=True) from None
 
     def resume(self) -> None:
@@ -126,6 +129,7 @@ class Driver:
         finish = self._ending()
         not_shared = await self._share_end(finish)
         run_ends(self._graph, self.machine.state.trail.count)
+        self._telling.run_ended(finish)
         if finish.failure is None:
             return views.result(self.machine.state, finish, self.identity.session_id) | not_shared
         # Only an error can tell the node around a child of effects that it has to undo.
@@ -147,7 +151,8 @@ class Driver:
             else:
                 self._begin(command)
         if self._sharing is not None:
-            self._sharing.changed(self.machine.state.trail.count, self.machine.context)
+            with self._telling.at(""):
+                self._sharing.changed(self.machine.state.trail.count, self.machine.context)
         self._mark_pauses()
         self._show_details()
 
@@ -157,7 +162,9 @@ class Driver:
             if command.address in self._work:  # a join that waits already asks anew
                 return
         ticket = Ticket()
-        self._work[command.address] = _Underway(asyncio.create_task(self._carry_out(command, ticket)), ticket)
+        with self._telling.at(command.address):
+            task = asyncio.create_task(self._carry_out(command, ticket))
+        self._work[command.address] = _Underway(task, ticket)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something on the side. A fault of ours in it fails the workflow task."""
@@ -168,7 +175,8 @@ class Driver:
             except Exception as error:
                 self._fault = self._fault or error
 
-        task = asyncio.create_task(guarded())
+        with self._telling.at(""):
+            task = asyncio.create_task(guarded())
         self._aside.add(task)
         task.add_done_callback(self._aside.discard)
 
@@ -212,7 +220,8 @@ class Driver:
         """Publish what the run came to; returns what the result must say of it."""
         if self._sharing is None:
             return {}
-        sharing = asyncio.create_task(self._sharing.finish(finish.line, self.machine.state.trail.count))
+        with self._telling.at(""):
+            sharing = asyncio.create_task(self._sharing.finish(finish.line, self.machine.state.trail.count))
         while not sharing.done():
             try:
                 await workflow.wait_condition(sharing.done)
@@ -229,6 +238,7 @@ class Driver:
             "at": self._clock.at,
             "choices": self.inbox.dump(),
             "machine": snapshot.dump(self.machine.state),
+            "failed": self._telling.failed,
         }
 
     async def _carry_out(self, command: Work | Yield, ticket: Ticket) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from anabranch.workflows.temporal.loading import pinned_graph
     from anabranch.workflows.temporal.messages import Messages
     from anabranch.workflows.temporal.start import Start
+    from anabranch.workflows.temporal.telling import tell_refusal
 
 _BY_INPUT = "GraphWorkflow"
 
@@ -44,11 +46,15 @@ class DynamicGraphWorkflow(Messages):
     @workflow.run
     async def run(self, args: collections.abc.Sequence[RawValue]) -> dict[str, Any]:
         """Returns `{session_id, status, version, data}`."""
-        start = await Start.of(args)
+        try:
+            start = await Start.of(args)
+            if start.carried is None:
+                name = workflow.info().workflow_type
+                request, data = start.by_input() if name == _BY_INPUT else start.by_name(name)
+                pinned = start.pinned or await pinned_graph(request, self.note_lack)
+        except ApplicationError as refusal:
+            tell_refusal(refusal)
+            raise
         if start.carried is not None:
             return await self.play_on(start.carried)
-        name = workflow.info().workflow_type
-        request, data = start.by_input() if name == _BY_INPUT else start.by_name(name)
-        if start.pinned is not None:
-            return await self.play(start.pinned, data, is_child=True)
-        return await self.play(await pinned_graph(request, self.note_lack), data)
+        return await self.play(pinned, data, is_child=start.pinned is not None)

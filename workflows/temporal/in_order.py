@@ -27,6 +27,7 @@ from temporalio.bridge.proto.workflow_completion import WorkflowActivationComple
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
 from anabranch.observe import metrics
+from anabranch.observe.notes import Notes, take
 from anabranch.transport.undecodable import is_stored
 from anabranch.workflows.temporal.messages import Messages
 
@@ -65,12 +66,20 @@ class InOrder(WorkflowRunner):
 class _Instance(WorkflowInstance):
     def __init__(self, instance: WorkflowInstance) -> None:
         self._instance = instance
+        self._notes = Notes(instance.get_info().run_id)
         self._under_way: set[int] = set()
         """Sequence numbers of local activities."""
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         if self._under_way and any(_may_wait(job) for job in act.jobs):  # queries come with nothing else
             return _without_commands()
+        self._notes.begin(is_replaying=act.is_replaying, history_length=act.history_length)
+        take(self._notes)
+        completion = self._activate_parts(act)
+        self._notes.end(failed=completion.HasField("failed"), closes_task=not self._under_way)
+        return completion
+
+    def _activate_parts(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         first, *others = _parts(_without_stored_signals(act))
         completion = self._activate(first)
         for part in others:

@@ -13,6 +13,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from anabranch.graph.model import Retry
+from anabranch.observe.traces import RUN, RunTrace, below
 from anabranch.transport.any_worker import for_any_worker
 from anabranch.transport.node_protocol import GraphRequest, PinnedGraph
 from anabranch.workflows.temporal.elsewhere import on_any_worker
@@ -33,7 +34,8 @@ async def pinned_graph(request: GraphRequest, tell: Callable[[str | None], None]
     `tell` hears which worker lacks it, while others are asked.
     """
     try:
-        result = await on_any_worker(partial(_loaded, request), pause=_pause, tell=tell)
+        with below(RunTrace.here(workflow.info().first_execution_run_id), RUN):
+            result = await on_any_worker(partial(_loaded, request), pause=_pause, tell=tell)
     except NeverScheduled:
         raise asyncio.CancelledError from None
     except ActivityError as error:
