@@ -158,7 +158,7 @@ def run(
         as_json=as_json,
         worker=worker,
     )
-    log_to_stderr(logging.ERROR)
+    log_to_stderr(logging.ERROR, of_runs=False)
     with traces_sent(settings):
         code = run_until_over(execute(options))
     _leave(code)
@@ -219,7 +219,7 @@ def demo(
     from anabranch.cli.leaving import run_until_over
     from anabranch.cli.logs import log_to_stderr
 
-    log_to_stderr(logging.ERROR)
+    log_to_stderr(logging.ERROR, of_runs=False)
     _leave(run_until_over(demonstrate(keep=keep, postgres=postgres)))
 
 

@@ -34,10 +34,11 @@ def log_of_worker(settings: Settings) -> None:
     log_to_stderr(logging.getLevelNamesMapping()[settings.log_level], own=settings.imports, form=form)
 
 
-def log_to_stderr(level: int, own: Sequence[str] = (), *, form: Form = "console") -> None:
+def log_to_stderr(level: int, own: Sequence[str] = (), *, form: Form = "console", of_runs: bool = True) -> None:
     """Write log entries of `level` (as in `logging`) and above to standard error, those of libraries from WARNING on.
 
-    `own` are modules of the user, whose entries count as ours. All look alike, and none shows a secret.
+    `own` are modules of the user, whose entries count as ours. All look alike, and none shows a secret. A command that
+    shows its run itself leaves what runs tell out (`of_runs`).
     """
     os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")  # it would be printed into the drawing of a run
     of_every_entry: list[structlog.types.Processor] = [
@@ -64,6 +65,7 @@ def log_to_stderr(level: int, own: Sequence[str] = (), *, form: Form = "console"
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
     for name in ("anabranch", *own):
         logging.getLogger(name.partition(".")[0]).setLevel(level)
+    logging.getLogger("anabranch.run").setLevel(logging.NOTSET if of_runs else logging.CRITICAL)
     logging.captureWarnings(capture=True)
     # What runs it concerns is in fields of its own.
     activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = False

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any
 import nats
 from nats.js.api import StreamConfig
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
@@ -171,6 +172,7 @@ async def told(dev_server_address: str, nats_url: str, valkey_url: str, folder: 
             "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1",
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
             "OTEL_BSP_SCHEDULE_DELAY": "50",
+            "OTEL_METRICS_EXPORTER": "none",
         }
         flow = ("events", "--from", f"{nats_url}/{topic}", "--graph", "order", "--to", f"{nats_url}/{topic}.done")
         flow += ("--dead-letter", f"{topic}.dead")
@@ -185,6 +187,7 @@ async def told(dev_server_address: str, nats_url: str, valkey_url: str, folder: 
             first.signal(signal.SIGKILL)
             first.leave()
             with anabranch("worker", environ=environ) as second:
+                second.wait_for("worker started", PATIENCE)
                 await _sign(client, story.order)
                 subscription = await stream.subscribe(f"{topic}.dead", ordered_consumer=True)
                 story.letter = dict((await subscription.next_msg(timeout=PATIENCE)).headers or {})
@@ -203,9 +206,12 @@ def _leave(command: Command) -> None:
 async def _sign(client: Client, run: str) -> None:
     handle = client.get_workflow_handle(run)
     deadline = time.monotonic() + PATIENCE
-    while (await handle.query("status"))["nodes"]["sign"]["status"] != "waiting":
+    status = ""
+    while status != "waiting":
         assert time.monotonic() < deadline
         await asyncio.sleep(0.1)
+        with suppress(RPCError):  # the server has not heard of the second worker yet
+            status = (await handle.query("status"))["nodes"]["sign"]["status"]
     await handle.execute_update("complete_task", {"node": "sign", "answer": {"by": CANARY}})
 
 
