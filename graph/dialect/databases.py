@@ -17,7 +17,8 @@ _QUOTED_SQL: Final = r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(
 _SQL_TYPE: Final = r"[A-Za-z_]\w*(?:\s*\(\s*\d+(?:\s*,\s*\d+)?\s*\))?(?:\[\])*"
 _POSITIONAL: Final = re.compile(rf"({_QUOTED_SQL})|\$(?P<number>\d{{1,4}})(?:::(?P<type>{_SQL_TYPE}))?", re.DOTALL)
 _MARK: Final = re.compile(rf"({_QUOTED_SQL})|\?", re.DOTALL)
-_COLUMN: Final = r"([A-Za-z_]\w*)\s*=\s*\$"
+_COMPARED: Final = re.compile(r"\b([A-Za-z_]\w*) ?= ?\$(\d{1,4})\b", re.ASCII)
+_INSERTED: Final = re.compile(r"\binto \w+ ?\(([^()]*)\) ?values ?\(([^()]*)\)", re.IGNORECASE)
 
 
 def database(node: Fields, path: Pointer, rewriting: Rewriting, *, ours: bool) -> Fields:
@@ -72,9 +73,19 @@ def _default(node: Fields, path: Pointer, rewriting: Rewriting) -> Fields:
 def _without_params(query: str, numbers: list[str], path: Pointer, rewriting: Rewriting) -> Fields:
     """Which value goes where only the author knows: the code of a Rust program may have given it."""
     listed = ", ".join(f"${number}" for number in numbers)
-    guesses = [match[1] if (match := re.search(rf"{_COLUMN}{number}\b", query)) else "…" for number in numbers]
-    suggestion = f"write `params: [{', '.join(guesses)}]`: the keys of the context, in this order"
+    columns = _columns(query)
+    likely = ", ".join(columns.get(number, "…") for number in numbers)
+    suggestion = f"write `params: [{likely}]`: the keys of the context, in this order"
     return rewriting.refuse(path, f"has {listed} in its query, and no `params` that say what they are", suggestion)
+
+
+def _columns(query: str) -> dict[str, str]:
+    """The columns that parameters are compared with, or inserted into: likely the names of the keys."""
+    found = {number: column for column, number in _COMPARED.findall(query)}
+    for columns, values in _INSERTED.findall(query):
+        pairs = zip(columns.split(","), values.split(","), strict=False)
+        found |= {value.strip()[1:]: column.strip() for column, value in pairs if value.strip().startswith("$")}
+    return found
 
 
 def _numbers(query: str) -> list[str]:

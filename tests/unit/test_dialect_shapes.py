@@ -127,6 +127,10 @@ def refusal(node: str) -> tuple[str, str]:
             "{type: DBNode, query: 'select * from t where product_id = $1 and x = $2::int'}",
             "write `params: [product_id, x]`: the keys of the context, in this order",
         ),
+        (
+            "{type: DBNode, query: 'INSERT INTO orders (customer_id, total) VALUES ($2, $1)'}",
+            "write `params: [total, customer_id]`: the keys of the context, in this order",
+        ),
         ("SubgraphNode", "write `graph:` with the name of a graph of this folder"),
         (
             '{type: GrpcNode, query: "http://127.0.0.1:50071#PriceOf"}',
