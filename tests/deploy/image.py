@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.deploy.files import ROOT, instructions
 
 _LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
-_FOLDERS = ("usr", "etc", "proc", "dev", "tmp", "opt", "graphs", "source")
+_FOLDERS = ("usr", "etc", "proc", "dev", "tmp", "opt")
 _ENTER = """
 root=$1 python=$2 graphs=$3 mode=$4
 shift 4
@@ -139,6 +139,7 @@ def _do(name: str, rest: str, image: Image, stages: Mapping[str, Image]) -> None
     match name:
         case "WORKDIR":
             image.folder = rest
+            (image.root / rest.lstrip("/")).mkdir(parents=True, exist_ok=True)
         case "RUN":
             image._build(rest)
         case "COPY":
