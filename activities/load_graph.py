@@ -25,6 +25,7 @@ from temporalio import activity
 
 from anabranch.activities.attempts import run_attempt
 from anabranch.activities.failures import as_application_errors
+from anabranch.cipher import refused_plaintext
 from anabranch.context.merge.resolution import ConflictResolution
 from anabranch.context.values import Json
 from anabranch.errors import GraphMismatch, InlineGraphsOff, InputError, UnknownGraph
@@ -35,7 +36,7 @@ from anabranch.graph.revision import REVISION
 from anabranch.graph.source.index import FolderIndex, Stamp, stamp_of
 from anabranch.graph.source.problems import did_you_mean
 from anabranch.limits import GRAPH_ELSEWHERE_SECONDS, RUN_LIMITS, RunLimits
-from anabranch.transport.node_protocol import GraphRequest, PinnedGraph
+from anabranch.transport.node_protocol import ENCRYPTED_ONLY, GraphRequest, PinnedGraph
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}", re.ASCII)
 _FRESH_SECONDS = 0.25
@@ -78,6 +79,7 @@ class GraphLoader:
     and to `limits`.
     `inline` is whether a run may bring its own graph.
     `workflows` are the names of other workflows of the worker, to suggest one that was mistyped.
+    `strict` takes only runs whose input is encrypted, and holds them to results that are.
     """
 
     def __init__(
@@ -90,7 +92,9 @@ class GraphLoader:
         workflows: Sequence[str] = (),
         limits: RunLimits = RUN_LIMITS,
         elsewhere_seconds: float = GRAPH_ELSEWHERE_SECONDS,
+        strict: bool = False,
     ) -> None:
+        self._strict = strict
         self._index = FolderIndex(folder)
         self._default = default
         self._revision = min(revision, REVISION)
@@ -109,6 +113,8 @@ class GraphLoader:
     async def load_graph(self, request: GraphRequest) -> PinnedGraph:
         """Find, check and pin a graph; all of its problems are reported at once."""
         with run_attempt("load_graph"), as_application_errors(elsewhere_seconds=self._elsewhere_seconds):
+            if self._strict and request.is_plain:
+                raise refused_plaintext("the input of a run")
             found = None if request.name is None or request.inline is not None else self._by_name.get(request.name)
             if found is not None and time.monotonic() - found.looked < _FRESH_SECONDS:
                 return _as_asked(found, request)
@@ -209,6 +215,7 @@ class GraphLoader:
             {name: written_out(other) for name, other in graphs.items()},
             revision=self._revision,
             inputs={each.name: tuple(graph_inputs(each)) for each in (graph, *graphs.values())},
+            capabilities=(ENCRYPTED_ONLY,) if self._strict else (),
             limits=self._limits,
         )
 

@@ -84,6 +84,7 @@ class ContextSharing:
             max_connections=settings.redis_max_connections,
             max_bytes=settings.max_context_size_bytes,
             variable=variable,
+            cipher=settings.cipher(),
         )
 
 

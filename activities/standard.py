@@ -34,6 +34,7 @@ def node_activities(
     The runs that this worker starts are held to `limits`.
     """
     node_types.check_names()
+    cipher = settings.cipher()
     return NodeActivities(
         {name: partial(_handler, name, settings) for name in types_that_run(by={Runs.HANDLER})},
         GraphLoader(
@@ -44,9 +45,10 @@ def node_activities(
             workflows=workflows,
             limits=limits,
             elsewhere_seconds=settings.graph_elsewhere_seconds,
+            strict=cipher is not None and cipher.strict,
         ),
         limits=NodeLimits(written_bytes=_written_bytes(settings)),
-        guards=Guards.from_url(settings.redis_url, settings.redis_max_connections),
+        guards=Guards.from_url(settings.redis_url, settings.redis_max_connections, cipher),
         sharing=ContextSharing(settings),
         carrying=Carrying(settings),
         elsewhere_seconds=settings.elsewhere_seconds,

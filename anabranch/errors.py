@@ -10,6 +10,7 @@ AnabranchError                      code                      may be retried
 │   ├── UndeclaredRead (KeyError)   UNDECLARED_READ           no
 │   ├── ReservedName                NAME_RESERVED             no
 │   ├── WireFormatError             WIRE_FORMAT_INVALID       no
+│   ├── PlaintextRefused            PLAINTEXT_REFUSED         no
 │   └── SizeLimitExceeded           SIZE_LIMIT_EXCEEDED       no
 ├── EvaluationError                 EXPRESSION_FAILED         no
 │   └── ExpressionTooCostly         EXPRESSION_TOO_COSTLY     no
@@ -21,6 +22,7 @@ AnabranchError                      code                      may be retried
 ├── InlineGraphsOff                 INLINE_GRAPHS_OFF         no
 ├── NotStopped                      NOT_STOPPED               no
 ├── WorkerOutdated                  WORKER_OUTDATED           by another worker
+├── EncryptionKeyMissing            ENCRYPTION_KEY_MISSING    yes, and by another worker
 ├── TimedOut                        TIMEOUT                   yes
 └── Unavailable                     UNAVAILABLE               yes
 """
@@ -178,6 +180,12 @@ class WireFormatError(InputError):
     code = "WIRE_FORMAT_INVALID"
 
 
+class PlaintextRefused(InputError):
+    """Something that should be encrypted is not, and encryption is strict here."""
+
+    code = "PLAINTEXT_REFUSED"
+
+
 class SizeLimitExceeded(InputError):
     """Something is larger than its limit. Names the size, the limit and the largest path."""
 
@@ -243,6 +251,14 @@ class WorkerOutdated(AnabranchError):
     """A worker was given a node of a newer revision of the interpreter than it knows, or of a type that it lacks."""
 
     code = "WORKER_OUTDATED"
+    elsewhere = True
+
+
+class EncryptionKeyMissing(AnabranchError):
+    """Something is encrypted with a key that this process does not have. Names the key's id; the key may come back."""
+
+    code = "ENCRYPTION_KEY_MISSING"
+    retryable = True
     elsewhere = True
 
 

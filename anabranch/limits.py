@@ -47,6 +47,9 @@ ELSEWHERE_SECONDS: Final[float] = 120
 GRAPH_ELSEWHERE_SECONDS: Final[float] = 10
 """The same where one lacks the run's graph. It is short because a mistyped name takes as long to fail."""
 
+KEY_SECONDS: Final[float] = 7 * 86_400
+"""How long a run looks for a worker that has the key of what a node is given: until somebody has found the key."""
+
 DECODED_BYTES: Final = 32 * 1024 * 1024
 """The total size to which the compressed payloads of one call may unfold."""
 

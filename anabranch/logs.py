@@ -12,20 +12,27 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final
 
 import structlog
 
+from anabranch.errors import ConfigurationError, EncryptionKeyMissing, PlaintextRefused
 from anabranch.masking import MASK, Mask, credentials, mask_of, url_secrets
 
 TALKATIVE: Final = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "anthropic", "pydantic_ai")
 """Libraries that write requests, URLs and bodies at levels below WARNING."""
 _SHORTEST: Final = 6
 """Characters of a variable's secret that is looked for: shorter ones are in every other word."""
-_NAMES: Final = re.compile(r"OTLP_.*HEADERS|PASSW|PASSPHRASE|SECRET|TOKEN|API_KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIAL")
+_NAMES: Final = re.compile(
+    r"OTLP_.*HEADERS|PASSW|PASSPHRASE|SECRET|TOKEN|API_KEY|ACCESS_KEY|PRIVATE_KEY|ENCRYPTION_KEY|CREDENTIAL"
+)
+_KEYS: Final = "ANABRANCH_ENCRYPTION_KEYS"
 _URL: Final = re.compile(r"\b([a-z][a-z0-9+.-]*://)([^\s\"'<>/?#]*@)?([^\s\"'<>?#]*)(\?[^\s\"'<>#]*)?", re.IGNORECASE)
 _VALUE: Final = re.compile(r"=[^&;]*")
+_ABOUT_KEYS: Final = (ConfigurationError, EncryptionKeyMissing, PlaintextRefused)
+"""Errors that hold no data, and that an operator must read."""
 
 
 def secrets_of(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -34,6 +41,8 @@ def secrets_of(environ: Mapping[str, str]) -> tuple[str, ...]:
     for name, value in environ.items():
         if _NAMES.search(name) and not name.endswith(("_HOSTS", "_FILE", "_PATH")):
             found += credentials(value)
+        if name == _KEYS:
+            found += [entry.partition(":")[2].strip() for entry in re.split(r"[,\n]", value)]
         if "://" in value:
             found += url_secrets(value)
     return tuple(sorted({secret for secret in found if len(secret) >= _SHORTEST}))
@@ -52,11 +61,23 @@ def redacted(_logger: object, _method: str, entry: Any) -> Any:
     return cleaned
 
 
-def guard_logging() -> None:
+@dataclass(slots=True)
+class _Guard:
+    """What this process holds back of what it logs."""
+
+    hides_errors: bool = False
+
+
+_guard: Final = _Guard()
+
+
+def guard_logging(*, hide_errors: bool = False) -> None:
     """Mask what this process logs from now on, whoever logs and however logging is configured.
 
-    Libraries that would write requests are held to WARNING where nobody has set their level.
+    Libraries that would write requests are held to WARNING where nobody has set their level. With `hide_errors` of an
+    exception only the type is logged: where payloads are encrypted, its message and stack trace may hold what is.
     """
+    _guard.hides_errors = hide_errors
     for name in TALKATIVE:
         if (logger := logging.getLogger(name)).level == logging.NOTSET:
             logger.setLevel(logging.WARNING)
@@ -83,7 +104,8 @@ class _Redacting:
         mask = _known()
         if (text := _text(said, mask)) != said:
             record.msg, record.args = text, ()
-        if (told := _traceback(record.exc_info)) and (text := _text(told, mask)) != told:
+        told = _traceback(record.exc_info)
+        if told and ((text := _text(told, mask)) != told or _guard.hides_errors):
             record.exc_info, record.exc_text = None, text.rstrip("\n")
         return record
 
@@ -101,7 +123,7 @@ def _value(value: Any, mask: Mask) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_value(inner, mask) for inner in value]
     if isinstance(value, BaseException):
-        return _text(repr(value), mask)
+        return _told(value) if _guard.hides_errors else _text(repr(value), mask)
     return value
 
 
@@ -118,9 +140,15 @@ def _traceback(info: Any) -> str:
     """The text of what `exc_info` may be; empty where it is nothing."""
     if info is True:
         info = sys.exc_info()
-    if isinstance(info, BaseException):
-        return "".join(traceback.format_exception(info))
     match info:
+        case BaseException() as error:
+            return _told(error)
         case (type(), BaseException() as error, TracebackType() | None):
-            return "".join(traceback.format_exception(error))
+            return _told(error)
     return ""
+
+
+def _told(error: BaseException) -> str:
+    if _guard.hides_errors and not isinstance(error, _ABOUT_KEYS):
+        return f"{type(error).__qualname__} (its message is encrypted in the history alone)"
+    return "".join(traceback.format_exception(error))

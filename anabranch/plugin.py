@@ -80,7 +80,7 @@ class AnabranchPlugin(SimplePlugin):
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """Add the graphs to a worker, and keep secrets out of the process's logs. Raises ConfigurationError."""
-        guard_logging()
+        guard_logging(hide_errors=self.settings.cipher() is not None)
         quiet_the_sdk()
         client = _checked_client(config)
         check_folder(self.settings.graphs)
@@ -91,7 +91,7 @@ class AnabranchPlugin(SimplePlugin):
         _check_workflows(config)
         config = super().configure_worker(config)
         record_on(client.service_client.config.runtime or Runtime.default(), _graphs_of(self.settings))
-        config["unsandboxed_workflow_runner"] = _in_order(config)
+        config["unsandboxed_workflow_runner"] = self._in_order(config)
         config["activities"] = [*config.get("activities", ()), *added]
         if nodes is not self._given:
             self._opened[added[-1]] = nodes
@@ -106,7 +106,7 @@ class AnabranchPlugin(SimplePlugin):
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
         """Add the graphs to a replayer."""
         config = super().configure_replayer(config)
-        config["unsandboxed_workflow_runner"] = _in_order(config)
+        config["unsandboxed_workflow_runner"] = self._in_order(config)
         return config
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:  # noqa: A002 - the SDK's
@@ -119,13 +119,14 @@ class AnabranchPlugin(SimplePlugin):
                 if (nodes := self._opened.pop(activity, None)) is not None:
                     await closed(nodes.aclose())
 
+    def _in_order(self, config: WorkerConfig | ReplayerConfig) -> WorkflowRunner:
+        """What runs the workflows of graphs, which ask for no sandbox."""
+        cipher = self.settings.cipher()
+        runner = config.get("unsandboxed_workflow_runner") or UnsandboxedWorkflowRunner()
+        return InOrder(runner, strict=cipher is not None and cipher.strict)
+
     def _converter(self, theirs: DataConverter | None) -> DataConverter:
         return combined(converter_for(self.settings), theirs or DataConverter.default)
-
-
-def _in_order(config: WorkerConfig | ReplayerConfig) -> WorkflowRunner:
-    """What runs the workflows of graphs, which ask for no sandbox."""
-    return InOrder(config.get("unsandboxed_workflow_runner") or UnsandboxedWorkflowRunner())
 
 
 def _with_graphs(settings: Settings, graphs: Path | str | None) -> Settings:

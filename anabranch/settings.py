@@ -10,9 +10,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from anabranch.cipher import Cipher, cipher_of
 from anabranch.errors import ConfigurationError
 from anabranch.limits import ELSEWHERE_SECONDS, GRAPH_ELSEWHERE_SECONDS, MAX_CONTEXT_SIZE_BYTES
 
@@ -86,6 +87,14 @@ class Settings(BaseSettings):
     """Where payloads that are too large for a history are kept: Redis, or a database."""
     payload_store_threshold_bytes: int = Field(default=262_144, gt=0, validation_alias="PAYLOAD_STORE_THRESHOLD_BYTES")
     """How large a payload has to be for that."""
+    encryption_keys: SecretStr | None = Field(default=None, validation_alias="ANABRANCH_ENCRYPTION_KEYS")
+    """AES-256 keys, as `id:base64,…`: the first one encrypts, all decrypt. Without any nothing is encrypted."""
+    encryption_keys_file: Path | None = Field(default=None, validation_alias="ANABRANCH_ENCRYPTION_KEYS_FILE")
+    """A file with such keys, in place of the variable; it is read anew when it changes."""
+    encryption: Literal["on", "strict"] = Field(default="on", validation_alias="ANABRANCH_ENCRYPTION")
+    """Whether what is not encrypted is refused from outside, where there are keys."""
+    codec_token: SecretStr | None = Field(default=None, min_length=16, validation_alias="ANABRANCH_CODEC_TOKEN")
+    """What a request to the codec server must bring, as `Authorization: Bearer …`."""
     otlp_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     """Where OpenTelemetry's collector listens. OpenTelemetry itself reads this and its other variables."""
     otlp_metrics_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
@@ -102,6 +111,11 @@ class Settings(BaseSettings):
         default="INFO", validation_alias="ANABRANCH_LOG_LEVEL"
     )
     """From which level on a worker logs."""
+
+    def cipher(self) -> Cipher | None:
+        """What encrypts for this process; None without keys. Raises ConfigurationError, which repeats no key."""
+        keys = None if self.encryption_keys is None else self.encryption_keys.get_secret_value()
+        return cipher_of(keys, self.encryption_keys_file, strict=self.encryption == "strict")
 
     @property
     def metrics_endpoint(self) -> str | None:

@@ -6,7 +6,8 @@ round in one worker process:
 - floor: hand-written; the state stays in the workflow, one key goes into each activity and one comes out;
 - usual: hand-written; the whole state goes into each activity and comes out, as JSON;
 - graph: the same six activities as a graph (`graphs/steps_graph.yaml`);
-- local: the same graph with `local: true` nodes.
+- local: the same graph with `local: true` nodes;
+- encrypted, with `--encryption`: the graph with keys, compared with itself without.
 
 The floor has every setting of our worker that makes it fast (connection, no sandbox, eager activities) and Temporal's
 own converter; the usual one has Temporal's defaults (without the sandbox), as people write it.
@@ -17,19 +18,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import os
 import random
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
 from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.converter import DataConverter
@@ -46,6 +49,8 @@ from benchmarks.process import cpu_seconds
 
 STEPS = ("validate", "inventory", "shipping", "payment", "status", "notify")
 CONTESTANTS = ("floor", "usual", "graph", "local")
+ENCRYPTED = "encrypted"
+KEYS = SecretStr(f"bench:{base64.b64encode(bytes(32)).decode()}")
 TIMEOUT = timedelta(seconds=30)
 
 
@@ -136,8 +141,8 @@ class Starter:
     async def run(self, contestant: str, state: dict[str, Any]) -> Any:
         """One run from start to result."""
         self._count += 1
-        kind = {"floor": "Floor", "usual": "Usual"}.get(contestant, f"steps_{contestant}")
-        queue = contestant if contestant in {"floor", "usual"} else "anabranch"
+        kind = {"floor": "Floor", "usual": "Usual", ENCRYPTED: "steps_graph"}.get(contestant, f"steps_{contestant}")
+        queue = contestant if contestant in {"floor", "usual", ENCRYPTED} else "anabranch"
         handle = await self._clients[contestant].start_workflow(
             kind, state, id=f"{contestant}-{self._count}", task_queue=queue
         )
@@ -154,17 +159,20 @@ async def timed(work: Callable[[], Awaitable[Any]]) -> float:
     return time.perf_counter() - begun
 
 
-async def measure(size: int, *, alone: int, rounds: int, concurrent: int) -> dict[str, Score]:
+async def measure(
+    size: int, contestants: Sequence[str], *, alone: int, rounds: int, concurrent: int
+) -> dict[str, Score]:
     """All contestants at one size, interleaved."""
-    state, scores = state_of(size), {name: Score() for name in CONTESTANTS}
+    state, scores = state_of(size), {name: Score() for name in contestants}
     async with await DevServer.start() as server:
         process = subprocess.Popen([sys.executable, __file__, "--worker", server.address])  # noqa: ASYNC220 - it starts at once
         try:
             ours = await connect(Settings(), target_host=server.address)
             theirs = await connect(Settings(), target_host=server.address, data_converter=DataConverter.default)
             usual = await Client.connect(server.address)
-            starter = Starter({"floor": theirs, "usual": usual, "graph": ours, "local": ours})
-            for name in CONTESTANTS:
+            secret = await connect(Settings(encryption_keys=KEYS), target_host=server.address)
+            starter = Starter({"floor": theirs, "usual": usual, "graph": ours, "local": ours, ENCRYPTED: secret})
+            for name in contestants:
                 handles = [await starter.run(name, state) for _ in range(5)]
                 history = await handles[-1].fetch_history()
                 scores[name].history = sum(event.ByteSize() for event in history.events)
@@ -186,15 +194,15 @@ async def _race(
     concurrent: int,
 ) -> None:
     for _ in range(alone):
-        for name in CONTESTANTS:
-            scores[name].latencies.append(await timed(partial(starter.run, name, state)))
+        for name, score in scores.items():
+            score.latencies.append(await timed(partial(starter.run, name, state)))
     for _ in range(rounds):
-        for name in CONTESTANTS:
+        for name, score in scores.items():
             before = cpu_seconds(pid)
             runs = [starter.run(name, state) for _ in range(concurrent)]
             seconds = await timed(partial(asyncio.gather, *runs))
-            scores[name].rates.append(concurrent / seconds)
-            scores[name].cpu.append((cpu_seconds(pid) - before) / concurrent)
+            score.rates.append(concurrent / seconds)
+            score.cpu.append((cpu_seconds(pid) - before) / concurrent)
 
 
 def report(size: int, scores: dict[str, Score]) -> list[str]:
@@ -213,6 +221,8 @@ def report(size: int, scores: dict[str, Score]) -> list[str]:
         (f"{size / 1000:g} KB local: latency over the floor's", local.latency / floor.latency, "<=", 0.5),
         (f"{size / 1000:g} KB local: throughput over the floor's", local.rate / floor.rate, ">=", 1.8),
     ]
+    if (encrypted := scores.get(ENCRYPTED)) is not None:
+        aims.append((f"{size / 1000:g} KB latency with encryption", encrypted.latency / ours.latency, "<=", 1.05))
     if size >= 100_000:
         aims.append(("100 KB throughput over the usual's", ours.rate / usual.rate, ">=", 2.3))
         aims.append(("100 KB history over the usual's", ours.history / usual.history, "<=", 1 / 6))
@@ -245,7 +255,14 @@ async def serve(address: str) -> None:
         activities=[whole_state],
         workflow_runner=UnsandboxedWorkflowRunner(),
     )
-    async with hand, usual, build_worker(ours, settings, node_activities(settings)):
+    sealing = settings.model_copy(update={"task_queue": ENCRYPTED, "encryption_keys": KEYS})
+    secret = await connect(sealing, target_host=address)
+    async with (
+        hand,
+        usual,
+        build_worker(ours, settings, node_activities(settings)),
+        build_worker(secret, sealing, node_activities(sealing)),
+    ):
         await asyncio.Event().wait()
 
 
@@ -258,6 +275,7 @@ async def main() -> None:
     options.add_argument("--concurrent", type=int, default=50)
     options.add_argument("--sizes", type=int, nargs="+", default=[0, 8_000, 100_000], help="bytes of context")
     options.add_argument("--metrics", action="store_true", help="instead: what metrics cost a worker's CPU")
+    options.add_argument("--encryption", action="store_true", help="also with keys")
     chosen = options.parse_args()
     if chosen.worker:
         await serve(chosen.worker)
@@ -268,8 +286,11 @@ async def main() -> None:
         metrics.report(await metrics.measure(rounds=chosen.rounds, concurrent=chosen.concurrent))
         return
     aims: list[str] = []
+    contestants = (*CONTESTANTS, ENCRYPTED) if chosen.encryption else CONTESTANTS
     for size in chosen.sizes:
-        scores = await measure(size, alone=chosen.alone, rounds=chosen.rounds, concurrent=chosen.concurrent)
+        scores = await measure(
+            size, contestants, alone=chosen.alone, rounds=chosen.rounds, concurrent=chosen.concurrent
+        )
         aims += report(size, scores)
     print("\naims")
     print("\n".join(aims))

@@ -1,4 +1,4 @@
-"""`anabranch dry-run`, `test`, `run`, `worker`, `dev`, `demo`: their options. What they do is imported when called."""
+"""The options of `anabranch dry-run`, `test`, `run`, `worker`, `dev`, `codec`, `demo`; each imports what it does."""
 
 from __future__ import annotations
 
@@ -206,6 +206,26 @@ def dev(
     chosen = settings_from_environment(task_queue=task_queue, graphs=graphs, imports=imports)
     with traces_sent(chosen):
         run_until_over(develop(chosen, Ports(port, ui_port, codec_port), database=db, demo_services=demo_services))
+
+
+def codec(
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="On the loopback interface; 0 is any.")] = 8234,
+    origins: Annotated[
+        list[str] | None,
+        typer.Option("--origin", metavar="URL", help="A page that may use it, such as that of the Temporal Web UI."),
+    ] = None,
+) -> None:
+    """Serve the codec server until Ctrl-C: it shows payloads to `temporal --codec-endpoint` and to the Web UI.
+
+    Where payloads are encrypted it asks for ANABRANCH_CODEC_TOKEN: `--codec-auth "Bearer …"`.
+    """
+    from anabranch.cli.codec import serve_codec
+    from anabranch.cli.leaving import run_until_over
+    from anabranch.cli.logs import log_to_stderr
+
+    log_to_stderr(logging.WARNING)
+    run_until_over(serve_codec(settings_from_environment(), port, origins or ()))
 
 
 def demo(

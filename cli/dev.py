@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from anabranch.cli.codec import codec_auth, codec_token
 from anabranch.cli.leaving import ENDING, interruptible
 from anabranch.cli.local import check_port, embedded_server, environment, first_of, worker_beside
 from anabranch.cli.questions import temporal_program
@@ -28,6 +29,7 @@ from anabranch.imports import import_own
 from anabranch.loopback import LOOPBACK, serving
 from anabranch.plugin import check_folder
 from anabranch.settings import Settings, on_this_machine
+from anabranch.transport.converter import standard_codec
 
 _TEMPORAL_PORT = 7233
 
@@ -59,7 +61,9 @@ async def develop(settings: Settings, ports: Ports, *, database: Path | None, de
             notes = await _demo_services(stack, settings, wanted=demo_services)
             ui_url = f"http://{LOOPBACK}:{ports.web_ui}"
             origins = (ui_url, f"http://localhost:{ports.web_ui}")
-            codec_url = await stack.enter_async_context(serving(console(origins), ports.codec)) + CODEC_PATH
+            token = codec_token(settings)
+            app = console(origins, standard_codec(settings.cipher()), token=token)
+            codec_url = await stack.enter_async_context(serving(app, ports.codec)) + CODEC_PATH
             _, client = await stack.enter_async_context(
                 embedded_server(
                     settings, port=ports.temporal, ui_port=ports.web_ui, codec_endpoint=codec_url, database=database
@@ -75,7 +79,7 @@ async def develop(settings: Settings, ports: Ports, *, database: Path | None, de
                     "Worker": f"task queue {settings.task_queue}, graphs of {settings.graphs}",
                 }
                 _announce(addresses, notes, time.monotonic() - began)
-                _suggest(settings, ports, codec_url, library)
+                _suggest(settings, ports, f"{codec_url}{codec_auth(token)}", library)
             await first_of(asyncio.ensure_future(stop.wait()), worker=worker)
             out().print("stopping")
 
@@ -108,10 +112,10 @@ def _announce(addresses: Mapping[str, str], notes: tuple[str, ...], seconds: flo
         screen.print(Text(f"  {note}", "dim"))
 
 
-def _suggest(settings: Settings, ports: Ports, codec_url: str, library: Mapping[str, LoadedGraph]) -> None:
+def _suggest(settings: Settings, ports: Ports, codec: str, library: Mapping[str, LoadedGraph]) -> None:
     screen = out()
     if library:
-        for title, lines in _commands(settings, ports, codec_url, library).items():
+        for title, lines in _commands(settings, ports, codec, library).items():
             screen.print(f"\n  {plain(title)}", markup=False)
             for line in lines:
                 screen.print(Text(f"    {plain(line)}", "green"), soft_wrap=True)  # to be copied
@@ -136,9 +140,9 @@ def _library(folder: Path) -> dict[str, LoadedGraph]:
 
 
 def _commands(
-    settings: Settings, ports: Ports, codec_url: str, library: Mapping[str, LoadedGraph]
+    settings: Settings, ports: Ports, codec: str, library: Mapping[str, LoadedGraph]
 ) -> dict[str, tuple[str, ...]]:
-    """Commands to try, under titles."""
+    """Commands to try, under titles. `codec` is the codec server's URL, and what it asks for."""
     temporal = temporal_program()
     server = "" if ports.temporal == _TEMPORAL_PORT else f" --address {LOOPBACK}:{ports.temporal}"
     name = "order_processing" if "order_processing" in library else next(iter(library))
@@ -151,7 +155,7 @@ def _commands(
         ),
         "Look into it; the queries are `status`, `context`, `history` and `diagram`:": (
             f"{temporal} workflow query {run} --type status",
-            f"{temporal} workflow show {run} --detailed --codec-endpoint {codec_url}",
+            f"{temporal} workflow show {run} --detailed --codec-endpoint {codec}",
         ),
     }
 

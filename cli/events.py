@@ -72,7 +72,7 @@ def events(
     from anabranch.observe.traces_process import traces_sent
 
     chosen = settings_from_environment(task_queue=task_queue)
-    reading = Reading(id_header, parse_path(id_field), chosen.max_context_size_bytes)
+    reading = Reading(id_header, parse_path(id_field), chosen.max_context_size_bytes, chosen.cipher())
     options = _Options(source, target, graph, dead_letter, consumer, create)
     route, flow = _route(chosen, options, reading, concurrency)
     log_of_worker(chosen)

@@ -55,6 +55,7 @@ app.command()(commands.run)
 app.command()(commands.worker)
 app.command()(events.events)
 app.command()(commands.dev)
+app.command()(commands.codec)
 app.command()(commands.demo)
 
 

@@ -18,8 +18,16 @@ _HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
 def console(
-    origins: Sequence[str] = (), codec: PayloadCodec | None = None, *, limits: CodecLimits = LIMITS
+    origins: Sequence[str] = (),
+    codec: PayloadCodec | None = None,
+    *,
+    token: str | None = None,
+    limits: CodecLimits = LIMITS,
 ) -> Starlette:
-    """Make the app. `origins` are the pages that may use the codec server: those of the Temporal Web UI."""
+    """Make the app. `origins` are the pages that may use the codec server: those of the Temporal Web UI.
+
+    With a `token` only who sends it may use it.
+    """
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=list(_HOSTS), www_redirect=False)
-    return Starlette(routes=[Mount(CODEC_PATH, codec_server(origins, codec, limits=limits))], middleware=[hosts])
+    server = codec_server(origins, codec, token=token, limits=limits)
+    return Starlette(routes=[Mount(CODEC_PATH, server)], middleware=[hosts])

@@ -6,11 +6,14 @@ compression and turns MessagePack into JSON with named fields; encoding is what 
 It listens beside a worker, and every page that a browser shows can send requests to it. So only JSON is taken, which a
 page of another origin cannot send unasked, only from pages that are listed, and never more than a bounded amount. The
 work is done in a thread of its own.
+
+Where payloads are encrypted a request must bring a token: `temporal … --codec-auth "Bearer …"`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -30,9 +33,8 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.converter import PayloadCodec
 
 from anabranch.errors import AnabranchError, InputError, SizeLimitExceeded, Unavailable, WireFormatError
-from anabranch.transport.codec import ZstdCodec
-from anabranch.transport.converter import readable
-from anabranch.transport.undecodable import reason_of
+from anabranch.transport.converter import readable, standard_codec
+from anabranch.transport.undecodable import reason_of, without_mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,15 @@ LIMITS = CodecLimits()
 
 
 def codec_server(
-    origins: Sequence[str] = (), codec: PayloadCodec | None = None, *, limits: CodecLimits = LIMITS
+    origins: Sequence[str] = (),
+    codec: PayloadCodec | None = None,
+    *,
+    token: str | None = None,
+    limits: CodecLimits = LIMITS,
 ) -> Starlette:
     """Make the ASGI app. Only pages of `origins` (the Web UI's, such as `http://127.0.0.1:8233`) may use it.
+
+    With a `token` only who sends it may: `Authorization: Bearer …`.
 
     A payload that cannot be decoded is handed back as it came, so that it hides no other one. Any other refusal is
     answered with a JSON object of `code` and `message`.
@@ -69,7 +77,7 @@ def codec_server(
         allow_methods=["POST"],
         allow_headers=["Content-Type", "X-Namespace", "Authorization"],
     )
-    endpoint = _Endpoint(codec or ZstdCodec(), frozenset(origins), limits)
+    endpoint = _Endpoint(codec or standard_codec(), frozenset(origins), token, limits)
     routes = [
         Route("/encode", endpoint.encode, methods=["POST"]),
         Route("/decode", endpoint.decode, methods=["POST"]),
@@ -80,9 +88,10 @@ def codec_server(
 
 
 class _Endpoint:
-    def __init__(self, codec: PayloadCodec, origins: frozenset[str], limits: CodecLimits) -> None:
+    def __init__(self, codec: PayloadCodec, origins: frozenset[str], token: str | None, limits: CodecLimits) -> None:
         self._codec = codec
         self._origins = origins
+        self._authorization = None if token is None else f"bearer {token}".encode()
         self._limits = limits
         self._held = 0
         # One thread: codecs need not bear two, and the worker's own threads stay free.
@@ -107,6 +116,10 @@ class _Endpoint:
         origin = request.headers.get("origin")
         if origin is not None and origin not in self._origins:
             raise HTTPException(403, f"pages of {origin!r:.200} may not use this server")
+        if self._authorization is not None and not _has_token(request, self._authorization):
+            raise HTTPException(
+                401, "this server asks for its token: Authorization: Bearer …", {"WWW-Authenticate": "Bearer"}
+            )
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise HTTPException(415, "the body must be JSON: send Content-Type: application/json")
@@ -161,9 +174,14 @@ class _Endpoint:
     async def _decoded(self, payload: Payload) -> Payload:
         try:
             (decoded,) = await self._codec.decode([payload])
-            return payload if reason_of(decoded) else readable(decoded)
+            return payload if reason_of(decoded) else readable(without_mark(decoded))
         except AnabranchError:
             return payload
+
+
+def _has_token(request: Request, expected: bytes) -> bool:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return hmac.compare_digest(f"{scheme.lower()} {token.strip()}".encode(), expected)
 
 
 async def _awaited(work: Awaitable[list[Payload]]) -> list[Payload]:

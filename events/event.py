@@ -6,16 +6,20 @@ import json
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from anabranch.cipher import Cipher, open_plain
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.propagation import extract
 from anabranch.context.values import Json, Path
 from anabranch.context.wire import decode_json
-from anabranch.errors import InputError, SizeLimitExceeded
+from anabranch.errors import InputError, PlaintextRefused, SizeLimitExceeded
 from anabranch.events.source import Message
 from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 Format = Literal["json", "msgpack"]
 CONTENT_TYPES: Final[dict[Format, str]] = {"json": "application/json", "msgpack": "application/msgpack"}
+ENCRYPTED: Final = {"Content-Encoding": "anabranch-encrypted"}
+"""The header of a message whose body is encrypted; its other headers are not."""
+LABEL: Final = "event"
 MAX_ID_CHARACTERS: Final = 256
 _MSGPACK_TYPES: Final = frozenset({"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"})
 _CONTEXT_ARRAY: Final = b"\x93"
@@ -24,11 +28,12 @@ _CONTEXT_ARRAY: Final = b"\x93"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How events are read: the header and the path in JSON that hold the id, and the limit of the body."""
+    """How events are read: the header and the path in JSON that hold the id, the limit of the body, the keys."""
 
     id_header: str = "Anabranch-Event-Id"
     id_field: Path = ("id",)
     max_bytes: int = MAX_CONTEXT_SIZE_BYTES
+    cipher: Cipher | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +50,24 @@ def read_event(message: Message, reading: Reading) -> Event:
     """The event of a message.
 
     A context that comes in the header `Anabranch-Context` lies under the members of a JSON body. Raises InputError,
-    WireFormatError and SizeLimitExceeded for poison: a message that no redelivery will fix.
+    WireFormatError, SizeLimitExceeded and PlaintextRefused for poison: a message that no redelivery will fix; and
+    EncryptionKeyMissing.
     """
-    if len(message.body) > reading.max_bytes:
+    body = _opened(message.body, reading)
+    if len(body) > reading.max_bytes:
         raise SizeLimitExceeded(
-            f"the event has {len(message.body)} bytes, over the limit of {reading.max_bytes}",
+            f"the event has {len(body)} bytes, over the limit of {reading.max_bytes}",
             suggestion="send a reference instead of the content, or raise MAX_CONTEXT_SIZE_BYTES",
         )
     carried = extract(message.headers)
-    form = _format(message)
+    if carried.context is not None and reading.cipher is not None and reading.cipher.strict:
+        raise PlaintextRefused("the context in a header is not encrypted", suggestion="send it as the body")
+    form = _format(message, body)
     if form == "msgpack":
-        context = DistributedContext.deserialize(message.body, max_bytes=reading.max_bytes)
+        context = DistributedContext.deserialize(body, max_bytes=reading.max_bytes)
         own_id: Json = f"{context.session_id}@{context.metadata.version}"
     else:
-        data = decode_json(message.body, max_bytes=reading.max_bytes)
+        data = decode_json(body, max_bytes=reading.max_bytes)
         own_id = _at(data, reading.id_field)
         context = DistributedContext("", data) if carried.context is None else carried.context
         if carried.context is not None:
@@ -79,14 +88,18 @@ def encode_body(context: DistributedContext, form: Format, *, max_bytes: int = M
     return json.dumps(context.data, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _format(message: Message) -> Format:
+def _opened(body: bytes, reading: Reading) -> bytes:
+    return open_plain(body, LABEL) if reading.cipher is None else reading.cipher.open(body, LABEL)
+
+
+def _format(message: Message, body: bytes) -> Format:
     declared = next((value for name, value in message.headers.items() if name.lower() == "content-type"), "")
     media_type = declared.partition(";")[0].strip().lower()
     if media_type in _MSGPACK_TYPES:
         return "msgpack"
     if media_type == "application/json" or media_type.endswith("+json"):
         return "json"
-    return "msgpack" if message.body.startswith(_CONTEXT_ARRAY) else "json"
+    return "msgpack" if body.startswith(_CONTEXT_ARRAY) else "json"
 
 
 def _at(data: Json, path: Path) -> Json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, cast
@@ -10,9 +11,10 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from anabranch import spans
+from anabranch.cipher import Cipher, is_box
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.errors import AnabranchError, SizeLimitExceeded
-from anabranch.events.event import CONTENT_TYPES, Format, encode_body
+from anabranch.events.event import CONTENT_TYPES, ENCRYPTED, LABEL, Format, encode_body
 from anabranch.events.event_workflow import PUBLISH, EventContext, Publication, run_id
 from anabranch.events.source import EventSink, Message, Outgoing
 from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
@@ -29,14 +31,22 @@ REASON: Final = "Anabranch-Error-Reason"
 BODY_LEFT_OUT: Final = "Anabranch-Body-Left-Out"
 _OWN: Final = frozenset({EVENT_ID, SESSION_ID, VERSION, GRAPH, RUN, SOURCE, CODE, REASON, BODY_LEFT_OUT})
 _LONGEST_REASON: Final = 1000
+_LONGEST_SEALED: Final = 300
+"""Characters of a reason that is encrypted, which takes four times as many bytes at most."""
 
 
 class Publisher:
-    """Publishes the outcomes of runs, and events that cannot be read."""
+    """Publishes the outcomes of runs, and events that cannot be read.
 
-    def __init__(self, sink: EventSink, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> None:
+    With a `cipher` bodies and the reasons of dead letters are encrypted.
+    """
+
+    def __init__(
+        self, sink: EventSink, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES, cipher: Cipher | None = None
+    ) -> None:
         self._sink = sink
         self._max_bytes = max_bytes
+        self._cipher = cipher
 
     @activity.defn(name=PUBLISH)
     async def publish(self, publication: Publication) -> None:
@@ -56,10 +66,9 @@ class Publisher:
     async def dead_letter(self, message: Message, topic: str, graph: str, error: AnabranchError) -> None:
         """Publish a poison message as it came, with the reason. Raises Unavailable."""
         headers = {name: value for name, value in message.headers.items() if not _is_reserved(name)}
-        headers |= {GRAPH: graph, SOURCE: message.position, CODE: error.code, REASON: _line(str(error))}
-        await self._publish_dead_letter(
-            Outgoing(topic, message.body, f"dead/{graph}:{message.identity}", message.position, headers)
-        )
+        headers |= {GRAPH: graph, SOURCE: message.position, CODE: error.code, REASON: self._reason(str(error))}
+        letter = Outgoing(topic, message.body, f"dead/{graph}:{message.identity}", message.position, headers)
+        await self._publish_dead_letter(self._closed(letter))
         metrics.count(metrics.EVENTS_PUBLISHED, graph, "dead_letter")
 
     async def _publish_dead_letter(self, letter: Outgoing) -> None:
@@ -87,10 +96,23 @@ class Publisher:
         }
         message_id = run_id(run.graph, run.event_id)
         if publication.code is not None:
-            headers |= {SOURCE: run.position, CODE: publication.code, REASON: _line(publication.reason or "")}
+            headers |= {SOURCE: run.position, CODE: publication.code, REASON: self._reason(publication.reason or "")}
             message_id = f"dead/{message_id}"
         body = encode_body(context, form, max_bytes=self._max_bytes)
-        return Outgoing(publication.topic, body, message_id, context.session_id, _lines(headers))
+        return self._closed(Outgoing(publication.topic, body, message_id, context.session_id, _lines(headers)))
+
+    def _closed(self, message: Outgoing) -> Outgoing:
+        """The message with its body encrypted, which may have come so."""
+        if self._cipher is None or is_box(message.body):
+            return message
+        body = self._cipher.seal(message.body, LABEL)
+        return replace(message, body=body, headers={**message.headers, **ENCRYPTED})
+
+    def _reason(self, reason: str) -> str:
+        """A reason as a header's value. An error may quote values, so that it is encrypted too, as base64."""
+        if self._cipher is None:
+            return _line(reason)
+        return base64.b64encode(self._cipher.seal(_line(reason[:_LONGEST_SEALED]).encode(), LABEL)).decode()
 
 
 def event_context(context: DistributedContext) -> EventContext:

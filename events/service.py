@@ -53,7 +53,7 @@ async def serve_events(
         stack.push_async_callback(sink.aclose)
         source = await open_source(route.source, route.consumer, create=route.create)
         stack.push_async_callback(source.aclose)
-        publisher = Publisher(sink, max_bytes=flow.reading.max_bytes)
+        publisher = Publisher(sink, max_bytes=flow.reading.max_bytes, cipher=flow.reading.cipher)
         consumer = Consumer(source, client, publisher, flow)
         record_on(client.service_client.config.runtime or Runtime.default(), lambda: (flow.graph,))
         worker = _worker(client, flow, publisher, max_cached_workflows)

@@ -156,13 +156,14 @@ async def _speaks_tls(address: str) -> bool:
 
 
 def converter_for(settings: Settings) -> DataConverter:
-    """The data converter that clients and workers with these settings use."""
+    """The data converter that clients and workers with these settings use. Raises ConfigurationError."""
+    cipher = settings.cipher()
     if settings.payload_store_url is None:
-        return data_converter(settings.context_format)
+        return data_converter(settings.context_format, cipher=cipher)
     from anabranch.transport.payload_store import offloading
 
     storage = offloading(settings.payload_store_url, threshold=settings.payload_store_threshold_bytes)
-    return data_converter(settings.context_format, storage=storage)
+    return data_converter(settings.context_format, storage=storage, cipher=cipher)
 
 
 def named_address() -> str | None:

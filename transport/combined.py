@@ -111,7 +111,7 @@ def combined(ours: DataConverter, theirs: DataConverter) -> DataConverter:
         _marking(theirs),
         payload_converter_class=_payload_converter(ours.payload_converter_class, theirs.payload_converter_class),
         payload_codec=_codec(ours.payload_codec, theirs.payload_codec),
-        failure_converter_class=_failure_converter(theirs.failure_converter_class),
+        failure_converter_class=_failure_converter(ours.failure_converter_class, theirs.failure_converter_class),
         external_storage=ours.external_storage or theirs.external_storage,
     )
 
@@ -146,11 +146,12 @@ def _payload_converter(
     return Combined
 
 
-def _failure_converter(their_class: type[FailureConverter]) -> type[FailureConverter]:
-    class Combined(FailuresOfNodes):
-        theirs = their_class
-
-    return Combined
+def _failure_converter(
+    our_class: type[FailureConverter], their_class: type[FailureConverter]
+) -> type[FailureConverter]:
+    base: Any = our_class if issubclass(our_class, FailuresOfNodes) else FailuresOfNodes
+    combined_class: type[FailureConverter] = type("Combined", (base,), {"theirs": their_class})
+    return combined_class
 
 
 def _codec(ours: PayloadCodec | None, theirs: PayloadCodec | None) -> PayloadCodec | None:

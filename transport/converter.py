@@ -21,9 +21,11 @@ from temporalio.converter import (
     PayloadCodec,
 )
 
+from anabranch.cipher import Cipher
 from anabranch.errors import WireFormatError
 from anabranch.transport.codec import ZstdCodec
-from anabranch.transport.failures import FailuresOfNodes
+from anabranch.transport.encryption import EncryptingCodec
+from anabranch.transport.failures import EncryptedFailuresOfNodes, FailuresOfNodes
 from anabranch.transport.marking import MarkingDataConverter
 from anabranch.transport.measured import decoded, encoded
 from anabranch.transport.undecodable import UndecodableConverter
@@ -41,12 +43,15 @@ SANDBOX_MODULES = (
     "anabranch.graph",
     "anabranch.observe",
     "anabranch.transport",
+    "anabranch.cipher",
     "anabranch.errors",
+    "anabranch.keyring",
     "anabranch.settings",
     "anabranch.spans",
     "attr",
     "backports",
     "cel_expr_python",
+    "cryptography",
     "jsonschema",
     "jsonschema_specifications",
     "lark",
@@ -130,18 +135,26 @@ def data_converter(
     context_format: ContextFormat = "msgpack",
     codec: PayloadCodec | None = None,
     storage: ExternalStorage | None = None,
+    cipher: Cipher | None = None,
 ) -> DataConverter:
-    """Make the converter that clients and workers share; `codec` is zstd compression unless given.
+    """Make the converter that clients and workers share; `codec` is `standard_codec` unless given.
 
-    What is too large for a history goes to `storage`, if there is one.
+    What is too large for a history goes to `storage`, if there is one. With a `cipher` the messages and stack traces of
+    failures are payloads too.
     """
     converter = JsonPayloadConverter if context_format == "json" else MsgpackPayloadConverter
     return MarkingDataConverter(
         payload_converter_class=converter,
-        payload_codec=codec or ZstdCodec(),
-        failure_converter_class=FailuresOfNodes,
+        payload_codec=codec or standard_codec(cipher, storage),
+        failure_converter_class=FailuresOfNodes if cipher is None else EncryptedFailuresOfNodes,
         external_storage=storage,
     )
+
+
+def standard_codec(cipher: Cipher | None = None, storage: ExternalStorage | None = None) -> PayloadCodec:
+    """Compression, then encryption if there is a cipher."""
+    stable_bytes = None if storage is None else storage.payload_size_threshold
+    return EncryptingCodec(ZstdCodec(), cipher, stable_bytes=stable_bytes)
 
 
 def readable(payload: Payload) -> Payload:

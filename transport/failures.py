@@ -9,7 +9,7 @@ into a failure by the converter alone, and only a mark in the activity's own con
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar, Final, Self
 
@@ -26,12 +26,16 @@ from temporalio.converter import (
 from temporalio.exceptions import ApplicationError, FailureError
 
 from anabranch.context.values import Json
-from anabranch.errors import AnabranchError, GraphError, Unavailable
+from anabranch.errors import AnabranchError, EncryptionKeyMissing, GraphError, Unavailable
+from anabranch.limits import KEY_SECONDS
+from anabranch.transport.undecodable import reason_of
 
 UNDECODABLE: Final = "undecodable"
 """The key of the object that stands for a detail which cannot be decoded."""
 ELSEWHERE: Final = "elsewhere_seconds"
 """In the details of a failure: for how long it is worth looking for a worker that has what this one lacks."""
+ENCODED_MESSAGE: Final = "Encoded failure"
+"""What stands for a message that is a payload; the SDK's own words."""
 _ran: Final = ContextVar("anabranch_node_that_ran", default="")
 
 
@@ -59,7 +63,7 @@ def application_error(error: AnabranchError, where: str = "", *, elsewhere_secon
         detail["problems"] = [str(problem) for problem in error.problems]
     message = f"{where}: {error}" if where else str(error)
     if error.elsewhere:
-        detail[ELSEWHERE] = elsewhere_seconds
+        detail[ELSEWHERE] = KEY_SECONDS if isinstance(error, EncryptionKeyMissing) else elsewhere_seconds
         message = f"{_this_worker()}{message}"
     return ApplicationError(
         message,
@@ -96,14 +100,22 @@ class FailuresOfNodes(FailureConverter, WithSerializationContext):
 
     def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
         """Convert an exception: ours by its code, one after a node's work with what a saga must know."""
-        if (where := _ran.get()) and isinstance(exception, Exception) and not isinstance(exception, FailureError):
+        if isinstance(missing := exception.__cause__, EncryptionKeyMissing):  # the SDK's "Failed decoding arguments"
+            exception = application_error(missing)
+        elif (where := _ran.get()) and isinstance(exception, Exception) and not isinstance(exception, FailureError):
             exception = _after_effect(exception, where)
         elif isinstance(exception, AnabranchError):
             exception = application_error(exception)
         self._theirs.to_failure(exception, payload_converter, failure)
 
     def from_failure(self, failure: Failure, payload_converter: PayloadConverter) -> BaseException:
-        """Convert a failure. In place of a detail that cannot be decoded is an object that says so."""
+        """Convert a failure. In place of a detail that cannot be decoded is an object that says so.
+
+        Raises EncryptionKeyMissing: what the failure says may decide how a run goes on, and the key may come back.
+        """
+        for level in _levels(failure):
+            if level.HasField("encoded_attributes"):
+                _check_key(level.encoded_attributes)
         return self._theirs.from_failure(failure, _Lenient(payload_converter))
 
     def with_context(self, context: SerializationContext) -> Self:
@@ -113,6 +125,45 @@ class FailuresOfNodes(FailureConverter, WithSerializationContext):
         changed = copy.copy(self)
         changed._theirs = self._theirs.with_context(context)  # noqa: SLF001 - of its own class
         return changed
+
+
+class EncryptedFailuresOfNodes(FailuresOfNodes):
+    """The same. Messages and stack traces become payloads, which a codec encrypts, and come back from them.
+
+    As the SDK's DefaultFailureConverterWithEncodedAttributes does it, but for any converter.
+    """
+
+    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
+        """See FailuresOfNodes."""
+        super().to_failure(exception, payload_converter, failure)
+        for level in _levels(failure):
+            if not level.HasField("encoded_attributes"):
+                said = {"message": level.message, "stack_trace": level.stack_trace}
+                level.encoded_attributes.CopyFrom(payload_converter.to_payload(said))
+            level.message, level.stack_trace = ENCODED_MESSAGE, ""
+
+    def from_failure(self, failure: Failure, payload_converter: PayloadConverter) -> BaseException:
+        """See FailuresOfNodes."""
+        read = Failure()
+        read.CopyFrom(failure)
+        for level in _levels(read):
+            if level.HasField("encoded_attributes"):
+                _read_attributes(level, _Lenient(payload_converter))
+        return super().from_failure(read, payload_converter)
+
+
+def _levels(failure: Failure) -> Iterator[Failure]:
+    """A failure and its causes."""
+    yield failure
+    while failure.HasField("cause"):
+        failure = failure.cause
+        yield failure
+
+
+def _read_attributes(failure: Failure, payload_converter: PayloadConverter) -> None:
+    said = payload_converter.from_payload(failure.encoded_attributes)
+    if isinstance(said, dict) and isinstance(said.get("message"), str):
+        failure.message, failure.stack_trace = said["message"], str(said.get("stack_trace", ""))
 
 
 class _Lenient(PayloadConverter):
@@ -128,10 +179,17 @@ class _Lenient(PayloadConverter):
         return [self._from_payload(payload) for payload in payloads]  # failures have no type hints
 
     def _from_payload(self, payload: Payload) -> Any:
+        _check_key(payload)
         try:
             return self._converter.from_payload(payload)
         except Exception as error:
             return {UNDECODABLE: str(error)[:200]}
+
+
+def _check_key(payload: Payload) -> None:
+    """Raises EncryptionKeyMissing where that is why the payload cannot be read."""
+    if isinstance(missing := reason_of(payload), EncryptionKeyMissing):
+        raise missing
 
 
 def _after_effect(error: Exception, where: str) -> ApplicationError:

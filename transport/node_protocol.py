@@ -26,6 +26,10 @@ GRAPH_DIGESTS = "anabranch_graph_digests"
 """The memo by which a starter says which definition of a graph it means: digests by name."""
 
 
+ENCRYPTED_ONLY: Final = "encrypted_only"
+"""The capability of a run that takes no result in plain text: nobody without a key can have written it."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunInfo:
     """The run as expressions see it under `run`; `time` is ISO 8601 UTC, `attempt` is filled in by the activity."""
@@ -93,15 +97,17 @@ class GraphRequest:
     """Which graph a run wants: by `name`, or `inline` (a YAML text or an object).
 
     `digests` are those that the starter knows of the named graph and of the graphs that it names, if it says them.
+    `is_plain` is whether the run's input came without encryption, or there was none.
     """
 
     name: str | None = None
     inline: Json = None
     digests: dict[str, str] = field(default_factory=dict)
+    is_plain: bool = False
 
     def to_wire(self) -> list[Any]:
         """As a positional array."""
-        return [self.name, self.inline, self.digests]
+        return [self.name, self.inline, self.digests, self.is_plain]
 
     @classmethod
     def from_wire(cls, wire: list[Any]) -> Self:
@@ -126,7 +132,7 @@ class PinnedGraph:
 
     `definition` is the graph as JSON with its defaults, `digest` the SHA-256 (hex) of this text, `graphs` those that it
     names. `revision` is the interpreter's. `inputs` are the keys that each of the graphs must be started with.
-    `capabilities` are what the worker found of the server that not every server has; nothing depends on any so far.
+    `capabilities` are what holds of this run alone; `ENCRYPTED_ONLY` is one.
     `limits` are how much the run sends at once, and when it continues as new.
     """
 

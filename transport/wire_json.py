@@ -85,7 +85,7 @@ def _object(value: Json) -> Named:
 
 
 _PINNED = ("name", "digest", "definition", "graphs", "revision", "inputs", "capabilities", "limits")
-_REQUEST = ("name", "inline", "digests")
+_REQUEST = ("name", "inline", "digests", "is_plain")
 _TO_NAMED: dict[type[Any], Callable[[Any], Named]] = {
     NodeTask: _task_to_named,
     ChangeSet: ChangeSet.to_json_object,

@@ -49,7 +49,7 @@ _JSON = (str, int, float, bool, NoneType, list, dict)
 # The types of our own arrays' positions; `context` checks its own.
 _SHAPES: dict[str, tuple[type | tuple[type, ...], ...]] = {
     "NodeTask": (str, dict, list, list, str, (list, NoneType), dict, int),
-    "GraphRequest": ((str, NoneType), _JSON, dict),
+    "GraphRequest": ((str, NoneType), _JSON, dict, bool),
     "PinnedGraph": (str, str, str, dict, int, dict, list, dict),
 }
 

@@ -16,6 +16,7 @@ from anabranch.activities.guards.breaker import Breakers, InMemoryBreakers, Redi
 from anabranch.activities.guards.node_cache import InMemoryResults, NodeResults, RedisResults, result_key
 from anabranch.activities.node_result import own_key
 from anabranch.activities.rendering import values_of
+from anabranch.cipher import Cipher
 from anabranch.context.changes import ChangeSet
 from anabranch.errors import TimedOut
 from anabranch.graph.model import CircuitBreaker, Node, NodeCache
@@ -26,20 +27,24 @@ Compute = Callable[[], Awaitable[ChangeSet]]
 
 
 class Guards:
-    """Caches and breakers, shared by all workers that use `redis`; without it, those of this process."""
+    """Caches and breakers, shared by all workers that use `redis`; without it, those of this process.
 
-    def __init__(self, redis: RedisClient | None = None) -> None:
+    With a `cipher` results are encrypted, and what they are kept under cannot be guessed.
+    """
+
+    def __init__(self, redis: RedisClient | None = None, cipher: Cipher | None = None) -> None:
         self._redis = redis
+        self._cipher = cipher
         self._breakers = Breakers(InMemoryBreakers() if redis is None else RedisBreakers(redis))
-        self._results = NodeResults(InMemoryResults() if redis is None else RedisResults(redis))
+        self._results = NodeResults(InMemoryResults() if redis is None else RedisResults(redis, cipher))
 
     @classmethod
-    def from_url(cls, url: str | None, max_connections: int) -> Self:
+    def from_url(cls, url: str | None, max_connections: int, cipher: Cipher | None = None) -> Self:
         """Guards on the Redis at `url` (REDIS_URL), if there is one. Raises ConfigurationError."""
         if url is None:
-            return cls()
+            return cls(cipher=cipher)
         # One retry: waiting longer for a cached result than for the work gains nothing.
-        return cls(RedisClient.from_url(url, variable="REDIS_URL", max_connections=max_connections, retries=1))
+        return cls(RedisClient.from_url(url, variable="REDIS_URL", max_connections=max_connections, retries=1), cipher)
 
     async def around(self, task: NodeTask, node: Node, compute: Compute) -> ChangeSet:
         """The changes of a node: from the cache, or computed behind its breaker. Raises Unavailable while open."""
@@ -50,7 +55,7 @@ class Guards:
             compute = self._behind(task, breaker, seconds, compute)
         if node.cache is None:
             return await compute()
-        key = await _cache_key(task, node.cache)
+        key = await _cache_key(task, node.cache, self._cipher)
         changes, reused = await self._results.through(key, node.cache.ttl, compute, patience=seconds)
         if not reused:
             return changes
@@ -97,7 +102,7 @@ def _breaker_name(task: NodeTask, breaker: CircuitBreaker) -> str:
     return breaker.name or f"{task.run.graph}/{own_key(task)}"
 
 
-async def _cache_key(task: NodeTask, cache: NodeCache) -> str:
+async def _cache_key(task: NodeTask, cache: NodeCache, cipher: Cipher | None) -> str:
     # The template itself is part of the node's definition: the values of its holes are what differs, each of its type.
     values = json.dumps(await values_of(cache.key, task), sort_keys=True)
-    return result_key(task.run.graph, own_key(task), msgpack.packb(task.node) or b"", values)
+    return result_key(task.run.graph, own_key(task), msgpack.packb(task.node) or b"", values, cipher)

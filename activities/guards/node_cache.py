@@ -19,9 +19,10 @@ import msgpack
 from redis.asyncio.lock import Lock
 
 from anabranch.backoff import Backoff
+from anabranch.cipher import Cipher, open_plain
 from anabranch.context.changes import ChangeSet
 from anabranch.context.wire import decode
-from anabranch.errors import AnabranchError
+from anabranch.errors import AnabranchError, EncryptionKeyMissing, InputError
 from anabranch.observe import metrics
 from anabranch.redis_client import RedisClient
 
@@ -29,6 +30,7 @@ LEASE_SECONDS: Final = 30.0
 """How long others wait at most for one that computes and has died. It renews its lease while it lives."""
 _LEASE_SHARE: Final = 0.25
 """Of the time that others wait: who has died is replaced well before."""
+_RESULT: Final = "result of a node"
 _LABELS: Final = ("node", "ttl")
 """The tier and the strategy that the metrics name."""
 _WAIT: Final = Backoff(first=0.02, longest=0.1)
@@ -125,19 +127,27 @@ class _LocalLease:
 
 
 class RedisResults:
-    """Results shared by all workers that use one Redis."""
+    """Results shared by all workers that use one Redis, encrypted if there is a `cipher`."""
 
-    def __init__(self, redis: RedisClient) -> None:
+    def __init__(self, redis: RedisClient, cipher: Cipher | None = None) -> None:
         self._redis = redis
+        self._cipher = cipher
 
     async def get(self, key: str) -> bytes | None:
-        """One GET."""
+        """One GET. What cannot be decrypted counts as nothing: the node runs."""
         async with self._redis as redis:
             value = await redis.get(_name(key, "result"))
-        return value if isinstance(value, bytes) else None
+        if not isinstance(value, bytes):
+            return None
+        try:
+            return open_plain(value, _RESULT) if self._cipher is None else self._cipher.open(value, _RESULT)
+        except (InputError, EncryptionKeyMissing):
+            return None
 
     async def put(self, key: str, value: bytes, ttl: timedelta) -> None:
         """One SET with its time to live."""
+        if self._cipher is not None:
+            value = self._cipher.seal(value, _RESULT)
         async with self._redis as redis:
             await redis.set(_name(key, "result"), value, px=max(1, int(ttl.total_seconds() * 1000)))
 
@@ -237,9 +247,13 @@ async def _let_go(lease: Lease) -> None:
         await lease.release()
 
 
-def result_key(graph: str, node: str, body: bytes, key: str) -> str:
-    """The name of an entry: graph, node, and a digest of the node's definition and its rendered key."""
-    digest = hashlib.sha256(body + b"\0" + key.encode()).hexdigest()
+def result_key(graph: str, node: str, body: bytes, key: str, cipher: Cipher | None = None) -> str:
+    """The name of an entry: graph, node, and a digest of the node's definition and its rendered key.
+
+    With a `cipher` the digest needs its first key: who reads the names cannot try which values they are of.
+    """
+    what = body + b"\0" + key.encode()
+    digest = hashlib.sha256(what).hexdigest() if cipher is None else cipher.blinded(what, "name of a result")
     return f"{graph}/{node}/{digest}"
 
 

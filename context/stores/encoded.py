@@ -1,23 +1,36 @@
-"""What the stores have in common: contexts become records, and records become contexts, in one place."""
+"""What the stores have in common: contexts become records, and records become contexts, in one place.
+
+With a cipher it is encrypted records that are kept: the context's bytes as a box, their digest as one encrypted block,
+so that who reads the store cannot try contexts until one has the digest. The version stays readable: stores compare it.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Final
 
+from anabranch.cipher import Cipher, is_box, open_plain
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.stores.protocol import check_expected, check_session_id, check_ttl, mismatch
-from anabranch.context.stores.record import Record, decode_records
+from anabranch.context.stores.record import DIGEST_BYTES, Record, decode_records, digest_of
 from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
+
+_CONTEXT: Final = "context"
+_DIGEST: Final = "digest of a context"
 
 
 class EncodedStore(ABC):
-    """A ContextStore over a place that keeps records. `max_bytes` bounds a context's MessagePack, both ways."""
+    """A ContextStore over a place that keeps records. `max_bytes` bounds a context's MessagePack, both ways.
+
+    With a `cipher` contexts are encrypted, and those from before it are still read unless it is strict.
+    """
 
     in_process = False
 
-    def __init__(self, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES) -> None:
+    def __init__(self, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES, cipher: Cipher | None = None) -> None:
         self.max_bytes = max_bytes
+        self._cipher = cipher
 
     async def save(
         self, context: DistributedContext, ttl: float | None = None, expected_version: int | None = None
@@ -26,17 +39,18 @@ class EncodedStore(ABC):
         session_id = check_session_id(context.session_id)
         record = Record.of(context, max_bytes=self.max_bytes)
         if expected_version is None:
-            await self._write({session_id: record}, check_ttl(ttl))
+            await self._write({session_id: self._closed(record)}, check_ttl(ttl))
             return
         expected = check_expected(expected_version)
-        swapped, found = await self._swap(session_id, record, check_ttl(ttl), expected)
+        swapped, found = await self._swap(session_id, self._closed(record), check_ttl(ttl), expected)
         if not swapped:
             raise mismatch(session_id, expected, found)
 
     async def save_many(self, contexts: Iterable[DistributedContext], ttl: float | None = None) -> None:
         """Keep several contexts in one round trip."""
         records = {
-            check_session_id(context.session_id): Record.of(context, max_bytes=self.max_bytes) for context in contexts
+            check_session_id(context.session_id): self._closed(Record.of(context, max_bytes=self.max_bytes))
+            for context in contexts
         }
         if records:
             await self._write(records, check_ttl(ttl))
@@ -66,13 +80,39 @@ class EncodedStore(ABC):
     def list_sessions(self, prefix: str = "") -> AsyncIterator[str]:
         """The session ids that begin with a prefix."""
 
-    @abstractmethod
     async def read(self, session_ids: Sequence[str]) -> list[Record | None]:
-        """What is stored, as it is stored."""
+        """What `load_many` would decode. Raises EncryptionKeyMissing, PlaintextRefused, WireFormatError."""
+        return [record and self._opened(record) for record in await self._records(session_ids)]
+
+    async def digests(self, session_ids: Sequence[str]) -> list[bytes | None]:
+        """The digests of what is stored. Of what was encrypted with another key than the first they are others."""
+        digests = await self._digests_of(session_ids)
+        if (cipher := self._cipher) is None:
+            return digests
+        return [
+            cipher.show_block(digest, _DIGEST) if digest is not None and len(digest) == DIGEST_BYTES else digest
+            for digest in digests
+        ]
+
+    def _closed(self, record: Record) -> Record:
+        """As it is kept."""
+        if (cipher := self._cipher) is None:
+            return record
+        return Record(record.version, cipher.hide_block(record.digest, _DIGEST), cipher.seal(record.packed, _CONTEXT))
+
+    def _opened(self, record: Record) -> Record:
+        """As it was before `_closed`. The digest is made anew, by whichever key the box was closed."""
+        cipher, box = self._cipher, record.packed
+        packed = open_plain(box, _CONTEXT) if cipher is None else cipher.open(box, _CONTEXT)
+        return record._replace(digest=digest_of(packed), packed=packed) if is_box(box) else record
 
     @abstractmethod
-    async def digests(self, session_ids: Sequence[str]) -> list[bytes | None]:
-        """The digests of what is stored."""
+    async def _records(self, session_ids: Sequence[str]) -> list[Record | None]:
+        """What is kept."""
+
+    @abstractmethod
+    async def _digests_of(self, session_ids: Sequence[str]) -> list[bytes | None]:
+        """The digests of what is kept, as they are kept."""
 
     @abstractmethod
     async def aclose(self) -> None:

@@ -17,11 +17,19 @@ from urllib.parse import quote, unquote, urlsplit
 import emcache
 
 from anabranch.broken import BROKEN
+from anabranch.cipher import Cipher
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.stores.encoded import EncodedStore
 from anabranch.context.stores.protocol import check_session_id
 from anabranch.context.stores.record import Record
-from anabranch.errors import AnabranchError, SizeLimitExceeded, Unavailable, WireFormatError, not_a_url
+from anabranch.errors import (
+    AnabranchError,
+    EncryptionKeyMissing,
+    InputError,
+    SizeLimitExceeded,
+    Unavailable,
+    not_a_url,
+)
 from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 LARGEST_VALUE: Final = 1_000_000
@@ -50,8 +58,9 @@ class MemcachedStore(EncodedStore):
         timeout: float = 2.0,
         max_bytes: int = MAX_CONTEXT_SIZE_BYTES,
         variable: str | None = None,
+        cipher: Cipher | None = None,
     ) -> None:
-        super().__init__(max_bytes=max_bytes)
+        super().__init__(max_bytes=max_bytes, cipher=cipher)
         self._addresses = [_Address(host, port) for host, port in addresses]
         self._max_connections = max_connections
         self._timeout = timeout
@@ -68,6 +77,7 @@ class MemcachedStore(EncodedStore):
         timeout: float = 2.0,
         max_bytes: int = MAX_CONTEXT_SIZE_BYTES,
         variable: str | None = None,
+        cipher: Cipher | None = None,
     ) -> Self:
         """A store at `memcached://host:port[,host:port…]`. Connects when it is first used.
 
@@ -81,19 +91,26 @@ class MemcachedStore(EncodedStore):
             addresses = []
         if not addresses or not all(host for host, _ in addresses) or "@" in url:
             raise not_a_url("a Memcached", variable, "write memcached://host:11211")
-        return cls(addresses, max_connections=max_connections, timeout=timeout, max_bytes=max_bytes, variable=variable)
+        return cls(
+            addresses,
+            max_connections=max_connections,
+            timeout=timeout,
+            max_bytes=max_bytes,
+            variable=variable,
+            cipher=cipher,
+        )
 
-    async def read(self, session_ids: Sequence[str]) -> list[Record | None]:
-        """What is stored, by one `get` to each server."""
+    async def _records(self, session_ids: Sequence[str]) -> list[Record | None]:
+        """What is kept, by one `get` to each server."""
         keys = [_key(session_id) for session_id in session_ids]
         if not keys:
             return []
         found = await self._call(lambda client: client.get_many(list(dict.fromkeys(keys))))
         return [Record.from_bytes(bytes(found[key].value)) if key in found else None for key in keys]
 
-    async def digests(self, session_ids: Sequence[str]) -> list[bytes | None]:
-        """The digests of what is stored."""
-        return [record and record.digest for record in await self.read(session_ids)]
+    async def _digests_of(self, session_ids: Sequence[str]) -> list[bytes | None]:
+        """The digests of what is kept."""
+        return [record and record.digest for record in await self._records(session_ids)]
 
     async def delete(self, session_id: str) -> bool:
         """Whether there was something to delete."""
@@ -201,8 +218,9 @@ class MemcachedStore(EncodedStore):
         item = await self._call(lambda client: client.get(key.encode()))
         if item is None:
             return None
-        packed = Record.from_bytes(bytes(item.value)).packed
-        with suppress(WireFormatError, SizeLimitExceeded):  # damaged: loading it says so
+        kept = Record.from_bytes(bytes(item.value))
+        with suppress(InputError, EncryptionKeyMissing):  # damaged, say: loading it says so
+            packed = self._opened(kept).packed
             return DistributedContext.deserialize(packed, max_bytes=self.max_bytes).session_id
         return None
 

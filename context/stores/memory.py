@@ -40,13 +40,13 @@ class InMemoryStore(EncodedStore):
     def __len__(self) -> int:
         return len(self._entries)
 
-    async def read(self, session_ids: Sequence[str]) -> list[Record | None]:
-        """What is stored, as it is stored."""
+    async def _records(self, session_ids: Sequence[str]) -> list[Record | None]:
+        """What is kept."""
         return [self._find(check_session_id(session_id)) for session_id in session_ids]
 
-    async def digests(self, session_ids: Sequence[str]) -> list[bytes | None]:
-        """The digests of what is stored."""
-        records = await self.read(session_ids)
+    async def _digests_of(self, session_ids: Sequence[str]) -> list[bytes | None]:
+        """The digests of what is kept."""
+        records = await self._records(session_ids)
         return [record and record.digest for record in records]
 
     async def delete(self, session_id: str) -> bool:

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 from redis.asyncio import Redis, RedisCluster
 
+from anabranch.cipher import Cipher
 from anabranch.context.stores.encoded import EncodedStore
 from anabranch.context.stores.protocol import check_session_id
 from anabranch.context.stores.record import HEADER_BYTES, VERSION_BYTES, Record, version_bytes
@@ -59,8 +60,9 @@ class RedisStore(EncodedStore):
         *,
         max_bytes: int = MAX_CONTEXT_SIZE_BYTES,
         mark_seconds: int = 60,
+        cipher: Cipher | None = None,
     ) -> None:
-        super().__init__(max_bytes=max_bytes)
+        super().__init__(max_bytes=max_bytes, cipher=cipher)
         self._redis = client if isinstance(client, RedisClient) else RedisClient(client)
         self._mark_seconds = mark_seconds
         self._compare_and_set = self._redis.commands.register_script(_COMPARE_AND_SET)
@@ -76,6 +78,7 @@ class RedisStore(EncodedStore):
         retries: int = 3,
         max_bytes: int = MAX_CONTEXT_SIZE_BYTES,
         variable: str | None = None,
+        cipher: Cipher | None = None,
     ) -> Self:
         """A store at `redis://[user:password@]host:port/db`, or at `redis+cluster://` by a node of a cluster.
 
@@ -86,18 +89,18 @@ class RedisStore(EncodedStore):
             url, variable=variable, max_connections=max_connections, timeout=timeout, retries=retries
         )
         mark_seconds = int(timeout * (retries + 1)) + 5 * (retries + 1)
-        return cls(client, max_bytes=max_bytes, mark_seconds=mark_seconds)
+        return cls(client, max_bytes=max_bytes, mark_seconds=mark_seconds, cipher=cipher)
 
-    async def read(self, session_ids: Sequence[str]) -> list[Record | None]:
-        """What is stored, by one MGET."""
+    async def _records(self, session_ids: Sequence[str]) -> list[Record | None]:
+        """What is kept, by one MGET."""
         keys = [_key(session_id) for session_id in session_ids]
         if not keys:
             return []
         values = await self._redis.mget(keys)
         return [None if value is None else Record.from_bytes(value) for value in values]
 
-    async def digests(self, session_ids: Sequence[str]) -> list[bytes | None]:
-        """The digests of what is stored, by one script (which sees one slot: in a cluster by a call for each)."""
+    async def _digests_of(self, session_ids: Sequence[str]) -> list[bytes | None]:
+        """The digests of what is kept, by one script (which sees one slot: in a cluster by a call for each)."""
         keys = [_key(session_id) for session_id in session_ids]
         if not keys:
             return []

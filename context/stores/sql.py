@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from anabranch.cipher import Cipher
 from anabranch.context.stores.encoded import EncodedStore
 from anabranch.context.stores.protocol import check_session_id
 from anabranch.context.stores.record import Record
@@ -35,9 +36,14 @@ class SqlStore(EncodedStore):
     """Keeps contexts in the table `anabranch_contexts`. The engine belongs to the store and is closed with it."""
 
     def __init__(
-        self, engine: AsyncEngine, *, max_bytes: int = MAX_CONTEXT_SIZE_BYTES, variable: str | None = None
+        self,
+        engine: AsyncEngine,
+        *,
+        max_bytes: int = MAX_CONTEXT_SIZE_BYTES,
+        variable: str | None = None,
+        cipher: Cipher | None = None,
     ) -> None:
-        super().__init__(max_bytes=max_bytes)
+        super().__init__(max_bytes=max_bytes, cipher=cipher)
         self._engine = engine
         self._tables = LazyTables(engine, METADATA)
         self._upsert = upsert(CONTEXTS, engine.dialect.name, _COLUMNS)
@@ -53,21 +59,22 @@ class SqlStore(EncodedStore):
         max_connections: int = 10,
         max_bytes: int = MAX_CONTEXT_SIZE_BYTES,
         variable: str | None = None,
+        cipher: Cipher | None = None,
     ) -> Self:
         """A store at `sqlite:///file`, `postgresql://…` or `mysql://…`. Connects when it is first used.
 
         Raises ConfigurationError for another kind of URL, which it does not repeat: errors name the `variable`.
         """
         engine = open_engine(url, variable=variable, max_connections=max_connections, read_committed=True)
-        return cls(engine, max_bytes=max_bytes, variable=variable)
+        return cls(engine, max_bytes=max_bytes, variable=variable, cipher=cipher)
 
-    async def read(self, session_ids: Sequence[str]) -> list[Record | None]:
-        """What is stored, by one SELECT for each 500 sessions."""
+    async def _records(self, session_ids: Sequence[str]) -> list[Record | None]:
+        """What is kept, by one SELECT for each 500 sessions."""
         found = await self._select(session_ids, *(CONTEXTS.c[name] for name in _COLUMNS[:3]))
         return [None if row is None else Record(*row) for row in found]
 
-    async def digests(self, session_ids: Sequence[str]) -> list[bytes | None]:
-        """The digests of what is stored."""
+    async def _digests_of(self, session_ids: Sequence[str]) -> list[bytes | None]:
+        """The digests of what is kept."""
         return [None if row is None else row[0] for row in await self._select(session_ids, CONTEXTS.c.digest)]
 
     async def delete(self, session_id: str) -> bool:

@@ -11,10 +11,18 @@ from datetime import timedelta
 
 import pytest
 
-from anabranch.activities.guards.node_cache import InMemoryResults, Lease, NodeResults, RedisResults, ResultCache
+from anabranch.activities.guards.node_cache import (
+    InMemoryResults,
+    Lease,
+    NodeResults,
+    RedisResults,
+    ResultCache,
+    result_key,
+)
 from anabranch.context.changes import ChangeSet
 from anabranch.errors import Unavailable
 from anabranch.redis_client import RedisClient
+from tests.encryption_keys import cipher
 from tests.json_values import packed
 
 TTL = timedelta(hours=1)
@@ -172,3 +180,23 @@ async def test_who_has_lost_a_lease_neither_renews_nor_releases_it_for_another(c
         with suppress(Unavailable):
             await end()
         assert await cache.lease(key, 30) is None
+
+
+async def test_with_a_cipher_neither_a_result_nor_what_its_name_is_made_of_can_be_read(valkey_url: str) -> None:
+    ours, others = cipher(), cipher()
+    redis = RedisClient.from_url(valkey_url)
+    name = result_key("orders", "fetch", b"body", "order-42", ours)
+    await RedisResults(redis, ours).put(name, b"\x93canary", TTL)
+    async with redis as commands:
+        kept = await commands.get(f"anabranch:node:{{{name}}}:result")
+    assert isinstance(kept, bytes)
+    assert b"canary" not in kept
+    assert await RedisResults(redis, ours).get(name) == b"\x93canary"
+    assert [await RedisResults(redis, each).get(name) for each in (others, None)] == [None, None]
+    names = {
+        name,
+        result_key("orders", "fetch", b"body", "order-42", others),
+        result_key("orders", "fetch", b"body", "order-42"),
+    }
+    assert len(names) == 3
+    await redis.aclose()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import text
@@ -23,13 +23,16 @@ from anabranch.context.stores.sql import SqlStore
 from anabranch.context.values import Json
 from anabranch.errors import (
     ConfigurationError,
+    EncryptionKeyMissing,
     InputError,
+    PlaintextRefused,
     SizeLimitExceeded,
     Unavailable,
     VersionMismatch,
     WireFormatError,
 )
 from anabranch.loopback import free_port
+from tests.encryption_keys import cipher, key
 from tests.json_values import items, number
 
 KINDS = ["memory", "redis", "cluster", "memcached", "sqlite", "postgresql", "mysql"]
@@ -71,6 +74,42 @@ def name(request: pytest.FixtureRequest, task_queue: str) -> Callable[[str], str
 def context(session_id: str, version: int = 1, **data: Json) -> DistributedContext:
     metadata = ContextMetadata(1_763_769_600_000, 1_763_769_600_123, version, "order-service", ("order", "high-value"))
     return DistributedContext(session_id, dict(data), metadata)
+
+
+async def test_encrypted_contexts_are_those_that_were_saved_and_unreadable_without_the_key(
+    url: str, name: Callable[[str], str]
+) -> None:
+    if url == "memory://":
+        pytest.skip("it leaves the process nowhere")
+    first, second = key("k1"), key("k2")
+    ours, rotated, strict, others, plain = (
+        open_store(url, cipher=each)
+        for each in (cipher(first), cipher(second, first), cipher(first, strict=True), cipher(second), None)
+    )
+    long = name("long" * 40)
+    saved = [context(name("a"), 1, note="canary"), context(long, 2, note="canary")]
+    await ours.save_many(saved)
+    for store in (ours, rotated, strict):
+        assert await store.load_many([name("a"), long]) == saved
+    assert (await ours.digests([name("a")]))[0] == Record.of(saved[0]).digest
+    kept = await cast("Any", plain)._records([name("a")])
+    assert b"canary" not in kept[0].to_bytes()
+    assert kept[0].digest != Record.of(saved[0]).digest
+    for store in (others, plain):
+        with pytest.raises(EncryptionKeyMissing):
+            await store.load(name("a"))
+    changed = context(name("a"), 2, note="changed")
+    await rotated.save(changed, expected_version=1)
+    assert await rotated.load(name("a")) == changed
+    with pytest.raises(VersionMismatch):
+        await ours.save(changed, expected_version=1)
+    assert sorted([each async for each in ours.list_sessions(name(""))]) == sorted([name("a"), long])
+    await plain.save(saved[0])
+    assert await ours.load(name("a")) == saved[0]
+    with pytest.raises(PlaintextRefused):
+        await strict.load(name("a"))
+    for store in (ours, rotated, strict, others, plain):
+        await store.aclose()
 
 
 async def test_what_is_saved_is_loaded_with_its_metadata(store: ContextStore, name: Callable[[str], str]) -> None:

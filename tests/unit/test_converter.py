@@ -82,7 +82,7 @@ def test_each_converter_reads_what_the_other_wrote(value: Any) -> None:
 def test_messagepack_is_the_positional_array_and_nothing_else() -> None:
     payload = BINARY.to_payload(GraphRequest("orders"))
     assert payload.metadata == {"encoding": b"binary/msgpack", "anabranch-type": b"GraphRequest"}
-    assert payload.data == b"\x93\xa6orders\xc0\x80"
+    assert payload.data == b"\x94\xa6orders\xc0\x80\xc2"
 
 
 def test_readable_json_names_every_field_of_a_task() -> None:

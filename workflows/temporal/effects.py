@@ -24,7 +24,7 @@ from anabranch.graph.load import named_graphs
 from anabranch.graph.model import ActivityNode, Graph
 from anabranch.observe import metrics
 from anabranch.transport.any_worker import for_any_worker
-from anabranch.transport.node_protocol import NodeTask
+from anabranch.transport.node_protocol import ENCRYPTED_ONLY, NodeTask
 from anabranch.workflows.interpreter.commands import (
     AskConflict,
     AskPerson,
@@ -103,7 +103,8 @@ class Effects:
             tell=partial(self._tell, command.address),
             within=min(command.deadline or math.inf, math.inf if total is None else total.total_seconds()),
         )
-        changed: ChangeSet | Json = await _result(result, None if isinstance(node, ActivityNode) else ChangeSet)
+        hint = None if isinstance(node, ActivityNode) else ChangeSet
+        changed: ChangeSet | Json = await self._result(result, hint)
         return changed
 
     async def _local(self, command: RunNode) -> RawValue:
@@ -193,7 +194,7 @@ class Effects:
             cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
         self._outbox.answered(ticket)
-        result = await _result(await child)
+        result = await self._result(await child)
         data: Json = result.get("data") if isinstance(result, dict) else None
         if not isinstance(data, dict):
             raise _happened(WireFormatError(f"the child workflow {command.graph!r} has not the result of a graph"))
@@ -206,6 +207,15 @@ class Effects:
             if isinstance(command, AskConflict):
                 raise NeverScheduled from None  # the node has not gone beyond its join
             raise
+
+    async def _result(self, result: RawValue | None, hint: type | None = None) -> Any:
+        """The value of a result. Raises InputError where it cannot be decoded: its work has happened all the same."""
+        encrypted_only = result is not None and ENCRYPTED_ONLY in self._identity.pinned.capabilities
+        try:
+            payload = _NOTHING if result is None else result.payload
+            return await received(payload, hint, encrypted_only=encrypted_only)
+        except InputError as error:
+            raise _happened(error) from None
 
     def _task(self, command: RunNode) -> NodeTask:
         planned, line, identity, now = command.planned, command.line, self._identity, self._clock.now
@@ -243,14 +253,6 @@ async def _taken(running: Awaitable[RawValue | None], queue: str) -> RawValue | 
         if (waited := not_taken(error, queue)) is not None:
             raise waited from None
         raise
-
-
-async def _result(result: RawValue | None, hint: type | None = None) -> Any:
-    """The value of a result. Raises InputError where it cannot be decoded: what it is of has happened all the same."""
-    try:
-        return await received(_NOTHING if result is None else result.payload, hint)
-    except InputError as error:
-        raise _happened(error) from None
 
 
 def _happened(error: AnabranchError) -> AnabranchError:

@@ -24,6 +24,8 @@ _Error: TypeAlias = ActivityError | ApplicationError | NotTaken
 _FIRST_PAUSE = 0.25
 _LONG_PAUSES = 12
 """How many pauses of the longest kind the time has room for; none is longer than it has to be."""
+_LONGEST_PAUSE = 300.0
+"""Seconds. Each attempt adds to the history, and a key that is back should be found soon."""
 _NO_SUCH_ACTIVITY = "is not registered on this worker"
 """What the SDK says where a worker has no activity of a name."""
 
@@ -96,7 +98,7 @@ class _Search:
         """Wait before the next attempt. Raises NeverScheduled where the work was cancelled before it ends."""
         if _is_cancelled():  # while the worker was about to say what it lacks
             raise NeverScheduled
-        longest = max(1.0, lack.seconds / _LONG_PAUSES)
+        longest = min(_LONGEST_PAUSE, max(1.0, lack.seconds / _LONG_PAUSES))
         left = min(lack.seconds, self.within) - self.seconds
         seconds = min(self.seconds + _FIRST_PAUSE, longest, left)
         self.seconds += seconds

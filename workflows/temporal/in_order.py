@@ -10,7 +10,10 @@ Temporal's core (sdk-python 1.35) lets two things differ while local activities 
   replay it may come in the next one. So here it is treated as if it came in an activation of its own, in both.
 
 And what a payload store has may change: the SDK drops a signal whose input it cannot decode, and a replay may find that
-input. So here a signal whose input came from a store, or should have, is always dropped.
+input. So here a signal whose input came from a store, or should have, is always dropped. Whether a key is there may
+change too, and is more likely to: a signal whose input is encrypted is heard without it, since graphs' signals mean the
+same with any input. What else cannot be read for the want of a key fails the workflow task, which is tried again, by
+whichever worker: what a run was told lets it come to other commands than a key that is missing.
 
 Without all this, a run could come to other commands on replay, or to the same in another order, and would stand still.
 """
@@ -18,7 +21,7 @@ Without all this, a run could come to other commands on replay, or to the same i
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -26,12 +29,15 @@ from temporalio.bridge.proto.workflow_activation import WorkflowActivation, Work
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
+from anabranch.cipher import refused_plaintext
+from anabranch.errors import EncryptionKeyMissing
 from anabranch.observe import metrics
 from anabranch.observe.notes import Notes, take
-from anabranch.transport.undecodable import is_stored
+from anabranch.transport.undecodable import is_encrypted, is_stored, reason_of, undecodable
 from anabranch.workflows.temporal.messages import Messages
 
 if TYPE_CHECKING:
+    from temporalio.api.common.v1 import Payload
     from temporalio.converter import SerializationContext, StorageDriverStoreContext
     from temporalio.workflow import Info
 
@@ -44,10 +50,11 @@ _TASK_OF_ITS_OWN: Final = "legacy_query"
 
 
 class InOrder(WorkflowRunner):
-    """Runs the workflows of graphs in order, and others as `runner` does."""
+    """Runs the workflows of graphs in order, and others as `runner` does. `strict` refuses updates in plain text."""
 
-    def __init__(self, runner: WorkflowRunner) -> None:
+    def __init__(self, runner: WorkflowRunner, *, strict: bool = False) -> None:
         self._runner = runner
+        self._strict = strict
 
     def prepare_workflow(self, defn: Any) -> None:
         """See WorkflowRunner."""
@@ -56,7 +63,7 @@ class InOrder(WorkflowRunner):
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         """See WorkflowRunner."""
         instance = self._runner.create_instance(det)
-        return _Instance(instance) if issubclass(det.defn.cls, Messages) else instance
+        return _Instance(instance, strict=self._strict) if issubclass(det.defn.cls, Messages) else instance
 
     def set_worker_level_failure_exception_types(self, types: Sequence[type[BaseException]]) -> None:
         """See WorkflowRunner."""
@@ -64,8 +71,9 @@ class InOrder(WorkflowRunner):
 
 
 class _Instance(WorkflowInstance):
-    def __init__(self, instance: WorkflowInstance) -> None:
+    def __init__(self, instance: WorkflowInstance, *, strict: bool) -> None:
         self._instance = instance
+        self._strict = strict
         self._notes = Notes(instance.get_info().run_id)
         self._under_way: set[int] = set()
         """Sequence numbers of local activities."""
@@ -73,6 +81,9 @@ class _Instance(WorkflowInstance):
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         if self._under_way and any(_may_wait(job) for job in act.jobs):  # queries come with nothing else
             return _without_commands()
+        _check_keys(act)
+        if self._strict:
+            act = _without_plain_updates(act)
         self._notes.begin(is_replaying=act.is_replaying, history_length=act.history_length)
         take(self._notes)
         completion = self._activate_parts(act)
@@ -80,7 +91,7 @@ class _Instance(WorkflowInstance):
         return completion
 
     def _activate_parts(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
-        first, *others = _parts(_without_stored_signals(act))
+        first, *others = _parts(_without_stored_signals(_without_encrypted_inputs(act)))
         completion = self._activate(first)
         for part in others:
             if completion.HasField("failed"):
@@ -130,6 +141,57 @@ def _may_wait(job: WorkflowActivationJob) -> bool:
 
 def _is_local_result(job: WorkflowActivationJob) -> bool:
     return job.HasField("resolve_activity") and job.resolve_activity.is_local
+
+
+def _check_keys(act: WorkflowActivation) -> None:
+    """Raises EncryptionKeyMissing for what decides how the run goes on. A new update is refused with it instead."""
+    for job in act.jobs:
+        for payload in _deciding(job):
+            if isinstance(missing := reason_of(payload), EncryptionKeyMissing):
+                raise missing
+
+
+def _deciding(job: WorkflowActivationJob) -> Iterable[Payload]:
+    match job.WhichOneof("variant"):
+        case "initialize_workflow":
+            start = job.initialize_workflow
+            return (*start.arguments, *start.memo.fields.values())
+        case "resolve_activity":
+            return (job.resolve_activity.result.completed.result,)
+        case "resolve_child_workflow_execution":
+            return (job.resolve_child_workflow_execution.result.completed.result,)
+        case "do_update" if not job.do_update.run_validator:
+            return job.do_update.input
+    return ()
+
+
+def _without_plain_updates(act: WorkflowActivation) -> WorkflowActivation:
+    """In place of the input of a new update that is not encrypted comes the reason to refuse it."""
+    if not any(_is_plain_update(job) for job in act.jobs):
+        return act
+    part = _with_jobs(act, act.jobs)
+    for job in part.jobs:
+        if _is_plain_update(job):
+            del job.do_update.input[:]
+            job.do_update.input.append(undecodable(refused_plaintext("update")))
+    return part
+
+
+def _is_plain_update(job: WorkflowActivationJob) -> bool:
+    """On replay no validator is asked: what was accepted stays so."""
+    update = job.do_update
+    return job.HasField("do_update") and update.run_validator and not all(map(is_encrypted, update.input))
+
+
+def _without_encrypted_inputs(act: WorkflowActivation) -> WorkflowActivation:
+    """Signals without the inputs that only a key opens."""
+    if not any(any(map(is_encrypted, job.signal_workflow.input)) for job in act.jobs):
+        return act
+    part = _with_jobs(act, act.jobs)
+    for job in part.jobs:
+        if any(map(is_encrypted, job.signal_workflow.input)):
+            del job.signal_workflow.input[:]
+    return part
 
 
 def _without_stored_signals(act: WorkflowActivation) -> WorkflowActivation:

@@ -13,8 +13,9 @@ from typing import Any
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 
+from anabranch.cipher import refused_plaintext
 from anabranch.errors import InputError, WireFormatError
-from anabranch.transport.undecodable import is_stored, reason_of
+from anabranch.transport.undecodable import is_encrypted, is_stored, reason_of
 
 _TIMEOUT = timedelta(seconds=10)
 _MAX_DEPTH = 256
@@ -28,8 +29,13 @@ class StoreDiffers(Exception):
     """Not one of our errors, which would end the run: this fails the workflow task, which is tried again."""
 
 
-async def received(payload: Payload, hint: type | None = None) -> Any:
-    """The value of a payload. Raises InputError where it cannot be decoded, StoreDiffers where it once could."""
+async def received(payload: Payload, hint: type | None = None, *, encrypted_only: bool = False) -> Any:
+    """The value of a payload. Raises InputError where it cannot be decoded, StoreDiffers where it once could.
+
+    PlaintextRefused where it is `encrypted_only` and did not come so: that is in its bytes, the same in every replay.
+    """
+    if encrypted_only and not is_encrypted(payload):
+        raise refused_plaintext("result")
     if is_stored(payload):
         await _check_record(payload)
     return decoded(payload, hint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from temporalio import workflow
@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 from anabranch.context.values import Json
 from anabranch.errors import InputError
 from anabranch.transport.node_protocol import GRAPH_DIGESTS, GraphRequest, PinnedGraph
+from anabranch.transport.undecodable import is_encrypted
 from anabranch.workflows.temporal.received import received
 
 
@@ -27,6 +28,8 @@ class Start:
     """The definition that a parent gives to its child."""
     digests: dict[str, str] = field(default_factory=dict)
     """Of graphs, as the starter has them."""
+    is_plain: bool = True
+    """Whether anybody may have written the arguments, since not all of them came encrypted."""
 
     @classmethod
     async def of(cls, args: Sequence[RawValue]) -> Self:
@@ -44,20 +47,23 @@ class Start:
             return cls((), carried=attached["carried"])
         if parent and attached.keys() == {"pinned", "parent"} and attached["parent"] == parent:
             return cls(values[:1], pinned=PinnedGraph.from_wire(attached["pinned"]))
-        return cls(values, digests=await _digests())
+        is_plain = not args or not all(is_encrypted(arg.payload) for arg in args)
+        return cls(values, digests=await _digests(), is_plain=is_plain)
 
     def by_name(self, name: str) -> tuple[GraphRequest, dict[str, Json]]:
         """The graph that the workflow's type names, and the data. Raises ApplicationError INPUT_INVALID."""
         if len(self.given) > 1:
             raise _bad_input("a graph takes one JSON object: the context's data")
-        return GraphRequest(name=name, digests=self.digests), _data(self.given[0] if self.given else {})
+        request = GraphRequest(name=name, digests=self.digests, is_plain=self.is_plain)
+        return request, _data(self.given[0] if self.given else {})
 
     def by_input(self) -> tuple[GraphRequest, dict[str, Json]]:
         """The graph that the input names or holds, and the data. Raises ApplicationError INPUT_INVALID."""
         given = self.given[0] if len(self.given) == 1 else None
         if not isinstance(given, dict) or "graph" not in given or given.keys() - {"graph", "data"}:
             raise _bad_input('GraphWorkflow takes one object {"graph": name or definition, "data": {…}}')
-        return _request(given["graph"]), _data(given.get("data", {}))
+        request = replace(_request(given["graph"]), is_plain=self.is_plain)
+        return request, _data(given.get("data", {}))
 
 
 async def _digests() -> dict[str, str]:
