@@ -1,4 +1,4 @@
-"""The `Idempotency-Key` that `http` and `ai` nodes send: the same for every attempt of a node."""
+"""The `Idempotency-Key` that `http`, `grpc` and `ai` nodes send: the same for every attempt of a node."""
 
 from __future__ import annotations
 

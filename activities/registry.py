@@ -1,7 +1,7 @@
 """One dispatcher for all node types, and the Temporal activities that lead to it.
 
-A node runs as the activity of its type's name (`rule`, `db`, `ai`, `http`, `python`), or, where it is local, as the
-dynamic activity, whose type is the node's address, so that the timeline of the Web UI reads as the graph.
+A node runs as the activity of its type's name (`rule`, `db`, `ai`, `http`, `grpc`, `python`), or, where it is local, as
+the dynamic activity, whose type is the node's address, so that the timeline of the Web UI reads as the graph.
 """
 
 from __future__ import annotations

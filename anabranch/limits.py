@@ -61,7 +61,7 @@ class NodeLimits:
     written_bytes: int = MAX_CONTEXT_SIZE_BYTES
     """Bytes of all that it writes, as MessagePack."""
     response_bytes: int = 1024 * 1024
-    """Bytes of the body that answers an `http` node."""
+    """Bytes of what answers an `http` or `grpc` node."""
     rows: int = 10_000
     """Rows of a `db` statement with `result: all`."""
     reasks: int = 2

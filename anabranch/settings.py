@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     metrics_address: str | None = Field(default=None, validation_alias="ANABRANCH_METRICS_ADDRESS")
     """Where a worker shows its metrics and answers probes: `host:port`. Without it, and a collector, none are kept."""
     http_allow_private: bool = Field(default=False, validation_alias="HTTP_ALLOW_PRIVATE")
-    """Whether `http` nodes may call private, loopback and link-local addresses."""
+    """Whether `http` and `grpc` nodes may call private, loopback and link-local addresses."""
     redis_url: str | None = Field(default=None, validation_alias="REDIS_URL")
     """Where workers share circuit breakers and the results of nodes with a `cache`; without it each has its own."""
     redis_max_connections: int = Field(default=50, gt=0, validation_alias="REDIS_MAX_CONNECTIONS")

@@ -188,6 +188,56 @@ class HttpNode(BaseNode):
     expect: Expect = Expect()
 
 
+GrpcStatus = Literal[
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+]
+
+
+class GrpcExpect(Model):
+    """Which gRPC statuses are a success, and which failures are retried."""
+
+    status: tuple[GrpcStatus, ...] = ("OK",)
+    retry: tuple[GrpcStatus, ...] = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED")
+
+
+class GrpcTls(Model):
+    """TLS by certificates of one's own: the variable of the worker that holds them, or the path of their file."""
+
+    ca: Annotated[str, Field(pattern=r"^GRPC_CA_[A-Z0-9_]{1,119}$")]
+
+
+class GrpcNode(BaseNode):
+    """A unary call of a gRPC service; sends an `idempotency-key`."""
+
+    type: Literal["grpc"]
+    target: str
+    method: str
+    request: JsonObject | str = Field(default_factory=dict)
+    metadata: dict[Key, str] = Field(default_factory=dict)
+    tls: bool | GrpcTls | None = None
+    """None: TLS, except to this machine."""
+    descriptor: str | None = None
+    """A FileDescriptorSet: in YAML the name of its file, in a graph that is loaded its content in Base64. None: the
+    server's reflection."""
+    expect: GrpcExpect = GrpcExpect()
+
+
 class ActivityNode(BaseNode):
     """Any Temporal activity in any language, by its name; `args` travel as plain JSON."""
 

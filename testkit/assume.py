@@ -10,7 +10,7 @@ from anabranch.context.values import Json
 from anabranch.graph.dataflow.reads import node_reads, node_writes
 from anabranch.graph.dataflow.walk import levels
 from anabranch.graph.kinds.kinds import answer_schema
-from anabranch.graph.model import AiNode, BaseNode, DbNode, Graph, HttpNode, Rule, RuleNode
+from anabranch.graph.model import AiNode, BaseNode, DbNode, Graph, GrpcNode, HttpNode, Rule, RuleNode
 from anabranch.graph.plan import Plan
 from anabranch.workflows.interpreter.commands import RunNode
 
@@ -45,7 +45,7 @@ def _shaped(node_id: str, node: BaseNode) -> dict[str, Json]:
         return {node_id: [dict.fromkeys(sorted(columns), 1)] if columns else []}
     if isinstance(node, AiNode) and node.output_schema is None:
         return {node_id: "example"}
-    return {node_id: {}} if isinstance(node, HttpNode) else {}
+    return {node_id: {}} if isinstance(node, GrpcNode | HttpNode) else {}
 
 
 def example_of(schema: Any, depth: int = 0) -> Json:

@@ -29,6 +29,7 @@ from anabranch.activities.http.secrets import HttpSecrets
 from anabranch.activities.idempotency_key import header_key
 from anabranch.activities.node_result import NodeResult, after_effect, own_key
 from anabranch.activities.rendering import render
+from anabranch.activities.secrets import masked_json
 from anabranch.broken import BROKEN
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError, NodeError, SizeLimitExceeded, Unavailable
@@ -292,16 +293,9 @@ def _body(response: httpx2.Response, text: str, mask: Mask) -> Json:
     try:
         whole, real = _numbers(mask, int), _numbers(mask, float)
         parsed = json.loads(text.removeprefix("\ufeff"), parse_constant=_no_number, parse_int=whole, parse_float=real)
-        return _masked(cast("Json", parsed), mask)
+        return masked_json(cast("Json", parsed), mask)
     except (ValueError, RecursionError):
         raise NodeError("the answer is declared as JSON, but is not JSON") from None
-
-
-def _masked(body: Json, mask: Mask) -> Json:
-    body = mask.value(body)
-    whole = json.dumps(body, ensure_ascii=False) if mask else ""
-    # A secret may be spread over several values: an object of JSON that is the secret.
-    return body if mask.text(whole) == whole else mask.text(whole)
 
 
 def _numbers(mask: Mask, number: Callable[[str], int | float]) -> Callable[[str], Json] | None:

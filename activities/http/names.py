@@ -1,4 +1,6 @@
-"""Host names of `http` nodes, looked up in threads of their own: one that nobody answers for keeps only these waiting.
+"""Host names of `http` and `grpc` nodes, looked up in threads of their own.
+
+A name that nobody answers for keeps only these waiting.
 
 The system's resolver blocks for seconds. In the threads that an event loop shares, a few such names would keep graphs
 from being loaded and everything else from going on.

@@ -1,4 +1,4 @@
-"""The network of `http` nodes: public addresses only, unless the worker allows private ones.
+"""The network of `http` and `grpc` nodes: public addresses only, unless the worker allows private ones.
 
 The check is on the *resolved* address, at the moment of connecting and to exactly the address that was checked, so
 neither a name that points inside, nor one that changes its answer in between (DNS rebinding), nor an odd spelling
@@ -52,6 +52,19 @@ def _wrapped(ip: IPv6Address) -> IPv4Address | None:
     return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
 
 
+def allowed_addresses(host: str, found: list[str], *, public_only: bool, node_type: str = "http") -> list[str]:
+    """Addresses of a host that a node may call: where `public_only` the public ones. Raises NodeError for none."""
+    if not public_only:
+        return found
+    if public := [address for address in found if is_public(address)]:
+        return public
+    raise NodeError(
+        f"the host {host!r} is at a private, loopback, link-local or reserved address, where `{node_type}` nodes may"
+        " not go",
+        suggestion="call public hosts only, or set HTTP_ALLOW_PRIVATE=true on the worker",
+    )
+
+
 class NodeNetwork(httpcore2.AsyncNetworkBackend):
     """Connects to the first address of a host that answers, where `public_only` among its public ones."""
 
@@ -89,15 +102,7 @@ class NodeNetwork(httpcore2.AsyncNetworkBackend):
             raise httpcore2.ConnectTimeout(f"the name does not resolve within {seconds} s") from None
         except (OSError, UnicodeError) as error:
             raise httpcore2.ConnectError(f"the name does not resolve: {error}") from None
-        if not self._public_only:
-            return found
-        if public := [address for address in found if is_public(address)]:
-            return public
-        raise NodeError(
-            f"the host {host!r} is at a private, loopback, link-local or reserved address, where `http` nodes may not"
-            " go",
-            suggestion="call public hosts only, or set HTTP_ALLOW_PRIVATE=true on the worker",
-        )
+        return allowed_addresses(host, found, public_only=self._public_only)
 
 
 class NodeTransport(httpx2.AsyncHTTPTransport):

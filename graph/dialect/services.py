@@ -20,7 +20,7 @@ _OTHERS: Final = {
 
 def is_grpc(written: str) -> bool:
     """Whether a node type is the dialect's name for calls of gRPC services."""
-    return written in ("GrpcNode", "Grpc") or (written == "grpc" and node_types.built_in_type(written) is None)
+    return written in ("GrpcNode", "Grpc")
 
 
 def grpc(node: Fields, path: Pointer, rewriting: Rewriting) -> Fields:
@@ -31,13 +31,10 @@ def grpc(node: Fields, path: Pointer, rewriting: Rewriting) -> Fields:
     if not parts.netloc or not method:
         message = "does not say which method of which service it calls"
         return rewriting.refuse(path, message, "write `query: http://host:port#package.Service/Method`")
-    form = {"target": parts.netloc, "method": method, **({"tls": True} if parts.scheme == "https" else {})}
+    form = {"target": parts.netloc, "method": method, "tls": parts.scheme == "https"}
     if not _METHOD.fullmatch(method):
         message = f"names the method {method} without its service"
         return rewriting.refuse(path, message, f"write `{url}#package.Service/{method}`: the proto file says it")
-    if node_types.built_in_type("grpc") is None:
-        message = "calls a gRPC service, and there is no node type for it yet"
-        return rewriting.refuse(path, message, f"call {parts.netloc} ({method}) in a `python` node of yours")
     rewriting.move((*path, "method"), (*path, "query"))
     return {**node, "type": "grpc", **form}
 

@@ -11,6 +11,7 @@ from anabranch.graph.kinds.ai import ai_writes, check_ai
 from anabranch.graph.kinds.db import check_db, db_pinned, db_summary, db_writes, writes_to_database
 from anabranch.graph.kinds.fields import cel, template
 from anabranch.graph.kinds.finder import Finder
+from anabranch.graph.kinds.grpc import check_grpc
 from anabranch.graph.kinds.http import check_http
 from anabranch.graph.kinds.keys import properties
 from anabranch.graph.kinds.kind import Loop, NodeKind, Runs, any_keys, imported, no_keys
@@ -22,6 +23,7 @@ from anabranch.graph.model import (
     DbNode,
     ForeachNode,
     GraphNode,
+    GrpcNode,
     HttpNode,
     PythonNode,
     RuleNode,
@@ -118,6 +120,14 @@ HTTP = NodeKind(
     checks=check_http,
     effect=lambda node: node.method not in ("GET", "HEAD"),
     summary=lambda node: f"{node.method} {node.url}",
+    shape=("[/", "/]"),
+)
+GRPC = NodeKind(
+    GrpcNode,
+    handler=imported("anabranch.activities.grpc.handler:GrpcActivity", allow_private="http_allow_private"),
+    fields=(template("target"), template("request"), template("metadata")),
+    checks=check_grpc,
+    summary=lambda node: f"{node.method} at {node.target}",
     shape=("[/", "/]"),
 )
 ACTIVITY = NodeKind(

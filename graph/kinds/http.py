@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from anabranch.context.values import Json
 from anabranch.errors import Problem
+from anabranch.graph.kinds.fields import texts
 from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.model import HttpNode
+from anabranch.graph.source.yaml_source import Pointer
 
 SECRET: Final = re.compile(r"env:(\w+)", re.ASCII)
 """A whole value that stands for a secret of the worker."""
@@ -33,34 +34,28 @@ def check_http(node: HttpNode, finder: Finder) -> Iterator[Problem]:
 
 def _secrets(node: HttpNode, finder: Finder) -> Iterator[Problem]:
     """References to secrets that would be sent as they are written."""
-    for steps, text in _texts(node):
-        if (found := _LITERAL.search(text)) is None:
+    for path, text in _texts(node):
+        if (variable := secret_in(text)) is None:
             continue
-        if not (_may_hold(steps) and SECRET.fullmatch(text)):
-            message = f"has `{found[0]}` where it would be sent as it is written"
-            yield finder.problem("HTTP_SECRET", message, *steps, suggestion=_RIGHT)
-        elif not found[1].startswith(SECRET_PREFIX):
-            suggestion = f"name it {SECRET_PREFIX}{found[1].removeprefix('HTTP_')}"
-            message = f"names the variable {found[1]}, which a graph may not send"
-            yield finder.problem("HTTP_SECRET", message, *steps, suggestion=suggestion)
+        if not (_may_hold(path) and SECRET.fullmatch(text)):
+            message = f"has `env:{variable}` where it would be sent as it is written"
+            yield finder.problem("HTTP_SECRET", message, *path, suggestion=_RIGHT)
+        elif not variable.startswith(SECRET_PREFIX):
+            suggestion = f"name it {SECRET_PREFIX}{variable.removeprefix('HTTP_')}"
+            message = f"names the variable {variable}, which a graph may not send"
+            yield finder.problem("HTTP_SECRET", message, *path, suggestion=suggestion)
 
 
-def _may_hold(steps: tuple[str | int, ...]) -> bool:
+def secret_in(text: str) -> str | None:
+    """The variable that a text names by `env:`, at any place in it; None where it names none."""
+    return None if (found := _LITERAL.search(text)) is None else found[1]
+
+
+def _may_hold(path: Pointer) -> bool:
     """Whether a secret may stand there: a header, a query parameter, or one of its values."""
-    return steps[0] in ("headers", "query") and (len(steps) == 2 or isinstance(steps[-1], int))  # noqa: PLR2004 - a field and a name in it
+    return path[0] in ("headers", "query") and (len(path) == 2 or isinstance(path[-1], int))  # noqa: PLR2004 - a field and a name in it
 
 
-def _texts(node: HttpNode) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def _texts(node: HttpNode) -> Iterator[tuple[Pointer, str]]:
     for name in ("url", "headers", "query", "body"):
-        yield from _inside((name,), getattr(node, name))
-
-
-def _inside(steps: tuple[str | int, ...], value: Json) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    if isinstance(value, str):
-        yield steps, value
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _inside((*steps, key), inner)
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _inside((*steps, index), inner)
+        yield from texts(getattr(node, name), (name,))

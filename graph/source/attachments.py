@@ -1,10 +1,13 @@
-"""Files that a graph's rule nodes name (`grl: rules.grl` or `rules.drl`, `decision_table: table.json`), read on load.
+"""Files that a graph's nodes name, read on load.
 
-They are looked for beside the YAML file and never outside of its folder, so that a graph cannot read the disk.
+Of a `rule` node these are `grl: rules.grl` or `rules.drl`, and `decision_table: table.json`; of a `grpc` node
+`descriptor: shop.binpb`, which is read as Base64. They are looked for beside the YAML file and never outside of its
+folder, so that a graph cannot read the disk.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,7 +19,11 @@ from anabranch.errors import GraphError, Problem
 from anabranch.graph.source.yaml_source import MAX_BYTES, Pointer, Source, read_yaml
 
 MAX_TOTAL_BYTES = 1024 * 1024
-_SUFFIXES = {"grl": (".grl", ".drl"), "decision_table": (".json",)}
+_BINARY = (".binpb", ".pb", ".protoset")
+_SUFFIXES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "rule": {"grl": (".grl", ".drl"), "decision_table": (".json",)},
+    "grpc": {"descriptor": _BINARY},
+}
 
 
 class Attachments:
@@ -52,10 +59,10 @@ class Attachments:
         if not isinstance(node, dict):
             return node
         found = dict(node)
-        if node.get("type") == "rule":
-            for field, suffixes in _SUFFIXES.items():
-                if isinstance(name := node.get(field), str) and name.endswith(suffixes) and "\n" not in name:
-                    found[field] = self._file(name, (*path, field))
+        node_type = node.get("type")
+        for field, suffixes in _SUFFIXES.get(node_type, {}).items() if isinstance(node_type, str) else ():
+            if isinstance(name := node.get(field), str) and name.endswith(suffixes) and "\n" not in name:
+                found[field] = self._file(name, (*path, field))
         if "compensate" in node:
             found["compensate"] = self._node(node["compensate"], (*path, "compensate"))
         if isinstance(body := node.get("body"), dict):
@@ -74,6 +81,9 @@ class Attachments:
         return {} if path[-1] == "decision_table" else ""
 
     def _content(self, name: str) -> tuple[Json, int]:
+        if name.endswith(_BINARY):
+            encoded = base64.b64encode(read_bytes(self._inside(name), name)).decode()
+            return encoded, len(encoded)
         text = read_text(self._inside(name), name)
         value: Json = read_yaml(text, name).value if name.endswith(".json") else text
         return value, len(text)
@@ -101,6 +111,14 @@ class Attachments:
 def read_text(path: Path, name: str) -> str:
     """The UTF-8 text of a regular file of at most 256 KiB; otherwise GraphError with the file's `name`."""
     try:
+        return read_bytes(path, name).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _refusal(name, f"is not UTF-8 (byte {error.start + 1})") from error
+
+
+def read_bytes(path: Path, name: str) -> bytes:
+    """The content of a regular file of at most 256 KiB; otherwise GraphError with the file's `name`."""
+    try:
         content = _bytes(path)
     except (OSError, ValueError) as error:
         raise _refusal(name, f"cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}") from error
@@ -108,10 +126,7 @@ def read_text(path: Path, name: str) -> str:
         raise _refusal(name, "is not a regular file")
     if len(content) > MAX_BYTES:
         raise _refusal(name, f"is larger than {MAX_BYTES // 1024} KiB")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _refusal(name, f"is not UTF-8 (byte {error.start + 1})") from error
+    return content
 
 
 def _bytes(path: Path) -> bytes | None:

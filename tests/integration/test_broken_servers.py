@@ -12,6 +12,7 @@ import pytest
 
 from anabranch.activities.ai.handler import AiActivity
 from anabranch.activities.ai.models import Models
+from anabranch.activities.grpc.handler import GrpcActivity
 from anabranch.activities.http.handler import HttpActivity
 from anabranch.broken import BROKEN
 from anabranch.context.distributed import DistributedContext
@@ -23,7 +24,7 @@ from anabranch.events import nats as events_nats
 from anabranch.events.address import Address
 from anabranch.events.kafka import KafkaSink, KafkaSource
 from anabranch.events.nats import NatsSource
-from anabranch.graph.model import AiNode, HttpNode
+from anabranch.graph.model import AiNode, GrpcNode, HttpNode
 from anabranch.redis_client import RedisClient
 from tests.node_tasks import task_of
 
@@ -106,6 +107,15 @@ async def http(port: int) -> None:
         await activity.aclose()
 
 
+async def grpc(port: int) -> None:
+    activity = GrpcActivity(allow_private=True)
+    node = GrpcNode.model_validate({"type": "grpc", "target": f"127.0.0.1:{port}", "method": "a.B/C", "request": {}})
+    try:
+        await activity(task_of(), node)
+    finally:
+        await activity.aclose()
+
+
 async def model(port: int) -> None:
     activity = AiActivity(Models({"OPENAI_API_KEY": "k3y", "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1"}))
     try:
@@ -152,6 +162,7 @@ async def kafka_source(port: int) -> None:
 
 CLIENTS: dict[str, Callable[[int], Awaitable[None]]] = {
     "http": http,
+    "grpc": grpc,
     "model": model,
     "redis": redis,
     "memcached": memcached,

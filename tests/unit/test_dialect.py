@@ -69,7 +69,7 @@ def test_a_whole_graph_of_the_dialect_means_what_its_author_meant() -> None:
         ("AI", "ai"),
         ("HttpNode", "http"),
         ("SubgraphNode", "graph"),
-        ("GrpcNode", "GrpcNode"),
+        ("GrpcNode", "grpc"),
     ],
 )
 def test_node_types_have_our_names(name: str, ours: str) -> None:
