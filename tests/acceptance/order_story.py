@@ -175,8 +175,8 @@ async def told(dev_server_address: str, nats_url: str, valkey_url: str, folder: 
             "OTEL_METRICS_EXPORTER": "none",
         }
         flow = ("events", "--from", f"{nats_url}/{topic}", "--graph", "order", "--to", f"{nats_url}/{topic}.done")
-        flow += ("--dead-letter", f"{topic}.dead")
-        with anabranch(*flow, environ=environ) as events, anabranch("worker", environ=environ) as first:
+        dead = ("--dead-letter", f"{topic}.dead")
+        with anabranch(*flow, *dead, environ=environ) as events, anabranch("worker", environ=environ) as first:
             events.wait_for("consuming", PATIENCE)
             body = {"id": f"o1-{topic}", "who": CANARY, "batch": 4, "lane": "", "at": [CANARY]}
             carried = {"traceparent": f"00-{TRACE_ID}-{STARTER}-01"}
@@ -241,7 +241,7 @@ def _services() -> Generator[tuple[int, list[str]]]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -22,6 +23,9 @@ class Recording:
         self.seen: list[list[str]] = []
         self.commands: list[list[WorkflowCommand]] = []
         self.fails = False
+
+    def get_info(self) -> SimpleNamespace:
+        return SimpleNamespace(run_id="r", workflow_type="g")
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         self.seen.append([_told(job) for job in act.jobs])

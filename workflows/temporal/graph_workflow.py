@@ -7,6 +7,8 @@ worker's CPU. Tests run it in the strictest sandbox all the same (`worker.sandbo
 from __future__ import annotations
 
 import collections.abc
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from temporalio import workflow
@@ -46,15 +48,21 @@ class DynamicGraphWorkflow(Messages):
     @workflow.run
     async def run(self, args: collections.abc.Sequence[RawValue]) -> dict[str, Any]:
         """Returns `{session_id, status, version, data}`."""
-        try:
+        with _telling_refusals():
             start = await Start.of(args)
-            if start.carried is None:
-                name = workflow.info().workflow_type
-                request, data = start.by_input() if name == _BY_INPUT else start.by_name(name)
-                pinned = start.pinned or await pinned_graph(request, self.note_lack)
-        except ApplicationError as refusal:
-            tell_refusal(refusal)
-            raise
         if start.carried is not None:
             return await self.play_on(start.carried)
+        with _telling_refusals():
+            name = workflow.info().workflow_type
+            request, data = start.by_input() if name == _BY_INPUT else start.by_name(name)
+            pinned = start.pinned or await pinned_graph(request, self.note_lack)
         return await self.play(pinned, data, is_child=start.pinned is not None)
+
+
+@contextmanager
+def _telling_refusals() -> Generator[None]:
+    try:
+        yield
+    except ApplicationError as refusal:
+        tell_refusal(refusal)
+        raise
