@@ -110,7 +110,7 @@ def test_such_a_node_may_be_cached_guarded_local_and_a_compensation() -> None:
     cached = "{type: sms, to: x, text: y, effect: false, cache: {key: x}, retry: {max_attempts: 1}}"
     assert load_text(f"name: g\nnodes: {{a: {undone}, b: {cached}}}").warnings == ()
     told = problems("{type: wait, for: 1s, cache: {key: x}}")
-    assert "only for rule, db, ai, http, python, sms nodes" in told[0]
+    assert "only for rule, db, ai, http, grpc, python, sms nodes" in told[0]
 
 
 @pytest.mark.usefixtures("sms")
