@@ -61,6 +61,22 @@ class Load:
         async with asyncio.TaskGroup() as group:
             for kind in KINDS:
                 group.create_task(self._play(kind, f"first-{kind.name.replace(' ', '-')}", now))
+        self._forget()
+
+    async def burst(self) -> None:
+        """As many runs at once as there may ever be: pools of connections and threads are as full as they get then.
+
+        They do not shrink, and what is seen to grow afterwards is none of them.
+        """
+        now = asyncio.get_running_loop().time()
+        async with asyncio.TaskGroup() as group:
+            for number in range(AT_ONCE):
+                kind = KINDS[number % len(KINDS)]
+                group.create_task(self._play(kind, f"burst-{number}-{kind.name.replace(' ', '-')}", now))
+        self._forget()
+
+    def _forget(self) -> None:
+        """Count none of the runs so far but those that are wrong."""
         self.over = [run for run in self.over if run.wrong is not None]
         self.started = len(self.over)
 

@@ -93,6 +93,7 @@ async def play(minutes: float, rate: float, seed: int) -> Played:
     async with _site() as (site, worker):
         load = Load(site, rate, seed)
         await load.one_of_each()
+        await load.burst()
         sampler = Sampler(worker.pid, load)
         async with asyncio.TaskGroup() as group:
             group.create_task(sampler.every(period, round(minutes * 60 / period)))

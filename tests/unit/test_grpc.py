@@ -121,9 +121,11 @@ def test_what_a_call_reads_and_writes_follows_from_its_fields() -> None:
     given = GrpcNode.model_validate(
         node(target="{{ host }}:443", request={"a": "{{ id }}"}, metadata={"x": "{{ who }}"})
     )
-    assert node_reads(given) == {"host", "id", "who"}
-    assert node_writes("ask", given) == {"ask"}
-    assert node_writes("ask", given.model_copy(update={"output": {"price": "result.body.total"}})) == {"price"}
+    assert node_reads(given) == frozenset({"host", "id", "who"})
+    assert node_writes("ask", given) == frozenset({"ask"})
+    assert node_writes("ask", given.model_copy(update={"output": {"price": "result.body.total"}})) == frozenset(
+        {"price"}
+    )
 
 
 def test_a_call_has_an_effect_unless_its_node_says_otherwise() -> None:
