@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
-IMAGE_EXTRAS := postgres mysql memcached nats kafka otel
+IMAGE_EXTRAS := postgres mysql memcached nats kafka otel grpc encryption
 WORKFLOW_TESTS = $(shell grep -l worker_for tests/integration/test_*.py)
 .DEFAULT_GOAL := help
 .PHONY: help setup packages demo dev test storm soak steady coverage lint docs faults attack bench lock clean

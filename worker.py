@@ -27,7 +27,7 @@ from anabranch.errors import Unavailable
 from anabranch.graph import node_types
 from anabranch.graph.kinds.kind import Runs
 from anabranch.graph.kinds.kinds import types_that_run
-from anabranch.graph.load import graph_names
+from anabranch.graph.source.index import FolderIndex
 from anabranch.imports import NOTHING, OwnCode, import_own
 from anabranch.observe.probes import observing, readable
 from anabranch.plugin import AnabranchPlugin, check_folder
@@ -160,7 +160,7 @@ class Polling:
 def _served(settings: Settings, own: OwnCode) -> dict[str, str]:
     """What a worker serves, for its log."""
     names = {
-        "graphs": sorted(graph_names(settings.graphs).values()) or ["none"],
+        "graphs": sorted(FolderIndex(settings.graphs, below=settings.graphs_below).names().values()) or ["none"],
         "node_types": types_that_run(by={Runs.HANDLER}),
         "handlers": sorted(known_handlers()),
         "workflows": own.workflow_names,

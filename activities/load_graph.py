@@ -84,7 +84,7 @@ class GraphLoader:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | FolderIndex,
         default: ConflictResolution = ConflictResolution.LAST_WRITE_WINS,
         *,
         revision: int = REVISION,
@@ -95,7 +95,7 @@ class GraphLoader:
         strict: bool = False,
     ) -> None:
         self._strict = strict
-        self._index = FolderIndex(folder)
+        self._index = folder if isinstance(folder, FolderIndex) else FolderIndex(folder)
         self._default = default
         self._revision = min(revision, REVISION)
         self._takes_inline = inline

@@ -21,6 +21,7 @@ from anabranch.graph import node_types
 from anabranch.graph.kinds.kind import Runs
 from anabranch.graph.kinds.kinds import kind_named, types_that_run
 from anabranch.graph.revision import REVISION
+from anabranch.graph.source.index import FolderIndex
 from anabranch.limits import PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES, RUN_LIMITS, NodeLimits, RunLimits
 from anabranch.settings import Settings
 
@@ -38,7 +39,7 @@ def node_activities(
     return NodeActivities(
         {name: partial(_handler, name, settings) for name in types_that_run(by={Runs.HANDLER})},
         GraphLoader(
-            settings.graphs,
+            FolderIndex(settings.graphs, below=settings.graphs_below),
             _resolution(settings.default_resolution_strategy),
             revision=settings.interpreter_revision or REVISION,
             inline=settings.inline_graphs,

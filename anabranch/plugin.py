@@ -145,7 +145,7 @@ def check_folder(graphs: Path) -> None:
 
 
 def _graphs_of(settings: Settings) -> Callable[[], Iterable[str]]:
-    index = FolderIndex(settings.graphs)
+    index = FolderIndex(settings.graphs, below=settings.graphs_below)
     return lambda: index.names().values()
 
 

@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     """Where a worker takes its work, and where a command starts runs."""
     graphs: Path = Field(default=Path("examples"), validation_alias="ANABRANCH_GRAPHS")
     """The folder whose YAML files this worker serves by the graph's name."""
+    graphs_below: bool = Field(default=True, validation_alias="ANABRANCH_GRAPHS_BELOW")
+    """Whether it serves those of the folders below too. A run of one file by a command does without them."""
     inline_graphs: bool = Field(default=False, validation_alias="ANABRANCH_INLINE_GRAPHS")
     """Whether a start may bring its own graph. Who may start runs may then do what a graph's author may."""
     connections: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -145,7 +145,7 @@ def run(
     from anabranch.observe.traces_process import traces_sent
     from anabranch.workflows.interpreter.input import check_input
 
-    settings = settings_from_environment(task_queue=task_queue, graphs=path.parent, imports=imports)
+    settings = settings_from_environment(task_queue=task_queue, graphs=path.parent, graphs_below=False, imports=imports)
     loaded = _loaded(path, settings)
     data = context_data(source, assignments or [])
     check_input(plan_graph(loaded.graph, loaded.graphs), data)

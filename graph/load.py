@@ -201,11 +201,6 @@ def _find(index: FolderIndex, name: str) -> LoadedGraph:
     return _load(read_text(path, str(path)), str(path), path.parent, None)
 
 
-def graph_names(folder: Path) -> dict[Path, str]:
-    """The names of the graphs of a folder, by file; those of files that cannot be read are left out."""
-    return FolderIndex(folder).names()
-
-
 def _file_of(index: FolderIndex, name: str) -> Path:
     names = index.names()
     found = [path for path, other in names.items() if other == name]

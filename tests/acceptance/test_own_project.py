@@ -157,9 +157,10 @@ async def test_the_command_serves_its_modules_beside_its_graphs(site: Site) -> N
         worker.wait_for("worker started")
         assert await site.run("Checkout", "imported-1") == "receipt imported-1-750"
         worker.wait_for("SMS to +44 20 7946 0000: Order imported-1: receipt imported-1-750")
-    started = next(line for line in worker.stderr.splitlines() if "worker started" in line)
-    served = ("graphs=parcel", "handlers=weigh", "workflows=Checkout", "activities=charge", ", sms")
-    assert [each for each in served if each not in started] == []
+    started = json.loads(next(line for line in worker.stderr.splitlines() if "worker started" in line))
+    served = [started[kind] for kind in ("graphs", "handlers", "workflows", "activities")]
+    assert served == ["parcel", "weigh", "Checkout", "charge"]
+    assert "sms" in started["node_types"].split(", ")
 
 
 async def test_a_run_of_the_command_serves_its_modules_too(site: Site) -> None:

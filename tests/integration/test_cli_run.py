@@ -215,7 +215,7 @@ def test_a_run_of_another_file_than_the_worker_serves_is_refused_and_told_what_t
         assert "the run was started for another 'sum' than this worker serves; what differs is sum" in told
         assert "give the worker your files, or start the run by the graph's name alone" in told
         with anabranch("run", graph, "--set", "n=3", "--task-queue", "other", "--worker", environ=named) as command:
-            assert command.leave() == 0
+            assert command.leave() == 0, command.stderr
         worker.signal(signal.SIGTERM)
         assert worker.leave() == 0
 

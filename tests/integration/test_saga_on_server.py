@@ -393,7 +393,7 @@ async def test_a_step_that_completes_in_the_very_task_that_cancels_the_run_is_un
     client: Client, task_queue: str, tmp_path: Path, mode: str
 ) -> None:
     other = f"{task_queue}-other"
-    waiting = step("pass_gate", args={"name": task_queue}, task_queue=other)
+    waiting = step("pass_gate", args={"name": task_queue}, task_queue=other, timeout="200s")
     async with worker_for(client, other, tmp_path), gate(task_queue) as opened:
         async with worker_for(client, task_queue, tmp_path, mode=mode) as served:
             handle = await served.start(chain(a=step(), b=waiting, c=put()))

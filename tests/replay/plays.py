@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from tests.grpc_shop import METHOD
 from tests.integration.graph_kit import Handle, Served, chain, diamond, edge, leaf, put, until_status
 from tests.replay.conversations import (
     ONCE,
@@ -201,21 +202,30 @@ async def wide(served: Served) -> Handle:
 
 
 async def node_types(served: Served) -> Handle:
-    """The node types that the other plays have not: a database, a service, a model, an activity of another worker."""
+    """The node types that the other plays have not: a database, services, a model, an activity of another worker."""
     rule = {"type": "rule", "rules": [{"when": "n > 1", "then": {"large": True}}]}
     insert = {"query": "insert into notes (text) values (:text)", "params": {"text": "{{ text }}"}, "result": "none"}
     count = {"query": "select count(*) c from notes"}
     service = {"url": "{{ url }}/chat/completions", "expect": {"status": [405]}}
+    price = {
+        "type": "grpc",
+        "target": "{{ shop }}",
+        "method": METHOD,
+        "tls": False,
+        "output": {"price": "result.body.total"},
+    }
     others = {"task_queue": f"{served.task_queue}-others"}
     graph = chain(
         decide=rule,
         judge={"type": "ai", "model": "openai:stand-in", "prompt": "An order of $20.00, 3 earlier orders"},
         note={"type": "db", "connection": "REPLAY_DB", "statements": [insert, count]},
         call={"type": "http", **service, "output": {"seen": "1"}},
+        price=price,
         weigh={"type": "activity", "activity": "weigh", "args": ["{{ n }}"], **others},
         nap={"type": "wait", "until": "timestamp(run.time) + duration('20ms')"},
     )
-    return await served.start(graph, {"n": 2, "text": "a note", "url": os.environ["OPENAI_BASE_URL"]})
+    given = {"url": os.environ["OPENAI_BASE_URL"], "shop": os.environ["REPLAY_SHOP"]}
+    return await served.start(graph, {"n": 2, "text": "a note", **given})
 
 
 async def wide_start(served: Served) -> Handle:

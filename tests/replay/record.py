@@ -28,6 +28,7 @@ from anabranch.dev import stand_in_model
 from anabranch.dev.devserver import FAST, DevServer, temporal_command
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
+from tests.grpc_shop import shop
 from tests.integration.graph_kit import Handle, worker_for
 from tests.replay.conversations import asked_while_loading
 from tests.replay.plays import IMPATIENT, PLAYS
@@ -75,11 +76,12 @@ def _core_s_own_order() -> AbstractContextManager[Any]:
 
 @asynccontextmanager
 async def _services(folder: Path) -> AsyncGenerator[None]:
-    """A database and a model for the nodes that need one."""
+    """A database, a model and a shop for the nodes that need one."""
     with sqlite3.connect(folder / "notes.db") as database:
         database.execute("create table notes (text text)")
-    async with stand_in_model.serve() as url:
+    async with stand_in_model.serve() as url, shop() as prices:
         given = {
+            "REPLAY_SHOP": f"127.0.0.1:{prices.port}",
             "REPLAY_DB": f"sqlite+aiosqlite:///{folder}/notes.db",
             "OPENAI_BASE_URL": url,
             "OPENAI_API_KEY": "stand-in",
