@@ -5,6 +5,7 @@ A graph names an environment variable, never the URL. Nothing of the URL appears
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -42,6 +43,7 @@ class Database:
 
         What its return to the pool meets concerns nobody: what the node did is committed by then, or rolled back.
         """
+        cancellations = _cancellations()
         try:
             connection = await self.engine.connect()
         except Exception as error:
@@ -49,6 +51,7 @@ class Database:
             refused.happened = False
             raise refused from None
         try:
+            _heed_cancellation(cancellations)
             yield connection
         except AnabranchError:
             raise
@@ -56,6 +59,22 @@ class Database:
             raise database_error(error, self.variable, self.secrets) from None
         finally:
             await _returned(connection)
+
+
+def _cancellations() -> int:
+    """How often the current task was cancelled."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
+def _heed_cancellation(known: int) -> None:
+    """Raise CancelledError if the task was cancelled since, and nobody has said so.
+
+    Pool and driver wait by `asyncio.wait_for`, which in Python 3.11 forgets a cancellation that comes when its work has
+    just ended: a statement that waits for a lock would then never be given up.
+    """
+    if _cancellations() > known:
+        raise asyncio.CancelledError
 
 
 async def _returned(connection: AsyncConnection) -> None:

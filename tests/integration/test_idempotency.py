@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from anabranch.activities.idempotency_key import header_key
 from anabranch.activities.node_result import NodeResult
@@ -178,6 +179,28 @@ async def test_an_attempt_that_is_cancelled_in_flight_has_no_effect_and_its_retr
         with pytest.raises(asyncio.CancelledError):
             await attempt
     assert (await on_server.add(10, "debit")).writes == {"balance": 110}
+
+
+async def test_a_cancellation_that_the_driver_forgets_while_it_connects_has_no_effect(
+    on_server: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = on_server.databases.get("DB").engine
+    connecting, connect = asyncio.Event(), type(engine).connect
+
+    async def forgetful(self: AsyncEngine) -> AsyncConnection:
+        connecting.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return await connect(self)
+
+    monkeypatch.setattr(type(engine), "connect", forgetful)
+    attempt = asyncio.create_task(on_server.add(10, "debit"))
+    await connecting.wait()
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+    monkeypatch.undo()
+    assert await on_server.balance() == 100
 
 
 async def test_workers_that_start_at_once_create_the_table_once(on_server: Account) -> None:
