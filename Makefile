@@ -6,7 +6,7 @@ PYTEST := $(BIN)/pytest
 IMAGE_EXTRAS := postgres mysql memcached nats kafka otel grpc encryption
 WORKFLOW_TESTS = $(shell grep -l worker_for tests/integration/test_*.py)
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo dev test storm soak steady coverage lint docs faults attack bench lock clean
+.PHONY: help setup packages demo dev test storm slow soak steady coverage lint docs faults attack bench lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -31,9 +31,11 @@ packages:  # What the tests need and PyPI does not have, where it can be install
 test: packages setup  ## The tests, on real servers; TESTS= for options of pytest that choose some
 	$(PYTEST) -n 4 --dist loadscope --max-worker-restart 0 --end-after 2400 -m "not slow" $(TESTS)
 
-storm: packages setup  ## The tests that take minutes: large runs, a twentieth of `make faults`, every run replayed at each task
-	$(PYTEST) --end-after 2400 -m slow
+storm: packages setup slow  ## The tests that take minutes: `make slow`, and every run replayed at each task
 	ANABRANCH_TEST_EVERY_RUN_REPLAYED=1 $(PYTEST) --end-after 2400 -n 4 --dist loadscope -m "not slow" $(WORKFLOW_TESTS)
+
+slow: packages setup  # Large runs, a twentieth of `make faults`; SLOW= leaves some out
+	$(PYTEST) --end-after 2400 -m slow $(SLOW)
 
 soak: packages setup  ## Ten times `make test` beside a busy loop on each core, and 200 workers stopped at any moment (hours)
 	PYTHON="$(PYTHON)" BIN=$(BIN) tools/soak

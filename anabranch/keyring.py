@@ -64,8 +64,7 @@ class Keyring:
     @property
     def first(self) -> Key:
         """The key that encrypts."""
-        if self._file is not None and time.monotonic() - self._looked >= _FRESH_SECONDS:
-            self._look()
+        self._refresh()
         return self._keys[0]
 
     @property
@@ -75,6 +74,7 @@ class Keyring:
 
     def find(self, key_id: str, check: bytes) -> Key | None:
         """The key, if it is here; the file is looked at before a key counts as missing."""
+        self._refresh()  # a key that was taken out decrypts no more
         found = self._find(key_id, check)
         if found is None and self._file is not None:
             self._look()
@@ -83,6 +83,10 @@ class Keyring:
 
     def _find(self, key_id: str, check: bytes) -> Key | None:
         return next((key for key in self._keys if key.id == key_id and key.check == check), None)
+
+    def _refresh(self) -> None:
+        if self._file is not None and time.monotonic() - self._looked >= _FRESH_SECONDS:
+            self._look()
 
     def _look(self) -> None:
         """Read the file if it has changed. One that cannot be used leaves the keys as they are."""
