@@ -154,6 +154,7 @@ async def test_a_run_waits_for_a_key_that_is_lost_and_goes_on_when_it_is_back(
     async with working_for(dev_server, settings) as client:
         await start_asking(client, task_queue)
     file.write_text(K2)
+    await asyncio.sleep(0.5)  # within which a process still uses a key that was taken out
     knowing = await client_with(dev_server, K1)
     handle: Handle = knowing.get_workflow_handle(task_queue)
     async with working_for(dev_server, settings):
