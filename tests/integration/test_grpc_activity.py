@@ -44,6 +44,10 @@ async def knowing(**environ: str) -> AsyncGenerator[GrpcActivity]:
     await activity.aclose()
 
 
+lost: list[str] = []
+"""The targets of answers that gRPC has lost, now and then: a run tries again, and so do these tests."""
+
+
 async def call(
     activity: GrpcActivity,
     target: str,
@@ -53,7 +57,13 @@ async def call(
     **fields: Any,
 ) -> NodeResult:
     node = GrpcNode.model_validate({"type": "grpc", "target": target, "method": method, **fields})
-    return await activity(task_of(data=data, key=key), node)
+    while True:
+        try:
+            return await activity(task_of(data=data, key=key), node)
+        except Unavailable as error:
+            if "gRPC has lost its status" not in error.message:
+                raise
+            lost.append(target)
 
 
 def body(result: NodeResult) -> dict[str, Any]:
@@ -115,6 +125,20 @@ async def test_result_has_status_metadata_and_body(activity: GrpcActivity) -> No
     assert (result["status"], result["metadata"]) == ("OK", {"x-shard": "7", "x-cost": "3", "x-raw-bin": "AAE="})
 
 
+async def test_an_answer_whose_status_grpc_has_lost_is_asked_for_again(activity: GrpcActivity) -> None:
+    async def serve(_question: Message, context: Context) -> Message:
+        await context.abort(grpc.StatusCode.INTERNAL, "Internal error from Core")
+        raise AssertionError
+
+    async with shop(serve) as server:
+        for expect in ({}, {"status": ["OK", "INTERNAL"]}):
+            node = GrpcNode.model_validate(
+                {"type": "grpc", "target": server.target, "method": METHOD, "expect": expect}
+            )
+            with pytest.raises(Unavailable, match="gRPC has lost its status"):
+                await activity(task_of(), node)
+
+
 @pytest.mark.parametrize("status", [status for status in get_args(GrpcStatus) if status != "OK"])
 async def test_a_status_decides_what_is_retried(activity: GrpcActivity, status: str) -> None:
     async def serve(_question: Message, context: Context) -> Message:
@@ -130,7 +154,7 @@ async def test_a_status_decides_what_is_retried(activity: GrpcActivity, status: 
         with pytest.raises(NodeError if status in RETRIED else Unavailable):
             await call(activity, server.target, expect=other)
         expected = await call(activity, server.target, expect={"status": ["OK", status]})
-        assert len(server.asked) == 3
+        assert 0 <= len(server.asked) - 3 <= lost.count(server.target)
     assert isinstance(expected.result, dict)
     assert (expected.result["status"], expected.writes) == (status, {"reserve": None})
 
