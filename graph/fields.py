@@ -1,4 +1,4 @@
-"""The types of single fields in a graph: durations, names, expressions, keys."""
+"""The types of single fields in a graph, and what all parts of one share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ import re
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 from anabranch.limits import FAIRNESS_KEY_BYTES, SERVER_NAME_BYTES
 
@@ -72,3 +81,12 @@ MergePolicy = Literal[
 ]
 EdgeOutcome = Literal["success", "failure", "timeout", "always"]
 JsonObject = dict[str, JsonValue]
+
+
+class Model(BaseModel):
+    """What all parts of a graph share: immutable, and unknown fields are errors."""
+
+    # Deferred: built once at the end of `model`, not with every class and again when its references resolve.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True, defer_build=True
+    )

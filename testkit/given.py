@@ -10,8 +10,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from anabranch.context.values import Json, check_value
 from anabranch.errors import InputError
-from anabranch.graph.fields import Duration
-from anabranch.graph.model import Model
+from anabranch.graph.fields import Duration, Model
 from anabranch.graph.plan import Plan
 from anabranch.graph.source.files import mapping
 from anabranch.graph.source.problems import did_you_mean

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BeforeValidator, Field, JsonValue
 
-from anabranch.graph.fields import JsonObject
-from anabranch.graph.model import Model
+from anabranch.graph.fields import JsonObject, Model
 from anabranch.testkit.given import GivenOutcome
 
 TIMEOUT = "timeout"

@@ -19,7 +19,7 @@ from temporalio import activity
 
 from anabranch.circuit import Circuit, CircuitPolicy, State
 from anabranch.errors import AnabranchError, TimedOut, Unavailable
-from anabranch.graph.model import CircuitBreaker
+from anabranch.graph.policies import CircuitBreaker
 from anabranch.observe import metrics
 from anabranch.redis_client import RedisClient
 

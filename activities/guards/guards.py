@@ -19,7 +19,8 @@ from anabranch.activities.rendering import values_of
 from anabranch.cipher import Cipher
 from anabranch.context.changes import ChangeSet
 from anabranch.errors import TimedOut
-from anabranch.graph.model import CircuitBreaker, Node, NodeCache
+from anabranch.graph.model import Node
+from anabranch.graph.policies import CircuitBreaker, NodeCache
 from anabranch.redis_client import RedisClient
 from anabranch.transport.node_protocol import WAITING_FACTOR, NodeTask
 

@@ -17,7 +17,8 @@ from pydantic_core import ErrorDetails
 from anabranch.context.values import Json
 from anabranch.errors import ConfigurationError, Problem
 from anabranch.graph import node_types
-from anabranch.graph.model import BaseNode, Graph, Model
+from anabranch.graph.fields import Model
+from anabranch.graph.model import BaseNode, Graph
 from anabranch.graph.source.yaml_source import Pointer, Source, value_at
 
 _LONGEST = 300

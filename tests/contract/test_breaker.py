@@ -20,7 +20,7 @@ from anabranch.activities.guards.breaker import (
     RedisBreakers,
 )
 from anabranch.errors import ConfigurationError, NodeError, Unavailable
-from anabranch.graph.model import CircuitBreaker
+from anabranch.graph.policies import CircuitBreaker
 from anabranch.redis_client import RedisClient
 
 HOUR = timedelta(hours=1)

@@ -16,7 +16,8 @@ from anabranch.errors import GraphError, Problem, SourceLocation
 from anabranch.graph.checks.schemas import graph_json_schema
 from anabranch.graph.kinds.pin import pinned
 from anabranch.graph.load import LoadedGraph, canonical, find_graph, load_graph, load_library, load_text, written_out
-from anabranch.graph.model import Graph, Retry, RuleNode
+from anabranch.graph.model import Graph, RuleNode
+from anabranch.graph.policies import Retry
 from anabranch.graph.source.index import MAX_FOLDERS, FolderIndex
 from anabranch.graph.source.yaml_source import read_yaml
 

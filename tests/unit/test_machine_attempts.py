@@ -10,7 +10,8 @@ import pytest
 
 from anabranch.context.changes import ChangeSet
 from anabranch.graph.drawing.summary import summary
-from anabranch.graph.model import Graph, Retry
+from anabranch.graph.model import Graph
+from anabranch.graph.policies import Retry
 from anabranch.workflows.interpreter import snapshot, views
 from anabranch.workflows.interpreter.attempts import pause_after
 from anabranch.workflows.interpreter.commands import (

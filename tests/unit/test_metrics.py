@@ -15,7 +15,7 @@ from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.stores.memory import InMemoryStore
 from anabranch.errors import Unavailable
-from anabranch.graph.model import CircuitBreaker
+from anabranch.graph.policies import CircuitBreaker
 from anabranch.observe import metrics
 from anabranch.observe.metrics_otlp import metrics_data
 from anabranch.observe.metrics_registry import MAX_SERIES, OTHER, MeterRecorder, Registry, record_on

@@ -11,7 +11,8 @@ import pytest
 from temporalio.exceptions import ApplicationError, CancelledError, ChildWorkflowError, TerminatedError
 
 from anabranch.context.changes import ChangeSet
-from anabranch.graph.model import Defaults, Graph
+from anabranch.graph.model import Graph
+from anabranch.graph.policies import Defaults
 from anabranch.workflows.interpreter import views
 from anabranch.workflows.interpreter.commands import CancelWork, Failure, RunNode
 from anabranch.workflows.temporal.failures import failure_of, run_error

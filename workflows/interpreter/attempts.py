@@ -9,7 +9,8 @@ from __future__ import annotations
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
 from anabranch.graph.kinds.kinds import has_body
-from anabranch.graph.model import GraphNode, Retry
+from anabranch.graph.model import GraphNode
+from anabranch.graph.policies import Retry
 from anabranch.workflows.interpreter.address import inside_attempt
 from anabranch.workflows.interpreter.commands import Failure, StartTimer
 from anabranch.workflows.interpreter.merging import Merging

@@ -14,8 +14,8 @@ from typing import TypeAlias
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, Missing, Path
 from anabranch.errors import InputError, SizeLimitExceeded
-from anabranch.graph.model import Defaults
 from anabranch.graph.plan import may_leave_effects
+from anabranch.graph.policies import Defaults
 from anabranch.workflows.interpreter.commands import (
     DEADLINE,
     YIELD,

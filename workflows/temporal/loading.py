@@ -12,7 +12,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from anabranch.graph.model import Retry
+from anabranch.graph.policies import Retry
 from anabranch.observe.traces import RUN, RunTrace, below
 from anabranch.transport.any_worker import for_any_worker
 from anabranch.transport.node_protocol import GraphRequest, PinnedGraph

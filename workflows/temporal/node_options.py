@@ -9,8 +9,9 @@ from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
 
 from anabranch.graph.kinds.kinds import kind_of
-from anabranch.graph.model import Defaults, Node, Retry
-from anabranch.graph.model import Priority as NodePriority
+from anabranch.graph.model import Node
+from anabranch.graph.policies import Defaults, Retry
+from anabranch.graph.policies import Priority as NodePriority
 from anabranch.transport.node_protocol import WAITING_FACTOR
 from anabranch.workflows.temporal.failures import RESULT_TOO_LARGE
 

@@ -16,7 +16,7 @@ from temporalio.exceptions import ActivityError
 
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.context.merge.lineage import Line
-from anabranch.graph.model import Share
+from anabranch.graph.policies import Share
 from anabranch.workflows.temporal.clock import Clock
 from anabranch.workflows.temporal.flow_control import FlowControl
 from anabranch.workflows.temporal.identity import Identity
