@@ -69,6 +69,11 @@ class Notes:
         self._length = 0
         self._pending: list[tuple[Note, int]] = []
 
+    @property
+    def are_heard(self) -> bool:
+        """Whether a note that is made now is told later: in a replay it is not, and need not be made."""
+        return self._is_live
+
     def add(self, note: Note) -> None:
         """Tell this later, unless it is a replay."""
         if self._is_live:

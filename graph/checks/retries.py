@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from anabranch.errors import Problem
 from anabranch.graph.dataflow.walk import levels
-from anabranch.graph.kinds.kinds import has_body, has_effect, loop_of
+from anabranch.graph.kinds.kinds import body_retry, has_effect, loop_of
 from anabranch.graph.model import Body, Graph, GraphNode, Node
 from anabranch.graph.source.problems import described
 from anabranch.graph.source.yaml_source import Source
@@ -18,7 +18,7 @@ def repeated_effects(graph: Graph, graphs: Mapping[str, Graph], source: Source) 
     """A warning for each composite with `retry` whose steps cannot all be undone."""
     for level in levels(graph):
         for path, _, node in level.nodes():
-            if not _has_attempts(node):
+            if body_retry(node) is None:
                 continue
             if found := list(_Search(graphs).left_behind(node)):
                 names = ", ".join(map(repr, found[:_NAMED])) + (", …" if len(found) > _NAMED else "")
@@ -26,11 +26,6 @@ def repeated_effects(graph: Graph, graphs: Mapping[str, Graph], source: Source) 
                 advice = "give them a `compensate`, or say `effect: false` where doing it again does no harm"
                 place = source.place((*path, "retry"), key=True)
                 yield Problem("EFFECT_REPEATED", message, place, advice, warning=True)
-
-
-def _has_attempts(node: Node) -> bool:
-    is_composite = has_body(node) or isinstance(node, GraphNode)
-    return is_composite and node.retry is not None and node.retry.max_attempts != 1
 
 
 class _Search:

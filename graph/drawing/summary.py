@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from anabranch.display import one_line
-from anabranch.graph.kinds.kinds import has_body, kind_of
-from anabranch.graph.model import Edge, GraphNode, Node
+from anabranch.graph.kinds.kinds import body_retry, kind_of
+from anabranch.graph.model import Edge, Node
 
 _LONGEST = 60
 _OUTCOMES = {"failure": "on failure", "timeout": "on timeout", "always": "always"}
@@ -17,9 +17,9 @@ def summary(node: Node) -> str:
 
 def _attempts(node: Node) -> str:
     """How often a composite is tried. Of an activity that is a matter of scheduling, and every one has attempts."""
-    if node.retry is None or not (has_body(node) or isinstance(node, GraphNode)):
+    if (retry := body_retry(node)) is None:
         return ""
-    return f" (up to {node.retry.max_attempts} attempts)" if node.retry.max_attempts else " (any number of attempts)"
+    return f" (up to {retry.max_attempts} attempts)" if retry.max_attempts else " (any number of attempts)"
 
 
 def edge_label(edge: Edge) -> str:

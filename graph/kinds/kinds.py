@@ -12,6 +12,7 @@ from anabranch.graph.kinds import built_in
 from anabranch.graph.kinds.fields import template
 from anabranch.graph.kinds.kind import Loop, NodeKind, Runs
 from anabranch.graph.model import BaseNode, ForeachNode, GraphNode, WhileNode
+from anabranch.graph.policies import Retry
 
 _BUILT_IN: Mapping[str, NodeKind[Any]] = {
     kind.name: kind for kind in vars(built_in).values() if isinstance(kind, NodeKind)
@@ -43,6 +44,12 @@ def types_that_run(*, by: Collection[Runs]) -> tuple[str, ...]:
 def has_body(node: BaseNode) -> TypeGuard[ForeachNode | WhileNode | GraphNode]:
     """Whether the node's work is done by nodes of its own, which the run interprets."""
     return kind_of(node).has_body(node)
+
+
+def body_retry(node: BaseNode) -> Retry | None:
+    """The `retry` that the run itself carries out: a composite's, if there may be a second attempt."""
+    is_composite = has_body(node) or isinstance(node, GraphNode)
+    return node.retry if is_composite and node.retry is not None and node.retry.max_attempts != 1 else None
 
 
 def loop_of(node: BaseNode) -> Loop | None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
-from anabranch.graph.kinds.kinds import has_body
-from anabranch.graph.model import GraphNode
+from anabranch.graph.kinds.kinds import body_retry, has_body
 from anabranch.graph.policies import Retry
 from anabranch.workflows.interpreter.address import inside_attempt
 from anabranch.workflows.interpreter.commands import Failure, StartTimer
@@ -36,13 +35,13 @@ class Attempts:
         if run.is_undone:
             run.attempt, run.is_undone = run.attempt + 1, False
         run.failure = None
-        if has_attempts(run):
+        if body_retry(run.planned.node) is not None:
             run.conflicts = ()
             self._state.saga.begin_attempt(scope.attempt_address(run))
 
     def end(self, scope: Scope, run: NodeRun) -> None:
         """A node is over: no other attempt of it starts by itself."""
-        if has_attempts(run):
+        if body_retry(run.planned.node) is not None:
             self._state.saga.end_attempt(scope.attempt_address(run))
 
     def may_follow(self, scope: Scope, run: NodeRun, failure: Failure) -> bool:
@@ -131,13 +130,6 @@ class Attempts:
             run.versions = (number,)
             self._merging.note_version(scope, writer, number)
         return line
-
-
-def has_attempts(run: NodeRun) -> bool:
-    """Whether the node is a composite that may be tried again by the interpreter."""
-    node = run.planned.node
-    is_composite = has_body(node) or isinstance(node, GraphNode)
-    return is_composite and node.retry is not None and node.retry.max_attempts != 1
 
 
 def pause_after(attempt: int, retry: Retry) -> float:

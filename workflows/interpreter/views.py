@@ -11,7 +11,7 @@ from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json, Missing, format_path
 from anabranch.display import code_span
 from anabranch.graph.drawing.mermaid import mermaid
-from anabranch.workflows.interpreter.attempts import has_attempts
+from anabranch.graph.kinds.kinds import body_retry
 from anabranch.workflows.interpreter.commands import AskPerson, Finish
 from anabranch.workflows.interpreter.excerpt import data_that_fits, newest_versions, questions_that_fit
 from anabranch.workflows.interpreter.scope import NodeRun, Scope, Status
@@ -214,7 +214,7 @@ def _node(run: NodeRun) -> dict[str, Json]:
         described["started"] = run.started
     if run.ended is not None:
         described["ended"] = run.ended
-    if has_attempts(run) and (retry := run.planned.node.retry) is not None:
+    if (retry := body_retry(run.planned.node)) is not None:
         described["attempt"] = run.attempt
         if retry.max_attempts:
             described["max_attempts"] = retry.max_attempts

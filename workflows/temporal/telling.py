@@ -191,7 +191,7 @@ class Telling(Watcher):
         }
 
     def _log(self, level: int, event: str, key: object, **fields: Any) -> None:
-        if self._notes is not None and are_logged(level):
+        if self._notes is not None and self._notes.are_heard and are_logged(level):
             self._notes.add(Line((event, key), level, event, {**self._ids, **fields}))
 
 
