@@ -105,5 +105,6 @@ async def test_runs_that_are_asked_without_pause_replay_as_they_were(
         replayed = await replayer().replay_workflow(history, raise_on_replay_failure=False)
         if replayed.replay_failure is not None or failures:
             disagree[seed] = (replayed.replay_failure, failures)
+            (tmp_path / f"{seed}.json").write_text(history.to_json())  # pytest keeps it for a while, to look at
     assert len(found) == runs
     assert disagree == {}
