@@ -95,8 +95,13 @@ class RedisClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        async with self:
-            await self.commands.aclose()
+        async with self as commands:
+            await commands.aclose()
+            if isinstance(commands, RedisCluster):
+                # Its own way does nothing after a call that failed: it takes the client for closed, though other calls
+                # of that moment have connected again.
+                await commands.nodes_manager.aclose("nodes_cache")
+                await commands.nodes_manager.aclose("startup_nodes")
 
     async def __aenter__(self) -> Redis | RedisCluster:
         commands = await self._when_free()

@@ -34,6 +34,7 @@ from anabranch.sql.engines import open_engine
 from anabranch.sql.errors import as_unavailable
 from anabranch.sql.sqlite_session import share_file
 from anabranch.sql.tables import LazyTables
+from anabranch.sql.transactions import in_transaction
 from anabranch.sql.upsert import upsert
 from anabranch.transport.undecodable import undecodable
 
@@ -136,8 +137,7 @@ class SqlPayloads(_ByDigest):
         rows = [{"digest": digest, "payload": packed[digest], "stored_at": now} for digest in sorted(packed)]
         with _failures():
             await self._tables.ready()
-            async with self._engine.begin() as connection:
-                await connection.execute(self._upsert, rows)
+            await in_transaction(self._engine, lambda connection: connection.execute(self._upsert, rows))
 
     async def _get(self, digests: Sequence[str]) -> dict[str, bytes]:
         with _failures():

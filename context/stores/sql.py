@@ -7,11 +7,11 @@ writes.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, Self
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, Self, TypeVar
 
-from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy import ColumnElement, Delete, Select, Update, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from anabranch.cipher import Cipher
@@ -25,8 +25,10 @@ from anabranch.sql.engines import open_engine
 from anabranch.sql.errors import as_unavailable
 from anabranch.sql.sqlite_session import share_file
 from anabranch.sql.tables import LazyTables
+from anabranch.sql.transactions import in_transaction
 from anabranch.sql.upsert import insert_if_absent, upsert
 
+_T = TypeVar("_T")
 _PAGE: Final = 500
 _PRUNE_EVERY: Final = 60.0
 _COLUMNS: Final = ("version", "digest", "packed", "expires_at")
@@ -79,9 +81,8 @@ class SqlStore(EncodedStore):
 
     async def delete(self, session_id: str) -> bool:
         """Whether there was something to delete."""
-        async with self._transaction() as connection:
-            statement = delete(CONTEXTS).where(CONTEXTS.c.session_id == check_session_id(session_id), _alive())
-            return (await connection.execute(statement)).rowcount > 0
+        statement = delete(CONTEXTS).where(CONTEXTS.c.session_id == check_session_id(session_id), _alive())
+        return await self._in_transaction(lambda connection: _rows_of(connection, statement)) > 0
 
     async def list_sessions(self, prefix: str = "") -> AsyncIterator[str]:
         """The session ids that begin with a prefix, in the order of their bytes, in pages of 500."""
@@ -89,8 +90,7 @@ class SqlStore(EncodedStore):
         while True:
             after = CONTEXTS.c.session_id >= prefix if last is None else CONTEXTS.c.session_id > last
             page = select(CONTEXTS.c.session_id).where(after, _alive()).order_by(CONTEXTS.c.session_id).limit(_PAGE)
-            async with self._transaction() as connection:
-                names: Sequence[str] = (await connection.execute(page)).scalars().all()
+            names = await self._in_transaction(lambda connection, page=page: _values_of(connection, page))
             for last in names:
                 if not last.startswith(prefix):  # ids are sorted: those with the prefix are over
                     return
@@ -100,16 +100,11 @@ class SqlStore(EncodedStore):
 
     async def prune(self) -> int:
         """Delete what has expired; how many contexts that were."""
-        page = select(CONTEXTS.c.session_id).where(_is_expired()).order_by(CONTEXTS.c.session_id).limit(_PAGE)
         pruned = 0
         while True:
-            # By the primary key, as writers do: MySQL locks what it goes by, and in another order would deadlock.
-            async with self._transaction() as connection:
-                names = (await connection.execute(page)).scalars().all()
-                if names:
-                    expired = delete(CONTEXTS).where(CONTEXTS.c.session_id.in_(names), _is_expired())
-                    pruned += (await connection.execute(expired)).rowcount
-            if len(names) < _PAGE:
+            found, deleted = await self._in_transaction(_prune_page)
+            pruned += deleted
+            if found < _PAGE:
                 return pruned
 
     async def aclose(self) -> None:
@@ -119,8 +114,7 @@ class SqlStore(EncodedStore):
     async def _write(self, records: Mapping[str, Record], ttl: float | None) -> None:
         # Sorted, so that two writers of the same rows never wait for each other.
         rows = [_row(session_id, records[session_id], ttl) for session_id in sorted(records)]
-        async with self._transaction() as connection:
-            await connection.execute(self._upsert, rows)
+        await self._in_transaction(lambda connection: connection.execute(self._upsert, rows))
         await self._prune_now_and_then()
 
     async def _swap(self, session_id: str, record: Record, ttl: float | None, expected: int) -> tuple[bool, int | None]:
@@ -134,23 +128,29 @@ class SqlStore(EncodedStore):
 
     async def _replace(self, row: dict[str, Any], expected: int) -> bool:
         there = (CONTEXTS.c.session_id == row["session_id"], CONTEXTS.c.version == expected, _alive())
-        async with self._transaction() as connection:
-            return (await connection.execute(update(CONTEXTS).where(*there).values(row))).rowcount == 1
+        statement = update(CONTEXTS).where(*there).values(row)
+        return await self._in_transaction(lambda connection: _rows_of(connection, statement)) == 1
 
     async def _add(self, row: dict[str, Any]) -> bool:
-        async with self._transaction() as connection:
-            there = CONTEXTS.c.session_id == row["session_id"]
-            await connection.execute(delete(CONTEXTS).where(there, _is_expired()))
+        expired = delete(CONTEXTS).where(CONTEXTS.c.session_id == row["session_id"], _is_expired())
+
+        async def add(connection: AsyncConnection) -> bool:
+            await connection.execute(expired)
             return await insert_if_absent(connection, CONTEXTS, row)
+
+        return await self._in_transaction(add)
 
     async def _select(self, session_ids: Sequence[str], *columns: ColumnElement[Any]) -> list[tuple[Any, ...] | None]:
         wanted = [check_session_id(session_id) for session_id in session_ids]
         rows: dict[str, tuple[Any, ...]] = {}
-        async with self._transaction() as connection:
+
+        async def read(connection: AsyncConnection) -> None:
             for start in range(0, len(wanted), _PAGE):
                 named = CONTEXTS.c.session_id.in_(wanted[start : start + _PAGE])
                 statement = select(CONTEXTS.c.session_id, *columns).where(named, _alive())
                 rows.update((name, tuple(values)) for name, *values in await connection.execute(statement))
+
+        await self._in_transaction(read)
         return [rows.get(session_id) for session_id in wanted]
 
     async def _prune_now_and_then(self) -> None:
@@ -160,13 +160,29 @@ class SqlStore(EncodedStore):
             with suppress(Unavailable):  # what the caller wrote is written; the next minute prunes
                 await self.prune()
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncGenerator[AsyncConnection]:
-        """A transaction; errors of the driver as errors of ours, which name no connection and no value."""
+    async def _in_transaction(self, work: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
+        """What `work` returns; errors of the driver as errors of ours, which name no connection and no value."""
         with as_unavailable(self._variable, "is it up, and may this user create and write anabranch_contexts?"):
             await self._tables.ready()
-            async with self._engine.begin() as connection:
-                yield connection
+            return await in_transaction(self._engine, work)
+
+
+async def _prune_page(connection: AsyncConnection) -> tuple[int, int]:
+    """How many expired contexts were found, at most a page, and how many of them were deleted."""
+    # By the primary key, as writers do: MySQL locks what it goes by, and in another order would deadlock.
+    page = select(CONTEXTS.c.session_id).where(_is_expired()).order_by(CONTEXTS.c.session_id).limit(_PAGE)
+    names = await _values_of(connection, page)
+    if not names:
+        return 0, 0
+    return len(names), await _rows_of(connection, delete(CONTEXTS).where(CONTEXTS.c.session_id.in_(names), _is_expired()))
+
+
+async def _rows_of(connection: AsyncConnection, statement: Update | Delete) -> int:
+    return (await connection.execute(statement)).rowcount
+
+
+async def _values_of(connection: AsyncConnection, statement: Select[tuple[str]]) -> Sequence[str]:
+    return (await connection.execute(statement)).scalars().all()
 
 
 def _row(session_id: str, record: Record, ttl: float | None) -> dict[str, Any]:

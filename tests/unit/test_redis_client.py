@@ -185,3 +185,18 @@ async def test_who_is_cancelled_already_may_still_clean_up() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert cleaned == ["release", "forget"]
+
+
+async def test_a_cluster_s_client_closes_what_connected_while_another_call_failed(cluster_url: str) -> None:
+    redis = RedisClient.from_url(cluster_url)
+    async with redis as commands:
+        assert isinstance(commands, RedisCluster)
+        await commands.get("key")
+        node = commands.nodes_manager.get_node_from_slot(commands.keyslot("key"))
+        calls = [asyncio.create_task(commands.get("key")) for _ in range(4)]
+        await asyncio.sleep(0)
+        await commands.aclose()  # as the library does after a call that failed
+        await asyncio.gather(*calls)
+    assert any(each.is_connected for each in node._connections)
+    await redis.aclose()
+    assert not any(each.is_connected for each in node._connections)
