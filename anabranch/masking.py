@@ -1,6 +1,6 @@
 r"""Secrets that are known are masked in whatever text they come back, in every form that decodes to them.
 
-A text is searched as it is, then as it reads once its escapes are resolved, and so on while it changes: `\/`,
+A text is searched as it is, then as it reads once its escapes are resolved, and so on up to eight times: `\/`,
 `\u0026`, `%2F`, `&amp;`, `=3D`. What looks like Base64 or hexadecimal is searched as what it decodes to. Case does not
 matter. A secret that is cut into pieces, or encrypted, is not found.
 """
@@ -23,8 +23,8 @@ MASK: Final = "***"
 
 _Json: TypeAlias = "bool | int | float | str | list[_Json] | dict[str, _Json] | None"
 _Span: TypeAlias = tuple[int, int]
-_LAYERS: Final = 4
-"""How often escapes are resolved in what escapes were resolved in: JSON in a string of JSON, in HTML."""
+_LAYERS: Final = 8
+"""How often escapes are resolved in what escapes were resolved in: JSON in a string of JSON, in a log, in HTML."""
 _SHORTEST_ENCODED: Final = 6
 """Characters below which a secret is not looked for in Base64: chance would find it everywhere."""
 _ESCAPE: Final = re.compile(

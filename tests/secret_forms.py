@@ -7,6 +7,7 @@ import html
 import json
 import quopri
 from collections.abc import Callable
+from functools import reduce
 from urllib.parse import quote, quote_plus
 
 
@@ -25,6 +26,7 @@ FORMS: dict[str, Callable[[str], str]] = {
     "JSON, each character escaped": _u,
     "JSON in JSON": lambda s: json.dumps(json.dumps(s)),
     "JSON in JSON in JSON": lambda s: json.dumps(json.dumps(json.dumps(s))),
+    "JSON six times": lambda s: reduce(lambda text, _: json.dumps(text), range(6), s),
     "JSON in JSON with \\/": lambda s: json.dumps(json.dumps(s).replace("/", "\\/")),
     "JavaScript \\x": lambda s: "".join(f"\\x{ord(one):02x}" for one in s),
     "JavaScript \\u{}": lambda s: "".join(f"\\u{{{ord(one):x}}}" for one in s),
