@@ -17,7 +17,15 @@ from typing import Any
 import structlog
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
+from temporalio.worker import (
+    PollerBehaviorAutoscaling,
+    ResourceBasedSlotConfig,
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkerDeploymentConfig,
+    WorkerTuner,
+    WorkflowRunner,
+)
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from anabranch.activities.python import known_handlers
@@ -77,11 +85,28 @@ def build_worker(
         activity_executor=ThreadPoolExecutor(settings.max_concurrent_activities, thread_name_prefix="activity"),
         unsandboxed_workflow_runner=runner or sandbox(),
         max_cached_workflows=settings.max_cached_workflows,
-        max_concurrent_activities=settings.max_concurrent_activities,
+        **_tuning(settings),
         max_eager_activity_reservations_per_workflow_task=10,
         graceful_shutdown_timeout=grace,
         deployment_config=_deployment(settings),
     )
+
+
+def _tuning(settings: Settings) -> dict[str, Any]:
+    """How many tasks a worker takes at a time, and how many requests for tasks it has open."""
+    most = settings.max_concurrent_activities
+    tuning: dict[str, Any] = {"max_concurrent_activities": most}
+    if settings.slots == "resources":
+        tuner = WorkerTuner.create_resource_based(
+            target_memory_usage=settings.target_memory,
+            target_cpu_usage=settings.target_cpu,
+            activity_config=ResourceBasedSlotConfig(maximum_slots=most),
+        )
+        tuning = {"tuner": tuner}
+    if settings.pollers == "autoscaling":
+        behavior = PollerBehaviorAutoscaling()
+        tuning |= {"workflow_task_poller_behavior": behavior, "activity_task_poller_behavior": behavior}
+    return tuning
 
 
 def _deployment(settings: Settings) -> WorkerDeploymentConfig:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final
@@ -31,8 +31,7 @@ _FRAMES: Final = 3
 _is_told: Final = ContextVar("anabranch_attempt_told", default=False)
 
 
-@contextmanager
-def node_attempt(info: activity.Info, task: NodeTask) -> Generator[None]:
+def node_attempt(info: activity.Info, task: NodeTask) -> AbstractContextManager[None]:
     """An attempt of a node."""
     kind = str(task.node.get("type"))
     told: dict[str, Attribute] = {
@@ -41,16 +40,13 @@ def node_attempt(info: activity.Info, task: NodeTask) -> Generator[None]:
         "node_type": kind,
         "version": task.context.metadata.version,
     }
-    with _attempt(info, kind, task.run.session_id, told):
-        yield
+    return _attempt(info, kind, task.run.session_id, told)
 
 
-@contextmanager
-def run_attempt(name: str) -> Generator[None]:
+def run_attempt(name: str) -> AbstractContextManager[None]:
     """An attempt of what a run has done beside its nodes."""
     info = activity.info()
-    with _attempt(info, name, info.workflow_id or "", {"graph": info.workflow_type}):
-        yield
+    return _attempt(info, name, info.workflow_id or "", {"graph": info.workflow_type})
 
 
 def quiet_the_sdk() -> None:

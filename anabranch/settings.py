@@ -69,6 +69,14 @@ class Settings(BaseSettings):
     """How many runs a worker keeps in memory; the others are replayed when they go on."""
     max_concurrent_activities: int = Field(default=100, gt=0, validation_alias="ANABRANCH_MAX_CONCURRENT_ACTIVITIES")
     """How many nodes a worker runs at a time."""
+    slots: Literal["fixed", "resources"] = Field(default="fixed", validation_alias="ANABRANCH_SLOTS")
+    """`resources`: no more nodes are taken while the machine is over the targets; the maximum above holds too."""
+    target_cpu: float = Field(default=0.8, gt=0, le=1, validation_alias="ANABRANCH_TARGET_CPU")
+    """The share of the machine's cores up to which nodes are taken, with `slots: resources`."""
+    target_memory: float = Field(default=0.8, gt=0, le=1, validation_alias="ANABRANCH_TARGET_MEMORY")
+    """The same of its memory."""
+    pollers: Literal["fixed", "autoscaling"] = Field(default="fixed", validation_alias="ANABRANCH_POLLERS")
+    """How many requests for tasks a worker has open: five of each kind, or as many as the server says it could use."""
     metrics_address: str | None = Field(default=None, validation_alias="ANABRANCH_METRICS_ADDRESS")
     """Where a worker shows its metrics and answers probes: `host:port`. Without it, and a collector, none are kept."""
     http_allow_private: bool = Field(default=False, validation_alias="HTTP_ALLOW_PRIVATE")

@@ -23,7 +23,7 @@ from temporalio.converter import (
 
 from anabranch.errors import ConfigurationError, InputError
 from anabranch.transport.converter import MSGPACK, JsonPayloadConverter, MsgpackPayloadConverter
-from anabranch.transport.failures import FailuresOfNodes
+from anabranch.transport.failures import FailuresInContext, FailuresOfNodes
 from anabranch.transport.marking import MarkingDataConverter
 from anabranch.transport.undecodable import ENCODING, undecodable
 from anabranch.transport.wire_types import NAMES
@@ -150,7 +150,8 @@ def _failure_converter(
     our_class: type[FailureConverter], their_class: type[FailureConverter]
 ) -> type[FailureConverter]:
     base: Any = our_class if issubclass(our_class, FailuresOfNodes) else FailuresOfNodes
-    combined_class: type[FailureConverter] = type("Combined", (base,), {"theirs": their_class})
+    bases = (FailuresInContext, base) if issubclass(their_class, WithSerializationContext) else (base,)
+    combined_class: type[FailureConverter] = type("Combined", bases, {"theirs": their_class})
     return combined_class
 
 

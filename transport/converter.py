@@ -26,7 +26,7 @@ from anabranch.errors import WireFormatError
 from anabranch.transport.codec import ZstdCodec
 from anabranch.transport.encryption import EncryptingCodec
 from anabranch.transport.failures import EncryptedFailuresOfNodes, FailuresOfNodes
-from anabranch.transport.marking import MarkingDataConverter
+from anabranch.transport.marking import MarkingDataConverter, WithoutContext
 from anabranch.transport.measured import decoded, encoded
 from anabranch.transport.undecodable import UndecodableConverter
 from anabranch.transport.wire_json import to_array, to_named
@@ -117,14 +117,14 @@ class WritingWireJsonConverter(WireJsonConverter):
 _DEFAULTS = DefaultPayloadConverter.default_encoding_payload_converters[:-1]
 
 
-class MsgpackPayloadConverter(CompositePayloadConverter):
+class MsgpackPayloadConverter(CompositePayloadConverter, WithoutContext):
     """`CONTEXT_FORMAT=msgpack`: wire types are written as MessagePack."""
 
     def __init__(self) -> None:
         super().__init__(MessagePackConverter(), *_DEFAULTS, WireJsonConverter(), UndecodableConverter())
 
 
-class JsonPayloadConverter(CompositePayloadConverter):
+class JsonPayloadConverter(CompositePayloadConverter, WithoutContext):
     """`CONTEXT_FORMAT=json`: wire types are written as readable JSON; MessagePack is still read."""
 
     def __init__(self) -> None:

@@ -48,6 +48,8 @@ class EncryptingCodec(PayloadCodec):
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Decrypt and decompress. What came encrypted is marked, as what cannot be decoded is."""
         are_encrypted = [payload.metadata.get("encoding") == ENCODING for payload in payloads]
+        if not any(are_encrypted):
+            return [without_mark(payload) for payload in await self._inner.decode(payloads)]
         opened = [
             self._decrypted(payload) if is_ours else payload
             for payload, is_ours in zip(payloads, are_encrypted, strict=True)

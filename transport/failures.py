@@ -87,7 +87,7 @@ def attempt_now() -> int:
     return activity.info().attempt if activity.in_activity() else 1
 
 
-class FailuresOfNodes(FailureConverter, WithSerializationContext):
+class FailuresOfNodes(FailureConverter):
     """Another failure converter (a subclass says which), to which an error after a node's work is one after its effect.
 
     The SDK makes it without arguments.
@@ -118,12 +118,15 @@ class FailuresOfNodes(FailureConverter, WithSerializationContext):
                 _check_key(level.encoded_attributes)
         return self._theirs.from_failure(failure, _Lenient(payload_converter))
 
+
+class FailuresInContext(FailuresOfNodes, WithSerializationContext):
+    """The same for another converter that takes a context. Others are not asked, at each payload, whether they do."""
+
     def with_context(self, context: SerializationContext) -> Self:
         """The same, the other converter with the context."""
-        if not isinstance(self._theirs, WithSerializationContext):
-            return self
+        theirs: Any = self._theirs
         changed = copy.copy(self)
-        changed._theirs = self._theirs.with_context(context)  # noqa: SLF001 - of its own class
+        changed._theirs = theirs.with_context(context)  # noqa: SLF001 - of its own class
         return changed
 
 

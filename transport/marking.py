@@ -9,16 +9,19 @@ A store that does not answer still raises: the workflow task is tried again unti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Never
+from functools import cached_property
+from typing import Never, Self
 
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
     DataConverter,
     ExternalStorage,
+    SerializationContext,
     StorageDriver,
     StorageDriverClaim,
     StorageDriverRetrieveContext,
     StorageDriverStoreContext,
+    WithSerializationContext,
 )
 
 from anabranch.errors import AnabranchError, Unavailable, WireFormatError
@@ -26,23 +29,52 @@ from anabranch.transport.undecodable import is_stored, stored, undecodable
 
 _MARKER = "__temporal_external_storage_reference"
 """The metadata key of a reference that a codec has encoded."""
+_REFERENCES = frozenset({b"json/external-storage-reference", b"json/protobuf"})
+"""The encodings that a reference may have. Most payloads have another, and are handed on with as little as may be."""
+
+
+class WithoutContext:
+    """A payload converter of which no part takes a context."""
 
 
 class MarkingDataConverter(DataConverter):
     """Marks what came from a store, and what should have."""
 
+    def with_context(self, context: SerializationContext) -> Self:
+        """The same; with the context, if a part of it takes one."""
+        return super().with_context(context) if self._takes_context else self
+
+    @cached_property
+    def _takes_context(self) -> bool:
+        # The SDK asks for a converter with a context at each payload, and finds out each time that there is no other.
+        parts = (self.payload_codec, self.failure_converter, self.external_storage)
+        is_plain = WithoutContext in self.payload_converter_class.__bases__  # a subclass may add what takes one
+        return not is_plain or any(isinstance(part, WithSerializationContext) for part in parts)
+
     async def _decode_reference_payload_sequence(self, payloads: Sequence[Payload]) -> list[Payload]:
-        return [await self._decoded_reference(each) if _MARKER in each.metadata else each for each in payloads]
+        found = list(payloads)
+        for index, payload in enumerate(payloads):
+            if _MARKER in payload.metadata:
+                found[index] = await self._decoded_reference(payload)
+        return found
 
     async def _external_retrieve_payload_sequence(self, payloads: Sequence[Payload]) -> list[Payload]:
+        for payload in payloads:
+            if payload.metadata.get("encoding") in _REFERENCES:
+                return await self._retrieved(payloads)
+        return list(payloads)
+
+    async def _retrieved(self, payloads: Sequence[Payload]) -> list[Payload]:
         checked = [self._checked(payload) for payload in payloads]
         retrieved = await super()._external_retrieve_payload_sequence([payload for payload, _ in checked])
         return [stored(got) if is_ours else got for got, (_, is_ours) in zip(retrieved, checked, strict=True)]
 
     async def _decode_payload_sequence(self, payloads: Sequence[Payload]) -> list[Payload]:
         decoded = await super()._decode_payload_sequence(payloads)
-        pairs = zip(decoded, payloads, strict=True)
-        return [stored(got) if is_stored(payload) else got for got, payload in pairs]
+        for index, payload in enumerate(payloads):
+            if is_stored(payload):
+                decoded[index] = stored(decoded[index])
+        return decoded
 
     async def _decoded_reference(self, payload: Payload) -> Payload:
         if self.external_storage is None:

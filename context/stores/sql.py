@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import ColumnElement, Delete, Select, Update, delete, or_, select, update
@@ -90,7 +91,7 @@ class SqlStore(EncodedStore):
         while True:
             after = CONTEXTS.c.session_id >= prefix if last is None else CONTEXTS.c.session_id > last
             page = select(CONTEXTS.c.session_id).where(after, _alive()).order_by(CONTEXTS.c.session_id).limit(_PAGE)
-            names = await self._in_transaction(lambda connection, page=page: _values_of(connection, page))
+            names = await self._in_transaction(partial(_values_of, statement=page))
             for last in names:
                 if not last.startswith(prefix):  # ids are sorted: those with the prefix are over
                     return
@@ -174,15 +175,17 @@ async def _prune_page(connection: AsyncConnection) -> tuple[int, int]:
     names = await _values_of(connection, page)
     if not names:
         return 0, 0
-    return len(names), await _rows_of(connection, delete(CONTEXTS).where(CONTEXTS.c.session_id.in_(names), _is_expired()))
+    return len(names), await _rows_of(
+        connection, delete(CONTEXTS).where(CONTEXTS.c.session_id.in_(names), _is_expired())
+    )
 
 
 async def _rows_of(connection: AsyncConnection, statement: Update | Delete) -> int:
     return (await connection.execute(statement)).rowcount
 
 
-async def _values_of(connection: AsyncConnection, statement: Select[tuple[str]]) -> Sequence[str]:
-    return (await connection.execute(statement)).scalars().all()
+async def _values_of(connection: AsyncConnection, statement: Select[Any]) -> list[str]:
+    return list((await connection.execute(statement)).scalars())
 
 
 def _row(session_id: str, record: Record, ttl: float | None) -> dict[str, Any]:

@@ -193,7 +193,7 @@ async def test_a_cluster_s_client_closes_what_connected_while_another_call_faile
         assert isinstance(commands, RedisCluster)
         await commands.get("key")
         node = commands.nodes_manager.get_node_from_slot(commands.keyslot("key"))
-        calls = [asyncio.create_task(commands.get("key")) for _ in range(4)]
+        calls = [asyncio.ensure_future(commands.get("key")) for _ in range(4)]
         await asyncio.sleep(0)
         await commands.aclose()  # as the library does after a call that failed
         await asyncio.gather(*calls)

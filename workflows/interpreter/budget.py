@@ -7,8 +7,7 @@ that a replay yields at the same places.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Final
 
 from anabranch.graph.expressions.cost import Cost
@@ -18,6 +17,22 @@ _UNITS: Final = 300
 """So many units of cost of expressions are spent in the time in which one node starts."""
 _RECORDS: Final = 16
 """So many records of nodes are created in the time in which one node starts."""
+
+
+class _Evaluating:
+    """Not a `contextmanager`: that would cost a node's step more than most expressions do."""
+
+    __slots__ = ("_budget", "_cost")
+
+    def __init__(self, budget: NodeBudget, cost: Cost) -> None:
+        self._budget = budget
+        self._cost = cost
+
+    def __enter__(self) -> Cost:
+        return self._cost
+
+    def __exit__(self, *_: object) -> None:
+        self._budget.evaluated(self._cost)
 
 
 class NodeBudget:
@@ -54,17 +69,16 @@ class NodeBudget:
         """Count the entry into a scope of so many nodes."""
         self.spend(1 + nodes // _RECORDS)
 
-    @contextmanager
-    def evaluating(self) -> Generator[Cost]:
+    def evaluating(self) -> AbstractContextManager[Cost]:
         """The cost of all expressions of one step: the start of a node, or its end."""
-        cost = Cost.of(self._units)
-        try:
-            yield cost
-        finally:
-            nodes = cost.spent // _UNITS
-            self.spend(nodes)
-            self._evaluated += nodes
-            self._refused = self._refused or self.is_used_up
+        return _Evaluating(self, Cost(self._units, self._units))
+
+    def evaluated(self, cost: Cost) -> None:
+        """Count what the expressions of one step have cost."""
+        nodes = (cost.limit - cost.left) // _UNITS
+        self._left -= nodes
+        self._evaluated += nodes
+        self._refused = self._refused or self._evaluated >= self._nodes
 
     def yielded(self) -> None:
         """A yield is under way."""

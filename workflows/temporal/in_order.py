@@ -91,7 +91,11 @@ class _Instance(WorkflowInstance):
         return completion
 
     def _activate_parts(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
-        first, *others = _parts(_without_stored_signals(_without_encrypted_inputs(act)))
+        for job in act.jobs:
+            if job.HasField("signal_workflow"):
+                act = _without_stored_signals(_without_encrypted_inputs(act))
+                break
+        first, *others = _parts(act)
         completion = self._activate(first)
         for part in others:
             if completion.HasField("failed"):

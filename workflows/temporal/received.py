@@ -57,10 +57,18 @@ def decoded(payload: Payload, hint: type | None = None) -> Any:
 
 
 def _is_deeper(value: object, depth: int) -> bool:
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return bool(items) and (
-        depth == 0 or any(_is_deeper(item, depth - 1) for item in items if isinstance(item, dict | list))
-    )
+    # Level by level: a call for each value would cost as much as all else that reads a result.
+    level: list[Any] = [[value]]
+    for _ in range(depth + 1):
+        level = [
+            item
+            for outer in level
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+            if item and isinstance(item, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 async def _check_record(payload: Payload) -> None:

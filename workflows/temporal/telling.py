@@ -107,27 +107,29 @@ class Telling(Watcher):
         """See Watcher."""
         address = scope.address(run)
         self._open[address] = started = self._started(scope, run)
-        self._log(logging.DEBUG, "Node started", (address, started.count), node=address, version=_version(run))
+        if self._hears(logging.DEBUG):
+            self._log(logging.DEBUG, "Node started", (address, started.count), node=address, version=_version(run))
 
     def node_ended(self, scope: Scope, run: NodeRun, failure: Failure | None) -> None:
         """See Watcher."""
-        address, kind = scope.address(run), run.planned.node.type
-        verb = "succeeded" if failure is None else _VERBS[failure.outcome]
-        fields: dict[str, Any] = {"node": address, "node_type": kind, "version": _version(run)}
-        if run.started is not None and run.ended is not None:
-            fields["milliseconds"] = run.ended - run.started
-        level, code = (logging.INFO, None) if failure is None else (logging.WARNING, failure.code)
+        address = scope.address(run)
         count = started.count if (started := self._open.get(address)) else 0
-        self._log(level, f"Node {verb}", (address, count), **fields, code=code)
+        if self._hears(logging.INFO if failure is None else logging.WARNING):
+            self._log_end(address, run, count, failure)
         if failure is not None:
             self.failed[address] = count
         if has_body(run.planned.node):  # what was under way in it may have ended unheard
             for inner in reversed([each for each in self._open if self._is_around(address, each)]):
                 self._close(inner, _CANCELLED)
-        self._close(address, code, _version(run))
+        if self._trace is None:
+            self._open.pop(address, None)
+        else:
+            self._close(address, None if failure is None else failure.code, _version(run))
 
     def context_updated(self, version: Version) -> None:
         """See Watcher."""
+        if not self._hears(logging.INFO):
+            return
         by = version.by if version.kind in _OF_NODES else None
         numbers = {"version": version.version, "number": version.number}
         self._log(logging.INFO, "Context updated", version.number, node=by, kind=version.kind, **numbers)
@@ -190,8 +192,20 @@ class Telling(Watcher):
             "anabranch.version": version,
         }
 
+    def _log_end(self, address: str, run: NodeRun, count: int, failure: Failure | None) -> None:
+        fields: dict[str, Any] = {"node": address, "node_type": run.planned.node.type, "version": _version(run)}
+        if run.started is not None and run.ended is not None:
+            fields["milliseconds"] = run.ended - run.started
+        level, verb = (logging.INFO, "succeeded") if failure is None else (logging.WARNING, _VERBS[failure.outcome])
+        code = None if failure is None else failure.code
+        self._log(level, f"Node {verb}", (address, count), **fields, code=code)
+
+    def _hears(self, level: int) -> bool:
+        """Whether a line of this level would be written: what nobody hears is not put together."""
+        return self._notes is not None and self._notes.are_heard and are_logged(level)
+
     def _log(self, level: int, event: str, key: object, **fields: Any) -> None:
-        if self._notes is not None and self._notes.are_heard and are_logged(level):
+        if self._notes is not None and self._hears(level):
             self._notes.add(Line((event, key), level, event, {**self._ids, **fields}))
 
 
