@@ -6,7 +6,7 @@ PYTEST := $(BIN)/pytest
 IMAGE_EXTRAS := postgres mysql memcached nats kafka otel grpc encryption
 WORKFLOW_TESTS = $(shell grep -l worker_for tests/integration/test_*.py)
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo dev test storm slow soak steady coverage lint docs faults attack bench lock clean
+.PHONY: help setup packages demo dev test storm slow soak steady coverage lint docs faults attack bench capacity lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ bench: setup  ## The interpreter beside hand-written workflows, and wire format 
 	$(BIN)/python -m benchmarks.serialization
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.cache
+
+capacity: setup  ## What one, two and four workers carry, what the limit is, and what a run costs in Temporal
+	$(BIN)/python -m benchmarks.capacity
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
   --no-emit-package anabranch pyproject.toml

@@ -18,8 +18,11 @@ import structlog
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import (
+    FixedSizeSlotSupplier,
     PollerBehaviorAutoscaling,
     ResourceBasedSlotConfig,
+    ResourceBasedSlotSupplier,
+    ResourceBasedTunerConfig,
     UnsandboxedWorkflowRunner,
     Worker,
     WorkerDeploymentConfig,
@@ -46,6 +49,9 @@ from anabranch.transport.working import closed, unless, working
 
 GRACE = timedelta(seconds=20)
 """How long activities may go on when a worker is asked to stop."""
+
+_SLOTS = 100
+"""The SDK's own number for workflow tasks and local activities."""
 
 log = structlog.get_logger("anabranch.worker")
 
@@ -97,10 +103,15 @@ def _tuning(settings: Settings) -> dict[str, Any]:
     most = settings.max_concurrent_activities
     tuning: dict[str, Any] = {"max_concurrent_activities": most}
     if settings.slots == "resources":
-        tuner = WorkerTuner.create_resource_based(
-            target_memory_usage=settings.target_memory,
-            target_cpu_usage=settings.target_cpu,
-            activity_config=ResourceBasedSlotConfig(maximum_slots=most),
+        targets = ResourceBasedTunerConfig(settings.target_memory, settings.target_cpu)
+        by_resources = ResourceBasedSlotSupplier(ResourceBasedSlotConfig(maximum_slots=most), targets)
+        # Local nodes too would be held back, and a busy machine then runs into the time-outs of workflow tasks.
+        fixed = FixedSizeSlotSupplier(_SLOTS)
+        tuner = WorkerTuner.create_composite(
+            workflow_supplier=fixed,
+            activity_supplier=by_resources,
+            local_activity_supplier=fixed,
+            nexus_supplier=fixed,
         )
         tuning = {"tuner": tuner}
     if settings.pollers == "autoscaling":

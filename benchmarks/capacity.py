@@ -201,7 +201,7 @@ async def site(folder: Path) -> AsyncGenerator[Site]:
     for kind in KINDS:
         (graphs / f"{kind}.yaml").write_text(json.dumps(steps(kind)))
     async with AsyncExitStack() as stack:
-        temporal = await stack.enter_async_context(await DevServer.start(database=folder / "temporal.db"))
+        temporal = await stack.enter_async_context(await DevServer.start())
         # A folder of its own: where root starts it PostgreSQL runs as another user.
         kept = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="anabranch-postgres-")))
         running = stack.enter_context(get_server(kept, cleanup_mode="stop")).get_postmaster_info()
@@ -234,6 +234,7 @@ async def measure(folder: Path, counts: Sequence[int], runs: int, at_once: int) 
                     warm = [here.run(kind, f"{count}-warm-{number}") for number in range(10 * count)]
                     sizes[kind] = await here.size((await asyncio.gather(*warm))[0])
                     loads.append(await here.load(kind, workers, runs, at_once, str(count)))
+                    print(f"{kind} on {count}: {loads[-1].seconds:.0f} s", file=sys.stderr, flush=True)
     return loads, sizes
 
 

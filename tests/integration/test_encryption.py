@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from pytest_httpserver import HTTPServer
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.runtime import Runtime
 from temporalio.worker import Replayer
 
 from anabranch.activities.standard import node_activities
@@ -22,6 +24,9 @@ from anabranch.console.app import CODEC_PATH, console
 from anabranch.dev.devserver import DevServer, temporal_command
 from anabranch.errors import EncryptionKeyMissing
 from anabranch.loopback import serving
+from anabranch.observe import metrics
+from anabranch.observe.metrics_registry import Registry
+from anabranch.observe.traces_process import traces_sent
 from anabranch.plugin import AnabranchPlugin
 from anabranch.settings import Settings, on_this_machine
 from anabranch.transport.client import connect
@@ -29,6 +34,7 @@ from anabranch.transport.converter import standard_codec
 from anabranch.transport.working import working
 from anabranch.worker import build_worker, sandbox
 from tests import servers
+from tests.acceptance.otlp_receiver import Received, otlp_receiver
 from tests.encryption_keys import key
 from tests.integration import raw
 from tests.integration.canaries import NAMES, Canaries, Story, content_of, content_of_memcached, content_of_redis
@@ -47,6 +53,22 @@ def kept_server(database: Path) -> Iterator[DevServer]:
     """A Temporal server that keeps runs in a file."""
     with servers.temporal(database=database) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def traced() -> Iterator[Received]:
+    """The spans of this process, as they are sent."""
+    with pytest.MonkeyPatch.context() as patch, otlp_receiver() as (endpoint, received):
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+        with traces_sent(Settings(otlp_traces_endpoint=f"{endpoint}/v1/traces")):
+            yield received
+
+
+@pytest.fixture
+def measured() -> Iterator[Registry]:
+    """The metrics of this process."""
+    yield Registry.start()
+    metrics.record_to(None)
 
 
 def keys(*given: str) -> dict[str, Any]:
@@ -87,11 +109,22 @@ async def until_event(handle: WorkflowHandle[Any, Any], kind: EventType.ValueTyp
     raise AssertionError("there is no such event in time")
 
 
+async def until_sent(traced: Received, name: str) -> None:
+    """Wait until a span of this name has been sent."""
+    deadline = time.monotonic() + PATIENCE
+    while not traced.named(name):
+        assert time.monotonic() < deadline, f"no span {name!r} was sent"
+        await asyncio.sleep(0.05)
+
+
 @asynccontextmanager
-async def working_for(server: DevServer, settings: Settings) -> AsyncGenerator[Client]:
+async def working_for(
+    server: DevServer, settings: Settings, runtime: Runtime | None = None
+) -> AsyncGenerator[Client]:
     """A client and a worker with these settings."""
     settings = on_this_machine(settings)
-    client = await connect(settings, target_host=server.address, namespace="default", api_key=None, tls=False)
+    options: dict[str, Any] = {"namespace": "default", "api_key": None, "tls": False, "runtime": runtime}
+    client = await connect(settings, target_host=server.address, **options)
     activities = node_activities(settings)
     try:
         worker = build_worker(client, settings, activities, runner=sandbox())
@@ -280,6 +313,8 @@ async def test_canaries_are_found_nowhere_with_keys_and_everywhere_without(
     valkey_url: str,
     memcached_url: str,
     httpserver: HTTPServer,
+    traced: Received,
+    measured: Registry,
     tmp_path: Path,
     task_queue: str,
     caplog: pytest.LogCaptureFixture,
@@ -303,8 +338,13 @@ async def test_canaries_are_found_nowhere_with_keys_and_everywhere_without(
         **(keys(K1) if encrypted else {}),
     )
     with caplog.at_level(logging.INFO):
-        async with working_for(kept_server, settings) as client:
+        async with working_for(kept_server, settings, measured.runtime) as client:
             await story.play(client, task_queue)
+    await until_sent(traced, f"story{canaries.tag}")
+    seen = {"spans": b"".join(traced.bodies), "metrics": await measured.text()}
+    # Nothing of a context is in these, with keys or without; that they are of these runs, their graphs' names show.
+    assert all(f"story{canaries.tag}".encode() in content for content in seen.values())
+    assert {where: canaries.found_in(content) for where, content in seen.items()} == {"spans": set(), "metrics": set()}
     sessions = [f"anabranch:context:story{canaries.tag}"]
     found = {
         "server": canaries.found_in(content_of([database])),
