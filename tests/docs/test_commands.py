@@ -17,6 +17,7 @@ ELSEWHERE = {
 }
 """Pages whose commands are not a session from top to bottom."""
 MAKE = {
+    "capacity": "tests/integration/test_capacity_benchmark.py",
     "coverage": ".ci/run",
     "demo": "tests/acceptance/test_demo.py",
     "dev": "tests/acceptance/test_dev.py",

@@ -118,9 +118,7 @@ async def until_sent(traced: Received, name: str) -> None:
 
 
 @asynccontextmanager
-async def working_for(
-    server: DevServer, settings: Settings, runtime: Runtime | None = None
-) -> AsyncGenerator[Client]:
+async def working_for(server: DevServer, settings: Settings, runtime: Runtime | None = None) -> AsyncGenerator[Client]:
     """A client and a worker with these settings."""
     settings = on_this_machine(settings)
     options: dict[str, Any] = {"namespace": "default", "api_key": None, "tls": False, "runtime": runtime}
