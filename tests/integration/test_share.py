@@ -6,6 +6,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import pytest
 from temporalio.client import Client
 
 from anabranch.activities.standard import node_activities
@@ -62,8 +63,11 @@ async def test_it_is_published_after_nodes_too_each_with_the_number_that_write_c
 
 
 async def test_a_worker_without_a_store_finishes_the_run_and_says_that_it_was_not_shared(
-    client: Client, task_queue: str
+    client: Client, task_queue: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, reported = await run(client, task_queue, {"at": "end"})
     assert reported["status"] == "completed"
     assert "STORE_URL" in reported["not_shared"]
+    (line,) = [each for each in caplog.records if "could not be shared" in each.getMessage()]
+    assert line.__dict__["code"] == "CONFIGURATION_INVALID"
+    assert "STORE_URL" not in caplog.text  # the words of errors are in the result

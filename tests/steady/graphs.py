@@ -77,7 +77,7 @@ def _lines() -> dict[str, Any]:
         "body": {"nodes": {"price": price}},
     }
     return {
-        "share": {"strategy": "write_through", "ttl": "1m", "at": "end"},
+        "share": {"strategy": "write_through", "ttl": "10m", "at": "end"},
         "nodes": {"each": {**each, "collect": {"into": "prices", "value": "price"}}, "last": _put(done="{{ true }}")},
         "edges": _edges(("each", "last")),
     }

@@ -134,7 +134,8 @@ class Load:
         if expected.is_shared:
             shared = await self._site.store.load(handle.id)
             if shared is None or shared.data != data:
-                return f"the store holds {shared and shared.data}, not {data}"
+                told = (await handle.result()).get("not_shared", "it was shared")
+                return f"the store holds {shared and shared.data}, not {data}; the result says: {told}"
         return None
 
     async def _rows(self, run: str) -> tuple[tuple[str, str], ...]:

@@ -17,6 +17,7 @@ from temporalio.exceptions import ActivityError
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.context.merge.lineage import Line
 from anabranch.graph.policies import Share
+from anabranch.spans import code_of
 from anabranch.workflows.temporal.clock import Clock
 from anabranch.workflows.temporal.flow_control import FlowControl
 from anabranch.workflows.temporal.identity import Identity
@@ -83,7 +84,9 @@ class Sharing:
                 )
             self.failed = None
         except ActivityError as error:
-            self.failed = str(error.cause or error)
-            workflow.logger.warning("the context could not be shared: %s", self.failed)
+            cause = error.cause or error
+            self.failed = str(cause)
+            # Its words may hold what the store was given; they are in the result.
+            workflow.logger.warning("the context could not be shared", extra={"code": code_of(cause)})
         self._outbox.answered(ticket)
         self._sent = number
