@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
 
+import opentelemetry.trace
 import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Tracer
 from temporalio.client import Client
 
+from anabranch import spans, tracer_provider
+from anabranch.observe.traces import sample_by
 from tests.integration.databases import Bench
 from tests.integration.graph_kit import MODES, Served, worker_for
 
@@ -23,6 +29,28 @@ async def served(client: Client, task_queue: str, tmp_path: Path, mode: str) -> 
     """A worker that serves a folder of the test's own."""
     async with worker_for(client, task_queue, tmp_path, mode=mode) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def recorder() -> tuple[InMemorySpanExporter, Tracer]:
+    """What keeps the spans of this process, and what makes them: a process has one provider of spans, for ever."""
+    kept = InMemorySpanExporter()
+    provider = tracer_provider()
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    opentelemetry.trace.set_tracer_provider(provider)
+    return kept, provider.get_tracer("anabranch")
+
+
+@pytest.fixture
+def exported(recorder: tuple[InMemorySpanExporter, Tracer]) -> Iterator[InMemorySpanExporter]:
+    """The spans of one test."""
+    kept, tracer = recorder
+    kept.clear()
+    spans.record_to(tracer)
+    sample_by(lambda parent, trace_id: True)
+    yield kept
+    spans.record_to(None)
+    sample_by(None)
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import SecretStr
 from pytest_httpserver import HTTPServer
 from temporalio.api.enums.v1 import EventType
@@ -26,7 +26,6 @@ from anabranch.errors import EncryptionKeyMissing
 from anabranch.loopback import serving
 from anabranch.observe import metrics
 from anabranch.observe.metrics_registry import Registry
-from anabranch.observe.traces_process import traces_sent
 from anabranch.plugin import AnabranchPlugin
 from anabranch.settings import Settings, on_this_machine
 from anabranch.transport.client import connect
@@ -34,7 +33,6 @@ from anabranch.transport.converter import standard_codec
 from anabranch.transport.working import working
 from anabranch.worker import build_worker, sandbox
 from tests import servers
-from tests.acceptance.otlp_receiver import Received, otlp_receiver
 from tests.encryption_keys import key
 from tests.integration import raw
 from tests.integration.canaries import NAMES, Canaries, Story, content_of, content_of_memcached, content_of_redis
@@ -53,15 +51,6 @@ def kept_server(database: Path) -> Iterator[DevServer]:
     """A Temporal server that keeps runs in a file."""
     with servers.temporal(database=database) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def traced() -> Iterator[Received]:
-    """The spans of this process, as they are sent."""
-    with pytest.MonkeyPatch.context() as patch, otlp_receiver() as (endpoint, received):
-        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
-        with traces_sent(Settings(otlp_traces_endpoint=f"{endpoint}/v1/traces")):
-            yield received
 
 
 @pytest.fixture
@@ -107,14 +96,6 @@ async def until_event(handle: WorkflowHandle[Any, Any], kind: EventType.ValueTyp
                 return event
         await asyncio.sleep(0.1)
     raise AssertionError("there is no such event in time")
-
-
-async def until_sent(traced: Received, name: str) -> None:
-    """Wait until a span of this name has been sent."""
-    deadline = time.monotonic() + PATIENCE
-    while not traced.named(name):
-        assert time.monotonic() < deadline, f"no span {name!r} was sent"
-        await asyncio.sleep(0.05)
 
 
 @asynccontextmanager
@@ -311,7 +292,7 @@ async def test_canaries_are_found_nowhere_with_keys_and_everywhere_without(
     valkey_url: str,
     memcached_url: str,
     httpserver: HTTPServer,
-    traced: Received,
+    exported: InMemorySpanExporter,
     measured: Registry,
     tmp_path: Path,
     task_queue: str,
@@ -338,8 +319,10 @@ async def test_canaries_are_found_nowhere_with_keys_and_everywhere_without(
     with caplog.at_level(logging.INFO):
         async with working_for(kept_server, settings, measured.runtime) as client:
             await story.play(client, task_queue)
-    await until_sent(traced, f"story{canaries.tag}")
-    seen = {"spans": b"".join(traced.bodies), "metrics": await measured.text()}
+    seen = {
+        "spans": "".join(span.to_json() for span in exported.get_finished_spans()).encode(),
+        "metrics": await measured.text(),
+    }
     # Nothing of a context is in these, with keys or without; that they are of these runs, their graphs' names show.
     assert all(f"story{canaries.tag}".encode() in content for content in seen.values())
     assert {where: canaries.found_in(content) for where, content in seen.items()} == {"spans": set(), "metrics": set()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,14 @@ from typing import Any
 import opentelemetry.trace
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
 from temporalio.worker import Worker
 
-from anabranch import AnabranchPlugin, spans, tracer_provider
+from anabranch import AnabranchPlugin
 from anabranch.dev.devserver import DevServer
-from anabranch.observe.traces import sample_by
 
 PATIENCE = 100.0
 GRAPH = """
@@ -46,24 +43,6 @@ class Shop:
     async def run(self) -> None:
         with opentelemetry.trace.get_tracer("theirs").start_as_current_span("their work"):
             await workflow.execute_child_workflow("shop", {}, execution_timeout=timedelta(minutes=5))
-
-
-@pytest.fixture(scope="module")
-def exporter() -> Iterator[InMemorySpanExporter]:
-    """A process has one provider of spans, for ever."""
-    kept = InMemorySpanExporter()
-    provider = tracer_provider()
-    provider.add_span_processor(SimpleSpanProcessor(kept))
-    opentelemetry.trace.set_tracer_provider(provider)
-    yield kept
-    spans.record_to(None)
-    sample_by(None)
-
-
-@pytest.fixture
-def exported(exporter: InMemorySpanExporter) -> InMemorySpanExporter:
-    exporter.clear()
-    return exporter
 
 
 @pytest.mark.parametrize("cached", [1000, 0])

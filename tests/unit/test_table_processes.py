@@ -107,7 +107,8 @@ def test_tables_are_evaluated_from_many_threads_by_few_children() -> None:
 
 
 HOST = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever our own starter has made of it
 from anabranch.activities.rules.decision_table import evaluate_table
 from anabranch.activities.rules.table_process import processes
 evaluate_table(sys.argv[1], {"n": 1})
