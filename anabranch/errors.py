@@ -169,7 +169,7 @@ class UndeclaredRead(InputError, KeyError):
 
 
 class ReservedName(InputError):
-    """A context key that has another meaning in expressions (`run`, `context`, in a body `item` and `index`)."""
+    """A context key that has another meaning in expressions (`run`, `context`, in a body `item`, `index` and `turn`)."""
 
     code = "NAME_RESERVED"
 

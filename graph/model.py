@@ -224,7 +224,7 @@ class GraphNode(BaseNode):
 
 
 class Collect(Model):
-    """Keep the items' changes local and write one list of `value`s, in item order, to the key `into`."""
+    """Keep the turns' changes local and write one list of `value`s, in their order, to the key `into`."""
 
     into: Key
     value: Cel
@@ -242,12 +242,16 @@ class ForeachNode(BaseNode):
 
 
 class WhileNode(BaseNode):
-    """A body while a condition holds; reaching `max_iterations` is an error."""
+    """A body while a condition holds, asked before each turn, or until one does, asked behind each turn."""
 
     type: Literal["while"]
-    while_: Cel = Field(alias="while")
+    while_: Cel | None = Field(None, alias="while")
+    until: Cel | None = None
     body: Body
     max_iterations: int = Field(1000, ge=1, le=1_000_000)
+    on_limit: Literal["fail", "continue"] = "fail"
+    """What becomes of the node where its condition asks for more turns than `max_iterations`."""
+    collect: Collect | None = None
 
 
 class WaitNode(BaseNode):

@@ -28,6 +28,7 @@ _PLACE_NAMES = {
     "result": "in `output`",
     "item": "in the body of a `foreach`",
     "index": "in the body of a `foreach` or `while`",
+    "turn": "in a `while`",
 }
 
 _ERROR = frozenset({"error"})

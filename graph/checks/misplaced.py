@@ -100,8 +100,8 @@ def _says(node: BaseNode, name: str) -> bool:
 def _instead(name: str, node: BaseNode) -> str:
     if name == "losers":
         return "remove it, or write `join: first`"
-    if name == "output" and isinstance(node, ForeachNode):
-        return "write `collect`: a list of what each item came to"
+    if name == "output" and isinstance(node, ForeachNode | WhileNode):
+        return f"write `collect`: a list of what each {'item' if isinstance(node, ForeachNode) else 'turn'} came to"
     if name == "timeout":
         return "remove it: `for` or `until` says how long it waits"
     if name == "total_timeout" and not _is_wait(node):

@@ -31,12 +31,17 @@ from anabranch.graph.model import (
     WhileNode,
 )
 
-_INDEX = frozenset({"index"})
+_COLLECT = cel("collect.value", at="end")
 
 
 def _foreach_loop(node: ForeachNode) -> Loop:
     into = None if node.collect is None else node.collect.into
-    return Loop(node.body, _INDEX | {node.as_}, at_once=True, collects=into)
+    return Loop(node.body, frozenset({"index", node.as_}), at_once=True, collects=into)
+
+
+def _while_loop(node: WhileNode) -> Loop:
+    into = None if node.collect is None else node.collect.into
+    return Loop(node.body, frozenset({"index", "turn"}), at_once=False, collects=into)
 
 
 def _check_loop(node: ForeachNode | WhileNode, finder: Finder) -> Iterator[Problem]:
@@ -47,6 +52,16 @@ def _check_loop(node: ForeachNode | WhileNode, finder: Finder) -> Iterator[Probl
     elif body.graph is not None and (body.nodes or body.edges):
         message = "has a body with both `graph` and nodes of its own; it needs exactly one"
         yield finder.problem("BODY_SOURCE", message, "body", "graph")
+
+
+def _check_while(node: WhileNode, finder: Finder) -> Iterator[Problem]:
+    given = [name for name, value in (("while", node.while_), ("until", node.until)) if value is not None]
+    yield from finder.exactly_one("WHILE_CONDITION", given, ("while", "until"))
+    yield from _check_loop(node, finder)
+
+
+def _while_summary(node: WhileNode) -> str:
+    return _loop_summary(f"while {node.while_}" if node.until is None else f"until {node.until}", node)
 
 
 def _loop_summary(words: str, node: ForeachNode | WhileNode) -> str:
@@ -160,7 +175,7 @@ GRAPH = NodeKind(
 FOREACH = NodeKind(
     ForeachNode,
     runs=Runs.RUN,
-    fields=(cel("items"), cel("collect.value", at="end")),
+    fields=(cel("items"), _COLLECT),
     reads_more=lambda node: node.body.graph is not None,
     loop=_foreach_loop,
     has_body=lambda _node: True,
@@ -172,13 +187,13 @@ FOREACH = NodeKind(
 WHILE = NodeKind(
     WhileNode,
     runs=Runs.RUN,
-    fields=(cel("while", at="turn"),),
+    fields=(cel("while", at="turn"), cel("until", at="end"), _COLLECT),
     reads_more=lambda node: node.body.graph is not None,
-    loop=lambda node: Loop(node.body, _INDEX, at_once=False),
+    loop=_while_loop,
     has_body=lambda _node: True,
-    checks=_check_loop,
+    checks=_check_while,
     outcomes=frozenset(),
-    summary=lambda node: _loop_summary(f"while {node.while_}", node),
+    summary=_while_summary,
     shape=("[[", "]]"),
 )
 WAIT = NodeKind(

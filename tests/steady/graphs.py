@@ -114,12 +114,12 @@ def _question() -> dict[str, Any]:
 def _loop() -> dict[str, Any]:
     """Turns of an inline graph, so many that the run continues as new in the middle."""
     step = {"step": {"type": "graph", "graph": "steady_step"}}
-    loop = {"type": "while", "while": f"turn < {TURNS}", "max_iterations": 100, "body": {"nodes": step}}
+    loop = {"type": "while", "while": f"count < {TURNS}", "max_iterations": 100, "body": {"nodes": step}}
     return {"nodes": {"loop": loop}}
 
 
 def _step() -> dict[str, Any]:
-    return {"nodes": {"count": _put(turn="{{ turn + 1 }}")}}
+    return {"nodes": {"count": _put(count="{{ count + 1 }}")}}
 
 
 def _cached() -> dict[str, Any]:

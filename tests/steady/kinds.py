@@ -112,6 +112,6 @@ KINDS = (
         lambda given: Expected(data={"signed": given["n"], "after": given["n"] * 2}),
         _sign,
     ),
-    Kind("loop", "steady_loop", 5, lambda _: {"turn": 0}, lambda _: Expected(data={"turn": TURNS}, continues=True)),
+    Kind("loop", "steady_loop", 5, lambda _: {"count": 0}, lambda _: Expected(data={"count": TURNS}, continues=True)),
     Kind("cached", "steady_cached", 15, lambda rng: {"n": 80 + rng.randrange(_KEYS), "doubled": None}, _computed),
 )

@@ -210,6 +210,8 @@ MISPLACED = {
         ("type: http, url: 'https://x/env:prod', body: 'env: A'", []),
         ("type: while, while: a, ¦body: {}", ["BODY_SOURCE"]),
         ("type: while, while: a, body: {graph: ¦g, nodes: {b: {type: wait, for: 1}}}", ["BODY_SOURCE"]),
+        ("type: while, body: {graph: g}", ["WHILE_CONDITION of the node"]),
+        ("type: while, while: a, until: ¦b, body: {graph: g}", ["WHILE_CONDITION"]),
         ("type: wait", ["WAIT_SOURCE of the node"]),
         ("type: wait, for: 1s, until: ¦a", ["WAIT_SOURCE"]),
         ("type: wait, for: ¦soon", ["VALUE_INVALID"]),

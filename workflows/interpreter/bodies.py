@@ -11,14 +11,14 @@ from functools import partial
 from anabranch.context.changes import ChangeSet, diff
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json, Missing, Path
-from anabranch.errors import EvaluationError, NodeError
-from anabranch.graph.expressions.cost import Cost
-from anabranch.graph.expressions.expressions import evaluate_condition
+from anabranch.errors import EvaluationError
 from anabranch.graph.model import ForeachNode, GraphNode, WhileNode
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.scope import BodyRun, Scope, Started, Status
 from anabranch.workflows.interpreter.state import RunState
+from anabranch.workflows.interpreter.turn_context import fresh, seen
+from anabranch.workflows.interpreter.turns import Turns
 from anabranch.workflows.interpreter.work import graph_input, mapped_output
 
 
@@ -29,6 +29,7 @@ class Bodies:
         self._state = state
         self._merging = merging
         self._endings = endings
+        self._turns = Turns(state, endings)
 
     def start(self, node: Started, definition: ForeachNode | WhileNode | GraphNode) -> None:
         """Start a node that has a body."""
@@ -44,7 +45,7 @@ class Bodies:
                 body.items = self._items(body, definition)
                 self._advance_foreach(body, definition)
             case WhileNode():
-                self._advance_while(body, definition)
+                self._turns.advance(body, definition)
 
     def turn_ended(self, body: BodyRun, scope: Scope, line: Line) -> None:
         """A turn of a body has ended with this context."""
@@ -56,9 +57,7 @@ class Bodies:
                 self._keep_result(body, definition, scope, line)
                 self._advance_foreach(body, definition)
             case WhileNode() as definition:
-                changes = diff(body.line.data, line.data)
-                body.line, _ = body.line.advance(changes, writer=0, by=scope.prefix, at=self._state.at)
-                self._advance_while(body, definition)
+                self._turns.end(body, definition, scope, line)
 
     def ask_again(self) -> None:
         """After a snapshot: bodies have the rest of their time."""
@@ -96,7 +95,7 @@ class Bodies:
             roots = self._state.roots(node.scope, node.run)
             with self._state.budget.evaluating() as cost:
                 changes = mapped_output(node.run.planned, line.data, node.line, roots, cost)
-        self._complete(body, changes)
+        self._endings.complete_body(body, changes)
 
     def _items(self, body: BodyRun, definition: ForeachNode) -> list[Json]:
         planned = body.node.run.planned
@@ -126,7 +125,7 @@ class Bodies:
         scope, run, line = body.node.scope, body.node.run, body.node.line
         index, body.entered = body.entered, body.entered + 1
         roots = {**scope.roots, definition.as_: body.items[index], "index": index}
-        plan, prefix, base = scope.plan.body(run.planned.id), f"{body.attempt}[{index}]/", self._fresh(line)
+        plan, prefix, base = scope.plan.body(run.planned.id), f"{body.attempt}[{index}]/", fresh(line)
         turn = Scope(plan, prefix, base, body=body, versions=run.versions, roots=roots, turn=index)
         self._state.enter_turn(body, turn)
 
@@ -134,7 +133,7 @@ class Bodies:
         if definition.collect is not None:
             value = body.node.run.planned.expression(definition.collect.value, definition.as_, "index")
             with self._state.budget.evaluating() as cost:
-                data = self._seen(body, line.data, cost)
+                data = seen(self._state, body, line.data, cost)
                 body.results[scope.turn] = value.evaluate(data, self._state.roots(scope), cost)
         elif changes := diff(scope.base.data, line.data, by=scope.prefix.rstrip("/"), at=self._state.at):
             body.results[scope.turn] = changes
@@ -145,9 +144,9 @@ class Bodies:
         results = [(index, body.results[index]) for index in range(len(body.items)) if index in body.results]
         if definition.collect is not None:
             values = [value for _, value in results if not isinstance(value, ChangeSet)]
-            self._complete(body, _changes(body, {(definition.collect.into,): values}))
+            self._endings.complete_body(body, _changes(body, {(definition.collect.into,): values}))
             return
-        base = self._fresh(body.node.line)
+        base = fresh(body.node.line)
         lines = [
             base.advance(changes, writer=index, by=changes.by, at=changes.at)[0]
             for index, changes in results
@@ -155,47 +154,7 @@ class Bodies:
         ]
         merged = self._merging.items(body.node, lines, choices, writer=len(body.items)) if lines else base
         if merged is not None:
-            self._complete(body, diff(base.data, merged.data))
-
-    def _advance_while(self, body: BodyRun, definition: WhileNode) -> None:
-        """Enter the next turn while the condition holds, else complete the node."""
-        scope, run = body.node.scope, body.node.run
-        condition = run.planned.expression(definition.while_, "index")
-        roots = {**self._state.roots(scope, run), "index": body.entered}
-        with self._state.budget.evaluating() as cost:
-            data = self._seen(body, body.line.data, cost)
-            holds = evaluate_condition(condition, data, roots, cost)
-        if not holds:
-            self._complete(body, diff(body.node.line.data, body.line.data))
-            return
-        if body.entered == definition.max_iterations:
-            raise NodeError(
-                f"the condition still holds after max_iterations = {definition.max_iterations} turns",
-                place=f"node {body.address!r}",
-                suggestion="let the body make the condition false, or raise max_iterations",
-            )
-        index, body.entered = body.entered, body.entered + 1
-        roots = {**scope.roots, "index": index}
-        plan, prefix, base = scope.plan.body(run.planned.id), f"{body.attempt}[{index}]/", self._fresh(body.line)
-        turn = Scope(plan, prefix, base, body=body, versions=run.versions, roots=roots, turn=index, name=body.attempt)
-        self._state.enter_turn(body, turn)
-
-    def _seen(self, body: BodyRun, data: Mapping[str, Json], cost: Cost) -> Mapping[str, Json]:
-        """`data` with the names of the node's `input`, which have the values of when it started in each turn."""
-        node, planned = body.node, body.node.run.planned
-        if not planned.gives_names:
-            return data
-        roots = self._state.roots(node.scope, node.run, at=node.at)
-        return {**data, **planned.own_names(node.line.data, roots, cost)}
-
-    def _complete(self, body: BodyRun, changes: ChangeSet) -> None:
-        self._state.close_body(body.address)
-        self._endings.complete(body.node, changes)
-
-    @staticmethod
-    def _fresh(line: Line) -> Line:
-        """A separate line with the same data, since the writers of a body have numbers of their own."""
-        return Line.start(line.data, line.version)
+            self._endings.complete_body(body, diff(base.data, merged.data))
 
 
 def _changes(body: BodyRun, written: dict[Path, Json]) -> ChangeSet:

@@ -25,6 +25,7 @@ from anabranch.workflows.interpreter.input import check_names, check_schema
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.scope import (
     CLOSED,
+    BodyRun,
     FailedNode,
     NodeRun,
     Scope,
@@ -99,6 +100,11 @@ class Endings:
         scope.close(run, Status.SUCCEEDED)
         state.watcher.node_ended(scope, run, None)
         state.settle(scope, routes)
+
+    def complete_body(self, body: BodyRun, changes: ChangeSet) -> None:
+        """All turns of a body are over, and its node succeeded with these changes."""
+        self._state.close_body(body.address)
+        self.complete(body.node, changes)
 
     def _record(self, node: Started, line: Line, changes: ChangeSet, operator: str | None) -> None:
         """The changes are a version of the context, the node's or an operator's."""

@@ -149,7 +149,7 @@ class BodyRun:
     turns: dict[int, Scope] = field(default_factory=dict)
     """The turns under way, by index."""
     results: dict[int, ChangeSet | Json] = field(default_factory=dict)
-    """For a `foreach`, the change sets or collected values of the items that have ended, by index."""
+    """The collected values of the turns that have ended, or for a `foreach` their change sets, by index."""
 
     @property
     def address(self) -> str:
