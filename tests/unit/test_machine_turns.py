@@ -132,7 +132,8 @@ def test_collect_writes_one_value_of_each_turn_and_keeps_the_rest_local() -> Non
 
 
 def test_a_loop_without_turns_collects_an_empty_list() -> None:
-    assert counting(loop(**{"while": "false"}, collect=COLLECT)).run().line.data == {"found": []}
+    never: dict[str, Any] = {"while": "false"}
+    assert counting(loop(**never, collect=COLLECT)).run().line.data == {"found": []}
 
 
 def test_collect_at_the_limit_writes_what_there_is() -> None:
@@ -148,8 +149,8 @@ def test_names_of_the_nodes_input_are_seen_by_until_and_collect() -> None:
 
 @pytest.mark.parametrize("field", ["until", "collect"])
 def test_a_condition_or_value_that_fails_fails_the_node(field: str) -> None:
-    given = {"until": "x / 0 > 1"} if field == "until" else {"until": "true", "collect": {**COLLECT, "value": "x / 0"}}
-    finish = counting(loop(**given)).run()
+    collect = {**COLLECT, "value": "x / 0"} if field == "collect" else None
+    finish = counting(loop(until="x / 0 > 1" if field == "until" else "true", collect=collect)).run()
     assert finish.failure is not None
     assert (finish.failure.code, finish.failure.node) == ("EXPRESSION_FAILED", "node")
 
