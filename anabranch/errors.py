@@ -169,7 +169,7 @@ class UndeclaredRead(InputError, KeyError):
 
 
 class ReservedName(InputError):
-    """A context key that has another meaning in expressions (`run`, `context`, in a body `item`, `index` and `turn`)."""
+    """A context key that has another meaning in expressions (`run`, `context`, in a body `item`, `index`, `turn`)."""
 
     code = "NAME_RESERVED"
 
