@@ -22,7 +22,7 @@ from anabranch.activities.node_result import NodeResult
 from anabranch.errors import AnabranchError, ConfigurationError, NodeError, SizeLimitExceeded, TimedOut, Unavailable
 from anabranch.graph.model import GrpcNode, GrpcStatus, GrpcTls
 from anabranch.limits import NodeLimits
-from tests.grpc_shop import METHOD, Context, Price, descriptor_text, shop, shop_file
+from tests.grpc_shop import METHOD, Context, Price, Shop, descriptor_text, shop, shop_file
 from tests.node_tasks import task_of
 
 TLS = Path("tests/fixtures/tls")
