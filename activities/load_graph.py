@@ -214,7 +214,7 @@ class GraphLoader:
             written_out(graph),
             {name: written_out(other) for name, other in graphs.items()},
             revision=self._revision,
-            inputs={each.name: tuple(graph_inputs(each)) for each in (graph, *graphs.values())},
+            inputs={each.name: tuple(graph_inputs(each, graphs)) for each in (graph, *graphs.values())},
             capabilities=(ENCRYPTED_ONLY,) if self._strict else (),
             limits=self._limits,
         )

@@ -170,5 +170,5 @@ def _example_input(loaded: LoadedGraph, folder: Path) -> str:
     file = folder / "order.json"
     if loaded.graph.name.startswith("order") and file.is_file():
         return f"--input-file {shlex.quote(os.path.relpath(file))}"
-    inputs = ", ".join(f'"{key}": …' for key in sorted(graph_inputs(loaded.graph)))
+    inputs = ", ".join(f'"{key}": …' for key in sorted(graph_inputs(loaded.graph, loaded.graphs)))
     return f"--input {shlex.quote('{' + inputs + '}')}"

@@ -124,7 +124,9 @@ def _summarise(path: Path, loaded: LoadedGraph) -> None:
     about = f"  {plain(graph.description)}" if graph.description else ""
     screen.print(Text.assemble("  ", (graph.name, "bold"), f" {plain(graph.version)}", (about, "dim")))
     screen.print(Text(f"  {nodes} ({counts}), {edges}"))
-    screen.print(Text(f"  inputs: {plain(', '.join(sorted(graph_inputs(graph))) or 'none')}"))
+    screen.print(Text(f"  inputs: {plain(', '.join(sorted(graph_inputs(graph, loaded.graphs))) or 'none')}"))
+    if graph.result is not None:
+        screen.print(Text(f"  result: {plain(', '.join(graph.result) or 'nothing')}"))
     if loaded.graphs:
         screen.print(Text(f"  graphs: {', '.join(sorted(loaded.graphs))}"))
 

@@ -291,6 +291,8 @@ class Graph(Model):
     share: Share | None = None
     nodes: dict[NodeId, Node] = Field(min_length=1, max_length=2000)
     edges: tuple[Edge, ...] = ()
+    result: dict[Key, Cel] | None = None
+    """What it comes to: name → expression over the context at its end. None: the whole context."""
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 

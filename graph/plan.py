@@ -153,7 +153,7 @@ class Plan:
     @cached_property
     def inputs(self) -> frozenset[str]:
         """Keys that a run must be started with."""
-        return frozenset(graph_inputs(self.graph)) if self.pinned_inputs is None else self.pinned_inputs
+        return frozenset(graph_inputs(self.graph, self.library)) if self.pinned_inputs is None else self.pinned_inputs
 
     def policies(self, default: ConflictResolution) -> Policies:
         """How conflicts are settled here; `default` holds where the graph does not say."""

@@ -101,7 +101,7 @@ class Answers:
             return Done(dict(work.data), seconds)
         if done.finish.failure is not None:
             return Failed(replace(done.finish.failure, node=work.address), seconds)
-        return Done(dict(done.finish.line.data), seconds)
+        return Done(dict(done.finish.data), seconds)
 
 
 def _given_answer(work: Work, given: GivenOutcome) -> Answer:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from anabranch.context.values import Json
-from anabranch.graph.dataflow.reads import node_reads, node_writes
+from anabranch.graph.dataflow.reads import node_reads, node_writes, result_fields
 from anabranch.graph.dataflow.walk import levels
+from anabranch.graph.kinds.keys import NO_KEYS, field_reads
 from anabranch.graph.kinds.kinds import answer_schema
 from anabranch.graph.model import AiNode, BaseNode, DbNode, Graph, GrpcNode, HttpNode, Rule, RuleNode
 from anabranch.graph.plan import Plan
@@ -118,6 +119,7 @@ def _rules(graph: Graph) -> Iterator[Rule]:
 def _wanted(graph: Graph) -> frozenset[str]:
     """Keys that some node reads and that no node is known to write."""
     read = [node_reads(node) or frozenset() for node in graph.nodes.values()]
+    read += [field_reads(field, NO_KEYS).required for field in result_fields(graph)]
     written = [node_writes(name, node) or frozenset() for name, node in graph.nodes.items()]
     return frozenset().union(*read) - frozenset().union(*written)
 

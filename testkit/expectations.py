@@ -34,6 +34,7 @@ def mismatches(case: Case, played: Played) -> list[Mismatch]:
         *_status(expect, played),
         *_nodes(expect, played),
         *_context(expect, played.data),
+        *_result(expect, played),
         *_conflicts(expect, played),
         *_saga(expect, played),
         *_unused(case, played),
@@ -79,6 +80,12 @@ def _context(expect: Expectation, data: Mapping[str, Json]) -> Iterator[Mismatch
             yield Mismatch(("expect", "absent", index), f"context.{path}", MISSING, found)
 
 
+def _result(expect: Expectation, played: Played) -> Iterator[Mismatch]:
+    if expect.result is not None:
+        found = MISSING if played.result is None else played.result
+        yield from _differences(expect.result, found, ("result",), exact=True)
+
+
 def _differences(
     expected: Json | Missing, actual: Json | Missing, at: tuple[str, ...], *, exact: bool
 ) -> Iterator[Mismatch]:
@@ -89,7 +96,8 @@ def _differences(
             wanted, found = expected.get(key, MISSING), actual.get(key, MISSING)
             yield from _differences(wanted, found, (*at, key), exact=exact)
     elif not _alike(expected, actual):
-        yield Mismatch(("expect", *at), f"context.{format_path(at[1:])}".rstrip("."), expected, actual)
+        what = "result" if at[0] == "result" else "context"
+        yield Mismatch(("expect", *at), f"{what}.{format_path(at[1:])}".rstrip("."), expected, actual)
 
 
 def _alike(expected: Json | Missing, actual: Json | Missing) -> bool:

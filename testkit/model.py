@@ -66,6 +66,7 @@ class Expectation(Model):
     skipped: tuple[str, ...] = Field((), description="Nodes that did not run")
     context: JsonObject | None = Field(None, description="Keys and values in the context at the end; it may hold more")
     whole_context: JsonObject | None = Field(None, description="Exactly the context at the end")
+    result: JsonObject | None = Field(None, description="Exactly the `data` that the run ends with")
     absent: tuple[str, ...] = Field((), description="Paths that the context does not hold at the end")
     conflicts: tuple[Annotated[ExpectedConflict, BeforeValidator(_conflict)], ...] | None = None
     compensated: tuple[str, ...] | None = Field(None, description="Nodes that are undone, in this order")

@@ -90,6 +90,12 @@ class Played:
         return self.state.failure
 
     @property
+    def result(self) -> dict[str, Json] | None:
+        """The data that it ended with; None where it did not complete."""
+        finish = self.state.finished
+        return None if finish is None or finish.failure is not None else finish.data
+
+    @property
     def path(self) -> list[TimelineEntry]:
         """What nodes were asked to do, in the order in which they ended, compensations apart."""
         return [step for step in self.timeline if not _undoes(step.work) and not isinstance(step.work, AskConflict)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from anabranch.errors import Problem
-from anabranch.graph.checks.expressions import check_expressions
+from anabranch.graph.checks.expressions import check_expressions, check_result
 from anabranch.graph.checks.keys import KeyChecks
 from anabranch.graph.checks.nodes import check_node
 from anabranch.graph.checks.scalars import check_scalars
@@ -57,6 +57,7 @@ def _by_level(all_levels: list[Level], graph: Graph, source: Source) -> Iterator
                 yield from check_node(where, node, source)
         yield from check_expressions(level, source)
         yield from _unused_compensations(level, source)
+    yield from check_result(graph, source)
 
 
 def _unused_compensations(level: Level, source: Source) -> Iterator[Problem]:

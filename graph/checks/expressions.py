@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from anabranch.errors import ExpressionError, Problem, SourceLocation
 from anabranch.graph.dataflow.fields import node_fields
+from anabranch.graph.dataflow.reads import result_fields
 from anabranch.graph.dataflow.walk import Level, edge_path, with_compensations
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.kinds.fields import Field, texts
-from anabranch.graph.model import RuleNode
+from anabranch.graph.model import Graph, RuleNode
 from anabranch.graph.source.problems import described
 from anabranch.graph.source.yaml_source import Pointer, Source
 
@@ -31,6 +32,12 @@ def check_expressions(level: Level, source: Source) -> Iterator[Problem]:
         if edge.when is not None:
             field = Field(("when",), edge.when, is_template=False)
             yield from _check(field, edge_path(level, index), level.roots | _ERROR, source)
+
+
+def check_result(graph: Graph, source: Source) -> Iterator[Problem]:
+    """Expressions of the graph's `result` that do not compile."""
+    for field in result_fields(graph):
+        yield from _check(field, (), frozenset(), source)
 
 
 def _check(field: Field, path: Pointer, roots: frozenset[str], source: Source) -> Iterator[Problem]:

@@ -41,7 +41,7 @@ class KeyChecks:
         self.graph = graph
         self.source = source
         self.library = library
-        self.key_flows = list(key_flows(graph))
+        self.key_flows = list(key_flows(graph, library))
         self.unwritten = [read for flow in self.key_flows for read in unwritten_reads(flow)]
 
     def problems(self) -> Iterator[Problem]:
@@ -106,7 +106,7 @@ class KeyChecks:
 
     def _owner_of(self, read: UnwrittenRead) -> str | None:
         """The node whose `input` gives the name that is read where it is not known."""
-        nodes = [(str(read.node), read.flow.level.body.nodes[read.node])]
+        nodes = [] if read.node is None else [(read.node, read.flow.level.body.nodes[read.node])]
         path = read.flow.level.path
         while path and path[-1] == "body":
             parent = next(flow for flow in self.key_flows if flow.level.path == path[:-3])
@@ -116,7 +116,7 @@ class KeyChecks:
 
     @staticmethod
     def _own_name_like(read: UnwrittenRead) -> str | None:
-        names = own_names(read.flow.level.body.nodes[read.node]) or ()
+        names = () if read.node is None else own_names(read.flow.level.body.nodes[read.node]) or ()
         return next((name for name in names if is_slip(read.key, name)), None)
 
     @cached_property
@@ -139,8 +139,7 @@ class KeyChecks:
         )
         flow = read.flow
         later = next(flow.named(flow.writers.get(read.key, 0)), None)
-        before = flow.ancestors[read.node] | flow.bit[read.node]
-        suggestion = did_you_mean(read.key, sorted(declared | flow.written_before(before)))
+        suggestion = did_you_mean(read.key, sorted(declared | flow.written_before(flow.before(read.node))))
         if later is not None:
             suggestion = f"the node {later!r} writes it, and does not run before"
         return Problem(
@@ -172,14 +171,18 @@ class KeyChecks:
             if isinstance(node, ForeachNode) and node.as_ in ROOTS | {"error", "result", "index"}:
                 place = self.source.place((*path, "as"))
                 yield Problem("NAME_RESERVED", f"{described(path)} names its item `{node.as_}`, a reserved name", place)
-            for name in sorted((node_writes(key, node) or frozenset()) & reserved):
+            for name in sorted((node_writes(key, node, self.library) or frozenset()) & reserved):
                 message = (
                     f"{described(path)} writes the key `{name}`, a reserved name that no expression reads as a key"
                 )
                 yield Problem("NAME_RESERVED", message, self._written_at(path, node, name), "give it another name")
 
     def _declared_names(self) -> Iterator[Problem]:
-        """Keys of the context's schema that no run can have."""
+        """Keys of the context's schema that no run can have, and names of the result that no other graph can take."""
+        for name in sorted(ROOTS.intersection(self.graph.result or ())):
+            place = self.source.place(("result", name), key=True)
+            message = f"the result has the key `{name}`, a reserved name that no context of another graph can have"
+            yield Problem("NAME_RESERVED", message, place, "give it another name")
         properties = (self.graph.context.schema_ or {}).get("properties")
         for name in sorted(ROOTS.intersection(properties if isinstance(properties, dict) else ())):
             place = self.source.place(("context", "schema", "properties", name), key=True)

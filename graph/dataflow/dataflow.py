@@ -5,13 +5,14 @@ Sets of nodes are integers with a bit for each node, which is fast for graphs of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from anabranch.graph.dataflow.exclusion import Exclusion, exclusion
-from anabranch.graph.dataflow.reads import node_writes, own_required_reads
+from anabranch.graph.dataflow.reads import NO_GRAPHS, node_writes, own_required_reads, result_fields
 from anabranch.graph.dataflow.walk import Level, edge_path, levels, ordered, with_compensations
 from anabranch.graph.expressions.expressions import compile_expression
+from anabranch.graph.kinds.keys import NO_KEYS, field_reads
 from anabranch.graph.model import Graph
 from anabranch.graph.source.yaml_source import Pointer
 
@@ -24,7 +25,8 @@ class UnwrittenRead:
 
     key: str
     path: Pointer
-    node: str
+    node: str | None
+    """None for the graph's `result`, which is evaluated when all nodes are over."""
     flow: KeyFlow
 
 
@@ -33,6 +35,8 @@ class KeyFlow:
     """One level of a graph: who runs before whom, and who writes what."""
 
     level: Level
+    library: Mapping[str, Graph] = field(default_factory=dict)
+    """Graphs by name."""
     parent: KeyFlow | None = None
     owner: int = 0
     """The bits of the nodes of the parent level whose writes are there when this body starts."""
@@ -60,11 +64,15 @@ class KeyFlow:
             self._note_writes(key)
 
     def _note_writes(self, key: str) -> None:
-        written = node_writes(key, self.level.body.nodes[key])
+        written = node_writes(key, self.level.body.nodes[key], self.library)
         if written is None:
             self.unknown |= self.bit[key]
         for name in sorted(written or ()):  # in one order, whatever the order of a set is in this process
             self.writers[name] = self.writers.get(name, 0) | self.bit[key]
+
+    def before(self, node: str | None) -> int:
+        """The bits of a node and of those before it; of all nodes for the end."""
+        return (1 << len(self.order)) - 1 if node is None else self.ancestors[node] | self.bit[node]
 
     def roots(self, key: str) -> frozenset[str]:
         """Names beside the context's keys that a node may use."""
@@ -96,11 +104,11 @@ class KeyFlow:
             bits ^= low
 
 
-def key_flows(graph: Graph) -> Iterator[KeyFlow]:
-    """The levels of a graph without cycles, each after the one around it."""
+def key_flows(graph: Graph, library: Mapping[str, Graph] = NO_GRAPHS) -> Iterator[KeyFlow]:
+    """The levels of a graph without cycles, each after the one around it. `library` are graphs by name."""
     found: dict[Pointer, KeyFlow] = {}
     for level in levels(graph):
-        flow = KeyFlow(level, *_owner(level.path, found))
+        flow = KeyFlow(level, library, *_owner(level.path, found))
         found[level.path] = flow
         yield flow
 
@@ -117,7 +125,7 @@ def _owner(path: Pointer, found: dict[Pointer, KeyFlow]) -> tuple[KeyFlow | None
 
 
 def unwritten_reads(flow: KeyFlow) -> Iterator[UnwrittenRead]:
-    """Keys that nodes, compensations and edges of a level need and that nothing before them writes."""
+    """Keys that nodes, compensations, edges and the result of a level need and that nothing before them writes."""
     for path, key, outer in flow.level.nodes():
         for where, node in with_compensations(path, outer):
             undone = where != path
@@ -132,12 +140,21 @@ def unwritten_reads(flow: KeyFlow) -> Iterator[UnwrittenRead]:
             for name in sorted(compile_expression(edge.when, flow.level.roots | _ERROR).required):
                 if not flow.may_have(name, before):
                     yield UnwrittenRead(name, (*edge_path(flow.level, index), "when"), edge.source, flow)
+    yield from _unwritten_results(flow)
 
 
-def graph_inputs(graph: Graph) -> dict[str, Pointer]:
+def _unwritten_results(flow: KeyFlow) -> Iterator[UnwrittenRead]:
+    if isinstance(flow.level.body, Graph):
+        for each in result_fields(flow.level.body):
+            for name in sorted(field_reads(each, NO_KEYS).required):
+                if not flow.may_have(name, flow.before(None)):
+                    yield UnwrittenRead(name, each.path, None, flow)
+
+
+def graph_inputs(graph: Graph, library: Mapping[str, Graph] = NO_GRAPHS) -> dict[str, Pointer]:
     """The keys that a run must be started with, each with the path of what reads it first."""
     found: dict[str, Pointer] = {}
-    for flow in key_flows(graph):
+    for flow in key_flows(graph, library):
         for read in unwritten_reads(flow):
             found.setdefault(read.key, read.path)
     return found

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from anabranch.graph.dataflow.dataflow import KeyFlow
-from anabranch.graph.dataflow.reads import node_writes, own_required_reads
+from anabranch.graph.dataflow.reads import node_writes, own_required_reads, result_fields
 from anabranch.graph.dataflow.walk import edge_path
 from anabranch.graph.expressions.expressions import compile_expression
-from anabranch.graph.kinds.keys import NO_KEYS
+from anabranch.graph.kinds.keys import NO_KEYS, field_reads
 from anabranch.graph.kinds.rule import sure_writes
-from anabranch.graph.model import Edge, Node, RuleNode
+from anabranch.graph.model import Edge, Graph, Node, RuleNode
 from anabranch.graph.source.yaml_source import Pointer
 
 _ERROR = frozenset({"error"})
@@ -27,7 +27,8 @@ class MaybeMissing:
 
     key: str
     path: Pointer
-    node: str
+    node: str | None
+    """None for the graph's `result`."""
     writer: str
 
 
@@ -44,6 +45,9 @@ def maybe_missing(flow: KeyFlow) -> Iterator[MaybeMissing]:
             before = flow.ancestors[edge.source] | flow.bit[edge.source]
             path = (*edge_path(flow.level, index), "when")
             yield from presence.missing(edge.source, needed, there, before, path)
+    if isinstance(flow.level.body, Graph):
+        for each in result_fields(flow.level.body):
+            yield from presence.missing_at_end(field_reads(each, NO_KEYS).required, each.path)
 
 
 class _Presence:
@@ -66,7 +70,7 @@ class _Presence:
     def after(self, node: str) -> frozenset[str] | None:
         """The keys that are there once the node has succeeded."""
         there = self._sure.get(node)
-        return None if there is None else there | _sure_writes(node, self._flow.level.body.nodes[node])
+        return None if there is None else there | _sure_writes(node, self._flow)
 
     def missing(
         self, reader: str, needed: frozenset[str], there: frozenset[str], before: int, path: Pointer
@@ -79,6 +83,18 @@ class _Presence:
             writers = flow.writers.get(name, 0) & before
             if writers and not (flow.parent is not None and flow.parent.may_have(name, flow.owner)):
                 yield MaybeMissing(name, path, reader, next(flow.named(writers)))
+
+    def missing_at_end(self, needed: frozenset[str], path: Pointer) -> Iterator[MaybeMissing]:
+        """Those of the needed keys that one node alone writes, and that not on every way.
+
+        Where several nodes write a key, they may well be the cases of one decision.
+        """
+        flow = self._flow
+        there = NO_KEYS.union(*(self.after(key) or NO_KEYS for key in self._sure))
+        for name in sorted(needed - there):
+            writers = [] if flow.unknown else list(flow.named(flow.writers.get(name, 0)))
+            if len(writers) == 1:
+                yield MaybeMissing(name, path, None, writers[0])
 
     def _joined(self, edges: list[Edge], node: Node) -> frozenset[str] | None:
         if node.when is not None:
@@ -101,10 +117,11 @@ class _Presence:
         return NO_KEYS.union(*(way for way in ways if way is not None))
 
 
-def _sure_writes(key: str, node: Node) -> frozenset[str]:
+def _sure_writes(key: str, flow: KeyFlow) -> frozenset[str]:
     """What the node has written where it succeeded."""
+    node = flow.level.body.nodes[key]
     if node.on_failure == "continue":
         return NO_KEYS
     if isinstance(node, RuleNode) and node.output is None:
         return sure_writes(node)
-    return node_writes(key, node) or NO_KEYS
+    return node_writes(key, node, flow.library) or NO_KEYS

@@ -6,9 +6,12 @@ so, where nothing before it writes them, the graph's inputs. Both follow from th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from anabranch.graph.dataflow.fields import common_work_fields, kind_fields, own_input
+from anabranch.graph.kinds.fields import Field
 from anabranch.graph.kinds.keys import (
     EVERYTHING,
     NO_KEYS,
@@ -22,8 +25,9 @@ from anabranch.graph.kinds.keys import (
     union,
 )
 from anabranch.graph.kinds.kinds import kind_of, loop_of, own_names
-from anabranch.graph.model import Body, Edge, Node
+from anabranch.graph.model import Body, Edge, Graph, GraphNode, Node
 
+NO_GRAPHS: Final[Mapping[str, Graph]] = MappingProxyType({})
 _ERROR = frozenset({"error"})
 
 
@@ -51,13 +55,19 @@ def condition_reads(condition: str | None, roots: frozenset[str] = frozenset()) 
     return expression_reads(condition, roots).keys
 
 
-def node_writes(node_id: str, node: Node) -> Keys:
-    """The top-level context keys that the node may write."""
+def node_writes(node_id: str, node: Node, library: Mapping[str, Graph] = NO_GRAPHS) -> Keys:
+    """The top-level context keys that the node may write. `library` are graphs by name, as far as they are known."""
     if node.output is not None:
         return frozenset(node.output)
     if (loop := loop_of(node)) is not None:
-        return _body_writes(loop.body) if loop.collects is None else frozenset({loop.collects})
-    return kind_of(node).writes(node_id, node)
+        return _body_writes(loop.body, library) if loop.collects is None else frozenset({loop.collects})
+    return _given_back(node.graph, library) if isinstance(node, GraphNode) else kind_of(node).writes(node_id, node)
+
+
+def result_fields(graph: Graph) -> Iterator[Field]:
+    """The expressions of the graph's `result`."""
+    for key, expression in (graph.result or {}).items():
+        yield Field(("result", key), expression, is_template=False)
 
 
 def _required(node: Node, roots: frozenset[str], reads: Reads) -> frozenset[str]:
@@ -123,7 +133,13 @@ def _ancestors(node_id: str, edges: tuple[Edge, ...]) -> Iterator[str]:
             waiting += sources.get(other, ())
 
 
-def _body_writes(body: Body) -> Keys:
+def _body_writes(body: Body, library: Mapping[str, Graph] = NO_GRAPHS) -> Keys:
     if body.graph is not None:
-        return None
-    return union(NO_KEYS, *(node_writes(node_id, node) for node_id, node in body.nodes.items()))
+        return _given_back(body.graph, library)
+    return union(NO_KEYS, *(node_writes(node_id, node, library) for node_id, node in body.nodes.items()))
+
+
+def _given_back(name: str, library: Mapping[str, Graph]) -> Keys:
+    """The keys that another graph gives back, where its `result` says them."""
+    graph = library.get(name)
+    return None if graph is None or graph.result is None else frozenset(graph.result)

@@ -39,11 +39,19 @@ def _graph_writes(graph: Graph, library: Mapping[str, Graph]) -> set[str]:
     reached = {graph.name: graph}
     waiting = [graph]
     for each in waiting:  # grows while it is walked
-        for node in each.nodes.values():
+        for node in each.nodes.values() if each.result is None else ():
             if (named := _named(node, library)) is not None and named.name not in reached:
                 reached[named.name] = named
                 waiting.append(named)
-    return {name for each in waiting for key, node in each.nodes.items() for name in node_writes(key, node) or ()}
+    return {name for each in waiting for name in _own_writes(each)}
+
+
+def _own_writes(graph: Graph) -> Iterator[str]:
+    if graph.result is not None:
+        yield from graph.result
+        return
+    for key, node in graph.nodes.items():
+        yield from node_writes(key, node) or ()
 
 
 def _named(node: Node, library: Mapping[str, Graph]) -> Graph | None:

@@ -14,7 +14,10 @@ from anabranch.context.values import Json
 from anabranch.graph.source.comments import Comment, comments_of
 from anabranch.graph.source.yaml_source import Pointer, Source, plain_value
 
-_ORDER: Final = ("name", "version", "description", "context", "defaults", "saga", "share", "nodes", "edges", "metadata")
+_ORDER: Final = (
+    *("name", "version", "description", "context", "defaults", "saga", "share"),
+    *("nodes", "edges", "result", "metadata"),
+)
 _WIDTH: Final = 110
 _END: Final = (1 << 30, 0)
 

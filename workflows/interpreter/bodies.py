@@ -47,12 +47,14 @@ class Bodies:
             case WhileNode():
                 self._turns.advance(body, definition)
 
-    def turn_ended(self, body: BodyRun, scope: Scope, line: Line) -> None:
-        """A turn of a body has ended with this context."""
+    def turn_ended(self, body: BodyRun, scope: Scope, line: Line, given: dict[str, Json] | None) -> None:
+        """A turn of a body has ended with this context. `given` is what the graph's own `result` came to."""
         self._state.leave_turn(body, scope)
+        if given is not None and not isinstance(body.node.run.planned.node, GraphNode):
+            line = Line.start({**scope.base.data, **given}, line.version)
         match body.node.run.planned.node:
             case GraphNode() as definition:
-                self._leave_graph(body, definition, scope, line)
+                self._leave_graph(body, definition, scope, line, given)
             case ForeachNode() as definition:
                 self._keep_result(body, definition, scope, line)
                 self._advance_foreach(body, definition)
@@ -88,13 +90,16 @@ class Bodies:
         turn = Scope(scope.plan.body(run.planned.id), prefix, base, body=body, versions=run.versions)
         self._state.enter_turn(body, turn)
 
-    def _leave_graph(self, body: BodyRun, definition: GraphNode, scope: Scope, line: Line) -> None:
+    def _leave_graph(
+        self, body: BodyRun, definition: GraphNode, scope: Scope, line: Line, given: dict[str, Json] | None
+    ) -> None:
         node = body.node
-        changes = diff(scope.base.data, line.data)
-        if definition.output is not None:
-            roots = self._state.roots(node.scope, node.run)
-            with self._state.budget.evaluating() as cost:
-                changes = mapped_output(node.run.planned, line.data, node.line, roots, cost)
+        if definition.output is None and given is None:
+            self._endings.complete_body(body, diff(scope.base.data, line.data))
+            return
+        result, roots = line.data if given is None else given, self._state.roots(node.scope, node.run)
+        with self._state.budget.evaluating() as cost:
+            changes = mapped_output(node.run.planned, result, node.line, roots, cost)
         self._endings.complete_body(body, changes)
 
     def _items(self, body: BodyRun, definition: ForeachNode) -> list[Json]:

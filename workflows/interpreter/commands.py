@@ -169,6 +169,13 @@ class Finish:
     """Whether a node without a compensation did something, or a pivot has succeeded."""
     pivoted: bool = False
     """Whether a pivot has succeeded, or may have."""
+    given: dict[str, Json] | None = None
+    """What the graph's `result` came to; None where it has none."""
+
+    @property
+    def data(self) -> dict[str, Json]:
+        """What the run comes to: the graph's `result`, else the whole context."""
+        return self.line.data if self.given is None else self.given
 
     @property
     def cancelled(self) -> bool:

@@ -41,6 +41,18 @@ class ContextSize:
             )
 
 
+def check_result_size(data: Mapping[str, Json]) -> None:
+    """Raise SizeLimitExceeded if the `result` of a run's graph is too large for the server."""
+    sizes = {key: json_size(value) for key, value in data.items()}
+    if (total := sum(sizes.values())) > PAYLOAD_BYTES:
+        largest = max(sizes, key=sizes.__getitem__)
+        raise SizeLimitExceeded(
+            f"the `result` of the graph is {total} bytes, over the limit of {PAYLOAD_BYTES}; the largest key is "
+            f"{largest!r}",
+            suggestion="store large content elsewhere and give a reference to it",
+        )
+
+
 class ByteBudget:
     """The bytes that are left in an answer, as JSON."""
 

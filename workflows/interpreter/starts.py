@@ -24,9 +24,10 @@ from anabranch.workflows.interpreter.commands import (
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.scope import NodeRun, OpenJoin, Scope, Started, Status
+from anabranch.workflows.interpreter.size import check_result_size
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.undo import Undo
-from anabranch.workflows.interpreter.work import command_of
+from anabranch.workflows.interpreter.work import command_of, graph_result
 
 
 class Starts:
@@ -137,14 +138,22 @@ class Starts:
         return line
 
     def _end(self, scope: Scope, line: Line) -> None:
+        given = None if scope.plan.graph.result is None else self._result(scope, line)
         scope.end.status = Status.SUCCEEDED
         self._state.abandon(scope, scope.lost)
         self._endings.cancel_work(is_end=scope.body is None)
         if (body := scope.body) is None:
-            self._state.finish(Finish(line))
+            self._state.finish(Finish(line, given=given))
         else:
             node = body.node
-            self._endings.guarded(node.scope, node.run, partial(self._bodies.turn_ended, body, scope, line))
+            self._endings.guarded(node.scope, node.run, partial(self._bodies.turn_ended, body, scope, line, given))
+
+    def _result(self, scope: Scope, line: Line) -> dict[str, Json]:
+        with self._state.budget.evaluating() as cost:
+            given = graph_result(scope.plan, line, self._state.roots(scope), cost)
+        if scope.body is None:
+            check_result_size(given)
+        return given
 
     def _command(self, node: Started, roots: Mapping[str, Json]) -> tuple[Command, Status]:
         address, key = node.scope.address(node.run), self._key(node)

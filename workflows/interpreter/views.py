@@ -39,10 +39,10 @@ def result(state: RunState, finish: Finish, session_id: str) -> dict[str, Json]:
         "session_id": session_id,
         "status": "completed",
         "version": finish.line.version,
-        "data": finish.line.data,
+        "data": finish.data,
     }
     if conflicts := [describe_conflict(conflict) for conflict in state.trail.settled]:
-        kept = newest_beside(finish.line.data, conflicts)
+        kept = newest_beside(finish.data, conflicts)
         answer["conflicts"] = kept
         if len(kept) < len(conflicts):  # the server would reject a larger result again and again
             answer["conflicts_left_out"] = len(conflicts) - len(kept)

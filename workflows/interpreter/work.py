@@ -11,10 +11,11 @@ from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
 from anabranch.errors import EvaluationError, SizeLimitExceeded
 from anabranch.graph.expressions.cost import Cost
+from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.fields import MAX_SECONDS, parse_duration
 from anabranch.graph.model import ApprovalNode, GraphNode, WaitNode
-from anabranch.graph.plan import PlanNode
+from anabranch.graph.plan import Plan, PlanNode
 from anabranch.limits import ADDRESS_BYTES
 from anabranch.workflows.interpreter.commands import AskPerson, Command, RunNode, StartChild, StartTimer
 from anabranch.workflows.interpreter.scope import Status
@@ -89,6 +90,18 @@ def graph_input(
     """The input of a graph whose node maps it."""
     rendered = compile_template(node.input, planned.roots).render(line.data, roots, cost)
     return cast("dict[str, Json]", rendered)  # a template keeps the shape of its value
+
+
+def graph_result(plan: Plan, line: Line, roots: Mapping[str, Json], cost: Cost) -> dict[str, Json]:
+    """What the `result` of a graph comes to at its end. Raises EvaluationError, naming the key."""
+    given: dict[str, Json] = {}
+    for key, source in (plan.graph.result or {}).items():
+        try:
+            given[key] = compile_expression(source, plan.roots).evaluate(line.data, roots, cost)
+        except EvaluationError as error:
+            error.place = f"`result.{key}` of graph {plan.graph.name!r}"
+            raise
+    return given
 
 
 def mapped_output(
