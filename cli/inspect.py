@@ -124,7 +124,10 @@ def _summarise(path: Path, loaded: LoadedGraph) -> None:
     about = f"  {plain(graph.description)}" if graph.description else ""
     screen.print(Text.assemble("  ", (graph.name, "bold"), f" {plain(graph.version)}", (about, "dim")))
     screen.print(Text(f"  {nodes} ({counts}), {edges}"))
-    screen.print(Text(f"  inputs: {plain(', '.join(sorted(graph_inputs(graph, loaded.graphs))) or 'none')}"))
+    inputs = sorted(graph_inputs(graph, loaded.graphs))
+    defaults = {name: schema["default"] for name, schema in (graph.inputs or {}).items() if "default" in schema}
+    inputs += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in defaults.items()]
+    screen.print(Text(f"  inputs: {plain(', '.join(inputs) or 'none')}"))
     if graph.result is not None:
         screen.print(Text(f"  result: {plain(', '.join(graph.result) or 'nothing')}"))
     if loaded.graphs:

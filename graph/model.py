@@ -285,6 +285,9 @@ class Graph(Model):
     name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.\-]{0,127}$")]
     version: str = "1.0.0"
     description: str = ""
+    inputs: dict[Key, JsonObject] | None = None
+    """What a run is started with: name → JSON Schema, required unless it has a `default`. None: the keys that nodes
+    read and none writes."""
     context: ContextSpec = ContextSpec()
     defaults: Defaults = Defaults()
     saga: Saga | None = None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from anabranch.errors import Problem
 from anabranch.graph.checks.expressions import check_expressions, check_result
+from anabranch.graph.checks.inputs import check_given, check_inputs
 from anabranch.graph.checks.keys import KeyChecks
 from anabranch.graph.checks.nodes import check_node
 from anabranch.graph.checks.scalars import check_scalars
 from anabranch.graph.checks.schemas import check_schemas
 from anabranch.graph.checks.structure import check_structure
+from anabranch.graph.dataflow.dataflow import Library
 from anabranch.graph.dataflow.walk import Level, levels, ordered, with_compensations
 from anabranch.graph.model import Graph
 from anabranch.graph.source.problems import described
@@ -31,8 +34,14 @@ def check_graph(graph: Graph, source: Source) -> list[Problem]:
 
 
 def check_keys(graph: Graph, source: Source, library: Mapping[str, Graph]) -> list[Problem]:
-    """Problems of the context's keys, where `check_graph` found no error. `library` are graphs by name."""
-    return _first_of(KeyChecks(graph, source, library).problems())
+    """Problems of inputs and of keys, where `check_graph` found no error. `library` are graphs by name."""
+    known = Library(library)
+    found = (
+        check_inputs(graph, source),
+        check_given(graph, known, source),
+        KeyChecks(graph, source, known).problems(),
+    )
+    return _first_of(chain.from_iterable(found))
 
 
 def _first_of(found: Iterable[Problem]) -> list[Problem]:

@@ -60,7 +60,9 @@ class KeyChecks:
 
     @cached_property
     def _declared(self) -> frozenset[str] | None:
-        """The keys that the schema declares; None without a schema, or if it allows others on purpose."""
+        """The keys that `inputs`, or else the schema, declares; None without, or if it allows others on purpose."""
+        if self.graph.inputs is not None:
+            return frozenset(self.graph.inputs)
         schema = self.graph.context.schema_
         if schema is None or not {"patternProperties", "$ref", "allOf", "anyOf", "oneOf"}.isdisjoint(schema):
             return None
@@ -134,17 +136,16 @@ class KeyChecks:
         yield Problem("KEY_MAYBE_MISSING", message, place, suggestion, warning=True)
 
     def _undeclared(self, read: UnwrittenRead, declared: frozenset[str]) -> Problem:
-        message = (
-            f"{described(read.path)} reads `{read.key}`, which nothing before it writes and the schema does not declare"
-        )
+        by, where = ("the schema does", "context.schema.properties")
+        if self.graph.inputs is not None:
+            by, where = "`inputs` do", "inputs"
+        message = f"{described(read.path)} reads `{read.key}`, which nothing before it writes and {by} not declare"
         flow = read.flow
         later = next(flow.named(flow.writers.get(read.key, 0)), None)
         suggestion = did_you_mean(read.key, sorted(declared | flow.written_before(flow.before(read.node))))
         if later is not None:
             suggestion = f"the node {later!r} writes it, and does not run before"
-        return Problem(
-            "KEY_UNKNOWN", message, self._place(read), suggestion or "declare it under `context.schema.properties`"
-        )
+        return Problem("KEY_UNKNOWN", message, self._place(read), suggestion or f"declare it under `{where}`")
 
     def _place(self, read: UnwrittenRead) -> SourceLocation:
         """The first mention of the key in the text at the read's path."""

@@ -46,12 +46,13 @@ def _node_models() -> Iterator[type[BaseNode]]:
 
 
 def check_schemas(graph: Graph, source: Source) -> Iterator[Problem]:
-    """Problems of every schema in the graph: of the context, of answers of models and people."""
+    """Problems of every schema in the graph: of inputs, of the context, of answers of models and people."""
     for path, schema in _schemas(graph):
         yield from _check(schema, path, source)
 
 
 def _schemas(graph: Graph) -> Iterator[tuple[Pointer, dict[str, Json]]]:
+    yield from ((("inputs", name), schema) for name, schema in (graph.inputs or {}).items())
     if graph.context.schema_ is not None:
         yield ("context", "schema"), graph.context.schema_
     for level in levels(graph):

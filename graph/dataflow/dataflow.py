@@ -12,8 +12,9 @@ from anabranch.graph.dataflow.exclusion import Exclusion, exclusion
 from anabranch.graph.dataflow.reads import NO_GRAPHS, node_writes, own_required_reads, result_fields
 from anabranch.graph.dataflow.walk import Level, edge_path, levels, ordered, with_compensations
 from anabranch.graph.expressions.expressions import compile_expression
-from anabranch.graph.kinds.keys import NO_KEYS, field_reads
-from anabranch.graph.model import Graph
+from anabranch.graph.kinds.keys import NO_KEYS, field_reads, tested
+from anabranch.graph.kinds.kinds import loop_of
+from anabranch.graph.model import Graph, GraphNode, Node
 from anabranch.graph.source.yaml_source import Pointer
 
 _ERROR = frozenset({"error"})
@@ -30,13 +31,26 @@ class UnwrittenRead:
     flow: KeyFlow
 
 
+class Library(dict[str, Graph]):
+    """Graphs by name, without circles, and what each must be given, which is found out once."""
+
+    def __init__(self, graphs: Mapping[str, Graph]) -> None:
+        super().__init__(graphs)
+        self._inputs: dict[str, frozenset[str]] = {}
+
+    def inputs(self, name: str) -> frozenset[str]:
+        """The keys that a graph must be given; none of one that is not known."""
+        if name not in self._inputs:
+            self._inputs[name] = frozenset(graph_inputs(self[name], self)) if name in self else NO_KEYS
+        return self._inputs[name]
+
+
 @dataclass(slots=True)
 class KeyFlow:
     """One level of a graph: who runs before whom, and who writes what."""
 
     level: Level
-    library: Mapping[str, Graph] = field(default_factory=dict)
-    """Graphs by name."""
+    library: Library
     parent: KeyFlow | None = None
     owner: int = 0
     """The bits of the nodes of the parent level whose writes are there when this body starts."""
@@ -74,6 +88,17 @@ class KeyFlow:
         """The bits of a node and of those before it; of all nodes for the end."""
         return (1 << len(self.order)) - 1 if node is None else self.ancestors[node] | self.bit[node]
 
+    def required(self, node: Node, roots: frozenset[str]) -> frozenset[str]:
+        """The keys that must exist for a node to run, those among them that the graph which it names must be given."""
+        own = own_required_reads(node, roots)
+        if isinstance(node, GraphNode):
+            inner = self.library.inputs(node.graph) if node.input is None else NO_KEYS
+        elif (loop := loop_of(node)) is not None and loop.body.graph is not None:
+            inner = self.library.inputs(loop.body.graph) - loop.names - roots
+        else:
+            return own
+        return own | (inner - tested(node.when, roots))
+
     def roots(self, key: str) -> frozenset[str]:
         """Names beside the context's keys that a node may use."""
         return self.level.roots | _ERROR if key in self.on_failure else self.level.roots
@@ -107,8 +132,9 @@ class KeyFlow:
 def key_flows(graph: Graph, library: Mapping[str, Graph] = NO_GRAPHS) -> Iterator[KeyFlow]:
     """The levels of a graph without cycles, each after the one around it. `library` are graphs by name."""
     found: dict[Pointer, KeyFlow] = {}
+    known = library if isinstance(library, Library) else Library(library)
     for level in levels(graph):
-        flow = KeyFlow(level, library, *_owner(level.path, found))
+        flow = KeyFlow(level, known, *_owner(level.path, found))
         found[level.path] = flow
         yield flow
 
@@ -131,7 +157,7 @@ def unwritten_reads(flow: KeyFlow) -> Iterator[UnwrittenRead]:
             undone = where != path
             roots = flow.roots(key) | _ERROR if undone else flow.roots(key)
             before = flow.ancestors[key] | (flow.bit[key] if undone else 0)
-            for name in sorted(own_required_reads(node, roots)):
+            for name in sorted(flow.required(node, roots)):
                 if not flow.may_have(name, before):
                     yield UnwrittenRead(name, where, key, flow)
     for index, edge in enumerate(flow.level.body.edges):
@@ -152,7 +178,12 @@ def _unwritten_results(flow: KeyFlow) -> Iterator[UnwrittenRead]:
 
 
 def graph_inputs(graph: Graph, library: Mapping[str, Graph] = NO_GRAPHS) -> dict[str, Pointer]:
-    """The keys that a run must be started with, each with the path of what reads it first."""
+    """The keys that a run must be started with, each with the path of what says so: `inputs`, or what reads it first.
+
+    What the graphs in `library` must be given by a node without `input` is among them.
+    """
+    if graph.inputs is not None:
+        return {name: ("inputs", name) for name, schema in graph.inputs.items() if "default" not in schema}
     found: dict[str, Pointer] = {}
     for flow in key_flows(graph, library):
         for read in unwritten_reads(flow):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from anabranch.graph.dataflow.dataflow import KeyFlow
-from anabranch.graph.dataflow.reads import node_writes, own_required_reads, result_fields
+from anabranch.graph.dataflow.reads import node_writes, result_fields
 from anabranch.graph.dataflow.walk import edge_path
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.kinds.keys import NO_KEYS, field_reads
@@ -37,7 +37,7 @@ def maybe_missing(flow: KeyFlow) -> Iterator[MaybeMissing]:
     presence = _Presence(flow)
     for path, key, node in flow.level.nodes():
         if (there := presence.at(key)) is not None:
-            needed = own_required_reads(node, flow.roots(key))
+            needed = flow.required(node, flow.roots(key))
             yield from presence.missing(key, needed, there, flow.ancestors[key], path)
     for index, edge in enumerate(flow.level.body.edges):
         if edge.when is not None and (there := presence.after(edge.source)) is not None:

@@ -1,4 +1,4 @@
-"""What runs are given and what they come to, on a real server: `result`."""
+"""What runs are given and what they come to, on a real server: `inputs`, `result`."""
 
 from __future__ import annotations
 
@@ -38,3 +38,30 @@ async def test_a_result_that_fails_undoes_the_run(served: Served) -> None:
     assert error.type == "EXPRESSION_FAILED"
     assert "`result.share` of graph 'g'" in error.message
     assert (await handle.query("status"))["compensated"] == ["a"]
+
+
+QUOTE = """
+name: quote
+inputs: {pieces: {type: integer}, currency: {enum: [EUR, USD], default: EUR}}
+nodes: {a: {type: rule, rules: [{then: {text: "{{ pieces }} {{ currency }}"}}]}}
+"""
+
+
+async def test_runs_and_graphs_inside_have_the_defaults_of_their_inputs(served: Served) -> None:
+    served.write("quote", QUOTE)
+    assert await served.run("quote", {"pieces": 2}) | {"session_id": ""} == {
+        "session_id": "",
+        "status": "completed",
+        "version": 2,
+        "data": {"pieces": 2, "currency": "EUR", "text": "2 EUR"},
+    }
+    given = {"input": {"pieces": "{{ n }}"}, "output": {"text": "result.text"}}
+    nodes = {mode: {"type": "graph", "graph": "quote", "mode": mode, **given} for mode in ("inline", "child_workflow")}
+    nodes["child_workflow"]["output"] = {"other": "result.text"}
+    served.write("asks", json.dumps({"name": "asks", "nodes": nodes}))
+    assert (await served.run("asks", {"n": 3}))["data"] == {"n": 3, "text": "3 EUR", "other": "3 EUR"}
+    refused = await served.error("quote", {"pieces": "two"})
+    assert (refused.type, "the input `pieces` of graph 'quote'" in refused.message) == ("SCHEMA_VIOLATION", True)
+    refused = await served.error("asks", {"n": "three"})
+    assert refused.type == "SCHEMA_VIOLATION"
+    assert (await served.error("quote", {})).type == "INPUT_MISSING"

@@ -17,7 +17,7 @@ from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.scope import BodyRun, Scope, Started, Status
 from anabranch.workflows.interpreter.state import RunState
-from anabranch.workflows.interpreter.turn_context import fresh, seen
+from anabranch.workflows.interpreter.turn_context import entered, fresh, seen
 from anabranch.workflows.interpreter.turns import Turns
 from anabranch.workflows.interpreter.work import graph_input, mapped_output
 
@@ -86,8 +86,8 @@ class Bodies:
         if definition.input is not None:
             with self._state.budget.evaluating() as cost:
                 data = graph_input(definition, run.planned, line, self._state.roots(scope, run), cost)
-        prefix, base = f"{body.attempt}/", Line.start(data, line.version)
-        turn = Scope(scope.plan.body(run.planned.id), prefix, base, body=body, versions=run.versions)
+        plan, prefix = scope.plan.body(run.planned.id), f"{body.attempt}/"
+        turn = Scope(plan, prefix, entered(plan, data, line), body=body, versions=run.versions)
         self._state.enter_turn(body, turn)
 
     def _leave_graph(
@@ -130,7 +130,8 @@ class Bodies:
         scope, run, line = body.node.scope, body.node.run, body.node.line
         index, body.entered = body.entered, body.entered + 1
         roots = {**scope.roots, definition.as_: body.items[index], "index": index}
-        plan, prefix, base = scope.plan.body(run.planned.id), f"{body.attempt}[{index}]/", fresh(line)
+        plan, prefix = scope.plan.body(run.planned.id), f"{body.attempt}[{index}]/"
+        base = entered(plan, line.data, line, roots)
         turn = Scope(plan, prefix, base, body=body, versions=run.versions, roots=roots, turn=index)
         self._state.enter_turn(body, turn)
 

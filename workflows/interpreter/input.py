@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -13,24 +13,58 @@ from anabranch.context.values import Json
 from anabranch.context.wire import measure
 from anabranch.errors import InputMissing, ReservedName, SchemaViolation
 from anabranch.graph.expressions.expressions import ROOTS
+from anabranch.graph.model import Graph
 from anabranch.graph.plan import Plan
 from anabranch.workflows.interpreter.writers import writer_place
 
 
-def check_input(plan: Plan, data: Mapping[str, Json]) -> None:
-    """Reject an input that lacks keys which the graph reads and never writes, naming all of them.
+def check_input(plan: Plan, data: Mapping[str, Json]) -> Mapping[str, Json]:
+    """The data that a run starts with: its input, and the defaults of the graph's `inputs`.
+
+    Reject one that lacks keys which the graph must be given, naming all of them, or that does not fit.
 
     Raises WireFormatError if the data is not JSON, ReservedName, InputMissing, SchemaViolation.
     """
     measure(dict(data))
     check_names(ChangeSet(0, {(key,): value for key, value in data.items()}))
-    missing = sorted(plan.inputs - data.keys())
+    _check_complete(plan.graph, plan.inputs - data.keys())
+    filled = data if plan.graph.inputs is None else with_inputs(plan.graph, plan.graph.inputs, data)
+    check_schema(plan, filled, "input")
+    return filled
+
+
+def with_inputs(
+    graph: Graph, inputs: Mapping[str, Mapping[str, Json]], data: Mapping[str, Json], around: Mapping[str, Json] = {}
+) -> dict[str, Json]:
+    """The data with the defaults of what it lacks of a graph's `inputs`; names of a loop `around` count as given.
+
+    Raises InputMissing, SchemaViolation, naming the input.
+    """
+    given = {**data, **around} if around else data
+    _check_complete(graph, [name for name, schema in inputs.items() if "default" not in schema and name not in given])
+    for name, schema in inputs.items():
+        if name in given:
+            _check_one(graph, name, schema, given[name])
+    absent = (name for name, schema in inputs.items() if name not in given and "default" in schema)
+    return {**data, **{name: inputs[name]["default"] for name in absent}}
+
+
+def _check_complete(graph: Graph, missing: Collection[str]) -> None:
     if missing:
         raise InputMissing(
-            f"the input of graph {plan.graph.name!r} lacks {', '.join(map(repr, missing))}",
+            f"the input of graph {graph.name!r} lacks {', '.join(map(repr, sorted(missing)))}",
             suggestion="give these keys in the input; `anabranch validate` lists a graph's inputs",
         )
-    check_schema(plan, data, "input")
+
+
+def _check_one(graph: Graph, name: str, schema: Mapping[str, Json], value: Json) -> None:
+    error = next(iter(_validator(_Key(schema)).iter_errors(value)), None)
+    if error is not None:
+        path = error.json_path.removeprefix("$")
+        raise SchemaViolation(
+            f"the input `{name}{path}` of graph {graph.name!r}: {error.message[:300]}",
+            suggestion=f"it must match the schema under `inputs.{name}` of the graph",
+        )
 
 
 def check_names(changes: ChangeSet, roots: Iterable[str] = ()) -> None:

@@ -42,7 +42,9 @@ class Machine:
         """Start with the input. Raises InputMissing, SchemaViolation, SizeLimitExceeded, WireFormatError."""
         state, base = self.state, self.state.root.base
         state.at = at
-        check_input(state.plan, base.data)
+        data = check_input(state.plan, base.data)
+        if data is not base.data:
+            base = state.root.base = Line.start(dict(data))
         changes = ChangeSet(base_version=0, set={(key,): value for key, value in base.data.items()}, by="input", at=at)
         state.size.add(changes)
         state.size.check(base.data, "input")

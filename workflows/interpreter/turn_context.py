@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
 from anabranch.graph.expressions.cost import Cost
+from anabranch.graph.plan import Plan
+from anabranch.workflows.interpreter.input import with_inputs
 from anabranch.workflows.interpreter.scope import BodyRun
 from anabranch.workflows.interpreter.state import RunState
 
@@ -14,6 +16,13 @@ from anabranch.workflows.interpreter.state import RunState
 def fresh(line: Line) -> Line:
     """A separate line with the same data, since the writers of a body have numbers of their own."""
     return Line.start(line.data, line.version)
+
+
+def entered(plan: Plan, data: dict[str, Json], line: Line, around: Mapping[str, Json] = {}) -> Line:
+    """A separate line with which a turn begins. The `inputs` of a graph are checked, and their defaults filled in."""
+    if (inputs := plan.graph.inputs) is not None:
+        data = with_inputs(plan.graph, inputs, data, around)
+    return Line.start(data, line.version)
 
 
 def seen(state: RunState, body: BodyRun, data: Mapping[str, Json], cost: Cost) -> Mapping[str, Json]:

@@ -12,7 +12,7 @@ from anabranch.graph.model import WhileNode
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.scope import BodyRun, Scope
 from anabranch.workflows.interpreter.state import RunState
-from anabranch.workflows.interpreter.turn_context import fresh, seen
+from anabranch.workflows.interpreter.turn_context import entered, seen
 
 
 class Turns:
@@ -41,7 +41,7 @@ class Turns:
 
     def end(self, body: BodyRun, definition: WhileNode, scope: Scope, line: Line) -> None:
         """A turn has ended with this context."""
-        changes = diff(body.line.data, line.data)
+        changes = diff(scope.base.data, line.data)
         body.line, _ = body.line.advance(changes, writer=0, by=scope.prefix, at=self._state.at)
         if definition.collect is not None:
             value = body.node.run.planned.expression(definition.collect.value, "index", "turn")
@@ -67,7 +67,8 @@ class Turns:
         scope, run = body.node.scope, body.node.run
         index, body.entered = body.entered, body.entered + 1
         roots = {**scope.roots, "index": index, "turn": index + 1}
-        plan, prefix, base = scope.plan.body(run.planned.id), f"{body.attempt}[{index}]/", fresh(body.line)
+        plan, prefix = scope.plan.body(run.planned.id), f"{body.attempt}[{index}]/"
+        base = entered(plan, body.line.data, body.line, roots)
         turn = Scope(plan, prefix, base, body=body, versions=run.versions, roots=roots, turn=index, name=body.attempt)
         self._state.enter_turn(body, turn)
 
