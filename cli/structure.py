@@ -17,5 +17,5 @@ def show_structure(graph: Graph) -> None:
         screen.print(Text.assemble(f"  node {plain(name)} ({node.type})  ", (plain(summary(node)), "dim")))
     for edge in graph.edges:
         label = edge_label(edge)
-        waits = f"  when {plain(label)}" if label else ""
+        waits = f"  {'' if edge.otherwise else 'when '}{plain(label)}" if label else ""
         screen.print(Text.assemble(f"  edge {plain(edge.source)} → {plain(edge.target)}", (waits, "dim")))

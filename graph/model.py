@@ -276,6 +276,8 @@ class Edge(Model):
     source: NodeId = Field(alias="from")
     target: NodeId = Field(alias="to")
     when: Cel | None = None
+    otherwise: bool = False
+    """Taken when no other success edge of its source is."""
     outcome: EdgeOutcome = "success"
 
 

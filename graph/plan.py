@@ -74,6 +74,8 @@ class PlanNode:
     """Names beside the context's keys that its expressions may use: a `foreach`'s item, `index`, `error`."""
     effect: bool | None = None
     """What a node around it says of all nodes of its body."""
+    otherwise: int | None = None
+    """The place among `outgoing` of the edge that is taken when no other success edge is."""
 
     @cached_property
     def has_effect(self) -> bool:
@@ -290,9 +292,14 @@ def _planned(
             tuple(outgoing[name]),
             roots | {"error"} if on_error[name] else roots,
             effect,
+            _otherwise(outgoing[name]),
         )
         for index, (name, node) in enumerate(nodes.items())
     }
+
+
+def _otherwise(leaving: list[PlanEdge]) -> int | None:
+    return next((place for place, planned in enumerate(leaving) if planned.edge.otherwise), None)
 
 
 def _body_plan(plan: Plan, planned: PlanNode) -> Plan:

@@ -68,5 +68,5 @@ def _all(plan: Plan) -> dict[str, list[str]]:
 def _edge(prefix: str, planned: PlanEdge) -> str:
     edge = planned.edge
     outcome = "" if edge.outcome == "success" else f" on {edge.outcome}"
-    condition = f" when {edge.when}" if edge.when else ""
+    condition = " otherwise" if edge.otherwise else f" when {edge.when}" if edge.when else ""
     return f"{prefix}{edge.source} → {edge.target}{outcome}{condition}"

@@ -10,6 +10,7 @@ from anabranch.graph.checks.expressions import check_expressions, check_result
 from anabranch.graph.checks.inputs import check_given, check_inputs
 from anabranch.graph.checks.keys import KeyChecks
 from anabranch.graph.checks.nodes import check_node
+from anabranch.graph.checks.otherwise import check_otherwise
 from anabranch.graph.checks.scalars import check_scalars
 from anabranch.graph.checks.schemas import check_schemas
 from anabranch.graph.checks.structure import check_structure
@@ -61,6 +62,7 @@ def _by_level(all_levels: list[Level], graph: Graph, source: Source) -> Iterator
     yield from check_schemas(graph, source)
     for level in all_levels:
         yield from check_structure(level, source)
+        yield from check_otherwise(level, source)
         for path, _, outer in level.nodes():
             for where, node in with_compensations(path, outer):
                 yield from check_node(where, node, source)

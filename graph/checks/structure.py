@@ -121,6 +121,11 @@ def _own_reason(node: Node, edges: list[Edge]) -> str | None:
             if outcomes.setdefault(edge.source, set()) & _BOTH.get(edge.outcome, set()):
                 return f"`join: all` waits for two outcomes of {edge.source!r}, which has one"
             outcomes[edge.source].add(edge.outcome)
+        for default in (edge for edge in edges if edge.otherwise):
+            if any(
+                edge.source == default.source and edge.outcome == "success" for edge in edges if edge is not default
+            ):
+                return f"`join: all` waits for `otherwise` and another edge from {default.source!r}"
     return None
 
 

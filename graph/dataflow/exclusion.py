@@ -1,7 +1,8 @@
 """Which nodes can never both run, as far as the conditions on their edges show.
 
-Two edges from one node are judged on the same data, so `validated` and `!validated`, `s == "a"` and `s == "b"`, or
-success and failure exclude each other, and so do nodes that only those edges lead to. Facts are bits: `true[n]`
+Two edges from one node are judged on the same data, so `validated` and `!validated`, `s == "a"` and `s == "b"`,
+success and failure, or `otherwise` and each other success edge exclude each other, and so do nodes that only those
+edges lead to. Facts are bits: `true[n]`
 holds what must have been true for a node to run, `false[n]` what must have been false.
 """
 
@@ -47,7 +48,8 @@ class Exclusion:
 
 def exclusion(level: Level) -> Exclusion:
     """The exclusions of one level without cycles."""
-    facts = [list(_edge_facts(edge)) for edge in level.body.edges]
+    chosen = {edge.source for edge in level.body.edges if edge.otherwise}
+    facts = [list(_edge_facts(edge, is_choice=edge.source in chosen)) for edge in level.body.edges]
     bits, groups = _numbered(facts, level.body.edges)
     arriving: dict[str, list[int]] = {key: [] for key in level.body.nodes}
     for index, edge in enumerate(level.body.edges):
@@ -102,7 +104,10 @@ def _sides(
     return true, false
 
 
-def _edge_facts(edge: Edge) -> Iterator[_Fact]:
+def _edge_facts(edge: Edge, *, is_choice: bool) -> Iterator[_Fact]:
+    """`is_choice` says that an edge of the same source has `otherwise`."""
+    if is_choice and edge.outcome == "success":
+        yield _Fact("no other edge", holds=edge.otherwise)
     if edge.outcome in _OUTCOMES:
         yield _Fact(f"outcome {edge.outcome}", holds=True, group="outcome")
     if edge.when is not None:

@@ -99,7 +99,7 @@ class _Presence:
     def _joined(self, edges: list[Edge], node: Node) -> frozenset[str] | None:
         if node.when is not None:
             return None
-        ways = [self.after(edge.source) for edge in edges if edge.when is None and edge.outcome == "success"]
+        ways = [self.after(edge.source) for edge in edges if _is_sure(edge)]
         always = [way for way in ways if way is not None]
         if node.join == "all":
             return NO_KEYS.union(*always) if len(always) == len(edges) else None
@@ -109,12 +109,13 @@ class _Presence:
 
     def _certain(self, edges: list[Edge]) -> frozenset[str]:
         """What is written on ways that are taken whenever the run goes on: their failure would have ended it."""
-        ways = [
-            self.after(edge.source)
-            for edge in edges
-            if edge.when is None and edge.outcome == "success" and edge.source not in self._handled
-        ]
+        ways = [self.after(edge.source) for edge in edges if _is_sure(edge) and edge.source not in self._handled]
         return NO_KEYS.union(*(way for way in ways if way is not None))
+
+
+def _is_sure(edge: Edge) -> bool:
+    """Whether it is taken whenever its source succeeds."""
+    return edge.when is None and not edge.otherwise and edge.outcome == "success"
 
 
 def _sure_writes(key: str, flow: KeyFlow) -> frozenset[str]:

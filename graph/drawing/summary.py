@@ -24,4 +24,5 @@ def _attempts(node: Node) -> str:
 
 def edge_label(edge: Edge) -> str:
     """What an edge waits for, in words: its condition, and its outcome where that is not success."""
-    return ": ".join(part for part in (_OUTCOMES.get(edge.outcome), edge.when) if part)
+    condition = "otherwise" if edge.otherwise else edge.when
+    return ": ".join(part for part in (_OUTCOMES.get(edge.outcome), condition) if part)

@@ -105,6 +105,11 @@ nodes:
         ("", "{from: a, to: b, when: 'false'}", "the edge from 'a' is never taken"),
         ("when: 'false', ", "{from: a, to: b}", "its `when` is always false"),
         ("join: all, ", "{from: a, to: b}, {from: a, to: b, outcome: failure}", "waits for two outcomes of 'a'"),
+        (
+            "join: all, ",
+            "{from: a, to: b, when: k > 1}, {from: a, to: b, otherwise: true}",
+            "for `otherwise` and another",
+        ),
     ],
 )
 def test_a_node_that_can_never_run_is_a_warning(head: str, edges: str, reason: str) -> None:
@@ -113,6 +118,50 @@ def test_a_node_that_can_never_run_is_a_warning(head: str, edges: str, reason: s
     (problem,) = found(text)
     assert (problem.code, str(problem.place), problem.warning) == ("NODE_UNREACHABLE", "g:4:3", True)
     assert reason in problem.message
+
+
+def otherwise(*edges: str) -> list[tuple[str, str, str]]:
+    """Code, place and message of each problem of these edges."""
+    nodes = f"  a: {RULE}\n  b: {{type: wait, for: 1s}}\n  c: {{type: wait, for: 1s}}\n"
+    text = f"name: x\nnodes:\n{nodes}edges:\n" + "".join(f"  - {{from: a, {edge}}}\n" for edge in edges)
+    return [(each.code, str(each.place).removeprefix("g:"), each.message) for each in found(text)]
+
+
+@pytest.mark.parametrize(
+    ("edges", "code", "place", "message"),
+    [
+        (
+            ("to: b, when: k > 1", "to: c, otherwise: true, when: k > 2"),
+            *("EDGE_OTHERWISE", "8:22", "edge 2 has `otherwise` beside `when`"),
+        ),
+        (
+            ("to: b, when: k > 1", "to: c, otherwise: true, outcome: failure"),
+            *("EDGE_OTHERWISE", "8:22", "edge 2 has `otherwise` beside `outcome: failure`"),
+        ),
+        (
+            ("to: b, otherwise: true", "to: c, when: k > 1", "to: c, otherwise: true"),
+            *("EDGE_OTHERWISE", "9:22", "edge 3 is the second `otherwise` of 'a'"),
+        ),
+        (
+            ("to: b, otherwise: true", "to: c"),
+            *("EDGE_OTHERWISE", "7:22", "edge 1 is never taken: the edge 'a' → 'c' always is"),
+        ),
+        (
+            ("to: b, outcome: always", "to: c, otherwise: true"),
+            *("FIELD_HAS_NO_EFFECT", "8:22", "edge 2 has `otherwise`, and no other success edge leaves 'a'"),
+        ),
+    ],
+)
+def test_an_otherwise_that_chooses_nothing_is_an_error(
+    edges: tuple[str, ...], code: str, place: str, message: str
+) -> None:
+    (problem,) = otherwise(*edges)
+    assert problem[:2] == (code, place)
+    assert problem[2].startswith(message)
+
+
+def test_an_otherwise_beside_edges_that_have_a_condition_each_is_right() -> None:
+    assert otherwise("to: b, when: k > 1", "to: c, otherwise: true", "to: b, outcome: failure") == []
 
 
 def test_isolated_nodes_and_double_edges_are_warnings() -> None:
@@ -485,6 +534,16 @@ def test_two_parallel_nodes_that_write_one_key_are_both_named() -> None:
 )
 def test_branches_that_exclude_each_other_are_not_parallel(first: str, second: str) -> None:
     assert parallel(first, second) == []
+
+
+def test_otherwise_excludes_every_other_success_edge() -> None:
+    nodes = f"  s: {{type: python, handler: h, output: {{z: '1'}}}}\n  one: {RULE}\n  two: {RULE}\n"
+    text = (
+        f"name: x\nnodes:\n{nodes}edges:\n"
+        "  - {from: s, to: one, when: z > 1 || z < -1}\n  - {from: s, to: two, otherwise: true}\n"
+    )
+    assert codes(text) == []
+    assert codes(text.replace("when: z > 1 || z < -1", "outcome: always")) == ["8:24 FIELD_HAS_NO_EFFECT"]
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,9 @@ edges: [{from: end, to: b, outcome: failure}]
 ).graph
 
 
+RULE = "{type: rule, rules: [{then: {x: true}}]}"
+
+
 def chain(count: int) -> Graph:
     nodes = "".join(f" n{index}: {{type: wait, for: 1s}}\n" for index in range(count))
     edges = "".join(f" - {{from: n{index}, to: n{index + 1}}}\n" for index in range(count - 1))
@@ -52,6 +55,15 @@ def test_mermaid_shows_types_by_shape_and_conditions_and_outcomes_on_edges() -> 
     assert '  n0 -->|"validated"| n1' in lines
     assert '  n4 -.->|"on failure"| n6' in lines
     assert '  n5 -->|"order_status == #34;declined#34;"| n7' in lines
+
+
+def test_an_edge_that_is_taken_when_no_other_is_says_otherwise() -> None:
+    edges = "[{from: a, to: b, when: x}, {from: a, to: c, otherwise: true}]"
+    graph = load_text(
+        f"name: g\nnodes: {{a: {RULE}, b: {{type: wait, for: 1s}}, c: {{type: wait, for: 1s}}}}\nedges: {edges}"
+    ).graph
+    assert '  n0 -->|"otherwise"| n2' in mermaid(graph).splitlines()
+    assert "   └─ [otherwise] c (wait)" in tree(graph)
 
 
 def test_states_are_colors_and_unknown_states_are_none() -> None:

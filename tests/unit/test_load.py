@@ -456,7 +456,7 @@ def test_the_language_has_a_json_schema_for_editors() -> None:
     assert [error.json_path for error in Draft202012Validator(schema).iter_errors({"name": "x", "nodes": {}})] == [
         "$.nodes"
     ]
-    assert set(schema["$defs"]["Edge"]["properties"]) == {"from", "to", "when", "outcome"}
+    assert set(schema["$defs"]["Edge"]["properties"]) == {"from", "to", "when", "otherwise", "outcome"}
 
 
 def test_a_refusal_names_twenty_problems_errors_first_and_counts_the_others() -> None:

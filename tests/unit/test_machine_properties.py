@@ -110,16 +110,28 @@ def nodes(draw: st.DrawFn, joins: Sequence[str], fragile: bool) -> dict[str, Any
 
 
 @st.composite
+def edges(draw: st.DrawFn, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """At most one `otherwise` for each source, anywhere among its edges."""
+    outcomes = st.sampled_from(["success", "success", "success", "always", "failure", "timeout"])
+    drawn = [edge(a, b, outcome=draw(outcomes), when=draw(st.sampled_from(CONDITIONS))) for a, b in pairs]
+    for source in {a: None for a, _ in pairs}:
+        leaving = [index for index, each in enumerate(drawn) if each["from"] == source]
+        if len(leaving) > 1 and draw(st.integers(0, 3)) == 0:
+            chosen = draw(st.sampled_from(leaving))
+            drawn[chosen] = edge(source, drawn[chosen]["to"], otherwise=True)
+    return drawn
+
+
+@st.composite
 def cases(draw: st.DrawFn, joins: Sequence[str] = ("any", "any", "all"), fragile: bool = False) -> Case:
     """A graph and what its nodes do. `fragile` ones may fail the run, and undo it."""
     names = [f"n{index}" for index in range(draw(st.integers(3, 7)))]
     pairs = [(a, b) for index, a in enumerate(names) for b in names[index + 1 :]]
     chosen = draw(st.lists(st.sampled_from(pairs), unique=True, max_size=10))
-    outcomes = st.sampled_from(["success", "success", "success", "always", "failure", "timeout"])
     merge = draw(st.dictionaries(st.sampled_from(["n", "l", "o", "o.a", "o.b"]), st.sampled_from(POLICIES), max_size=3))
     graph = {
         "nodes": {name: draw(nodes(joins, fragile)) for name in names},
-        "edges": [edge(a, b, outcome=draw(outcomes), when=draw(st.sampled_from(CONDITIONS))) for a, b in chosen],
+        "edges": draw(edges(chosen)),
         "context": {"conflict_resolution": draw(st.sampled_from(STRATEGIES)), "merge": merge},
     }
     return Case(graph, {name: draw(WORK) for name in [*names, "p", "q"]}, draw(st.integers(0, 1000)))

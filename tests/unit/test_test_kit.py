@@ -584,6 +584,18 @@ def test_coverage_goes_into_bodies_and_counts_what_all_tests_did(run: Run) -> No
     }
 
 
+def test_an_otherwise_that_no_test_takes_is_named(run: Run) -> None:
+    rules = "{type: rule, rules: [{then: {x: 1}}]}"
+    edges = "[{from: a, to: b, when: n > 1}, {from: a, to: c, otherwise: true}]"
+    graph = f"name: g\nnodes: {{a: {rules}, b: {rules}, c: {rules}}}\nedges: {edges}\n"
+    tests = "- {name: big, input: {n: 2}, expect: {path: [a, b]}}"
+    (coverage,) = json.loads(run(graph, tests, "--json").stdout)["coverage"].values()
+    assert coverage["edges"] == {"covered": 1, "total": 2, "missing": ["a → c otherwise"]}
+    tests += "\n- {name: small, input: {n: 1}, expect: {path: [a, c]}}"
+    (coverage,) = json.loads(run(graph, tests, "--json").stdout)["coverage"].values()
+    assert coverage["edges"] == {"covered": 2, "total": 2, "missing": []}
+
+
 def test_the_matrix_tells_what_each_node_s_failure_would_undo(run: Run) -> None:
     test = """
 - name: shipped

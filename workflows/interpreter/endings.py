@@ -264,4 +264,8 @@ class Endings:
                 if taken and edge.condition is not None:
                     taken = evaluate_condition(edge.condition, line.data, roots, cost)
                 routes.append((edge, taken))
+        if outcome == "success" and (place := run.planned.otherwise) is not None:
+            otherwise, _ = routes.pop(place)
+            is_chosen = any(taken and planned.edge.outcome == "success" for planned, taken in routes)
+            routes.insert(place, (otherwise, not is_chosen))
         return routes
