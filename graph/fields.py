@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     JsonValue,
     PlainSerializer,
+    Tag,
     WithJsonSchema,
 )
 
@@ -79,7 +81,32 @@ Strategy = Literal["last_write_wins", "higher_version_wins", "fail_on_conflict",
 MergePolicy = Literal[
     "last_write_wins", "higher_version_wins", "fail_on_conflict", "merge_all", "sum", "min", "max", "append", "union"
 ]
-EdgeOutcome = Literal["success", "failure", "timeout", "always"]
+
+_Outcome = Literal["success", "failure", "timeout"]
+_AnyOutcome = Literal["success", "failure", "timeout", "always"]
+_IN_ORDER: tuple[_Outcome, ...] = get_args(_Outcome)
+
+
+def _one_or_several(value: object) -> str:
+    return "several" if isinstance(value, list | tuple) else "one"
+
+
+def _in_order(value: _AnyOutcome | tuple[_Outcome, ...]) -> object:
+    """One spelling for lists that say the same."""
+    if isinstance(value, str):
+        return value
+    if not value or len(set(value)) < len(value):
+        raise ValueError(f"names {'an outcome twice' if value else 'no outcome'}; each of {', '.join(_IN_ORDER)} once")
+    return value[0] if len(value) == 1 else tuple(each for each in _IN_ORDER if each in value)
+
+
+EdgeOutcome = Annotated[
+    Annotated[_AnyOutcome, Tag("one")]
+    | Annotated[tuple[_Outcome, ...], Tag("several"), Field(json_schema_extra={"minItems": 1, "uniqueItems": True})],
+    Discriminator(_one_or_several),
+    AfterValidator(_in_order),
+]
+"""One outcome, or at least two of them in the order of the language."""
 JsonObject = dict[str, JsonValue]
 
 

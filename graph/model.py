@@ -270,6 +270,9 @@ class ApprovalNode(BaseNode):
     schema_: JsonObject | None = Field(None, alias="schema")
 
 
+_EVERY_END = frozenset({"success", "failure", "timeout", "cancelled"})
+
+
 class Edge(Model):
     """From one node to another, taken on an outcome of the first and when the condition holds."""
 
@@ -279,6 +282,16 @@ class Edge(Model):
     otherwise: bool = False
     """Taken when no other success edge of its source is."""
     outcome: EdgeOutcome = "success"
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The outcomes that it names."""
+        return (self.outcome,) if isinstance(self.outcome, str) else self.outcome
+
+    @property
+    def ends(self) -> frozenset[str]:
+        """How its source may end for it to be taken."""
+        return _EVERY_END if self.outcome == "always" else frozenset(self.named)
 
 
 class Graph(Model):

@@ -54,6 +54,8 @@ class PlanEdge:
     index: int
     edge: Edge
     roots: frozenset[str]
+    ends: frozenset[str]
+    """How its source may end for it to be taken."""
 
     @cached_property
     def condition(self) -> Expression | None:
@@ -279,7 +281,7 @@ def _planned(
     incoming: dict[str, list[PlanEdge]] = {name: [] for name in nodes}
     outgoing: dict[str, list[PlanEdge]] = {name: [] for name in nodes}
     for index, edge in enumerate(edges):
-        planned = PlanEdge(index, edge, roots)
+        planned = PlanEdge(index, edge, roots, edge.ends)
         incoming[edge.target].append(planned)
         outgoing[edge.source].append(planned)
     on_error = {name: any(edge.edge.outcome != "success" for edge in arriving) for name, arriving in incoming.items()}

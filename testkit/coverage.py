@@ -67,6 +67,6 @@ def _all(plan: Plan) -> dict[str, list[str]]:
 
 def _edge(prefix: str, planned: PlanEdge) -> str:
     edge = planned.edge
-    outcome = "" if edge.outcome == "success" else f" on {edge.outcome}"
+    outcome = "" if edge.outcome == "success" else f" on {' or '.join(edge.named)}"
     condition = " otherwise" if edge.otherwise else f" when {edge.when}" if edge.when else ""
     return f"{prefix}{edge.source} → {edge.target}{outcome}{condition}"

@@ -15,7 +15,7 @@ def check_otherwise(level: Level, source: Source) -> Iterator[Problem]:
     """Problems of the `otherwise` edges of one level."""
     success: dict[str, list[Edge]] = {}
     for edge in level.body.edges:
-        if edge.outcome == "success":
+        if "success" in edge.named:
             success.setdefault(edge.source, []).append(edge)
     for index, edge in enumerate(level.body.edges):
         if not edge.otherwise:
@@ -38,7 +38,9 @@ def _beside(edge: Edge) -> tuple[str, str] | None:
         message = "has `otherwise` beside `when`: it is taken when the conditions of the other edges do not hold"
         return message, "remove one of them"
     if edge.outcome != "success":
-        message = f"has `otherwise` beside `outcome: {edge.outcome}`: it is for the success of {edge.source!r}"
+        named = ", ".join(edge.named)
+        outcome = f"[{named}]" if len(edge.named) > 1 else named
+        message = f"has `otherwise` beside `outcome: {outcome}`: it is for the success of {edge.source!r}"
         return message, "remove one of them"
     return None
 

@@ -15,7 +15,6 @@ from anabranch.graph.source.yaml_source import Source
 MAX_CYCLES = 10
 _LONGEST_CYCLE = 12
 _NEVER = ("false", "False", "FALSE", "!true")
-_BOTH = {"success": {"failure", "timeout"}, "failure": {"success", "timeout"}, "timeout": {"success", "failure"}}
 
 
 def check_structure(level: Level, source: Source) -> Iterator[Problem]:
@@ -31,7 +30,7 @@ def check_structure(level: Level, source: Source) -> Iterator[Problem]:
 
 
 def _ends(level: Level, source: Source) -> Iterator[Problem]:
-    seen: dict[tuple[str, str, str | None, str], int] = {}
+    seen: set[tuple[str, str, str | None, tuple[str, ...]]] = set()
     for index, edge in enumerate(level.body.edges):
         path = edge_path(level, index)
         for field, end in (("from", edge.source), ("to", edge.target)):
@@ -39,11 +38,11 @@ def _ends(level: Level, source: Source) -> Iterator[Problem]:
                 suggestion = did_you_mean(end, level.body.nodes) or "edges join nodes of the same level"
                 message = f"the edge names the node {end!r}, which does not exist"
                 yield Problem("EDGE_UNKNOWN_NODE", message, source.place((*path, field)), suggestion)
-        what = (edge.source, edge.target, edge.when, edge.outcome)
+        what = (edge.source, edge.target, edge.when, edge.named)
         if what in seen:
             message = f"the edge {edge.source!r} → {edge.target!r} is drawn twice"
             yield Problem("EDGE_DUPLICATE", message, source.place(path), "remove one of them", warning=True)
-        seen[what] = index
+        seen.add(what)
 
 
 def _joins_of_nothing(level: Level, source: Source) -> Iterator[Problem]:
@@ -115,17 +114,19 @@ def _own_reason(node: Node, edges: list[Edge]) -> str | None:
     closed = [edge for edge in edges if _is_never(edge.when)]
     if closed and (node.join == "all" or len(closed) == len(edges)):
         return f"the edge from {closed[0].source!r} is never taken"
-    if node.join == "all":
-        outcomes: dict[str, set[str]] = {}
-        for edge in edges:
-            if outcomes.setdefault(edge.source, set()) & _BOTH.get(edge.outcome, set()):
-                return f"`join: all` waits for two outcomes of {edge.source!r}, which has one"
-            outcomes[edge.source].add(edge.outcome)
-        for default in (edge for edge in edges if edge.otherwise):
-            if any(
-                edge.source == default.source and edge.outcome == "success" for edge in edges if edge is not default
-            ):
-                return f"`join: all` waits for `otherwise` and another edge from {default.source!r}"
+    return _never_together(edges) if node.join == "all" else None
+
+
+def _never_together(edges: list[Edge]) -> str | None:
+    ends: dict[str, frozenset[str]] = {}
+    for edge in edges:
+        ends[edge.source] = edge.ends & ends.get(edge.source, edge.ends)
+        if not ends[edge.source]:
+            return f"`join: all` waits for two outcomes of {edge.source!r}, which has one"
+    chosen = {edge.source for edge in edges if "success" in edge.named and not edge.otherwise}
+    for edge in edges:
+        if edge.otherwise and edge.source in chosen:
+            return f"`join: all` waits for `otherwise` and another edge from {edge.source!r}"
     return None
 
 

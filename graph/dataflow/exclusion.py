@@ -106,10 +106,13 @@ def _sides(
 
 def _edge_facts(edge: Edge, *, is_choice: bool) -> Iterator[_Fact]:
     """`is_choice` says that an edge of the same source has `otherwise`."""
-    if is_choice and edge.outcome == "success":
+    if is_choice and "success" in edge.named:
         yield _Fact("no other edge", holds=edge.otherwise)
-    if edge.outcome in _OUTCOMES:
-        yield _Fact(f"outcome {edge.outcome}", holds=True, group="outcome")
+    for outcome in _OUTCOMES:
+        if edge.outcome == outcome:
+            yield _Fact(f"outcome {outcome}", holds=True, group="outcome")
+        elif outcome not in edge.ends:
+            yield _Fact(f"outcome {outcome}", holds=False, group="outcome")
     if edge.when is not None:
         for part in _conjuncts(edge.when):
             yield _fact(part, holds=True)

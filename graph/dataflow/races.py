@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterable
 
 from anabranch.graph.model import Edge
 
-_ONWARD = frozenset({"success", "always"})
-
 
 def racing(join: str, nodes: Iterable[str], edges: Collection[Edge]) -> tuple[str, ...]:
     """The nodes that lead to a join and, where they succeed, to nothing else; in definition order.
@@ -17,7 +15,7 @@ def racing(join: str, nodes: Iterable[str], edges: Collection[Edge]) -> tuple[st
     onward: dict[str, int] = {}
     before: dict[str, list[str]] = {}
     for edge in edges:
-        if edge.outcome in _ONWARD:
+        if "success" in edge.ends:
             onward[edge.source] = onward.get(edge.source, 0) + 1
             before.setdefault(edge.target, []).append(edge.source)
     found = [join]

@@ -7,7 +7,6 @@ from anabranch.graph.kinds.kinds import body_retry, kind_of
 from anabranch.graph.model import Edge, Node
 
 _LONGEST = 60
-_OUTCOMES = {"failure": "on failure", "timeout": "on timeout", "always": "always"}
 
 
 def summary(node: Node) -> str:
@@ -25,4 +24,10 @@ def _attempts(node: Node) -> str:
 def edge_label(edge: Edge) -> str:
     """What an edge waits for, in words: its condition, and its outcome where that is not success."""
     condition = "otherwise" if edge.otherwise else edge.when
-    return ": ".join(part for part in (_OUTCOMES.get(edge.outcome), condition) if part)
+    return ": ".join(part for part in (_outcome(edge), condition) if part)
+
+
+def _outcome(edge: Edge) -> str:
+    if edge.outcome in ("success", "always"):
+        return "" if edge.outcome == "success" else "always"
+    return f"on {' or '.join(edge.named)}"

@@ -105,6 +105,7 @@ nodes:
         ("", "{from: a, to: b, when: 'false'}", "the edge from 'a' is never taken"),
         ("when: 'false', ", "{from: a, to: b}", "its `when` is always false"),
         ("join: all, ", "{from: a, to: b}, {from: a, to: b, outcome: failure}", "waits for two outcomes of 'a'"),
+        ("join: all, ", "{from: a, to: b}, {from: a, to: b, outcome: [timeout, failure]}", "two outcomes of 'a'"),
         (
             "join: all, ",
             "{from: a, to: b, when: k > 1}, {from: a, to: b, otherwise: true}",
@@ -118,6 +119,26 @@ def test_a_node_that_can_never_run_is_a_warning(head: str, edges: str, reason: s
     (problem,) = found(text)
     assert (problem.code, str(problem.place), problem.warning) == ("NODE_UNREACHABLE", "g:4:3", True)
     assert reason in problem.message
+
+
+def test_lists_of_the_same_outcomes_are_the_same_edge() -> None:
+    edges = "{from: a, to: b, outcome: [failure, timeout]}, {from: a, to: b, outcome: [timeout, failure]}"
+    text = f"name: x\nnodes: {{a: {RULE}, b: {{type: wait, for: 1s}}}}\nedges: [{edges}]\n"
+    assert codes(text) == ["3:56 EDGE_DUPLICATE"]
+
+
+@pytest.mark.parametrize("pair", ["failure", "[failure, timeout]", "[timeout, failure]"])
+def test_success_and_a_list_without_it_exclude_each_other(pair: str) -> None:
+    nodes = f"  s: {{type: python, handler: h, output: {{z: '1'}}}}\n  good: {RULE}\n  bad: {RULE}\n"
+    edges = f"  - {{from: s, to: good}}\n  - {{from: s, to: bad, outcome: {pair}}}\n"
+    assert codes(f"name: x\nnodes:\n{nodes}edges:\n{edges}") == []
+
+
+@pytest.mark.parametrize(("one", "other"), [("failure", "[failure, timeout]"), ("[success, failure]", "success")])
+def test_outcomes_that_overlap_do_not_exclude_each_other(one: str, other: str) -> None:
+    nodes = f"  s: {{type: python, handler: h, output: {{z: '1'}}}}\n  good: {RULE}\n  bad: {RULE}\n"
+    edges = f"  - {{from: s, to: good, outcome: {one}}}\n  - {{from: s, to: bad, outcome: {other}}}\n"
+    assert codes(f"name: x\nnodes:\n{nodes}edges:\n{edges}") == ["5:37 PARALLEL_WRITES"]
 
 
 def otherwise(*edges: str) -> list[tuple[str, str, str]]:
@@ -139,12 +160,20 @@ def otherwise(*edges: str) -> list[tuple[str, str, str]]:
             *("EDGE_OTHERWISE", "8:22", "edge 2 has `otherwise` beside `outcome: failure`"),
         ),
         (
+            ("to: b, when: k > 1", "to: c, otherwise: true, outcome: [timeout, success]"),
+            *("EDGE_OTHERWISE", "8:22", "edge 2 has `otherwise` beside `outcome: [success, timeout]`"),
+        ),
+        (
             ("to: b, otherwise: true", "to: c, when: k > 1", "to: c, otherwise: true"),
             *("EDGE_OTHERWISE", "9:22", "edge 3 is the second `otherwise` of 'a'"),
         ),
         (
             ("to: b, otherwise: true", "to: c"),
             *("EDGE_OTHERWISE", "7:22", "edge 1 is never taken: the edge 'a' → 'c' always is"),
+        ),
+        (
+            ("to: b, outcome: [success, failure]", "to: c, otherwise: true"),
+            *("EDGE_OTHERWISE", "8:22", "edge 2 is never taken: the edge 'a' → 'b' always is"),
         ),
         (
             ("to: b, outcome: always", "to: c, otherwise: true"),

@@ -66,6 +66,17 @@ def test_an_edge_that_is_taken_when_no_other_is_says_otherwise() -> None:
     assert "   └─ [otherwise] c (wait)" in tree(graph)
 
 
+@pytest.mark.parametrize(
+    ("outcome", "label"),
+    [("[timeout, failure]", "on failure or timeout"), ("[success, timeout]", "on success or timeout")],
+)
+def test_several_outcomes_are_all_named_on_the_edge(outcome: str, label: str) -> None:
+    edges = f"[{{from: a, to: b, outcome: {outcome}, when: x}}]"
+    graph = load_text(f"name: g\nnodes: {{a: {RULE}, b: {{type: wait, for: 1s}}}}\nedges: {edges}").graph
+    assert f'  n0 -.->|"{label}: x"| n1' in mermaid(graph).splitlines()
+    assert f"   ↓  [{label}: x] b (wait)" in tree(graph).splitlines()
+
+
 def test_states_are_colors_and_unknown_states_are_none() -> None:
     drawn = mermaid(ORDER, {"validate_order": "succeeded", "check_inventory": "running", "decide_order": "bewitched"})
     assert "  class n0 succeeded\n" in drawn

@@ -448,6 +448,17 @@ def test_without_a_resolver_named_graphs_are_left_alone() -> None:
     assert load_text(NAMING.format(name="a", other="b")).graphs == {}
 
 
+OUTCOMES: list[object] = [
+    *("always", ["failure", "timeout"], ["success"], "timeout"),
+    *(["failure", "always"], [], ["failure", "failure"]),
+]
+EDGES_OF_EACH_KIND: dict[str, object] = {
+    "name": "x",
+    "nodes": {"a": {"type": "wait", "for": "1s"}},
+    "edges": [{"from": "a", "to": "b", "outcome": each} for each in OUTCOMES],
+}
+
+
 def test_the_language_has_a_json_schema_for_editors() -> None:
     schema = graph_json_schema()
     Draft202012Validator.check_schema(schema)
@@ -457,6 +468,49 @@ def test_the_language_has_a_json_schema_for_editors() -> None:
         "$.nodes"
     ]
     assert set(schema["$defs"]["Edge"]["properties"]) == {"from", "to", "when", "otherwise", "outcome"}
+    found = {str(error.json_path) for error in Draft202012Validator(schema).iter_errors(EDGES_OF_EACH_KIND)}
+    assert found == {"$.edges[4].outcome", "$.edges[5].outcome", "$.edges[6].outcome"}
+
+
+EDGE = """name: x
+nodes: {{a: {{type: wait, for: 1s}}, b: {{type: wait, for: 1s}}}}
+edges: [{{from: a, to: b, outcome: {}}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("timeout", "timeout"),
+        ("[timeout]", "timeout"),
+        ("[timeout, failure]", ("failure", "timeout")),
+        ("[timeout, success, failure]", ("success", "failure", "timeout")),
+    ],
+)
+def test_a_list_of_outcomes_has_one_spelling(written: str, read: object) -> None:
+    graph = load_text(EDGE.format(written)).graph
+    assert graph.edges[0].outcome == read
+    for text in (canonical(graph), written_out(graph)):
+        assert Graph.model_validate_json(text).edges == graph.edges
+
+
+@pytest.mark.parametrize(
+    ("written", "place", "message"),
+    [
+        ("faliure", "3:35", "`outcome` of edge 1 must be one of success, failure, timeout, always, not 'faliure'"),
+        ("[failure, tmeout]", "3:45", "`outcome.1` of edge 1 must be one of success, failure, timeout, not 'tmeout'"),
+        ("[failure, always]", "3:45", "`outcome.1` of edge 1 must be one of success, failure, timeout, not 'always'"),
+        ("[]", "3:26", "`outcome` of edge 1 is wrong: names no outcome; each of success, failure, timeout once"),
+        ("[failure, failure]", "3:26", "`outcome` of edge 1 is wrong: names an outcome twice; each of"),
+        ("5", "3:35", "`outcome` of edge 1 must be one of success, failure, timeout, always"),
+    ],
+)
+def test_an_outcome_that_does_not_exist_is_one_problem_at_its_place(written: str, place: str, message: str) -> None:
+    with pytest.raises(GraphError) as refused:
+        load_text(EDGE.format(written), "g")
+    (problem,) = refused.value.problems
+    assert (problem.code, str(problem.place)) == ("VALUE_INVALID", f"g:{place}")
+    assert problem.message.startswith(message)
 
 
 def test_a_refusal_names_twenty_problems_errors_first_and_counts_the_others() -> None:

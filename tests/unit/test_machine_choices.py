@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.machine_kit import Outcome, Play, edge, failure, machine_of, python, shuffled, timeout
+from anabranch.workflows.interpreter.commands import Failure, StartTimer
+from tests.unit.machine_kit import Outcome, Play, cancelled, edge, failure, machine_of, python, shuffled, timeout
 from tests.unit.test_machine_properties import FEW
 
 CHOICE: dict[str, Any] = {
@@ -124,3 +125,54 @@ def test_exactly_the_edges_whose_condition_holds_are_taken_or_else_the_otherwise
     holds = {"n > 2": n > 2, "n < 2": n < 2, "n == 2": n == 2, "false": False, "true": True}
     expected = {f"b{index}" for index, condition in enumerate(conditions) if holds[condition]} or {"rest"}
     assert set(play.ran) == {"a"} | expected
+
+
+@pytest.mark.parametrize(
+    ("named", "ended", "is_taken"),
+    [
+        (["failure", "timeout"], failure(), True),
+        (["failure", "timeout"], timeout(), True),
+        (["failure", "timeout"], {}, False),
+        (["failure", "timeout"], cancelled(), False),
+        (["success", "timeout"], {}, True),
+        (["success", "timeout"], failure(), False),
+        (["success", "failure", "timeout"], timeout(), True),
+        (["success", "failure", "timeout"], cancelled(), False),
+        ("always", cancelled(), True),
+    ],
+)
+def test_an_edge_with_several_outcomes_is_taken_on_each(named: object, ended: Outcome, is_taken: bool) -> None:
+    graph = {"nodes": {"a": python(), "b": python()}, "edges": [edge("a", "b", outcome=named)]}
+    play = Play(machine_of(graph), {"a": ended})
+    finish = play.run()
+    assert play.ran == (["a", "b"] if is_taken else ["a"])
+    assert (finish.failure is not None) is (isinstance(ended, Failure) and not is_taken)
+
+
+@pytest.mark.parametrize(("ended", "seen"), [({}, None), (timeout(), "TIMEOUT")])
+def test_behind_several_outcomes_the_error_is_there_or_null(ended: Outcome, seen: str | None) -> None:
+    after = {"type": "wait", "for": "{{ error == null ? '1s' : error.type == 'TIMEOUT' ? '2s' : '3s' }}"}
+    graph = {"nodes": {"a": python(), "b": after}, "edges": [edge("a", "b", outcome=["success", "timeout"])]}
+    play = Play(machine_of(graph), {"a": ended}).start()
+    play.answer("a")
+    timer = play.pending["b"]
+    assert isinstance(timer, StartTimer)
+    assert timer.seconds == (1.0 if seen is None else 2.0)
+
+
+def test_an_edge_of_success_among_others_counts_for_otherwise() -> None:
+    nodes = {name: python() for name in ("a", "b", "rest")}
+    edges = [edge("a", "b", outcome=["success", "timeout"], when="n > 1"), edge("a", "rest", otherwise=True)]
+    for n, expected in ((2, ["a", "b"]), (1, ["a", "rest"])):
+        play = Play(machine_of({"nodes": nodes, "edges": edges}, {"n": n}))
+        play.run()
+        assert play.ran == expected
+
+
+def test_a_racing_branch_may_lead_on_by_several_outcomes() -> None:
+    nodes = {"a": python(), "slow": python(), "first": python(join="first", losers="cancel")}
+    edges = [edge(name, "first", outcome=["success", "timeout"]) for name in ("a", "slow")]
+    play = Play(machine_of({"nodes": nodes, "edges": edges}), {"a": timeout()}).start()
+    play.answer("a")
+    assert play.cancelled == ["slow"]
+    assert play.finish().failure is None

@@ -112,7 +112,8 @@ def nodes(draw: st.DrawFn, joins: Sequence[str], fragile: bool) -> dict[str, Any
 @st.composite
 def edges(draw: st.DrawFn, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     """At most one `otherwise` for each source, anywhere among its edges."""
-    outcomes = st.sampled_from(["success", "success", "success", "always", "failure", "timeout"])
+    several = [("failure", "timeout"), ("success", "failure"), ("success", "timeout")]
+    outcomes = st.sampled_from(["success", "success", "success", "always", "failure", "timeout", *several])
     drawn = [edge(a, b, outcome=draw(outcomes), when=draw(st.sampled_from(CONDITIONS))) for a, b in pairs]
     for source in {a: None for a, _ in pairs}:
         leaving = [index for index, each in enumerate(drawn) if each["from"] == source]

@@ -260,12 +260,12 @@ class Endings:
         routes: list[tuple[PlanEdge, bool]] = []
         with self._state.budget.evaluating() as cost:
             for edge in run.planned.outgoing:
-                taken = edge.edge.outcome in {outcome, "always"}
+                taken = outcome in edge.ends
                 if taken and edge.condition is not None:
                     taken = evaluate_condition(edge.condition, line.data, roots, cost)
                 routes.append((edge, taken))
         if outcome == "success" and (place := run.planned.otherwise) is not None:
             otherwise, _ = routes.pop(place)
-            is_chosen = any(taken and planned.edge.outcome == "success" for planned, taken in routes)
+            is_chosen = any(taken and planned.edge.outcome != "always" for planned, taken in routes)
             routes.insert(place, (otherwise, not is_chosen))
         return routes
