@@ -68,7 +68,7 @@ def test_what_a_run_is_held_to_is_pinned_with_it(folder: Path) -> None:
     (folder / "chain.yaml").write_text("name: chain\nnodes: {o: {type: graph, graph: outer}}\n")
     pinned = GraphLoader(folder).load(GraphRequest(name="chain"))
     assert pinned.revision == REVISION
-    assert pinned.inputs == {"chain": (), "outer": ("who",), "greet": ("who",)}
+    assert pinned.inputs == {"chain": ("who",), "outer": ("who",), "greet": ("who",)}
     assert '"max_attempts":5' in pinned.definition
     assert '"max_attempts":5' in pinned.graphs["greet"]
 
