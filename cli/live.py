@@ -177,6 +177,7 @@ class LiveRun:
         if (state := node.get("status")) in _STATES_NAMED:
             parts.append((state.replace("_", " ") + "  ", _MARKS[state][1]))
         parts.extend((f"{attempt}  ", "yellow") for attempt in _attempt(node))
+        parts.extend((f"{told}  ", style) for told, style in _items(node))
         if name in self._status.get("compensated", ()):
             parts.append(("compensated  ", "yellow"))
         if under_way := sum(address.startswith((f"{name}[", f"{name}/", f"{name}~")) for address in self._nodes):
@@ -191,6 +192,19 @@ def _attempt(node: Mapping[str, Any]) -> Iterator[str]:
     """Which attempt of how many a composite is at, where it was tried more than once."""
     if node.get("attempt", 1) > 1 or "next_attempt" in node:
         yield f"attempt {node['attempt']}" + (f" of {node['max_attempts']}" if "max_attempts" in node else "")
+
+
+def _items(node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """How far a `foreach` is, in parts that have a style each."""
+    if (items := node.get("items")) is None:
+        return
+    yield f"{items['done']} of {items['all']} done", "cyan"
+    if items["failed"]:
+        yield f"{items['failed']} failed", "red"
+    if items.get("passed_over"):
+        yield f"{items['passed_over']} passed over", "yellow"
+    if items["running"]:
+        yield f"{items['running']} running", "cyan"
 
 
 def _took(node: Mapping[str, Any]) -> str:

@@ -74,6 +74,8 @@ def _fairness_key(value: str) -> str:
 ActivityName = Annotated[str, Field(min_length=1), AfterValidator(_server_name)]
 TaskQueue = Annotated[str, Field(min_length=1), AfterValidator(_task_queue)]
 FairnessKey = Annotated[str, AfterValidator(_fairness_key)]
+Tolerance = Annotated[int, Field(strict=True, ge=0)] | Annotated[str, Field(pattern=r"^(100|\d{1,2}(\.\d{1,6})?)%$")]
+"""A number, or a share such as `5%`."""
 Cel = Annotated[str, Field(min_length=1, description="A CEL expression")]
 Key = Annotated[str, Field(min_length=1, max_length=256)]
 NodeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}$")]

@@ -22,6 +22,7 @@ from anabranch.graph.fields import (
     Model,
     NodeId,
     TaskQueue,
+    Tolerance,
 )
 from anabranch.graph.node_types import ByType, built_in
 from anabranch.graph.policies import CircuitBreaker, ContextSpec, Defaults, NodeCache, Priority, Retry, Saga, Share
@@ -228,6 +229,8 @@ class Collect(Model):
 
     into: Key
     value: Cel
+    when: Cel | None = None
+    """Whether a turn has a value. One in which every node was skipped has none."""
 
 
 class ForeachNode(BaseNode):
@@ -239,6 +242,11 @@ class ForeachNode(BaseNode):
     body: Body
     max_concurrency: int = Field(50, ge=1, le=500)
     collect: Collect | None = None
+    on_item_failure: Literal["fail", "skip", "collect"] = "fail"
+    """With an item that fails: the node fails, or goes on without it, or lists it under `failed` too."""
+    tolerate: Tolerance | None = None
+    """How many items may fail before the node does. None: all of them."""
+    failed: Key | None = None
 
 
 class WhileNode(BaseNode):

@@ -60,7 +60,8 @@ def node_writes(node_id: str, node: Node, library: Mapping[str, Graph] = NO_GRAP
     if node.output is not None:
         return frozenset(node.output)
     if (loop := loop_of(node)) is not None:
-        return _body_writes(loop.body, library) if loop.collects is None else frozenset({loop.collects})
+        written = _body_writes(loop.body, library) if loop.collects is None else frozenset({loop.collects})
+        return written if loop.lists_failed is None else union(written, frozenset({loop.lists_failed}))
     return _given_back(node.graph, library) if isinstance(node, GraphNode) else kind_of(node).writes(node_id, node)
 
 

@@ -68,7 +68,7 @@ def _pair(flow: KeyFlow, writers: int, key: str) -> tuple[str, str] | None:
     for second in flow.named(writers):
         node = flow.level.body.nodes[second]
         loop = loop_of(node)
-        if loop is not None and loop.at_once and loop.collects is None and node.output is None:
+        if loop is not None and loop.at_once and loop.collects is None and key != loop.lists_failed:
             return second, second
         earlier = writers & ~flow.ancestors[second] & (flow.bit[second] - 1)
         for first in flow.named(earlier):

@@ -31,12 +31,12 @@ from anabranch.graph.model import (
     WhileNode,
 )
 
-_COLLECT = cel("collect.value", at="end")
+_COLLECT = (cel("collect.value", at="end"), cel("collect.when", at="end"))
 
 
 def _foreach_loop(node: ForeachNode) -> Loop:
     into = None if node.collect is None else node.collect.into
-    return Loop(node.body, frozenset({"index", node.as_}), at_once=True, collects=into)
+    return Loop(node.body, frozenset({"index", node.as_}), at_once=True, collects=into, lists_failed=node.failed)
 
 
 def _while_loop(node: WhileNode) -> Loop:
@@ -52,6 +52,24 @@ def _check_loop(node: ForeachNode | WhileNode, finder: Finder) -> Iterator[Probl
     elif body.graph is not None and (body.nodes or body.edges):
         message = "has a body with both `graph` and nodes of its own; it needs exactly one"
         yield finder.problem("BODY_SOURCE", message, "body", "graph")
+
+
+def _check_foreach(node: ForeachNode, finder: Finder) -> Iterator[Problem]:
+    yield from _check_loop(node, finder)
+    lists = node.on_item_failure == "collect"
+    if lists and node.failed is None:
+        message = "has `on_item_failure: collect` without `failed`"
+        suggestion = "say under `failed` which key gets the list, or write `on_item_failure: skip`"
+        yield finder.problem("FAILED_KEY", message, "on_item_failure", suggestion=suggestion)
+    if node.failed is not None and not lists:
+        message = "has `failed`, which is only for `on_item_failure: collect`"
+        yield finder.problem("FIELD_HAS_NO_EFFECT", message, "failed", suggestion="write `on_item_failure: collect`")
+    if node.tolerate is not None and node.on_item_failure == "fail":
+        message = "has `tolerate`, which is only for `on_item_failure: skip` or `collect`"
+        yield finder.problem("FIELD_HAS_NO_EFFECT", message, "tolerate", suggestion="write `on_item_failure: skip`")
+    if node.failed is not None and node.collect is not None and node.failed == node.collect.into:
+        message = f"writes two lists to one key, `{node.failed}`"
+        yield finder.problem("FAILED_KEY", message, "failed", suggestion="give it another key than `collect.into`")
 
 
 def _check_while(node: WhileNode, finder: Finder) -> Iterator[Problem]:
@@ -175,11 +193,11 @@ GRAPH = NodeKind(
 FOREACH = NodeKind(
     ForeachNode,
     runs=Runs.RUN,
-    fields=(cel("items"), _COLLECT),
+    fields=(cel("items"), *_COLLECT),
     reads_more=lambda node: node.body.graph is not None,
     loop=_foreach_loop,
     has_body=lambda _node: True,
-    checks=_check_loop,
+    checks=_check_foreach,
     outcomes=frozenset(),
     summary=lambda node: _loop_summary(f"for each {node.as_} of {node.items}", node),
     shape=("[[", "]]"),
@@ -187,7 +205,7 @@ FOREACH = NodeKind(
 WHILE = NodeKind(
     WhileNode,
     runs=Runs.RUN,
-    fields=(cel("while", at="turn"), cel("until", at="end"), _COLLECT),
+    fields=(cel("while", at="turn"), cel("until", at="end"), *_COLLECT),
     reads_more=lambda node: node.body.graph is not None,
     loop=_while_loop,
     has_body=lambda _node: True,

@@ -65,6 +65,8 @@ class Loop:
     """Turns run at the same time: what they write meets."""
     collects: str | None = None
     """The key of a list that is written instead of what the body writes."""
+    lists_failed: str | None = None
+    """The key of a list of the turns that failed."""
 
 
 def _never(_node: BaseNode) -> bool:

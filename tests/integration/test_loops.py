@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from tests.integration.graph_kit import MODES, Served, chain, put
+from tests.integration.graph_kit import MODES, PATIENCE, Served, chain, put
 
 pytestmark = pytest.mark.parametrize("mode", [MODES[1]], indirect=False)
 
@@ -21,3 +23,39 @@ async def test_a_loop_until_a_condition_holds_collects_what_its_turns_came_to_an
     assert result["warnings"] == [
         {"by": "stopped", "warning": "`until` does not hold after max_iterations = 2 turns"},
     ]
+
+
+async def test_items_that_fail_are_undone_listed_and_told_of_and_the_others_go_on(served: Served) -> None:
+    body = chain(
+        reserve={**put(reserved="{{ item }}"), "compensate": put()},
+        check={"type": "wait", "for": "{{ item == 2 ? 'never' : '0s' }}"},
+        ship={**put(shipped="{{ index }}"), "when": "item != 3"},
+    )
+    each = {
+        "type": "foreach",
+        "items": "[1, 2, 3]",
+        "body": body,
+        "on_item_failure": "collect",
+        "tolerate": "50%",
+        "failed": "bad",
+        "collect": {"into": "shipped", "value": "shipped", "when": "has(context.shipped)"},
+    }
+    nothing = {"nodes": {"never": {**put(x=1), "when": "false"}}}
+    idle = {"type": "foreach", "items": "[1, 2]", "body": nothing, "collect": {"into": "none", "value": "context.x"}}
+    handle = await served.start(chain(each=each, idle=idle))
+    result = await asyncio.wait_for(handle.result(), PATIENCE)
+    (bad,) = result["data"]["bad"]
+    assert (bad["index"], bad["item"], bad["error"]["node"], bad["error"]["type"]) == (
+        1,
+        2,
+        "each[1]/check",
+        "EXPRESSION_FAILED",
+    )
+    assert (result["data"]["shipped"], result["data"]["none"]) == ([0], [])
+    assert result["warnings"] == [
+        {"by": "each", "warning": "1 of 3 items failed: each[1] (EXPRESSION_FAILED)"},
+    ]
+    status = await handle.query("status")
+    assert status["nodes"]["each"]["items"] == {"all": 3, "done": 2, "failed": 1, "running": 0}
+    assert status["nodes"]["idle"]["items"] == {"all": 2, "done": 2, "failed": 0, "running": 0, "skipped": 2}
+    assert status["compensated"] == ["each[1]/reserve"]

@@ -17,6 +17,7 @@ from anabranch.graph.dataflow.dataflow import graph_inputs
 from anabranch.graph.load import LoadedGraph, load_graph, load_text
 from tests.work import lines_run
 
+EACH = "type: foreach, items: a, body: {graph: g}, on_item_failure:"
 RULE = "{type: rule, rules: [{then: {k: 1}}]}"
 
 
@@ -288,6 +289,12 @@ MISPLACED = {
         ("type: http, url: 'https://x/env:prod', body: 'env: A'", []),
         ("type: while, while: a, ¦body: {}", ["BODY_SOURCE"]),
         ("type: while, while: a, body: {graph: ¦g, nodes: {b: {type: wait, for: 1}}}", ["BODY_SOURCE"]),
+        (f"{EACH} ¦collect", ["FAILED_KEY"]),
+        (f"{EACH} collect, failed: ¦k, collect: {{into: k, value: a}}", ["FAILED_KEY"]),
+        (f"{EACH} collect, failed: k, tolerate: 2, collect: {{into: n, value: a, when: a}}", []),
+        (f"{EACH} skip, failed: ¦k", ["FIELD_HAS_NO_EFFECT"]),
+        (f"{EACH} fail, tolerate: ¦5%", ["FIELD_HAS_NO_EFFECT"]),
+        *[(f"{EACH} skip, tolerate: ¦{wrong}", ["VALUE_INVALID"]) for wrong in ("-1", "101%", "half", "true")],
         ("type: while, body: {graph: g}", ["WHILE_CONDITION of the node"]),
         ("type: while, while: a, until: ¦b, body: {graph: g}", ["WHILE_CONDITION"]),
         ("type: wait", ["WAIT_SOURCE of the node"]),

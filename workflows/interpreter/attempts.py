@@ -1,5 +1,7 @@
 """The attempts of composites with `retry`: a failed one is undone, and after a pause the next one starts.
 
+A failed item that its `foreach` goes on without is undone in the same way.
+
 It starts from the context as it was before the first one, plus what compensations wrote and what was written from
 outside. The last attempt is not undone by itself: it fails the node as one without `retry` fails.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
 from anabranch.graph.kinds.kinds import body_retry, has_body
+from anabranch.graph.model import ForeachNode
 from anabranch.graph.policies import Retry
 from anabranch.workflows.interpreter.address import inside_attempt
 from anabranch.workflows.interpreter.commands import Failure, StartTimer
@@ -35,13 +38,13 @@ class Attempts:
         if run.is_undone:
             run.attempt, run.is_undone = run.attempt + 1, False
         run.failure = None
-        if body_retry(run.planned.node) is not None:
+        if _is_undone_apart(run):
             run.conflicts = ()
             self._state.saga.begin_attempt(scope.attempt_address(run))
 
     def end(self, scope: Scope, run: NodeRun) -> None:
         """A node is over: no other attempt of it starts by itself."""
-        if body_retry(run.planned.node) is not None:
+        if _is_undone_apart(run):
             self._state.saga.end_attempt(scope.attempt_address(run))
 
     def may_follow(self, scope: Scope, run: NodeRun, failure: Failure) -> bool:
@@ -63,13 +66,22 @@ class Attempts:
         self._state.rollbacks[node.scope.address(node.run)] = rollback
         self._undo.undo_attempt(rollback)
 
+    def undo_item(self, item: Scope, failure: Failure) -> None:
+        """Undo what a failed item did."""
+        if (body := item.body) is None:
+            raise AssertionError(f"{item.prefix!r} is no item")
+        address = item.prefix[:-1]
+        rollback = Rollback(body.node, address, failure, item)
+        self._state.rollbacks[address] = rollback
+        self._undo.undo_attempt(rollback)
+
     def take_undone(self) -> Rollback | None:
-        """An attempt that has been undone, if there is one."""
+        """An attempt, or an item, that has been undone, if there is one."""
         rollbacks = self._state.rollbacks
         for address, rollback in rollbacks.items():
             if rollback.is_over and self._state.budget.allows():
                 del rollbacks[address]
-                rollback.node.run.is_undone = True
+                rollback.node.run.is_undone = rollback.item is None
                 rollback.is_undone = self._state.saga.end_undo(rollback.attempt)
                 self._state.saga.end_attempt(rollback.attempt)
                 return rollback
@@ -149,6 +161,12 @@ def has_lost(scope: Scope, run: NodeRun) -> bool:
             return False
         scope, run = body.node.scope, body.node.run
     return True
+
+
+def _is_undone_apart(run: NodeRun) -> bool:
+    """Whether what a composite did may be undone without the run: by attempts, or item by item."""
+    node = run.planned.node
+    return body_retry(node) is not None or (isinstance(node, ForeachNode) and node.on_item_failure != "fail")
 
 
 def _leaves_behind(run: NodeRun, failure: Failure) -> bool:

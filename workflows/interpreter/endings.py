@@ -6,7 +6,6 @@ whose failure edges may still handle it. The abort of the run itself leads to co
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -19,7 +18,7 @@ from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.model import WaitNode
 from anabranch.graph.plan import PlanEdge
 from anabranch.workflows.interpreter.address import inside
-from anabranch.workflows.interpreter.attempts import Attempts, has_lost
+from anabranch.workflows.interpreter.attempts import Attempts
 from anabranch.workflows.interpreter.commands import NOT_STARTED, CancelWork, Failure
 from anabranch.workflows.interpreter.input import check_names, check_schema
 from anabranch.workflows.interpreter.merging import Merging
@@ -33,6 +32,13 @@ from anabranch.workflows.interpreter.scope import (
     Status,
 )
 from anabranch.workflows.interpreter.state import Abort, RunState
+from anabranch.workflows.interpreter.tolerance import (
+    failure_of,
+    goes_on_without_another,
+    note_failed_turn,
+    note_passed_over,
+    warnings_of,
+)
 from anabranch.workflows.interpreter.trail import Kind
 from anabranch.workflows.interpreter.undo import Undo
 from anabranch.workflows.interpreter.work import mapped_output
@@ -104,6 +110,8 @@ class Endings:
     def complete_body(self, body: BodyRun, changes: ChangeSet) -> None:
         """All turns of a body are over, and its node succeeded with these changes."""
         self._state.close_body(body.address)
+        if body.failures or body.passed_over:
+            changes = replace(changes, warnings=(*changes.warnings, *warnings_of(body)))
         self.complete(body.node, changes)
 
     def _record(self, node: Started, line: Line, changes: ChangeSet, operator: str | None) -> None:
@@ -129,14 +137,15 @@ class Endings:
         if self.attempts.may_follow(scope, run, failure):
             self.attempts.undo(Started(scope, run, before, state.at), failure)
         else:
-            self._fail_for_good(scope, run, before, failure)
+            self.fail_for_good(scope, run, before, failure)
 
     def _after(self, scope: Scope, run: NodeRun, before: Line) -> Line:
         """The context as a failed node left it. Nodes behind a failure edge depend on it: it may have had an effect."""
         line, _ = before.advance(_NOTHING, writer=scope.writer(run), by=scope.address(run), at=self._state.at)
         return line
 
-    def _fail_for_good(self, scope: Scope, run: NodeRun, before: Line, failure: Failure) -> None:
+    def fail_for_good(self, scope: Scope, run: NodeRun, before: Line, failure: Failure) -> None:
+        """The node failed, and no other attempt of it follows."""
         state, address, line = self._state, scope.address(run), self._after(scope, run, before)
         self.attempts.end(scope, run)
         run.line, run.ended = line, state.at
@@ -155,13 +164,14 @@ class Endings:
         if self._state.is_aborting(scope.address(run)):
             return
         if run is scope.end:
-            self._abort_scope(scope, failure)
+            self.abort_scope(scope, failure)
             return
         try:
             routes = self._routes(scope, run, node.line, failure.outcome)
             handled = any(taken for _, taken in routes)
             if not handled and run.planned.node.on_failure == "continue":
                 routes, handled = self._routes(scope, run, node.line, "success"), True
+                note_passed_over(scope, scope.address(run), failure)
         except AnabranchError as error:  # it may be the very error that the node failed with
             same = str(error) == failure.message
             message = failure.message if same else f"{failure.message}; then: {error}"
@@ -170,7 +180,7 @@ class Endings:
         if handled or scope.has_lost(run):
             self._state.settle(scope, routes)
         else:
-            self._abort_scope(scope, failure)
+            self.abort_scope(scope, failure)
 
     def abort_run(self, failure: Failure) -> None:
         """The run fails: start nothing more, cancel what runs, then compensate."""
@@ -203,52 +213,24 @@ class Endings:
             if (address := state.cancelling.popleft()) in state.work:
                 state.emit(CancelWork(address))
 
-    def end_abort(self) -> bool:
-        """End an abort inside which no work is left, if there is one."""
-        state = self._state
-        for prefix, abort in state.aborts.items():
-            if any(inside(address, prefix) for address in (*state.work, *state.rollbacks)):
-                continue
-            del state.aborts[prefix]
-            if (node := abort.node) is None:
-                state.cancel_bodies()
-                self._undo.proceed()
-            else:
-                # Nodes that were held back while the run was paused or drained never start.
-                kept = [(scope, run) for scope, run in state.ready if not inside(scope.address(run), prefix)]
-                state.ready = deque(kept)
-                self.fail(node.scope, node.run, abort.failure)
-            return True
-        return False
-
-    def end_rollback(self) -> bool:
-        """Go on after an attempt that has been undone, if there is one: with the next one, or the node fails."""
-        if (rollback := self.attempts.take_undone()) is None:
-            return False
-        scope, run = rollback.node.scope, rollback.node.run
-        if has_lost(scope, run):  # nobody waits for it, but the run may have waited with its end
-            if not run.status.final:
-                scope.close(run, Status.CANCELLED)
-            self._state.settle(self._state.root, ())
-        elif self._state.is_aborting(scope.address(run)):
-            scope.close(run, Status.CANCELLED)
-        elif not self.attempts.wait(rollback):
-            self._fail_for_good(scope, run, rollback.node.line, rollback.failure)
-        return True
-
-    def _abort_scope(self, scope: Scope, failure: Failure) -> None:
-        """A node failed and nothing handles it: its scope fails, and with it the node around."""
-        if scope.body is None:
+    def abort_scope(self, scope: Scope, failure: Failure) -> None:
+        """A node failed and nothing handles it: its scope fails, and with it the node around, or one item of it."""
+        if (body := scope.body) is None:
             self.abort_run(failure)
+            return
+        goes_on = goes_on_without_another(body)
+        note_failed_turn(body, scope.turn, failure)
+        if goes_on:
+            self._abort(scope.prefix[:-1], body.node, failure, scope)
         else:
-            self._abort(scope.body.address, scope.body.node, failure)
+            self._abort(body.address, body.node, failure_of(body))
 
-    def _abort(self, prefix: str, node: Started | None, failure: Failure) -> None:
+    def _abort(self, prefix: str, node: Started | None, failure: Failure, item: Scope | None = None) -> None:
         state = self._state
         for address in [each for each in state.deadlines if inside(each, prefix)]:
             state.stop_deadline(address)
         state.aborts = {each: abort for each, abort in state.aborts.items() if not inside(each, prefix)}
-        state.aborts[prefix] = Abort(node, failure)
+        state.aborts[prefix] = Abort(node, failure, item)
         state.paused_nodes = {each: node for each, node in state.paused_nodes.items() if not inside(each, prefix)}
         state.cancelling.extend(address for address in state.work if inside(address, prefix))
         self.cancel_work()

@@ -14,6 +14,7 @@ from anabranch.context.merge.lineage import Line
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json, Missing, Path
 from anabranch.errors import AnabranchError
+from anabranch.workflows.interpreter.aborts import Aborts
 from anabranch.workflows.interpreter.bodies import Bodies
 from anabranch.workflows.interpreter.commands import NOT_STARTED, YIELD, Command, Failure, Finish, Yield
 from anabranch.workflows.interpreter.endings import Endings
@@ -36,6 +37,7 @@ class Machine:
         self._endings = Endings(state, self._merging, self._undo)
         self._bodies = Bodies(state, self._merging, self._endings)
         self._starts = Starts(state, self._merging, self._undo, self._endings, self._bodies)
+        self._aborts = Aborts(state, self._undo, self._endings, self._bodies)
         self._operator = Operator(state, self._merging, self._undo, self._endings, self._starts)
 
     def start(self, at: int) -> list[Command]:
@@ -201,7 +203,7 @@ class Machine:
         """Go as far as possible without an answer; returns the commands of this event."""
         self._endings.cancel_work()
         self._starts.start_ready()
-        while self._endings.end_abort() or self._endings.end_rollback():
+        while self._aborts.end_abort() or self._aborts.end_rollback():
             self._starts.start_ready()
         if self.state.budget.must_yield and self.state.finished is None:
             self.state.budget.yielded()

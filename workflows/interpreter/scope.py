@@ -20,6 +20,7 @@ from anabranch.graph.model import RuleNode
 from anabranch.graph.plan import Plan, PlanEdge, PlanNode
 from anabranch.workflows.interpreter.address import attempt_address
 from anabranch.workflows.interpreter.commands import Failure
+from anabranch.workflows.interpreter.progress import Progress
 
 
 class Status(StrEnum):
@@ -95,6 +96,8 @@ class NodeRun:
     """While it waits for its next attempt, when that starts (Unix milliseconds)."""
     rejoins: bool = False
     """Whether its own line meets what was written from outside since, before its next attempt."""
+    progress: Progress | None = None
+    """Of a `foreach`, in its latest attempt."""
 
     @property
     def head(self) -> Head | None:
@@ -150,6 +153,10 @@ class BodyRun:
     """The turns under way, by index."""
     results: dict[int, ChangeSet | Json] = field(default_factory=dict)
     """The collected values of the turns that have ended, or for a `foreach` their change sets, by index."""
+    failures: dict[int, Failure] = field(default_factory=dict)
+    """Why turns failed, by index."""
+    passed_over: dict[int, str] = field(default_factory=dict)
+    """For each turn in which a node failed and was passed over, the first such node and its error's code."""
 
     @property
     def address(self) -> str:
@@ -238,6 +245,11 @@ class Scope:
     def has_lost(self, run: NodeRun) -> bool:
         """Whether the node is in a branch that came too late for a `join: first`."""
         return run.planned.id in self.lost
+
+    @property
+    def did_nothing(self) -> bool:
+        """Whether every node was skipped."""
+        return self.tally[Status.SKIPPED] == len(self.nodes)
 
     def cancel_pending(self) -> None:
         """Close the nodes that have not started."""

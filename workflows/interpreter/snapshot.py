@@ -19,8 +19,18 @@ from anabranch.context.values import MISSING, Json, Missing
 from anabranch.graph.plan import Plan, PlanEdge, PlanNode
 from anabranch.workflows.interpreter.address import node_id
 from anabranch.workflows.interpreter.commands import Failure
+from anabranch.workflows.interpreter.progress import Progress
 from anabranch.workflows.interpreter.saga import Ancestry, Saga, Step, StepState
-from anabranch.workflows.interpreter.scope import BodyRun, FailedNode, Head, NodeRun, OpenJoin, Scope, Started, Status
+from anabranch.workflows.interpreter.scope import (
+    BodyRun,
+    FailedNode,
+    Head,
+    NodeRun,
+    OpenJoin,
+    Scope,
+    Started,
+    Status,
+)
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import AuditTrail, Version
 
@@ -118,6 +128,7 @@ def _dump_node(run: NodeRun, lines: _Lines) -> list[Any]:
         run.is_undone,
         run.next_at,
         run.rejoins,
+        *([] if (made := run.progress) is None else [made.all, made.done, made.failed, made.skipped, made.passed_over]),
     ]
 
 
@@ -147,6 +158,8 @@ class _Loader:
         body = BodyRun(node, self._lines[dumped["line"]], dumped["items"], dumped["entered"])
         body.results.update({int(turn): value for turn, value in dumped["values"].items()})
         body.results.update({int(turn): ChangeSet.from_wire(each) for turn, each in dumped["changes"].items()})
+        body.failures.update({int(turn): _load_failure(each) for turn, each in dumped.get("failures", {}).items()})
+        body.passed_over.update({int(turn): each for turn, each in dumped.get("passed_over", {}).items()})
         return body
 
     def _load_turn(self, body: BodyRun, dumped: Dump) -> None:
@@ -178,7 +191,8 @@ class _Loader:
     def _load_node(self, scope: Scope, run: NodeRun, dumped: list[Any], edges: Mapping[int, PlanEdge]) -> None:
         state, address = self._state, scope.address(run)
         status, run.unsettled, taken, line, versions, failure, run.followed, run.asked, *rest = dumped
-        started, run.ended, run.attempt, run.is_undone, run.next_at, run.rejoins = rest
+        started, run.ended, run.attempt, run.is_undone, run.next_at, run.rejoins, *progress = rest
+        run.progress = Progress(*progress) if progress else None
         scope.mark(run, Status(status))
         run.taken = [edges[index] for index in taken]
         run.line = self._line(line)
@@ -203,7 +217,7 @@ def _failure_of(dumped: list[Any] | None) -> Failure | None:
 
 def _dump_body(body: BodyRun, lines: _Lines) -> Dump:
     node, results = body.node, body.results
-    return {
+    dumped: Dump = {
         "address": body.address,
         "scope": node.scope.prefix,
         "node": node.run.planned.id,
@@ -215,6 +229,11 @@ def _dump_body(body: BodyRun, lines: _Lines) -> Dump:
         "changes": {str(turn): each.to_wire() for turn, each in results.items() if isinstance(each, ChangeSet)},
         "values": {str(turn): each for turn, each in results.items() if not isinstance(each, ChangeSet)},
     }
+    if body.failures:
+        dumped["failures"] = {str(turn): _dump_failure(each) for turn, each in body.failures.items()}
+    if body.passed_over:
+        dumped["passed_over"] = {str(turn): each for turn, each in body.passed_over.items()}
+    return dumped
 
 
 def _dump_failure(failure: Failure) -> list[Any]:

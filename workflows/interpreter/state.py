@@ -57,16 +57,20 @@ class Abort:
 
     node: Started | None
     failure: Failure
+    item: Scope | None = None
+    """The one item of a `foreach` that fails; None where the whole node does."""
 
 
 @dataclass(slots=True, eq=False)
 class Rollback:
-    """A failed attempt of a composite that is being undone, before the next one starts."""
+    """A failed attempt of a composite, or a failed item, that is being undone before the run goes on."""
 
     node: Started
     attempt: str
-    """The address of the attempt."""
+    """The address of the attempt, or of the item."""
     failure: Failure
+    item: Scope | None = None
+    """The item of a `foreach`, where only that failed."""
     until: float | None = None
     """The deadline of its compensations, in Unix seconds."""
     is_over: bool = False
@@ -116,9 +120,9 @@ class RunState:
         self.scopes: dict[str, Scope] = {}
         """Turns of bodies under way, by prefix."""
         self.aborts: dict[str, Abort] = {}
-        """Aborts under way, by the address of the node with the body; `""` is the run itself."""
+        """Aborts under way, by the address of the node with the body, or of an item; `""` is the run itself."""
         self.rollbacks: dict[str, Rollback] = {}
-        """Failed attempts that are being undone, by the address of the composite."""
+        """Failed attempts that are being undone, by the address of the composite, and failed items by their own."""
         self.deadlines: dict[str, str] = {}
         """The timers that end running nodes with a body, and child workflows, by the address of the node."""
         self.timers: dict[str, Started] = {}
@@ -245,8 +249,12 @@ class RunState:
             return
         for scope in body.turns.values():
             del self.scopes[scope.prefix]
-            for run in scope.nodes.values():
-                self.close_body(scope.address(run))
+            self.close_inside(scope)
+
+    def close_inside(self, scope: Scope) -> None:
+        """Forget the bodies of the nodes of a scope."""
+        for run in scope.nodes.values():
+            self.close_body(scope.address(run))
 
     def abandon(self, scope: Scope, names: Collection[str]) -> None:
         """Of these nodes, those that lost a race are over: what runs of them is cancelled, and nobody waits for it.

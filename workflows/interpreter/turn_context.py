@@ -1,4 +1,4 @@
-"""What the turns of a body see of the context."""
+"""What the turns of a body see of the context, and what is collected of them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
 from anabranch.graph.expressions.cost import Cost
+from anabranch.graph.expressions.expressions import evaluate_condition
+from anabranch.graph.model import Collect
 from anabranch.graph.plan import Plan
 from anabranch.workflows.interpreter.input import with_inputs
-from anabranch.workflows.interpreter.scope import BodyRun
+from anabranch.workflows.interpreter.scope import BodyRun, Scope
 from anabranch.workflows.interpreter.state import RunState
 
 
@@ -32,3 +34,14 @@ def seen(state: RunState, body: BodyRun, data: Mapping[str, Json], cost: Cost) -
         return data
     roots = state.roots(node.scope, node.run, at=node.at)
     return {**data, **planned.own_names(node.line.data, roots, cost)}
+
+
+def collect(state: RunState, body: BodyRun, spec: Collect, scope: Scope, line: Line) -> None:
+    """Keep the value of a turn that has ended, if it has one. Raises EvaluationError."""
+    if scope.did_nothing:
+        return
+    planned = body.node.run.planned
+    with state.budget.evaluating() as cost:
+        data, roots = seen(state, body, line.data, cost), state.roots(scope)
+        if spec.when is None or evaluate_condition(planned.expression(spec.when, *scope.roots), data, roots, cost):
+            body.results[scope.turn] = planned.expression(spec.value, *scope.roots).evaluate(data, roots, cost)

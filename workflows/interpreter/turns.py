@@ -12,7 +12,7 @@ from anabranch.graph.model import WhileNode
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.scope import BodyRun, Scope
 from anabranch.workflows.interpreter.state import RunState
-from anabranch.workflows.interpreter.turn_context import entered, seen
+from anabranch.workflows.interpreter.turn_context import collect, entered, seen
 
 
 class Turns:
@@ -44,10 +44,7 @@ class Turns:
         changes = diff(scope.base.data, line.data)
         body.line, _ = body.line.advance(changes, writer=0, by=scope.prefix, at=self._state.at)
         if definition.collect is not None:
-            value = body.node.run.planned.expression(definition.collect.value, "index", "turn")
-            with self._state.budget.evaluating() as cost:
-                data = seen(self._state, body, line.data, cost)
-                body.results[scope.turn] = value.evaluate(data, self._state.roots(scope), cost)
+            collect(self._state, body, definition.collect, scope, line)
         self.advance(body, definition)
 
     def _is_over(self, body: BodyRun, definition: WhileNode) -> bool:

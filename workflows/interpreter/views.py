@@ -83,7 +83,7 @@ def status(state: RunState) -> dict[str, Json]:
             left_out[name] = len(entries) - len(kept)
         return kept
 
-    answer["nodes"] = fitting("nodes", ((scope.address(run), _node(run)) for scope, run in _runs(state)))
+    answer["nodes"] = fitting("nodes", ((scope.address(run), _node(state, scope, run)) for scope, run in _runs(state)))
     if state.failure is not None:
         answer["failure"] = state.failure.root()
     if (compensated := state.saga.compensated) or state.failure is not None:
@@ -129,7 +129,9 @@ def details(state: RunState) -> str:
     head = f"**{code_span(state.plan.graph.name)}** {run_status(state)}: {counts}"
     lines = [head, "", "| node | state |", "| --- | --- |"]
     shown = sorted(islice(reversed(root.changed.values()), _SHOWN), key=lambda run: run.planned.index)
-    lines.extend(f"| {code_span(run.planned.id)} | {run.status.value}{_attempt(run)} |" for run in shown)
+    lines.extend(
+        f"| {code_span(run.planned.id)} | {run.status.value}{_attempt(run)}{_items(state, run)} |" for run in shown
+    )
     for address, lack in islice(state.lacking.items(), _SHOWN_LACKING):
         lines.append(f"\nNode {code_span(address)} waits for another worker: {code_span(lack)}")
     for address in list(state.questions)[:_SHOWN_QUESTIONS]:
@@ -193,7 +195,8 @@ def _runs(state: RunState) -> Iterator[tuple[Scope, NodeRun]]:
     for run in state.root.nodes.values():
         yield state.root, run
     undone = (rollback.node for rollback in state.rollbacks.values())
-    for node in (*state.work.values(), *state.paused_nodes.values(), *undone):
+    loops = (body.node for body in state.bodies.values() if body.node.run.progress is not None)
+    for node in (*state.work.values(), *state.paused_nodes.values(), *undone, *loops):
         if node.scope.prefix:
             yield node.scope, node.run
 
@@ -208,7 +211,23 @@ def _attempt(run: NodeRun) -> str:
     return f", attempt {run.attempt}{limit}{until}"
 
 
-def _node(run: NodeRun) -> dict[str, Json]:
+def _items(state: RunState, run: NodeRun) -> str:
+    """How far a `foreach` of the run's own graph is."""
+    if (made := run.progress) is None:
+        return ""
+    told = [f"{made.failed} failed"] * bool(made.failed) + [f"{made.passed_over} passed over"] * bool(made.passed_over)
+    if running := _running(state, state.root, run):
+        told.append(f"{running} running")
+    return ", ".join((f", {made.done} of {made.all} items done", *told))
+
+
+def _running(state: RunState, scope: Scope, run: NodeRun) -> int:
+    """How many items of a `foreach` are under way."""
+    body = state.bodies.get(scope.address(run))
+    return 0 if body is None else len(body.turns)
+
+
+def _node(state: RunState, scope: Scope, run: NodeRun) -> dict[str, Json]:
     described: dict[str, Json] = {"type": run.planned.node.type, "status": run.status.value}
     if run.started is not None:
         described["started"] = run.started
@@ -220,6 +239,10 @@ def _node(run: NodeRun) -> dict[str, Json]:
             described["max_attempts"] = retry.max_attempts
         if run.next_at is not None:
             described["next_attempt"] = run.next_at
+    if (made := run.progress) is not None:
+        told = {"all": made.all, "done": made.done, "failed": made.failed, "running": _running(state, scope, run)}
+        rare = {"skipped": made.skipped, "passed_over": made.passed_over}
+        described["items"] = {**told, **{name: count for name, count in rare.items() if count}}
     if run.failure is not None:
         described["error"] = run.failure.root()
     return described

@@ -1,0 +1,140 @@
+"""The items of `foreach` nodes: beside each other, each on a copy of the context, which come together at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from anabranch.context.changes import ChangeSet, diff
+from anabranch.context.merge.lineage import Line
+from anabranch.context.values import Json, Missing, Path
+from anabranch.errors import AnabranchError, EvaluationError
+from anabranch.graph.model import ForeachNode
+from anabranch.workflows.interpreter.commands import Failure
+from anabranch.workflows.interpreter.endings import Endings
+from anabranch.workflows.interpreter.merging import Merging
+from anabranch.workflows.interpreter.progress import Progress
+from anabranch.workflows.interpreter.scope import BodyRun, Scope
+from anabranch.workflows.interpreter.state import RunState
+from anabranch.workflows.interpreter.tolerance import goes_on_without_another
+from anabranch.workflows.interpreter.turn_context import collect, entered, fresh
+
+
+class Items:
+    """The `foreach` nodes of one run."""
+
+    def __init__(self, state: RunState, merging: Merging, endings: Endings) -> None:
+        self._state = state
+        self._merging = merging
+        self._endings = endings
+
+    def begin(self, body: BodyRun, definition: ForeachNode) -> None:
+        """Enter the first items. Raises EvaluationError."""
+        run = body.node.run
+        roots = self._state.roots(body.node.scope, run)
+        with self._state.budget.evaluating() as cost:
+            data = run.planned.seen(body.node.line.data, roots, cost)
+            items = run.planned.expression(definition.items).evaluate(data, roots, cost)
+        if not isinstance(items, list):
+            raise EvaluationError(
+                f"`items` gave {type(items).__name__}, not a list",
+                place=f"node {body.address!r}",
+                suggestion="write an expression that yields a list",
+            )
+        body.items, run.progress = items, Progress(len(items))
+        self.advance(body, definition)
+
+    def advance(self, body: BodyRun, definition: ForeachNode) -> None:
+        """Enter as many items as may run at once; complete the node when all have ended."""
+        while body.entered < len(body.items) and len(body.turns) < definition.max_concurrency:
+            if self._state.is_draining or not self._state.budget.allows():
+                return
+            self._enter(body, definition)
+        is_asking = body.address in self._state.open_joins
+        if not body.turns and body.entered == len(body.items) and not is_asking:
+            self.complete(body, definition, {})
+
+    def end(self, body: BodyRun, definition: ForeachNode, scope: Scope, line: Line) -> None:
+        """An item has ended with this context."""
+        try:
+            self._keep(body, definition, scope, line)
+        except AnabranchError as error:
+            if not goes_on_without_another(body):
+                raise
+            self._endings.abort_scope(scope, Failure("failure", error.code, str(error), body.address))
+            return
+        self._leave(body, scope)
+        self.advance(body, definition)
+
+    def failed(self, scope: Scope) -> None:
+        """An item has failed, and what it did is undone: the node goes on without it."""
+        if (body := scope.body) is None or not isinstance(definition := body.node.run.planned.node, ForeachNode):
+            raise AssertionError(f"{scope.prefix!r} is no item")
+        if definition.collect is None and (changes := self._written_by_undo(scope)):
+            body.results[scope.turn] = changes
+        self._state.leave_turn(body, scope)
+        self.advance(body, definition)
+
+    def complete(self, body: BodyRun, definition: ForeachNode, choices: Mapping[Path, Json | Missing]) -> None:
+        """Complete the node with what its items came to, unless a person must settle a conflict between them first."""
+        collect = definition.collect
+        changes = self._merged(body, choices) if collect is None else _list_of(body, collect.into)
+        if changes is None:
+            return
+        if definition.failed is not None:
+            changes = replace(changes, set={**changes.set, (definition.failed,): _told(body)})
+        self._endings.complete_body(body, changes)
+
+    def _enter(self, body: BodyRun, definition: ForeachNode) -> None:
+        scope, run, line = body.node.scope, body.node.run, body.node.line
+        index, body.entered = body.entered, body.entered + 1
+        roots = {**scope.roots, definition.as_: body.items[index], "index": index}
+        plan, prefix = scope.plan.body(run.planned.id), f"{body.attempt}[{index}]/"
+        base = entered(plan, line.data, line, roots)
+        turn = Scope(plan, prefix, base, body=body, versions=run.versions, roots=roots, turn=index)
+        self._state.enter_turn(body, turn)
+
+    def _keep(self, body: BodyRun, definition: ForeachNode, scope: Scope, line: Line) -> None:
+        """Keep what an item came to until all have ended. Raises AnabranchError."""
+        if definition.collect is not None:
+            collect(self._state, body, definition.collect, scope, line)
+        elif changes := diff(scope.base.data, line.data, by=scope.prefix[:-1], at=self._state.at):
+            body.results[scope.turn] = changes
+
+    def _leave(self, body: BodyRun, scope: Scope) -> None:
+        self._state.leave_turn(body, scope)
+        if (progress := body.node.run.progress) is not None:
+            progress.done += 1
+            progress.skipped += scope.did_nothing
+
+    def _written_by_undo(self, scope: Scope) -> ChangeSet | None:
+        """What the compensations of a failed item wrote: it outlives the item."""
+        line, at = fresh(scope.base), self._state.at
+        for address, changes in self._state.saga.written:
+            if address.startswith(scope.prefix):
+                line, _ = line.advance(changes, writer=0, by=scope.prefix[:-1], at=at)
+        return diff(scope.base.data, line.data, by=scope.prefix[:-1], at=at)
+
+    def _merged(self, body: BodyRun, choices: Mapping[Path, Json | Missing]) -> ChangeSet | None:
+        """What the items changed, together; None while a person must settle a conflict between them."""
+        base = fresh(body.node.line)
+        lines = [
+            base.advance(changes, writer=index, by=changes.by, at=changes.at)[0]
+            for index, changes in sorted(body.results.items())  # in the order of the items, whichever ended first
+            if isinstance(changes, ChangeSet)
+        ]
+        merged = self._merging.items(body.node, lines, choices, writer=len(body.items)) if lines else base
+        return None if merged is None else diff(base.data, merged.data)
+
+
+def _list_of(body: BodyRun, into: str) -> ChangeSet:
+    values = [value for _, value in sorted(body.results.items()) if not isinstance(value, ChangeSet)]
+    return ChangeSet(base_version=body.node.line.version, set={(into,): values})
+
+
+def _told(body: BodyRun) -> list[Json]:
+    """The items that failed, each with its error."""
+    return [
+        {"index": index, "item": body.items[index], "error": failure.root()}
+        for index, failure in sorted(body.failures.items())
+    ]
