@@ -141,7 +141,7 @@ def test_a_body_sees_its_item_and_index_and_has_the_settings_of_the_graph_around
     found = plan({"a": foreach}, context={"merge": {"x": "sum"}}, defaults={"timeout": "5s"})
     body = found.body("a")
     assert body.nodes["inner"].roots == {"line", "index"}
-    assert body.body("inner").nodes["w"].roots == {"line", "index"}
+    assert body.body("inner").nodes["w"].roots == {"line", "index", "turn"}
     assert body.graph.defaults.timeout.total_seconds() == 5
     assert body.policies(ConflictResolution.MERGE_ALL).at(("x",)) is Reducer.SUM
     assert found.body("a") is body
