@@ -452,7 +452,7 @@ OUTCOMES: list[object] = [
     *("always", ["failure", "timeout"], ["success"], "timeout"),
     *(["failure", "always"], [], ["failure", "failure"]),
 ]
-EDGES_OF_EACH_KIND: dict[str, object] = {
+EDGES_OF_EACH_KIND: dict[str, Any] = {
     "name": "x",
     "nodes": {"a": {"type": "wait", "for": "1s"}},
     "edges": [{"from": "a", "to": "b", "outcome": each} for each in OUTCOMES],
