@@ -262,7 +262,8 @@ async def break_first(_: DistributedContext) -> dict[str, Any]:
 
 @node("dawdle")
 async def dawdle(_: DistributedContext, name: str) -> None:
-    """Never end; note the cancellation."""
+    """Never end; note the beginning and the cancellation."""
+    attempts[f"{name} begun"] += 1
     with contextlib.suppress(asyncio.CancelledError):
         await asyncio.Event().wait()
     attempts[f"{name} cancelled"] += 1
