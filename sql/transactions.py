@@ -15,8 +15,11 @@ from anabranch.sql.errors import diagnose
 _T = TypeVar("_T")
 _TRIES: Final = 8
 _LONGEST_FIRST_PAUSE: Final = 0.01
-_TAKEN_BACK: Final = frozenset({"40001", "40P01", "error 1213"})
-"""PostgreSQL's and MySQL's deadlocks and failed serializations: nothing of the transaction happened."""
+_TAKEN_BACK: Final = frozenset({"40001", "40P01", "error 1213", "SQLITE_BUSY", "SQLITE_BUSY_SNAPSHOT"})
+"""Deadlocks and failed serializations of PostgreSQL and MySQL, and a file of SQLite that others kept writing to.
+
+Nothing of the transaction happened.
+"""
 
 
 async def in_transaction(engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
