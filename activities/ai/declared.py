@@ -7,16 +7,16 @@ properties no schema says anything is declared as a whole.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator
+from jsonschema.protocols import Validator
 from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from anabranch.context.values import Json
+from anabranch.graph.json_schema import is_found
 
 _Schema = dict[str, Any]
 _OF_OBJECTS: Final = ("properties", "patternProperties", "additionalProperties", "unevaluatedProperties")
@@ -26,7 +26,7 @@ _OF_LISTS: Final = ("prefixItems", "items", "unevaluatedItems")
 class Declared:
     """Keeps of values what one schema declares. The values fit the schema."""
 
-    def __init__(self, validator: Draft202012Validator) -> None:
+    def __init__(self, validator: Validator) -> None:
         self._validator = validator
         self._schema: Any = validator.schema
         resource: Resource[Any] = DRAFT202012.create_resource(self._schema)
@@ -86,7 +86,7 @@ class Declared:
 def _of_property(schema: _Schema, key: str) -> list[Any]:
     """What a schema says of one property; nothing where it does not declare it."""
     found = [schema["properties"][key]] if key in schema.get("properties", {}) else []
-    found += [inner for pattern, inner in schema.get("patternProperties", {}).items() if re.search(pattern, key)]
+    found += [inner for pattern, inner in schema.get("patternProperties", {}).items() if is_found(pattern, key)]
     for keyword in ("additionalProperties", "unevaluatedProperties"):
         if not found and schema.get(keyword, False) is not False:
             found = [schema[keyword]]

@@ -17,6 +17,7 @@ from typing import Any, Final, Self, cast
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, best_match
+from jsonschema.protocols import Validator
 from pydantic_ai import Agent, ModelRetry, ModelSettings, RunContext, StructuredDict
 from pydantic_ai.exceptions import (
     AgentRunError,
@@ -33,7 +34,6 @@ from pydantic_ai.exceptions import (
 )
 from pydantic_ai.messages import ModelResponse
 from pydantic_ai.usage import RunUsage
-from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from anabranch import spans
@@ -44,6 +44,7 @@ from anabranch.activities.node_result import NodeResult, own_key
 from anabranch.activities.rendering import render
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError, ConfigurationError, NodeError, Unavailable
+from anabranch.graph.json_schema import SchemaUnbounded, validator_of
 from anabranch.graph.model import AiNode
 from anabranch.limits import NODE_LIMITS, NodeLimits
 from anabranch.masking import Mask, mask_of
@@ -120,7 +121,7 @@ def _plain(value: Json) -> str:
 class _Answers:
     """What a model may answer: text where there is no validator."""
 
-    validator: Draft202012Validator | None
+    validator: Validator | None
 
     @classmethod
     def of(cls, schema: dict[str, Any] | None) -> Self:
@@ -133,8 +134,8 @@ class _Answers:
             raise NodeError(
                 f"`output_schema` is not a JSON Schema: {error.message}", suggestion=f"see {error.json_path} in it"
             ) from None
-        # An empty registry: a `$ref` to somewhere else is an error, never a download.
-        return cls(Draft202012Validator(schema, registry=Registry()))
+        # A `$ref` to somewhere else is an error, never a download.
+        return cls(validator_of(schema))
 
     def check(self, answer: dict[str, Json]) -> dict[str, Json]:
         """The answer. Raises ModelRetry, with what is wrong with it."""
@@ -143,6 +144,8 @@ class _Answers:
             fault = best_match(self.validator.iter_errors(answer))
         except Unresolvable as error:
             raise NodeError(f"`output_schema` has a reference to nothing: {error.ref}") from None
+        except SchemaUnbounded as error:
+            raise NodeError(f"`output_schema` cannot be applied: {error}") from None
         if fault is not None:
             raise ModelRetry(f"{fault.json_path}: {fault.message}"[:_MAX_SAID])
         return answer

@@ -10,7 +10,7 @@ from anabranch.graph.dataflow.dataflow import Library
 from anabranch.graph.dataflow.walk import levels
 from anabranch.graph.expressions.expressions import ROOTS
 from anabranch.graph.model import Graph, GraphNode
-from anabranch.graph.source.problems import described, did_you_mean
+from anabranch.graph.source.problems import described, did_you_mean, nearest
 from anabranch.graph.source.yaml_source import Pointer, Source
 
 _LONGEST = 300
@@ -61,15 +61,9 @@ def _lacking(
 ) -> Iterator[Problem]:
     for name in sorted(library.inputs(node.graph) - given.keys()):
         message = f"{described(path)} does not give the graph {node.graph!r} its input `{name}`"
-        suggestion = did_you_mean(name, [other for other in given if other not in library.inputs(node.graph)])
-        advice = (
-            f"rename `{_named(suggestion)}` to it" if suggestion else f'add `{name}: "{{{{ {name} }}}}"`, or a value'
-        )
+        near = nearest(name, [other for other in given if other not in library.inputs(node.graph)])
+        advice = f"rename `{near}` to it" if near else f'add `{name}: "{{{{ {name} }}}}"`, or a value'
         yield Problem("INPUT_LACKING", message, source.place((*path, "input"), key=True), advice)
-
-
-def _named(suggestion: str) -> str:
-    return suggestion.split("`")[1]
 
 
 def _unfit(path: Pointer, given: dict[str, Json], inner: Graph, source: Source) -> Iterator[Problem]:
@@ -88,7 +82,7 @@ def _unfit(path: Pointer, given: dict[str, Json], inner: Graph, source: Source) 
 
 def _misfit(value: Json, schema: dict[str, Json]) -> str | None:
     """What of a value does not fit a schema; the schema is a valid one."""
-    from jsonschema import Draft202012Validator  # graphs without inputs do not need it
+    from anabranch.graph.json_schema import first_error, validator_of  # graphs without inputs do not need it
 
-    error = next(iter(Draft202012Validator(schema).iter_errors(value)), None)
+    error = first_error(validator_of(schema), value)
     return None if error is None else error.message[:_LONGEST]

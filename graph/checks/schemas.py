@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
@@ -69,28 +68,53 @@ def _check(schema: dict[str, Json], path: Pointer, source: Source) -> Iterator[P
     from referencing import Registry
     from referencing.jsonschema import DRAFT202012
 
+    from anabranch.graph.json_schema import is_pattern
+
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         message = f"`{path[-1]}` is not a JSON Schema: {error.message[:_LONGEST]}"
         yield Problem("SCHEMA_INVALID", message, source.place((*path, *error.absolute_path)))
         return
+    yield from _other_dialects(schema, path, source)
     alone: Registry[Any] = Registry().with_resource("", DRAFT202012.create_resource(schema))
     for where, keyword, text in _keywords(schema, path):
-        if keyword == "pattern" and not _is_pattern(text):
-            message = f"{text[:128]!r} is not a regular expression"
-            yield Problem("SCHEMA_INVALID", message, source.place(where))
+        if keyword == "pattern" and not is_pattern(text):
+            message = f"{text[:128]!r} is not a regular expression of RE2"
+            yield Problem(
+                "SCHEMA_INVALID", message, source.place(where), "RE2 has no look-around and no back-reference"
+            )
         elif keyword in _REFERENCES and not _resolves(alone, text):
             message = f"the schema refers to {text[:128]!r}, which is not in it"
             yield Problem("SCHEMA_REFERENCE", message, source.place(where), "define it under $defs")
 
 
-def _is_pattern(text: str) -> bool:
-    try:
-        re.compile(text)
-    except (re.error, RecursionError, OverflowError):
-        return False
-    return True
+def _other_dialects(schema: dict[str, Json], path: Pointer, source: Source) -> Iterator[Problem]:
+    """What jsonschema would judge by itself, with Python's regular expressions."""
+    from anabranch.graph.json_schema import DIALECT
+
+    names_patterns = False
+    unevaluated: Pointer | None = None
+    for where, inner in _objects(schema, path):
+        names_patterns = names_patterns or "patternProperties" in inner
+        unevaluated = (*where, "unevaluatedProperties") if "unevaluatedProperties" in inner else unevaluated
+        named = inner.get("$schema", DIALECT)
+        if not isinstance(named, str) or named.rstrip("#") != DIALECT or ("$schema" in inner and where != path):
+            message = "`$schema` names another dialect, or stands below the top: schemas are of 2020-12"
+            yield Problem("SCHEMA_INVALID", message, source.place((*where, "$schema")), "remove it")
+    if names_patterns and unevaluated is not None:
+        message = "`unevaluatedProperties` beside `patternProperties` is not supported"
+        yield Problem("SCHEMA_INVALID", message, source.place(unevaluated), "write `additionalProperties`")
+
+
+def _objects(value: Json, path: Pointer) -> Iterator[tuple[Pointer, dict[str, Json]]]:
+    if isinstance(value, dict):
+        yield path, value
+        for key, inner in value.items():
+            yield from _objects(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _objects(inner, (*path, index))
 
 
 def _resolves(registry: Registry[Any], reference: str) -> bool:

@@ -39,8 +39,13 @@ _TYPE_PROBLEMS = frozenset({"node_type_missing", "node_type_unknown", "node_type
 
 def did_you_mean(word: str, words: Iterable[str]) -> str | None:
     """A suggestion of the name that was likely meant; None if there is none near it."""
-    near = get_close_matches(word[:64], list(words), n=1)
-    return f"did you mean `{near[0]}`?" if near else None
+    near = nearest(word, words)
+    return None if near is None else f"did you mean `{near}`?"
+
+
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """The name that was likely meant; None if there is none near it."""
+    return next(iter(get_close_matches(word[:64], list(words), n=1)), None)
 
 
 def shape_problems(

@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema.protocols import Validator
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json
 from anabranch.context.wire import measure
 from anabranch.errors import InputMissing, ReservedName, SchemaViolation
 from anabranch.graph.expressions.expressions import ROOTS
+from anabranch.graph.json_schema import first_error, validator_of
 from anabranch.graph.model import Graph
 from anabranch.graph.plan import Plan
 from anabranch.workflows.interpreter.writers import writer_place
@@ -58,7 +59,7 @@ def _check_complete(graph: Graph, missing: Collection[str]) -> None:
 
 
 def _check_one(graph: Graph, name: str, schema: Mapping[str, Json], value: Json) -> None:
-    error = next(iter(_validator(_Key(schema)).iter_errors(value)), None)
+    error = first_error(_validator(_Key(schema)), value)
     if error is not None:
         path = error.json_path.removeprefix("$")
         raise SchemaViolation(
@@ -90,7 +91,7 @@ def check_schema(plan: Plan, data: Mapping[str, Json], by: str) -> None:
 
 def check_value_against(schema: Mapping[str, Any], value: Any, *, what: str, by: str) -> None:
     """Reject a value that does not match a JSON Schema. Raises SchemaViolation."""
-    error = next(iter(_validator(_Key(schema)).iter_errors(value)), None)
+    error = first_error(_validator(_Key(schema)), value)
     if error is not None:
         path = error.json_path.removeprefix("$").lstrip(".") or what
         raise SchemaViolation(
@@ -114,5 +115,5 @@ class _Key:
 
 
 @lru_cache(maxsize=256)
-def _validator(key: _Key) -> Draft202012Validator:
-    return Draft202012Validator(key.schema)
+def _validator(key: _Key) -> Validator:
+    return validator_of(key.schema)
