@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -65,9 +66,12 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("place", BODIES)
-async def test_a_hundred_conditions_that_cost_much_break_no_workflow_task(served: Served, place: str) -> None:
+async def test_a_hundred_conditions_that_cost_much_are_spread_over_workflow_tasks(served: Served, place: str) -> None:
     each = {"type": "foreach", "items": "xs.filter(x, x < 100)", "max_concurrency": 100, "body": BODIES[place]}
     handle = await served.start({"nodes": {"each": each}}, {"xs": list(range(9_000))})
     result = await asyncio.wait_for(handle.result(), PATIENCE)
     assert result["status"] == "completed"
-    assert EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED not in [event.event_type for event in await events(handle)]
+    # A task of 2 s would fail each time that it is tried. Where the machine starves a short one may fail, too.
+    kinds = Counter(event.event_type for event in await events(handle))
+    assert kinds[EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED] > 1
+    assert kinds[EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED] <= 2

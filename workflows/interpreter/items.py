@@ -17,7 +17,7 @@ from anabranch.workflows.interpreter.progress import Progress
 from anabranch.workflows.interpreter.scope import BodyRun, Scope
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.tolerance import goes_on_without_another
-from anabranch.workflows.interpreter.turn_context import collect, entered, fresh
+from anabranch.workflows.interpreter.turn_context import collect, collected, entered, fresh
 
 
 class Items:
@@ -78,7 +78,7 @@ class Items:
     def complete(self, body: BodyRun, definition: ForeachNode, choices: Mapping[Path, Json | Missing]) -> None:
         """Complete the node with what its items came to, unless a person must settle a conflict between them first."""
         collect = definition.collect
-        changes = self._merged(body, choices) if collect is None else _list_of(body, collect.into)
+        changes = self._merged(body, choices) if collect is None else collected(body, collect.into)
         if changes is None:
             return
         if definition.failed is not None:
@@ -125,11 +125,6 @@ class Items:
         ]
         merged = self._merging.items(body.node, lines, choices, writer=len(body.items)) if lines else base
         return None if merged is None else diff(base.data, merged.data)
-
-
-def _list_of(body: BodyRun, into: str) -> ChangeSet:
-    values = [value for _, value in sorted(body.results.items()) if not isinstance(value, ChangeSet)]
-    return ChangeSet(base_version=body.node.line.version, set={(into,): values})
 
 
 def _told(body: BodyRun) -> list[Json]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
 from anabranch.graph.expressions.cost import Cost
@@ -34,6 +35,12 @@ def seen(state: RunState, body: BodyRun, data: Mapping[str, Json], cost: Cost) -
         return data
     roots = state.roots(node.scope, node.run, at=node.at)
     return {**data, **planned.own_names(node.line.data, roots, cost)}
+
+
+def collected(body: BodyRun, into: str) -> ChangeSet:
+    """The list of the values that were kept, in the order of the turns."""
+    values = [value for _, value in sorted(body.results.items()) if not isinstance(value, ChangeSet)]
+    return ChangeSet(base_version=body.node.line.version, set={(into,): values})
 
 
 def collect(state: RunState, body: BodyRun, spec: Collect, scope: Scope, line: Line) -> None:

@@ -12,7 +12,7 @@ from anabranch.graph.model import WhileNode
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.scope import BodyRun, Scope
 from anabranch.workflows.interpreter.state import RunState
-from anabranch.workflows.interpreter.turn_context import collect, entered, seen
+from anabranch.workflows.interpreter.turn_context import collect, collected, entered, seen
 
 
 class Turns:
@@ -74,8 +74,7 @@ def _changes(body: BodyRun, definition: WhileNode) -> ChangeSet:
     """What the node writes: what its turns changed, or with `collect` the list alone."""
     if definition.collect is None:
         return diff(body.node.line.data, body.line.data)
-    values = [value for _, value in sorted(body.results.items()) if not isinstance(value, ChangeSet)]
-    return ChangeSet(base_version=body.node.line.version, set={(definition.collect.into,): values})
+    return collected(body, definition.collect.into)
 
 
 def _limit_of(definition: WhileNode) -> str:
