@@ -18,7 +18,8 @@ from anabranch.testkit.given import GivenOutcome
 from anabranch.testkit.model import EPOCH, TIMEOUT, Case, Choices
 from anabranch.workflows.interpreter.commands import AskConflict, Failure, RunNode, StartTimer
 from anabranch.workflows.interpreter.machine import Machine
-from anabranch.workflows.interpreter.scope import Scope, Status
+from anabranch.workflows.interpreter.node_run import Status
+from anabranch.workflows.interpreter.scope import Scope
 from anabranch.workflows.interpreter.simulation import Answer, Chosen, Failed, TimelineEntry, Work, drive
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import Version

@@ -18,7 +18,7 @@ from anabranch.graph.plan import plan_graph
 from anabranch.workflows.interpreter.address import node_id
 from anabranch.workflows.interpreter.commands import YIELD, AskConflict, Failure, Finish, RunNode, Yield
 from anabranch.workflows.interpreter.machine import Machine
-from anabranch.workflows.interpreter.scope import Status
+from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import describe_conflict
 from tests.unit.machine_kit import NODES, RUN, Play, edge, failure, python, shuffled, timeout

@@ -11,7 +11,7 @@ import pytest
 from anabranch.workflows.interpreter import snapshot
 from anabranch.workflows.interpreter.commands import CancelWork, Failure
 from anabranch.workflows.interpreter.machine import Machine
-from anabranch.workflows.interpreter.scope import Status
+from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.state import RunState
 from tests.unit.machine_kit import RUN, AskConflict, Play, edge, failure, machine_of, python, timeout
 

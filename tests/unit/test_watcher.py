@@ -10,8 +10,9 @@ from anabranch.graph.model import Graph
 from anabranch.graph.plan import plan_graph
 from anabranch.workflows.interpreter.commands import AskConflict, Failure
 from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.interpreter.node_run import NodeRun
 from anabranch.workflows.interpreter.saga import Step
-from anabranch.workflows.interpreter.scope import NodeRun, Scope
+from anabranch.workflows.interpreter.scope import Scope
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import Version
 from anabranch.workflows.interpreter.watcher import Watcher

@@ -9,7 +9,8 @@ from anabranch.workflows.interpreter.address import inside
 from anabranch.workflows.interpreter.attempts import has_lost
 from anabranch.workflows.interpreter.bodies import Bodies
 from anabranch.workflows.interpreter.endings import Endings
-from anabranch.workflows.interpreter.scope import Scope, Status
+from anabranch.workflows.interpreter.node_run import Status
+from anabranch.workflows.interpreter.scope import Scope
 from anabranch.workflows.interpreter.state import Abort, Rollback, RunState
 from anabranch.workflows.interpreter.undo import Undo
 

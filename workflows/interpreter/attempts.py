@@ -16,8 +16,9 @@ from anabranch.graph.policies import Retry
 from anabranch.workflows.interpreter.address import inside_attempt
 from anabranch.workflows.interpreter.commands import Failure, StartTimer
 from anabranch.workflows.interpreter.merging import Merging
+from anabranch.workflows.interpreter.node_run import NodeRun, Status
 from anabranch.workflows.interpreter.saga import COMPENSATION
-from anabranch.workflows.interpreter.scope import NodeRun, Scope, Started, Status
+from anabranch.workflows.interpreter.scope import Scope, Started
 from anabranch.workflows.interpreter.state import Rollback, RunState
 from anabranch.workflows.interpreter.undo import Undo
 

@@ -15,7 +15,8 @@ from anabranch.graph.model import ForeachNode, GraphNode, WhileNode
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.items import Items
 from anabranch.workflows.interpreter.merging import Merging
-from anabranch.workflows.interpreter.scope import BodyRun, Scope, Started, Status
+from anabranch.workflows.interpreter.node_run import Status
+from anabranch.workflows.interpreter.scope import BodyRun, Scope, Started
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.turn_context import entered
 from anabranch.workflows.interpreter.turns import Turns

@@ -22,15 +22,8 @@ from anabranch.workflows.interpreter.attempts import Attempts
 from anabranch.workflows.interpreter.commands import NOT_STARTED, CancelWork, Failure
 from anabranch.workflows.interpreter.input import check_names, check_schema
 from anabranch.workflows.interpreter.merging import Merging
-from anabranch.workflows.interpreter.scope import (
-    CLOSED,
-    BodyRun,
-    FailedNode,
-    NodeRun,
-    Scope,
-    Started,
-    Status,
-)
+from anabranch.workflows.interpreter.node_run import CLOSED, NodeRun, Status
+from anabranch.workflows.interpreter.scope import BodyRun, FailedNode, Scope, Started
 from anabranch.workflows.interpreter.state import Abort, RunState
 from anabranch.workflows.interpreter.tolerance import (
     failure_of,

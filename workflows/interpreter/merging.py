@@ -13,7 +13,8 @@ from anabranch.errors import ConflictError, VersionMismatch
 from anabranch.workflows.interpreter.commands import AskConflict, Failure
 from anabranch.workflows.interpreter.edits import check_edits
 from anabranch.workflows.interpreter.input import check_schema
-from anabranch.workflows.interpreter.scope import NodeRun, OpenJoin, Scope, Started, Status
+from anabranch.workflows.interpreter.node_run import NodeRun, Status
+from anabranch.workflows.interpreter.scope import OpenJoin, Scope, Started
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import describe_conflict, merge_changes
 

@@ -19,18 +19,10 @@ from anabranch.context.values import MISSING, Json, Missing
 from anabranch.graph.plan import Plan, PlanEdge, PlanNode
 from anabranch.workflows.interpreter.address import node_id
 from anabranch.workflows.interpreter.commands import Failure
+from anabranch.workflows.interpreter.node_run import Head, NodeRun, Status
 from anabranch.workflows.interpreter.progress import Progress
 from anabranch.workflows.interpreter.saga import Ancestry, Saga, Step, StepState
-from anabranch.workflows.interpreter.scope import (
-    BodyRun,
-    FailedNode,
-    Head,
-    NodeRun,
-    OpenJoin,
-    Scope,
-    Started,
-    Status,
-)
+from anabranch.workflows.interpreter.scope import BodyRun, FailedNode, OpenJoin, Scope, Started
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import AuditTrail, Version
 

@@ -23,7 +23,8 @@ from anabranch.workflows.interpreter.commands import (
 )
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.merging import Merging
-from anabranch.workflows.interpreter.scope import NodeRun, OpenJoin, Scope, Started, Status
+from anabranch.workflows.interpreter.node_run import NodeRun, Status
+from anabranch.workflows.interpreter.scope import OpenJoin, Scope, Started
 from anabranch.workflows.interpreter.size import check_result_size
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.undo import Undo

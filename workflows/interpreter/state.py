@@ -23,19 +23,10 @@ from anabranch.workflows.interpreter.commands import (
     Finish,
     StartTimer,
 )
+from anabranch.workflows.interpreter.node_run import NodeRun, Status
 from anabranch.workflows.interpreter.questions import Answering, OpenQuestion
 from anabranch.workflows.interpreter.saga import COMPENSATION, Ancestry, Saga, StepState
-from anabranch.workflows.interpreter.scope import (
-    END,
-    BodyRun,
-    FailedNode,
-    NodeRun,
-    OpenJoin,
-    Scope,
-    Started,
-    Status,
-    entered_by,
-)
+from anabranch.workflows.interpreter.scope import END, BodyRun, FailedNode, OpenJoin, Scope, Started, entered_by
 from anabranch.workflows.interpreter.size import ContextSize
 from anabranch.workflows.interpreter.trail import AuditTrail
 from anabranch.workflows.interpreter.watcher import UNWATCHED, Watcher

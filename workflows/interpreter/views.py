@@ -14,7 +14,8 @@ from anabranch.graph.drawing.mermaid import mermaid
 from anabranch.graph.kinds.kinds import body_retry
 from anabranch.workflows.interpreter.commands import AskPerson, Finish
 from anabranch.workflows.interpreter.excerpt import data_that_fits, newest_versions, questions_that_fit
-from anabranch.workflows.interpreter.scope import NodeRun, Scope, Status
+from anabranch.workflows.interpreter.node_run import NodeRun, Status
+from anabranch.workflows.interpreter.scope import Scope
 from anabranch.workflows.interpreter.size import ByteBudget, newest_beside
 from anabranch.workflows.interpreter.state import RunState, iso_time
 from anabranch.workflows.interpreter.trail import describe_conflict

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from anabranch.context.merge.union import Conflict
 from anabranch.workflows.interpreter.commands import Failure
+from anabranch.workflows.interpreter.node_run import NodeRun
 from anabranch.workflows.interpreter.saga import Step
-from anabranch.workflows.interpreter.scope import NodeRun, Scope
+from anabranch.workflows.interpreter.scope import Scope
 from anabranch.workflows.interpreter.trail import Version
 
 

@@ -18,7 +18,7 @@ from anabranch.graph.model import ApprovalNode, GraphNode, WaitNode
 from anabranch.graph.plan import Plan, PlanNode
 from anabranch.limits import ADDRESS_BYTES
 from anabranch.workflows.interpreter.commands import AskPerson, Command, RunNode, StartChild, StartTimer
-from anabranch.workflows.interpreter.scope import Status
+from anabranch.workflows.interpreter.node_run import Status
 
 _FIRST_MILLIS = 100_000_000_000
 """March 1973. A smaller number is one of seconds, until the year 5138."""

@@ -9,8 +9,9 @@ from temporalio import workflow
 from anabranch.context.merge.union import Conflict
 from anabranch.observe import metrics
 from anabranch.workflows.interpreter.commands import Failure
+from anabranch.workflows.interpreter.node_run import CLOSED, NodeRun, Status
 from anabranch.workflows.interpreter.saga import Step
-from anabranch.workflows.interpreter.scope import CLOSED, NodeRun, Scope, Status
+from anabranch.workflows.interpreter.scope import Scope
 from anabranch.workflows.interpreter.watcher import Watcher
 
 

@@ -22,8 +22,9 @@ from anabranch.observe.notes import Line, are_logged, here
 from anabranch.observe.traces import RUN, Place, RunTrace
 from anabranch.spans import Attribute
 from anabranch.workflows.interpreter.commands import Failure, Finish
+from anabranch.workflows.interpreter.node_run import NodeRun
 from anabranch.workflows.interpreter.saga import COMPENSATION, Step
-from anabranch.workflows.interpreter.scope import NodeRun, Scope
+from anabranch.workflows.interpreter.scope import Scope
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import Version
 from anabranch.workflows.interpreter.watcher import Watcher

@@ -15,7 +15,7 @@ from anabranch.errors import InputError
 from anabranch.graph.model import ApprovalNode
 from anabranch.workflows.interpreter.input import check_value_against
 from anabranch.workflows.interpreter.machine import Machine
-from anabranch.workflows.interpreter.scope import Status
+from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.state import RunState, iso_time
 from anabranch.workflows.temporal.inbox import Inbox
 from anabranch.workflows.temporal.requests import Request, changes_of, known_fields, text_of
