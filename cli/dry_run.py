@@ -110,7 +110,7 @@ def _show(state: RunState, done: DryRun, answers: Answers, *, verbose: bool) -> 
         table.add_column(title, overflow="fold", no_wrap=title in {"after", "outcome"})
     start = done.timeline[0].started if done.timeline else 0
     for step in done.timeline:
-        origin = answers.origins[of(step.work)]
+        origin = answers.origin(step.work)
         outcome, wrote = _described(step)
         table.add_row(
             f"{(step.ended - start) / 1000:g} s", of(step.work), outcome, Text(origin, _ORIGINS[origin]), wrote

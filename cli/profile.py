@@ -124,7 +124,7 @@ def _nodes(last: Rehearsal, watch: Stopwatch) -> Iterator[NodeProfile]:
         written = sum(map(measure, result.set.values())) if isinstance(result, ChangeSet) else 0
         yield NodeProfile(
             address,
-            last.answers.origins[address],
+            last.answers.origin(step.work),
             (step.started - start) / 1000,
             len(seconds),
             fmean(seconds) * 1000 if seconds else 0.0,

@@ -77,6 +77,7 @@ FairnessKey = Annotated[str, AfterValidator(_fairness_key)]
 Tolerance = Annotated[int, Field(strict=True, ge=0)] | Annotated[str, Field(pattern=r"^(100|\d{1,2}(\.\d{1,6})?)%$")]
 """A number, or a share such as `5%`."""
 Cel = Annotated[str, Field(min_length=1, description="A CEL expression")]
+FailureCode = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.\-]{0,63}$")]
 Key = Annotated[str, Field(min_length=1, max_length=256)]
 NodeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}$")]
 Strategy = Literal["last_write_wins", "higher_version_wins", "fail_on_conflict", "merge_all"]

@@ -17,6 +17,7 @@ from anabranch.graph.fields import (
     Cel,
     Duration,
     EdgeOutcome,
+    FailureCode,
     JsonObject,
     Key,
     Model,
@@ -276,6 +277,20 @@ class ApprovalNode(BaseNode):
     type: Literal["approval"]
     prompt: str = ""
     schema_: JsonObject | None = Field(None, alias="schema")
+
+
+class FailNode(BaseNode):
+    """The graph, or the body, ends with an error of the author's own."""
+
+    type: Literal["fail"]
+    code: FailureCode
+    message: str = ""
+
+
+class StopNode(BaseNode):
+    """The graph, or this turn of the body, ends here, as completed."""
+
+    type: Literal["stop"]
 
 
 _EVERY_END = frozenset({"success", "failure", "timeout", "cancelled"})

@@ -15,6 +15,7 @@ from anabranch.workflows.interpreter.address import attempt_address
 from anabranch.workflows.interpreter.commands import StartChild, Work
 from anabranch.workflows.interpreter.saga import COMPENSATION as UNDO
 from anabranch.workflows.interpreter.scope import END
+from anabranch.workflows.interpreter.simulation import Evaluated
 
 __all__ = ["END", "UNDO", "known", "node_at", "of", "static", "walk", "wider"]
 
@@ -22,7 +23,7 @@ _INDEX = re.compile(r"\[\d+\]")
 _ATTEMPT = re.compile(r"~\d+")
 
 
-def of(work: Work) -> str:
+def of(work: Work | Evaluated) -> str:
     """The address by which a test names a piece of work: a child workflow's is that of its attempt."""
     return attempt_address(work.address, work.attempt) if isinstance(work, StartChild) else work.address
 

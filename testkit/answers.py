@@ -26,7 +26,7 @@ from anabranch.workflows.interpreter.commands import (
 )
 from anabranch.workflows.interpreter.input import check_value_against
 from anabranch.workflows.interpreter.machine import Machine
-from anabranch.workflows.interpreter.simulation import Answer, Chosen, Done, Failed, Work, drive
+from anabranch.workflows.interpreter.simulation import Answer, Chosen, Done, Evaluated, Failed, Work, drive
 from anabranch.workflows.interpreter.state import RunState
 
 Origin: TypeAlias = Literal["given", "evaluated", "assumed", "timer"]
@@ -66,6 +66,10 @@ class Answers:
             return self._evaluated(work)
         self.origins[address] = "timer" if isinstance(work, StartTimer) else "assumed"
         return self._assumed(work)
+
+    def origin(self, work: Work | Evaluated) -> Origin:
+        """Where the outcome of a piece of work came from. The run itself evaluates what nobody is asked for."""
+        return "evaluated" if isinstance(work, Evaluated) else self.origins[of(work)]
 
     def _evaluated(self, work: RunNode) -> Answer:
         try:

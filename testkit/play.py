@@ -20,7 +20,7 @@ from anabranch.workflows.interpreter.commands import AskConflict, Failure, RunNo
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.scope import Scope
-from anabranch.workflows.interpreter.simulation import Answer, Chosen, Failed, TimelineEntry, Work, drive
+from anabranch.workflows.interpreter.simulation import Answer, Chosen, Evaluated, Failed, TimelineEntry, Work, drive
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import Version
 from anabranch.workflows.interpreter.views import run_status
@@ -206,5 +206,5 @@ def _needs_outcome(work: Work) -> bool:
     return not isinstance(work, StartTimer)
 
 
-def _undoes(work: Work) -> bool:
+def _undoes(work: Work | Evaluated) -> bool:
     return isinstance(work, RunNode) and work.undo

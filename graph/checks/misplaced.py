@@ -9,7 +9,7 @@ from anabranch.errors import Problem
 from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.kinds.kind import Runs
 from anabranch.graph.kinds.kinds import has_body, kind_of, types_that_run
-from anabranch.graph.model import BaseNode, ForeachNode, GraphNode, WaitNode, WhileNode
+from anabranch.graph.model import BaseNode, FailNode, ForeachNode, GraphNode, StopNode, WaitNode, WhileNode
 
 _CODE = "FIELD_HAS_NO_EFFECT"
 _OF_LEAVES = frozenset({"heartbeat", "priority", "queue_timeout", "task_queue", "cache", "circuit_breaker", "local"})
@@ -48,6 +48,18 @@ def _is_wait(node: BaseNode) -> bool:
     return isinstance(node, WaitNode)
 
 
+def _takes_time(node: BaseNode) -> bool:
+    return not isinstance(node, WaitNode | FailNode | StopNode)
+
+
+def _does_something(node: BaseNode) -> bool:
+    return not isinstance(node, FailNode | StopNode)
+
+
+def _may_be_handled(node: BaseNode) -> bool:
+    return _does_something(node) or (isinstance(node, FailNode) and node.on_failure == "pause")
+
+
 def _uses() -> dict[str, _Use]:
     handlers = _Use(_in_handler, f"{', '.join(types_that_run(by=(Runs.HANDLER,)))} nodes")
     activities = _Use(_in_activity, f"{', '.join(types_that_run(by=(Runs.HANDLER, Runs.ACTIVITY)))} nodes")
@@ -62,9 +74,11 @@ def _uses() -> dict[str, _Use]:
             lambda node: _in_activity(node) or _in_child(node), f"{activities.only}, and graphs as child workflows"
         ),
         "retry": _Use(lambda node: _in_activity(node) or _composite(node), f"{activities.only}, and {_BODIES}"),
-        "timeout": _Use(lambda node: not _is_wait(node), "nodes that do not wait for a time"),
+        **dict.fromkeys(("compensate", "effect", "pivot"), _Use(_does_something, "nodes that do something")),
+        "on_failure": _Use(_may_be_handled, "nodes that may fail, and may go on"),
+        "timeout": _Use(_takes_time, "nodes that do something, and do not wait for a time"),
         "output": _Use(
-            lambda node: not isinstance(node, WaitNode | ForeachNode | WhileNode),
+            lambda node: _does_something(node) and not isinstance(node, WaitNode | ForeachNode | WhileNode),
             "nodes that have a result of their own",
         ),
         "losers": _Use(lambda node: node.join == "first", "nodes with `join: first`"),
@@ -75,7 +89,7 @@ def misplaced(node: BaseNode, finder: Finder) -> Iterator[Problem]:
     """Fields that the node's work never looks at."""
     for name, use in _uses().items():
         if _says(node, name) and not use.by(node):
-            article = "an" if name == "output" else "" if name == "losers" else "a"
+            article = "an" if name in ("output", "effect", "on_failure") else "" if name == "losers" else "a"
             message = f"has {article} `{name}`, which is only for {use.only}".replace("  ", " ")
             yield finder.problem(_CODE, message, name, suggestion=_instead(name, node))
 
@@ -102,7 +116,7 @@ def _instead(name: str, node: BaseNode) -> str:
         return "remove it, or write `join: first`"
     if name == "output" and isinstance(node, ForeachNode | WhileNode):
         return f"write `collect`: a list of what each {'item' if isinstance(node, ForeachNode) else 'turn'} came to"
-    if name == "timeout":
+    if name == "timeout" and _is_wait(node):
         return "remove it: `for` or `until` says how long it waits"
     if name == "total_timeout" and not _is_wait(node):
         return "write `timeout`, or `retry` beside it" if _composite(node) else "write `timeout`"

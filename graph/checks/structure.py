@@ -8,7 +8,7 @@ from itertools import chain
 
 from anabranch.errors import Problem
 from anabranch.graph.dataflow.walk import Level, edge_path, known_edges, ordered
-from anabranch.graph.model import Edge, Node
+from anabranch.graph.model import Edge, FailNode, Node, StopNode
 from anabranch.graph.source.problems import did_you_mean
 from anabranch.graph.source.yaml_source import Source
 
@@ -23,6 +23,7 @@ def check_structure(level: Level, source: Source) -> Iterator[Problem]:
     for problem in chain(_ends(level, source), _cycles(level, source)):
         broken = broken or not problem.warning
         yield problem
+    yield from _edges_behind_ends(level, source)
     if not broken:
         yield from _never_run(level, source)
         yield from _joined_to_nothing(level, source)
@@ -43,6 +44,20 @@ def _ends(level: Level, source: Source) -> Iterator[Problem]:
             message = f"the edge {edge.source!r} → {edge.target!r} is drawn twice"
             yield Problem("EDGE_DUPLICATE", message, source.place(path), "remove one of them", warning=True)
         seen.add(what)
+
+
+def _edges_behind_ends(level: Level, source: Source) -> Iterator[Problem]:
+    for index, edge in enumerate(level.body.edges):
+        node = level.body.nodes.get(edge.source)
+        if isinstance(node, StopNode):
+            reason, suggestion = "where the graph, or the body, ends", "remove the edge, or the node"
+        elif isinstance(node, FailNode) and "failure" not in edge.ends:
+            reason, suggestion = "which always fails", "write `outcome: failure`, or remove the edge"
+        else:
+            continue
+        path = edge_path(level, index)
+        message = f"the edge {edge.source!r} → {edge.target!r} is never taken: it leaves a `{node.type}` node, {reason}"
+        yield Problem("EDGE_NEVER_TAKEN", message, source.place(path), suggestion)
 
 
 def _joins_of_nothing(level: Level, source: Source) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from anabranch.errors import Problem
 from anabranch.graph.fields import parse_duration
 from anabranch.graph.kinds.ai import ai_writes, check_ai
 from anabranch.graph.kinds.db import check_db, db_pinned, db_summary, db_writes, writes_to_database
+from anabranch.graph.kinds.fail import check_fail
 from anabranch.graph.kinds.fields import cel, template
 from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.kinds.grpc import check_grpc
@@ -21,12 +22,14 @@ from anabranch.graph.model import (
     AiNode,
     ApprovalNode,
     DbNode,
+    FailNode,
     ForeachNode,
     GraphNode,
     GrpcNode,
     HttpNode,
     PythonNode,
     RuleNode,
+    StopNode,
     WaitNode,
     WhileNode,
 )
@@ -237,4 +240,26 @@ APPROVAL = NodeKind(
     outcome_help="write `answer: …` or `timeout`",
     summary=lambda node: node.prompt or "a person decides",
     shape=("[/", "\\]"),
+)
+FAIL = NodeKind(
+    FailNode,
+    runs=Runs.RUN,
+    fields=(template("message"),),
+    writes=no_keys,
+    checks=check_fail,
+    effect=False,
+    outcomes=frozenset(),
+    outcome_help="it fails by itself, with its `code`",
+    summary=lambda node: node.code,
+    shape=(">", "]"),
+)
+STOP = NodeKind(
+    StopNode,
+    runs=Runs.RUN,
+    writes=no_keys,
+    effect=False,
+    outcomes=frozenset(),
+    outcome_help="it succeeds by itself",
+    summary=lambda node: node.description or "ends here",
+    shape=("[\\", "/]"),
 )

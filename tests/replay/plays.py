@@ -228,6 +228,19 @@ async def node_types(served: Served) -> Handle:
     return await served.start(graph, {"n": 2, "text": "a note", **given})
 
 
+async def ended_early(served: Served) -> Handle:
+    """An item and a run that a `stop` node ends, after a failure edge has caught the code of a `fail` node."""
+    body = {
+        "nodes": {"p": put(seen="{{ item }}"), "stop": {"type": "stop"}, "wrong": {"type": "fail", "code": "ODD"}},
+        "edges": [edge("p", "stop", when="item == 2"), edge("p", "wrong", otherwise=True)],
+    }
+    each = {"type": "foreach", "items": "[2, 3]", "body": body}
+    nodes = {"each": each, "caught": put(code="{{ error.code }}"), "end": {"type": "stop"}}
+    nodes |= {"slow": leaf("dawdle", args={"name": "slow"}, heartbeat="300ms"), "nap": {"type": "wait", "for": "1h"}}
+    edges = [edge("each", "caught", outcome="failure"), edge("caught", "end")]
+    return await served.start({"nodes": nodes, "edges": edges})
+
+
 async def wide_start(served: Served) -> Handle:
     """More local nodes that are ready at the start than one task takes, as long as the size of results is not known."""
     return await served.start(
@@ -276,6 +289,7 @@ PLAYS: dict[str, Play] = {
     "heavy": heavy,
     "wide": wide,
     "wide_start": wide_start,
+    "ended_early": ended_early,
     "node_types": node_types,
     "operated": operated,
     "queried": queried,

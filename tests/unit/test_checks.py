@@ -226,6 +226,17 @@ _ELSEWHERE = (
     "queue_timeout: 1s",
     "total_timeout: 1s",
 )
+_ENDS_DO_NOTHING = (
+    *_ELSEWHERE,
+    "task_queue: q",
+    "timeout: 5s",
+    "retry: {}",
+    "output: {a: '1'}",
+    "cache: {key: a}",
+    "effect: true",
+    "pivot: true",
+    "compensate: {type: rule, rules: [{then: {a: 1}}]}",
+)
 MISPLACED = {
     "type: wait, for: 1s": (*_ELSEWHERE, "task_queue: q", "timeout: 5s", "retry: {}", "output: {a: '1'}"),
     "type: approval": (*_ELSEWHERE, "task_queue: q", "retry: {}", "losers: cancel"),
@@ -239,6 +250,8 @@ MISPLACED = {
     "type: graph, graph: g": (*_ELSEWHERE, "task_queue: q"),
     "type: graph, graph: g, mode: child_workflow": _ELSEWHERE,
     "type: ai, model: 'a:b', prompt: a": ("losers: cancel", "join: all", "join: first"),
+    "type: fail, code: A": (*_ENDS_DO_NOTHING, "on_failure: continue"),
+    "type: stop": (*_ENDS_DO_NOTHING, "on_failure: continue", "on_failure: pause"),
 }
 """Fields that would do nothing, by the node."""
 
@@ -316,6 +329,10 @@ MISPLACED = {
             for fields, others in MISPLACED.items()
             for misplaced in others
         ],
+        ("type: fail, code: A, message: '{{ a.¦ }}'", ["EXPRESSION_INVALID"]),
+        ("type: fail, code: A, on_failure: pause, input: {a: '1'}, message: '{{ a }}', when: b", []),
+        *[(f"type: fail, code: ¦{code}", ["FAIL_CODE"]) for code in ("CANCELLED", "TIMEOUT", "NODE_FAILED")],
+        *[(f"type: fail, code: ¦{code}", ["VALUE_INVALID"]) for code in ("1A", "'A B'", "''", "A" * 65)],
         ("type: wait, for: 1s, ¦cache: {key: a}", ["FIELD_HAS_NO_EFFECT"]),
         ("type: python, handler: a, reads: [], ¦cache: {key: a}", ["CACHE_OF_EFFECT"]),
         ("type: http, url: 'https://a', method: POST, ¦cache: {key: a}", ["CACHE_OF_EFFECT"]),

@@ -78,7 +78,8 @@ class Failure:
 
     def root(self) -> dict[str, Json]:
         """The value of the root `error` in expressions."""
-        return {"node": self.node, "type": self.code, "message": self.message, "outcome": self.outcome}
+        told: dict[str, Json] = {"node": self.node, "code": self.code, "type": self.code, "message": self.message}
+        return {**told, "outcome": self.outcome}
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,6 +216,17 @@ class Scope:
         edges = [edge for run in late if not run.status.final for edge in run.planned.outgoing]
         return [(edge, False) for edge in edges if edge.edge.target not in branches]
 
+    def lose_all_but(self, last: NodeRun) -> None:
+        """The scope ends with this node: the others that have not begun are skipped, and nobody waits for the rest."""
+        for name, run in self.nodes.items():
+            if run is last or run.status.final or name in self.lost:
+                continue
+            if run.status is Status.PENDING:
+                self.skip(run)
+            else:
+                self.open -= 1
+                self.lost[name] = run.head
+
     def _past(self, run: NodeRun) -> set[NodeRun]:
         """The nodes on the taken edges that lead to a node."""
         found: set[NodeRun] = set()

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, Missing, Path
 from anabranch.errors import InputError, SizeLimitExceeded
-from anabranch.graph.plan import may_leave_effects
+from anabranch.graph.plan import PlanNode, may_leave_effects
 from anabranch.graph.policies import Defaults
 from anabranch.workflows.interpreter.commands import (
     DEADLINE,
@@ -31,9 +31,13 @@ from anabranch.workflows.interpreter.commands import (
     Work,
     Yield,
 )
+from anabranch.workflows.interpreter.ends import ENDS
 from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.interpreter.node_run import NodeRun
+from anabranch.workflows.interpreter.scope import Scope
+from anabranch.workflows.interpreter.watcher import Watcher, Watchers
 
-__all__ = ["Answer", "AnswerOf", "Chosen", "Done", "DryRun", "Failed", "TimelineEntry", "Work", "drive"]
+__all__ = ["Answer", "AnswerOf", "Chosen", "Done", "DryRun", "Evaluated", "Failed", "TimelineEntry", "Work", "drive"]
 
 MAX_STEPS = 100_000
 LAST_MOMENT = 253_402_300_799_000
@@ -69,10 +73,18 @@ AnswerOf: TypeAlias = Callable[[Work], Answer]
 
 
 @dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A node that the machine itself carried out, `fail` or `stop`: nobody was asked."""
+
+    address: str
+    planned: PlanNode
+
+
+@dataclass(frozen=True, slots=True)
 class TimelineEntry:
     """One piece of work: when it started and ended (Unix milliseconds), and its answer."""
 
-    work: Work
+    work: Work | Evaluated
     started: int
     ended: int
     answer: Answer
@@ -102,6 +114,7 @@ def drive(
     year 9999, InputError for an order that no run can have.
     """
     driver = _Driver(machine, answer_of, at, deque(order), cancel_after)
+    machine.state.watcher = Watchers(machine.state.watcher, _Ends(driver))
     driver.dispatch(machine.start(at))
     while driver.finish is None and (driver.yielded or driver.pending):
         if driver.yielded:
@@ -202,7 +215,7 @@ class _Driver:
                 self._push(replace(entry, ended=self.now, answer=Failed(self._cancelled(entry.work))))
                 return
 
-    def _cancelled(self, work: Work) -> Failure:
+    def _cancelled(self, work: Work | Evaluated) -> Failure:
         """A child undoes itself, as far as it can."""
         address, library = work.address, self.machine.state.plan.library
         undone = isinstance(work, StartChild) and not may_leave_effects(library[work.graph], library)
@@ -214,12 +227,28 @@ class _Driver:
         heapq.heappush(self.pending, (entry.ended, self.count, entry))
 
 
-def _is_of_interpreter(work: Work) -> bool:
+class _Ends(Watcher):
+    """Puts `fail` and `stop` nodes on the timeline of a driver."""
+
+    def __init__(self, driver: _Driver) -> None:
+        self._driver = driver
+
+    def node_ended(self, scope: Scope, run: NodeRun, failure: Failure | None) -> None:
+        """See Watcher."""
+        if run.planned.node.type in ENDS:
+            driver, work = self._driver, Evaluated(scope.address(run), run.planned)
+            answer = Done() if failure is None else Failed(failure)
+            driver.timeline.append(TimelineEntry(work, driver.now, driver.now, answer))
+            if driver.order and driver.order[0] == work.address:
+                driver.order.popleft()
+
+
+def _is_of_interpreter(work: Work | Evaluated) -> bool:
     """Whether the work is a time-out, or the pause before another attempt: not work of a node of its own."""
     return work.address.startswith(DEADLINE) or (isinstance(work, StartTimer) and work.attempt is not None)
 
 
-def _is_beside(work: Work) -> bool:
+def _is_beside(work: Work | Evaluated) -> bool:
     """Whether the node's own work, at the same address, is another."""
     return isinstance(work, AskConflict) or _is_of_interpreter(work)
 

@@ -22,6 +22,7 @@ from anabranch.workflows.interpreter.commands import (
     StartTimer,
 )
 from anabranch.workflows.interpreter.endings import Endings
+from anabranch.workflows.interpreter.ends import ENDS, Ends
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.node_run import NodeRun, Status
 from anabranch.workflows.interpreter.scope import OpenJoin, Scope, Started
@@ -40,6 +41,7 @@ class Starts:
         self._undo = undo
         self._endings = endings
         self._bodies = bodies
+        self._ends = Ends(state, endings)
 
     def start_ready(self) -> None:
         """Start every node that is ready, and those that become ready meanwhile."""
@@ -100,6 +102,8 @@ class Starts:
         definition = run.planned.node
         if has_body(definition):
             self._bodies.start(node, definition)
+        elif definition.type in ENDS:
+            self._ends.carry_out(node, roots)
         else:
             state.expect(node, *self._command(node, roots))
             if isinstance(definition, GraphNode):
