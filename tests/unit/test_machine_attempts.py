@@ -118,7 +118,8 @@ def test_steps_are_undone_in_reverse_and_see_the_error_of_the_attempt() -> None:
     play = played(script={"trip/c": BROKEN}, trip=trip)
     undo = until(play, "undo trip/b")
     assert isinstance(undo, RunNode)
-    assert undo.roots["error"] == {"node": "trip/c", "type": "BROKEN", "message": "it broke", "outcome": "failure"}
+    error = {"node": "trip/c", "code": "BROKEN", "type": "BROKEN", "message": "it broke", "outcome": "failure"}
+    assert undo.roots["error"] == error
     assert "undo trip/a" not in play.pending
     play.finish()
     assert [each for each in play.ran if each.startswith("undo")] == ["undo trip/b", "undo trip/a"]

@@ -102,8 +102,8 @@ def test_items_that_failed_are_listed_in_the_order_of_the_items_with_their_error
     play = played(node, {"node[2]/p": BROKEN, "node[0]/p": timeout()})
     play.pick = lambda pending: pending[-1]
     finish = play.run()
-    error = {"message": "it broke", "outcome": "failure", "node": "node[2]/p", "type": "BROKEN"}
-    late = {"message": "no answer", "outcome": "timeout", "node": "node[0]/p", "type": "TIMEOUT"}
+    error = {"message": "it broke", "outcome": "failure", "node": "node[2]/p", "code": "BROKEN", "type": "BROKEN"}
+    late = {"message": "no answer", "outcome": "timeout", "node": "node[0]/p", "code": "TIMEOUT", "type": "TIMEOUT"}
     assert finish.line.data == {
         "good": [10],
         "bad": [{"index": 0, "item": 0, "error": late}, {"index": 2, "item": 2, "error": error}],

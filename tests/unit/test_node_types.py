@@ -84,7 +84,7 @@ def test_what_is_wrong_with_such_a_node_is_said_as_of_any_other(node: str, probl
 @pytest.mark.usefixtures("sms")
 def test_a_near_type_of_another_distribution_is_suggested() -> None:
     assert problems("{type: smss}")[0].endswith("help: did you mean `sms`?")
-    assert problems("{to: x}")[0].endswith("wait, approval, sms")
+    assert problems("{to: x}")[0].endswith("approval, fail, stop, sms")
 
 
 @pytest.mark.usefixtures("sms")

@@ -249,6 +249,7 @@ def test_a_compensation_sees_the_context_as_its_node_left_it_and_the_error() -> 
     assert (play.seen["undo a"], play.seen["undo b"]) == ({"n": 1}, {"n": 2})
     assert roots["undo a"]["error"] == {
         "node": "boom",
+        "code": "NO_STOCK",
         "type": "NO_STOCK",
         "message": "it broke",
         "outcome": "failure",
@@ -362,7 +363,9 @@ def test_the_run_s_error_names_node_cause_and_what_was_compensated_and_what_was_
         "cause": [3],
         "compensated": ["a"],
         "not_compensated": ["b"],
-        "reasons": {"b": {"node": "", "type": "REFUSED", "message": "it broke", "outcome": "failure"}},
+        "reasons": {
+            "b": {"node": "", "code": "REFUSED", "type": "REFUSED", "message": "it broke", "outcome": "failure"}
+        },
     }
     status = views.status(play.state)
     assert (status["status"], status["compensated"]) == ("failed", ["a"])
