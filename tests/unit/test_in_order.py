@@ -82,6 +82,24 @@ def signal() -> WorkflowActivationJob:
     return job
 
 
+def update() -> WorkflowActivationJob:
+    job = WorkflowActivationJob()
+    job.do_update.name = "complete_task"
+    return job
+
+
+def timer() -> WorkflowActivationJob:
+    job = WorkflowActivationJob()
+    job.fire_timer.seq = 9
+    return job
+
+
+def child_result() -> WorkflowActivationJob:
+    job = WorkflowActivationJob()
+    job.resolve_child_workflow_execution.seq = 8
+    return job
+
+
 def query(query_id: str = "q1") -> WorkflowActivationJob:
     job = WorkflowActivationJob()
     job.query_workflow.query_id = query_id
@@ -118,6 +136,27 @@ def test_results_of_local_activities_come_last_and_one_by_one() -> None:
     recording = Recording()
     instance_of(recording).activate(activation(local(1), signal(), remote(2), local(3)))
     assert recording.seen == [["signal_workflow", "resolve_activity 2"], ["resolve_activity 1"], ["resolve_activity 3"]]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "parts"),
+    [
+        ((update(), remote(2)), [["resolve_activity 2"], ["do_update"]]),
+        ((update(), child_result()), [["resolve_child_workflow_execution"], ["do_update"]]),
+        ((signal(), update(), remote(2)), [["signal_workflow", "resolve_activity 2"], ["do_update"]]),
+        ((update(), timer(), remote(2)), [["resolve_activity 2"], ["do_update", "fire_timer"]]),
+        ((update(), local(1), remote(2)), [["resolve_activity 2"], ["do_update"], ["resolve_activity 1"]]),
+        ((update(), local(1)), [["do_update"], ["resolve_activity 1"]]),
+        ((update(), timer()), [["do_update", "fire_timer"]]),
+        ((timer(), remote(2)), [["fire_timer", "resolve_activity 2"]]),
+    ],
+)
+def test_an_update_comes_behind_the_results_that_came_with_it(
+    jobs: tuple[WorkflowActivationJob, ...], parts: list[list[str]]
+) -> None:
+    recording = Recording()
+    instance_of(recording).activate(activation(*jobs))
+    assert recording.seen == parts
 
 
 def test_the_commands_of_all_parts_are_one_completion_in_their_order() -> None:

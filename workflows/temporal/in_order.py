@@ -9,6 +9,10 @@ Temporal's core (sdk-python 1.35) lets two things differ while local activities 
 - The result of a local activity that came between two tasks is in one activation with what the second task brings; on
   replay it may come in the next one. So here it is treated as if it came in an activation of its own, in both.
 
+A third thing is told for people's sake, and is the same in a replay too: the SDK hands an update on before the results
+that came with it. A query may have been answered from those results already, outside of a workflow task; who saw there
+that an approval waits, and answered it, would be told that it has not asked yet. So here an update comes behind them.
+
 And what a payload store has may change: the SDK drops a signal whose input it cannot decode, and a replay may find that
 input. So here a signal whose input came from a store, or should have, is always dropped. Whether a key is there may
 change too, and is more likely to: a signal whose input is encrypted is heard without it, since graphs' signals mean the
@@ -45,6 +49,8 @@ log = structlog.get_logger("anabranch.worker")
 
 _ASIDE: Final = frozenset({"query_workflow", "remove_from_cache"})
 """Jobs that come alone, and are no part of a run's work."""
+_AFTER_RESULTS: Final = frozenset({"do_update", "fire_timer", "cancel_workflow"})
+"""Jobs that come behind the results of an activation that has an update; among them the update is first."""
 _TASK_OF_ITS_OWN: Final = "legacy_query"
 """The id of a query that came alone, when no workflow task was under way: core waits for its answer."""
 
@@ -209,14 +215,26 @@ def _without_stored_signals(act: WorkflowActivation) -> WorkflowActivation:
 
 def _parts(act: WorkflowActivation) -> Iterator[WorkflowActivation]:
     """The activations for which this one is taken, one after the other."""
-    local = [job for job in act.jobs if _is_local_result(job)]
-    if not local or len(act.jobs) == 1:
+    if len(act.jobs) == 1:
         yield act
         return
-    if others := [job for job in act.jobs if not _is_local_result(job)]:
-        yield _with_jobs(act, others)
-    for job in local:
-        yield _with_jobs(act, [job])
+    local = [job for job in act.jobs if _is_local_result(job)]
+    others = [job for job in act.jobs if not _is_local_result(job)] if local else act.jobs
+    late = frozenset[str]()
+    if any(job.HasField("do_update") for job in others) and any(map(_is_result, others)):
+        late = _AFTER_RESULTS
+    elif not local:
+        yield act
+        return
+    first = [job for job in others if job.WhichOneof("variant") not in late]
+    then = [job for job in others if job.WhichOneof("variant") in late]
+    for jobs in (first, then, *([job] for job in local)):
+        if jobs:
+            yield _with_jobs(act, jobs)
+
+
+def _is_result(job: WorkflowActivationJob) -> bool:
+    return job.WhichOneof("variant") in ("resolve_activity", "resolve_child_workflow_execution")
 
 
 def _drop_cancellations(completion: WorkflowActivationCompletion, done: set[int]) -> None:
