@@ -118,7 +118,10 @@ async def error_of(handle: Handle) -> ApplicationError:
 
 
 async def until_status(handle: Handle, node_id: str, status: str) -> dict[str, Any]:
-    """Wait until a node has this status; the answer of the query `status`. The run itself may not have started yet."""
+    """Wait until a node has this status, and for good; the answer of the query `status`.
+
+    The run itself may not have started yet. A query may be answered ahead of the workflow task that makes it so.
+    """
     reported: dict[str, Any] = {}
     for _ in range(2000):
         try:
@@ -127,7 +130,9 @@ async def until_status(handle: Handle, node_id: str, status: str) -> dict[str, A
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
         if reported.get("nodes", {}).get(node_id, {}).get("status") == status:
-            return reported
+            described = (await handle.describe()).raw_description
+            if not described.HasField("pending_workflow_task"):
+                return reported
         await asyncio.sleep(0.05)
     raise AssertionError(f"node {node_id!r} is not {status!r} in time: {reported}")
 
