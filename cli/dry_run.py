@@ -109,9 +109,12 @@ def _show(state: RunState, done: DryRun, answers: Answers, *, verbose: bool) -> 
     for title in ("after", "node", "outcome", "by", "wrote"):
         table.add_column(title, overflow="fold", no_wrap=title in {"after", "outcome"})
     start = done.timeline[0].started if done.timeline else 0
+    fallbacks = _fallbacks(state)
     for step in done.timeline:
         origin = answers.origin(step.work)
         outcome, wrote = _described(step)
+        if isinstance(step.answer, Failed) and (written := fallbacks.get(of(step.work))):
+            wrote.append("\n").append_text(_assignments(written))
         table.add_row(
             f"{(step.ended - start) / 1000:g} s", of(step.work), outcome, Text(origin, _ORIGINS[origin]), wrote
         )
@@ -124,6 +127,15 @@ def _show(state: RunState, done: DryRun, answers: Answers, *, verbose: bool) -> 
             screen.print(conflict_line(describe_conflict(conflict)))
         for warning in version.changes.warnings:
             screen.print(Text.assemble((plain(version.by), "bold"), "  "), warning_line(warning))
+
+
+def _fallbacks(state: RunState) -> dict[str, dict[str, Json]]:
+    """What the run went on with where nodes failed, by their addresses."""
+    return {
+        version.by: {format_path(path): value for path, value in version.changes.set.items()}
+        for version in state.trail.versions
+        if version.kind == "fallback"
+    }
 
 
 def _described(step: TimelineEntry) -> tuple[Text, Text]:

@@ -96,7 +96,7 @@ class LiveRun:
     def show_history(self, history: list[dict[str, Any]]) -> None:
         """Draw what nodes wrote, from what the query `history` answered."""
         for version in history:
-            if version["kind"] == "node":
+            if version["kind"] in ("node", "fallback"):
                 self._wrote[version["by"]] = [*version["set"], *(f"{path} removed" for path in version["removed"])]
 
     def cannot_see(self, message: str) -> None:

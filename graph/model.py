@@ -26,7 +26,17 @@ from anabranch.graph.fields import (
     Tolerance,
 )
 from anabranch.graph.node_types import ByType, built_in
-from anabranch.graph.policies import CircuitBreaker, ContextSpec, Defaults, NodeCache, Priority, Retry, Saga, Share
+from anabranch.graph.policies import (
+    CircuitBreaker,
+    ContextSpec,
+    Defaults,
+    Fallback,
+    NodeCache,
+    Priority,
+    Retry,
+    Saga,
+    Share,
+)
 
 
 class BaseNode(Model):
@@ -54,7 +64,7 @@ class BaseNode(Model):
     priority: Priority | Annotated[int, Field(ge=1, le=5)] | None = None
     local: bool | None = None
     compensate: Node | None = None
-    on_failure: Literal["fail", "continue", "pause"] = "fail"
+    on_failure: Literal["fail", "continue", "pause"] | Fallback = "fail"
     pivot: bool = False
     effect: bool | None = None
     """Whether it may change something outside of the context; None: as its type judges it. With a body: all inside."""

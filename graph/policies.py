@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from anabranch.graph.fields import Duration, FairnessKey, JsonObject, Key, MergePolicy, Model, Strategy, TaskQueue
 from anabranch.limits import MAX_ATTEMPTS
@@ -44,6 +44,12 @@ class NodeCache(Model):
 
     key: str
     ttl: Duration = timedelta(hours=1)
+
+
+class Fallback(Model):
+    """Values to go on with where a node fails, as if it had succeeded and written them."""
+
+    use: dict[Key, JsonValue] = Field(min_length=1)
 
 
 class ContextSpec(Model):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from anabranch.context.values import Json
-from anabranch.graph.dataflow.reads import node_reads, node_writes, result_fields
+from anabranch.graph.dataflow.reads import node_reads, node_writes, result_fields, success_writes
 from anabranch.graph.dataflow.walk import levels
 from anabranch.graph.kinds.keys import NO_KEYS, field_reads
 from anabranch.graph.kinds.kinds import answer_schema
@@ -28,7 +28,7 @@ def assumed_writes(plan: Plan, node_id: str, work: RunNode | None) -> dict[str, 
     if schema is not None and node.output is None:
         example = example_of(schema[1])
         return example if isinstance(example, dict) else {}
-    keys = node_writes(node_id, node)
+    keys = success_writes(node_id, node)
     if keys is None:
         keys = frozenset() if work is None else _wanted(graph) - work.line.data.keys()
     properties = (graph.context.schema_ or {}).get("properties")
@@ -42,7 +42,7 @@ def _shaped(node_id: str, node: BaseNode) -> dict[str, Json]:
     if node.output is not None:
         return {}
     if isinstance(node, DbNode) and node.statements is None and node.result == "all":
-        columns = node_writes(node_id, node.model_copy(update={"result": "first"}))
+        columns = success_writes(node_id, node.model_copy(update={"result": "first"}))
         return {node_id: [dict.fromkeys(sorted(columns), 1)] if columns else []}
     if isinstance(node, AiNode) and node.output_schema is None:
         return {node_id: "example"}

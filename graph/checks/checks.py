@@ -7,6 +7,7 @@ from itertools import chain
 
 from anabranch.errors import Problem
 from anabranch.graph.checks.expressions import check_expressions, check_result
+from anabranch.graph.checks.fallbacks import check_fallbacks
 from anabranch.graph.checks.inputs import check_given, check_inputs
 from anabranch.graph.checks.keys import KeyChecks
 from anabranch.graph.checks.nodes import check_node
@@ -63,6 +64,7 @@ def _by_level(all_levels: list[Level], graph: Graph, source: Source) -> Iterator
     for level in all_levels:
         yield from check_structure(level, source)
         yield from check_otherwise(level, source)
+        yield from check_fallbacks(level, source)
         for path, _, outer in level.nodes():
             for where, node in with_compensations(path, outer):
                 yield from check_node(where, node, source)

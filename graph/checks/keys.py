@@ -18,8 +18,8 @@ from anabranch.graph.dataflow.rivals import Rivals, may_rival, rivals
 from anabranch.graph.dataflow.walk import with_compensations
 from anabranch.graph.expressions.expressions import ROOTS
 from anabranch.graph.kinds.fields import texts
-from anabranch.graph.kinds.kinds import own_names
-from anabranch.graph.model import ForeachNode, Graph, RuleNode
+from anabranch.graph.kinds.kinds import fallback_of, own_names
+from anabranch.graph.model import BaseNode, ForeachNode, Graph, RuleNode
 from anabranch.graph.source.problems import described, did_you_mean
 from anabranch.graph.source.yaml_source import Pointer, Source, value_at
 
@@ -195,6 +195,8 @@ class KeyChecks:
             for side, written in (("then", rule.then), ("otherwise", rule.otherwise)):
                 if written is not None and name in written:
                     return self.source.place((*path, "rules", index, side, name), key=True)
+        if isinstance(node, BaseNode) and name in (fallback_of(node) or ()):
+            return self.source.place((*path, "on_failure", "use", name), key=True)
         return self.source.place((*path, "output", name), key=True)
 
     def _rivals(self, pair: Rivals, flow: KeyFlow) -> Iterator[Problem]:

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from anabranch.graph.dataflow.dataflow import KeyFlow
-from anabranch.graph.dataflow.reads import node_writes, result_fields
+from anabranch.graph.dataflow.reads import result_fields, success_writes
 from anabranch.graph.dataflow.walk import edge_path
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.kinds.keys import NO_KEYS, field_reads
+from anabranch.graph.kinds.kinds import fallback_of
 from anabranch.graph.kinds.rule import sure_writes
 from anabranch.graph.model import Edge, Graph, Node, RuleNode
 from anabranch.graph.source.yaml_source import Pointer
@@ -119,10 +120,11 @@ def _is_sure(edge: Edge) -> bool:
 
 
 def _sure_writes(key: str, flow: KeyFlow) -> frozenset[str]:
-    """What the node has written where it succeeded."""
+    """What the node has written where it succeeded, and where the run went on with its fallback."""
     node = flow.level.body.nodes[key]
     if node.on_failure == "continue":
         return NO_KEYS
+    written = success_writes(key, node, flow.library) or NO_KEYS
     if isinstance(node, RuleNode) and node.output is None:
-        return sure_writes(node)
-    return node_writes(key, node, flow.library) or NO_KEYS
+        written = sure_writes(node)
+    return written if (instead := fallback_of(node)) is None else written.intersection(instead)

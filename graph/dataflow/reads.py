@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from anabranch.graph.dataflow.fields import common_work_fields, kind_fields, own_input
+from anabranch.graph.dataflow.fields import common_work_fields, fallback_fields, kind_fields, own_input
 from anabranch.graph.kinds.fields import Field
 from anabranch.graph.kinds.keys import (
     EVERYTHING,
@@ -24,7 +24,7 @@ from anabranch.graph.kinds.keys import (
     tested,
     union,
 )
-from anabranch.graph.kinds.kinds import kind_of, loop_of, own_names
+from anabranch.graph.kinds.kinds import fallback_of, kind_of, loop_of, own_names
 from anabranch.graph.model import Body, Edge, Graph, GraphNode, Node
 
 NO_GRAPHS: Final[Mapping[str, Graph]] = MappingProxyType({})
@@ -57,6 +57,12 @@ def condition_reads(condition: str | None, roots: frozenset[str] = frozenset()) 
 
 def node_writes(node_id: str, node: Node, library: Mapping[str, Graph] = NO_GRAPHS) -> Keys:
     """The top-level context keys that the node may write. `library` are graphs by name, as far as they are known."""
+    written, instead = success_writes(node_id, node, library), fallback_of(node)
+    return written if instead is None else union(written, frozenset(instead))
+
+
+def success_writes(node_id: str, node: Node, library: Mapping[str, Graph] = NO_GRAPHS) -> Keys:
+    """The keys that the node may write where it succeeds."""
     if node.output is not None:
         return frozenset(node.output)
     if (loop := loop_of(node)) is not None:
@@ -73,7 +79,13 @@ def result_fields(graph: Graph) -> Iterator[Field]:
 
 def _required(node: Node, roots: frozenset[str], reads: Reads) -> frozenset[str]:
     condition = expression_reads(node.when, roots)
-    return condition.required | reads.without(NO_KEYS, tested(node.when, roots)).required
+    run = reads | _fallback_reads(node, roots)
+    return condition.required | run.without(NO_KEYS, tested(node.when, roots)).required
+
+
+def _fallback_reads(node: Node, roots: frozenset[str]) -> Reads:
+    """What the values read that the run goes on with where the node fails."""
+    return all_reads(field_reads(field, roots) for field in fallback_fields(node))
 
 
 def _reads(node: Node, roots: frozenset[str]) -> Reads:
@@ -113,7 +125,7 @@ def _body_reads(body: Body, roots: frozenset[str]) -> Reads:
     for node_id, node in body.nodes.items():
         before = union(*(node_writes(other, body.nodes[other]) for other in _ancestors(node_id, body.edges)))
         found |= Reads(node_reads(node, inner), required_reads(node, inner)).allowing(before)
-        found |= Reads(condition_reads(node.when, inner))
+        found |= Reads(condition_reads(node.when, inner)) | Reads(_fallback_reads(node, inner).keys)
         if node.compensate is not None:
             found |= _reads(node.compensate, inner).allowing(union(before, node_writes(node_id, node)))
     for edge in body.edges:

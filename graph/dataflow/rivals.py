@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from anabranch.context.values import Json
 from anabranch.graph.dataflow.dataflow import KeyFlow
 from anabranch.graph.dataflow.reads import node_writes
-from anabranch.graph.kinds.kinds import loop_of
+from anabranch.graph.kinds.kinds import fallback_of, loop_of
 from anabranch.graph.kinds.rule import written_values
 from anabranch.graph.model import Graph, GraphNode, Node
 
@@ -79,10 +79,16 @@ def _pair(flow: KeyFlow, writers: int, key: str) -> tuple[str, str] | None:
 
 def _meet(first: Node, second: Node, key: str) -> bool:
     """Whether what two nodes write under a key may meet: `{x: 1}` and `{y: 2}` merge."""
-    values = [written_values(node, key) for node in (first, second)]
+    values = [_values(node, key) for node in (first, second)]
     if values[0] is None or values[1] is None:
         return True
     return any(_overlap(one, other) for one in values[0] for other in values[1])
+
+
+def _values(node: Node, key: str) -> list[Json] | None:
+    """The values that a node may write under a key, those of its fallback among them; None where they are not known."""
+    values, instead = written_values(node, key), fallback_of(node)
+    return values if values is None or instead is None or key not in instead else [*values, instead[key]]
 
 
 def _overlap(one: Json, other: Json) -> bool:

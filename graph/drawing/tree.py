@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from anabranch.display import one_line
 from anabranch.graph.drawing.summary import edge_label, summary
-from anabranch.graph.kinds.kinds import loop_of, own_names
+from anabranch.graph.kinds.kinds import fallback_of, loop_of, own_names
 from anabranch.graph.model import Body, Edge, Graph, Node
 
 MAX_DEPTH = 40
@@ -109,5 +109,7 @@ def _details(node: Node) -> Iterator[str]:
         yield f"input {', '.join(names)}"
     if node.join != "any":
         yield f"join {node.join}"
+    if values := fallback_of(node):
+        yield f"on failure goes on with {', '.join(values)}"
     if node.compensate is not None:
         yield f"undone by {node.compensate.type}: {summary(node.compensate)}"

@@ -12,7 +12,7 @@ from anabranch.graph.kinds import built_in
 from anabranch.graph.kinds.fields import template
 from anabranch.graph.kinds.kind import Loop, NodeKind, Runs
 from anabranch.graph.model import BaseNode, ForeachNode, GraphNode, WhileNode
-from anabranch.graph.policies import Retry
+from anabranch.graph.policies import Fallback, Retry
 
 _BUILT_IN: Mapping[str, NodeKind[Any]] = {
     kind.name: kind for kind in vars(built_in).values() if isinstance(kind, NodeKind)
@@ -50,6 +50,11 @@ def body_retry(node: BaseNode) -> Retry | None:
     """The `retry` that the run itself carries out: a composite's, if there may be a second attempt."""
     is_composite = has_body(node) or isinstance(node, GraphNode)
     return node.retry if is_composite and node.retry is not None and node.retry.max_attempts != 1 else None
+
+
+def fallback_of(node: BaseNode) -> dict[str, Json] | None:
+    """The values, with templates in them, that the run goes on with where the node fails; None without."""
+    return node.on_failure.use if isinstance(node.on_failure, Fallback) else None
 
 
 def loop_of(node: BaseNode) -> Loop | None:

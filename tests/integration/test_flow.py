@@ -1,4 +1,4 @@
-"""Which way a run goes, on a real server: `otherwise`, several outcomes."""
+"""Which way a run goes, on a real server: `otherwise`, several outcomes, values to go on with."""
 
 from __future__ import annotations
 
@@ -55,3 +55,34 @@ async def test_one_edge_takes_a_failure_and_a_time_out(served: Served) -> None:
     }
     result = await served.run(graph)
     assert result["data"] == {"done": True, "fail": "NO_STOCK", "late": "NO_ANSWER", "fine": "nothing"}
+
+
+async def test_a_run_goes_on_with_the_values_for_nodes_that_failed_and_says_so(served: Served) -> None:
+    use = {"on_failure": {"use": {"rate": 1.5, "why": "{{ error.type }}"}}}
+    refused = leaf("break", args={"name": "refused", "how": "typed"}, retry={"max_attempts": 1})
+    body = {"nodes": {"ask": {**refused, **use}, "scale": put(scaled="{{ rate * item }}")}}
+    each = {"type": "foreach", "items": "[1, 2]", "body": {**body, "edges": [edge("ask", "scale")]}}
+    late = {"type": "approval", "prompt": "?", "timeout": "100ms", "on_failure": {"use": {"late": "{{ error.type }}"}}}
+    graph: dict[str, Any] = {
+        "nodes": {
+            "each": {**each, "collect": {"into": "all", "value": "[scaled, why]"}},
+            "wrong": {**rule(half="{{ 1 / zero }}"), "on_failure": {"use": {"half": 0}}},
+            "late": late,
+            "end": put(done=True),
+        },
+        "edges": [edge("each", "end"), edge("wrong", "end"), edge("late", "end")],
+    }
+    handle = await served.start(graph, {"zero": 0})
+    result = await handle.result()
+    told = {"all": [[1.5, "NO_STOCK"], [3.0, "NO_STOCK"]], "half": 0, "late": "NO_ANSWER", "done": True, "zero": 0}
+    assert result["data"] == told
+    said = {each["by"]: each["warning"] for each in result["warnings"]}
+    assert said.keys() == {"each", "wrong", "late"}
+    assert said["late"] == "failed (NO_ANSWER), and the run went on with its `on_failure`"
+    kinds = {each["by"]: each["kind"] for each in await handle.query("history")}
+    assert [name for name, kind in kinds.items() if kind == "fallback"] == [
+        "wrong",
+        "each[0]/ask",
+        "each[1]/ask",
+        "late",
+    ]

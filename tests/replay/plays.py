@@ -95,6 +95,16 @@ async def failure_edge(served: Served) -> Handle:
     return await served.start(graph)
 
 
+async def fallbacks(served: Served) -> Handle:
+    """Nodes that fail, alone and in a body, and the values that the run goes on with."""
+    use = {"on_failure": {"use": {"rate": 1.5, "why": "{{ error.type }}"}}}
+    ask = {**leaf("break", args={"name": "ask", "how": "typed"}, **ONCE), **use}
+    each = {"type": "foreach", "items": "[1, 2]", "body": chain(ask=ask, scale=put(scaled="{{ rate * item }}"))}
+    late = {"type": "approval", "prompt": "?", "timeout": "100ms", **use}
+    collected = {**each, "collect": {"into": "all", "value": "scaled"}}
+    return await served.start(chain(each=collected, late=late, end=put(said="{{ why }}")))
+
+
 async def failing_run(served: Served) -> Handle:
     graph = chain(a=put(x=1), pay=leaf("break", args={"name": "pay"}))
     graph["nodes"]["beside"] = leaf("dawdle", args={"name": "beside"}, heartbeat="1s")
@@ -270,6 +280,7 @@ PLAYS: dict[str, Play] = {
     "chain": order,
     "diamond_with_conflicts": diamond_with_conflicts,
     "failure_edge": failure_edge,
+    "fallbacks": fallbacks,
     "failing_run": failing_run,
     "local_nodes": local_nodes,
     "bodies": bodies,

@@ -15,6 +15,8 @@ from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json, check_value
 from anabranch.errors import AnabranchError
 from anabranch.graph.expressions.expressions import evaluate_condition
+from anabranch.graph.fields import JsonObject
+from anabranch.graph.kinds.kinds import fallback_of
 from anabranch.graph.model import WaitNode
 from anabranch.graph.plan import PlanEdge
 from anabranch.workflows.interpreter.address import inside
@@ -34,7 +36,7 @@ from anabranch.workflows.interpreter.tolerance import (
 )
 from anabranch.workflows.interpreter.trail import Kind
 from anabranch.workflows.interpreter.undo import Undo
-from anabranch.workflows.interpreter.work import mapped_output
+from anabranch.workflows.interpreter.work import fallback_changes, mapped_output
 
 _NOTHING = ChangeSet(base_version=0, set={})
 
@@ -93,7 +95,7 @@ class Endings:
             state.size.add(refined)
             state.size.check(line.data, address)
         if (refined or refined.warnings) and not scope.has_lost(run):
-            self._record(node, line, refined, operator)
+            self._record(scope, run, line, refined, "external" if operator else "node")
         run.line, run.ended = line, state.at
         routes = self._routes(scope, run, line, "success")
         scope.close(run, Status.SUCCEEDED)
@@ -107,12 +109,11 @@ class Endings:
             changes = replace(changes, warnings=(*changes.warnings, *warnings_of(body)))
         self.complete(body.node, changes)
 
-    def _record(self, node: Started, line: Line, changes: ChangeSet, operator: str | None) -> None:
-        """The changes are a version of the context, the node's or an operator's."""
-        state, scope, run = self._state, node.scope, node.run
-        kind: Kind = "external" if operator else "node"
-        by, parents = operator or scope.address(run), run.versions
-        number = state.trail.record(kind, line, changes, by=by, at=state.at, parents=parents, conflicts=run.conflicts)
+    def _record(self, scope: Scope, run: NodeRun, line: Line, changes: ChangeSet, kind: Kind) -> None:
+        """The changes are a version of the context."""
+        record, at, before = self._state.trail.record, self._state.at, run.versions
+        conflicts = () if kind == "fallback" else run.conflicts
+        number = record(kind, line, changes, by=changes.by, at=at, parents=before, conflicts=conflicts)
         run.versions = (number,)
         self._merging.note_version(scope, scope.writer(run), number)
 
@@ -151,7 +152,7 @@ class Endings:
             self.close_failed(node)
 
     def close_failed(self, node: FailedNode) -> None:
-        """Close a failed node: along its failure edges, past it (`on_failure: continue`), or with its scope."""
+        """Close a failed node: along its failure edges, past it (`on_failure`), or with its scope."""
         scope, run, failure = node.scope, node.run, node.failure
         scope.close(run, CLOSED[failure.outcome])
         if self._state.is_aborting(scope.address(run)):
@@ -160,11 +161,7 @@ class Endings:
             self.abort_scope(scope, failure)
             return
         try:
-            routes = self._routes(scope, run, node.line, failure.outcome)
-            handled = any(taken for _, taken in routes)
-            if not handled and run.planned.node.on_failure == "continue":
-                routes, handled = self._routes(scope, run, node.line, "success"), True
-                note_passed_over(scope, scope.address(run), failure)
+            routes, handled = self._ways_on(node)
         except AnabranchError as error:  # it may be the very error that the node failed with
             same = str(error) == failure.message
             message = failure.message if same else f"{failure.message}; then: {error}"
@@ -174,6 +171,36 @@ class Endings:
             self._state.settle(scope, routes)
         else:
             self.abort_scope(scope, failure)
+
+    def _ways_on(self, node: FailedNode) -> tuple[list[tuple[PlanEdge, bool]], bool]:
+        """The outgoing edges of a failed node, each taken or dead, and whether the run goes on there."""
+        scope, run, instead = node.scope, node.run, fallback_of(node.run.planned.node)
+        if instead is None:
+            routes = self._routes(scope, run, node.line, node.failure.outcome)
+            if any(taken for _, taken in routes) or run.planned.node.on_failure != "continue":
+                return routes, any(taken for _, taken in routes)
+        line = node.line if instead is None else self._fall_back(node, instead)
+        note_passed_over(scope, scope.address(run), node.failure, fell_back=instead is not None)
+        return self._routes(scope, run, line, "success"), True
+
+    def _fall_back(self, node: FailedNode, values: JsonObject) -> Line:
+        """Write the values that the graph gives for a failed node. Raises AnabranchError."""
+        state, scope, run = self._state, node.scope, node.run
+        address, writer = scope.address(run), scope.writer(run)
+        roots = {**state.roots(scope, run), "error": node.failure.root()}
+        with state.budget.evaluating() as cost:
+            changes = fallback_changes(run.planned, values, node.line, roots, cost)
+        check_names(changes, scope.roots)
+        said = replace(changes, warnings=(f"failed ({node.failure.code}), and the run went on with its `on_failure`",))
+        line, refined = node.line.advance(said, writer=writer, by=address, at=state.at)
+        if refined:
+            check_schema(scope.plan, line.data, address)
+            state.size.add(refined)
+            state.size.check(line.data, address)
+        if not scope.has_lost(run):
+            self._record(scope, run, line, refined, "fallback")
+        run.line = line
+        return line
 
     def abort_run(self, failure: Failure) -> None:
         """The run fails: start nothing more, cancel what runs, then compensate."""

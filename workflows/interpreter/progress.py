@@ -15,4 +15,4 @@ class Progress:
     skipped: int = 0
     """Of those that are done: every node was skipped."""
     passed_over: int = 0
-    """A node inside failed, and the item went on (`on_failure: continue`)."""
+    """A node inside failed, and the item went on (`on_failure: continue`, or `use`)."""

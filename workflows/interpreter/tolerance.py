@@ -39,9 +39,9 @@ def failure_of(body: BodyRun) -> Failure:
     return replace(failure, message=f"{failure.message} ({count}, and `tolerate` is {definition.tolerate})")
 
 
-def note_passed_over(scope: Scope, address: str, failure: Failure) -> None:
-    """A node in a body failed, and its branch goes on (`on_failure: continue`)."""
-    told = f"{address} ({failure.code})"
+def note_passed_over(scope: Scope, address: str, failure: Failure, *, fell_back: bool) -> None:
+    """A node in a body failed, and its branch goes on: without it, or with its fallback."""
+    told = f"{address} ({failure.code}{', its fallback was used' if fell_back else ''})"
     while (body := scope.body) is not None:
         if scope.turn not in body.passed_over:
             body.passed_over[scope.turn] = told

@@ -11,7 +11,7 @@ from anabranch.context.merge.lineage import Line
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json, Missing, Path, format_path
 
-Kind = Literal["input", "node", "merge", "external", "compensation", "rollback"]
+Kind = Literal["input", "node", "fallback", "merge", "external", "compensation", "rollback"]
 MAX_ENTRIES = 1000
 """Older entries are dropped from memory. The workflow's history still holds them."""
 MAX_CONFLICTS = 200
@@ -101,8 +101,8 @@ class AuditTrail:
         return self.count
 
     def note_warnings(self, entry: Version) -> None:
-        """Keep what a version's writer warns of at hand."""
-        if entry.changes.warnings:
+        """Keep what a version's writer warns of at hand. Of fallbacks inside of a body the node around it tells."""
+        if entry.changes.warnings and not (entry.kind == "fallback" and "/" in entry.by):
             said = [(entry.by, text) for text in entry.changes.warnings]
             self.warnings = [*self.warnings, *said][-MAX_WARNINGS:]
 

@@ -13,7 +13,7 @@ from anabranch.errors import EvaluationError, SizeLimitExceeded
 from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.expressions.templates import compile_template
-from anabranch.graph.fields import MAX_SECONDS, parse_duration
+from anabranch.graph.fields import MAX_SECONDS, JsonObject, parse_duration
 from anabranch.graph.model import ApprovalNode, GraphNode, WaitNode
 from anabranch.graph.plan import Plan, PlanNode
 from anabranch.limits import ADDRESS_BYTES
@@ -102,6 +102,15 @@ def graph_result(plan: Plan, line: Line, roots: Mapping[str, Json], cost: Cost) 
             error.place = f"`result.{key}` of graph {plan.graph.name!r}"
             raise
     return given
+
+
+def fallback_changes(
+    planned: PlanNode, values: JsonObject, line: Line, roots: Mapping[str, Json], cost: Cost
+) -> ChangeSet:
+    """What the run goes on with where a node has failed. Raises EvaluationError."""
+    rendered = compile_template(values, planned.roots | {"error"}).render(line.data, roots, cost)
+    written = cast("dict[str, Json]", rendered)  # a template keeps the shape of its value
+    return ChangeSet(base_version=line.version, set={(key,): value for key, value in written.items()})
 
 
 def mapped_output(

@@ -31,7 +31,7 @@ from anabranch.workflows.interpreter.watcher import Watcher
 from anabranch.workflows.temporal.identity import Identity
 
 _VERBS = {"failure": "failed", "timeout": "timed out", "cancelled": "was cancelled"}
-_OF_NODES = frozenset({"node", "merge", "compensation"})
+_OF_NODES = frozenset({"node", "fallback", "merge", "compensation"})
 """Versions that name a node. What writes others is named from outside."""
 _CANCELLED = "CANCELLED"
 
