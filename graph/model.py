@@ -43,33 +43,50 @@ class BaseNode(Model):
     """Fields that every node has. A node type is a subclass whose `type` is one literal."""
 
     type: Any  # a literal in each subclass, which no type checker lets override a `str`
+    """What it does: the name of a node type."""
     description: str = ""
+    """For people. Drawings show it."""
     when: Cel | None = None
+    """The node is skipped unless it holds."""
     join: Literal["any", "all", "first"] = "any"
+    """When it runs: once its incoming edges are settled, if any, or `all`, were taken; or at the `first` one taken."""
     losers: Literal["drop", "cancel"] = "drop"
     """What becomes of the branches that come too late for its `join: first`."""
     reads: tuple[Key, ...] | None = None
+    """Context keys that it needs, where its fields do not show them."""
     input: JsonObject | None = None
     """Names for this node alone, over the context's keys; of a `graph` node all that it is given."""
     output: dict[Key, Cel] | None = None
+    """What it writes: context key → expression over `result`. Without it, as its type says."""
     retry: Retry | None = None
+    """How often it is tried, and when. Without it, as `defaults` says; a body is tried once."""
     timeout: Duration | None = None
-    """Of one attempt."""
+    """Of one attempt, from when a worker takes it: by default that of `defaults`. Of a body, of all that is inside."""
     queue_timeout: Duration | None = None
-    """How long an attempt waits for a worker."""
+    """How long an attempt waits for a worker. Without it, as `defaults` says."""
     total_timeout: Duration | None = None
-    """Of all attempts, with the time that they wait."""
+    """Of all attempts, with the time that they wait. Without it, as `defaults` says."""
     heartbeat: Duration | None = None
+    """The attempt has failed if its worker is not heard of for so long."""
     task_queue: TaskQueue | None = None
+    """The workers that run it. Without it, as `defaults` says, else the run's own."""
     priority: Priority | Annotated[int, Field(ge=1, le=5)] | None = None
+    """How soon its task is taken from the queue: 1 (first) to 5, or more by `key` and its fairness."""
     local: bool | None = None
+    """Whether it is a local activity, on the run's own worker. Without it, a `rule` as `defaults` says, others not."""
     compensate: Node | None = None
+    """The node that undoes it when the run fails. It sees the context as this node left it."""
     on_failure: Literal["fail", "continue", "pause"] | Fallback = "fail"
+    """What a failure does that no edge leads on from: it fails the run, is passed over, waits for an operator, or gives
+    way to the values of `use`."""
     pivot: bool = False
+    """Once it has succeeded, or may have, nothing is compensated any more."""
     effect: bool | None = None
-    """Whether it may change something outside of the context; None: as its type judges it. With a body: all inside."""
+    """Whether it changes something outside of the context; with a body, all inside. Without it, as its type judges."""
     circuit_breaker: CircuitBreaker | None = None
+    """Stops calling what keeps failing. For nodes that a handler runs."""
     cache: NodeCache | None = None
+    """Reuses what it wrote for the same key, across runs. For nodes without an effect that a handler runs."""
 
 
 Node = Annotated[BaseNode, ByType()]
@@ -83,10 +100,15 @@ class Rule(Model):
     """
 
     name: str | None = None
+    """For people, and for messages."""
     when: Cel | None = None
+    """The condition. Without it the rule always holds."""
     then: JsonObject | None = None
+    """What is written where the condition holds: key → value."""
     otherwise: JsonObject | None = None
+    """What is written where it does not."""
     salience: int = 0
+    """Rules run in falling order of it, then in the order of the file."""
 
 
 class RuleNode(BaseNode):
@@ -94,17 +116,24 @@ class RuleNode(BaseNode):
 
     type: Literal["rule"]
     rules: tuple[Rule, ...] | None = None
+    """The list of rules. Each sees what those before it wrote."""
     hit: Literal["first", "all"] = "all"
+    """Whether every rule that matches writes, or the first one alone."""
     decision_table: JsonObject | str | None = None
+    """A table in JDM: the name of its file, or the object itself."""
     grl: str | None = None
+    """Rules that chain, in the form of GRL or of Drools: the text, or the name of its file."""
 
 
 class Statement(Model):
     """One SQL statement with named binds."""
 
     query: str
+    """The SQL. Values are named binds, `:name`."""
     params: dict[Key, JsonValue] = Field(default_factory=dict)
+    """The value of each bind."""
     result: Literal["first", "all", "scalar", "none"] = "first"
+    """What is kept of the rows: the first, all, one value, or nothing."""
 
 
 class DbNode(BaseNode):
@@ -112,14 +141,19 @@ class DbNode(BaseNode):
 
     type: Literal["db"]
     connection: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,127}$")]
+    """The worker's environment variable that holds the database's URL."""
     query: str | None = None
+    """The one statement. Values are named binds, `:name`."""
     params: dict[Key, JsonValue] = Field(default_factory=dict)
+    """The value of each bind of `query`."""
     result: Literal["first", "all", "scalar", "none"] = "first"
+    """What is kept of the rows: the first (its columns become keys), all, one value, or nothing."""
     statements: tuple[Statement, ...] | None = None
+    """Several statements, in one transaction, in place of `query`."""
     idempotent: bool | None = None
-    """None: where it has an effect."""
+    """Whether a retry does not write again. Without it, where the node has an effect."""
     decimals: Literal["text", "round"] | None = None
-    """What becomes of decimals: text, or the nearest number. None: the number that is equal, else an error."""
+    """What becomes of decimals: text, or the nearest number. Without it the number that is equal, else an error."""
 
 
 class AiNode(BaseNode):
@@ -127,18 +161,26 @@ class AiNode(BaseNode):
 
     type: Literal["ai"]
     model: str
+    """`provider:model`, or `env:` and the variable of the worker that holds it."""
     prompt: str
+    """What the model is asked."""
     system: str = ""
+    """What the model is told about its part."""
     output_schema: JsonObject | None = None
+    """The JSON Schema of the answer, whose properties become keys. Without it the answer is text."""
     temperature: float | None = Field(None, ge=0)
+    """How much the model varies. Without it, the provider's default."""
     max_tokens: int | None = Field(None, ge=1)
+    """The longest answer. One that is cut off is a failure."""
 
 
 class Expect(Model):
     """Which HTTP statuses are a success, and which failures are retried."""
 
     status: tuple[int, ...] | None = None
+    """The statuses that are a success. Without it, 200 to 299."""
     retry: tuple[int, ...] = (408, 425, 429, 500, 502, 503, 504)
+    """The statuses that are worth another try."""
 
 
 class HttpNode(BaseNode):
@@ -146,11 +188,17 @@ class HttpNode(BaseNode):
 
     type: Literal["http"]
     url: str
+    """The address, in full."""
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    """The HTTP method."""
     headers: dict[Key, str] = Field(default_factory=dict)
+    """Header → value, or `env:HTTP_SECRET_NAME`, a secret of the worker."""
     query: dict[Key, JsonValue] = Field(default_factory=dict)
+    """Parameter → value, or a list of them, or a secret of the worker."""
     body: JsonValue = None
+    """The JSON that is sent."""
     expect: Expect = Expect()
+    """Which statuses are a success, and which are tried again."""
 
 
 GrpcStatus = Literal[
@@ -178,13 +226,16 @@ class GrpcExpect(Model):
     """Which gRPC statuses are a success, and which failures are retried."""
 
     status: tuple[GrpcStatus, ...] = ("OK",)
+    """The statuses that are a success."""
     retry: tuple[GrpcStatus, ...] = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED")
+    """The statuses that are worth another try."""
 
 
 class GrpcTls(Model):
     """TLS by certificates of one's own: the variable of the worker that holds them, or the path of their file."""
 
     ca: Annotated[str, Field(pattern=r"^GRPC_CA_[A-Z0-9_]{1,119}$")]
+    """The variable of the worker with the certificates to trust, or with the path of their file."""
 
 
 class GrpcNode(BaseNode):
@@ -192,15 +243,20 @@ class GrpcNode(BaseNode):
 
     type: Literal["grpc"]
     target: str
+    """Host and port."""
     method: str
+    """`package.Service/Method`, a unary one."""
     request: JsonObject | str = Field(default_factory=dict)
+    """The fields of the message."""
     metadata: dict[Key, str] = Field(default_factory=dict)
+    """Key → value, or `env:HTTP_SECRET_NAME`, a secret of the worker."""
     tls: bool | GrpcTls | None = None
-    """None: TLS, except to this machine."""
+    """Whether the connection is by TLS. Without it, except to this machine."""
     descriptor: str | None = None
-    """A FileDescriptorSet: in YAML the name of its file, in a graph that is loaded its content in Base64. None: the
-    server's reflection."""
+    """A FileDescriptorSet: in YAML the name of its file, in a graph that is loaded its content in Base64. Without it,
+    the server is asked by reflection."""
     expect: GrpcExpect = GrpcExpect()
+    """Which statuses are a success, and which are tried again."""
 
 
 class ActivityNode(BaseNode):
@@ -208,7 +264,9 @@ class ActivityNode(BaseNode):
 
     type: Literal["activity"]
     activity: ActivityName
+    """The activity's name, as its worker registered it."""
     args: tuple[JsonValue, ...] | JsonObject = ()
+    """A list of arguments, or one object."""
 
 
 class PythonNode(BaseNode):
@@ -216,15 +274,20 @@ class PythonNode(BaseNode):
 
     type: Literal["python"]
     handler: str
+    """The handler's name, as `@node` registered it."""
     args: JsonObject = Field(default_factory=dict)
+    """Its keyword arguments."""
 
 
 class Body(Model):
     """A graph inside a graph: inline nodes and edges, or another graph by name."""
 
     nodes: dict[NodeId, Node] = Field(default_factory=dict)
+    """Its nodes, by id."""
     edges: tuple[Edge, ...] = ()
+    """Its edges."""
     graph: str | None = None
+    """The name of another graph, in place of nodes and edges."""
 
 
 class GraphNode(BaseNode):
@@ -232,14 +295,18 @@ class GraphNode(BaseNode):
 
     type: Literal["graph"]
     graph: str
+    """The other graph's name."""
     mode: Literal["inline", "child_workflow"] = "inline"
+    """Whether it is interpreted in this run, or started as a workflow of its own."""
 
 
 class Collect(Model):
     """Keep the turns' changes local and write one list of `value`s, in their order, to the key `into`."""
 
     into: Key
+    """The key that gets the list."""
     value: Cel
+    """The value of one turn, over the context that it left."""
     when: Cel | None = None
     """Whether a turn has a value. One in which every node was skipped has none."""
 
@@ -249,15 +316,21 @@ class ForeachNode(BaseNode):
 
     type: Literal["foreach"]
     items: Cel
+    """The list of items."""
     as_: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")] = Field("item", alias="as")
+    """What the body calls its item."""
     body: Body
+    """What is done with each item."""
     max_concurrency: int = Field(50, ge=1, le=500)
+    """How many items run at once."""
     collect: Collect | None = None
+    """One list of values, in place of what the turns write."""
     on_item_failure: Literal["fail", "skip", "collect"] = "fail"
     """With an item that fails: the node fails, or goes on without it, or lists it under `failed` too."""
     tolerate: Tolerance | None = None
-    """How many items may fail before the node does. None: all of them."""
+    """How many items may fail before the node does: a number, or a share such as `5%`. Without it, all of them."""
     failed: Key | None = None
+    """The key that gets the list of failed items: `index`, `item` and `error` of each."""
 
 
 class WhileNode(BaseNode):
@@ -265,12 +338,17 @@ class WhileNode(BaseNode):
 
     type: Literal["while"]
     while_: Cel | None = Field(None, alias="while")
+    """The condition that is asked before each turn."""
     until: Cel | None = None
+    """The condition that is asked behind each turn."""
     body: Body
+    """What is repeated."""
     max_iterations: int = Field(1000, ge=1, le=1_000_000)
+    """The most turns that there may be."""
     on_limit: Literal["fail", "continue"] = "fail"
     """What becomes of the node where its condition asks for more turns than `max_iterations`."""
     collect: Collect | None = None
+    """One list of values, in place of what the turns write."""
 
 
 class WaitNode(BaseNode):
@@ -278,7 +356,9 @@ class WaitNode(BaseNode):
 
     type: Literal["wait"]
     for_: Duration | str | None = Field(None, alias="for")
+    """How long."""
     until: Cel | None = None
+    """Until which time: ISO 8601, or Unix milliseconds."""
 
 
 class ApprovalNode(BaseNode):
@@ -286,7 +366,9 @@ class ApprovalNode(BaseNode):
 
     type: Literal["approval"]
     prompt: str = ""
+    """What the person is asked."""
     schema_: JsonObject | None = Field(None, alias="schema")
+    """The JSON Schema of the answer."""
 
 
 class FailNode(BaseNode):
@@ -310,11 +392,15 @@ class Edge(Model):
     """From one node to another, taken on an outcome of the first and when the condition holds."""
 
     source: NodeId = Field(alias="from")
+    """The node that it leads from."""
     target: NodeId = Field(alias="to")
+    """The node that it leads to."""
     when: Cel | None = None
+    """It is taken only where this holds."""
     otherwise: bool = False
     """Taken when no other success edge of its source is."""
     outcome: EdgeOutcome = "success"
+    """How its source has to end: one outcome, or a list of them."""
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -331,20 +417,30 @@ class Graph(Model):
     """One YAML file. `name` is also the Temporal workflow type."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.\-]{0,127}$")]
+    """Its name, and the workflow's type."""
     version: str = "1.0.0"
+    """For people."""
     description: str = ""
+    """For people. Drawings show it, and the Web UI."""
     inputs: dict[Key, JsonObject] | None = None
-    """What a run is started with: name → JSON Schema, required unless it has a `default`. None: the keys that nodes
-    read and none writes."""
+    """What a run is started with: name → JSON Schema, required unless it has a `default`. Without it, the keys that
+    nodes read and none writes."""
     context: ContextSpec = ContextSpec()
+    """How parallel writes are settled, and what the context must look like."""
     defaults: Defaults = Defaults()
+    """Fields of nodes that do not say them."""
     saga: Saga | None = None
+    """How completed steps are undone."""
     share: Share | None = None
+    """Publishes the context for other services."""
     nodes: dict[NodeId, Node] = Field(min_length=1, max_length=2000)
+    """Its nodes, by id."""
     edges: tuple[Edge, ...] = ()
+    """Its edges."""
     result: dict[Key, Cel] | None = None
-    """What it comes to: name → expression over the context at its end. None: the whole context."""
+    """What it comes to: name → expression over the context at its end. Without it, the whole context."""
     metadata: dict[str, Any] = Field(default_factory=dict)
+    """For people and their tools: any YAML."""
 
 
 _node_models: dict[str, type[BaseNode]] = {

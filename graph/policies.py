@@ -14,76 +14,107 @@ from anabranch.limits import MAX_ATTEMPTS
 class Retry(Model):
     """A Temporal retry policy."""
 
-    max_attempts: int = Field(default=5, ge=0, le=MAX_ATTEMPTS, description="0 is without limit")
+    max_attempts: int = Field(default=5, ge=0, le=MAX_ATTEMPTS)
+    """How often at most, the first attempt included. 0 is without limit."""
     initial_interval: Duration = timedelta(seconds=1)
+    """The pause before the second attempt."""
     backoff: float = Field(default=2.0, ge=1)
+    """Each pause is so many times the one before."""
     max_interval: Duration | None = None
+    """The longest pause. Without it, a hundred times the first one."""
     non_retryable: tuple[str, ...] = ()
+    """Codes of errors after which there is no other attempt."""
 
 
 class Priority(Model):
     """Temporal's task priority: 1 (first) to 5, and a key whose runs share the queue fairly."""
 
     key: int | None = Field(None, ge=1, le=5)
+    """1 (first) to 5."""
     fairness_key: FairnessKey | None = None
+    """Whose task it is: the queue serves keys in turn."""
     fairness_weight: float | None = Field(None, gt=0)
+    """How much of the queue the key gets, beside others."""
 
 
 class CircuitBreaker(Model):
     """Stop calling what keeps failing: `failures` within `window` open it for `reset`."""
 
     failures: int = Field(5, ge=1)
+    """So many open it."""
     window: Duration = timedelta(minutes=1)
+    """Within which time."""
     reset: Duration = timedelta(seconds=30)
+    """How long it stays open."""
     probes: int = Field(1, ge=1)
+    """How many calls are let through at a time after that, to see whether it works again."""
     name: str | None = None
+    """Nodes with the same name share a breaker. Without it, each node of a graph has its own."""
 
 
 class NodeCache(Model):
     """Reuse a node's changes for the same key."""
 
     key: str
+    """What its writes depend on."""
     ttl: Duration = timedelta(hours=1)
+    """How long they may be reused."""
 
 
 class Fallback(Model):
     """Values to go on with where a node fails, as if it had succeeded and written them."""
 
     use: dict[Key, JsonValue] = Field(min_length=1)
+    """What is written instead: key → value."""
 
 
 class ContextSpec(Model):
     """How parallel writes to the context are settled, and what the context must look like."""
 
     conflict_resolution: Strategy | None = None
+    """The policy for paths that `merge` does not name. Without it, the worker's default, kept with the run."""
     merge: dict[Key, MergePolicy] = Field(default_factory=dict)
+    """Path → policy."""
     schema_: JsonObject | None = Field(default=None, alias="schema")
+    """The JSON Schema of the context, checked at every write."""
     conflict_timeout: Duration | None = None
+    """How long a join waits for somebody to settle a conflict. Without it, without end; 0 not at all."""
 
 
 class Defaults(Model):
     """The values of fields that nodes do not have. `local` holds for `rule` nodes, all else for those of activities."""
 
     timeout: Duration = timedelta(seconds=30)
+    """Of one attempt."""
     queue_timeout: Duration | None = None
+    """How long an attempt waits for a worker. Without it, without end."""
     total_timeout: Duration | None = None
+    """Of all attempts, with the time that they wait. Without it, without end."""
     retry: Retry = Retry()
+    """How often an activity is tried, and when."""
     task_queue: TaskQueue | None = None
+    """The workers that run activities. Without it, the run's own."""
     local: bool = False
+    """Whether `rule` nodes are local activities."""
 
 
 class Saga(Model):
     """How completed steps are undone."""
 
     compensation: Literal["sequential", "parallel"] = "sequential"
+    """Whether steps are undone one after the other, in reverse order, or at once."""
     deadline: Duration | None = None
+    """How long undoing may take. Without it, without end."""
     on_compensation_failure: Literal["report", "pause"] = "report"
+    """Whether a compensation that fails is reported, or waits for an operator."""
 
 
 class Share(Model):
     """Publish the run's context for other services."""
 
     strategy: Literal["write_through", "write_behind", "read_through", "cache_aside"] | None = None
-    """None: what CACHE_STRATEGY of the worker says."""
+    """How the store is written and read. Without it, the worker's CACHE_STRATEGY."""
     ttl: Duration | None = None
+    """How long it is kept. Without it, the worker's CONTEXT_TTL_SECONDS."""
     at: Literal["every_node", "end"] = "end"
+    """When it is published: at the end, or after each node that changed it."""

@@ -13,6 +13,8 @@ from anabranch.context.values import Json
 from anabranch.errors import ConfigurationError, Problem
 from anabranch.graph import node_types
 from anabranch.graph.dataflow.walk import levels, with_compensations
+from anabranch.graph.docstrings import field_docstrings
+from anabranch.graph.fields import Model
 from anabranch.graph.kinds.kinds import answer_schema, kind_named
 from anabranch.graph.model import BaseNode, Graph
 from anabranch.graph.source.yaml_source import Pointer, Source
@@ -30,12 +32,29 @@ def graph_json_schema() -> dict[str, Any]:
     references, shared = models_json_schema([(model, "validation") for model in models], by_alias=True)
     schema = Graph.model_json_schema(by_alias=True)
     schema["$defs"] |= shared["$defs"]
+    for model in _below(Model):
+        _describe(schema if model is Graph else schema["$defs"].get(model.__name__, {}), model)
     schema["$defs"]["Node"] = {
         "oneOf": [references[model, "validation"] for model in models],
         "discriminator": {"propertyName": "type"},
     }
     whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Anabranch graph", **schema}
     return cast("dict[str, Any]", json.loads(json.dumps(whole).replace(node_types.NODE_REFERENCE, "#/$defs/Node")))
+
+
+def _below(model: type[Model]) -> Iterator[type[Model]]:
+    for each in model.__subclasses__():
+        yield each
+        yield from _below(each)
+
+
+def _describe(schema: dict[str, Any], model: type[Model]) -> None:
+    """Have editors show what each field means."""
+    properties = schema.get("properties", {})
+    for name, text in field_docstrings(model).items():
+        shown = properties.get(model.model_fields[name].alias or name)
+        if shown is not None:
+            shown["description"] = f"{shown['description']}. {text}" if "description" in shown else text
 
 
 def _node_models() -> Iterator[type[BaseNode]]:

@@ -472,6 +472,15 @@ def test_the_language_has_a_json_schema_for_editors() -> None:
     assert found == {"$.edges[4].outcome", "$.edges[5].outcome", "$.edges[6].outcome"}
 
 
+def test_editors_are_shown_what_each_field_means() -> None:
+    schema = graph_json_schema()
+    parts = {"Graph": schema, **schema["$defs"]}
+    fields = {f"{part}.{name}": field for part, of in parts.items() for name, field in of.get("properties", {}).items()}
+    lacking = [name for name, field in fields.items() if not field.get("description")]
+    assert lacking == [], f"write a docstring below {lacking} in graph/: one fact that is short"
+    assert fields["Graph.result"]["description"].startswith("What it comes to: name → expression")
+
+
 EDGE = """name: x
 nodes: {{a: {{type: wait, for: 1s}}, b: {{type: wait, for: 1s}}}}
 edges: [{{from: a, to: b, outcome: {}}}]
