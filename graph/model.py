@@ -376,7 +376,9 @@ class FailNode(BaseNode):
 
     type: Literal["fail"]
     code: FailureCode
+    """The code of the error, of the author's own."""
     message: str = ""
+    """What the error says."""
 
 
 class StopNode(BaseNode):
