@@ -57,7 +57,7 @@ lint: setup  ## Formatting, lint, spelling, types, import rules
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
-docs: setup  ## Write what the documentation repeats of the code: docs/api.md, the files in docs/extending.md
+docs: setup  ## Write what the documentation repeats of the code: docs/api.md, docs/reference/, files in docs/extending.md
 	$(BIN)/python tools/docs
 
 faults: setup  ## Faults at every step of sagas, caches, consumers of events; storms over everything, for hours (RESUME=1 goes on)

@@ -40,7 +40,10 @@ from anabranch.graph.policies import (
 
 
 class BaseNode(Model):
-    """Fields that every node has. A node type is a subclass whose `type` is one literal."""
+    """Fields that every node has.
+
+    A node type is a subclass whose `type` is one literal.
+    """
 
     type: Any  # a literal in each subclass, which no type checker lets override a `str`
     """What it does: the name of a node type."""

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+REFERENCE = "docs/reference/"
+"""Pages whose files are those of one folder: a reader runs their commands there."""
 _FENCE = re.compile(r"^```(\S*)[ ]?(.*)$")
 _TITLE = re.compile(r'title="([^"]+)"')
 
@@ -59,6 +61,11 @@ def blocks_of(page: str) -> Iterator[Block]:
         elif opened is not None:
             text.append(line)
     assert opened is None, f"{page}: the block of line {opened} is not closed"
+
+
+def folder_of(page: str) -> Path | None:
+    """The folder in which a page's commands are run as they are; None where its blocks are all that there is."""
+    return ROOT / REFERENCE / "examples" if page.startswith(REFERENCE) else None
 
 
 def prose(page: str) -> Iterator[tuple[int, str]]:

@@ -78,7 +78,7 @@ def differs(shown: str, printed: str) -> bool:
     """Whether a page shows other output than was printed; `…` matches anything, alone on a line any lines."""
     wanted, found = _settled(shown), _settled(printed)
     pattern = re.escape(wanted).replace("\\\n", "\n")
-    pattern = re.sub(r"(?:^|\n) ?…(?=\n|$)", lambda _: r"(?:\n?[^\n]*)*?", pattern).replace("…", "[^\n]*?")
+    pattern = re.sub(r"(?:^|\n) ?…(?=\n|$)", lambda _: "(?s:.*?)", pattern).replace("…", "[^\n]*?")
     return re.fullmatch(pattern, found) is None
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, blocks, blocks_of, pages
-from tests.docs.shell import Shell, steps
+from tests.docs.pages import ROOT, blocks, blocks_of, folder_of, pages
+from tests.docs.shell import Shell, differs, steps
 
 ELSEWHERE = {
     "docs/extending.md": "tests/acceptance/test_own_project.py",
@@ -51,8 +52,10 @@ def test_a_page_s_commands_print_what_it_shows(
 
     with contextlib.ExitStack() as stack:
         shell = Shell(tmp_path, stack, server)
+        if (files := folder_of(page)) is not None:
+            shutil.copytree(files, tmp_path, dirs_exist_ok=True)
         for block in blocks_of(page):
-            if block.title:
+            if block.title and files is None:
                 shell.write(block)
             for step in steps(block) if block.language == "console" else ():
                 shell.run(step)
@@ -65,3 +68,9 @@ def test_every_target_of_make_that_a_page_names_is_run_somewhere() -> None:
     assert [file for file in MAKE.values() if not (ROOT / file).exists()] == []
     checks = (ROOT / ".ci/run").read_text(encoding="utf-8")
     assert [target for target in ("lint", "coverage", "slow", "attack") if f"make {target}" not in checks] == []
+
+
+def test_output_that_differs_from_the_page_is_told_however_long_it_is() -> None:
+    printed = "first\n" + "between\n" * 300
+    assert not differs("first\n…\nlast", printed + "last")
+    assert differs("first\n…\nlast", printed + "another")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 from anabranch.errors import GraphError
 from anabranch.graph.load import load_graph
 from anabranch.graph.model import Graph
-from tests.docs.pages import Block, blocks, blocks_of
+from tests.docs.pages import Block, blocks, blocks_of, folder_of
 
 WORDS = {"fragment", "invalid", "warns"}
 ELSEWHERE = "docs/extending.md"  # its node type has to be installed: tests/acceptance/test_own_project.py does
@@ -37,7 +38,9 @@ def whole(block: Block) -> dict[str, Any]:
 
 def problems(block: Block, folder: Path) -> list[str]:
     """What `validate` finds in a block, beside the files of its page; of a fragment only the errors."""
-    for other in blocks_of(block.page):
+    if (files := folder_of(block.page)) is not None:
+        shutil.copytree(files, folder, dirs_exist_ok=True)
+    for other in blocks_of(block.page) if files is None else ():
         if other.title and not other.words:
             (folder / other.title).parent.mkdir(parents=True, exist_ok=True)
             (folder / other.title).write_text(other.text, encoding="utf-8")
