@@ -293,6 +293,14 @@ class Body(Model):
     """The name of another graph, in place of nodes and edges."""
 
 
+class BlockNode(BaseNode):
+    """Nodes and edges in place, as one node of the graph around: they see its context, and fail together."""
+
+    type: Literal["block"]
+    nodes: dict[NodeId, Node] = Field(min_length=1)
+    edges: tuple[Edge, ...] = ()
+
+
 class GraphNode(BaseNode):
     """Another graph, interpreted in this run or started as a child workflow."""
 

@@ -113,8 +113,11 @@ class Played:
 
     @property
     def not_compensated(self) -> list[str]:
-        """Addresses of the nodes whose compensation failed."""
-        return list(self.state.finished.not_compensated) if self.state.finished else []
+        """Addresses of the nodes whose compensation failed; of a run that completed, those of attempts and blocks."""
+        finish = self.state.finished
+        if finish is None:
+            return []
+        return list(self.state.compensation_failures if finish.failure is None else finish.not_compensated)
 
     @property
     def ran(self) -> dict[str, None]:

@@ -17,6 +17,7 @@ from anabranch.graph.checks.schemas import check_schemas
 from anabranch.graph.checks.structure import check_structure
 from anabranch.graph.dataflow.dataflow import Library
 from anabranch.graph.dataflow.walk import Level, levels, ordered, with_compensations
+from anabranch.graph.kinds.kinds import is_undone_by_itself
 from anabranch.graph.model import Graph
 from anabranch.graph.source.problems import described
 from anabranch.graph.source.yaml_source import Source
@@ -82,7 +83,7 @@ def _unused_compensations(level: Level, source: Source) -> Iterator[Problem]:
             place = source.place((*path, "compensate", "compensate"), key=True)
             message = f"{described(path)} has a compensation of its compensation, which never runs"
             yield Problem("COMPENSATION_UNUSED", message, place, "remove it", warning=True)
-        if undo is not None and key in behind:
+        if undo is not None and key in behind and not is_undone_by_itself(node):
             place = source.place((*path, "compensate"), key=True)
             message = f"{described(path)} runs only after a pivot, from which the saga goes forward: it is never undone"
             yield Problem("COMPENSATION_UNUSED", message, place, "remove it, or move the pivot", warning=True)

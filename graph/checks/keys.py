@@ -18,8 +18,9 @@ from anabranch.graph.dataflow.rivals import Rivals, may_rival, rivals
 from anabranch.graph.dataflow.walk import with_compensations
 from anabranch.graph.expressions.expressions import ROOTS
 from anabranch.graph.kinds.fields import texts
-from anabranch.graph.kinds.kinds import fallback_of, own_names
-from anabranch.graph.model import BaseNode, ForeachNode, Graph, RuleNode
+from anabranch.graph.kinds.keys import Keys
+from anabranch.graph.kinds.kinds import fallback_of, loop_of, own_names
+from anabranch.graph.model import BaseNode, ForeachNode, Graph, Node, RuleNode
 from anabranch.graph.source.problems import described, did_you_mean
 from anabranch.graph.source.yaml_source import Pointer, Source, value_at
 
@@ -109,11 +110,11 @@ class KeyChecks:
     def _owner_of(self, read: UnwrittenRead) -> str | None:
         """The node whose `input` gives the name that is read where it is not known."""
         nodes = [] if read.node is None else [(read.node, read.flow.level.body.nodes[read.node])]
-        path = read.flow.level.path
-        while path and path[-1] == "body":
-            parent = next(flow for flow in self.key_flows if flow.level.path == path[:-3])
-            nodes.append((str(path[-2]), parent.level.body.nodes[str(path[-2])]))
-            path = path[:-3]
+        owner = read.flow.level.owner
+        while owner and owner[-1] != "compensate":
+            level, name = next(flow.level for flow in self.key_flows if flow.level.path == owner[:-2]), str(owner[-1])
+            nodes.append((name, level.body.nodes[name]))
+            owner = level.owner
         return next((name for name, node in nodes if read.key in (own_names(node) or ())), None)
 
     @staticmethod
@@ -172,11 +173,18 @@ class KeyChecks:
             if isinstance(node, ForeachNode) and node.as_ in ROOTS | {"error", "result", "index"}:
                 place = self.source.place((*path, "as"))
                 yield Problem("NAME_RESERVED", f"{described(path)} names its item `{node.as_}`, a reserved name", place)
-            for name in sorted((node_writes(key, node, self.library) or frozenset()) & reserved):
+            for name in sorted((self._own_writes(key, node) or frozenset()) & reserved):
                 message = (
                     f"{described(path)} writes the key `{name}`, a reserved name that no expression reads as a key"
                 )
                 yield Problem("NAME_RESERVED", message, self._written_at(path, node, name), "give it another name")
+
+    def _own_writes(self, key: str, node: Node) -> Keys:
+        """What a node may write, without what the nodes of its body do, which are looked at themselves."""
+        if node.output is not None or (loop := loop_of(node)) is None:
+            return node_writes(key, node, self.library)
+        lists = (loop.collects, loop.lists_failed, *(fallback_of(node) or ()))
+        return frozenset(name for name in lists if name is not None)
 
     def _declared_names(self) -> Iterator[Problem]:
         """Keys of the context's schema that no run can have, and names of the result that no other graph can take."""

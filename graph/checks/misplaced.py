@@ -13,7 +13,7 @@ from anabranch.graph.model import BaseNode, FailNode, ForeachNode, GraphNode, St
 
 _CODE = "FIELD_HAS_NO_EFFECT"
 _OF_LEAVES = frozenset({"heartbeat", "priority", "queue_timeout", "task_queue", "cache", "circuit_breaker", "local"})
-_BODIES = "foreach, while and graph nodes"
+_BODIES = "block, foreach, while and graph nodes"
 
 
 @dataclass(frozen=True, slots=True)

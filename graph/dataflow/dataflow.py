@@ -134,19 +134,19 @@ def key_flows(graph: Graph, library: Mapping[str, Graph] = NO_GRAPHS) -> Iterato
     found: dict[Pointer, KeyFlow] = {}
     known = library if isinstance(library, Library) else Library(library)
     for level in levels(graph):
-        flow = KeyFlow(level, known, *_owner(level.path, found))
+        flow = KeyFlow(level, known, *_owner(level.owner, found))
         found[level.path] = flow
         yield flow
 
 
 def _owner(path: Pointer, found: dict[Pointer, KeyFlow]) -> tuple[KeyFlow | None, int]:
+    """The level of the node at `path`, and the bits of what has run there before its body."""
     if not path:
         return None, 0
-    end = len(path) - 1
-    undone = path[end - 1] == "compensate"
-    while path[end - 1] == "compensate":
-        end -= 1
-    parent, key = found[path[: end - 2]], str(path[end - 1])
+    undone = path[-1] == "compensate"
+    while path[-1] == "compensate":
+        path = path[:-1]
+    parent, key = found[path[:-2]], str(path[-1])
     return parent, parent.ancestors[key] | (parent.bit[key] if undone else 0)
 
 

@@ -15,11 +15,13 @@ class Level:
     """The nodes and edges of one level: the graph itself, or a body somewhere in it.
 
     `roots` are the names beside the context's keys that its expressions may use (`index`, a `foreach`'s item, `error`).
+    `owner` is the path of the node around a body; that of the graph itself is empty.
     """
 
     path: Pointer
     body: Graph | Body
     roots: frozenset[str] = frozenset()
+    owner: Pointer = ()
 
     def nodes(self) -> Iterator[tuple[Pointer, str, Node]]:
         """Pointer, id and node of each node of this level, compensations apart."""
@@ -66,7 +68,7 @@ def known_edges(level: Level) -> list[Edge]:
 
 def _inner(path: Pointer, node: Node, roots: frozenset[str]) -> Iterator[Level]:
     if (loop := loop_of(node)) is not None:
-        yield Level((*path, "body"), loop.body, roots | loop.names)
+        yield Level((*path, *loop.path), loop.body, roots | loop.names, path)
     if node.compensate is not None:
         yield from _inner((*path, "compensate"), node.compensate, roots | {"error"})
 

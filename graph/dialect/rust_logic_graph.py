@@ -142,6 +142,8 @@ def _node(node: Json, path: Pointer, rewriting: Rewriting) -> Json:
     if isinstance(body := node.get("body"), dict):
         node["body"] = body = dict(body)
         _nodes_and_edges(body, (*path, "body"), rewriting)
+    if node.get("type") == "block":
+        _nodes_and_edges(node, path, rewriting)
     return node
 
 

@@ -21,6 +21,8 @@ from anabranch.graph.model import (
     ActivityNode,
     AiNode,
     ApprovalNode,
+    BlockNode,
+    Body,
     DbNode,
     FailNode,
     ForeachNode,
@@ -37,6 +39,10 @@ from anabranch.graph.model import (
 _COLLECT = (cel("collect.value", at="end"), cel("collect.when", at="end"))
 
 
+def _block_body(node: BlockNode) -> Loop:
+    return Loop(Body.model_construct(nodes=node.nodes, edges=node.edges), path=())
+
+
 def _foreach_loop(node: ForeachNode) -> Loop:
     into = None if node.collect is None else node.collect.into
     return Loop(node.body, frozenset({"index", node.as_}), at_once=True, collects=into, lists_failed=node.failed)
@@ -44,7 +50,7 @@ def _foreach_loop(node: ForeachNode) -> Loop:
 
 def _while_loop(node: WhileNode) -> Loop:
     into = None if node.collect is None else node.collect.into
-    return Loop(node.body, frozenset({"index", "turn"}), at_once=False, collects=into)
+    return Loop(node.body, frozenset({"index", "turn"}), collects=into)
 
 
 def _check_loop(node: ForeachNode | WhileNode, finder: Finder) -> Iterator[Problem]:
@@ -191,6 +197,15 @@ GRAPH = NodeKind(
     outcomes=frozenset({"answer", "set", "fail", "timeout"}),
     outcome_help="write `answer:` (the data that the graph ends with), `fail`, …",
     summary=lambda node: node.graph,
+    shape=("[[", "]]"),
+)
+BLOCK = NodeKind(
+    BlockNode,
+    runs=Runs.RUN,
+    loop=_block_body,
+    has_body=lambda _node: True,
+    outcomes=frozenset(),
+    summary=lambda node: f"block of {len(node.nodes)} node{'s' * (len(node.nodes) != 1)}",
     shape=("[[", "]]"),
 )
 FOREACH = NodeKind(

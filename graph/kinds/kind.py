@@ -25,6 +25,7 @@ from anabranch.graph.kinds.fields import FieldSpec
 from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.kinds.keys import NO_KEYS, Keys, Reads
 from anabranch.graph.model import BaseNode, Body
+from anabranch.graph.source.yaml_source import Pointer
 
 N = TypeVar("N", bound=BaseNode)
 
@@ -56,13 +57,15 @@ class Runs(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A node's body, and what the node does with it turn by turn."""
+    """A node's body, and what the node does with it turn by turn. A block has one turn."""
 
     body: Body
-    names: frozenset[str]
+    names: frozenset[str] = frozenset()
     """What the body's nodes see beside the names around the loop."""
-    at_once: bool
+    at_once: bool = False
     """Turns run at the same time: what they write meets."""
+    path: Pointer = ("body",)
+    """Where the body is, below the node."""
     collects: str | None = None
     """The key of a list that is written instead of what the body writes."""
     lists_failed: str | None = None

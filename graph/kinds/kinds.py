@@ -11,7 +11,7 @@ from anabranch.graph import node_types
 from anabranch.graph.kinds import built_in
 from anabranch.graph.kinds.fields import template
 from anabranch.graph.kinds.kind import Loop, NodeKind, Runs
-from anabranch.graph.model import BaseNode, ForeachNode, GraphNode, WhileNode
+from anabranch.graph.model import BaseNode, BlockNode, ForeachNode, GraphNode, WhileNode
 from anabranch.graph.policies import Fallback, Retry
 
 _BUILT_IN: Mapping[str, NodeKind[Any]] = {
@@ -41,7 +41,7 @@ def types_that_run(*, by: Collection[Runs]) -> tuple[str, ...]:
     return (*built_in_types, *(node_types.foreign_names() if Runs.HANDLER in by else ()))
 
 
-def has_body(node: BaseNode) -> TypeGuard[ForeachNode | WhileNode | GraphNode]:
+def has_body(node: BaseNode) -> TypeGuard[BlockNode | ForeachNode | WhileNode | GraphNode]:
     """Whether the node's work is done by nodes of its own, which the run interprets."""
     return kind_of(node).has_body(node)
 
@@ -50,6 +50,11 @@ def body_retry(node: BaseNode) -> Retry | None:
     """The `retry` that the run itself carries out: a composite's, if there may be a second attempt."""
     is_composite = has_body(node) or isinstance(node, GraphNode)
     return node.retry if is_composite and node.retry is not None and node.retry.max_attempts != 1 else None
+
+
+def is_undone_by_itself(node: BaseNode) -> bool:
+    """Whether an attempt of a composite that failed is undone at once, and not only with the run."""
+    return isinstance(node, BlockNode) or body_retry(node) is not None
 
 
 def fallback_of(node: BaseNode) -> dict[str, Json] | None:

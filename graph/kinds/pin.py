@@ -27,7 +27,8 @@ def _node(node: Node) -> Node:
     if not has_body(node):  # there the field holds for all nodes inside, and is the author's alone
         judged["effect"] = has_effect(node)
     if (loop := loop_of(node)) is not None:
-        judged["body"] = loop.body.model_copy(update={"nodes": _nodes(loop.body.nodes)})
+        nodes = _nodes(loop.body.nodes)
+        judged |= {"body": loop.body.model_copy(update={"nodes": nodes})} if loop.path else {"nodes": nodes}
     if node.compensate is not None:
         judged["compensate"] = _node(node.compensate)
     return node.model_copy(update=judged)

@@ -67,7 +67,7 @@ class Attachments:
             found["compensate"] = self._node(node["compensate"], (*path, "compensate"))
         if isinstance(body := node.get("body"), dict):
             found["body"] = self._nodes(body, (*path, "body"))
-        return found
+        return self._nodes(found, path) if node_type == "block" else found
 
     def _file(self, name: str, path: Pointer) -> Json:
         try:

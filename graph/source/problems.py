@@ -84,12 +84,8 @@ def details_message(details: ErrorDetails) -> str:
 
 def described(path: Pointer) -> str:
     """The node, edge or section at `path`, in words: `node 'pack/weigh'`, `edge 3`, `` `retry` ``."""
-    ids = [str(path[i + 1]) for i in range(len(path) - 1) if path[i] == "nodes" and (i == 0 or path[i - 1] == "body")]
+    ids, rest = _nodes_of(path)
     where = f"node {'/'.join(ids)[:128]!r}" if ids else ""
-    last = max((i + 2 for i in range(len(path) - 1) if path[i] == "nodes"), default=0)
-    rest = list(path[last:])
-    if rest[:1] == ["body"]:
-        rest = rest[1:]
     if rest[:1] == ["edges"] and len(rest) > 1:
         where = f"edge {int(rest[1]) + 1}" + (f" in the body of {where}" if where else "")
         rest = rest[2:]
@@ -97,6 +93,18 @@ def described(path: Pointer) -> str:
     return " ".join(
         part for part in (f"`{field}` of" if field and where else f"`{field}`" if field else "", where) if part
     )
+
+
+def _nodes_of(path: Pointer) -> tuple[list[str], list[str | int]]:
+    """The nodes that a path leads through, and what is left of it below the last one, or below that one's body."""
+    ids: list[str] = []
+    rest = list(path)
+    while rest[:1] == ["nodes"] and len(rest) > 1:
+        ids.append(str(rest[1]))
+        rest = rest[2:]
+        if rest[:1] == ["body"]:
+            rest = rest[1:]
+    return ids, rest
 
 
 def _problem(details: ErrorDetails, path: Pointer, owner: type[Model] | None, source: Source, whole: str) -> Problem:

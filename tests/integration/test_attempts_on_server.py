@@ -1,4 +1,4 @@
-"""`retry` on composites on a real server: activity ids, idempotency keys and workflow ids hold the attempt."""
+"""Blocks, and `retry` on composites, on a real server: activity ids, keys and workflow ids hold the attempt."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import yaml
 from temporalio.client import WorkflowFailureError
 
-from tests.integration.graph_kit import Served, chain, leaf, put, scheduled, tasks, until_status
+from tests.integration.graph_kit import Served, chain, edge, leaf, put, scheduled, tasks, until_status
 
 AGAIN = {"retry": {"max_attempts": 3, "initial_interval": "50ms"}}
 ONCE: dict[str, Any] = {"retry": {"max_attempts": 1}}
@@ -58,3 +58,48 @@ async def test_a_run_between_attempts_says_so_and_can_be_cancelled(served: Serve
     with pytest.raises(WorkflowFailureError):
         await handle.result()
     assert list(await scheduled(served.client, handle)) == ["each[0]/hotel", "each[0]/flight", "undo each[0]/hotel"]
+
+
+async def test_a_block_is_undone_before_its_failure_edge_is_taken_and_before_its_next_attempt(served: Served) -> None:
+    hotel = put(room="{{ city }}", x=1) | {
+        "compensate": leaf("put", args={"fee": "{{ x }}"}, output={"fee": "result.fee"})
+    }
+    refused = leaf("break", args={"name": "refused", "how": "typed"}, **ONCE)
+    book = {"type": "block", **chain(hotel=hotel, flight=refused)}
+    again = {"type": "block", **AGAIN, **chain(hotel=hotel, flight=leaf("break_first", **ONCE))}
+    each = {
+        "type": "foreach",
+        "items": "[1]",
+        "body": {"nodes": {"again": again}},
+        "collect": {"into": "n", "value": "[arrived, fee]"},
+    }
+    late = {"type": "block", "timeout": "1s", **chain(hotel=hotel, nap={"type": "wait", "for": "1h"})}
+    graph: dict[str, Any] = {
+        "nodes": {
+            "book": book,
+            "each": each,
+            "late": late,
+            "caught": put(why="{{ error.type }}", after="{{ fee }}"),
+            "too_late": put(late="{{ error.outcome }}", rooms="{{ has(context.room) }}"),
+        },
+        "edges": [edge("book", "caught", outcome="failure"), edge("late", "too_late", outcome="timeout")],
+    }
+    handle = await served.start(graph, {"city": "Ulm"})
+    result = await handle.result()
+    told = {"n": [["each[0]/again~2/flight", 1]], "why": "NO_STOCK", "after": 1, "late": "timeout", "rooms": False}
+    assert result["data"] == {"city": "Ulm", "fee": 1, **told}
+    ran = list(await scheduled(served.client, handle))
+    assert [name for name in ran if "book" in name or name == "caught"] == [
+        "book/hotel",
+        "book/flight",
+        "undo book/hotel",
+        "caught",
+    ]
+    assert [name for name in ran if "again" in name] == [
+        "each[0]/again/hotel",
+        "each[0]/again/flight",
+        "undo each[0]/again/hotel",
+        "each[0]/again~2/hotel",
+        "each[0]/again~2/flight",
+    ]
+    assert ran[-2:] == ["undo late/hotel", "too_late"]

@@ -273,6 +273,17 @@ async def test_a_failure_undoes_the_steps_of_the_runs_before(served: Served) -> 
     assert (await handle.query("context"))["data"] == {"n": 0, "undone": "reserve"}
 
 
+async def test_a_block_in_which_the_run_continued_as_new_is_undone_as_a_whole_when_it_fails(served: Served) -> None:
+    block = undoable(handler="break", args={"name": served.task_queue, "how": "typed"}, **ONCE)
+    nodes = {"book": {"type": "block", **block}, "caught": put(caught="{{ error.type }}")}
+    handle = await served.start({"nodes": nodes, "edges": [edge("book", "caught", outcome="failure")]}, {"n": 0})
+    result = await asyncio.wait_for(handle.result(), PATIENCE)
+    assert await runs_of(served, handle) >= 2
+    assert result["data"] == {"n": 0, "undone": "reserve", "caught": "NO_STOCK"}
+    steps = [f"book/loop[{index}]/count" for index in reversed(range(10))]
+    assert (await handle.query("status"))["compensated"] == ["book/pay", *steps, "book/reserve"]
+
+
 async def test_a_cancellation_undoes_the_steps_of_the_runs_before(served: Served) -> None:
     handle = await served.start(undoable(handler="dawdle", args={"name": served.task_queue}, heartbeat="3s"), {"n": 0})
     await until_status(handle, "last", "running")

@@ -82,6 +82,29 @@ async def tried_again(served: Served) -> Handle:
     )
 
 
+async def blocks(served: Served) -> Handle:
+    """Blocks that fail: one that is caught, one that is tried again, one in items, one whose time is up."""
+    undone = put(x=1) | {"compensate": leaf(args={"fee": 2}, output={"fee": "result.fee"})}
+    refused = leaf("break", args={"name": "refused", "how": "typed"}, **ONCE)
+    block = {"type": "block", **chain(hotel=undone, flight=refused)}
+    again = {"type": "block", **chain(hotel=undone, flight=leaf("break_first", **ONCE))}
+    each = {"type": "foreach", "items": "[1, 2]", "body": {"nodes": {"in": {**block, "on_failure": "continue"}}}}
+    nap = {"type": "block", "timeout": "200ms", **chain(step=undone, nap={"type": "wait", "for": "1h"})}
+    graph = {
+        "nodes": {
+            "book": block,
+            "again": {**again, "retry": {"max_attempts": 2, "initial_interval": "100ms"}},
+            "each": each,
+            "nap": nap,
+            "caught": put(why="{{ error.type }}"),
+            "late": put(late="{{ error.type }}"),
+        },
+        "edges": [edge("book", "caught", outcome="failure"), edge("nap", "late", outcome="timeout")],
+        "context": {"merge": {"fee": "last_write_wins"}},
+    }
+    return await served.start(graph)
+
+
 async def failure_edge(served: Served) -> Handle:
     graph = {
         "nodes": {
@@ -293,6 +316,7 @@ PLAYS: dict[str, Play] = {
     "races": races,
     "timed_out": timed_out,
     "tried_again": tried_again,
+    "blocks": blocks,
     "held_conflict": held_conflict,
     "effects_left": effects_left,
     "cancelled_at_join": cancelled_at_join,

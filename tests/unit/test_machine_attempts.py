@@ -36,6 +36,7 @@ GRAPH = {"type": "graph", "graph": "trip"}
 CHILD = {**GRAPH, "mode": "child_workflow"}
 COMPOSITES: dict[str, tuple[dict[str, Any], str, str]] = {
     "graph": (GRAPH, "trip/", "trip~2/"),
+    "block": ({"type": "block", "nodes": TRIP["nodes"], "edges": TRIP["edges"]}, "trip/", "trip~2/"),
     "foreach": ({"type": "foreach", "items": "[1]", "body": {**TRIP, "name": None}}, "trip[0]/", "trip~2[0]/"),
     "while": ({"type": "while", "while": "index < 1", "body": {**TRIP, "name": None}}, "trip[0]/", "trip~2[0]/"),
 }

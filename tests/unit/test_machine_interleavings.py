@@ -32,6 +32,7 @@ from anabranch.workflows.interpreter.commands import (
     Yield,
 )
 from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.saga import StepState
 from anabranch.workflows.interpreter.state import RunState
 from tests.unit.machine_kit import NODES, RUN, cancelled, edge, python
@@ -51,13 +52,22 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
     return {"nodes": nodes, "edges": edges}
 
 
+def body_of(node: dict[str, Any]) -> dict[str, Any]:
+    """Where the nodes of a composite are."""
+    if node["type"] == "block":
+        return node
+    node["body"] = dict(node["body"])
+    body: dict[str, Any] = node["body"]
+    return body
+
+
 @st.composite
 def rough_cases(draw: st.DrawFn) -> Case:
     case = draw(cases(joins=["any", "any", "all", "first"], fragile=True))
     for name, node in case.graph["nodes"].items():
         kept = {key: node[key] for key in ("on_failure", "join", "when", "compensate") if key in node}
-        if "body" in node:
-            node["body"] = draw(bodies())
+        if node["type"] in {"block", "foreach", "while"}:
+            body_of(node).update(draw(bodies()))
             if draw(st.booleans()):
                 node["timeout"] = "1s"
             if draw(st.booleans()):
@@ -251,7 +261,7 @@ class Rough:
 
     def note_attempt(self, address: str) -> None:
         name, _, rest = address.partition("~")
-        attempt = int(rest.partition("[")[0])
+        attempt = int(rest.partition("[")[0].partition("/")[0])
         saga = self.state.saga
         failed = {each for each in saga.in_state(StepState.FAILED) if inside(each, name)}
         self.before_attempt.setdefault((name, attempt), ({*saga.undone}, failed))
@@ -297,10 +307,10 @@ def test_exactly_what_has_happened_is_undone(run: Rough) -> None:
     for name, node in run.case.graph["nodes"].items():
         if node["type"] == "python":
             assert (name in reported) == (name in run.happened and "compensate" in node)
-        elif "body" in node and "compensate" not in node:
-            of_it = (f"{name}[", f"{name}~")  # in any attempt
+        elif node["type"] in {"block", "foreach", "while"} and "compensate" not in node:
+            of_it = (f"{name}[", f"{name}~", f"{name}/")  # in any attempt
             inner = {each for each in run.happened if each.startswith(of_it)}
-            steps = {each for each in inner if "compensate" in node["body"]["nodes"][each.rpartition("/")[2]]}
+            steps = {each for each in inner if "compensate" in body_of(node)["nodes"][each.rpartition("/")[2]]}
             assert {each for each in reported if each.startswith(of_it)} == steps
 
 
@@ -322,8 +332,25 @@ def test_no_attempt_starts_before_all_of_the_one_before_is_undone(run: Rough) ->
     event(f"attempts: {run.attempts}")
     for (name, attempt), (undone, failed) in run.before_attempt.items():
         node, before = run.case.graph["nodes"][name], attempt_address(name, attempt - 1)
-        body = node["body"]["nodes"]
-        steps = {each for each in run.happened if each.startswith(f"{before}[")}
+        body = body_of(node)["nodes"]
+        steps = {each for each in run.happened if each.startswith((f"{before}[", f"{before}/"))}
         if before not in undone | failed:  # by its own compensation
             assert {each for each in steps if "compensate" in body[each.rpartition("/")[2]]} <= undone | failed
         assert failed == set() or name in run.retried
+
+
+@MANY
+@given(ROUGH)
+def test_behind_a_block_that_failed_nothing_of_it_is_left_to_undo(run: Rough) -> None:
+    run.run()
+    saga, nodes, lost = run.machine.state.saga, run.machine.state.root.nodes, run.machine.state.root.lost
+    failed = [
+        name
+        for name, node in run.case.graph["nodes"].items()
+        if node["type"] == "block" and nodes[name].status in {Status.FAILED, Status.TIMED_OUT} and name not in lost
+    ]
+    event(f"blocks that failed: {len(failed)}")
+    if run.finishes[0].failure is None:
+        of_them = tuple(f"{name}{mark}" for name in failed for mark in "/~")
+        left = {each for each, step in saga.steps.items() if each.startswith(of_them) and of_them}
+        assert left <= {*saga.in_state(StepState.FAILED)}

@@ -76,7 +76,7 @@ class Case:
 
     def time_of(self, address: str) -> int:
         """Fixed for each address. A composite node writes when its last item ends: with one, all is a tie."""
-        if any("body" in node or "graph" in node for node in self.graph["nodes"].values()):
+        if any(node["type"] in {"block", "foreach", "graph", "while"} for node in self.graph["nodes"].values()):
             return 1000
         return 1000 + zlib.crc32(f"{self.salt} {address}".encode()) % 40
 
@@ -92,7 +92,9 @@ COMPOSITES: list[dict[str, Any]] = [
     {"type": "foreach", "items": "[1, 2]", "body": LINE, "max_concurrency": 1},
     {"type": "foreach", "items": "[5, 6]", "body": BODY, "collect": {"into": "l", "value": "item"}},
     {"type": "while", "while": "index < 2", "body": LINE},
+    {"type": "block", **LINE},
 ]
+FALLBACK = {"use": {"n": 3, "t": "{{ error.type }}"}}
 
 
 @st.composite
@@ -103,7 +105,7 @@ def nodes(draw: st.DrawFn, joins: Sequence[str], fragile: bool) -> dict[str, Any
     return {
         **body,
         **undo,
-        "on_failure": draw(st.sampled_from(["fail", "continue"])) if fragile else "continue",
+        "on_failure": draw(st.sampled_from(["fail", "continue", FALLBACK] if fragile else ["continue", FALLBACK])),
         "join": draw(st.sampled_from(joins)),
         "when": draw(st.sampled_from(CONDITIONS)),
     }
@@ -246,8 +248,10 @@ def test_no_write_is_lost_in_silence(case: Case, seed: int) -> None:
 
 
 def writes(run: Run) -> Iterator[tuple[str, Path, Any]]:
-    for version in run.state.trail.versions:
-        if version.kind == "node" and version.by in run.state.root.nodes:
+    """By each node of the graph; where it failed for its edges after it had written, its fallback alone."""
+    wrote = {each.by: each for each in run.state.trail.versions if each.kind in {"node", "fallback"}}
+    for version in wrote.values():
+        if version.by in run.state.root.nodes:
             yield from ((version.by, path, value) for path, value in version.changes.set.items())
             yield from ((version.by, path, MISSING) for path in version.changes.removed)
 

@@ -584,6 +584,47 @@ def test_coverage_goes_into_bodies_and_counts_what_all_tests_did(run: Run) -> No
     }
 
 
+BOOKING = """\
+name: booking
+nodes:
+  book:
+    type: block
+    retry: {max_attempts: 2}
+    nodes:
+      hotel: {type: python, handler: h, reads: [], output: {room: result}, compensate: {type: python, handler: c}}
+      flight: {type: python, handler: f, reads: [], output: {seat: result}}
+    edges: [{from: hotel, to: flight}]
+  rate: {type: python, handler: r, reads: [], output: {rate: result}, on_failure: {use: {rate: 1.5}}}
+  caught: {type: rule, rules: [{then: {why: "{{ error.type }}"}}]}
+edges: [{from: book, to: rate}, {from: book, to: caught, outcome: failure}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expect"),
+    [
+        (
+            "book/hotel: {result: 7}, book/flight: {result: 3}, rate: {fail: DOWN}",
+            "path: [book/hotel, book/flight, rate], whole_context: {room: 7, seat: 3, rate: 1.5}, compensated: []",
+        ),
+        (
+            "book/hotel: {result: 7}, book/flight: {fail: UNAVAILABLE}",
+            "ran: [book~2/flight, caught], whole_context: {why: UNAVAILABLE}, compensated: [book/hotel, book~2/hotel]",
+        ),
+        (
+            "book/hotel: {result: 7}, book/flight: {fail: SOLD_OUT}, undo book/hotel: {fail: STUCK}",
+            "context: {why: SOLD_OUT}, compensated: [], not_compensated: [book/hotel]",
+        ),
+        (
+            "book/hotel: {result: 7}, book/flight: {fail: X}, book~2/flight: {result: 4}, rate: {timeout: true}",
+            "whole_context: {room: 7, seat: 4, rate: 1.5}, compensated: [book/hotel]",
+        ),
+    ],
+)
+def test_blocks_and_fallbacks_are_played_as_in_a_run(run: Run, outcomes: str, expect: str) -> None:
+    assert passed(run(BOOKING, f"- {{name: t, outcomes: {{{outcomes}}}, expect: {{{expect}}}}}"))
+
+
 def test_an_otherwise_that_no_test_takes_is_named(run: Run) -> None:
     rules = "{type: rule, rules: [{then: {x: 1}}]}"
     edges = "[{from: a, to: b, when: n > 1}, {from: a, to: c, otherwise: true}]"
@@ -745,10 +786,13 @@ def test_a_wrong_test_is_refused_with_its_place(run: Run, test: str, found: list
         ("approval", "{a: {set: {x: 1}}}", "a 'approval' node 'a' has no outcome `set`"),
         ("approval", "{a: {after: 1s}}", "node 'a' needs an answer"),
         ("while", "{a: {set: {x: 1}}}", "node 'a' ends as the nodes in its body make it end"),
+        ("block", "{a: {fail: X}}", "node 'a' ends as the nodes in its body make it end"),
     ],
 )
 def test_a_node_has_only_outcomes_of_its_type(run: Run, node: str, outcome: str, message: str) -> None:
-    fields = {"wait": "for: 1s", "approval": "prompt: p", "while": f"while: 'false', body: {{nodes: {{b: {LEAF}}}}}"}
+    nodes = f"nodes: {{b: {LEAF}}}"
+    loop = f"while: 'false', body: {{{nodes}}}"
+    fields = {"wait": "for: 1s", "approval": "prompt: p", "while": loop, "block": nodes}
     result = run(graph(f"a: {{type: {node}, {fields[node]}}}"), f"- {{name: t, outcomes: {outcome}, expect: {{}}}}", "")
     assert message in problems(result)[0]
 

@@ -63,7 +63,7 @@ class Aborts:
         elif self._state.is_aborting(scope.address(run)):
             scope.close(run, Status.CANCELLED)
         elif not self._endings.attempts.wait(rollback):
-            self._endings.fail_for_good(scope, run, rollback.node.line, rollback.failure)
+            self._endings.fail_for_good(scope, run, run.line or rollback.node.line, rollback.failure)
         return True
 
     def _item_undone(self, rollback: Rollback, item: Scope) -> None:

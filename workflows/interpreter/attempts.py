@@ -3,15 +3,15 @@
 A failed item that its `foreach` goes on without is undone in the same way.
 
 It starts from the context as it was before the first one, plus what compensations wrote and what was written from
-outside. The last attempt is not undone by itself: it fails the node as one without `retry` fails.
+outside. The last attempt is not undone by itself, but with the run; only that of a block is.
 """
 
 from __future__ import annotations
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
-from anabranch.graph.kinds.kinds import body_retry, has_body
-from anabranch.graph.model import ForeachNode
+from anabranch.graph.kinds.kinds import has_body, is_undone_by_itself
+from anabranch.graph.model import BlockNode, ForeachNode
 from anabranch.graph.policies import Retry
 from anabranch.workflows.interpreter.address import inside_attempt
 from anabranch.workflows.interpreter.commands import Failure, StartTimer
@@ -48,12 +48,18 @@ class Attempts:
         if _is_undone_apart(run):
             self._state.saga.end_attempt(scope.attempt_address(run))
 
-    def may_follow(self, scope: Scope, run: NodeRun, failure: Failure) -> bool:
-        """Whether another attempt may follow one that failed."""
-        state, retry = self._state, run.planned.node.retry
-        if retry is None or scope.attempt_address(run) not in state.saga.attempts:  # a pivot in it was passed, perhaps
+    def is_undone_now(self, scope: Scope, run: NodeRun, failure: Failure) -> bool:
+        """Whether an attempt that failed is undone before anything follows: it is a block's, or another may follow."""
+        state = self._state
+        if scope.attempt_address(run) not in state.saga.attempts:  # a pivot in it was passed, perhaps
             return False
         if state.failure is not None or state.is_aborting(scope.address(run)) or has_lost(scope, run):
+            return False
+        return isinstance(run.planned.node, BlockNode) or self._may_follow(run, failure)
+
+    def _may_follow(self, run: NodeRun, failure: Failure) -> bool:
+        """Whether the node's `retry` asks for another attempt after one that failed."""
+        if (retry := run.planned.node.retry) is None:
             return False
         is_worth_it = failure.is_retryable and failure.code not in retry.non_retryable
         is_last = 0 < retry.max_attempts <= run.attempt
@@ -89,11 +95,11 @@ class Attempts:
         return None
 
     def wait(self, rollback: Rollback) -> bool:
-        """Have the next attempt start after a pause. Returns False where none may start: not all could be undone."""
+        """Have the next attempt start after a pause. Returns False where none may: the node has failed for good."""
         node, attempt = rollback.node, rollback.attempt
         scope, run, retry = node.scope, node.run, node.run.planned.node.retry
         run.line = self._with_written(scope, run, node.line, attempt)
-        if retry is None or not rollback.is_undone or not self._is_in_time(run, retry):
+        if retry is None or not rollback.is_undone or not self._may_follow(run, rollback.failure):
             return False
         seconds = pause_after(run.attempt, retry)
         run.next_at = self._state.at + round(seconds * 1000)
@@ -167,7 +173,7 @@ def has_lost(scope: Scope, run: NodeRun) -> bool:
 def _is_undone_apart(run: NodeRun) -> bool:
     """Whether what a composite did may be undone without the run: by attempts, or item by item."""
     node = run.planned.node
-    return body_retry(node) is not None or (isinstance(node, ForeachNode) and node.on_item_failure != "fail")
+    return is_undone_by_itself(node) or (isinstance(node, ForeachNode) and node.on_item_failure != "fail")
 
 
 def _leaves_behind(run: NodeRun, failure: Failure) -> bool:

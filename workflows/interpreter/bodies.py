@@ -1,4 +1,4 @@
-"""Nodes that have a body: `graph` (inline), `foreach` and `while`. Each turn of a body is a scope of its own.
+"""Nodes that have a body: `block`, `graph` (inline), `foreach` and `while`. Each turn of a body is a scope of its own.
 
 A body starts on the context of its node. What it changed comes back as one change set of the node.
 """
@@ -11,7 +11,7 @@ from functools import partial
 from anabranch.context.changes import diff
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json, Missing, Path
-from anabranch.graph.model import ForeachNode, GraphNode, WhileNode
+from anabranch.graph.model import BlockNode, ForeachNode, GraphNode, WhileNode
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.items import Items
 from anabranch.workflows.interpreter.merging import Merging
@@ -32,7 +32,7 @@ class Bodies:
         self._items = Items(state, merging, endings)
         self._turns = Turns(state, endings)
 
-    def start(self, node: Started, definition: ForeachNode | WhileNode | GraphNode) -> None:
+    def start(self, node: Started, definition: BlockNode | ForeachNode | WhileNode | GraphNode) -> None:
         """Start a node that has a body."""
         node.scope.mark(node.run, Status.RUNNING)
         node.run.asked = None
@@ -40,8 +40,8 @@ class Bodies:
         self._state.bodies[body.address] = body
         self._state.start_deadline(node)
         match definition:
-            case GraphNode():
-                self._enter_graph(body, definition)
+            case BlockNode() | GraphNode():
+                self._enter_once(body, definition)
             case ForeachNode():
                 self._items.begin(body, definition)
             case WhileNode():
@@ -52,9 +52,9 @@ class Bodies:
         if given is not None and not isinstance(body.node.run.planned.node, GraphNode):
             line = Line.start({**scope.base.data, **given}, line.version)
         match body.node.run.planned.node:
-            case GraphNode() as definition:
+            case BlockNode() | GraphNode() as definition:
                 self._state.leave_turn(body, scope)
-                self._leave_graph(body, definition, scope, line, given)
+                self._leave_once(body, definition, scope, line, given)
             case ForeachNode() as definition:
                 self._items.end(body, definition, scope, line)
             case WhileNode() as definition:
@@ -84,24 +84,27 @@ class Bodies:
             if isinstance(definition, ForeachNode) and not self._state.is_aborting(address):
                 self._endings.guarded(node.scope, node.run, partial(self._items.advance, body, definition))
 
-    def _enter_graph(self, body: BodyRun, definition: GraphNode) -> None:
+    def _enter_once(self, body: BodyRun, definition: BlockNode | GraphNode) -> None:
         scope, run, line = body.node.scope, body.node.run, body.node.line
-        data = line.data
-        if definition.input is not None:
-            with self._state.budget.evaluating() as cost:
-                data = graph_input(definition, run.planned, line, self._state.roots(scope, run), cost)
+        data, roots = line.data, scope.roots
+        if isinstance(definition, GraphNode):  # it knows nothing of the names around it
+            roots = {}
+            if definition.input is not None:
+                with self._state.budget.evaluating() as cost:
+                    data = graph_input(definition, run.planned, line, self._state.roots(scope, run), cost)
         plan, prefix = scope.plan.body(run.planned.id), f"{body.attempt}/"
-        turn = Scope(plan, prefix, entered(plan, data, line), body=body, versions=run.versions)
+        turn = Scope(plan, prefix, entered(plan, data, line), body=body, versions=run.versions, roots=roots)
         self._state.enter_turn(body, turn)
 
-    def _leave_graph(
-        self, body: BodyRun, definition: GraphNode, scope: Scope, line: Line, given: dict[str, Json] | None
+    def _leave_once(
+        self, body: BodyRun, definition: BlockNode | GraphNode, scope: Scope, line: Line, given: dict[str, Json] | None
     ) -> None:
         node = body.node
         if definition.output is None and given is None:
             self._endings.complete_body(body, diff(scope.base.data, line.data))
             return
-        result, roots = line.data if given is None else given, self._state.roots(node.scope, node.run)
+        result = line.data if given is None else given
+        roots, begun = (self._state.roots(node.scope, node.run, at=at) for at in (None, node.at))
         with self._state.budget.evaluating() as cost:
-            changes = mapped_output(node.run.planned, result, node.line, roots, cost)
+            changes = mapped_output(node.run.planned, result, node.line, roots, cost, begun=begun)
         self._endings.complete_body(body, changes)

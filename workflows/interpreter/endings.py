@@ -118,7 +118,7 @@ class Endings:
         self._merging.note_version(scope, scope.writer(run), number)
 
     def fail(self, scope: Scope, run: NodeRun, failure: Failure) -> None:
-        """The node failed: another attempt of it follows, or it is paused, or closed along its failure edges."""
+        """The node failed: it is undone, or it is paused, or closed along its failure edges."""
         state, address = self._state, scope.address(run)
         failure = failure if failure.node else replace(failure, node=address)
         before = self._merging.by_last_write(scope, run) if run.line is None else run.line
@@ -128,7 +128,7 @@ class Endings:
             return
         run.failure = failure
         state.close_body(address)
-        if self.attempts.may_follow(scope, run, failure):
+        if self.attempts.is_undone_now(scope, run, failure):
             self.attempts.undo(Started(scope, run, before, state.at), failure)
         else:
             self.fail_for_good(scope, run, before, failure)

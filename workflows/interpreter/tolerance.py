@@ -57,9 +57,8 @@ def warnings_of(body: BodyRun) -> tuple[str, ...]:
         named = {turn: f"{body.attempt}[{turn}] ({each.code})" for turn, each in body.failures.items()}
         said.append(f"{len(named)} of {len(body.items)} items failed: {_named(named)}")
     if body.passed_over and body.node.scope.body is None:
-        if body.node.run.planned.node.type == "graph":
-            inside = ""
-        else:
+        inside = ""
+        if body.entered:  # a loop
             of = f"{len(body.passed_over)} of {body.entered}"
             inside = f"in {of} {'items' if body.items else 'turns'} "
         said.append(f"{inside}a node failed and was passed over: {_named(body.passed_over)}")
