@@ -298,7 +298,9 @@ class BlockNode(BaseNode):
 
     type: Literal["block"]
     nodes: dict[NodeId, Node] = Field(min_length=1)
+    """Its nodes, by id. They see the context around, and what they change comes back when all of them are over."""
     edges: tuple[Edge, ...] = ()
+    """Which node follows which, among its own."""
 
 
 class GraphNode(BaseNode):
