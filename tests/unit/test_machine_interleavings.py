@@ -290,9 +290,26 @@ def test_a_run_ends_whatever_happens_to_it_and_leaves_nothing_behind(run: Rough)
     assert finish.failure is None or left == []
     assert run.cancelling == {*run.pending}, "only what lost a race, and timers, are left, and they are cancelled"
     assert all(each.status.final for each in machine.state.root.nodes.values())
+    assert left_of_failed_blocks(run) == set()
     if finish.failure is not None:
         states = {step.state for step in machine.state.saga.steps.values()}
         assert states <= {StepState.COMPENSATED, StepState.FAILED}
+
+
+def left_of_failed_blocks(run: Rough) -> set[str]:
+    """Steps of blocks that failed in a run that completed, which were not undone, and whose undoing did not fail."""
+    saga, root = run.machine.state.saga, run.machine.state.root
+    over = {Status.FAILED, Status.TIMED_OUT}
+    failed = [
+        name
+        for name, node in root.nodes.items()
+        if node.planned.node.type == "block" and node.status in over and name not in root.lost
+    ]
+    event(f"blocks that failed: {len(failed)}")
+    if run.finishes[0].failure is not None:
+        return set()
+    of_them = tuple(f"{name}{mark}" for name in failed for mark in "/~")
+    return {each for each in saga.steps if each.startswith(of_them)} - {*saga.in_state(StepState.FAILED)}
 
 
 @MANY
@@ -337,20 +354,3 @@ def test_no_attempt_starts_before_all_of_the_one_before_is_undone(run: Rough) ->
         if before not in undone | failed:  # by its own compensation
             assert {each for each in steps if "compensate" in body[each.rpartition("/")[2]]} <= undone | failed
         assert failed == set() or name in run.retried
-
-
-@MANY
-@given(ROUGH)
-def test_behind_a_block_that_failed_nothing_of_it_is_left_to_undo(run: Rough) -> None:
-    run.run()
-    saga, nodes, lost = run.machine.state.saga, run.machine.state.root.nodes, run.machine.state.root.lost
-    failed = [
-        name
-        for name, node in run.case.graph["nodes"].items()
-        if node["type"] == "block" and nodes[name].status in {Status.FAILED, Status.TIMED_OUT} and name not in lost
-    ]
-    event(f"blocks that failed: {len(failed)}")
-    if run.finishes[0].failure is None:
-        of_them = tuple(f"{name}{mark}" for name in failed for mark in "/~")
-        left = {each for each, step in saga.steps.items() if each.startswith(of_them) and of_them}
-        assert left <= {*saga.in_state(StepState.FAILED)}
