@@ -26,7 +26,7 @@ def field_docstrings(model: type[BaseModel]) -> Mapping[str, str]:
 def _classes(module: str) -> Mapping[str, Mapping[str, str]]:
     try:
         source = inspect.getsource(sys.modules[module])
-    except (OSError, TypeError):  # of a module that was not made from a file, such as `builtins`
+    except (OSError, TypeError, KeyError):  # of a module that was not made from a file, or that is not there any more
         return {}
     statements = ast.parse(source).body
     return {each.name: dict(_documented(each)) for each in statements if isinstance(each, ast.ClassDef)}
