@@ -21,6 +21,7 @@ from tools.reference.shapes import Named, default, is_of_parts, shape
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "reference"
 GUIDE = "../graph-language.md"
+_SPELLINGS = {"Grpc": "gRPC", "Tls": "TLS"}
 _DONE_BY = {
     Runs.HANDLER: "a handler of the worker, as an activity",
     Runs.ACTIVITY: "an activity of any worker",
@@ -45,7 +46,7 @@ def _index(every: tuple[Page, ...]) -> Iterator[str]:
     yield from ("`anabranch schema` prints the same facts as a JSON Schema, for editors.", "")
     yield from ("| page | |", "|---|---|")
     for page in every:
-        yield f"| [{_title(page)}]({page.name}.md) | {_cell(_first(page.model))} |"
+        yield f"| [{_TITLES.get(page.name) or f'`{page.name}`'}]({page.name}.md) | {_cell(_first(page.model))} |"
     yield "| [Functions and operators](../expressions.md) | of expressions and templates |"
     yield from ("| [Problems](../problems.md) | what `validate` finds |", "")
     yield from ("## How to read the tables", "")
@@ -64,7 +65,7 @@ def _page(page: Page, every: tuple[Page, ...]) -> Iterator[str]:
         yield from _facts(kind_named(page.name))
     yield from _table(page.model, page, every)
     for part in page.parts:
-        yield from (f"## {_words(part)}", "", *_sentences(part), "", *_table(part, page, every))
+        yield from (f"## {_heading(part)}", "", *_sentences(part), "", *_table(part, page, every))
     found = of_page(page.name, frozenset(each.name for each in every))
     yield from ("## Examples" if len(found) > 1 else "## Example", "")
     for example in found:
@@ -102,7 +103,7 @@ def _links(page: Page, every: tuple[Page, ...]) -> Named:
 
     def link(part: type[Model]) -> str:
         file = "" if places[part] == f"{page.name}.md" else places[part]
-        return f"[{_words(part).lower()}]({file}#{_words(part).lower().replace(' ', '-')})"
+        return f"[{_words(part)}]({file}#{_words(part).lower().replace(' ', '-')})"
 
     return link
 
@@ -123,12 +124,18 @@ def _evaluated(model: type[Model], attribute: str) -> str:
 
 
 def _words(part: type[Model]) -> str:
-    """`CircuitBreaker` as a heading."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", part.__name__).capitalize()
+    """`CircuitBreaker` as one says it."""
+    words = re.findall(r"[A-Z][a-z]+", part.__name__.removesuffix("Spec"))
+    return " ".join(_SPELLINGS.get(each, each.lower()) for each in words)
+
+
+def _heading(part: type[Model]) -> str:
+    words = _words(part)
+    return words if words.startswith(tuple(_SPELLINGS.values())) else words[0].upper() + words[1:]
 
 
 def _title(page: Page) -> str:
-    return _TITLES.get(page.name) or f"`{page.name}`"
+    return _TITLES.get(page.name) or f"The node type `{page.name}`"
 
 
 def _anchor(name: str) -> str:

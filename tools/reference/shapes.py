@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from types import NoneType, UnionType
@@ -64,7 +65,9 @@ def _shape(annotation: Any, metadata: Sequence[Any], named: Named) -> str:
     if origin is Literal:
         return ("one of " if len(inner) > 1 else "") + ", ".join(f"`{each}`" for each in inner)
     if origin in (Union, UnionType):
-        return " or ".join(dict.fromkeys(_shape(each, (), named) for each in inner if each is not NoneType))
+        members = [each for each in inner if each is not NoneType]
+        theirs = metadata if len(members) == 1 else ()
+        return " or ".join(dict.fromkeys(_shape(each, theirs, named) for each in members))
     if origin is tuple:
         return f"list of {_several(_shape(inner[0], (), named))}"
     if origin is dict:
@@ -92,9 +95,8 @@ def _bounds(metadata: Sequence[Any]) -> Iterator[str]:
 
 
 def _several(words: str) -> str:
-    return {"text": "texts", "whole number": "whole numbers", "node": "nodes", "JSON value": "JSON values"}.get(
-        words, words
-    )
+    words = re.sub(r"^one of ", "", words)
+    return {"text": "texts", "whole number": "whole numbers", "JSON value": "JSON values"}.get(words, words)
 
 
 def _written(value: Any) -> str:
