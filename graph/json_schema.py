@@ -18,9 +18,9 @@ from jsonschema.protocols import Validator
 from jsonschema.validators import extend
 from referencing import Registry
 
-from anabranch.graph.expressions.cel_conversions import matches
 from anabranch.graph.expressions.cel_values import EvaluationFailed
 from anabranch.graph.expressions.cost import Cost, OverCost
+from anabranch.graph.expressions.functions.conversions import matches
 
 _DEEPEST: Final = 100
 """References that are followed inside of each other: a hundred levels take most of Python's stack."""

@@ -10,6 +10,7 @@ from anabranch.graph.expressions.cel_values import (
     NUMBERS,
     EvaluationFailed,
     Instant,
+    Maybe,
     NoOverload,
     Span,
     checked,
@@ -19,6 +20,7 @@ from anabranch.graph.expressions.cel_values import (
     ordered,
 )
 from anabranch.graph.expressions.cost import VALUE_SIZE, Cost
+from anabranch.graph.expressions.functions.optionals import chosen
 
 
 def _number(value: Any) -> Any:
@@ -130,13 +132,15 @@ def at_least(cost: Cost, a: Any, b: Any) -> bool:
     return bool(a >= b)
 
 
-def index(_cost: Cost, holder: Any, key: Any) -> Any:
+def index(cost: Cost, holder: Any, key: Any) -> Any:
     """The element of a list at a position, or the value of an object under a key."""
     if type(holder) is dict:
         found = key_of(key)
         if found not in holder:
             raise EvaluationFailed(f"the object has no key {key!r}", "ask whether it is `in` the object first")
         return holder[found]
+    if type(holder) is Maybe:
+        return chosen(cost, holder, key)
     if type(holder) is not list:
         raise NoOverload("[]", holder, key)
     if type(key) not in NUMBERS or (type(key) is float and not key.is_integer()):

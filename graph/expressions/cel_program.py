@@ -12,26 +12,30 @@ from typing import Any
 from anabranch.context.values import Json
 from anabranch.errors import ExpressionError
 from anabranch.graph.expressions import cel_loops
-from anabranch.graph.expressions.cel_conversions import CONVERSIONS
-from anabranch.graph.expressions.cel_format import formatted
-from anabranch.graph.expressions.cel_functions import FUNCTIONS
 from anabranch.graph.expressions.cel_loops import COST, Environment, Evaluator
 from anabranch.graph.expressions.cel_operators import OPERATORS, not_boolean
 from anabranch.graph.expressions.cel_result import as_json
-from anabranch.graph.expressions.cel_syntax import is_math
+from anabranch.graph.expressions.cel_syntax import in_namespace, macro_of
 from anabranch.graph.expressions.cel_values import (
     TYPES_BY_NAME,
     EvaluationFailed,
+    Maybe,
     Uint,
     VariableMissing,
     key_of,
     word_of,
 )
 from anabranch.graph.expressions.cost import Cost
+from anabranch.graph.expressions.functions.catalogue import EVALUATED
+from anabranch.graph.expressions.functions.function import Macro
+from anabranch.graph.expressions.functions.loops import Body
+from anabranch.graph.expressions.functions.optionals import chosen
 
+_UNUSED = "#unused"
+"""The variable of a loop that the parser makes where nothing is looped over."""
 _ABSORBED = 20
 """Units of an error that is caught."""
-_IMPLEMENTED: dict[str, Callable[..., Any]] = {**OPERATORS, **FUNCTIONS, **CONVERSIONS, "format": formatted}
+_IMPLEMENTED: dict[str, Callable[..., Any]] = {**OPERATORS, **EVALUATED}
 
 
 class Program:
@@ -88,10 +92,12 @@ class _Compiler:
     def call(self, expr: Any, bound: Mapping[str, str]) -> Evaluator:
         """An operator or a function."""
         call = expr.call
+        if macro := macro_of(call):
+            return self._macro(call, macro, bound)
         name, parts = call.function, list(call.args)
         if call.HasField("target"):
-            if is_math(call):
-                name = f"math.{name}"
+            if in_namespace(call):
+                name = f"{call.target.ident.name}.{name}"
             else:
                 parts.insert(0, call.target)
         args = [self.compile(part, bound) for part in parts]
@@ -106,26 +112,55 @@ class _Compiler:
     def list(self, expr: Any, bound: Mapping[str, str]) -> Evaluator:
         """`[…]`."""
         elements = [self.compile(element, bound) for element in expr.list.elements]
+        if optional := frozenset(expr.list.optional_indices):
+            return _list_of_some(elements, optional)
         return lambda env: [element(env) for element in elements]
 
     def struct(self, expr: Any, bound: Mapping[str, str]) -> Evaluator:
         """`{…}`."""
         entries = [
-            (self.compile(entry.map_key, bound), self.compile(entry.value, bound)) for entry in expr.struct.entries
+            (self.compile(entry.map_key, bound), self.compile(entry.value, bound), entry.optional_entry)
+            for entry in expr.struct.entries
         ]
         return _object(entries)
 
     def loop(self, expr: Any, bound: Mapping[str, str]) -> Evaluator:
-        """A macro: `all`, `exists`, `exists_one`, `map` or `filter`."""
+        """A macro that the parser expanded: over a list or object, or one that binds a value."""
+        if expr.loop.iter_var == _UNUSED:
+            return self._binding(expr.loop, bound)
         objects = self.compile(expr.loop.iter_range, bound)
-        place = f"#{self._loops}"
-        self._loops += 1
+        place = self._place()
         inner = {**bound, expr.loop.iter_var: place}
         before = self.nodes
         parts = cel_loops.parts_of(expr.loop)
         test = _constant(True) if parts.test is None else self.compile(parts.test, inner)
         element = _constant(None) if parts.element is None else self.compile(parts.element, inner)
         return parts.macro(cel_loops.Loop(objects, place, test, element, 2 + self.nodes - before))
+
+    def _binding(self, loop: Any, bound: Mapping[str, str]) -> Evaluator:
+        """`cel.bind` and `optMap`."""
+        value, place = self.compile(loop.accu_init, bound), self._place()
+        body = self.compile(loop.result, {**bound, loop.accu_var: place})
+
+        def evaluate(env: Environment) -> Any:
+            env[place] = value(env)
+            return body(env)
+
+        return evaluate
+
+    def _macro(self, call: Any, macro: Macro, bound: Mapping[str, str]) -> Evaluator:
+        """A macro that the parser does not know: `sortBy`, `transformMap`, …"""
+        objects = self.compile(call.target, bound)
+        names = [name.ident.name for name in call.args[: macro.names]]
+        places = tuple(self._place() for _ in names)
+        inner = {**bound, **dict(zip(names, places, strict=True))}
+        before = self.nodes
+        *tests, element = [self.compile(part, inner) for part in call.args[macro.names :]]
+        return macro.make(Body(objects, places, tests[0] if tests else None, element, 2 + self.nodes - before))
+
+    def _place(self) -> str:
+        self._loops += 1
+        return f"#{self._loops}"
 
 
 _PARTS: dict[str, Callable[[_Compiler, Any, Mapping[str, str]], Evaluator]] = {
@@ -174,19 +209,28 @@ def _field(operand: Evaluator, field: str) -> Evaluator:
     def evaluate(env: Environment) -> Any:
         holder = operand(env)
         if type(holder) is not dict:
-            raise EvaluationFailed(f"{word_of(holder)} has no field {field!r}", "only objects have fields")
+            return _field_of_other(env[COST], holder, field)
         if field not in holder:
-            raise EvaluationFailed(f"the object has no field {field!r}", "where it may be absent, ask has(…) first")
+            raise EvaluationFailed(
+                f"the object has no field {field!r}", f"where it may be absent, write .?{field} or ask has(…) first"
+            )
         return holder[field]
 
     return evaluate
+
+
+def _field_of_other(cost: Cost, holder: Any, field: str) -> Maybe:
+    """What is behind an optional value is optional too; nothing else but objects has fields."""
+    if type(holder) is not Maybe:
+        raise EvaluationFailed(f"{word_of(holder)} has no field {field!r}", "only objects have fields")
+    return chosen(cost, holder, field)
 
 
 def _has(operand: Evaluator, field: str) -> Evaluator:
     def evaluate(env: Environment) -> bool:
         holder = operand(env)
         if type(holder) is not dict:
-            raise EvaluationFailed(f"{word_of(holder)} has no field {field!r}", "only objects have fields")
+            return _field_of_other(env[COST], holder, field).present
         return field in holder
 
     return evaluate
@@ -245,17 +289,37 @@ def _choice(condition: Evaluator, then: Evaluator, otherwise: Evaluator) -> Eval
     return evaluate
 
 
-def _object(entries: list[tuple[Evaluator, Evaluator]]) -> Evaluator:
+def _list_of_some(elements: list[Evaluator], optional: frozenset[int]) -> Evaluator:
+    """`[a, ?b]`: an optional element only where it is there. The checker sees to it that it is one."""
+
+    def evaluate(env: Environment) -> list[Any]:
+        made = []
+        for number, element in enumerate(elements):
+            value = element(env)
+            if number not in optional:
+                made.append(value)
+            elif value.present:
+                made.append(value.value)
+        return made
+
+    return evaluate
+
+
+def _object(entries: list[tuple[Evaluator, Evaluator, bool]]) -> Evaluator:
     def evaluate(env: Environment) -> dict[Any, Any]:
         made: dict[Any, Any] = {}
-        for key, value in entries:
+        for key, value, optional in entries:
             name = key(env)
             if type(name) is float:
                 raise EvaluationFailed("number with a fraction is no key of an object", "keys are texts")
             name = key_of(name)
             if name in made:
                 raise EvaluationFailed(f"duplicate key {name!r} in an object")
-            made[name] = value(env)
+            found = value(env)
+            if not optional:
+                made[name] = found
+            elif found.present:
+                made[name] = found.value
         return made
 
     return evaluate

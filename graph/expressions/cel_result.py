@@ -6,12 +6,21 @@ import math
 from typing import Any
 
 from anabranch.context.values import Json
-from anabranch.graph.expressions.cel_values import ELEMENT, CelType, EvaluationFailed, Instant, Span, Uint
+from anabranch.graph.expressions.cel_values import (
+    ELEMENT,
+    UNWRAP,
+    CelType,
+    EvaluationFailed,
+    Instant,
+    Maybe,
+    Span,
+    Uint,
+)
 from anabranch.graph.expressions.cost import MAX_BUILT, VALUE_SIZE, Cost, OverCost
 
 
 def as_json(value: Any, cost: Cost) -> Json:
-    """`value` as JSON: keys sorted, instants as text. A value may hold another many times over: all count."""
+    """`value` as JSON, with instants as text. A value may hold another many times over: all count."""
     kind = type(value)
     if value is None or kind is bool or kind is int or kind is str:
         return value  # type: ignore[no-any-return]  # it is JSON by the line above
@@ -42,6 +51,8 @@ class _Conversion:
             return int(value)
         if kind is Instant or kind is Span:
             return str(value.json())
+        if kind is Maybe:
+            raise EvaluationFailed("the result is an optional value", UNWRAP)
         named = "a type" if kind is CelType else "bytes"
         raise EvaluationFailed(f"the result is {named}, which is not a JSON value")
 
@@ -50,7 +61,7 @@ class _Conversion:
             if type(key) is not str:
                 raise EvaluationFailed(f"the key {key!r} of an object is not a text")
             self._spend(len(key))
-        return {key: self.json(entries[key]) for key in sorted(entries)}
+        return {key: self.json(value) for key, value in entries.items()}
 
     def _spend(self, size: int) -> None:
         self._left -= size

@@ -12,23 +12,32 @@ from functools import cache, lru_cache
 from typing import Any, cast
 
 from cel_expr_python import cel
+from cel_expr_python.ext.ext_bindings import ExtBindings
 from cel_expr_python.ext.ext_math import ExtMath
+from cel_expr_python.ext.ext_optional import ExtOptional
 
 from anabranch.errors import ExpressionError
-from anabranch.graph.expressions import cel_functions, cel_hints
-from anabranch.graph.expressions.cel_functions import Function
-from anabranch.graph.expressions.cel_syntax import MAX_NAME
+from anabranch.graph.expressions import cel_hints
 from anabranch.graph.expressions.cel_values import EvaluationFailed
+from anabranch.graph.expressions.functions.function import Overload
 
+MAX_NAME = 256
+"""Characters of a free name."""
 _ISSUE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
-_CONFIG = "name: checker\nstdlib:\n  exclude_functions:\n" + "".join(
-    f'    - name: "{name}"\n' for name in cel_functions.CHECKER_EXCLUDES
-)
+_COPYING = re.compile(r"\boptMap\b|\boptFlatMap\b")
+_MOST_COPIES = 4
 _ERROR = cel.Type.ERROR
 
 
 def parse(source: str) -> bytes:
     """The serialized tree of `source`; ExpressionError if it is not CEL."""
+    if len(found := list(_COPYING.finditer(source))) > _MOST_COPIES:
+        # The parser copies what is before each of them, so that each doubles the tree.
+        raise ExpressionError(
+            f"an expression has at most {_MOST_COPIES} optMap and optFlatMap",
+            suggestion="write .?KEY or .orValue(…) for one of them",
+            line=source.count("\n", 0, found[_MOST_COPIES].start()) + 1,
+        )
     try:
         source.encode()
         tree: bytes = _standard().compile(source, disable_check=True).serialize()
@@ -39,12 +48,27 @@ def parse(source: str) -> bytes:
     return tree
 
 
-def check(source: str) -> None:
-    """Refuse types that do not fit and functions that do not exist. Free names must be of the form `_`, `__`, …"""
-    try:
-        _checker().compile(source)
-    except RuntimeError as error:
-        raise _not_compiled(error) from None
+class Checker:
+    """Refuses types that do not fit and functions that do not exist.
+
+    `overloads` are told to it, in place of those that CEL has of the names in `excluded`.
+    """
+
+    def __init__(self, overloads: Iterable[Overload], excluded: Iterable[str]) -> None:
+        config = "name: checker\nstdlib:\n  exclude_functions:\n"
+        config += "".join(f'    - name: "{name}"\n' for name in excluded)
+        self._env = cel.NewEnv(
+            config=cel.NewEnvConfigFromYaml(config),
+            variables={"_" * length: cel.Type.DYN for length in range(1, MAX_NAME + 1)},
+            extensions=[*_extensions(), _extension(overloads)],
+        )
+
+    def check(self, source: str) -> None:
+        """ExpressionError for what does not fit. Free names must be of the form `_`, `__`, …"""
+        try:
+            self._env.compile(source)
+        except RuntimeError as error:
+            raise _not_compiled(error) from None
 
 
 def call(source: str, *values: Any) -> Any:
@@ -65,20 +89,15 @@ def _compiled(source: str) -> Any:
 
 
 @cache
-def _checker() -> Any:
-    return cel.NewEnv(
-        config=cel.NewEnvConfigFromYaml(_CONFIG),
-        variables={"_" * length: cel.Type.DYN for length in range(1, MAX_NAME + 1)},
-        extensions=[ExtMath(), _extension(cel_functions.CHECKED)],
-    )
-
-
-@cache
 def _standard() -> Any:
-    return cel.NewEnv(extensions=[ExtMath()])
+    return cel.NewEnv(extensions=_extensions())
 
 
-def _extension(functions: Iterable[Function]) -> Any:
+def _extensions() -> list[Any]:
+    return [ExtMath(), ExtOptional(), ExtBindings()]
+
+
+def _extension(functions: Iterable[Overload]) -> Any:
     overloads: dict[str, list[Any]] = {}
     for function in functions:
         same_name = overloads.setdefault(function.name, [])

@@ -5,14 +5,18 @@ Each read (`order.total`, `has(context.coupon)`) becomes one variable, so that o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
+from anabranch.graph.expressions.cel_runtime import MAX_NAME
 from anabranch.graph.expressions.cel_tree import Expr, SyntaxRefused, Tree
+from anabranch.graph.expressions.cel_values import TYPE_NAMES
+from anabranch.graph.expressions.functions.catalogue import CATALOGUE, MACROS, NAMESPACED
+from anabranch.graph.expressions.functions.function import Macro
 
-TYPE_NAMES = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "uint", "google"})
-"""Identifiers that CEL keeps for its types; a context key of such a name is reached as `context.NAME`."""
-MATH_FUNCTIONS = frozenset({"abs", "ceil", "floor", "isFinite", "isInf", "isNaN", "round", "sign", "sqrt", "trunc"})
+Bound: TypeAlias = Mapping[str, bool]
+"""Variables of loops; true for those that the checker does not know, and sees as free names."""
 LITERALS = {
     "True": "true",
     "False": "false",
@@ -26,8 +30,6 @@ LITERALS = {
 """What other languages call CEL's literals; a context key of such a name is reached as `context.NAME`."""
 MAX_ENTRIES = 256
 """Elements of lists and values of objects that an expression spells out, constants apart."""
-MAX_NAME = 256
-"""Characters of a free name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,15 @@ class Read:
 
     path: tuple[str, ...]
     test: bool = False
+    maybe: int = 0
+    """The first step that may be absent (`order.?total`), and with it those behind it; 0 where there is none."""
 
     @property
     def asks_for_key(self) -> bool:
-        """Whether it is `has(context.KEY)`."""
-        return self.test and len(self.path) == len(("context", "KEY")) and self.path[0] == "context"
+        """Whether it is `has(context.KEY)`, or reads `context.?KEY`."""
+        if self.path[0] != "context":
+            return False
+        return self.maybe == 1 or (self.test and len(self.path) == len(("context", "KEY")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +69,10 @@ def analyse(source: str, serialized: bytes) -> Syntax:
     """The syntax of a serialized `ParsedExpr`; SyntaxRefused for what Anabranch does not evaluate."""
     tree = Tree(serialized)
     rewriter = _Rewriter(tree.offsets, list(source))
-    rewriter.visit(tree.root, frozenset())
-    direct = tree.root.ident.name == "@0"
-    return Syntax(tuple(rewriter.reads), tree.root, direct, "".join(rewriter.anonymous))
+    rewriter.visit(tree.root, {})
+    reads = tuple(rewriter.reads)
+    direct = tree.root.ident.name == "@0" and not reads[0].maybe
+    return Syntax(reads, tree.root, direct, "".join(rewriter.anonymous))
 
 
 @dataclass(slots=True)
@@ -77,7 +84,7 @@ class _Rewriter:
     reads: dict[Read, str] = field(default_factory=dict)
     entries: int = 0
 
-    def visit(self, expr: Any, bound: frozenset[str]) -> None:
+    def visit(self, expr: Any, bound: Bound) -> None:
         """Rewrite `expr`; `bound` are the variables of the loops around it."""
         if read := _read(expr, bound):
             self._hide(expr)
@@ -93,6 +100,8 @@ class _Rewriter:
             self._struct(expr, bound)
         elif expr.HasField("loop"):
             self._loop(expr.loop, bound)
+        elif bound.get(expr.ident.name):
+            self._hide(expr)
 
     def _hide(self, expr: Any) -> None:
         while not expr.HasField("ident"):
@@ -104,16 +113,31 @@ class _Rewriter:
             raise SyntaxRefused(f"{name!r} is not a CEL literal", offset, f"write {instead}")
         self.anonymous[offset : offset + len(name)] = "_" * len(name)
 
-    def _call(self, expr: Any, bound: frozenset[str]) -> None:
+    def _call(self, expr: Any, bound: Bound) -> None:
         call = expr.call
         if call.function == "bytes":
             raise SyntaxRefused("JSON has no bytes", self.offsets.get(expr.id, 0), "keep them as Base64 text")
-        if call.HasField("target") and not is_math(call):
+        if macro := macro_of(call):
+            self._macro(expr, macro, bound)
+            return
+        if call.HasField("target") and not in_namespace(call):
             self.visit(call.target, bound)
         for argument in call.args:
             self.visit(argument, bound)
 
-    def _struct(self, expr: Any, bound: frozenset[str]) -> None:
+    def _macro(self, expr: Any, macro: Macro, bound: Bound) -> None:
+        call = expr.call
+        self.visit(call.target, bound)
+        names, parts = call.args[: macro.names], call.args[macro.names :]
+        if len(parts) not in macro.parts or not all(_is_name(name) for name in names):
+            form = CATALOGUE[call.function].forms[0].partition(" ->")[0]
+            raise SyntaxRefused(f"{call.function} takes other arguments", self.offsets.get(expr.id, 0), f"write {form}")
+        for name in names:
+            self._hide(name)
+        for part in parts:
+            self.visit(part, {**bound, **dict.fromkeys((name.ident.name for name in names), True)})
+
+    def _struct(self, expr: Any, bound: Bound) -> None:
         if expr.struct.name:
             raise SyntaxRefused(
                 f"{expr.struct.name!r} is a message type; JSON has none",
@@ -122,7 +146,7 @@ class _Rewriter:
             )
         self._entries(expr, [part for entry in expr.struct.entries for part in (entry.map_key, entry.value)], bound)
 
-    def _entries(self, expr: Any, entries: list[Any], bound: frozenset[str]) -> None:
+    def _entries(self, expr: Any, entries: list[Any], bound: Bound) -> None:
         self.entries += sum(not entry.HasField("constant") for entry in entries)
         if self.entries > MAX_ENTRIES:
             raise SyntaxRefused(
@@ -133,40 +157,52 @@ class _Rewriter:
         for entry in entries:
             self.visit(entry, bound)
 
-    def _loop(self, loop: Any, bound: frozenset[str]) -> None:
+    def _loop(self, loop: Any, bound: Bound) -> None:
         self.visit(loop.iter_range, bound)
-        inner = bound | {loop.iter_var, loop.accu_var}
+        self.visit(loop.accu_init, bound)
+        inner = {**bound, loop.iter_var: False, loop.accu_var: False}
         for part in (loop.loop_condition, loop.loop_step, loop.result):
             self.visit(part, inner)
 
 
-def _read(expr: Any, bound: frozenset[str]) -> Read | None:
+def _read(expr: Any, bound: Bound) -> Read | None:
     if expr.HasField("select") and expr.select.test_only:
-        path = _path(expr.select.operand, bound)
-        return Read((*path, expr.select.field), test=True) if path else None
-    path = _path(expr, bound)
-    return Read(path) if path else None
+        holder = _path(expr.select.operand, bound)
+        return None if holder is None or holder.maybe else Read((*holder.path, expr.select.field), test=True)
+    return _path(expr, bound)
 
 
-def _path(expr: Any, bound: frozenset[str]) -> tuple[str, ...]:
-    """`order.total` and `order["total"]` as `("order", "total")`; empty for anything else."""
+def _path(expr: Any, bound: Bound) -> Read | None:
+    """`order.total` and `order["total"]`, `order.?total` and `order[?"total"]`; None for anything else."""
     if expr.HasField("ident"):
         name = expr.ident.name
-        return () if name in bound or name in TYPE_NAMES else (name.removeprefix("."),)
+        return None if name in bound or name in TYPE_NAMES else Read((name.removeprefix("."),))
     if expr.HasField("select") and not expr.select.test_only:
-        path = _path(expr.select.operand, bound)
-        return (*path, expr.select.field) if path else ()
-    if expr.HasField("call") and expr.call.function == "_[_]":
+        holder = _path(expr.select.operand, bound)
+        return holder and Read((*holder.path, expr.select.field), maybe=holder.maybe)
+    if expr.HasField("call") and expr.call.function in ("_[_]", "_?._", "_[?_]"):
         operand, index = expr.call.args
-        path = _path(operand, bound)
-        return (*path, index.constant.string_value) if path and _is_text(index) else ()
-    return ()
+        holder = _path(operand, bound)
+        if holder is None or not _is_text(index):
+            return None
+        first = 0 if expr.call.function == "_[_]" else len(holder.path)
+        return Read((*holder.path, index.constant.string_value), maybe=holder.maybe or first)
+    return None
 
 
 def _is_text(expr: Any) -> bool:
     return bool(expr.HasField("constant") and expr.constant.HasField("string_value"))
 
 
-def is_math(call: Any) -> bool:
+def _is_name(expr: Any) -> bool:
+    return bool(expr.HasField("ident") and not expr.ident.name.startswith("."))
+
+
+def in_namespace(call: Any) -> bool:
     """Whether it is a function such as `math.floor`, and no member of a value."""
-    return call.target.ident.name == "math" and call.function in MATH_FUNCTIONS
+    return f"{call.target.ident.name}.{call.function}" in NAMESPACED
+
+
+def macro_of(call: Any) -> Macro | None:
+    """What binds names in the arguments of a call, if the parser did not know it."""
+    return MACROS.get(call.function) if call.HasField("target") else None

@@ -46,9 +46,9 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "Ident": {"name": (1, "string")},
     "Select": {"operand": (1, "Expr"), "field": (2, "string"), "test_only": (3, "bool")},
     "Call": {"target": (1, "Expr"), "function": (2, "string"), "args": (3, "Expr*")},
-    "List": {"elements": (1, "Expr*")},
+    "List": {"elements": (1, "Expr*"), "optional_indices": (2, "int32*")},
     "Struct": {"name": (1, "string"), "entries": (2, "Entry*")},
-    "Entry": {"map_key": (3, "Expr"), "value": (4, "Expr")},
+    "Entry": {"map_key": (3, "Expr"), "value": (4, "Expr"), "optional_entry": (5, "bool")},
     "Comprehension": {
         "iter_var": (1, "string"),
         "iter_range": (2, "Expr"),
@@ -68,7 +68,7 @@ def _schema() -> Any:
         for name, (number, kind) in fields.items():
             label = _Field.LABEL_REPEATED if kind.endswith("*") else _Field.LABEL_OPTIONAL
             added = described.field.add(name=name, number=number, label=label)
-            if scalar := _SCALARS.get(kind):
+            if scalar := _SCALARS.get(kind.rstrip("*")):
                 added.type = scalar
             else:
                 added.type, added.type_name = _Field.TYPE_MESSAGE, f".cel.{kind.rstrip('*')}"

@@ -15,8 +15,14 @@ from anabranch.graph.expressions.cost import VALUE_SIZE, Cost
 INT_MIN: Final = -(2**63)
 INT_END: Final = 2**64
 """Integers are those of a context: from -2^63 up to 2^64 - 1."""
+TYPE_NAMES: Final = frozenset(
+    {"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "uint", "google"}
+)
+"""Identifiers that CEL keeps for its types; a context key of such a name is reached as `context.NAME`."""
 ELEMENT = 4
 """Units for each element that is looked at."""
+UNWRAP: Final = "end it with .orValue(…), which says what there is instead"
+"""What to do about an optional value where a value is needed."""
 _LONG = 1024
 _NANOS = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1)
@@ -126,6 +132,14 @@ class BoolKey:
     value: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Maybe:
+    """An optional value (https://github.com/google/cel-spec/wiki/proposal-246): one that is there, or none."""
+
+    value: Any = None
+    present: bool = False
+
+
 NUMBERS = frozenset({int, float, Uint})
 _ORDERED = NUMBERS | {str, bool, Instant, Span}
 _TYPES = {
@@ -141,6 +155,7 @@ _TYPES = {
     Instant: CelType("google.protobuf.Timestamp"),
     Span: CelType("google.protobuf.Duration"),
     CelType: CelType("type"),
+    Maybe: CelType("optional_type"),
 }
 TYPES_BY_NAME = {cel_type.name: cel_type for cel_type in _TYPES.values()}
 _WORDS = {
@@ -151,6 +166,7 @@ _WORDS = {
     "double": "number",
     "string": "text",
     "map": "object",
+    "optional_type": "optional value",
     "google.protobuf.Timestamp": "timestamp",
     "google.protobuf.Duration": "duration",
 }
@@ -208,7 +224,11 @@ def equal(cost: Cost, a: Any, b: Any) -> bool:
             return len(a) == len(b) and _equal_lists(cost, a, b)
         if kind is dict:
             return len(a) == len(b) and _equal_objects(cost, a, b)
+        if kind is Maybe:
+            return a.present is b.present and (not a.present or equal(cost, a.value, b.value))
         return bool(a == b)
+    if kind is Maybe or type(b) is Maybe:
+        raise EvaluationFailed("an optional value is compared with a value", UNWRAP)
     return kind in NUMBERS and type(b) in NUMBERS and bool(a == b)
 
 
@@ -238,14 +258,18 @@ def contained(cost: Cost, value: Any, holder: Any) -> bool:
 def ordered(operator: str, cost: Cost, a: Any, b: Any) -> None:
     """Refuse values that have no order; charge those that have."""
     kind = type(a)
+    if kind in NUMBERS and type(b) in NUMBERS:
+        return
     if kind is str and type(b) is str:
         if len(a) > _LONG:
             cost.spend(len(a) // _LONG)
-    elif not (kind in _ORDERED and kind is type(b)) and not (kind in NUMBERS and type(b) in NUMBERS):
+    elif not (kind in _ORDERED and kind is type(b)):
         raise NoOverload(operator, a, b)
 
 
 def _conversion(kinds: list[str]) -> str | None:
+    if "optional value" in kinds:
+        return UNWRAP
     if "null" in kinds:
         return "ask `!= null` first"
     if "text" in kinds and "number" in kinds:

@@ -27,12 +27,14 @@ from google.protobuf.message import DecodeError
 
 from anabranch.context.values import MISSING, Json, Path
 from anabranch.errors import EvaluationError, ExpressionError, ExpressionTooCostly
-from anabranch.graph.expressions import cel_hints, cel_runtime
+from anabranch.graph.expressions import cel_checker, cel_hints, cel_runtime
 from anabranch.graph.expressions.cel_program import Program
 from anabranch.graph.expressions.cel_syntax import Read, Syntax, analyse
 from anabranch.graph.expressions.cel_tree import SyntaxRefused
-from anabranch.graph.expressions.cel_values import EvaluationFailed, VariableMissing
+from anabranch.graph.expressions.cel_values import EvaluationFailed, Maybe, VariableMissing
 from anabranch.graph.expressions.cost import Cost, OverCost
+from anabranch.graph.expressions.functions.catalogue import CATALOGUE
+from anabranch.graph.expressions.functions.optionals import NONE
 
 ROOTS = frozenset({"context", "run"})
 """Reserved names of every expression; `item`, `index`, `error`, `result` and the like depend on its place."""
@@ -54,15 +56,19 @@ class _Source:
     root: str | None
     steps: tuple[str, ...]
     test: bool
+    needed: int | None = None
+    """The first steps that must be there, where those behind them may be absent; None where all must."""
 
     @property
     def keyed(self) -> bool:
         """Whether the value is that of a context key."""
-        return self.root is None and len(self.steps) == 1 and not self.test
+        return self.root is None and len(self.steps) == 1 and not self.test and self.needed is None
 
     def value(self, data: Mapping[str, Json], roots: Mapping[str, Json]) -> Any:
         """The value, or MISSING; with `test`, whether the last step is there."""
         holder: Any = data if self.root is None else roots.get(self.root, MISSING)
+        if self.needed is not None:
+            return self._optional(holder, self.needed)
         steps = self.steps[:-1] if self.test else self.steps
         for step in steps:
             if not isinstance(holder, Mapping) or step not in holder:
@@ -71,6 +77,18 @@ class _Source:
         if self.test:
             return self.steps[-1] in holder if isinstance(holder, Mapping) else MISSING
         return holder if steps or self.root else dict(holder)
+
+    def _optional(self, holder: Any, needed: int) -> Any:
+        """The optional value, or MISSING for what must be there, or cannot have fields."""
+        for number, step in enumerate(self.steps):
+            if number >= needed and holder is None:
+                return NONE
+            if not isinstance(holder, Mapping):
+                return MISSING
+            if step not in holder:
+                return NONE if number >= needed else MISSING
+            holder = holder[step]
+        return Maybe(holder, present=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,10 +157,10 @@ def compile_expression(source: str, roots: frozenset[str] = frozenset()) -> Expr
         )
     try:
         syntax = _syntax(source)
-        cel_runtime.check(syntax.anonymous)
+        cel_checker.check(syntax.anonymous)
         program = None if syntax.direct else Program(syntax.root)
     except ExpressionError as error:
-        error.suggestion = error.suggestion or cel_hints.of_source(source, error.message)
+        error.suggestion = error.suggestion or cel_hints.of_source(source, error.message, CATALOGUE)
         raise
     reserved = ROOTS | roots
     keys = {_key(read, reserved) for read in syntax.reads if read.path[0] == "context" or read.path[0] not in reserved}
@@ -153,7 +171,7 @@ def compile_expression(source: str, roots: frozenset[str] = frozenset()) -> Expr
         keys=None if None in keys else frozenset(key for key in keys if key is not None),
         names=frozenset(read.path[0] for read in syntax.reads) & reserved,
         required=frozenset(read.path[0] for read in syntax.reads) - reserved - tested,
-        paths=frozenset(read.path for read in syntax.reads if read.path[0] not in reserved),
+        paths=frozenset(read.path[: read.maybe or None] for read in syntax.reads if read.path[0] not in reserved),
         tested=tested,
         _keyed=tuple((source.name, source.steps[0]) for source in sources if source.keyed),
         _sources=tuple(source for source in sources if not source.keyed),
@@ -204,12 +222,10 @@ def _key(read: Read, reserved: frozenset[str]) -> str | None:
 
 def _source(index: int, read: Read, reserved: frozenset[str]) -> _Source:
     first, *rest = read.path
-    name = f"@{index}"
-    if first == "context":
-        return _Source(name, None, tuple(rest), read.test)
-    if first in reserved:
-        return _Source(name, first, tuple(rest), read.test)
-    return _Source(name, None, read.path, read.test)
+    root = first if first in reserved and first != "context" else None
+    steps = read.path if first not in reserved else tuple(rest)
+    needed = None if not read.maybe else read.maybe - len(read.path) + len(steps)
+    return _Source(f"@{index}", root, steps, read.test, needed)
 
 
 def _what_is_missing(source: _Source, data: Mapping[str, Json], roots: Mapping[str, Json]) -> tuple[str, str | None]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from lark import Token
 
 from anabranch.errors import ExpressionError
-from anabranch.graph.expressions.cel_syntax import TYPE_NAMES
+from anabranch.graph.expressions.cel_values import TYPE_NAMES
 from anabranch.graph.expressions.expressions import MAX_SOURCE, Expression, compile_expression
 
 _CEL_RESERVED = frozenset(

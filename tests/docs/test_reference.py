@@ -12,14 +12,16 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from anabranch.cli.main import app
-from anabranch.graph.expressions import cel_functions, cel_syntax, cost
+from anabranch.graph.expressions import cost
 from anabranch.graph.expressions.expressions import MAX_SOURCE, compile_expression
+from anabranch.graph.expressions.functions import catalogue
 from anabranch.graph.model import NODE_TYPES, BaseNode, Graph
 from anabranch.limits import RUN_LIMITS
 from anabranch.settings import Settings
 from tests.docs.pages import blocks, pages
 
 EXPRESSIONS = "docs/expressions.md"
+FUNCTIONS = "docs/functions.md"
 LANGUAGE = "docs/graph-language.md"
 OPERATIONS = "docs/operations.md"
 _CODE = re.compile(r"`[^`\n]+`|^\$ .*$", re.MULTILINE)
@@ -43,19 +45,17 @@ def section(page: str, heading: str) -> str:
     return re.split(r"^## ", pages()[page].partition(f"## {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
 
 
-def called(heading: str) -> set[str]:
-    """The functions that the expressions of a section call."""
-    sources = " ".join(source for source, _ in _ROW.findall(section(EXPRESSIONS, heading)))
-    return set(re.findall(r"(?:math\.)?\b[A-Za-z_]+(?=\()", sources))
+def test_the_page_of_functions_has_each_with_its_examples() -> None:
+    page = pages()[FUNCTIONS]
+    headings = [line.removesuffix(" *") for line in re.findall(r"^### (.+)$", page, re.MULTILINE)]
+    assert headings == list(catalogue.CATALOGUE)
+    shown = [" => ".join(row).replace(r"\|", "|") for row in _ROW.findall(page)]
+    assert shown == [each for function in catalogue.CATALOGUE.values() for each in function.examples]
 
 
-def test_the_reference_has_every_function_that_we_add_to_cel() -> None:
-    assert called("Functions of Anabranch") - {"map"} == {function.name for function in cel_functions.TEXT_AND_LISTS}
-
-
-def test_the_reference_has_every_function_of_mathematics() -> None:
-    listed = {f"math.{name}" for name in cel_syntax.MATH_FUNCTIONS} | {"math.greatest", "math.least"}
-    assert called("Mathematics") == listed
+def test_both_pages_evaluate_on_the_context_that_they_show(context: Any) -> None:
+    (block,) = [block for block in blocks("json") if block.page == FUNCTIONS]
+    assert json.loads(block.text) == context == catalogue.EXAMPLE
 
 
 def test_the_limits_of_expressions_are_those_of_the_code() -> None:

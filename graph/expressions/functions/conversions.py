@@ -1,4 +1,4 @@
-"""Functions whose meaning is CEL's to the digit: conversions, times, regular expressions, rounding.
+"""Functions whose meaning is CEL's to the digit: conversions and regular expressions.
 
 The runtime evaluates them, one call on small values at a time (`cel_runtime.call`); what it is given is charged and
 bounded before.
@@ -7,15 +7,11 @@ bounded before.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import cache
-from typing import Any
-from zoneinfo import available_timezones
+from typing import Any, Final
 
 from anabranch.graph.expressions import cel_runtime
 from anabranch.graph.expressions.cel_values import (
     NUMBERS,
-    EvaluationFailed,
     Instant,
     NoOverload,
     Span,
@@ -23,10 +19,10 @@ from anabranch.graph.expressions.cel_values import (
     type_of,
 )
 from anabranch.graph.expressions.cost import Cost
+from anabranch.graph.expressions.functions.function import Function
 
 _CALL = 40
 """Units of a call of the runtime."""
-_OFFSET = re.compile(r"[+-]?\d\d:\d\d")
 _REPETITION = re.compile(r"\{(\d{1,5})(?:,(\d{0,5}))?\}")
 _WIDE = re.compile(r"\\[pP]|\[\^")
 _WIDE_SIZE, _ANY_SIZE, _LARGEST = 200, 8, 1_000_000
@@ -115,34 +111,6 @@ def to_span(cost: Cost, value: Any) -> Span:
     raise NoOverload("duration", value)
 
 
-def _part_of_time(name: str) -> Callable[..., int]:
-    """`getHours` and the like, of a timestamp, in a zone too, or of a duration."""
-
-    def apply(cost: Cost, time: Any, *zone: Any) -> int:
-        if type(time) is Span and not zone:
-            return int(_call(cost, f"duration(a).{name}()", time.text()))
-        if type(time) is not Instant or any(type(each) is not str for each in zone):
-            raise NoOverload(name, time, *zone)
-        if not zone:
-            return int(_call(cost, f"timestamp(a).{name}()", time.text()))
-        _check_zone(cost, zone[0])
-        return int(_call(cost, f"timestamp(a).{name}(b)", time.text(), *zone))
-
-    return apply
-
-
-def _check_zone(cost: Cost, zone: str) -> None:
-    # The runtime opens any file of the name, and keeps each name that it was asked for.
-    cost.spend(len(zone))
-    if not (_OFFSET.fullmatch(zone) or (zone in _zones() and zone != "localtime")):
-        raise EvaluationFailed("there is no such time zone", "use a name such as Europe/Berlin, or +02:00")
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
 def matches(cost: Cost, text: Any, pattern: Any) -> bool:
     """Whether a text matches a regular expression (RE2)."""
     if type(text) is not str or type(pattern) is not str:
@@ -162,48 +130,85 @@ def _size_of(pattern: str) -> int:
     return size
 
 
-def _rounded(name: str) -> Callable[[Cost, Any], Any]:
-    def apply(cost: Cost, number: Any) -> Any:
-        if type(number) is float:
-            return _call(cost, f"math.{name}(a)", number)
-        if type(number) not in NUMBERS:
-            raise NoOverload(f"math.{name}", number)
-        return int(number)
-
-    return apply
-
-
-def sign(cost: Cost, number: Any) -> Any:
-    """-1, 0 or 1."""
-    if type(number) is float:
-        return _call(cost, "math.sign(a)", number)
-    if type(number) not in NUMBERS:
-        raise NoOverload("math.sign", number)
-    return (number > 0) - (number < 0)
-
-
-def root(cost: Cost, number: Any) -> Any:
-    """The square root."""
-    if type(number) not in NUMBERS:
-        raise NoOverload("math.sqrt", number)
-    return _call(cost, "math.sqrt(a)", float(number))
-
-
-_PARTS = ("Date", "DayOfMonth", "DayOfWeek", "DayOfYear", "FullYear", "Hours", "Milliseconds", "Minutes", "Month")
-CONVERSIONS: dict[str, Callable[..., Any]] = {
-    "int": to_int,
-    "uint": to_uint,
-    "double": to_double,
-    "bool": to_bool,
-    "string": to_text,
-    "timestamp": to_instant,
-    "duration": to_span,
-    "type": lambda _cost, value: type_of(value),
-    "dyn": lambda _cost, value: value,
-    "matches": matches,
-    "math.sign": sign,
-    "math.sqrt": root,
-    **{f"math.{name}": _rounded(name) for name in ("ceil", "floor", "round", "trunc")},
-    **{f"get{part}": _part_of_time(f"get{part}") for part in (*_PARTS, "Seconds")},
-}
-"""By CEL's names."""
+CONVERSIONS: Final = (
+    Function(
+        "int",
+        ("int(value: any) -> whole",),
+        "A whole number: of a text, of a float (its whole part), of a timestamp (seconds since 1970).",
+        ('int("5") => 5', "int(weight) => 2", "int(timestamp(ordered_at)) => 1795858200"),
+        to_int,
+        known=1,
+    ),
+    Function(
+        "uint",
+        ("uint(value: any) -> whole",),
+        "A whole number without a sign.",
+        ("uint(5) => 5",),
+        to_uint,
+        known=1,
+    ),
+    Function(
+        "double",
+        ("double(value: any) -> fraction",),
+        "A float: of a text, of a whole number.",
+        ('double("2.5") => 2.5',),
+        to_double,
+        known=1,
+    ),
+    Function(
+        "string",
+        ("string(value: any) -> text",),
+        "A text: of a number, a boolean, a timestamp, a duration.",
+        ('string(weight) => "2.5"',),
+        to_text,
+        known=1,
+    ),
+    Function(
+        "bool",
+        ("bool(value: any) -> boolean",),
+        "A boolean: of the texts `true`, `false` and their like.",
+        ('bool("true") => true',),
+        to_bool,
+        known=1,
+    ),
+    Function(
+        "timestamp",
+        ("timestamp(value: any) -> timestamp",),
+        "A timestamp: of a text in RFC 3339, of whole seconds since 1970.",
+        ('timestamp(ordered_at) < timestamp("2027-01-01T00:00:00Z") => true', 'timestamp(0) => "1970-01-01T00:00:00Z"'),
+        to_instant,
+        known=1,
+    ),
+    Function(
+        "duration",
+        ("duration(value: any) -> duration",),
+        "A duration: of a text such as `90m` or `1h30m`.",
+        ('timestamp(ordered_at) + duration("24h") => "2026-11-29T09:30:00Z"', 'duration("90m") => "5400s"'),
+        to_span,
+        known=1,
+    ),
+    Function(
+        "type",
+        ("type(value: any) -> any",),
+        "The type of a value, to be compared with `int`, `double`, `string`, `bool`, `list`, `map` or `null_type`.",
+        ("type(total) == int => true",),
+        lambda _cost, value: type_of(value),
+        known=1,
+    ),
+    Function(
+        "dyn",
+        ("dyn(value: any) -> any",),
+        "The value itself, of which nothing is known before the run.",
+        ("dyn(total) => 120",),
+        lambda _cost, value: value,
+        known=1,
+    ),
+)
+MATCHES: Final = Function(
+    "matches",
+    ("text.matches(pattern: text) -> boolean", "matches(value: text, pattern: text) -> boolean"),
+    "Whether a regular expression (RE2) finds something in a text.",
+    ('name.matches("^[A-Z]") => true', 'matches(name, "^[a-z]") => false'),
+    matches,
+    known=2,
+)
