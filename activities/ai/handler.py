@@ -8,7 +8,6 @@ schema is sent back to the model with what is wrong, `NodeLimits.reasks` times. 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -44,6 +43,7 @@ from anabranch.activities.node_result import NodeResult, own_key
 from anabranch.activities.rendering import render
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError, ConfigurationError, NodeError, Unavailable
+from anabranch.graph.expressions.json_text import text_of
 from anabranch.graph.json_schema import SchemaUnbounded, validator_of
 from anabranch.graph.model import AiNode
 from anabranch.limits import NODE_LIMITS, NodeLimits
@@ -73,7 +73,9 @@ class AiActivity:
 
     async def __call__(self, task: NodeTask, node: AiNode) -> NodeResult:
         """Ask the model, have the answer checked, and report the usage."""
-        prompt, system = _plain(await render(node.prompt, task)), _plain(await render(node.system, task))
+        prompt, system = text_of(await render(node.prompt, task)), text_of(await render(node.system, task))
+        if not prompt.strip():
+            raise NodeError("the prompt is empty", suggestion="the values of its holes are null or empty: see `prompt`")
         access = await self._models.get(node.model)
         mask, schema = mask_of(*access.secrets), _Answers.of(node.output_schema)
         failure: AnabranchError
@@ -111,10 +113,6 @@ def _model_span(node: AiNode) -> AbstractContextManager[spans.Span]:
 
 def _usage(usage: RunUsage) -> dict[str, spans.Attribute]:
     return {"gen_ai.usage.input_tokens": usage.input_tokens, "gen_ai.usage.output_tokens": usage.output_tokens}
-
-
-def _plain(value: Json) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,14 @@ def reduce(
     return min(numbers) if reducer is Reducer.MIN else max(numbers)
 
 
+def why_not(reducer: Reducer, values: Sequence[Json | Missing]) -> str:
+    """Why a reducer has no result for these values."""
+    wanted = "lists" if reducer in {Reducer.APPEND, Reducer.UNION} else "numbers"
+    if wanted == "numbers" and all(_is_number(value) for value in values):
+        return f"the {reducer} does not fit in 64 bits"
+    return f"{reducer} takes {wanted}"
+
+
 def adds_up(policy: Policy, value: Json | Missing) -> bool:
     """Whether two writes of this same value combine to a different value."""
     return (policy is Reducer.SUM and _is_number(value)) or (policy is Reducer.APPEND and isinstance(value, list))

@@ -96,6 +96,10 @@ class Template:
         """
         return self._fill(data, roots, _Room(cost or Cost()))
 
+    def text(self, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost | None = None) -> str:
+        """The value as text, where a field takes nothing else: nothing for null, as with text around the hole."""
+        return text_of(self.render(data, roots, cost))
+
     def values(self, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost | None = None) -> list[Json]:
         """The values of its holes in order, each of its own type. Raises as `render` does."""
         cost = cost or Cost()

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart, UserPromptPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
@@ -102,6 +102,27 @@ async def test_an_answer_s_properties_become_keys_and_its_usage_is_in_result() -
     assert outcome.result["action"] == "APPROVE"
     assert isinstance(outcome.result["usage"], dict)
     assert outcome.result["usage"]["requests"] == 1
+
+
+@pytest.mark.parametrize("prompt", ["{{ nothing }}", "{{ nothing }} {{ blank }}", "{{ blank }}"])
+async def test_a_prompt_of_which_null_leaves_nothing_asks_no_model(prompt: str) -> None:
+    def never(_: list[ModelMessage], __: AgentInfo) -> ModelResponse:
+        raise AssertionError("the model was asked")
+
+    with pytest.raises(NodeError, match="the prompt is empty"):
+        await ask_scripted(never, ai_node(prompt=prompt), {"nothing": None, "blank": " "})
+
+
+async def test_a_prompt_that_is_one_hole_is_the_text_that_the_hole_has_in_a_text() -> None:
+    asked: list[str] = []
+
+    def answers(messages: list[ModelMessage], _: AgentInfo) -> ModelResponse:
+        asked.extend(str(part.content) for part in messages[-1].parts if isinstance(part, UserPromptPart))
+        return ModelResponse([TextPart("fine")])
+
+    for prompt in ("{{ order }}", "{{ total }}", "{{ order }} "):
+        await ask_scripted(answers, ai_node(prompt=prompt), {"order": {"b": 1, "a": [True]}, "total": 120.0})
+    assert asked == ['{"b":1,"a":[true]}', "120", '{"b":1,"a":[true]} ']
 
 
 async def test_properties_that_the_schema_does_not_declare_are_dropped() -> None:

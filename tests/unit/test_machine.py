@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -254,6 +255,55 @@ def test_branches_that_agree_do_not_conflict() -> None:
     play = Play(machine_of(DIAMOND, {"x": 1}), {"a": {"x": 2}, "b": {"x": 2}})
     assert play.run().line.data == {"x": 2}
     assert not play.state.trail.settled
+
+
+@pytest.mark.parametrize(
+    ("policy", "written", "expected"),
+    [
+        ("sum", (5, 5), 9),
+        ("sum", (2, 3), 4),
+        ("append", ([1, 2], [1, 2]), [1, 2, 2]),
+        ("union", ([1, 2], [1, 2]), [1, 2]),
+    ],
+)
+def test_a_reducer_that_adds_up_counts_each_write_equal_ones_too(
+    policy: str, written: tuple[Any, Any], expected: object
+) -> None:
+    start = [1] if isinstance(expected, list) else 1
+    play = Play(machine_of({**DIAMOND, "context": {"merge": {"x": policy}}}, {"x": start}))
+    play.script = {"a": {"x": written[0]}, "b": {"x": written[1]}}
+    assert play.run().line.data == {"x": expected}
+
+
+@pytest.mark.parametrize(
+    ("policy", "written", "said"),
+    [
+        ("min", (2, "10"), "'x': min takes numbers; 'a' wrote 2, 'b' wrote '10'"),
+        ("sum", (2**64 - 1, 2**64 - 1), "'x': the sum does not fit in 64 bits; 'a' wrote 18446744073709551615"),
+        ("append", ([2], "s" * 200), "'x': append takes lists; 'a' wrote [2], 'b' wrote 'sss"),
+        ("union", ([2], {"y": True}), "'x': union takes lists; 'a' wrote [2], 'b' wrote {\"y\":true}"),
+    ],
+)
+def test_a_reducer_that_cannot_reduce_fails_the_join_and_asks_nobody(
+    policy: str, written: tuple[Any, Any], said: str
+) -> None:
+    graph = {**DIAMOND, "context": {"conflict_resolution": "fail_on_conflict", "merge": {"x": policy}}}
+    finish = Play(machine_of(graph), {"a": {"x": written[0]}, "b": {"x": written[1]}}).run()
+    assert finish.failure is not None
+    assert (finish.failure.code, finish.failure.node) == ("CONFLICT", "j")
+    assert said in finish.failure.message
+    assert len(finish.failure.message) < 400
+
+
+def test_a_failure_edge_of_the_join_takes_what_no_reducer_can_reduce() -> None:
+    graph = {
+        "context": {"merge": {"x": "max"}},
+        "nodes": {name: python(reads=("x",)) for name in "sabjh"},
+        "edges": [*DIAMOND["edges"], edge("j", "h", outcome="failure")],
+    }
+    play = Play(machine_of(graph), {"a": {"x": 2}, "b": {"x": None}})
+    assert play.run().failure is None
+    assert "h" in play.seen
 
 
 def test_fail_on_conflict_without_time_to_wait_fails_the_join_naming_the_candidates() -> None:

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
-from anabranch.context.merge.resolution import ConflictResolution, Policies, winner
+from anabranch.context.merge.reduction import why_not
+from anabranch.context.merge.resolution import Candidate, ConflictResolution, Policies, Reducer, winner
 from anabranch.context.merge.union import Conflict, MergeResult, line_as_known, merge_heads
 from anabranch.context.values import Json, Missing, Path, format_path
 from anabranch.errors import ConflictError, VersionMismatch
+from anabranch.graph.expressions.json_text import text_of
 from anabranch.workflows.interpreter.commands import AskConflict, Failure
 from anabranch.workflows.interpreter.edits import check_edits
 from anabranch.workflows.interpreter.input import check_schema
@@ -21,6 +23,8 @@ from anabranch.workflows.interpreter.trail import describe_conflict, merge_chang
 _WRITERS = 3
 """Writers of one write from outside: the merge of the lines that it is based on, the write itself, and the merge with
 earlier writes from outside."""
+_SHOWN = 100
+"""Characters of a value in an error."""
 _LAST_WRITE = Policies(ConflictResolution.LAST_WRITE_WINS, {})
 
 
@@ -38,6 +42,7 @@ class Merging:
             return lines[0]
         merged = self._merged(scope, run, lines, choices)
         if merged.line is None:
+            _refuse_irreducible(merged, scope.address(run))
             self._ask(scope, run, _unsettled(merged))
         return merged.line
 
@@ -59,6 +64,7 @@ class Merging:
         by, policies = scope.address(run), self._policies_of(scope)
         merged = merge_heads(lines, policies, writer=writer, by=by, at=state.at, choices=choices)
         if merged.line is None:
+            _refuse_irreducible(merged, by)
             self._ask(scope, run, _unsettled(merged))
         elif merged.conflicts and not choices:
             state.watcher.conflicts_found(by, merged.conflicts)
@@ -256,6 +262,29 @@ class Merging:
 
 def _unsettled(merged: MergeResult) -> tuple[Conflict, ...]:
     return tuple(conflict for conflict in merged.conflicts if not conflict.settled)
+
+
+def _refuse_irreducible(merged: MergeResult, address: str) -> None:
+    """Raise ConflictError where a reducer has no result: nobody is asked to calculate in its place."""
+    found = [
+        f"{format_path(each.path)!r}: {why_not(each.policy, [side.value for side in each.candidates])}; "
+        + ", ".join(map(_described, each.candidates))
+        for each in _unsettled(merged)
+        if isinstance(each.policy, Reducer)
+    ]
+    if found:
+        raise ConflictError(
+            "; ".join(found),
+            place=f"node {address!r}",
+            suggestion="write what the reducer takes, or give the path another policy under `context.merge`",
+        )
+
+
+def _described(side: Candidate) -> str:
+    if isinstance(side.value, Missing):
+        return f"{side.by!r} removed it"
+    text = text_of(side.value) if not isinstance(side.value, str) else repr(side.value)
+    return f"{side.by!r} wrote {text if len(text) <= _SHOWN else text[:_SHOWN] + '…'}"
 
 
 def _describe_unsettled(conflicts: Sequence[Conflict]) -> str:

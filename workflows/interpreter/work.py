@@ -38,9 +38,9 @@ def command_of(
         return StartTimer(address, _seconds(node, planned, line, roots, cost, at=at)), Status.WAITING
     if isinstance(node, ApprovalNode):
         data = planned.seen(line.data, roots, cost)
-        prompt = compile_template(node.prompt, planned.roots).render(data, roots, cost)
+        prompt = compile_template(node.prompt, planned.roots).text(data, roots, cost)
         timeout = None if node.timeout is None else node.timeout.total_seconds()
-        return AskPerson(address, str(prompt), node.schema_, timeout), Status.WAITING
+        return AskPerson(address, prompt, node.schema_, timeout), Status.WAITING
     if isinstance(node, GraphNode):
         given = line.data if node.input is None else graph_input(node, planned, line, roots, cost)
         return StartChild(address, planned, node.graph, given), Status.RUNNING
