@@ -1,4 +1,4 @@
-"""Values without quotes whose text YAML does not keep: `01234` is the number 1234, `1.10` is 1.1.
+"""Values without quotes that are not what they look like: `01234` is the number 1234, `1.10` is 1.1, `yes` a text.
 
 Only free values count: in a field that is a number by its type (`backoff: 1.50`) the text is not meant.
 """
@@ -18,11 +18,13 @@ from anabranch.graph.source.yaml_source import Pointer, Source
 _GROUPED = re.compile(r"[-+]?[0-9]+(?:_[0-9]+)+(?:\.[0-9]+)?", re.ASCII)
 _NUMERIC = re.compile(r".*(?:[eE][-+]|\.[0-9]*[eE]).*")
 """`1e-7` and `1.5e3` are plainly numbers; `1e5` may be a code."""
+_SWITCHES = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+"""Booleans of YAML 1.1, and of many editors; texts in YAML 1.2, which is read here."""
 _LONGEST = 40
 
 
 def check_scalars(graph: Graph, source: Source) -> Iterator[Problem]:
-    """A warning for each free value of a graph that is read as something other than its text."""
+    """A warning for each free value of a graph that is read as something other than it looks like."""
     for path, value in _scalars(source.value, ()):
         if not _is_typed(graph, path):
             yield from _changed(source, path, value)
@@ -65,6 +67,9 @@ def _changed(source: Source, path: Pointer, value: Json) -> Iterator[Problem]:
     if isinstance(value, str) and _GROUPED.fullmatch(text):
         message = f"{text} is a text, not a number"
         suggestion = f'write {text.replace("_", "")}, or "{text}" if it is a text'
+    elif isinstance(value, str) and (switch := _SWITCHES.get(text.lower())):
+        message = f"{text} is a text, not a boolean"
+        suggestion = f'write {switch}, or "{text}" if it is a text'
     elif isinstance(value, int | float) and not isinstance(value, bool) and _shown(value) != _bare(text):
         message = f"{text} is read as the number {_shown(value)}"
         suggestion = f'write "{text}" if it is a text, {_shown(value)} if it is a number'

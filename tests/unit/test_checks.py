@@ -734,6 +734,11 @@ def test_every_code_is_documented_and_none_else() -> None:
         ("1e5", "1e5 is read as the number 100000.0", 'write "1e5" if it is a text, 100000.0 if it is a number'),
         ("0x1F", "0x1F is read as the number 31", 'write "0x1F" if it is a text, 31 if it is a number'),
         ("1_000", "1_000 is a text, not a number", 'write 1000, or "1_000" if it is a text'),
+        ("0o17", "0o17 is read as the number 15", 'write "0o17" if it is a text, 15 if it is a number'),
+        ("yes", "yes is a text, not a boolean", 'write true, or "yes" if it is a text'),
+        ("On", "On is a text, not a boolean", 'write true, or "On" if it is a text'),
+        ("NO", "NO is a text, not a boolean", 'write false, or "NO" if it is a text'),
+        ("off", "off is a text, not a boolean", 'write false, or "off" if it is a text'),
     ],
 )
 def test_a_value_whose_text_yaml_does_not_keep_is_a_warning(text: str, message: str, suggestion: str) -> None:
@@ -744,7 +749,25 @@ def test_a_value_whose_text_yaml_does_not_keep_is_a_warning(text: str, message: 
 
 
 @pytest.mark.parametrize(
-    "text", ["0", "-3", "1.5", "1.0", ".5", "-.5", "5.", "1e-7", "1.5e3", '"01234"', "'1.10'", "a_1"]
+    "text",
+    [
+        "0",
+        "-3",
+        "1.5",
+        "1.0",
+        ".5",
+        "-.5",
+        "5.",
+        "1e-7",
+        "1.5e3",
+        '"01234"',
+        "'1.10'",
+        "a_1",
+        "'yes'",
+        "y",
+        "2026-11-29",
+        "12:30:45",
+    ],
 )
 def test_a_value_that_is_what_it_says_is_no_warning(text: str) -> None:
     assert node(f"type: python, handler: h, args: {{a: {text}}}") == []
