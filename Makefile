@@ -69,8 +69,9 @@ faults: setup  ## Faults at every step of sagas, caches, consumers of events; st
 attack: packages setup  ## Attack the real code; TIER=release for the full counts, SEED= to repeat or go on, CLASSES= for some
 	$(BIN)/python -m tests.attack --tier $(or $(TIER),small) $(if $(SEED),--seed $(SEED)) $(CLASSES)
 
-bench: setup  ## The interpreter beside hand-written workflows, and wire format and caches beside plain libraries
+bench: setup  ## The interpreter beside hand-written workflows, wire format and caches beside plain libraries, expressions
 	$(BIN)/python -m benchmarks.serialization
+	$(BIN)/python -m benchmarks.expressions
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.cache
 

@@ -12,8 +12,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +62,12 @@ def kinds() -> dict[str, Callable[[], object]]:
     """What is evaluated, by kind."""
     found: dict[str, Callable[[], object]] = {}
     for name, source in CONDITIONS.items():
-        condition = compile_expression(source)
-        found[f"condition: {name}"] = lambda condition=condition: evaluate_condition(condition, DATA, {})
+        found[f"condition: {name}"] = partial(evaluate_condition, compile_expression(source), DATA, {})
     for name, text in TEMPLATES.items():
-        template = compile_template(text)
-        found[f"template: {name}"] = lambda template=template: template.render(DATA, {})
+        found[f"template: {name}"] = partial(compile_template(text).render, DATA, {})
     for name, rules in RULES.items():
         node = RuleNode.model_validate({"type": "rule", "rules": rules})
-        found[f"rules: {name}"] = lambda node=node: evaluate_rules(node, DATA, {})
+        found[f"rules: {name}"] = partial(evaluate_rules, node, DATA, {})
     return found
 
 
@@ -88,7 +87,7 @@ def serve() -> None:
 
 
 @contextmanager
-def contestant(tree: Path) -> Iterator[Callable[[str], float]]:
+def contestant(tree: Path) -> Generator[Callable[[str], float]]:
     """What measures a kind in a process that runs a tree."""
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     command = [sys.executable, str(Path(__file__).resolve()), "--serve"]

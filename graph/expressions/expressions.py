@@ -6,13 +6,12 @@ it is replayed:
 - numbers mix freely: `4 * 2.5`, `size(items) * price`, `1 == 1.0`; `7 / 2` is `3.5` and `6 / 2` is the integer `3`;
 - `null` is false as a condition; the sides of `? :` may be of different types;
 - a timestamp comes out as RFC 3339 text, a duration as `"90s"`; bytes, types, NaN and infinities are refused;
-- objects that an expression builds have sorted keys; `map` and `filter` go over an object's keys in order;
+- objects keep the order of their keys; `map` and `filter` go over an object's keys in order;
 - no clock: the time is `run.time`, and `timestamp(run.time) + duration("24h")` calculates with it.
 
-`lowerAscii`, `upperAscii`, `trim`, `replace`, `substring`, `indexOf`, `split`, `join` and `format` work on text;
-`[…].sum()` adds numbers; `math.greatest`, `least`, `round`, `ceil`, `floor`, `trunc`, `abs`, `sign` and `sqrt` are
-CEL's. Limits: 8,192 characters of source, nesting of 32, 10,000 iterations, 2 MiB of text and elements built or
-returned, and a cost that grows with the size of what is touched (`cost.py`).
+The functions are those of `functions/catalogue.py`. Limits: 8,192 characters of source, nesting of 32, 10,000
+iterations, 2 MiB of text and elements built or returned, and a cost that grows with the size of what is touched
+(`cost.py`).
 """
 
 from __future__ import annotations
