@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
+    AdvancedJSONEncoder,
     CompositePayloadConverter,
     DataConverter,
     DefaultPayloadConverter,
@@ -92,7 +93,17 @@ class MessagePackConverter(EncodingPayloadConverter):
 
 
 class WireJsonConverter(JSONPlainPayloadConverter):
-    """JSON as Temporal does it, and wire types as objects with named fields where the type hint asks for one."""
+    """JSON as Temporal does it, and wire types as objects with named fields where the type hint asks for one.
+
+    Objects keep the order of their keys: the text of an object shows it, and Temporal's converter sorts them.
+    """
+
+    def to_payload(self, value: Any) -> Payload | None:
+        """Encode any value that JSON can hold."""
+        if not isinstance(value, dict | list):
+            return super().to_payload(value)
+        text = json.dumps(value, cls=AdvancedJSONEncoder, separators=(",", ":"))
+        return Payload(metadata={"encoding": JSON}, data=text.encode())
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
         """Decode JSON. Raises `WireFormatError` for what is not the wire type asked for, or nested too deep."""

@@ -100,6 +100,20 @@ async def test_a_conflict_that_nobody_may_settle_fails_the_run_naming_the_candid
     assert error.details[0]["node"] == "join"
 
 
+async def test_what_a_reducer_cannot_reduce_fails_the_run_and_asks_nobody(served: Served) -> None:
+    error = await served.error(diamond(put(x=2), put(x="10"), context={"merge": {"x": "min"}}))
+    assert error.type == "CONFLICT"
+    assert "'x': min takes numbers; 'left' wrote 2, 'right' wrote '10'" in error.message
+    assert error.details[0]["node"] == "join"
+
+
+async def test_objects_keep_the_order_of_their_keys_from_input_to_result(served: Served) -> None:
+    given = {"o": {"z": 1, "a": {"y": 1, "b": 2}}}
+    literal = {"kept": {"z": 1, "a": 2}}
+    result = await served.run(chain(a=put(**literal)), given)
+    assert json.dumps(result["data"]) == json.dumps({**given, **literal})
+
+
 async def test_a_conflict_waits_for_the_update_resolve_conflict(served: Served) -> None:
     graph = diamond(put(x=1), put(x=2), context={"conflict_resolution": "fail_on_conflict"})
     handle = await served.start(graph)

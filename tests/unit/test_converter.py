@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from temporalio.common import RawValue
+from temporalio.converter import PayloadConverter
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import ContextMetadata, DistributedContext
@@ -55,6 +56,14 @@ VALUES = [
     PINNED,
     CONTEXT,
 ]
+
+
+@pytest.mark.parametrize("converter", [BINARY, READABLE])
+def test_plain_json_keeps_the_order_of_keys(converter: PayloadConverter) -> None:
+    value = {"z": [{"y": 1, "b": 2}], "a": {"": None, "B": True}}
+    (payload,) = converter.to_payloads([value])
+    assert payload.metadata == {"encoding": b"json/plain"}
+    assert payload.data == b'{"z":[{"y":1,"b":2}],"a":{"":null,"B":true}}'
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
