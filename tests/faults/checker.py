@@ -131,6 +131,6 @@ def _context(record: Record) -> Iterator[str]:
     if record.ends != "completed" and record.data != record.given:
         yield f"the context was not rolled back: {record.data}"
     if record.ends == "completed":
-        for step in record.behind:
-            if record.data.get(step) != 1:
-                yield f"the context does not hold what step {step!r} wrote"
+        for key, value in record.wrote.items():
+            if record.data.get(key) != value:
+                yield f"the context does not hold {key!r}: {value!r}, but {record.data.get(key)!r}"

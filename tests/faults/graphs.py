@@ -24,6 +24,9 @@ class Shape:
 
     definition: Mapping[str, Any]
     behind: Mapping[str, frozenset[str]]
+    """By address: a step in a body is `body/step`."""
+    wrote: Mapping[str, Any]
+    """What it writes into the context, all in all."""
     sequential: bool
 
 
@@ -39,14 +42,15 @@ def _row(step: str, kind: str, **fields: Any) -> dict[str, Any]:
     }
 
 
-def _step(name: str) -> dict[str, Any]:
+def step(name: str, address: str = "") -> dict[str, Any]:
+    """A node that writes a row and its key, and can be undone; in a body its address is a template."""
     return _row(
-        name,
+        address or name,
         "do",
         output={name: "result.row_count"},
         timeout="4s",
         retry={"max_attempts": 1},
-        compensate=_row(name, "undo", timeout="20s", retry=_PERSISTENT, heartbeat="1s"),
+        compensate=_row(address or name, "undo", timeout="20s", retry=_PERSISTENT, heartbeat="1s"),
     )
 
 
@@ -57,11 +61,11 @@ def _shape(name: str, nodes: Mapping[str, Any], pairs: tuple[tuple[str, str], ..
         sources = [source for source, target in pairs if target == node]
         behind[node] = frozenset(sources).union(*(behind[source] for source in sources))
     definition = {"name": name, "saga": {"compensation": compensation}, "nodes": nodes, "edges": edges}
-    return Shape(definition, behind, sequential=compensation == "sequential")
+    return Shape(definition, behind, dict.fromkeys(nodes, 1), sequential=compensation == "sequential")
 
 
-CHAIN = _shape("chain_of_eight", {name: _step(name) for name in STEPS}, _CHAIN, "sequential")
-BRAID = _shape("braid_of_eight", {name: _step(name) for name in STEPS}, _BRAID, "parallel")
+CHAIN = _shape("chain_of_eight", {name: step(name) for name in STEPS}, _CHAIN, "sequential")
+BRAID = _shape("braid_of_eight", {name: step(name) for name in STEPS}, _BRAID, "parallel")
 TWO = _shape(
     "two_writers",
     {

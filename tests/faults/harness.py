@@ -94,7 +94,7 @@ class Harness:
         context = await _context(handle)
         shape = scenario.shape
         rows = await self._rows(run)
-        return Record(run, ends, events, rows, _GIVEN, context["data"], shape.behind, shape.sequential)
+        return Record(run, ends, events, rows, _GIVEN, context["data"], shape.behind, shape.wrote, shape.sequential)
 
     async def _rows(self, run: str) -> tuple[Row, ...]:
         query = text("select step, kind from ledger where run = :run order by id")

@@ -42,7 +42,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A run that is over. `behind` are the steps that each step depends on."""
+    """A run that is over. `behind` are the steps that each step depends on, by their addresses.
+
+    `wrote` is what the context then holds of a run that completed.
+    """
 
     run: str
     ends: Ends
@@ -51,6 +54,7 @@ class Record:
     given: Mapping[str, Any]
     data: Mapping[str, Any]
     behind: Mapping[str, frozenset[str]]
+    wrote: Mapping[str, Any]
     sequential: bool
 
 

@@ -8,28 +8,79 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.faults.graphs import BRAID, CHAIN, Shape
+from tests.faults.graphs import BRAID, CHAIN, Shape, step
 
 VERDICT = "verdict"
 _UNTIL_IT_WORKS = {"max_attempts": 0, "initial_interval": "100ms", "backoff": 1.5, "max_interval": "1s"}
 _TIMES = {"timeout": "20s", "heartbeat": "2s", "retry": _UNTIL_IT_WORKS}
+_ITEMS = tuple(f"each[{index}]/s4" for index in range(3))
+_START = frozenset({"s1"})
+NEST = Shape(
+    {
+        "saga": {"compensation": "parallel"},
+        "nodes": {
+            "s1": step("s1"),
+            "hold": {
+                "type": "block",
+                "nodes": {"s2": step("s2", "hold/s2"), "s3": step("s3", "hold/s3")},
+                "edges": [{"from": "s2", "to": "s3"}],
+            },
+            "each": {
+                "type": "foreach",
+                "items": "[0, 1, 2]",
+                "collect": {"into": "counts", "value": "s4"},
+                "body": {"nodes": {"s4": step("s4", "each[{{ index }}]/s4")}},
+            },
+            "s5": {**step("s5"), "join": "all"},
+        },
+        "edges": [
+            {"from": "s1", "to": "hold"},
+            {"from": "s1", "to": "each"},
+            {"from": "hold", "to": "s5"},
+            {"from": "each", "to": "s5"},
+        ],
+    },
+    behind={
+        "s1": frozenset(),
+        "hold/s2": _START,
+        "hold/s3": _START | {"hold/s2"},
+        **dict.fromkeys(_ITEMS, _START),
+        "s5": _START | {"hold/s2", "hold/s3", *_ITEMS},
+    },
+    wrote={"s1": 1, "s2": 1, "s3": 1, "counts": [1, 1, 1], "s5": 1},
+    sequential=False,
+)
+"""Steps in bodies, which have times, retries and compensations of their own."""
 
 
 def _stormy(shape: Shape, name: str) -> Shape:
     """The same graph with steps that are tried until they succeed, and a last node that fails where `ok` is 0."""
-    nodes = {step: _tried_again(node) for step, node in shape.definition["nodes"].items()}
-    targets = {edge["from"] for edge in shape.definition["edges"]}
+    nodes = _tried_again(shape.definition["nodes"])
+    sources = {edge["from"] for edge in shape.definition["edges"]}
+    ends = [{"from": node, "to": VERDICT} for node in nodes if node not in sources]
     nodes[VERDICT] = {"type": "rule", "rules": [{"then": {VERDICT: "{{ 1 / ok }}"}}]}
-    ends = [{"from": step, "to": VERDICT} for step in shape.behind if step not in targets]
     edges = [*shape.definition["edges"], *ends]
     return replace(shape, definition={**shape.definition, "name": name, "nodes": nodes, "edges": edges})
 
 
-def _tried_again(node: Mapping[str, Any]) -> dict[str, Any]:
-    return {**node, **_TIMES, "compensate": {**node["compensate"], **_TIMES}}
+def _tried_again(nodes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _persistent(node) for name, node in nodes.items()}
 
 
-SHAPES = {name: _stormy(shape, name) for name, shape in (("stormy_chain", CHAIN), ("stormy_braid", BRAID))}
+def _persistent(node: Mapping[str, Any]) -> dict[str, Any]:
+    match node["type"]:
+        case "block":
+            return {**node, "nodes": _tried_again(node["nodes"])}
+        case "foreach":
+            return {**node, "body": {**node["body"], "nodes": _tried_again(node["body"]["nodes"])}}
+        case _:
+            return {**node, **_TIMES, "compensate": {**node["compensate"], **_TIMES}}
+
+
+SHAPES = {
+    name: _stormy(shape, name)
+    for name, shape in (("stormy_chain", CHAIN), ("stormy_braid", BRAID), ("stormy_nest", NEST))
+}
 
 
 def write_graphs(folder: Path) -> None:

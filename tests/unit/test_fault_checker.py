@@ -31,6 +31,7 @@ COMPLETED = Record(
     given=GIVEN,
     data={**GIVEN, "a": 1, "b": 1, "c": 1},
     behind=BEHIND,
+    wrote={"a": 1, "b": 1, "c": 1},
     sequential=True,
 )
 FAILED = replace(
@@ -188,7 +189,7 @@ CORRUPTED: dict[str, tuple[Callable[[], Record], str]] = {
     ),
     "a context that lost a write": (
         lambda: replace(COMPLETED, data={**GIVEN, "a": 1, "c": 1}),
-        "the context does not hold what step 'b' wrote",
+        "the context does not hold 'b': 1, but None",
     ),
 }
 
