@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -144,7 +144,7 @@ async def told(dev_server_address: str, nats_url: str, valkey_url: str, folder: 
     folder.joinpath("order.yaml").write_text(ORDER)
     folder.joinpath("packing.yaml").write_text(PACKING)
     folder.joinpath("shop_handlers.py").write_text(HANDLERS)
-    with sqlite3.connect(folder / "shop.db") as database:
+    with closing(sqlite3.connect(folder / "shop.db")) as database:
         database.execute("create table charges (who text)")
     client = await connect(
         Settings(), target_host=dev_server_address, namespace="default", api_key=None, tls=False, rpc_metadata={}

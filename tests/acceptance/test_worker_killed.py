@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
@@ -83,13 +84,13 @@ class Site:
         return await self.client.start_workflow(graph, data, id=self.task_queue, task_queue=self.task_queue)
 
     def steps(self) -> list[str]:
-        with sqlite3.connect(self.folder / "steps.db") as database:
+        with closing(sqlite3.connect(self.folder / "steps.db")) as database:
             return [name for (name,) in database.execute("select name from steps order by rowid")]
 
 
 @pytest.fixture
 async def site(client: Client, dev_server: DevServer, task_queue: str, tmp_path: Path) -> Site:
-    with sqlite3.connect(tmp_path / "steps.db") as database:
+    with closing(sqlite3.connect(tmp_path / "steps.db")) as database:
         database.execute("create table steps (name text)")
     environment = {
         "TEMPORAL_ADDRESS": dev_server.address,
@@ -155,7 +156,7 @@ async def test_a_worker_killed_in_a_database_transaction(site: Site, reserve: Se
     """The statement waits for a lock when its process dies; it happens once all the same."""
     reserve.opened.set()
     handle = await site.start("order", {"n": 3})
-    with sqlite3.connect(site.folder / "steps.db", isolation_level=None) as database:
+    with closing(sqlite3.connect(site.folder / "steps.db", isolation_level=None)) as database:
         database.execute("begin immediate")
         with worker_process(site.environment) as first:
             await until_running(handle, "note")

@@ -16,7 +16,7 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -77,7 +77,7 @@ def _core_s_own_order() -> AbstractContextManager[Any]:
 @asynccontextmanager
 async def _services(folder: Path) -> AsyncGenerator[None]:
     """A database, a model and a shop for the nodes that need one."""
-    with sqlite3.connect(folder / "notes.db") as database:
+    with closing(sqlite3.connect(folder / "notes.db")) as database:
         database.execute("create table notes (text text)")
     async with stand_in_model.serve() as url, shop() as prices:
         given = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,11 @@ def test_every_example_order_has_all_inputs_of_both_graphs(name: str, path: Path
 
 
 def test_the_seed_may_run_twice_and_every_statement_fits_its_tables() -> None:
-    database = sqlite3.connect(":memory:")
+    with closing(sqlite3.connect(":memory:")) as database:
+        _seed_fits(database)
+
+
+def _seed_fits(database: sqlite3.Connection) -> None:
     seed = (FOLDER / "seed.sql").read_text(encoding="utf-8")
     database.executescript(seed)
     database.executescript(seed)
@@ -49,7 +54,6 @@ def test_the_seed_may_run_twice_and_every_statement_fits_its_tables() -> None:
         (100000,),
         (0,),
     ]
-    database.close()
 
 
 def _anything(query: str) -> dict[str, int]:

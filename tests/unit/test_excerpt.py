@@ -89,7 +89,7 @@ def test_one_conflict_too_large_to_be_told_still_tells_who_wrote_what_for_an_ope
 
 def test_what_of_a_status_does_not_fit_is_counted() -> None:
     graph = {"nodes": {f"n{index}": python(on_failure="continue") for index in range(30)}}
-    play = Play(machine_of(graph), {f"n{index}": failure("x" * 100_000) for index in range(30)})
+    play = Play(machine_of(graph), {f"n{index}": failure("x" * 50_000) for index in range(30)})
     play.run()
     reported: Any = views.status(play.state)
     assert reported["left_out"] == {"nodes": 30 - len(reported["nodes"])}

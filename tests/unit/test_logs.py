@@ -154,7 +154,7 @@ def test_a_traceback_is_python_s_own_and_shows_no_values() -> None:
 def fail(password):
     raise ValueError("no")
 try:
-    fail("s3cret")
+    fail("s3" + "cret")
 except ValueError:
     logging.getLogger("temporalio").exception("failed")
 """
