@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
@@ -59,6 +60,8 @@ def metadata(count: int) -> dict[str, str]:
 
 
 CHUNKED = "Transfer-Encoding: chunked"
+DEEP = 200 if sys.version_info >= (3, 13) else 400
+"""Of a payload whose unknown field is deeper than the parser of older Pythons goes."""
 ABUSES: dict[str, tuple[bytes, int]] = {
     # whose page, and which name it uses for this machine
     "a page of another site": (post(BODY, "Origin: http://evil.example"), 403),
@@ -111,7 +114,7 @@ ABUSES: dict[str, tuple[bytes, int]] = {
     "another encoding": (post('{"payloads": []}'.encode("utf-16")[:-1]), 400),
     "bytes": (post(b"\xff\xfe\x00"), 400),
     "depth": (post(b"[" * 10_000), 400),
-    "depth in a payload": (post(b'{"payloads": [' + b'{"x":' * 3_000 + b"1" + b"}" * 3_000 + b"]}"), 400),
+    "depth in a payload": (post(b'{"payloads": [' + b'{"x":' * 3_000 + b"1" + b"}" * 3_000 + b"]}"), DEEP),
     "a list": (post(b"[]"), 200),
     "a number": (post(b"7"), 400),
     "null": (post(b"null"), 200),
