@@ -14,7 +14,7 @@ from anabranch.transport.failures import application_error, attempt_now
 
 @contextmanager
 def as_application_errors(where: str = "", *, elsewhere_seconds: float = 0) -> Generator[None]:
-    """Turn AnabranchError into ApplicationError; the message begins with `where`.
+    """Turn AnabranchError into ApplicationError, whose details say `where`.
 
     For `elsewhere_seconds` the run looks for another worker where this one lacks something.
 

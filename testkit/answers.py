@@ -12,9 +12,11 @@ from anabranch.context.values import Path as ContextPath
 from anabranch.errors import AnabranchError, InputError
 from anabranch.graph.model import AiNode, RuleNode
 from anabranch.graph.plan import Plan, plan_graph
+from anabranch.graph.policies import Defaults, Retry
 from anabranch.testkit.addresses import of, wider
 from anabranch.testkit.assume import assumed_writes
 from anabranch.testkit.given import GivenOutcome
+from anabranch.workflows.interpreter.attempts import pause_after
 from anabranch.workflows.interpreter.commands import (
     QUEUE_TIMEOUT,
     AskConflict,
@@ -30,6 +32,9 @@ from anabranch.workflows.interpreter.simulation import Answer, Chosen, Done, Eva
 from anabranch.workflows.interpreter.state import RunState
 
 Origin: TypeAlias = Literal["given", "evaluated", "assumed", "timer"]
+_ONCE = Retry(max_attempts=1)
+_ATTEMPTS = 1000
+"""How many attempts that time out are counted in virtual time. Without a limit there is no end: one is counted."""
 
 
 class Answers:
@@ -60,7 +65,7 @@ class Answers:
         given = next((found for each in wider(address) if (found := self._given.get(each)) is not None), None)
         if given is not None:
             self.origins[address] = "given"
-            return _given_answer(work, given)
+            return _given_answer(work, given, self._plan.graph.defaults)
         if isinstance(work, RunNode) and isinstance(work.planned.node, RuleNode):
             self.origins[address] = "evaluated"
             return self._evaluated(work)
@@ -108,10 +113,10 @@ class Answers:
         return Done(dict(done.finish.data), seconds)
 
 
-def _given_answer(work: Work, given: GivenOutcome) -> Answer:
+def _given_answer(work: Work, given: GivenOutcome, defaults: Defaults) -> Answer:
     seconds = given.after.total_seconds() if given.after is not None else 0.0
     if given.timeout:
-        return Failed(_timeout(work, given), seconds)
+        return Failed(_timeout(work, given), _patience(work, given, defaults) if given.after is None else seconds)
     if given.fail is not None:
         return Failed(Failure("failure", given.fail, given.message, work.address), seconds)
     if isinstance(work, AskConflict):
@@ -130,7 +135,21 @@ def _timeout(work: Work, given: GivenOutcome) -> Failure:
         return Failure("timeout", QUEUE_TIMEOUT, message, work.address, happened=False)
     if isinstance(work, AskPerson | AskConflict):
         return Failure("timeout", "NO_ANSWER", f"nobody answered node {work.address!r} in time", work.address)
-    return Failure("timeout", "TIMEOUT", f"node {work.address!r} timed out", work.address)
+    return Failure("timeout", "TIMEOUT", f"node {work.address!r} timed out (start to close)", work.address)
+
+
+def _patience(work: Work, given: GivenOutcome, defaults: Defaults) -> float:
+    """How many seconds pass until work has timed out, as often as it is tried."""
+    if not isinstance(work, RunNode):
+        return work.timeout or 0.0 if isinstance(work, AskPerson | AskConflict) else 0.0
+    node = work.planned.node
+    if given.timeout == "queue":
+        queue = node.queue_timeout or (None if work.undo else defaults.queue_timeout)
+        return 0.0 if queue is None else queue.total_seconds()
+    retry = node.retry or (_ONCE if work.undo else defaults.retry)  # a compensation is tried until it is over
+    attempts = min(max(1, retry.max_attempts), _ATTEMPTS)
+    pauses = sum(pause_after(attempt, retry) for attempt in range(1, attempts))
+    return attempts * (node.timeout or defaults.timeout).total_seconds() + pauses
 
 
 def _brought(work: Work, value: Json) -> Json:

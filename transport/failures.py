@@ -44,10 +44,13 @@ def mark_ran(where: str) -> None:
     _ran.set(where)
 
 
-def application_error(error: AnabranchError, where: str = "", *, elsewhere_seconds: float = 0) -> ApplicationError:
+def application_error(
+    error: AnabranchError, where: str = "", *, elsewhere_seconds: float = 0, says_where: bool = False
+) -> ApplicationError:
     """The failure that enters the history: message, code, whether and when to try again, place and suggestion.
 
     What this worker lacks is not tried again by it: for `elsewhere_seconds` the run looks for another one.
+    Only there, or where asked to, does the message say `where`: expressions read it, and a dry run has the same.
     """
     detail: dict[str, Json] = {
         "code": error.code,
@@ -61,7 +64,7 @@ def application_error(error: AnabranchError, where: str = "", *, elsewhere_secon
         detail["happened"] = error.happened
     if isinstance(error, GraphError):
         detail["problems"] = [str(problem) for problem in error.problems]
-    message = f"{where}: {error}" if where else str(error)
+    message = f"{where}: {error}" if where and (says_where or error.elsewhere) else str(error)
     if error.elsewhere:
         detail[ELSEWHERE] = KEY_SECONDS if isinstance(error, EncryptionKeyMissing) else elsewhere_seconds
         message = f"{_this_worker()}{message}"
@@ -200,7 +203,7 @@ def _after_effect(error: Exception, where: str) -> ApplicationError:
     what = f"{where}: its result cannot be handed over"
     if isinstance(error, AnabranchError):
         error.happened = True
-        return application_error(error, what)
+        return application_error(error, what, says_where=True)
     name = type(error).__name__
     detail: dict[str, Json] = {"code": name, "attempt": attempt_now(), "happened": True}
     return ApplicationError(f"{what}: {error}", detail, type=name)

@@ -36,8 +36,8 @@ def whole(block: Block) -> dict[str, Any]:
     return {"name": "fragment"} | part | {"nodes": others | part.get("nodes", {})}
 
 
-def problems(block: Block, folder: Path) -> list[str]:
-    """What `validate` finds in a block, beside the files of its page; of a fragment only the errors."""
+def written(block: Block, folder: Path) -> Path:
+    """The file of a block's graph, beside the files of its page."""
     if (files := folder_of(block.page)) is not None:
         shutil.copytree(files, folder, dirs_exist_ok=True)
     for other in blocks_of(block.page) if files is None else ():
@@ -47,8 +47,13 @@ def problems(block: Block, folder: Path) -> list[str]:
     path = folder / (block.title or "graph.yaml")
     text = yaml.safe_dump(whole(block), sort_keys=False) if "fragment" in block.words else block.text
     path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problems(block: Block, folder: Path) -> list[str]:
+    """What `validate` finds in a block, beside the files of its page; of a fragment only the errors."""
     try:
-        warnings = load_graph(path).warnings
+        warnings = load_graph(written(block, folder)).warnings
     except GraphError as error:
         return [str(problem) for problem in error.problems]
     return [] if block.words & {"fragment", "warns"} else [str(problem) for problem in warnings]

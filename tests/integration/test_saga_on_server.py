@@ -277,7 +277,7 @@ async def test_a_cancelled_run_whose_compensation_failed_ends_as_failed_and_name
     await handle.cancel()
     error = await error_of(handle)
     reported = error.details[0]
-    assert (error.type, error.message) == ("CANCELLED", "the workflow was cancelled; not compensated: 'b'")
+    assert (error.type, error.message) == ("CANCELLED", "the run was cancelled; not compensated: 'b'")
     assert (reported["node"], reported["outcome"], reported["compensated"], reported["not_compensated"]) == (
         "",
         "cancelled",

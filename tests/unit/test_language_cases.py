@@ -32,8 +32,13 @@ def test_a_graph_comes_to_what_its_author_meant(name: str, evaluate: Evaluate) -
     outcomes = {key: GivenOutcome.model_validate(each) for key, each in case.get("outcomes", {}).items()}
     script = Script(case["input"], outcomes, assume=True)
     played = play(plan_graph(loaded.graph, loaded.graphs), script, evaluate)
+    if "error" in case:
+        assert played.failure is not None
+        assert f"'{case['error']}'" in played.failure.message
+        return
     assert played.failure is None
-    assert {key: played.data.get(key) for key in case["contains"]} == case["contains"]
+    told: dict[str, Any] = case["data"] if "data" in case else case["contains"]
+    assert (played.data if "data" in case else {key: played.data.get(key) for key in told}) == told
     assert [key for key in case.get("absent", ()) if key in played.data] == []
 
 

@@ -150,7 +150,7 @@ async def test_errors_become_application_errors_of_their_code(
         await run(activities_with(Answer(error)), task_of(DB))
     failure = caught.value
     assert (failure.type, failure.non_retryable) == (kind, non_retryable)
-    assert failure.message.startswith("node 'reserve': ")
+    assert failure.message.startswith("node 'reserve': ") == error.elsewhere
     looked_for = {"elsewhere_seconds": 120} if error.elsewhere else {}
     told = {"code": kind, "place": "node 'reserve'", "suggestion": error.suggestion}
     assert failure.details[0] == told | looked_for

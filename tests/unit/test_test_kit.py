@@ -155,7 +155,7 @@ def test_a_timeout_takes_the_edge_of_that_outcome(run: Run) -> None:
 - name: t
   input: {n: 2}
   outcomes: {reserve: {set: {free: 1}}, charge: timeout}
-  expect: {ran: [call_a_person], skipped: [ship], context: {told: "TIMEOUT: node 'charge' timed out"}}
+  expect: {ran: [call_a_person], skipped: [ship], context: {told: "TIMEOUT: node 'charge' timed out (start to close)"}}
 """
     assert passed(run(ORDER, test))
 

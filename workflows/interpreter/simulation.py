@@ -18,6 +18,7 @@ from anabranch.graph.plan import PlanNode, may_leave_effects
 from anabranch.graph.policies import Defaults
 from anabranch.workflows.interpreter.commands import (
     DEADLINE,
+    NOT_STARTED,
     YIELD,
     AskConflict,
     AskPerson,
@@ -216,8 +217,10 @@ class _Driver:
                 return
 
     def _cancelled(self, work: Work | Evaluated) -> Failure:
-        """A child undoes itself, as far as it can."""
+        """A child undoes itself, as far as it can. A node whose join waits has not begun."""
         address, library = work.address, self.machine.state.plan.library
+        if isinstance(work, AskConflict):
+            return Failure("cancelled", NOT_STARTED, f"node {address!r} was cancelled before it started", address)
         undone = isinstance(work, StartChild) and not may_leave_effects(library[work.graph], library)
         happened = False if undone else None
         return Failure("cancelled", "CANCELLED", f"node {address!r} was cancelled", address, happened=happened)

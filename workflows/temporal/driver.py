@@ -285,7 +285,7 @@ class Driver:
         if workflow.cancellation_reason() is None:
             raise asyncio.CancelledError
         if self._finish is None:
-            self.dispatch(self.machine.cancel("the workflow was cancelled", self._clock.tick()))
+            self.dispatch(self.machine.cancel("the run was cancelled", self._clock.tick()))
 
     def _cancel(self, work: _Underway) -> None:
         if not work.is_cancelled:
