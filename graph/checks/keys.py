@@ -126,13 +126,17 @@ class KeyChecks:
     def _similar(self) -> dict[str, str]:
         """For an input whose name looks like a slip of the pen: the key that may be meant."""
         written = {name for flow in self.key_flows for name in flow.writers}
-        return similar_names([read.key for read in self.unwritten], written)
+        if not similar_names([read.key for read in self.unwritten], written):
+            return {}
+        # Of two that are read as often, the first in the file is taken to be right.
+        in_order = sorted(self.unwritten, key=lambda read: _at(self._place(read)))
+        return similar_names([read.key for read in in_order], written)
 
     def _maybe_missing(self, maybe: MaybeMissing, flow: KeyFlow) -> Iterator[Problem]:
         if self._declared is not None and maybe.key in self._declared:
             return
         message = f"{described(maybe.path)} needs `{maybe.key}`, which {maybe.writer!r} writes only under a condition"
-        suggestion = f"write it in each case, or ask for it: has(context.{maybe.key}) ? {maybe.key} : …"
+        suggestion = f"write it in each case, or say what there is without it: context.?{maybe.key}.orValue(…)"
         place = self._place(UnwrittenRead(maybe.key, maybe.path, maybe.node, flow))
         yield Problem("KEY_MAYBE_MISSING", message, place, suggestion, warning=True)
 
@@ -239,6 +243,10 @@ class KeyChecks:
             elif policy == "fail_on_conflict" and not any(may_rival(flow, key) for flow in self.key_flows):
                 message = f"no two nodes write `{key}` at the same time: there is never a conflict to resolve"
                 yield Problem("CONFLICT_IMPOSSIBLE", message, place, "remove the policy", warning=True)
+
+
+def _at(place: SourceLocation) -> tuple[int, int]:
+    return place.line, place.column
 
 
 def _first(text: str) -> str | None:

@@ -212,7 +212,7 @@ def _field(operand: Evaluator, field: str) -> Evaluator:
             return _field_of_other(env[COST], holder, field)
         if field not in holder:
             raise EvaluationFailed(
-                f"the object has no field {field!r}", f"where it may be absent, write .?{field} or ask has(…) first"
+                f"the object has no field {field!r}", f"where it may be absent, write .?{field} and .orValue(…)"
             )
         return holder[field]
 

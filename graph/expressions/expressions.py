@@ -241,14 +241,13 @@ def _what_is_missing(source: _Source, data: Mapping[str, Json], roots: Mapping[s
             break
         holder = holder[step]
     if len(path) == 1:
-        return f"the context has no key {path[0]!r}", f"where it may be absent, ask {_guard(['context', *path])} first"
-    return f"`{_dotted(path)}` is not there", f"where it may be absent, ask {_guard(path)} first"
+        return f"the context has no key {path[0]!r}", f"where it may be absent, write {_instead(['context', *path])}"
+    return f"`{_dotted(path)}` is not there", f"where it may be absent, write {_instead(path)}"
 
 
-def _guard(path: list[str]) -> str:
-    if path[-1].isidentifier():
-        return f"has({_dotted(path)})"
-    return f"{json.dumps(path[-1])} in {_dotted(path[:-1])}"
+def _instead(path: list[str]) -> str:
+    last = f".?{path[-1]}" if path[-1].isidentifier() else f"[?{json.dumps(path[-1])}]"
+    return f"{_dotted(path[:-1])}{last}.orValue(…)"
 
 
 def _dotted(path: list[str]) -> str:

@@ -879,6 +879,18 @@ def test_a_compensation_that_reads_what_only_later_nodes_write_is_a_warning() ->
     )
 
 
+def test_of_two_names_that_are_read_once_the_first_in_the_file_is_right() -> None:
+    node = "a: {type: rule, when: customer_id != '', rules: [{then: {x: '{{ custmer_id }}'}}]}"
+    (problem,) = found(f"name: x\nnodes:\n  {node}\n")
+    assert (problem.code, problem.suggestion) == ("KEY_SIMILAR", "did you mean `customer_id`?")
+    assert "reads `custmer_id`" in problem.message
+
+
+def test_a_key_that_may_be_absent_has_another_value_instead_and_no_warning() -> None:
+    both = "context.?fee.orValue(0) + context.?taxes.orValue(0)"
+    assert codes(graph_of(writes("b", "fee"), reads("c", both), "a: {type: wait, for: 1s}", edges=f"{FORK}, b c")) == []
+
+
 def test_an_input_that_resembles_a_key_that_is_written_is_a_warning() -> None:
     (problem,) = found(graph_of(writes("a", "amount"), reads("b", "amont * 2"), edges="a b"))
     assert (problem.code, str(problem.place), problem.suggestion) == ("KEY_SIMILAR", "g:4:42", "did you mean `amount`?")

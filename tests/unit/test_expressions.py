@@ -264,13 +264,13 @@ def test_what_json_cannot_say_is_no_result(source: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("coupon", "the context has no key 'coupon' (where it may be absent, ask has(context.coupon) first)"),
-        ("coupon.code", "the context has no key 'coupon' (where it may be absent, ask has(context.coupon) first)"),
-        ("a > 1 && order.vat > 0", "`order.vat` is not there (where it may be absent, ask has(order.vat) first)"),
-        ("order['v a t']", '`order["v a t"]` is not there (where it may be absent, ask "v a t" in order first)'),
+        ("coupon", "the context has no key 'coupon' (where it may be absent, write context.?coupon.orValue(…))"),
+        ("coupon.code", "the context has no key 'coupon' (where it may be absent, write context.?coupon.orValue(…))"),
+        ("a > 1 && order.vat > 0", "`order.vat` is not there (where it may be absent, write order.?vat.orValue(…))"),
+        ("order['v a t']", '`order["v a t"]` is not there (where it may be absent, write order[?"v a t"].orValue(…))'),
         ("order.total.net", "`order.total` is a number and has no field 'net' (only objects have fields)"),
-        ("has(order.vat.rate)", "`order.vat` is not there (where it may be absent, ask has(order.vat) first)"),
-        ("run.colour", "`run.colour` is not there (where it may be absent, ask has(run.colour) first)"),
+        ("has(order.vat.rate)", "`order.vat` is not there (where it may be absent, write order.?vat.orValue(…))"),
+        ("run.colour", "`run.colour` is not there (where it may be absent, write run.?colour.orValue(…))"),
     ],
 )
 def test_a_missing_value_is_named_with_what_to_do(source: str, message: str) -> None:
