@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
 
-from anabranch.context.values import Json
+from anabranch.context.values import Json, Path
 from anabranch.errors import AnabranchError, NodeError
 from anabranch.transport.node_protocol import NodeTask
 
@@ -17,6 +17,7 @@ from anabranch.transport.node_protocol import NodeTask
 class NodeResult:
     """What a handler returns: `result` is for expressions of `output`; without those, `writes` and `removed` apply.
 
+    `writes` are values by key, `parts` values inside of objects by path.
     `warnings` are for who reads the audit trail; they name no values.
     """
 
@@ -24,6 +25,7 @@ class NodeResult:
     writes: dict[str, Json] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    parts: Mapping[Path, Json] = field(default_factory=dict)
 
     @classmethod
     def under_id(cls, task: NodeTask, value: Json) -> Self:

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import msgpack
@@ -29,7 +30,7 @@ from anabranch.activities.node_result import Closing, Handler, NodeResult, after
 from anabranch.activities.rendering import visible_roots, with_own_names
 from anabranch.activities.share import ContextSharing
 from anabranch.context.changes import ChangeSet
-from anabranch.context.values import Json, check_value
+from anabranch.context.values import Json, Path, check_value, format_path, parse_path
 from anabranch.context.wire import measure, plain
 from anabranch.errors import ConfigurationError, InputError, SizeLimitExceeded, WorkerOutdated
 from anabranch.graph.expressions.expressions import compile_expression
@@ -160,25 +161,29 @@ class NodeActivities:
         return self._handlers[node_type]
 
     async def _change_set(self, task: NodeTask, node: Node, outcome: NodeResult) -> ChangeSet:
-        writes, removed = outcome.writes, outcome.removed
+        keys: dict[str, Json] = {}
+        removed: tuple[str, ...] = ()
         if node.output is not None:
-            writes, removed = await _output(task, node.output, plain(outcome.result)), ()
-        writes = plain(writes)
-        self._check_size(writes)
+            parts: Mapping[Path, Json] = await _output(task, node.output, plain(outcome.result))
+        else:
+            keys, parts, removed = plain(outcome.writes), outcome.parts, outcome.removed
+        written: dict[Path, Json] = {(key,): value for key, value in keys.items()}
+        written |= {path: plain(value, path=path) for path, value in parts.items()}
+        self._check_size(written)
         return ChangeSet(
             base_version=task.context.metadata.version,
-            set={(key,): value for key, value in writes.items()},
+            set=written,
             removed=tuple((key,) for key in removed),
             by=task.address,
             at=task.context.metadata.updated_at,
             warnings=outcome.warnings,
         )
 
-    def _check_size(self, writes: dict[str, Json]) -> None:
-        check_value(dict.fromkeys(writes))  # the keys alone: `measure` looks at the values
+    def _check_size(self, writes: Mapping[Path, Json]) -> None:
+        check_value(dict.fromkeys(chain.from_iterable(writes)))  # the keys alone: `measure` looks at the values
         sizes: dict[str, int] = {}
-        for key, value in writes.items():
-            sizes[key] = measure(value, path=(key,))
+        for path, value in writes.items():
+            sizes[format_path(path)] = measure(value, path=path)
             if sum(sizes.values()) > self._max_bytes:
                 raise _too_large(sizes, self._max_bytes)
 
@@ -216,12 +221,12 @@ def _check_revision(task: NodeTask) -> None:
         )
 
 
-async def _output(task: NodeTask, output: Mapping[str, str], result: Json) -> dict[str, Json]:
+async def _output(task: NodeTask, output: Mapping[str, str], result: Json) -> dict[Path, Json]:
     roots = {**visible_roots(task), _RESULT: result}
     names = frozenset(roots)
-    compiled = {key: compile_expression(source, names) for key, source in output.items()}
+    compiled = {parse_path(text): compile_expression(source, names) for text, source in output.items()}
     data = task.context.data
-    return await evaluated(lambda cost: {key: each.evaluate(data, roots, cost) for key, each in compiled.items()})
+    return await evaluated(lambda cost: {path: each.evaluate(data, roots, cost) for path, each in compiled.items()})
 
 
 def _only_task(arguments: Sequence[RawValue]) -> NodeTask:

@@ -18,6 +18,7 @@ AnabranchError                      code                      may be retried
 ├── VersionMismatch                 VERSION_MISMATCH          no
 ├── NodeError                       NODE_FAILED               no
 ├── ConfigurationError              CONFIGURATION_INVALID     by another worker
+├── WriteRefused                    WRITE_REFUSED             no
 ├── SchemaViolation                 SCHEMA_VIOLATION          no
 ├── InlineGraphsOff                 INLINE_GRAPHS_OFF         no
 ├── NotStopped                      NOT_STOPPED               no
@@ -227,6 +228,12 @@ class ConfigurationError(AnabranchError):
 
     code = "CONFIGURATION_INVALID"
     elsewhere = True
+
+
+class WriteRefused(AnabranchError):
+    """A node writes inside of a value that is no object. Names the path."""
+
+    code = "WRITE_REFUSED"
 
 
 class SchemaViolation(AnabranchError):

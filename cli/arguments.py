@@ -27,7 +27,9 @@ OutcomesOption: TypeAlias = Annotated[
 SetOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Set one key of the data; wins over --input. The value is JSON or text."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a key or path of the data; wins over --input. The value is JSON or text.",
     ),
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print only the result on standard output.")]

@@ -51,6 +51,8 @@ def format_path(path: Path) -> str:
 
 def parse_path(text: str) -> Path:
     """The inverse of `format_path`. Raises InputError for a lone backslash at the end."""
+    if "." not in text and "\\" not in text:
+        return (text,)
     keys: list[str] = []
     key = ""
     letters = iter(text)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from anabranch.context.changes import ChangeSet
+from anabranch.context.nested import by_path, nested
 from anabranch.context.values import Json, Missing, parse_path
 from anabranch.context.values import Path as ContextPath
 from anabranch.errors import AnabranchError, InputError
@@ -88,7 +89,7 @@ class Answers:
         if isinstance(work, AskConflict):
             return Chosen({each.path: each.candidates[-1].value for each in work.conflicts})
         if isinstance(work, AskPerson):
-            return Done(assumed_writes(self._plan, work.address, None))
+            return Done(nested(assumed_writes(self._plan, work.address, None)))
         if isinstance(work, StartChild):
             return self._child(work)
         if work.undo:
@@ -126,7 +127,7 @@ def _given_answer(work: Work, given: GivenOutcome, defaults: Defaults) -> Answer
     for field in ("answer", "result"):
         if field in given.model_fields_set:
             return Done(_checked(work, _brought(work, getattr(given, field))), seconds)
-    return Done(_changes(work.address, _writable(work, given.set or {})), seconds)
+    return Done(_changes(work.address, _writable(work, by_path(given.set or {}))), seconds)
 
 
 def _timeout(work: Work, given: GivenOutcome) -> Failure:
@@ -166,7 +167,7 @@ def _checked(work: Work, answer: Json) -> Json:
     return answer
 
 
-def _writable(work: Work, values: Mapping[str, Any]) -> Mapping[str, Any]:
+def _writable(work: Work, values: dict[ContextPath, Json]) -> dict[ContextPath, Json]:
     """The values, if the work may write any. Raises InputError for a compensation that writes nothing in a run."""
     if values and isinstance(work, RunNode) and work.undo and work.planned.node.output == {}:
         raise InputError(
@@ -183,5 +184,5 @@ def _choices(work: AskConflict, chosen: Mapping[str, Any]) -> dict[ContextPath, 
     return settled
 
 
-def _changes(address: str, values: Mapping[str, Any]) -> ChangeSet:
-    return ChangeSet(base_version=0, set={(key,): value for key, value in values.items()}, by=address)
+def _changes(address: str, values: dict[ContextPath, Json]) -> ChangeSet:
+    return ChangeSet(base_version=0, set=values, by=address)

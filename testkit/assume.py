@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from anabranch.context.values import Json
-from anabranch.graph.dataflow.reads import node_reads, node_writes, result_fields, success_writes
+from anabranch.context.values import Json, Path, format_path
+from anabranch.graph.dataflow.reads import node_reads, node_writes, result_fields, success_paths
 from anabranch.graph.dataflow.walk import levels
-from anabranch.graph.kinds.keys import NO_KEYS, field_reads
+from anabranch.graph.kinds.keys import NO_KEYS, NO_PATHS, field_reads, tops, whole
 from anabranch.graph.kinds.kinds import answer_schema
 from anabranch.graph.model import AiNode, BaseNode, DbNode, Graph, GrpcNode, HttpNode, Rule, RuleNode
 from anabranch.graph.plan import Plan
@@ -20,21 +20,31 @@ _END = r"\s*(?:$|&&|\|\||[)?:])"
 _MAX_DEPTH = 16
 
 
-def assumed_writes(plan: Plan, node_id: str, work: RunNode | None) -> dict[str, Json]:
-    """The keys that a node is assumed to write, with example values."""
+def assumed_writes(plan: Plan, node_id: str, work: RunNode | None) -> dict[Path, Json]:
+    """The paths that a node is assumed to write, with example values."""
     graph = plan.graph
     node = work.planned.node if work else graph.nodes[node_id]
     schema = answer_schema(node)
     if schema is not None and node.output is None:
         example = example_of(schema[1])
-        return example if isinstance(example, dict) else {}
-    keys = success_writes(node_id, node)
-    if keys is None:
-        keys = frozenset() if work is None else _wanted(graph) - work.line.data.keys()
-    properties = (graph.context.schema_ or {}).get("properties")
-    declared = properties if isinstance(properties, dict) else {}
-    shaped = {key: value for key, value in _shaped(node_id, node).items() if key not in declared}
-    return {**{key: _example(graph, key, declared) for key in sorted(keys)}, **shaped}
+        return {(key,): value for key, value in example.items()} if isinstance(example, dict) else {}
+    paths = success_paths(node_id, node)
+    if paths is None:
+        paths = NO_PATHS if work is None else whole(_wanted(graph) - work.line.data.keys()) or NO_PATHS
+    schema_of = graph.context.schema_ or {}
+    examples = {path: _example(graph, path, _declared(schema_of, path)) for path in sorted(paths)}
+    shaped = ((key, value) for key, value in _shaped(node_id, node).items())
+    return {**examples, **{(key,): value for key, value in shaped if _declared(schema_of, (key,)) is None}}
+
+
+def _declared(schema: Any, path: Path) -> Any:
+    """The schema of what is at a path; None where nothing is said of it."""
+    for key in path:
+        properties = schema.get("properties") if isinstance(schema, dict) else None
+        if not isinstance(properties, dict) or key not in properties:
+            return None
+        schema = properties[key]
+    return schema
 
 
 def _shaped(node_id: str, node: BaseNode) -> dict[str, Json]:
@@ -42,7 +52,7 @@ def _shaped(node_id: str, node: BaseNode) -> dict[str, Json]:
     if node.output is not None:
         return {}
     if isinstance(node, DbNode) and node.statements is None and node.result == "all":
-        columns = success_writes(node_id, node.model_copy(update={"result": "first"}))
+        columns = tops(success_paths(node_id, node.model_copy(update={"result": "first"})))
         return {node_id: [dict.fromkeys(sorted(columns), 1)] if columns else []}
     if isinstance(node, AiNode) and node.output_schema is None:
         return {node_id: "example"}
@@ -84,14 +94,15 @@ def _number(schema: Mapping[str, Any]) -> float | int:
     return number
 
 
-def _example(graph: Graph, key: str, declared: Mapping[str, Any]) -> Json:
-    if key in declared:
-        return example_of(declared[key])
+def _example(graph: Graph, path: Path, schema: Any) -> Json:
+    if schema is not None:
+        return example_of(schema)
+    text = format_path(path)
     for rule in _rules(graph):
         for writes in (rule.then or {}, rule.otherwise or {}):
-            if key in writes and "{{" not in str(writes[key]):
-                return _json(writes[key])
-    name = re.escape(key)
+            if text in writes and "{{" not in str(writes[text]):
+                return _json(writes[text])
+    name = re.escape(text)
     conditions = list(_conditions(graph))
     for condition in conditions:
         if match := re.search(rf"\b{name}\s*[!=]=\s*[\"']([^\"']*)[\"']", condition):

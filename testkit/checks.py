@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from anabranch.context.nested import by_path, nested
 from anabranch.context.values import Json
 from anabranch.errors import Problem, SchemaViolation
 from anabranch.graph.kinds.kinds import answer_schema, has_body, kind_of
@@ -107,7 +108,7 @@ def _impossible(node: Node, address: str, outcome: GivenOutcome) -> tuple[str, s
     if "answer" in outcome.model_fields_set:
         answer = outcome.answer
     elif outcome.set is not None and node.output is None:
-        answer = dict(outcome.set)
+        answer = nested(by_path(outcome.set))
     else:
         return None
     try:

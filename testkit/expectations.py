@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isclose
 
-from anabranch.context.values import MISSING, Json, Missing, format_path, parse_path, same, value_at
+from anabranch.context.nested import nested
+from anabranch.context.values import MISSING, Json, Missing, Path, format_path, parse_path, same, value_at
 from anabranch.graph.source.yaml_source import Pointer
 from anabranch.testkit.addresses import of, static
 from anabranch.testkit.model import Case, Expectation, ExpectedConflict
@@ -72,9 +73,11 @@ def _nodes(expect: Expectation, played: Played) -> Iterator[Mismatch]:
 
 def _context(expect: Expectation, data: Mapping[str, Json]) -> Iterator[Mismatch]:
     if expect.context is not None:
-        yield from _differences(expect.context, dict(data), ("context",), exact=False)
+        for text, wanted in expect.context.items():
+            where = parse_path(text)
+            yield from _differences(wanted, value_at(dict(data), where), ("context", text), where, exact=False)
     if expect.whole_context is not None:
-        yield from _differences(expect.whole_context, dict(data), ("whole_context",), exact=True)
+        yield from _differences(_whole(expect.whole_context), dict(data), ("whole_context",), (), exact=True)
     for index, path in enumerate(expect.absent):
         if not isinstance(found := value_at(dict(data), parse_path(path)), Missing):
             yield Mismatch(("expect", "absent", index), f"context.{path}", MISSING, found)
@@ -83,21 +86,25 @@ def _context(expect: Expectation, data: Mapping[str, Json]) -> Iterator[Mismatch
 def _result(expect: Expectation, played: Played) -> Iterator[Mismatch]:
     if expect.result is not None:
         found = MISSING if played.result is None else played.result
-        yield from _differences(expect.result, found, ("result",), exact=True)
+        yield from _differences(_whole(expect.result), found, ("result",), (), exact=True)
+
+
+def _whole(values: Mapping[str, Json]) -> dict[str, Json]:
+    return nested({parse_path(text): value for text, value in values.items()})
 
 
 def _differences(
-    expected: Json | Missing, actual: Json | Missing, at: tuple[str, ...], *, exact: bool
+    expected: Json | Missing, actual: Json | Missing, at: tuple[str, ...], path: Path, *, exact: bool
 ) -> Iterator[Mismatch]:
     """Where two values differ, as deep as objects go. What is not expected counts only where it is `exact`."""
     if isinstance(expected, dict) and isinstance(actual, dict):
         more = [key for key in actual if key not in expected] if exact else []
         for key in [*expected, *more]:
             wanted, found = expected.get(key, MISSING), actual.get(key, MISSING)
-            yield from _differences(wanted, found, (*at, key), exact=exact)
+            yield from _differences(wanted, found, (*at, key), (*path, key), exact=exact)
     elif not _alike(expected, actual):
         what = "result" if at[0] == "result" else "context"
-        yield Mismatch(("expect", *at), f"{what}.{format_path(at[1:])}".rstrip("."), expected, actual)
+        yield Mismatch(("expect", *at), f"{what}.{format_path(path)}".rstrip("."), expected, actual)
 
 
 def _alike(expected: Json | Missing, actual: Json | Missing) -> bool:

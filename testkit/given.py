@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
+from anabranch.context.nested import by_path
 from anabranch.context.values import Json, check_value
 from anabranch.errors import InputError
 from anabranch.graph.fields import Duration, Model
@@ -19,7 +20,7 @@ from anabranch.graph.source.problems import did_you_mean
 class GivenOutcome(Model):
     """How one node ends: at most one field beside `message` and `after`; without one it succeeds and writes nothing."""
 
-    set: dict[str, JsonValue] | None = None
+    set: dict[str, JsonValue] | None = Field(default=None, description="What it writes: path → value")
     result: JsonValue = Field(default=None, description="What the node's `output` sees under this name")
     fail: str | None = Field(default=None, description="The code of the failure")
     message: str = "as the outcomes say"
@@ -32,6 +33,7 @@ class GivenOutcome(Model):
     def _one_outcome(self) -> Self:
         if len(named := self.model_fields_set - {"message", "after"}) > 1:
             raise ValueError(f"a node has one outcome, not {' and '.join(sorted(named))}")
+        by_path(self.set or {})
         return self
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BeforeValidator, Field, JsonValue
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, JsonValue
 
+from anabranch.context.nested import by_path
 from anabranch.graph.fields import JsonObject, Model
 from anabranch.testkit.given import GivenOutcome
 
@@ -37,6 +38,15 @@ Choices = dict[str, dict[str, JsonValue] | Literal["timeout"]]
 """How the conflicts at a join are settled, by the join's address and the path: a writer, or a value."""
 
 
+def _with_paths(values: JsonObject | None) -> JsonObject | None:
+    by_path(values or {})
+    return values
+
+
+Values = Annotated[JsonObject | None, AfterValidator(_with_paths)]
+"""Values by path; of two of which one is inside of the other only one."""
+
+
 class ExpectedConflict(Model):
     """A conflict that a merge has to settle. What is not given is not compared."""
 
@@ -64,9 +74,9 @@ class Expectation(Model):
     path: tuple[str, ...] | None = Field(None, description="All leaf nodes that ran, in the order in which they ended")
     ran: tuple[str, ...] = Field((), description="Nodes that ran, whatever else did")
     skipped: tuple[str, ...] = Field((), description="Nodes that did not run")
-    context: JsonObject | None = Field(None, description="Keys and values in the context at the end; it may hold more")
-    whole_context: JsonObject | None = Field(None, description="Exactly the context at the end")
-    result: JsonObject | None = Field(None, description="Exactly the `data` that the run ends with")
+    context: Values = Field(None, description="Paths and values in the context at the end; it may hold more")
+    whole_context: Values = Field(None, description="Exactly the context at the end")
+    result: Values = Field(None, description="Exactly the `data` that the run ends with")
     absent: tuple[str, ...] = Field((), description="Paths that the context does not hold at the end")
     conflicts: tuple[Annotated[ExpectedConflict, BeforeValidator(_conflict)], ...] | None = None
     compensated: tuple[str, ...] | None = Field(None, description="Nodes that are undone, in this order")

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Self, cast
 
+from anabranch.context.nested import nested
 from anabranch.context.values import MISSING, Json, Path, value_at
 from anabranch.errors import EvaluationError, ExpressionTooCostly
 from anabranch.graph.expressions.cel_values import equal
@@ -29,10 +30,23 @@ _SHOWN_NAME = 60
 
 @dataclass(frozen=True, slots=True)
 class Chained:
-    """The top-level keys that rules changed, with their values, and what their author should know."""
+    """The top-level keys that rules wrote, with their values, and what their author should know."""
 
     changes: dict[str, Json]
     warnings: tuple[str, ...] = ()
+    parts: Mapping[Path, Json] = field(default_factory=dict)
+    """What they wrote inside of objects, by path."""
+
+    @classmethod
+    def of(cls, values: Mapping[Path, Json]) -> Self:
+        """Values by path, of which none leads through another."""
+        whole = {path[0]: value for path, value in values.items() if len(path) == 1}
+        return cls(whole, parts={path: value for path, value in values.items() if len(path) > 1})
+
+    @property
+    def result(self) -> dict[str, Json]:
+        """All that was written, as one object."""
+        return {**self.changes, **nested(self.parts)} if self.parts else self.changes
 
 
 def evaluate_chain(text: str, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost | None = None) -> Chained:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 from anabranch.activities.rules.table_process import processes
-from anabranch.context.values import MISSING, Json, same, value_at
+from anabranch.context.values import MISSING, Json, Missing, Path, same, value_at
 from anabranch.errors import EvaluationError, InputError
 from anabranch.graph.expressions.expressions import kind_of
 from anabranch.graph.fields import JsonObject
@@ -23,8 +23,8 @@ from anabranch.graph.rules.table_cells import problems_of, reason_of
 _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
-def evaluate_table(jdm: JsonObject | str, data: Mapping[str, Json]) -> dict[str, Json]:
-    """The top-level keys that the table decides, with their values; nothing if no row matches.
+def evaluate_table(jdm: JsonObject | str, data: Mapping[str, Json]) -> dict[Path, Json]:
+    """What the table decides, by path; nothing if no row matches.
 
     InputError for a table that cannot be evaluated, EvaluationError for inputs that do not fit it.
     """
@@ -41,7 +41,16 @@ def evaluate_table(jdm: JsonObject | str, data: Mapping[str, Json]) -> dict[str,
             f"the decision table gave {kind_of(result)}, not an object",
             suggestion="use the hit policy `first`, or an `outputPath` for a list of hits",
         )
-    return {key: value for key, value in result.items() if not same(inputs.get(key, MISSING), value)}
+    return dict(_decided(table, result, inputs))
+
+
+def _decided(table: DecisionTable, result: dict[str, Json], inputs: dict[str, Json]) -> Iterator[tuple[Path, Json]]:
+    """What differs from the inputs: of a key of which the table decides parts alone, these parts."""
+    for key, value in result.items():
+        for path in table.parts.get(key, ((key,),)):
+            decided = value_at(value, path[1:])
+            if not isinstance(decided, Missing) and not same(value_at(inputs, path), decided):
+                yield path, decided
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,7 @@ What `output` sees as `result` are the keys that the rules wrote. Without `outpu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import cast
@@ -17,6 +17,7 @@ from anabranch.activities.rendering import visible_roots
 from anabranch.activities.rules.chaining import Chained, evaluate_chain
 from anabranch.activities.rules.decision_table import evaluate_table
 from anabranch.activities.rules.table_process import PROCESSES
+from anabranch.activities.rules.written import Written
 from anabranch.context.values import Json, check_value
 from anabranch.errors import AnabranchError, ExpressionTooCostly, NodeError
 from anabranch.graph.expressions.cel_values import ELEMENT
@@ -44,7 +45,7 @@ class RuleActivity:
         else:
             short = node.grl is None or len(node.grl) < _SHORT
             found = await evaluated(lambda cost: evaluate_rules(node, task.context.data, roots, cost), at_once=short)
-        return NodeResult(found.changes, found.changes, warnings=found.warnings)
+        return NodeResult(found.result, found.changes, warnings=found.warnings, parts=found.parts)
 
 
 @cache
@@ -55,10 +56,10 @@ def _threads() -> ThreadPoolExecutor:
 def evaluate_rules(
     node: RuleNode, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost | None = None
 ) -> Chained:
-    """The top-level keys that the node's rules write, with their values, charged to one cost. `data` is not changed.
+    """What the node's rules write, charged to one cost. `data` is not changed.
 
-    EvaluationError, placed at the rule, where an expression has no value; NodeError if the node has none or several
-    kinds of rules.
+    EvaluationError, placed at the rule, where an expression has no value; WriteRefused where a path leads through what
+    is no object; NodeError if the node has none or several kinds of rules.
     """
     cost = cost or Cost()
     kinds = [kind for kind in (node.rules, node.decision_table, node.grl) if kind is not None]
@@ -69,11 +70,12 @@ def evaluate_rules(
     if node.grl is not None:
         found = evaluate_chain(node.grl, data, roots, cost)
     elif node.decision_table is not None:
-        found = Chained(evaluate_table(node.decision_table, data))
+        found = Chained.of(evaluate_table(node.decision_table, data))
     else:
-        found = Chained(_evaluate_list(node, data, roots, cost))
-    _charge(found.changes, cost)
-    for key, value in found.changes.items():
+        written = _evaluate_list(node, data, roots, cost)
+        found = Chained(written.keys, parts=written.parts)
+    _charge(found.result, cost)
+    for key, value in found.result.items():
         check_value(value, path=(key,))
     return found
 
@@ -93,33 +95,24 @@ def _charge(changes: dict[str, Json], cost: Cost) -> None:
         ) from None
 
 
-def _evaluate_list(node: RuleNode, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost) -> dict[str, Json]:
-    changes: dict[str, Json] = {}
-    seen = dict(data)
-    for written in _written(node, seen, roots, cost):
-        changes.update(written)
-        seen.update(written)
-    return changes
-
-
-def _written(
-    node: RuleNode, seen: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost
-) -> Iterator[dict[str, Json]]:
-    """What each rule writes, in order; `seen` holds by then what the rules before it wrote."""
+def _evaluate_list(node: RuleNode, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost) -> Written:
+    written = Written(data, cost)
     matched = False
     for rule in in_order(node.rules or ()):
         try:
-            applies = _applies(rule, seen, roots, cost, matched=matched)
+            applies = _applies(rule, written.seen, roots, cost, matched=matched)
             default = _is_default(rule)
             chosen = rule.then if applies and not default else rule.otherwise if default == applies else None
-            written = _rendered(chosen, seen, roots, cost)
+            written.add(_rendered(chosen, written.seen, roots, cost))
         except AnabranchError as error:
             error.place = error.place or _place(rule, node)
             raise
-        yield written
+        except OverCost as over:
+            raise ExpressionTooCostly(f"the rules: {over.message}", suggestion=over.suggestion) from None
         if applies and node.hit == "first":
-            return
+            break
         matched = matched or (applies and rule.when is not None)
+    return written
 
 
 def _is_default(rule: Rule) -> bool:

@@ -12,6 +12,7 @@ from anabranch.graph.checks.inputs import check_given, check_inputs
 from anabranch.graph.checks.keys import KeyChecks
 from anabranch.graph.checks.nodes import check_node
 from anabranch.graph.checks.otherwise import check_otherwise
+from anabranch.graph.checks.paths import check_graph_paths, check_paths
 from anabranch.graph.checks.scalars import check_scalars
 from anabranch.graph.checks.schemas import check_schemas
 from anabranch.graph.checks.structure import check_structure
@@ -69,8 +70,10 @@ def _by_level(all_levels: list[Level], graph: Graph, source: Source) -> Iterator
         for path, _, outer in level.nodes():
             for where, node in with_compensations(path, outer):
                 yield from check_node(where, node, source)
+                yield from check_paths(where, node, source)
         yield from check_expressions(level, source)
         yield from _unused_compensations(level, source)
+    yield from check_graph_paths(graph, source)
     yield from check_result(graph, source)
 
 

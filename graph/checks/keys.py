@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from anabranch.context.values import Json, parse_path
+from anabranch.context.values import Json, format_path, parse_path
 from anabranch.errors import InputError, Problem, SourceLocation
 from anabranch.graph.checks.own_names import check_own_names
+from anabranch.graph.checks.paths import written_keys
 from anabranch.graph.checks.similar import is_slip, similar_names
 from anabranch.graph.dataflow.dataflow import KeyFlow, UnwrittenRead, key_flows, unwritten_reads
 from anabranch.graph.dataflow.fields import node_fields
@@ -20,7 +21,7 @@ from anabranch.graph.expressions.expressions import ROOTS
 from anabranch.graph.kinds.fields import texts
 from anabranch.graph.kinds.keys import Keys
 from anabranch.graph.kinds.kinds import fallback_of, loop_of, own_names
-from anabranch.graph.model import BaseNode, ForeachNode, Graph, Node, RuleNode
+from anabranch.graph.model import BaseNode, ForeachNode, Graph, Node
 from anabranch.graph.source.problems import described, did_you_mean
 from anabranch.graph.source.yaml_source import Pointer, Source, value_at
 
@@ -90,14 +91,14 @@ class KeyChecks:
             message = f"{described(read.path)} reads `{read.key}`, a name that is known only inside of node {owner!r}"
             suggestion = "`input` gives names to the fields of the node itself, not to `when`, to edges, or to its body"
             yield Problem("INPUT_NOT_VISIBLE", message, self._place(read), suggestion, warning=True)
-        elif read.path[-1] == "compensate" and (writers := read.flow.writers.get(read.key, 0)):
+        elif read.path[-1] == "compensate" and (writers := read.flow.writers_of(read.need)):
             later = next(read.flow.named(writers))
-            message = f"{described(read.path)} reads `{read.key}`, which nothing has written when it runs"
+            message = f"{described(read.path)} reads `{read.text}`, which nothing has written when it runs"
             suggestion = f"the node {later!r} writes it later; a compensation sees what its own node saw and wrote"
             yield Problem("KEY_WRITTEN_LATER", message, self._place(read), suggestion, warning=True)
-        elif (other := self._similar.get(read.key) or self._own_name_like(read)) is not None:
+        elif (other := self._similar.get(read.key) or self._own_name_like(read) or _part_like(read)) is not None:
             message = (
-                f"{described(read.path)} reads `{read.key}`, which no node writes: the run must be started with it"
+                f"{described(read.path)} reads `{read.text}`, which no node writes: the run must be started with it"
             )
             yield Problem("KEY_SIMILAR", message, self._place(read), f"did you mean `{other}`?", warning=True)
 
@@ -123,6 +124,11 @@ class KeyChecks:
         return next((name for name in names if is_slip(read.key, name)), None)
 
     @cached_property
+    def _from_outside(self) -> frozenset[str]:
+        """The keys of which a part may come with the input."""
+        return frozenset(read.key for read in self.unwritten)
+
+    @cached_property
     def _similar(self) -> dict[str, str]:
         """For an input whose name looks like a slip of the pen: the key that may be meant."""
         written = {name for flow in self.key_flows for name in flow.writers}
@@ -133,21 +139,26 @@ class KeyChecks:
         return similar_names([read.key for read in in_order], written)
 
     def _maybe_missing(self, maybe: MaybeMissing, flow: KeyFlow) -> Iterator[Problem]:
-        if self._declared is not None and maybe.key in self._declared:
+        key, text = maybe.need[0], format_path(maybe.need)
+        if key in (self._declared or ()) or (len(maybe.need) > 1 and key in self._from_outside):
             return
-        message = f"{described(maybe.path)} needs `{maybe.key}`, which {maybe.writer!r} writes only under a condition"
-        suggestion = f"write it in each case, or say what there is without it: context.?{maybe.key}.orValue(…)"
-        place = self._place(UnwrittenRead(maybe.key, maybe.path, maybe.node, flow))
+        message = f"{described(maybe.path)} needs `{text}`, which {maybe.writer!r} writes only under a condition"
+        asked = ".?".join(("context", *maybe.need))
+        suggestion = f"write it in each case, or say what there is without it: {asked}.orValue(…)"
+        place = self._place(UnwrittenRead(maybe.need, maybe.path, maybe.node, flow))
         yield Problem("KEY_MAYBE_MISSING", message, place, suggestion, warning=True)
 
     def _undeclared(self, read: UnwrittenRead, declared: frozenset[str]) -> Problem:
         by, where = ("the schema does", "context.schema.properties")
         if self.graph.inputs is not None:
             by, where = "`inputs` do", "inputs"
-        message = f"{described(read.path)} reads `{read.key}`, which nothing before it writes and {by} not declare"
+        message = f"{described(read.path)} reads `{read.text}`, which nothing before it writes and {by} not declare"
         flow = read.flow
-        later = next(flow.named(flow.writers.get(read.key, 0)), None)
-        suggestion = did_you_mean(read.key, sorted(declared | flow.written_before(flow.before(read.node))))
+        later = next(flow.named(flow.writers_of(read.need)), None)
+        known = (
+            declared | flow.written_before(flow.before(read.node)) | set(map(format_path, flow.parts.get(read.key, ())))
+        )
+        suggestion = did_you_mean(read.text, sorted(known - {read.key}))
         if later is not None:
             suggestion = f"the node {later!r} writes it, and does not run before"
         return Problem("KEY_UNKNOWN", message, self._place(read), suggestion or f"declare it under `{where}`")
@@ -188,12 +199,14 @@ class KeyChecks:
         if node.output is not None or (loop := loop_of(node)) is None:
             return node_writes(key, node, self.library)
         lists = (loop.collects, loop.lists_failed, *(fallback_of(node) or ()))
-        return frozenset(name for name in lists if name is not None)
+        return frozenset(parse_path(text)[0] for text in lists if text is not None)
 
     def _declared_names(self) -> Iterator[Problem]:
         """Keys of the context's schema that no run can have, and names of the result that no other graph can take."""
-        for name in sorted(ROOTS.intersection(self.graph.result or ())):
-            place = self.source.place(("result", name), key=True)
+        for text in sorted(self.graph.result or ()):
+            if (name := parse_path(text)[0]) not in ROOTS:
+                continue
+            place = self.source.place(("result", text), key=True)
             message = f"the result has the key `{name}`, a reserved name that no context of another graph can have"
             yield Problem("NAME_RESERVED", message, place, "give it another name")
         properties = (self.graph.context.schema_ or {}).get("properties")
@@ -202,14 +215,10 @@ class KeyChecks:
             message = f"the schema declares the key `{name}`, a reserved name that the context cannot have"
             yield Problem("NAME_RESERVED", message, place, "give it another name")
 
-    def _written_at(self, path: Pointer, node: object, name: str) -> SourceLocation:
-        for index, rule in enumerate(node.rules or ()) if isinstance(node, RuleNode) else ():
-            for side, written in (("then", rule.then), ("otherwise", rule.otherwise)):
-                if written is not None and name in written:
-                    return self.source.place((*path, "rules", index, side, name), key=True)
-        if isinstance(node, BaseNode) and name in (fallback_of(node) or ()):
-            return self.source.place((*path, "on_failure", "use", name), key=True)
-        return self.source.place((*path, "output", name), key=True)
+    def _written_at(self, path: Pointer, node: BaseNode, name: str) -> SourceLocation:
+        written = ((text, pointer) for group in written_keys(node) for text, pointer in group.items())
+        found = next((pointer for text, pointer in written if parse_path(text)[0] == name), ("output", name))
+        return self.source.place((*path, *found), key=True)
 
     def _rivals(self, pair: Rivals, flow: KeyFlow) -> Iterator[Problem]:
         spec = self.graph.context
@@ -226,19 +235,26 @@ class KeyChecks:
             suggestion = f"say under `context.merge` what becomes of `{pair.key}`, or draw an edge between them"
         yield Problem("PARALLEL_WRITES", message, place, suggestion, warning=True)
 
+    @property
+    def _written(self) -> set[str]:
+        """The keys that are written, and the paths inside of them."""
+        flows = self.key_flows
+        paths = {format_path(path) for flow in flows for found in flow.parts.values() for path in found}
+        return paths.union(*(flow.writers for flow in flows))
+
     def _policies(self) -> Iterator[Problem]:
         for text, policy in self.graph.context.merge.items():
             place = self.source.place(("context", "merge", text), key=True)
             try:
-                key = parse_path(text)[0]
+                key, *_ = path = parse_path(text)
             except InputError as error:
                 yield Problem("MERGE_PATH_INVALID", error.message, place, error.suggestion)
                 continue
             if not key:
                 yield Problem("MERGE_PATH_INVALID", f"the path {text!r} begins with an empty key", place)
-            elif not any(flow.writers.get(key) or flow.unknown for flow in self.key_flows):
-                suggestion = did_you_mean(key, sorted({name for flow in self.key_flows for name in flow.writers}))
-                message = f"no node writes `{key}`, so its policy `{policy}` is never used"
+            elif not any(flow.writers_of(path) or flow.unknown for flow in self.key_flows):
+                suggestion = did_you_mean(text, sorted(self._written))
+                message = f"no node writes `{text}`, so its policy `{policy}` is never used"
                 yield Problem("MERGE_UNUSED", message, place, suggestion, warning=True)
             elif policy == "fail_on_conflict" and not any(may_rival(flow, key) for flow in self.key_flows):
                 message = f"no two nodes write `{key}` at the same time: there is never a conflict to resolve"
@@ -247,6 +263,13 @@ class KeyChecks:
 
 def _at(place: SourceLocation) -> tuple[int, int]:
     return place.line, place.column
+
+
+def _part_like(read: UnwrittenRead) -> str | None:
+    """A path that nodes write, which looks as if it was meant by the one that is read."""
+    *above, last = read.need
+    parts = (path for path in read.flow.parts.get(read.key, ()) if list(path[:-1]) == above)
+    return next((format_path(path) for path in parts if is_slip(last, path[-1])), None)
 
 
 def _first(text: str) -> str | None:

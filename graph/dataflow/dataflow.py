@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 
+from anabranch.context.nested import meets
+from anabranch.context.values import Path, format_path
 from anabranch.graph.dataflow.exclusion import Exclusion, exclusion
-from anabranch.graph.dataflow.reads import NO_GRAPHS, node_writes, own_required_reads, result_fields
+from anabranch.graph.dataflow.reads import NO_GRAPHS, node_needs, node_paths, result_fields
 from anabranch.graph.dataflow.walk import Level, edge_path, levels, ordered, with_compensations
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.kinds.keys import NO_KEYS, field_reads, tested
@@ -22,13 +26,23 @@ _ERROR = frozenset({"error"})
 
 @dataclass(frozen=True, slots=True)
 class UnwrittenRead:
-    """A key that must exist when the field at `path` is evaluated, and that no node before writes."""
+    """What must exist when the field at `path` is evaluated, and no node before writes."""
 
-    key: str
+    need: Path
     path: Pointer
     node: str | None
     """None for the graph's `result`, which is evaluated when all nodes are over."""
     flow: KeyFlow
+
+    @property
+    def key(self) -> str:
+        """The key of the context."""
+        return self.need[0]
+
+    @property
+    def text(self) -> str:
+        """The key, or its part where nodes write parts of it."""
+        return format_path(self.need) if self.key in self.flow.parts else self.key
 
 
 class Library(dict[str, Graph]):
@@ -58,6 +72,9 @@ class KeyFlow:
     bit: dict[str, int] = field(default_factory=dict)
     ancestors: dict[str, int] = field(default_factory=dict)
     writers: dict[str, int] = field(default_factory=dict)
+    """For each key the bits of the nodes that write it, or a part of it."""
+    parts: dict[str, dict[Path, int]] = field(default_factory=dict)
+    """For each key of which nodes write parts: the paths with the bits of their nodes, the whole key too."""
     unknown: int = 0
     """The bits of nodes that may write anything."""
     on_failure: set[str] = field(default_factory=set)
@@ -78,36 +95,46 @@ class KeyFlow:
             self._note_writes(key)
 
     def _note_writes(self, key: str) -> None:
-        written = node_writes(key, self.level.body.nodes[key], self.library)
+        written, bit = node_paths(key, self.level.body.nodes[key], self.library), self.bit[key]
         if written is None:
-            self.unknown |= self.bit[key]
-        for name in sorted(written or ()):  # in one order, whatever the order of a set is in this process
-            self.writers[name] = self.writers.get(name, 0) | self.bit[key]
+            self.unknown |= bit
+        for path in sorted(written or ()):  # in one order, whatever the order of a set is in this process
+            name = path[0]
+            if len(path) > 1 or name in self.parts:
+                paths = self.parts.setdefault(name, {(name,): self.writers.get(name, 0)})
+                paths[path] = paths.get(path, 0) | bit
+            self.writers[name] = self.writers.get(name, 0) | bit
 
     def before(self, node: str | None) -> int:
         """The bits of a node and of those before it; of all nodes for the end."""
         return (1 << len(self.order)) - 1 if node is None else self.ancestors[node] | self.bit[node]
 
-    def required(self, node: Node, roots: frozenset[str]) -> frozenset[str]:
-        """The keys that must exist for a node to run, those among them that the graph which it names must be given."""
-        own = own_required_reads(node, roots)
+    def needs(self, node: Node, roots: frozenset[str]) -> frozenset[Path]:
+        """The paths that must exist for a node to run, and the keys that the graph which it names must be given."""
+        own = node_needs(node, roots)
         if isinstance(node, GraphNode):
             inner = self.library.inputs(node.graph) if node.input is None else NO_KEYS
         elif (loop := loop_of(node)) is not None and loop.body.graph is not None:
             inner = self.library.inputs(loop.body.graph) - loop.names - roots
         else:
             return own
-        return own | (inner - tested(node.when, roots))
+        return own | frozenset((key,) for key in inner - tested(node.when, roots))
 
     def roots(self, key: str) -> frozenset[str]:
         """Names beside the context's keys that a node may use."""
         return self.level.roots | _ERROR if key in self.on_failure else self.level.roots
 
-    def may_have(self, name: str, before: int) -> bool:
-        """Whether one of the nodes `before`, or one before the body that this is, may have written the key."""
-        if (self.writers.get(name, 0) | self.unknown) & before:
+    def may_have(self, need: Path, before: int) -> bool:
+        """Whether one of the nodes `before`, or one before the body that this is, may have written at the path."""
+        if (self.writers_of(need) | self.unknown) & before:
             return True
-        return self.parent is not None and self.parent.may_have(name, self.owner)
+        return self.parent is not None and self.parent.may_have(need, self.owner)
+
+    def writers_of(self, need: Path) -> int:
+        """The bits of the nodes that write at a path, above it or below it."""
+        if (paths := self.parts.get(need[0])) is None:
+            return self.writers.get(need[0], 0)
+        return reduce(or_, (bits for path, bits in paths.items() if meets(path, need)), 0)
 
     def written_before(self, before: int) -> set[str]:
         """The keys that nodes `before`, or those before the body that this is, are known to write."""
@@ -157,24 +184,27 @@ def unwritten_reads(flow: KeyFlow) -> Iterator[UnwrittenRead]:
             undone = where != path
             roots = flow.roots(key) | _ERROR if undone else flow.roots(key)
             before = flow.ancestors[key] | (flow.bit[key] if undone else 0)
-            for name in sorted(flow.required(node, roots)):
-                if not flow.may_have(name, before):
-                    yield UnwrittenRead(name, where, key, flow)
+            yield from _unwritten(flow.needs(node, roots), before, where, key, flow)
     for index, edge in enumerate(flow.level.body.edges):
         if edge.when is not None:
             before = flow.ancestors[edge.source] | flow.bit[edge.source]
-            for name in sorted(compile_expression(edge.when, flow.level.roots | _ERROR).required):
-                if not flow.may_have(name, before):
-                    yield UnwrittenRead(name, (*edge_path(flow.level, index), "when"), edge.source, flow)
-    yield from _unwritten_results(flow)
-
-
-def _unwritten_results(flow: KeyFlow) -> Iterator[UnwrittenRead]:
+            needs, path = compile_expression(edge.when, flow.level.roots | _ERROR).needs, edge_path(flow.level, index)
+            yield from _unwritten(needs, before, (*path, "when"), edge.source, flow)
     if isinstance(flow.level.body, Graph):
         for each in result_fields(flow.level.body):
-            for name in sorted(field_reads(each, NO_KEYS).required):
-                if not flow.may_have(name, flow.before(None)):
-                    yield UnwrittenRead(name, each.path, None, flow)
+            yield from _unwritten(field_reads(each, NO_KEYS).needs, flow.before(None), each.path, None, flow)
+
+
+def _unwritten(
+    needs: frozenset[Path], before: int, path: Pointer, node: str | None, flow: KeyFlow
+) -> Iterator[UnwrittenRead]:
+    """Of each key the first part that nothing writes before."""
+    found: dict[str, Path] = {}
+    for need in sorted(needs):
+        if need[0] not in found and not flow.may_have(need, before):
+            found[need[0]] = need
+    for need in found.values():
+        yield UnwrittenRead(need, path, node, flow)
 
 
 def graph_inputs(graph: Graph, library: Mapping[str, Graph] = NO_GRAPHS) -> dict[str, Pointer]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from anabranch.context.values import Path, parse_path
 from anabranch.graph.dataflow.dataflow import KeyFlow
-from anabranch.graph.dataflow.reads import result_fields, success_writes
+from anabranch.graph.dataflow.reads import result_fields, success_paths
 from anabranch.graph.dataflow.walk import edge_path
 from anabranch.graph.expressions.expressions import compile_expression
-from anabranch.graph.kinds.keys import NO_KEYS, field_reads
+from anabranch.graph.kinds.keys import NO_KEYS, NO_PATHS, field_reads, lacking
 from anabranch.graph.kinds.kinds import fallback_of
 from anabranch.graph.kinds.rule import sure_writes
 from anabranch.graph.model import Edge, Graph, Node, RuleNode
@@ -24,9 +25,9 @@ _ERROR = frozenset({"error"})
 
 @dataclass(frozen=True, slots=True)
 class MaybeMissing:
-    """A key that must exist when the field at `path` is evaluated, and that `writer` writes on some ways only."""
+    """What must exist when the field at `path` is evaluated, and `writer` writes on some ways only."""
 
-    key: str
+    need: Path
     path: Pointer
     node: str | None
     """None for the graph's `result`."""
@@ -38,17 +39,17 @@ def maybe_missing(flow: KeyFlow) -> Iterator[MaybeMissing]:
     presence = _Presence(flow)
     for path, key, node in flow.level.nodes():
         if (there := presence.at(key)) is not None:
-            needed = flow.required(node, flow.roots(key))
+            needed = flow.needs(node, flow.roots(key))
             yield from presence.missing(key, needed, there, flow.ancestors[key], path)
     for index, edge in enumerate(flow.level.body.edges):
         if edge.when is not None and (there := presence.after(edge.source)) is not None:
-            needed = compile_expression(edge.when, flow.level.roots | _ERROR).required
+            needed = compile_expression(edge.when, flow.level.roots | _ERROR).needs
             before = flow.ancestors[edge.source] | flow.bit[edge.source]
             path = (*edge_path(flow.level, index), "when")
             yield from presence.missing(edge.source, needed, there, before, path)
     if isinstance(flow.level.body, Graph):
         for each in result_fields(flow.level.body):
-            yield from presence.missing_at_end(field_reads(each, NO_KEYS).required, each.path)
+            yield from presence.missing_at_end(field_reads(each, NO_KEYS).needs, each.path)
 
 
 class _Presence:
@@ -58,60 +59,60 @@ class _Presence:
         for edge in flow.level.body.edges:
             arriving[edge.target].append(edge)
         self._handled = {edge.source for edge in flow.level.body.edges if edge.outcome != "success"}
-        self._sure: dict[str, frozenset[str]] = {}
-        """For each node that always runs, the keys that are there by then."""
+        self._sure: dict[str, frozenset[Path]] = {}
+        """For each node that always runs, what was written by then."""
         for key in flow.order:
             if (there := self._joined(arriving[key], flow.level.body.nodes[key])) is not None:
                 self._sure[key] = there
 
-    def at(self, node: str) -> frozenset[str] | None:
-        """The keys that are there when the node runs; None where it may not run at all."""
+    def at(self, node: str) -> frozenset[Path] | None:
+        """The paths that are there when the node runs; None where it may not run at all."""
         return self._sure.get(node)
 
-    def after(self, node: str) -> frozenset[str] | None:
-        """The keys that are there once the node has succeeded."""
+    def after(self, node: str) -> frozenset[Path] | None:
+        """The paths that are there once the node has succeeded."""
         there = self._sure.get(node)
         return None if there is None else there | _sure_writes(node, self._flow)
 
     def missing(
-        self, reader: str, needed: frozenset[str], there: frozenset[str], before: int, path: Pointer
+        self, reader: str, needed: frozenset[Path], there: frozenset[Path], before: int, path: Pointer
     ) -> Iterator[MaybeMissing]:
-        """Those of the needed keys that some node before writes, but not on every way."""
+        """What is needed and some node before writes, but not on every way."""
         flow = self._flow
         if flow.unknown & before:
             return
-        for name in sorted(needed - there):
-            writers = flow.writers.get(name, 0) & before
-            if writers and not (flow.parent is not None and flow.parent.may_have(name, flow.owner)):
-                yield MaybeMissing(name, path, reader, next(flow.named(writers)))
+        for need in sorted(lacking(needed, there)):
+            writers = flow.writers_of(need) & before
+            if writers and not (flow.parent is not None and flow.parent.may_have(need, flow.owner)):
+                yield MaybeMissing(need, path, reader, next(flow.named(writers)))
 
-    def missing_at_end(self, needed: frozenset[str], path: Pointer) -> Iterator[MaybeMissing]:
-        """Those of the needed keys that one node alone writes, and that not on every way.
+    def missing_at_end(self, needed: frozenset[Path], path: Pointer) -> Iterator[MaybeMissing]:
+        """What is needed and one node alone writes, and that not on every way.
 
         Where several nodes write a key, they may well be the cases of one decision.
         """
         flow = self._flow
-        there = NO_KEYS.union(*(self.after(key) or NO_KEYS for key in self._sure))
-        for name in sorted(needed - there):
-            writers = [] if flow.unknown else list(flow.named(flow.writers.get(name, 0)))
+        there = NO_PATHS.union(*(self.after(key) or NO_PATHS for key in self._sure))
+        for need in sorted(lacking(needed, there)):
+            writers = [] if flow.unknown else list(flow.named(flow.writers_of(need)))
             if len(writers) == 1:
-                yield MaybeMissing(name, path, None, writers[0])
+                yield MaybeMissing(need, path, None, writers[0])
 
-    def _joined(self, edges: list[Edge], node: Node) -> frozenset[str] | None:
+    def _joined(self, edges: list[Edge], node: Node) -> frozenset[Path] | None:
         if node.when is not None:
             return None
         ways = [self.after(edge.source) for edge in edges if _is_sure(edge)]
         always = [way for way in ways if way is not None]
         if node.join == "all":
-            return NO_KEYS.union(*always) if len(always) == len(edges) else None
+            return NO_PATHS.union(*always) if len(always) == len(edges) else None
         if not edges:
-            return NO_KEYS
+            return NO_PATHS
         return always[0].intersection(*always) | self._certain(edges) if always else None
 
-    def _certain(self, edges: list[Edge]) -> frozenset[str]:
+    def _certain(self, edges: list[Edge]) -> frozenset[Path]:
         """What is written on ways that are taken whenever the run goes on: their failure would have ended it."""
         ways = [self.after(edge.source) for edge in edges if _is_sure(edge) and edge.source not in self._handled]
-        return NO_KEYS.union(*(way for way in ways if way is not None))
+        return NO_PATHS.union(*(way for way in ways if way is not None))
 
 
 def _is_sure(edge: Edge) -> bool:
@@ -119,12 +120,12 @@ def _is_sure(edge: Edge) -> bool:
     return edge.when is None and not edge.otherwise and edge.outcome == "success"
 
 
-def _sure_writes(key: str, flow: KeyFlow) -> frozenset[str]:
+def _sure_writes(key: str, flow: KeyFlow) -> frozenset[Path]:
     """What the node has written where it succeeded, and where the run went on with its fallback."""
     node = flow.level.body.nodes[key]
     if node.on_failure == "continue":
-        return NO_KEYS
-    written = success_writes(key, node, flow.library) or NO_KEYS
+        return NO_PATHS
+    written = success_paths(key, node, flow.library) or NO_PATHS
     if isinstance(node, RuleNode) and node.output is None:
         written = sure_writes(node)
-    return written if (instead := fallback_of(node)) is None else written.intersection(instead)
+    return written if (instead := fallback_of(node)) is None else written.intersection(map(parse_path, instead))

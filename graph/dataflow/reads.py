@@ -10,22 +10,28 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from anabranch.context.values import Path, parse_path
 from anabranch.graph.dataflow.fields import common_work_fields, fallback_fields, kind_fields, own_input
 from anabranch.graph.kinds.fields import Field
 from anabranch.graph.kinds.keys import (
     EVERYTHING,
     NO_KEYS,
+    NO_PATHS,
     NOTHING,
     Keys,
+    Paths,
     Reads,
     all_reads,
     expression_reads,
     field_reads,
     tested,
+    tops,
     union,
+    whole,
 )
 from anabranch.graph.kinds.kinds import fallback_of, kind_of, loop_of, own_names
-from anabranch.graph.model import Body, Edge, Graph, GraphNode, Node
+from anabranch.graph.kinds.rule import rule_paths
+from anabranch.graph.model import Body, Edge, Graph, GraphNode, Node, RuleNode
 
 NO_GRAPHS: Final[Mapping[str, Graph]] = MappingProxyType({})
 _ERROR = frozenset({"error"})
@@ -37,17 +43,17 @@ def node_reads(node: Node, roots: frozenset[str] = frozenset()) -> Keys:
 
 
 def required_reads(node: Node, roots: frozenset[str] = frozenset()) -> frozenset[str]:
-    """The context keys that must exist for the node to run, those of its `when` among them.
+    """The context keys that must exist for the node to run: see `node_needs`."""
+    return tops(_needs(node, roots, _reads(node, roots))) or NO_KEYS
 
-    Not required: keys that an expression reads as `context.KEY` or asks for by `has(context.KEY)`, keys that the node
+
+def node_needs(node: Node, roots: frozenset[str] = frozenset()) -> frozenset[Path]:
+    """The paths that must exist for the node to run, without what the nodes of its body need; those of its `when` too.
+
+    Not needed: keys that an expression reads as `context.KEY` or asks for by `has(context.KEY)`, paths that the node
     itself may have written by then, and keys that `reads` declares for code.
     """
-    return _required(node, roots, _reads(node, roots))
-
-
-def own_required_reads(node: Node, roots: frozenset[str] = frozenset()) -> frozenset[str]:
-    """As `required_reads`, without what the nodes of its body need."""
-    return _required(node, roots, _own_reads(node, roots))
+    return _needs(node, roots, _own_reads(node, roots))
 
 
 def condition_reads(condition: str | None, roots: frozenset[str] = frozenset()) -> Keys:
@@ -57,18 +63,27 @@ def condition_reads(condition: str | None, roots: frozenset[str] = frozenset()) 
 
 def node_writes(node_id: str, node: Node, library: Mapping[str, Graph] = NO_GRAPHS) -> Keys:
     """The top-level context keys that the node may write. `library` are graphs by name, as far as they are known."""
-    written, instead = success_writes(node_id, node, library), fallback_of(node)
-    return written if instead is None else union(written, frozenset(instead))
+    return tops(node_paths(node_id, node, library))
 
 
-def success_writes(node_id: str, node: Node, library: Mapping[str, Graph] = NO_GRAPHS) -> Keys:
-    """The keys that the node may write where it succeeds."""
+def node_paths(node_id: str, node: Node, library: Mapping[str, Graph] = NO_GRAPHS) -> Paths:
+    """The paths that the node may write: what its definition writes inside of objects, else whole keys."""
+    written, instead = success_paths(node_id, node, library), fallback_of(node)
+    return written if instead is None else union(written, frozenset(map(parse_path, instead)))
+
+
+def success_paths(node_id: str, node: Node, library: Mapping[str, Graph] = NO_GRAPHS) -> Paths:
+    """The paths that the node may write where it succeeds."""
     if node.output is not None:
-        return frozenset(node.output)
+        return frozenset(map(parse_path, node.output))
     if (loop := loop_of(node)) is not None:
-        written = _body_writes(loop.body, library) if loop.collects is None else frozenset({loop.collects})
-        return written if loop.lists_failed is None else union(written, frozenset({loop.lists_failed}))
-    return _given_back(node.graph, library) if isinstance(node, GraphNode) else kind_of(node).writes(node_id, node)
+        lists = [parse_path(text) for text in (loop.collects, loop.lists_failed) if text is not None]
+        return union(NO_PATHS if loop.collects else _body_writes(loop.body, library), frozenset(lists))
+    if isinstance(node, RuleNode):
+        return rule_paths(node)
+    return whole(
+        _given_back(node.graph, library) if isinstance(node, GraphNode) else kind_of(node).writes(node_id, node)
+    )
 
 
 def result_fields(graph: Graph) -> Iterator[Field]:
@@ -77,10 +92,10 @@ def result_fields(graph: Graph) -> Iterator[Field]:
         yield Field(("result", key), expression, is_template=False)
 
 
-def _required(node: Node, roots: frozenset[str], reads: Reads) -> frozenset[str]:
+def _needs(node: Node, roots: frozenset[str], reads: Reads) -> frozenset[Path]:
     condition = expression_reads(node.when, roots)
     run = reads | _fallback_reads(node, roots)
-    return condition.required | run.without(NO_KEYS, tested(node.when, roots)).required
+    return condition.needs | run.without(NO_KEYS, tested(node.when, roots)).needs
 
 
 def _fallback_reads(node: Node, roots: frozenset[str]) -> Reads:
@@ -123,11 +138,12 @@ def _body_reads(body: Body, roots: frozenset[str]) -> Reads:
     inner = roots | _ERROR
     found = NOTHING
     for node_id, node in body.nodes.items():
-        before = union(*(node_writes(other, body.nodes[other]) for other in _ancestors(node_id, body.edges)))
-        found |= Reads(node_reads(node, inner), required_reads(node, inner)).allowing(before)
+        before = union(*(node_paths(other, body.nodes[other]) for other in _ancestors(node_id, body.edges)))
+        own = _reads(node, inner)
+        found |= Reads(own.keys, _needs(node, inner, own)).allowing(before)
         found |= Reads(condition_reads(node.when, inner)) | Reads(_fallback_reads(node, inner).keys)
         if node.compensate is not None:
-            found |= _reads(node.compensate, inner).allowing(union(before, node_writes(node_id, node)))
+            found |= _reads(node.compensate, inner).allowing(union(before, node_paths(node_id, node)))
     for edge in body.edges:
         found |= expression_reads(edge.when, inner).allowing(_body_writes(body))
     return found
@@ -146,13 +162,13 @@ def _ancestors(node_id: str, edges: tuple[Edge, ...]) -> Iterator[str]:
             waiting += sources.get(other, ())
 
 
-def _body_writes(body: Body, library: Mapping[str, Graph] = NO_GRAPHS) -> Keys:
+def _body_writes(body: Body, library: Mapping[str, Graph] = NO_GRAPHS) -> Paths:
     if body.graph is not None:
-        return _given_back(body.graph, library)
-    return union(NO_KEYS, *(node_writes(node_id, node, library) for node_id, node in body.nodes.items()))
+        return whole(_given_back(body.graph, library))
+    return union(*(node_paths(node_id, node, library) for node_id, node in body.nodes.items()))
 
 
 def _given_back(name: str, library: Mapping[str, Graph]) -> Keys:
     """The keys that another graph gives back, where its `result` says them."""
     graph = library.get(name)
-    return None if graph is None or graph.result is None else frozenset(graph.result)
+    return None if graph is None or graph.result is None else frozenset(parse_path(text)[0] for text in graph.result)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from anabranch.context.values import Json
+from anabranch.context.values import Json, parse_path
 from anabranch.graph.dataflow.dataflow import KeyFlow
 from anabranch.graph.dataflow.reads import node_writes
 from anabranch.graph.kinds.kinds import fallback_of, loop_of
-from anabranch.graph.kinds.rule import written_values
+from anabranch.graph.kinds.rule import values_under, written_values
 from anabranch.graph.model import Graph, GraphNode, Node
 
 
@@ -48,7 +48,7 @@ def _graph_writes(graph: Graph, library: Mapping[str, Graph]) -> set[str]:
 
 def _own_writes(graph: Graph) -> Iterator[str]:
     if graph.result is not None:
-        yield from graph.result
+        yield from (parse_path(text)[0] for text in graph.result)
         return
     for key, node in graph.nodes.items():
         yield from node_writes(key, node) or ()
@@ -68,7 +68,8 @@ def _pair(flow: KeyFlow, writers: int, key: str) -> tuple[str, str] | None:
     for second in flow.named(writers):
         node = flow.level.body.nodes[second]
         loop = loop_of(node)
-        if loop is not None and loop.at_once and loop.collects is None and key != loop.lists_failed:
+        listed = None if loop is None or loop.lists_failed is None else parse_path(loop.lists_failed)[0]
+        if loop is not None and loop.at_once and loop.collects is None and key != listed:
             return second, second
         earlier = writers & ~flow.ancestors[second] & (flow.bit[second] - 1)
         for first in flow.named(earlier):
@@ -88,7 +89,7 @@ def _meet(first: Node, second: Node, key: str) -> bool:
 def _values(node: Node, key: str) -> list[Json] | None:
     """The values that a node may write under a key, those of its fallback among them; None where they are not known."""
     values, instead = written_values(node, key), fallback_of(node)
-    return values if values is None or instead is None or key not in instead else [*values, instead[key]]
+    return values if values is None or instead is None else [*values, *values_under(key, instead)]
 
 
 def _overlap(one: Json, other: Json) -> bool:

@@ -18,6 +18,7 @@ from anabranch.errors import AnabranchError
 from anabranch.graph.dataflow.reads import node_writes
 from anabranch.graph.dialect.rewriting import Fields, Rewriting
 from anabranch.graph.expressions.expressions import compile_expression
+from anabranch.graph.kinds.keys import NO_KEYS, tops
 from anabranch.graph.kinds.rule import sure_writes
 from anabranch.graph.model import BaseNode, Node, RuleNode
 from anabranch.graph.source.yaml_source import Pointer
@@ -71,7 +72,7 @@ class Written:
     def _add(self, name: str, node: BaseNode) -> None:
         try:
             keys = node_writes(name, node) or frozenset()
-            sure = sure_writes(node) if isinstance(node, RuleNode) else keys
+            sure = tops(sure_writes(node)) or NO_KEYS if isinstance(node, RuleNode) else keys
         except AnabranchError:  # GRL that does not compile, which is found later
             return
         fires = isinstance(node, RuleNode) and node.grl is not None

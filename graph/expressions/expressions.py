@@ -103,6 +103,8 @@ class Expression:
     """The keys that it reads by their bare name: not by `context.KEY`, and without asking `has(context.KEY)`."""
     paths: frozenset[Path]
     """The paths below context keys that it reads by their bare name: `("order", "total")`."""
+    needs: frozenset[Path]
+    """The paths that must be there: those of `required` keys, without what is asked for by `has`."""
     tested: frozenset[str]
     """The keys of which it asks `has(context.KEY)`."""
     _keyed: tuple[tuple[str, str], ...] = field(repr=False)
@@ -165,12 +167,14 @@ def compile_expression(source: str, roots: frozenset[str] = frozenset()) -> Expr
     keys = {_key(read, reserved) for read in syntax.reads if read.path[0] == "context" or read.path[0] not in reserved}
     sources = [_source(index, read, reserved) for index, read in enumerate(syntax.reads)]
     tested = frozenset(read.path[1] for read in syntax.reads if read.asks_for_key)
+    needs = _needs(syntax.reads, reserved | tested)
     return Expression(
         source=source,
         keys=None if None in keys else frozenset(key for key in keys if key is not None),
         names=frozenset(read.path[0] for read in syntax.reads) & reserved,
-        required=frozenset(read.path[0] for read in syntax.reads) - reserved - tested,
+        required=frozenset(path[0] for path in needs),
         paths=frozenset(read.path[: read.maybe or None] for read in syntax.reads if read.path[0] not in reserved),
+        needs=needs,
         tested=tested,
         _keyed=tuple((source.name, source.steps[0]) for source in sources if source.keyed),
         _sources=tuple(source for source in sources if not source.keyed),
@@ -217,6 +221,14 @@ def _key(read: Read, reserved: frozenset[str]) -> str | None:
     if read.path[0] not in reserved:
         return read.path[0]
     return read.path[1] if len(read.path) > 1 else None
+
+
+def _needs(reads: tuple[Read, ...], given: frozenset[str]) -> frozenset[Path]:
+    """The paths that must be there: of `has(order.total)` the object alone, and so beside it of `order.total` too."""
+    asked = [read.path[: read.maybe + 1] if read.maybe else read.path for read in reads if read.test or read.maybe]
+    outside = (read for read in reads if read.path[0] not in given)
+    paths = {read.path[:-1] if read.test else read.path[: read.maybe or None] for read in outside}
+    return frozenset(path for path in paths if not any(path[: len(each)] == each for each in asked))
 
 
 def _source(index: int, read: Read, reserved: frozenset[str]) -> _Source:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
 
-from anabranch.context.values import Json
+from anabranch.context.values import Json, Path
 from anabranch.errors import EvaluationError, ExpressionError
 from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.expressions import MAX_SOURCE, Expression, compile_expression
@@ -88,6 +88,11 @@ class Template:
     """It has no holes and always renders to itself."""
     _holes: tuple[Expression, ...]
     _fill: _Fill
+
+    @property
+    def needs(self) -> frozenset[Path]:
+        """The paths that must be there: see `Expression.needs`."""
+        return frozenset().union(*(hole.needs for hole in self._holes))
 
     def render(self, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost | None = None) -> Json:
         """The value with its holes filled in, all charged to one cost; EvaluationError naming what has no value.

@@ -1,4 +1,4 @@
-"""Sets of context keys that are read or written, and what the fields of nodes say of them.
+"""Sets of context keys and of paths that are read or written, and what the fields of nodes say of them.
 
 Keys are top-level. Where nothing is known the answer is None: all keys, any key.
 """
@@ -7,46 +7,74 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
-from anabranch.context.values import Json
+from anabranch.context.nested import meets
+from anabranch.context.values import Json, Path
 from anabranch.graph.expressions.expressions import Expression, compile_expression
 from anabranch.graph.expressions.templates import Template, compile_template
 from anabranch.graph.fields import JsonObject
 from anabranch.graph.kinds.fields import Field
 
+T = TypeVar("T")
 Keys: TypeAlias = "frozenset[str] | None"
 """Context keys; None is all of them, or any."""
 NO_KEYS: frozenset[str] = frozenset()
+Paths: TypeAlias = "frozenset[Path] | None"
+"""Paths of the context: `("order",)` is the whole key; None is any."""
+NO_PATHS: frozenset[Path] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """Keys that are read, and those among them that must be there."""
+    """Keys that are read, and the paths that must be there."""
 
     keys: Keys = NO_KEYS
-    required: frozenset[str] = NO_KEYS
+    needs: frozenset[Path] = NO_PATHS
+
+    @property
+    def required(self) -> frozenset[str]:
+        """The keys that must be there."""
+        return frozenset(path[0] for path in self.needs)
 
     def __or__(self, other: Reads) -> Reads:
-        return Reads(union(self.keys, other.keys), self.required | other.required)
+        return Reads(union(self.keys, other.keys), self.needs | other.needs)
 
     def without(self, written: frozenset[str], guarded: frozenset[str] = NO_KEYS) -> Reads:
         """What is left when `written` is surely there, and `guarded` is read only where it is there."""
         keys = None if self.keys is None else self.keys - written
-        return Reads(keys, self.required - written - guarded)
+        there = written | guarded
+        return Reads(keys, frozenset(path for path in self.needs if path[0] not in there))
 
-    def allowing(self, written: Keys) -> Reads:
-        """What is left to require when `written` may have been written before."""
-        return Reads(self.keys, NO_KEYS if written is None else self.required - written)
+    def allowing(self, written: Paths) -> Reads:
+        """What is left to need when `written` may have been written before."""
+        return Reads(self.keys, NO_PATHS if written is None else lacking(self.needs, written))
 
 
 NOTHING = Reads()
 EVERYTHING = Reads(None)
 
 
-def union(*keys: Keys) -> Keys:
-    """All keys together; None where one is None."""
-    return None if None in keys else NO_KEYS.union(*(one for one in keys if one is not None))
+def union(*keys: frozenset[T] | None) -> frozenset[T] | None:
+    """All keys, or paths, together; None where one is None."""
+    return None if None in keys else frozenset[T]().union(*(one for one in keys if one is not None))
+
+
+def whole(keys: Keys) -> Paths:
+    """Keys as paths."""
+    return None if keys is None else frozenset((key,) for key in keys)
+
+
+def tops(paths: Paths) -> Keys:
+    """The keys of paths."""
+    return None if paths is None else frozenset(path[0] for path in paths)
+
+
+def lacking(needs: frozenset[Path], there: frozenset[Path]) -> frozenset[Path]:
+    """The paths to which nothing leads, or that lead to nothing, of what is there."""
+    if all(len(path) == 1 for path in there):
+        return frozenset(need for need in needs if need[:1] not in there)
+    return frozenset(need for need in needs if not any(meets(need, path) for path in there))
 
 
 def expression_reads(source: str | None, roots: frozenset[str]) -> Reads:
@@ -95,4 +123,4 @@ def referred(schema: JsonObject) -> JsonObject:
 
 
 def _of(compiled: Expression | Template) -> Reads:
-    return Reads(compiled.keys, compiled.required)
+    return Reads(compiled.keys, compiled.needs)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from anabranch.context.values import Json
+from anabranch.context.nested import nested
+from anabranch.context.values import Json, Path, parse_path
 from anabranch.errors import InputError, Problem
 from anabranch.graph.fields import JsonObject
 from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.kinds.keys import (
     NO_KEYS,
+    NO_PATHS,
     NOTHING,
     Keys,
+    Paths,
     Reads,
     expression_reads,
     template_reads,
     tested,
+    tops,
     union,
 )
 from anabranch.graph.model import BaseNode, Rule, RuleNode
@@ -43,65 +47,82 @@ def rule_reads(node: RuleNode, roots: frozenset[str]) -> Reads:
         return _grl_reads(parse_rules(node.grl, roots))
     if node.decision_table is not None:
         table = read_table(node.decision_table)
-        return Reads(required=frozenset((*(column.path[0] for column in table.columns), *table.names)))
-    found, sure, maybe = NOTHING, NO_KEYS, NO_KEYS
+        return Reads(needs=frozenset((*(column.path for column in table.columns), *((name,) for name in table.names))))
+    found, sure, maybe = NOTHING, NO_KEYS, NO_PATHS
     for rule in in_order(node.rules or ()):
         guarded = tested(rule.when, roots)
         written = template_reads(rule.then or {}, roots) | template_reads(rule.otherwise or {}, roots)
         own = expression_reads(rule.when, roots) | written.without(NO_KEYS, guarded)
         found |= own.without(sure).allowing(maybe)
         maybe |= _writes(rule)
-        sure |= _sure_writes(rule)
+        sure |= {path[0] for path in _sure_writes(rule) if len(path) == 1}
     return found
 
 
 def rule_writes(_id: str, node: RuleNode) -> Keys:
     """The keys of all rules."""
+    return tops(rule_paths(node))
+
+
+def rule_paths(node: RuleNode) -> Paths:
+    """The paths that the rules may write; of a GRL text whole keys."""
     if node.grl is not None:
         from anabranch.graph.rules.rules_text import parse_rules
 
-        return frozenset(path[0] for rule in parse_rules(node.grl) for path in rule.assigned)
+        return frozenset((path[0],) for rule in parse_rules(node.grl) for path in rule.assigned)
     if node.decision_table is not None:
-        return read_table(node.decision_table).writes
-    return union(NO_KEYS, *map(_writes, node.rules or ()))
+        table = read_table(node.decision_table)
+        keys = table.writes
+        return None if keys is None else frozenset(path for key in keys for path in table.parts.get(key, ((key,),)))
+    return NO_PATHS.union(*map(_writes, node.rules or ()))
 
 
-def sure_writes(node: RuleNode) -> frozenset[str]:
-    """The keys that are written whatever the rules decide. Of a table or GRL text all of its keys count as sure."""
+def sure_writes(node: RuleNode) -> frozenset[Path]:
+    """The paths that are written whatever the rules decide. Of a table or GRL text all of its keys count as sure."""
     if node.rules is None:
-        return rule_writes("", node) or NO_KEYS
+        return rule_paths(node) or NO_PATHS
     rules = in_order(node.rules)
     return _first_writes(rules) if node.hit == "first" else _all_writes(rules)
 
 
-def _first_writes(rules: list[Rule]) -> frozenset[str]:
-    sure = NO_KEYS
+def _first_writes(rules: list[Rule]) -> frozenset[Path]:
+    sure = NO_PATHS
     for rule in reversed(rules):
-        passed = frozenset(rule.otherwise or {}) | sure
+        passed = _paths(rule.otherwise) | sure
         if rule.when is not None:
-            sure = frozenset(rule.then or {}) & passed
+            sure = _paths(rule.then) & passed
         else:
-            sure = passed if rule.then is None else frozenset(rule.then)
+            sure = passed if rule.then is None else _paths(rule.then)
     return sure
 
 
-def _all_writes(rules: list[Rule]) -> frozenset[str]:
-    sure = NO_KEYS.union(*map(_sure_writes, rules))
-    conditional: list[frozenset[str]] = []
+def _all_writes(rules: list[Rule]) -> frozenset[Path]:
+    sure = NO_PATHS.union(*map(_sure_writes, rules))
+    conditional: list[frozenset[Path]] = []
     for rule in rules:
         if rule.when is not None:
-            conditional.append(frozenset(rule.then or {}))
+            conditional.append(_paths(rule.then))
         elif rule.then is None:  # it applies where none of the conditional ones before it did
-            sure |= frozenset(rule.otherwise or {}).intersection(*conditional)
+            sure |= _paths(rule.otherwise).intersection(*conditional)
     return sure
 
 
 def written_values(node: BaseNode, key: str) -> list[Json] | None:
     """The values that a node may write under a key, holes as they are written; None where they are not known."""
-    if not isinstance(node, RuleNode) or node.rules is None or node.output is not None:
+    if node.output is not None:
+        sides: list[JsonObject] = [dict(node.output)]
+    elif isinstance(node, RuleNode) and node.rules is not None:
+        sides = [side for rule in node.rules for side in (rule.then, rule.otherwise) if side is not None]
+    else:
         return None
-    sides = (side for rule in node.rules for side in (rule.then, rule.otherwise) if side is not None)
-    return [side[key] for side in sides if key in side]
+    return [value for side in sides for value in values_under(key, side)]
+
+
+def values_under(key: str, values: Mapping[str, Json]) -> Iterator[Json]:
+    """Of values by path, each that stands under a key, as the object that it makes of it."""
+    for text, value in values.items():
+        if (path := parse_path(text))[0] == key:
+            yield nested({path: value})[key]
 
 
 def check_rule(node: RuleNode, finder: Finder) -> Iterator[Problem]:
@@ -132,17 +153,21 @@ def _grl_reads(rules: tuple[ChainedRule, ...]) -> Reads:
     assigned = {path for rule in rules for path in rule.assigned}
     read = {path for rule in rules for path in rule.paths}
     outside = (path for path in read if not any(path[: index + 1] in assigned for index in range(len(path))))
-    return Reads(union(*(rule.keys for rule in rules)), frozenset(path[0] for path in outside))
+    return Reads(union(*(rule.keys for rule in rules)), frozenset((path[0],) for path in outside))
 
 
-def _writes(rule: Rule) -> frozenset[str]:
-    return frozenset(rule.then or {}) | frozenset(rule.otherwise or {})
+def _paths(side: JsonObject | None) -> frozenset[Path]:
+    return frozenset(map(parse_path, side or ()))
 
 
-def _sure_writes(rule: Rule) -> frozenset[str]:
+def _writes(rule: Rule) -> frozenset[Path]:
+    return _paths(rule.then) | _paths(rule.otherwise)
+
+
+def _sure_writes(rule: Rule) -> frozenset[Path]:
     if rule.then is None:
-        return NO_KEYS
-    return frozenset(rule.then) if rule.when is None else frozenset(rule.then) & frozenset(rule.otherwise or {})
+        return NO_PATHS
+    return _paths(rule.then) if rule.when is None else _paths(rule.then) & _paths(rule.otherwise)
 
 
 def _check_rule(rule: Rule, index: int, finder: Finder) -> Iterator[Problem]:

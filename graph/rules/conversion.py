@@ -43,7 +43,7 @@ def _reasons(rules: Sequence[ChainedRule], roots: frozenset[str]) -> Iterator[st
         if any(not isinstance(action, Assignment | Branch) for action in every(rule.actions)):
             yield f"{place} ends rules by `Retract` or `Complete`: a list has nothing of the kind"
         for path in sorted(path for path in rule.assigned if len(path) > 1):
-            yield f"{place} writes `{format_path(path)}`: a list writes whole keys"
+            yield f"{place} writes `{format_path(path)}`, and makes an object of null: a list refuses that"
         if rule.keys is None:
             yield f"{place} reads the whole context, and so what rules write"
         for later in rules[index:]:

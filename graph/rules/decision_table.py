@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -50,6 +50,8 @@ class DecisionTable:
     """All other ZEN expressions: columns, output cells, expression nodes."""
     writes: frozenset[str] | None
     """The top-level keys that it may write; None if its definition does not show them."""
+    parts: Mapping[str, tuple[Path, ...]]
+    """The keys of which it writes parts alone, with these."""
 
 
 def read_table(value: JsonObject | str) -> DecisionTable:
@@ -66,14 +68,17 @@ def read_table(value: JsonObject | str) -> DecisionTable:
         _check_node(node, index)
     found = cast("list[dict[str, Any]]", nodes)
     tables = [_content(node) for node in found if node["type"] == "decisionTableNode"]
-    written = _written(found)
+    outputs = _written(found)
+    written = {path[0] for path in outputs}
+    is_nested = any(_is_nested(node) for node in found)
     return DecisionTable(
         content=json.dumps(jdm),
         columns=tuple(column for table in tables for column in _columns(table) if column.path[0] not in written),
         names=tuple(dict.fromkeys(name for table in tables for name in _names(table) if name not in written)),
         tests=tuple(text for table in tables for text in _tests(table)),
         expressions=tuple(text for node in found for text in _expressions(_content(node))),
-        writes=None if any(_is_nested(node) for node in found) else frozenset(written),
+        writes=None if is_nested else frozenset(written),
+        parts={} if is_nested else _parts(outputs),
     )
 
 
@@ -118,16 +123,26 @@ def _is_nested(node: dict[str, Any]) -> bool:
     return bool(content.get("inputField")) or content.get("executionMode") == "loop"
 
 
-def _written(nodes: list[dict[str, Any]]) -> set[str]:
-    written: set[str] = set()
+def _written(nodes: list[dict[str, Any]]) -> set[Path]:
+    written: set[Path] = set()
     for node in nodes:
         content = _content(node)
         names = [item.get("field") for item in _items(content, "outputs")]
         names += [item.get("key") for item in _items(content, "expressions")]
         if content.get("outputPath"):
             names = [content["outputPath"]]
-        written |= {name.split(".")[0] for name in names if isinstance(name, str) and name}
+        written |= {tuple(name.split(".")) for name in names if isinstance(name, str) and name}
     return written
+
+
+def _parts(written: Collection[Path]) -> dict[str, tuple[Path, ...]]:
+    """By key the paths inside of it, of those that lead through another one the shorter; none of a whole key."""
+    found: dict[str, tuple[Path, ...]] = {}
+    for path in sorted(written):
+        kept = found.get(path[0], ())
+        if not any(path[: len(above)] == above for above in kept):
+            found[path[0]] = (*kept, path)
+    return {key: paths for key, paths in found.items() if paths != ((key,),)}
 
 
 def _columns(table: dict[str, Any]) -> Iterator[Column]:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from anabranch.activities.rules.decision_table import evaluate_table
+from anabranch.activities.rules import decision_table
 from anabranch.activities.rules.handler import evaluate_rules
+from anabranch.context.nested import nested
+from anabranch.context.values import Json
 from anabranch.errors import EvaluationError, GraphError, InputError
 from anabranch.graph.load import load_text
 from anabranch.graph.model import RuleNode
@@ -46,6 +48,11 @@ def data(total: Any = 200, country: Any = "US", vip: Any = True) -> dict[str, An
     return {"order": {"total": total}, "country": country, "vip": vip}
 
 
+def evaluate_table(decision: Any, inputs: dict[str, Any]) -> dict[str, Json]:
+    """What a table decides, as one object."""
+    return nested(decision_table.evaluate_table(decision, inputs))
+
+
 @pytest.mark.parametrize(
     ("inputs", "expected"),
     [
@@ -77,6 +84,16 @@ def test_the_first_row_that_fits_decides(inputs: dict[str, Any], expected: dict[
 def test_a_missing_or_wrongly_typed_input_is_no_default_row(inputs: dict[str, Any], said: str) -> None:
     with pytest.raises(EvaluationError, match=said):
         evaluate_table(jdm(table()), inputs)
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_an_output_field_with_a_dot_is_written_inside_of_its_object(passes: bool) -> None:
+    decision = jdm(table(passThrough=passes))
+    inputs = {**data(), "ship": {"to": "Rome", "mode": "sea"}}
+    assert decision_table.evaluate_table(decision, inputs) == {("fee",): 0, ("ship", "mode"): "air"}
+    assert read_table(decision).parts == {"ship": (("ship", "mode"),)}
+    found = evaluate_rules(RuleNode(type="rule", decision_table=decision), inputs, {})
+    assert (found.changes, found.parts) == ({"fee": 0}, {("ship", "mode"): "air"})
 
 
 def test_null_is_an_input_where_a_cell_says_so() -> None:
@@ -174,7 +191,7 @@ def test_a_circle_of_nodes_is_refused() -> None:
 
 def test_a_rule_node_writes_what_its_table_decides() -> None:
     parsed = RuleNode.model_validate({"type": "rule", "decision_table": jdm(table())})
-    assert evaluate_rules(parsed, data(), {}).changes == {"fee": 0, "ship": {"mode": "air"}}
+    assert evaluate_rules(parsed, data(), {}).result == {"fee": 0, "ship": {"mode": "air"}}
 
 
 @pytest.mark.parametrize("more", [{"vip": 1e29}, {"fee": "rand(-1)"}])

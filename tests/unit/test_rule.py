@@ -7,7 +7,8 @@ import pytest
 from anabranch.activities.rules.handler import RuleActivity, evaluate_rules
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.values import Json
-from anabranch.errors import EvaluationError, NodeError, WireFormatError
+from anabranch.errors import EvaluationError, ExpressionTooCostly, NodeError, WireFormatError, WriteRefused
+from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.model import RuleNode
 from anabranch.transport.node_protocol import NodeTask, RunInfo
 
@@ -81,9 +82,48 @@ def test_an_unconditional_rule_does_not_keep_the_default_from_applying() -> None
     assert evaluate_rules(node, {"total": 5}, {}).changes == {"seen": True, "big": False}
 
 
-def test_keys_are_literal_and_values_may_be_structured() -> None:
-    node = rules({"then": {"a.b": 1, "list": ["{{ n }}", {"n": "n is {{ n }}"}], "none": None}})
-    assert evaluate_rules(node, {"n": 7}, {}).changes == {"a.b": 1, "list": [7, {"n": "n is 7"}], "none": None}
+def test_keys_are_paths_and_values_may_be_structured() -> None:
+    then = {r"a\.b": 1, "list": ["{{ n }}", {"n.n": "n is {{ n }}"}], "none": None, "o.p.q": 2, "o.r": 3}
+    found = evaluate_rules(rules({"then": then}), {"n": 7}, {})
+    assert found.changes == {"a.b": 1, "list": [7, {"n.n": "n is 7"}], "none": None}
+    assert found.parts == {("o", "p", "q"): 2, ("o", "r"): 3}
+    assert found.result == {"a.b": 1, "list": [7, {"n.n": "n is 7"}], "none": None, "o": {"p": {"q": 2}, "r": 3}}
+    assert evaluate_rules(rules({"then": {r"a\.b.c": 1}}), {}, {}).parts == {("a.b", "c"): 1}
+
+
+@pytest.mark.parametrize(
+    ("steps", "changes", "parts"),
+    [
+        ([{"o.a": 1}, {"o.b": "{{ o.a + o.z }}"}], {}, {("o", "a"): 1, ("o", "b"): 10}),
+        ([{"o.a": 1}, {"o": {"c": "{{ o.a + o.z }}"}}], {"o": {"c": 10}}, {}),
+        ([{"o": {"c": 1}}, {"o.d.e": "{{ o.c }}"}], {"o": {"c": 1, "d": {"e": 1}}}, {}),
+        ([{"o.d": {"c": 1}}, {"o.d.e": "{{ o.d.c + 1 }}"}], {}, {("o", "d"): {"c": 1, "e": 2}}),
+        ([{"o.d.e": 1, "p": 2}, {"o.d": {"f": "{{ o.d.e }}"}}], {"p": 2}, {("o", "d"): {"f": 1}}),
+        ([{"o.d.e": 1}, {"o.d.e": "{{ o.d.e + 1 }}"}], {}, {("o", "d", "e"): 2}),
+    ],
+)
+def test_a_later_rule_sees_what_was_written_inside_of_an_object_and_the_last_write_holds(
+    steps: list[dict[str, Any]], changes: dict[str, Any], parts: dict[Any, Any]
+) -> None:
+    data: dict[str, Json] = {"o": {"z": 9, "d": {"old": 1}}}
+    found = evaluate_rules(rules(*({"then": step} for step in steps)), data, {})
+    assert (found.changes, found.parts) == (changes, parts)
+    assert data == {"o": {"z": 9, "d": {"old": 1}}}
+
+
+@pytest.mark.parametrize(("value", "kind"), [([1], "a list"), (5, "a single value"), (None, "null"), ("t", "a single")])
+def test_a_path_through_what_is_no_object_is_refused_and_names_the_rule(value: Json, kind: str) -> None:
+    node = rules({"then": {"a": 1}}, {"name": "sum", "then": {"o.p.total": 1}})
+    with pytest.raises(WriteRefused, match=f"`o.p.total` cannot be written: `o.p` is {kind}") as caught:
+        evaluate_rules(node, {"o": {"p": value}}, {})
+    assert (caught.value.place, caught.value.code) == ("rule 'sum'", "WRITE_REFUSED")
+
+
+def test_writing_inside_of_large_objects_again_and_again_costs_too_much() -> None:
+    data: dict[str, Json] = {"o": {str(index): index for index in range(50_000)}}
+    node = rules(*({"then": {f"o.k{index}": 1}} for index in range(200)))
+    with pytest.raises(ExpressionTooCostly, match="the rules: "):
+        evaluate_rules(node, data, {}, Cost.of(1_000_000))
 
 
 def test_the_context_is_not_changed() -> None:

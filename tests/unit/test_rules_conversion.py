@@ -72,7 +72,10 @@ def test_branches_become_rules_and_constants_are_written_plainly() -> None:
         (rule("Number from n", "insert!(n => n + 1);"), "rule 'R' reads `n`, which it writes"),
         (rule("Number from n", "insert!(a => 1); insert!(b => a);"), "rule 'R' reads `a`, which it writes"),
         ("rule A { when b then a = 1; } rule B { when c then b = 2; }", "rule 'A' reads `b`, which 'B' writes"),
-        (rule("Number from n", "insert!(a.b => 1);"), "rule 'R' writes `a.b`: a list writes whole keys"),
+        (
+            rule("Number from n", "insert!(a.b => 1);"),
+            "rule 'R' writes `a.b`, and makes an object of null: a list refuses that",
+        ),
         (rule("Number from n", "insert!(a => 1); drools.halt();"), "rule 'R' ends rules by `Retract` or `Complete`"),
         (rule("eval(a > 1 || b > 1)", "x = 1;"), "rule 'R' has a choice that reads what may be absent: `(a > 1 || b"),
         (rule("eval(size(context) > 1)", "x = 1;"), "rule 'R' reads the whole context"),

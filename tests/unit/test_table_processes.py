@@ -95,7 +95,7 @@ def test_tables_are_evaluated_from_many_threads_by_few_children() -> None:
     found: list[object] = []
 
     def work(n: int) -> None:
-        found.extend(evaluate_table(decision("n * 2"), {"n": n})["k"] == n * 2 for _ in range(20))
+        found.extend(evaluate_table(decision("n * 2"), {"n": n})["k",] == n * 2 for _ in range(20))
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
     for thread in threads:

@@ -10,6 +10,7 @@ from functools import partial
 
 from anabranch.context.changes import diff
 from anabranch.context.merge.lineage import Line
+from anabranch.context.nested import check_ways
 from anabranch.context.values import Json, Missing, Path
 from anabranch.graph.model import BlockNode, ForeachNode, GraphNode, WhileNode
 from anabranch.workflows.interpreter.endings import Endings
@@ -107,4 +108,6 @@ class Bodies:
         roots, begun = (self._state.roots(node.scope, node.run, at=at) for at in (None, node.at))
         with self._state.budget.evaluating() as cost:
             changes = mapped_output(node.run.planned, result, node.line, roots, cost, begun=begun)
+        if len(max(changes.set, key=len, default=())) > 1:
+            check_ways(node.line.data, changes.set)
         self._endings.complete_body(body, changes)

@@ -12,6 +12,7 @@ from functools import partial
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
+from anabranch.context.nested import check_ways
 from anabranch.context.values import Json, check_value
 from anabranch.errors import AnabranchError
 from anabranch.graph.expressions.expressions import evaluate_condition
@@ -77,6 +78,8 @@ class Endings:
             with self._state.budget.evaluating() as cost:
                 roots, begun = (self._state.roots(node.scope, run, at=at) for at in (None, node.at))
                 result = mapped_output(run.planned, result, node.line, roots, cost, begun=begun)
+        if len(max(result.set, key=len, default=())) > 1:
+            check_ways(node.line.data, result.set)
         self.complete(node, result)
 
     def complete(self, node: Started, changes: ChangeSet, *, operator: str | None = None) -> None:

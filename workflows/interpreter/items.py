@@ -17,7 +17,7 @@ from anabranch.workflows.interpreter.progress import Progress
 from anabranch.workflows.interpreter.scope import BodyRun, Scope
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.tolerance import goes_on_without_another
-from anabranch.workflows.interpreter.turn_context import collect, collected, entered, fresh
+from anabranch.workflows.interpreter.turn_context import collect, collected, entered, free_path, fresh
 
 
 class Items:
@@ -81,8 +81,9 @@ class Items:
         changes = self._merged(body, choices) if collect is None else collected(body, collect.into)
         if changes is None:
             return
-        if definition.failed is not None:
-            changes = replace(changes, set={**changes.set, (definition.failed,): _told(body)})
+        if (failed := definition.failed) is not None:
+            path = (failed,) if failed.isidentifier() else free_path(body, failed)
+            changes = replace(changes, set={**changes.set, path: _told(body)})
         self._endings.complete_body(body, changes)
 
     def _enter(self, body: BodyRun, definition: ForeachNode) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
-from anabranch.context.values import Json
+from anabranch.context.nested import check_ways
+from anabranch.context.values import Json, Path, parse_path
 from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.model import Collect
@@ -40,7 +41,15 @@ def seen(state: RunState, body: BodyRun, data: Mapping[str, Json], cost: Cost) -
 def collected(body: BodyRun, into: str) -> ChangeSet:
     """The list of the values that were kept, in the order of the turns."""
     values = [value for _, value in sorted(body.results.items()) if not isinstance(value, ChangeSet)]
-    return ChangeSet(base_version=body.node.line.version, set={(into,): values})
+    path = (into,) if into.isidentifier() else free_path(body, into)
+    return ChangeSet(base_version=body.node.line.version, set={path: values})
+
+
+def free_path(body: BodyRun, text: str) -> Path:
+    """The path at which the node writes one of its lists. Raises WriteRefused."""
+    path = parse_path(text)
+    check_ways(body.node.line.data, (path,))
+    return path
 
 
 def collect(state: RunState, body: BodyRun, spec: Collect, scope: Scope, line: Line) -> None:

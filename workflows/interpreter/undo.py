@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anabranch.context.changes import ChangeSet, diff
 from anabranch.context.merge.lineage import Line
+from anabranch.context.nested import check_ways
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError
 from anabranch.graph.kinds.db import undoes_recorded_effect
@@ -202,10 +203,12 @@ class Undo:
                 result = mapped_output(step.planned, result, step.line, self._roots(step), cost)
         if (rollback := self._rollback_of(step)) is not None:
             check_names(result, rollback.node.scope.roots)
+            check_ways(rollback.node.line.data, result.set)
             if result:
                 self._saga.written.append((step.address, result))
             return
         check_names(result)
+        check_ways(self._line.data, result.set)
         refined = self._advance(result, by=address)
         if refined or refined.warnings:
             record, parents = state.trail.record, self._versions

@@ -8,7 +8,8 @@ from typing import cast
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
-from anabranch.context.values import Json
+from anabranch.context.nested import check_ways, nested
+from anabranch.context.values import Json, parse_path
 from anabranch.errors import EvaluationError, SizeLimitExceeded
 from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.expressions import compile_expression
@@ -101,7 +102,9 @@ def graph_result(plan: Plan, line: Line, roots: Mapping[str, Json], cost: Cost) 
         except EvaluationError as error:
             error.place = f"`result.{key}` of graph {plan.graph.name!r}"
             raise
-    return given
+    if all(map(str.isidentifier, given)):
+        return given
+    return nested({parse_path(text): value for text, value in given.items()})
 
 
 def fallback_changes(
@@ -110,7 +113,9 @@ def fallback_changes(
     """What the run goes on with where a node has failed. Raises EvaluationError."""
     rendered = compile_template(values, planned.roots | {"error"}).render(line.data, roots, cost)
     written = cast("dict[str, Json]", rendered)  # a template keeps the shape of its value
-    return ChangeSet(base_version=line.version, set={(key,): value for key, value in written.items()})
+    changes = ChangeSet(base_version=line.version, set={parse_path(text): value for text, value in written.items()})
+    check_ways(line.data, changes.set)
+    return changes
 
 
 def mapped_output(
@@ -122,7 +127,7 @@ def mapped_output(
     *,
     begun: Mapping[str, Json] | None = None,
 ) -> ChangeSet:
-    """The change set of a node's `output` (context key → expression over `result`). `begun` are the roots of its start.
+    """The change set of a node's `output` (path → expression over `result`). `begun` are the roots of its start.
 
     Without `output`, the properties of an object become keys, null writes nothing, and any other result is written
     under the node's id.
@@ -130,11 +135,14 @@ def mapped_output(
     node = planned.node
     if node.output is not None:
         scope, data = {**roots, "result": result}, planned.seen(line.data, begun or roots, cost)
-        written = {
-            key: planned.expression(source, "result").evaluate(data, scope, cost) for key, source in node.output.items()
-        }
-    elif result is None:
-        written = {}
-    else:
-        written = result if isinstance(result, dict) else {planned.id: result}
+        return ChangeSet(
+            base_version=line.version,
+            set={
+                (text,) if text.isidentifier() else parse_path(text): planned.expression(source, "result").evaluate(
+                    data, scope, cost
+                )
+                for text, source in node.output.items()
+            },
+        )
+    written = {} if result is None else result if isinstance(result, dict) else {planned.id: result}
     return ChangeSet(base_version=line.version, set={(key,): value for key, value in written.items()})
