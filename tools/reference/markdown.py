@@ -47,8 +47,9 @@ def _index(every: tuple[Page, ...]) -> Iterator[str]:
     yield from ("| page | |", "|---|---|")
     for page in every:
         yield f"| [{_TITLES.get(page.name) or f'`{page.name}`'}]({page.name}.md) | {_cell(_first(page.model))} |"
-    yield "| [Functions and operators](../expressions.md) | of expressions and templates |"
-    yield from ("| [Problems](../problems.md) | what `validate` finds |", "")
+    yield "| [Functions](../functions.md) | Of expressions and templates, each with examples. |"
+    yield "| [Expressions](../expressions.md) | Operators, numbers, limits. |"
+    yield from ("| [Problems](../problems.md) | What `validate` finds. |", "")
     yield from ("## How to read the tables", "")
     yield "A field is *evaluated* as"
     yield from ("", "- an **expression**: the text is CEL, such as `total > 100`;")
