@@ -7,7 +7,7 @@ stack is used up, which is elsewhere in every replay; here they are counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -148,6 +148,21 @@ def _names(pattern: str, name: str) -> bool:
         return True
 
 
+def _unique_items(validator: Validator, unique: bool, value: Any, _schema: object) -> Iterator[ValidationError]:
+    """Each item is looked up among those before it. The library compares each with each."""
+    if unique and validator.is_type(value, "array") and len({_comparable(each) for each in value}) < len(value):
+        yield ValidationError(f"two items are equal, of {len(value)} that must all differ")
+
+
+def _comparable(value: Any) -> Hashable:
+    """What is equal for equal JSON, of which `true` is no number."""
+    if isinstance(value, bool):
+        return "boolean", value
+    if isinstance(value, dict):
+        return "object", frozenset((name, _comparable(each)) for name, each in value.items())
+    return ("array", *map(_comparable, value)) if isinstance(value, list) else value
+
+
 _Validator: Final[Any] = extend(  # type: ignore[no-untyped-call]  # its stub has no types
     Draft202012Validator,
     {
@@ -156,5 +171,6 @@ _Validator: Final[Any] = extend(  # type: ignore[no-untyped-call]  # its stub ha
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
         "additionalProperties": _additional_properties,
+        "uniqueItems": _unique_items,
     },
 )

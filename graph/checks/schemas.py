@@ -82,7 +82,7 @@ def _schemas(graph: Graph) -> Iterator[tuple[Pointer, dict[str, Json]]]:
 
 def _check(schema: dict[str, Json], path: Pointer, source: Source) -> Iterator[Problem]:
     # Imported here: graphs without a schema do not need it.
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, FormatChecker
     from jsonschema.exceptions import SchemaError
     from referencing import Registry
     from referencing.jsonschema import DRAFT202012
@@ -90,7 +90,8 @@ def _check(schema: dict[str, Json], path: Pointer, source: Source) -> Iterator[P
     from anabranch.graph.json_schema import is_pattern
 
     try:
-        Draft202012Validator.check_schema(schema)
+        # Python would compile patterns to see whether they are some, and has not the stack for those that are nested.
+        Draft202012Validator.check_schema(schema, FormatChecker(()))
     except SchemaError as error:
         message = f"`{path[-1]}` is not a JSON Schema: {error.message[:_LONGEST]}"
         yield Problem("SCHEMA_INVALID", message, source.place((*path, *error.absolute_path)))

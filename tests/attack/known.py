@@ -12,9 +12,24 @@ from tests.attack.classes.markup import MARKUP
 from tests.attack.classes.masked import MASKED
 from tests.attack.classes.messages import MESSAGES
 from tests.attack.classes.payloads import PAYLOADS
+from tests.attack.classes.schemas import SCHEMAS
 from tests.attack.classes.starts import STARTS
 from tests.attack.classes.urls import URLS
 from tests.attack.classes.yaml_files import YAML
 
-_ALL = (PAYLOADS, MESSAGES, STARTS, YAML, EXPRESSIONS, INJECTIONS, URLS, CANARIES, MASKED, MARKUP, CODEC, ENVIRONMENT)
+_ALL = (
+    PAYLOADS,
+    MESSAGES,
+    STARTS,
+    YAML,
+    SCHEMAS,
+    EXPRESSIONS,
+    INJECTIONS,
+    URLS,
+    CANARIES,
+    MASKED,
+    MARKUP,
+    CODEC,
+    ENVIRONMENT,
+)
 CLASSES: dict[str, Attack] = {attack.name: attack for attack in _ALL}
