@@ -4,6 +4,7 @@
   as local nodes: time, and CPU of worker and server together, interleaved round by round on one server. Loading is left
   out: the worker keeps graphs.
 - A `foreach` over 10,000 items: events of each workflow run, and the worker's memory on the way.
+- The same items in batches of 100, of which 3 % fail: time against that of single items, and progress on the way.
 
 Absolute figures vary from hour to hour; read the ratios.
 """
@@ -33,7 +34,12 @@ from anabranch.worker import build_worker
 
 WIDTH = 10
 SMALL, LARGE = 20, 2_000
+BATCH = 100
+FAILING = 33
+"""One item of so many fails."""
 AIM = 1.5
+BATCHED_AIM = 1 / 8
+"""The time of batches over that of single items."""
 MOST_EVENTS = 4_096 * 1.2
 """The server suggests to continue as new at 4,096 events; what runs then is finished first."""
 
@@ -47,6 +53,12 @@ async def nothing(_: DistributedContext) -> None:
 async def double(_: DistributedContext, item: int) -> dict[str, Any]:
     """An item's work."""
     return {"v": item * 2}
+
+
+@node("double_all")
+async def double_all(_: DistributedContext, items: list[int]) -> list[dict[str, Any]]:
+    """The work of a batch; some of its items fail."""
+    return [{"error": "no"} if item % FAILING == 0 else {"v": item * 2, "error": None} for item in items]
 
 
 def fans(count: int, *, local: bool) -> str:
@@ -80,6 +92,17 @@ def loop(count: int) -> dict[str, Any]:
     each = {"type": "foreach", "items": "xs", "body": {"nodes": {"work": work}}}
     each["collect"] = {"into": "out", "value": "v"}
     return {"graph": {"name": "loop", "nodes": {"each": each}}, "data": {"xs": list(range(count))}}
+
+
+def batched_loop(count: int) -> dict[str, Any]:
+    """A `foreach` whose batches are activities."""
+    work = {"type": "python", "handler": "double_all", "args": {"items": "{{ items }}"}, "reads": []}
+    body = {"nodes": {"work": {**work, "output": {"answers": "result"}}}}
+    failures = {"on_item_failure": "collect", "tolerate": "5%", "failed": "bad"}
+    errors = {"item_errors": "answers.map(each, each.error)"}
+    each = {"type": "foreach", "items": "xs", "batch": BATCH, "body": body, **failures, **errors}
+    each["collect"] = {"into": "out", "value": "answers.map(each, has(each.v) ? each.v : null)"}
+    return {"graph": {"name": "batches", "nodes": {"each": each}}, "data": {"xs": list(range(count))}}
 
 
 @dataclass
@@ -136,8 +159,8 @@ def report(kind: str, scores: dict[int, Score]) -> str:
     return _verdict(f"{kind}: CPU per node at {LARGE} over {SMALL} (time: {time_ratio:.2f})", ratio, AIM)
 
 
-async def long_loop(site: Site, count: int) -> list[str]:
-    """Run the `foreach`, print its events and memory; whether both are bounded."""
+async def long_loop(site: Site, count: int) -> tuple[float, list[str]]:
+    """Run the `foreach`, print its events and memory; its seconds, and whether both are bounded."""
     resident: list[float] = []
 
     async def watch() -> None:
@@ -157,9 +180,37 @@ async def long_loop(site: Site, count: int) -> list[str]:
         f"\nforeach over {count} items: {seconds:.1f} s, {len(events)} workflow runs, at most {max(events)} events each"
     )
     print(f"  worker: {max(half):.0f} MiB in the first half, {max(resident):.0f} MiB in all")
-    return [
+    return seconds, [
         _verdict("foreach: most events of one workflow run", max(events), MOST_EVENTS),
         _verdict("foreach: memory in all over that in the first half", max(resident) / max(half), AIM),
+    ]
+
+
+async def batches(site: Site, count: int, single: float) -> list[str]:
+    """Run the `foreach` in batches; whether they take little of the time that `single` items took."""
+    seen: list[int] = []
+    workflow_id, began = f"batches-{time.perf_counter_ns()}", time.perf_counter()
+    start = site.client.start_workflow
+    handle = await start("GraphWorkflow", batched_loop(count), id=workflow_id, task_queue=site.task_queue)
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(0.2)
+            seen.append((await handle.query("status"))["nodes"]["each"].get("items", {}).get("done", 0))
+
+    watching = asyncio.create_task(watch())
+    result: dict[str, Any] = await handle.result()
+    seconds = time.perf_counter() - began
+    watching.cancel()
+    data = result["data"]
+    assert [each["item"] for each in data["bad"]] == list(range(0, count, FAILING))
+    assert data["out"] == [2 * item for item in range(count) if item % FAILING]
+    events = [each.history_length async for each in site.client.list_workflows(f"WorkflowId = '{workflow_id}'")]
+    told = f"{len(data['bad'])} items failed, {len(set(seen))} states of progress were seen"
+    print(f"\nthe same in batches of {BATCH}: {seconds:.1f} s, {sum(events)} events, {told}")
+    return [
+        _verdict("batches: time over that of single items", seconds / single, BATCHED_AIM),
+        _verdict("batches: most events of one workflow run", max(events), MOST_EVENTS),
     ]
 
 
@@ -189,7 +240,8 @@ async def main() -> None:
                 for local in (False, True):
                     scores = await race(site, local=local, rounds=chosen.rounds)
                     aims.append(report("local" if local else "remote", scores))
-                aims += await long_loop(site, chosen.items)
+                seconds, met = await long_loop(site, chosen.items)
+                aims += [*met, *await batches(site, chosen.items, seconds)]
         await activities.aclose()
     print("\naims")
     print("\n".join(aims))

@@ -85,6 +85,9 @@ MergePolicy = Literal[
     "last_write_wins", "higher_version_wins", "fail_on_conflict", "merge_all", "sum", "min", "max", "append", "union"
 ]
 
+Join = Literal["any", "all", "first"] | Annotated[int, Field(strict=True, ge=1)]
+"""When a node runs: `any`, `all`, `first`, or at so many edges that are taken."""
+
 _Outcome = Literal["success", "failure", "timeout"]
 _AnyOutcome = Literal["success", "failure", "timeout", "always"]
 _IN_ORDER: tuple[_Outcome, ...] = get_args(_Outcome)

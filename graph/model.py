@@ -18,6 +18,7 @@ from anabranch.graph.fields import (
     Duration,
     EdgeOutcome,
     FailureCode,
+    Join,
     JsonObject,
     Key,
     Model,
@@ -51,10 +52,11 @@ class BaseNode(Model):
     """For people. Drawings show it."""
     when: Cel | None = None
     """The node is skipped unless it holds."""
-    join: Literal["any", "all", "first"] = "any"
-    """When it runs: once its incoming edges are settled, if any, or `all`, were taken; or at the `first` one taken."""
+    join: Join = "any"
+    """When it runs: once its incoming edges are settled, if any, or `all`, were taken; or at the `first` taken, or at
+    so many (`2`)."""
     losers: Literal["drop", "cancel"] = "drop"
-    """What becomes of the branches that come too late for its `join: first`."""
+    """What becomes of the branches that come too late for its `join: first`, or `join: 2`."""
     reads: tuple[Key, ...] | None = None
     """Context keys that it needs, where its fields do not show them."""
     input: JsonObject | None = None
@@ -325,17 +327,19 @@ class Collect(Model):
 
 
 class ForeachNode(BaseNode):
-    """A body for each item, at most `max_concurrency` at once."""
+    """A body for each item, or for each batch of items, at most `max_concurrency` at once."""
 
     type: Literal["foreach"]
     items: Cel
     """The list of items."""
-    as_: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")] = Field("item", alias="as")
-    """What the body calls its item."""
+    batch: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = None
+    """How many items a turn of the body has, as a list. Without it one, by itself."""
+    as_: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")] | None = Field(None, alias="as")
+    """What the body calls its item: by default `item`, and with `batch` `items`."""
     body: Body
     """What is done with each item."""
     max_concurrency: int = Field(50, ge=1, le=500)
-    """How many items run at once."""
+    """How many items, or batches, run at once."""
     collect: Collect | None = None
     """One list of values, in place of what the turns write."""
     on_item_failure: Literal["fail", "skip", "collect"] = "fail"
@@ -344,6 +348,13 @@ class ForeachNode(BaseNode):
     """How many items may fail before the node does: a number, or a share such as `5%`. Without it, all of them."""
     failed: Key | None = None
     """The key that gets the list of failed items: `index`, `item` and `error` of each."""
+    item_errors: Cel | None = None
+    """With `batch`, when a batch has ended: a list with the error of each of its items, or null."""
+
+    @property
+    def variable(self) -> str:
+        """The name of the item, or of the items of a batch, in the body."""
+        return self.as_ or ("item" if self.batch is None else "items")
 
 
 class WhileNode(BaseNode):

@@ -17,7 +17,7 @@ from anabranch.context.merge.resolution import ConflictResolution, Policies, Red
 from anabranch.context.values import Json, parse_path
 from anabranch.graph import node_types
 from anabranch.graph.dataflow.dataflow import graph_inputs
-from anabranch.graph.dataflow.races import racing
+from anabranch.graph.dataflow.races import fires_at, racing
 from anabranch.graph.dataflow.reads import node_reads
 from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.expressions import Expression, compile_expression
@@ -78,6 +78,8 @@ class PlanNode:
     """What a node around it says of all nodes of its body."""
     otherwise: int | None = None
     """The place among `outgoing` of the edge that is taken when no other success edge is."""
+    fires_at: int | None = None
+    """With how many taken edges it starts, without waiting for the others. None: when all are settled."""
 
     @cached_property
     def has_effect(self) -> bool:
@@ -166,7 +168,7 @@ class Plan:
         return Policies(chosen, {parse_path(path): _policy(name) for path, name in spec.merge.items()})
 
     def racing(self, node_id: str) -> tuple[str, ...]:
-        """The nodes that race for the `join: first` of a node."""
+        """The nodes that race for the `join: first` of a node, or one of so many edges."""
         if node_id not in self._racing:
             self._racing[node_id] = racing(node_id, self.nodes, self.graph.edges)
         return self._racing[node_id]
@@ -295,6 +297,7 @@ def _planned(
             roots | {"error"} if on_error[name] else roots,
             effect,
             _otherwise(outgoing[name]),
+            fires_at(node),
         )
         for index, (name, node) in enumerate(nodes.items())
     }

@@ -185,9 +185,9 @@ class KeyChecks:
         """Keys and loop variables that a reserved name hides."""
         reserved = ROOTS | (flow.level.roots - {"error"})  # after an error a node may well write that key
         for path, key, node in flow.level.nodes():
-            if isinstance(node, ForeachNode) and node.as_ in ROOTS | {"error", "result", "index"}:
-                place = self.source.place((*path, "as"))
-                yield Problem("NAME_RESERVED", f"{described(path)} names its item `{node.as_}`, a reserved name", place)
+            if isinstance(node, ForeachNode) and node.variable in ROOTS | {"error", "result", "index"}:
+                place, named = self.source.place((*path, "as")), f"names its item `{node.variable}`, a reserved name"
+                yield Problem("NAME_RESERVED", f"{described(path)} {named}", place)
             for name in sorted((self._own_writes(key, node) or frozenset()) & reserved):
                 message = (
                     f"{described(path)} writes the key `{name}`, a reserved name that no expression reads as a key"

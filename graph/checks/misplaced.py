@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from anabranch.errors import Problem
+from anabranch.graph.dataflow.races import fires_at
 from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.kinds.kind import Runs
 from anabranch.graph.kinds.kinds import has_body, kind_of, types_that_run
@@ -81,7 +82,7 @@ def _uses() -> dict[str, _Use]:
             lambda node: _does_something(node) and not isinstance(node, WaitNode | ForeachNode | WhileNode),
             "nodes that have a result of their own",
         ),
-        "losers": _Use(lambda node: node.join == "first", "nodes with `join: first`"),
+        "losers": _Use(lambda node: fires_at(node) is not None, "nodes with `join: first` or a number"),
     }
 
 
@@ -113,7 +114,7 @@ def _says(node: BaseNode, name: str) -> bool:
 
 def _instead(name: str, node: BaseNode) -> str:
     if name == "losers":
-        return "remove it, or write `join: first`"
+        return "remove it, or write `join: first` or `join: 2`"
     if name == "output" and isinstance(node, ForeachNode | WhileNode):
         return f"write `collect`: a list of what each {'item' if isinstance(node, ForeachNode) else 'turn'} came to"
     if name == "timeout" and _is_wait(node):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain
 
 from anabranch.errors import Problem
+from anabranch.graph.dataflow.races import needed
 from anabranch.graph.dataflow.walk import Level, edge_path, known_edges, ordered
 from anabranch.graph.model import Edge, FailNode, Node, StopNode
 from anabranch.graph.source.problems import did_you_mean
@@ -61,12 +63,16 @@ def _edges_behind_ends(level: Level, source: Source) -> Iterator[Problem]:
 
 
 def _joins_of_nothing(level: Level, source: Source) -> Iterator[Problem]:
-    targets = {edge.target for edge in level.body.edges}
+    arriving = Counter(edge.target for edge in level.body.edges)
     for path, key, node in level.nodes():
-        if node.join != "any" and key not in targets:
+        place, count = source.place((*path, "join")), arriving[key]
+        if node.join != "any" and not count:
             message = f"the node {key!r} has `join: {node.join}`, and no edge leads to it"
-            place = source.place((*path, "join"))
             yield Problem("FIELD_HAS_NO_EFFECT", message, place, "draw the edges that it joins, or remove `join`")
+        elif needed(node, count) > max(count, 1):
+            leads = "one edge leads" if count == 1 else f"{count} edges lead"
+            message = f"the node {key!r} has `join: {node.join}`, and {leads} to it"
+            yield Problem("JOIN_COUNT", message, place, "write at most so many, or draw the edges that it joins")
 
 
 def _cycles(level: Level, source: Source) -> Iterator[Problem]:
@@ -127,27 +133,28 @@ def _own_reason(node: Node, edges: list[Edge]) -> str | None:
     if _is_never(node.when):
         return "its `when` is always false"
     closed = [edge for edge in edges if _is_never(edge.when)]
-    if closed and (node.join == "all" or len(closed) == len(edges)):
+    count = needed(node, len(edges))
+    if closed and len(edges) - len(closed) < count:
         return f"the edge from {closed[0].source!r} is never taken"
-    return _never_together(edges) if node.join == "all" else None
+    return _never_together(node, edges) if count == len(edges) > 1 else None
 
 
-def _never_together(edges: list[Edge]) -> str | None:
+def _never_together(node: Node, edges: list[Edge]) -> str | None:
     ends: dict[str, frozenset[str]] = {}
     for edge in edges:
         ends[edge.source] = edge.ends & ends.get(edge.source, edge.ends)
         if not ends[edge.source]:
-            return f"`join: all` waits for two outcomes of {edge.source!r}, which has one"
+            return f"`join: {node.join}` waits for two outcomes of {edge.source!r}, which has one"
     chosen = {edge.source for edge in edges if "success" in edge.named and not edge.otherwise}
     for edge in edges:
         if edge.otherwise and edge.source in chosen:
-            return f"`join: all` waits for `otherwise` and another edge from {edge.source!r}"
+            return f"`join: {node.join}` waits for `otherwise` and another edge from {edge.source!r}"
     return None
 
 
 def _follows(node: Node, edges: list[Edge], dead: set[str]) -> bool:
     from_dead = [edge.source in dead or _is_never(edge.when) for edge in edges]
-    return bool(edges) and (any(from_dead) if node.join == "all" else all(from_dead))
+    return bool(edges) and len(edges) - sum(from_dead) < needed(node, len(edges))
 
 
 def _is_never(condition: str | None) -> bool:

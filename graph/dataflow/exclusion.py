@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from anabranch.graph.dataflow.races import needed
 from anabranch.graph.dataflow.walk import Level, ordered
 from anabranch.graph.model import Edge
 from anabranch.graph.source.yaml_source import MAX_DEPTH
@@ -57,7 +58,7 @@ def exclusion(level: Level) -> Exclusion:
     found = Exclusion()
     for key in ordered(level):
         sides = [_sides(found, level.body.edges[index], facts[index], bits, groups) for index in arriving[key]]
-        union = level.body.nodes[key].join == "all"
+        union = needed(level.body.nodes[key], len(sides)) == len(sides)
         found.true[key] = _folded([side[0] for side in sides], union=union)
         found.false[key] = _folded([side[1] for side in sides], union=union)
     return found

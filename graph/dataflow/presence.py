@@ -6,11 +6,14 @@ way may well be the one under which the key was written, in other words.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from anabranch.context.values import Path, parse_path
 from anabranch.graph.dataflow.dataflow import KeyFlow
+from anabranch.graph.dataflow.races import fires_at, needed
 from anabranch.graph.dataflow.reads import result_fields, success_paths
 from anabranch.graph.dataflow.walk import edge_path
 from anabranch.graph.expressions.expressions import compile_expression
@@ -103,11 +106,16 @@ class _Presence:
             return None
         ways = [self.after(edge.source) for edge in edges if _is_sure(edge)]
         always = [way for way in ways if way is not None]
-        if node.join == "all":
-            return NO_PATHS.union(*always) if len(always) == len(edges) else None
         if not edges:
             return NO_PATHS
-        return always[0].intersection(*always) | self._certain(edges) if always else None
+        if len(always) < (count := needed(node, len(edges))):
+            return None
+        if count == len(edges):
+            return NO_PATHS.union(*always)
+        if fires_at(node) is not None:  # so many ways at least do not lack a key that is missing on fewer
+            written = Counter(chain.from_iterable(always))
+            return frozenset(path for path, ways in written.items() if ways > len(always) - count)
+        return always[0].intersection(*always) | self._certain(edges)
 
     def _certain(self, edges: list[Edge]) -> frozenset[Path]:
         """What is written on ways that are taken whenever the run goes on: their failure would have ended it."""

@@ -1,10 +1,22 @@
-"""The branches that race for a `join: first`."""
+"""The branches that race for a `join: first`, or for the places of a `join: 2`."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from anabranch.graph.model import Edge
+from anabranch.graph.model import Edge, Node
+
+
+def fires_at(node: Node) -> int | None:
+    """With how many taken edges a node starts, whatever becomes of the others; None where it waits for all."""
+    if isinstance(node.join, int):
+        return node.join
+    return 1 if node.join == "first" else None
+
+
+def needed(node: Node, edges: int) -> int:
+    """How many of a node's incoming edges must be taken for it to run."""
+    return edges if node.join == "all" else fires_at(node) or 1
 
 
 def racing(join: str, nodes: Iterable[str], edges: Collection[Edge]) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def _block_body(node: BlockNode) -> Loop:
 
 def _foreach_loop(node: ForeachNode) -> Loop:
     into = None if node.collect is None else node.collect.into
-    return Loop(node.body, frozenset({"index", node.as_}), at_once=True, collects=into, lists_failed=node.failed)
+    return Loop(node.body, frozenset({"index", node.variable}), at_once=True, collects=into, lists_failed=node.failed)
 
 
 def _while_loop(node: WhileNode) -> Loop:
@@ -79,6 +79,16 @@ def _check_foreach(node: ForeachNode, finder: Finder) -> Iterator[Problem]:
     if node.failed is not None and node.collect is not None and node.failed == node.collect.into:
         message = f"writes two lists to one key, `{node.failed}`"
         yield finder.problem("FAILED_KEY", message, "failed", suggestion="give it another key than `collect.into`")
+
+    if node.item_errors is not None and node.batch is None:
+        message = "has `item_errors`, which is only for a `foreach` with `batch`"
+        suggestion = "write `batch`, or let a node of the body fail"
+        yield finder.problem("FIELD_HAS_NO_EFFECT", message, "item_errors", suggestion=suggestion)
+
+
+def _foreach_summary(node: ForeachNode) -> str:
+    each = node.variable if node.batch is None else f"{node.batch} {node.variable}"
+    return _loop_summary(f"for each {each} of {node.items}", node)
 
 
 def _check_while(node: WhileNode, finder: Finder) -> Iterator[Problem]:
@@ -211,13 +221,13 @@ BLOCK = NodeKind(
 FOREACH = NodeKind(
     ForeachNode,
     runs=Runs.RUN,
-    fields=(cel("items"), *_COLLECT),
+    fields=(cel("items"), *_COLLECT, cel("item_errors", at="end")),
     reads_more=lambda node: node.body.graph is not None,
     loop=_foreach_loop,
     has_body=lambda _node: True,
     checks=_check_foreach,
     outcomes=frozenset(),
-    summary=lambda node: _loop_summary(f"for each {node.as_} of {node.items}", node),
+    summary=_foreach_summary,
     shape=("[[", "]]"),
 )
 WHILE = NodeKind(

@@ -24,7 +24,7 @@ from anabranch.workflows.interpreter.commands import Finish, RunNode, Yield
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.state import RunState
 from tests import servers
-from tests.integration.graph_kit import PATIENCE, Handle, Served, put, worker_for
+from tests.integration.graph_kit import PATIENCE, Handle, Served, halves, put, worker_for
 from tests.unit.machine_kit import changes
 
 pytestmark = pytest.mark.slow
@@ -78,6 +78,26 @@ async def test_a_foreach_over_a_thousand_items_has_bounded_histories(served: Ser
     assert result["data"]["out"] == [index * 2 for index in range(ITEMS)]
     lengths = await histories(served.client, handle)
     assert len(lengths) >= 3
+    assert max(lengths) <= EVENTS + EVENTS_OF_AN_ITEM * IN_FLIGHT
+
+
+async def test_ten_thousand_items_in_batches_show_progress_and_list_those_that_failed(
+    served: Served,
+) -> None:
+    each = halves(10_000, 100, item_errors="items.map(n, n % 33 == 0 ? 'no' : null)", tolerate="5%", max_concurrency=5)
+    handle = await served.start({"nodes": {"each": {**each, "items": "xs"}}}, {"xs": list(range(10_000))})
+    seen: set[int] = set()
+    ended = asyncio.ensure_future(asyncio.wait_for(handle.result(), PATIENCE))
+    while not ended.done():
+        status = await handle.query("status")
+        seen.add(status["nodes"]["each"].get("items", {}).get("done", 0))
+        await asyncio.wait([ended], timeout=0.1)
+    data = (await ended)["data"]
+    assert data["halves"] == [index // 2 for index in range(10_000) if index % 33]
+    assert [each["index"] for each in data["odd"]] == list(range(0, 10_000, 33))
+    assert len(seen) >= 3
+    lengths = await histories(served.client, handle)
+    assert len(lengths) >= 2
     assert max(lengths) <= EVENTS + EVENTS_OF_AN_ITEM * IN_FLIGHT
 
 

@@ -66,6 +66,33 @@ nodes:
         output: {{paid: result.body.answer}}
     edges: [{{from: rooms, to: pay}}]
 """
+BATCHES = """
+name: batches
+nodes:
+  each:
+    type: foreach
+    items: "[1, 2, 3, 4, 5]"
+    batch: 2
+    max_concurrency: 1
+    on_item_failure: collect
+    failed: odd
+    item_errors: "items.map(n, n == 3 ? 'three' : null)"
+    collect: {{into: noted, value: items}}
+    body:
+      nodes:
+        note:
+          type: db
+          connection: STEPS_URL
+          query: insert into steps (name) values (:names) returning name as noted
+          params: {{names: "{{{{ items }}}}"}}
+        tell:
+          type: http
+          url: "http://127.0.0.1:{port}/tell"
+          timeout: 5m
+          heartbeat: 3s
+          retry: {{max_attempts: 0, initial_interval: 50ms, backoff: 1}}
+      edges: [{{from: note, to: tell}}]
+"""
 pytestmark = pytest.mark.timeout(300)
 SECOND = timedelta(seconds=1)
 OUTCOME = {"n": 3, "checked": True, "answer": "/reserve", "noted": "/reserve", "done": True, "total": 6}
@@ -216,6 +243,24 @@ async def test_a_worker_killed_in_a_second_attempt_of_a_block(site: Site) -> Non
     assert ended["data"] == {"noted": "hotel", "paid": "/pay"}
     assert site.steps() == ["hotel", "undo hotel", "hotel"]
     assert [key.partition("/")[2] for key in paying.keys] == ["book/pay"] * 2 + ["book~2/pay"] * 2
+
+
+async def test_a_worker_killed_in_a_batch(site: Site) -> None:
+    """The batch goes on where it was, and each batch is written once."""
+    async with service() as telling:
+        (site.folder / "batches.yaml").write_text(BATCHES.format(port=telling.port))
+        handle = await site.client.start_workflow(
+            "batches", {}, id=site.task_queue, task_queue=site.task_queue, task_timeout=SECOND
+        )
+        with worker_process(site.environment) as first:
+            await telling.requests(1)
+            kill(first)
+        telling.opened.set()
+        with worker_process(site.environment):
+            ended = await asyncio.wait_for(handle.result(), PATIENCE)
+    assert ended["data"]["noted"] == [1, 2, 4, 5]
+    assert [each["item"] for each in ended["data"]["odd"]] == [3]
+    assert site.steps() == ["[1,2]", "[3,4]", "[5]"]
 
 
 async def until_steps(site: Site, count: int) -> None:

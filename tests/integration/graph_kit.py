@@ -166,6 +166,21 @@ def put(**values: Any) -> dict[str, Any]:
     return leaf(args=values)
 
 
+def halves(count: int, batch: int, **fields: Any) -> dict[str, Any]:
+    """A `foreach` over numbers in batches, in which every odd one fails."""
+    return {
+        "type": "foreach",
+        "items": str([*range(count)]),
+        "batch": batch,
+        "body": {"nodes": {"halve": leaf("halve", args={"numbers": "{{ items }}"})}},
+        "item_errors": "answers.map(each, each.error)",
+        "collect": {"into": "halves", "value": "answers.map(each, each.half)"},
+        "on_item_failure": "collect",
+        "failed": "odd",
+        **fields,
+    }
+
+
 def edge(source: str, target: str, **fields: Any) -> dict[str, Any]:
     return {"from": source, "to": target, **fields}
 
@@ -207,6 +222,12 @@ async def tasks(client: Client, handle: Handle) -> dict[str, NodeTask]:
 @node("put")
 async def put_values(_: DistributedContext, **values: Any) -> dict[str, Any]:
     return values
+
+
+@node("halve")
+async def halve(_: DistributedContext, numbers: list[int]) -> dict[str, Any]:
+    """Of each number its half or, where it is odd, an error: as a service that takes a batch answers."""
+    return {"answers": [{"half": each // 2, "error": f"{each} is odd" if each % 2 else None} for each in numbers]}
 
 
 @node("copy")

@@ -32,6 +32,7 @@ from tests.integration.graph_kit import (
     edge,
     error_of,
     gate,
+    halves,
     leaf,
     put,
     until_status,
@@ -144,6 +145,16 @@ async def test_the_result_is_that_of_a_run_that_never_continues_as_new(served: S
 def _plain(conflict: dict[str, Any]) -> dict[str, Any]:
     sides = [{name: each[name] for name in ("by", "value")} for each in conflict["candidates"]]
     return {**conflict, "candidates": sides}
+
+
+async def test_batches_and_the_items_that_failed_in_them_go_on(served: Served) -> None:
+    handle = await served.start({"nodes": {"each": halves(30, 2, max_concurrency=2)}})
+    result = await asyncio.wait_for(handle.result(), PATIENCE)
+    assert await runs_of(served, handle) >= 2
+    assert result["data"]["halves"] == list(range(15))
+    assert [each["item"] for each in result["data"]["odd"]] == list(range(1, 30, 2))
+    status = await handle.query("status")
+    assert status["nodes"]["each"]["items"] == {"all": 30, "done": 15, "failed": 15, "running": 0}
 
 
 async def test_the_history_goes_on_with_numbers_and_conflicts(served: Served) -> None:

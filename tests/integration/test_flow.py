@@ -1,12 +1,25 @@
-"""Which way a run goes, on a real server: `otherwise`, several outcomes, values to go on with."""
+"""Which way a run goes, on a real server: `otherwise`, several outcomes, joins of two, values to go on with."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+from temporalio.client import WorkflowFailureError
 
-from tests.integration.graph_kit import MODES, Served, edge, leaf, put
+from tests.integration.graph_kit import (
+    MODES,
+    PATIENCE,
+    Served,
+    attempts,
+    edge,
+    gate,
+    leaf,
+    put,
+    until,
+    until_status,
+)
 
 
 @pytest.fixture
@@ -35,6 +48,32 @@ async def test_each_item_goes_the_way_whose_condition_holds_or_the_other(served:
     each = {"type": "foreach", "items": "weights", "body": body, "collect": {"into": "carriers", "value": "carrier"}}
     result = await served.run({"nodes": {"ship": each}}, {"weights": [40, 2, 0.5]})
     assert result["data"]["carriers"] == ["truck", "post", "air"]
+
+
+@pytest.mark.parametrize("losers", ["drop", "cancel"])
+async def test_a_join_of_two_goes_on_with_the_two_that_arrived_and_the_third_is_undone_with_the_run(
+    served: Served, losers: str
+) -> None:
+    name = f"third {losers}"
+    async with gate(name) as opened:
+        nodes = {
+            **{each: put(votes=[each]) | {"compensate": put()} for each in ("first", "second")},
+            "third": leaf("pass_gate", args={"name": name, "votes": ["third"]}, compensate=put()),
+            "decide": {**put(said="{{ votes }}"), "join": 2, "losers": losers},
+            "ask": {"type": "approval"},
+        }
+        edges = [*(edge(each, "decide") for each in ("first", "second", "third")), edge("decide", "ask")]
+        handle = await served.start({"nodes": nodes, "edges": edges, "context": {"merge": {"votes": "append"}}})
+        status = await until_status(handle, "ask", "waiting")
+        assert status["nodes"]["third"]["status"] == ("running" if losers == "drop" else "cancelled")
+        opened.set()
+        await until(lambda: attempts[name] == 1)
+        assert (await handle.query("context"))["data"]["said"] == ["first", "second"]
+        await handle.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await asyncio.wait_for(handle.result(), PATIENCE)
+    compensated = (await handle.query("status"))["compensated"]
+    assert sorted(compensated) == ["first", "second", "third"]
 
 
 async def test_one_edge_takes_a_failure_and_a_time_out(served: Served) -> None:

@@ -5,8 +5,19 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from temporalio.client import WorkflowFailureError
 
-from tests.integration.graph_kit import MODES, PATIENCE, Served, chain, put
+from tests.integration.graph_kit import (
+    MODES,
+    PATIENCE,
+    Served,
+    chain,
+    halves,
+    leaf,
+    put,
+    scheduled,
+    until_status,
+)
 
 pytestmark = pytest.mark.parametrize("mode", [MODES[1]], indirect=False)
 
@@ -59,3 +70,29 @@ async def test_items_that_fail_are_undone_listed_and_told_of_and_the_others_go_o
     assert status["nodes"]["each"]["items"] == {"all": 3, "done": 2, "failed": 1, "running": 0}
     assert status["nodes"]["idle"]["items"] == {"all": 2, "done": 2, "failed": 0, "running": 0, "skipped": 2}
     assert status["compensated"] == ["each[1]/reserve"]
+
+
+async def test_batches_are_one_activity_each_and_list_the_items_that_failed(served: Served) -> None:
+    handle = await served.start({"nodes": {"each": halves(7, 3)}})
+    result = await asyncio.wait_for(handle.result(), PATIENCE)
+    assert result["data"]["halves"] == [0, 1, 2, 3]
+    assert [(each["index"], each["item"], each["error"]["message"]) for each in result["data"]["odd"]] == [
+        (1, 1, "1 is odd"),
+        (3, 3, "3 is odd"),
+        (5, 5, "5 is odd"),
+    ]
+    assert list(await scheduled(served.client, handle)) == [f"each[{turn}]/halve" for turn in range(3)]
+    status = await handle.query("status")
+    assert status["nodes"]["each"]["items"] == {"all": 7, "done": 4, "failed": 3, "running": 0}
+
+
+async def test_a_run_that_is_cancelled_undoes_its_batches_those_with_failed_items_too(served: Served) -> None:
+    undone = {**leaf("halve", args={"numbers": "{{ items }}"}), "compensate": put()}
+    body = chain(halve=undone, nap={"type": "wait", "for": "{{ index == 0 ? '0s' : '1h' }}"})
+    handle = await served.start({"nodes": {"each": halves(4, 2, body=body, max_concurrency=1)}})
+    status = await until_status(handle, "each[1]/nap", "waiting")
+    assert status["nodes"]["each"]["items"] == {"all": 4, "done": 1, "failed": 1, "running": 2}
+    await handle.cancel()
+    with pytest.raises(WorkflowFailureError):
+        await asyncio.wait_for(handle.result(), PATIENCE)
+    assert (await handle.query("status"))["compensated"] == ["each[1]/halve", "each[0]/halve"]

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from tests.grpc_shop import METHOD
-from tests.integration.graph_kit import Handle, Served, chain, diamond, edge, leaf, put, until_status
+from tests.integration.graph_kit import Handle, Served, chain, diamond, edge, halves, leaf, put, until_status
 from tests.replay.conversations import (
     ONCE,
     asked_while_loading,
@@ -43,7 +43,10 @@ async def races(served: Served) -> Handle:
     nodes |= {"near": put(x=1), "won": {**put(y="{{ x }}"), "join": "first", "losers": "cancel"}}
     each = {"type": "foreach", "items": "[1, 2]", "body": chain(nap={"type": "wait", "for": "1h"})}
     nodes |= {"each": each, "last": {**put(z="{{ y }}"), "join": "first"}, "end": put(end=True)}
+    nodes |= {name: put(**{name: 1}) for name in ("one", "two")} | {"three": {"type": "wait", "for": "1h"}}
+    nodes |= {"both": {**put(both="{{ one + two }}"), "join": 2, "losers": "cancel"}}
     pairs = ["near won", "far won", "won last", "later last", "each last", "last end"]
+    pairs += [f"{name} both" for name in ("one", "two", "three")]
     return await served.start({"nodes": nodes, "edges": [edge(*pair.split()) for pair in pairs]})
 
 
@@ -156,6 +159,13 @@ async def bodies(served: Served) -> Handle:
         child={"type": "graph", "graph": "twice", "mode": "child_workflow", "output": {"child": "result.doubled"}},
     )
     return await served.start(graph, {"n": 1})
+
+
+async def batches(served: Served) -> Handle:
+    """Batches some of whose items fail, and one that fails with all of its items and is undone."""
+    undone = leaf("halve", args={"numbers": "{{ items }}"}) | {"compensate": put()}
+    body = chain(halve=undone, check={"type": "wait", "for": "{{ index == 3 ? 'never' : '0s' }}"})
+    return await served.start({"nodes": {"each": halves(8, 3, body=body, max_concurrency=2)}})
 
 
 async def saga(served: Served) -> Handle:
@@ -307,6 +317,7 @@ PLAYS: dict[str, Play] = {
     "failing_run": failing_run,
     "local_nodes": local_nodes,
     "bodies": bodies,
+    "batches": batches,
     "saga": saga,
     "cancelled": cancelled,
     "cancelled_not_undone": cancelled_not_undone,

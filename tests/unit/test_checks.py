@@ -106,6 +106,12 @@ nodes:
         ("", "{from: a, to: b, when: 'false'}", "the edge from 'a' is never taken"),
         ("when: 'false', ", "{from: a, to: b}", "its `when` is always false"),
         ("join: all, ", "{from: a, to: b}, {from: a, to: b, outcome: failure}", "waits for two outcomes of 'a'"),
+        (
+            "join: 2, ",
+            "{from: a, to: b}, {from: a, to: b, outcome: failure}",
+            "`join: 2` waits for two outcomes of 'a'",
+        ),
+        ("join: 2, ", "{from: a, to: b}, {from: a, to: b, when: 'false'}", "the edge from 'a' is never taken"),
         ("join: all, ", "{from: a, to: b}, {from: a, to: b, outcome: [timeout, failure]}", "two outcomes of 'a'"),
         (
             "join: all, ",
@@ -120,6 +126,39 @@ def test_a_node_that_can_never_run_is_a_warning(head: str, edges: str, reason: s
     (problem,) = found(text)
     assert (problem.code, str(problem.place), problem.warning) == ("NODE_UNREACHABLE", "g:4:3", True)
     assert reason in problem.message
+
+
+@pytest.mark.parametrize(
+    ("join", "expected"),
+    [
+        *[(join, []) for join in ("1", "2", "3, losers: cancel")],
+        ("4", [("JOIN_COUNT", "the node 'won' has `join: 4`, and 3 edges lead to it")]),
+        ("0", [("VALUE_INVALID", "`join` of node 'won' must be one of any, all, first, or it must be greater")]),
+        (
+            "1.5",
+            [("VALUE_INVALID", "`join` of node 'won' must be one of any, all, first, or it must be a whole number")],
+        ),
+    ],
+)
+def test_a_join_of_so_many_edges_is_of_one_to_all_of_them(join: str, expected: list[tuple[str, str]]) -> None:
+    nodes = "\n".join(f"  {name}: {{type: wait, for: 1s}}" for name in "abc")
+    edges = ", ".join(f"{{from: {name}, to: won}}" for name in "abc")
+    text = f"name: x\nnodes:\n{nodes}\n  won: {{type: wait, for: 1s, join: {join}}}\nedges: [{edges}]\n"
+    problems = found(text)
+    assert [
+        (each.code, each.message[: len(start)]) for each, (_, start) in zip(problems, expected, strict=True)
+    ] == expected
+    assert all(str(each.place) == "g:6:36" for each in problems)
+
+
+def test_what_fewer_branches_write_than_a_join_of_two_may_do_without_may_be_missing() -> None:
+    writes = {"a": "x: 1, y: 1, z: 1", "b": "x: 2, y: 2", "c": "x: 3"}
+    nodes = "\n".join(f"  {name}: {{type: rule, rules: [{{then: {{{each}}}}}]}}" for name, each in writes.items())
+    won = "{type: rule, join: 2, rules: [{then: {n: '{{ x + y + z }}'}}]}"
+    edges = ", ".join(f"{{from: {name}, to: won}}" for name in "abc")
+    head = "name: x\ncontext: {conflict_resolution: last_write_wins}\nnodes:\n"
+    text = f"{head}{nodes}\n  won: {won}\nedges: [{edges}]\n"
+    assert [(each.code, each.message.split("`")[1]) for each in found(text)] == [("KEY_MAYBE_MISSING", "z")]
 
 
 def test_lists_of_the_same_outcomes_are_the_same_edge() -> None:
@@ -249,7 +288,7 @@ MISPLACED = {
     f"type: while, while: 'false', {_BODY}": (*_ELSEWHERE, "task_queue: q", "output: {a: '1'}"),
     "type: graph, graph: g": (*_ELSEWHERE, "task_queue: q"),
     "type: graph, graph: g, mode: child_workflow": _ELSEWHERE,
-    "type: ai, model: 'a:b', prompt: a": ("losers: cancel", "join: all", "join: first"),
+    "type: ai, model: 'a:b', prompt: a": ("losers: cancel", "join: all", "join: first", "join: 1"),
     "type: fail, code: A": (*_ENDS_DO_NOTHING, "on_failure: continue"),
     "type: stop": (*_ENDS_DO_NOTHING, "on_failure: continue", "on_failure: pause"),
 }
@@ -308,6 +347,10 @@ MISPLACED = {
         (f"{EACH} skip, failed: ¦k", ["FIELD_HAS_NO_EFFECT"]),
         (f"{EACH} fail, tolerate: ¦5%", ["FIELD_HAS_NO_EFFECT"]),
         *[(f"{EACH} skip, tolerate: ¦{wrong}", ["VALUE_INVALID"]) for wrong in ("-1", "101%", "half", "true")],
+        *[(f"{EACH} skip, batch: ¦{wrong}", ["VALUE_INVALID"]) for wrong in ("0", "10001", "2.5", "true", "'2'")],
+        (f"{EACH} skip, item_errors: ¦a", ["FIELD_HAS_NO_EFFECT"]),
+        (f"{EACH} skip, batch: 2, as: ¦index", ["NAME_RESERVED"]),
+        (f"{EACH} skip, batch: 2, item_errors: 'items.map(each, null)'", []),
         ("type: while, body: {graph: g}", ["WHILE_CONDITION of the node"]),
         ("type: while, while: a, until: ¦b, body: {graph: g}", ["WHILE_CONDITION"]),
         ("type: wait", ["WAIT_SOURCE of the node"]),

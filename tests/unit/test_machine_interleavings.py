@@ -63,7 +63,7 @@ def body_of(node: dict[str, Any]) -> dict[str, Any]:
 
 @st.composite
 def rough_cases(draw: st.DrawFn) -> Case:
-    case = draw(cases(joins=["any", "any", "all", "first"], fragile=True))
+    case = draw(cases(joins=["any", "any", "all", "first", 2], fragile=True))
     for name, node in case.graph["nodes"].items():
         kept = {key: node[key] for key in ("on_failure", "join", "when", "compensate") if key in node}
         if node["type"] in {"block", "foreach", "while"}:

@@ -98,7 +98,7 @@ FALLBACK = {"use": {"n": 3, "t": "{{ error.type }}"}}
 
 
 @st.composite
-def nodes(draw: st.DrawFn, joins: Sequence[str], fragile: bool) -> dict[str, Any]:
+def nodes(draw: st.DrawFn, joins: Sequence[str | int], fragile: bool) -> dict[str, Any]:
     leaf = python()
     body = draw(st.sampled_from([leaf, leaf, leaf, leaf, *COMPOSITES]))
     undo = {"compensate": python()} if fragile and draw(st.booleans()) else {}
@@ -126,7 +126,7 @@ def edges(draw: st.DrawFn, pairs: Sequence[tuple[str, str]]) -> list[dict[str, A
 
 
 @st.composite
-def cases(draw: st.DrawFn, joins: Sequence[str] = ("any", "any", "all"), fragile: bool = False) -> Case:
+def cases(draw: st.DrawFn, joins: Sequence[str | int] = ("any", "any", "all"), fragile: bool = False) -> Case:
     """A graph and what its nodes do. `fragile` ones may fail the run, and undo it."""
     names = [f"n{index}" for index in range(draw(st.integers(3, 7)))]
     pairs = [(a, b) for index, a in enumerate(names) for b in names[index + 1 :]]
@@ -238,7 +238,7 @@ def test_a_run_that_yields_again_and_again_ends_the_same(case: Case, seed: int, 
 
 
 @FEW
-@given(cases(joins=["any", "any", "all", "first"]), st.integers(0, 10_000))
+@given(cases(joins=["any", "any", "all", "first", 2]), st.integers(0, 10_000))
 def test_no_write_is_lost_in_silence(case: Case, seed: int) -> None:
     """It is in the data, or a descendant superseded it, or the audit trail has a conflict there."""
     run = Run(case, seed)
@@ -273,14 +273,14 @@ def overlap(one: Path, other: Path) -> bool:
 def ancestors(run: Run, name: str) -> set[str]:
     """By the edges that were taken: what the lines of descent must agree with."""
     node = run.state.root.nodes[name]
-    taken = node.taken[:1] if node.planned.node.join == "first" else node.taken
+    taken = node.taken[: node.planned.fires_at]
     parents = {each.edge.source for each in taken}
     return parents.union(*(ancestors(run, parent) for parent in parents))
 
 
 @FEW
 @given(
-    cases(joins=["any", "all", "first"], fragile=True),
+    cases(joins=["any", "all", "first", 2], fragile=True),
     st.integers(0, 10_000),
     st.none() | st.integers(0, 12),
     st.sampled_from([1, 2, 5, NODES]),

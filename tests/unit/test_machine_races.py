@@ -1,4 +1,4 @@
-"""`join: first`: who comes too late is not waited for, changes nothing, and is undone only with the run."""
+"""`join: first` and `join: 2`: who comes too late is not waited for, changes nothing, is undone only with the run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anabranch.workflows.interpreter.commands import CancelWork, Failure
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.state import RunState
-from tests.unit.machine_kit import RUN, AskConflict, Play, edge, failure, machine_of, python, timeout
+from tests.unit.machine_kit import RUN, AskConflict, Play, changes, edge, failure, machine_of, python, timeout
 
 Script = Mapping[str, Any]
 
@@ -40,6 +40,15 @@ def won(graph: Mapping[str, Any], script: Script | None = None, **library: Any) 
     play.answer("start")
     play.answer("fast")
     return play
+
+
+def quorum(join: int = 2, losers: str = "drop", *, of: str = "abc", **nodes: Any) -> dict[str, Any]:
+    """Branches of one node each race for the places of `won`, behind which comes `last`."""
+    leaves = {name: python() for name in of}
+    return {
+        "nodes": {**leaves, "won": python(join=join, losers=losers), "last": python(), **nodes},
+        "edges": [*(edge(name, "won") for name in of), edge("won", "last")],
+    }
 
 
 def status(play: Play, name: str) -> Status:
@@ -237,3 +246,111 @@ def test_losers_are_still_losers_after_continue_as_new() -> None:
         again.answer(name)
     assert again.state.finished is not None
     assert again.state.finished.line.data == {"x": 0, "y": 1}
+
+
+# so many of them
+
+
+@pytest.mark.parametrize(("first", "second", "loser"), ["abc", "bca", "cab"])
+def test_a_join_of_two_starts_at_the_second_edge_with_what_these_two_wrote(first: str, second: str, loser: str) -> None:
+    play = Play(machine_of(quorum()), {name: {name: 1} for name in "abc"}).start()
+    play.answer(first)
+    assert "won" not in play.pending
+    play.answer(second)
+    assert dict(play.seen["won"]) == {first: 1, second: 1}
+    play.answer(loser)
+    finish = play.finish()
+    assert finish.line.data == {first: 1, second: 1}
+    assert status(play, loser) is Status.SUCCEEDED
+
+
+def test_those_that_arrived_meet_in_the_order_of_the_edges_by_the_policies_of_the_graph() -> None:
+    graph = quorum(of="abcd", join=3) | {"context": {"merge": {"tags": "append", "n": "sum"}}}
+    play = Play(machine_of(graph, {"n": 1}), {name: {"tags": [name], "n": 11} for name in "abcd"}).start()
+    for name in "dbac":
+        play.answer(name)
+    assert play.finish().line.data == {"tags": ["a", "b", "d"], "n": 31}
+
+
+@pytest.mark.parametrize(("losers", "cancelled"), [("drop", ["c"]), ("cancel", ["c"])])
+def test_losers_of_a_join_of_two_are_dropped_or_cancelled(losers: str, cancelled: list[str]) -> None:
+    play = Play(machine_of(quorum(losers=losers))).start()
+    for name in "ab":
+        play.answer(name)
+    assert play.cancelled == (cancelled if losers == "cancel" else [])
+    for name in ("won", "last"):
+        play.answer(name)
+    assert (play.cancelled, status(play, "c")) == (cancelled, Status.CANCELLED)
+    assert play.state.finished is not None
+
+
+@pytest.mark.parametrize("losers", ["drop", "cancel"])
+def test_a_loser_that_completes_in_the_same_task_as_the_last_winner_changes_nothing_and_is_undone(losers: str) -> None:
+    graph = quorum(losers=losers, c=python(compensate=python()))
+    play = Play(machine_of(graph, {"x": 0})).start()
+    play.answer("a")
+    play.machine.succeeded("b", changes(x=1), 20)
+    play.machine.succeeded("c", changes(x=2, y=2), 20)
+    assert play.machine.context().data == {"x": 1}
+    play.take(play.machine.failed("won", failure(), 20))
+    assert play.ran[-1] == "undo c"
+    assert play.finish().compensated == ("c",)
+
+
+def test_a_join_of_two_whose_other_branches_fail_is_skipped_once_all_are_settled() -> None:
+    graph = quorum(alarm=python(join=2))
+    graph["edges"] += [edge(name, "alarm", outcome="failure") for name in "abc"]
+    play = Play(machine_of(graph), {"a": failure(), "b": failure(), "c": {"c": 1}}).start()
+    play.answer("a")
+    assert "alarm" not in play.pending
+    play.answer("b")
+    assert "alarm" in play.pending
+    play.answer("c")
+    assert play.finish().line.data == {"c": 1}
+    assert (status(play, "won"), status(play, "last")) == (Status.SKIPPED, Status.SKIPPED)
+
+
+def test_a_branch_that_fails_before_so_many_arrived_fails_the_run_unless_it_is_handled() -> None:
+    play = Play(machine_of(quorum(c=python(compensate=python()))), {"b": failure()}).start()
+    play.answer("c")
+    play.answer("b")
+    finish = play.finish()
+    assert finish.failure is not None
+    assert finish.compensated == ("c",)
+    handled = Play(machine_of(quorum(b=python(on_failure="continue"))), {"b": failure(), "a": {"a": 1}}).start()
+    handled.answer("b")
+    handled.answer("a")
+    assert "won" in handled.pending
+
+
+def test_a_join_of_all_edges_waits_for_all() -> None:
+    play = Play(machine_of(quorum(join=3)), {name: {name: 1} for name in "abc"})
+    assert play.run().line.data == {"a": 1, "b": 1, "c": 1}
+    assert play.state.root.lost == {}
+
+
+def test_edges_that_are_taken_at_once_beyond_so_many_are_not_entered() -> None:
+    graph = quorum(of="ab", go=python())
+    graph["edges"] = [edge("go", "a"), edge("a", "won", when="true"), edge("a", "won"), edge("b", "won")]
+    play = Play(machine_of(graph), {"a": {"x": 1}, "b": {"x": 2}}).start()
+    for name in ("go", "a"):
+        play.answer(name)
+    assert (play.seen["won"], list(play.state.root.lost)) == ({"x": 1}, ["b"])
+
+
+def test_who_arrived_first_still_has_after_continue_as_new() -> None:
+    graph = quorum(b={"type": "wait", "for": "1h"}, c={"type": "wait", "for": "2h"})
+    play = Play(machine_of(graph), {"a": {"a": 1}}).start()
+    play.state.is_draining = True
+    play.answer("a")
+    fresh = RunState(play.state.plan, {}, run=RUN)
+    snapshot.load(fresh, json.loads(json.dumps(snapshot.dump(play.state))))
+    again = Play(Machine(fresh))
+    again.take(again.machine.resume_from_snapshot(play.now))
+    again.answer("c")
+    assert (list(again.pending), list(again.state.root.lost)) == (["b", "won"], ["b"])
+    for name in ("won", "last"):
+        again.answer(name)
+    assert again.cancelled == ["b"]
+    assert again.state.finished is not None
+    assert again.state.finished.line.data == {"a": 1}

@@ -6,7 +6,7 @@ whose failure edges may still handle it. The abort of the run itself leads to co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -22,6 +22,7 @@ from anabranch.graph.model import WaitNode
 from anabranch.graph.plan import PlanEdge
 from anabranch.workflows.interpreter.address import inside
 from anabranch.workflows.interpreter.attempts import Attempts
+from anabranch.workflows.interpreter.batches import items_of
 from anabranch.workflows.interpreter.commands import NOT_STARTED, CancelWork, Failure
 from anabranch.workflows.interpreter.input import check_names, check_schema
 from anabranch.workflows.interpreter.merging import Merging
@@ -29,10 +30,10 @@ from anabranch.workflows.interpreter.node_run import CLOSED, NodeRun, Status
 from anabranch.workflows.interpreter.scope import BodyRun, FailedNode, Scope, Started
 from anabranch.workflows.interpreter.state import Abort, RunState
 from anabranch.workflows.interpreter.tolerance import (
-    failure_of,
-    goes_on_without_another,
-    note_failed_turn,
+    failure_with,
+    note_failed,
     note_passed_over,
+    one_too_many,
     warnings_of,
 )
 from anabranch.workflows.interpreter.trail import Kind
@@ -241,12 +242,17 @@ class Endings:
         if (body := scope.body) is None:
             self.abort_run(failure)
             return
-        goes_on = goes_on_without_another(body)
-        note_failed_turn(body, scope.turn, failure)
-        if goes_on:
+        if self.go_on_without(body, dict.fromkeys(items_of(body, scope.turn), failure)):
             self._abort(scope.prefix[:-1], body.node, failure, scope)
-        else:
-            self._abort(body.address, body.node, failure_of(body))
+
+    def go_on_without(self, body: BodyRun, failures: Mapping[int, Failure]) -> bool:
+        """Turns or items have failed: whether the node goes on without them. Else it is aborted."""
+        too_many = one_too_many(body, failures)
+        note_failed(body, failures)
+        if too_many is None:
+            return True
+        self._abort(body.address, body.node, failure_with(body, too_many))
+        return False
 
     def _abort(self, prefix: str, node: Started | None, failure: Failure, item: Scope | None = None) -> None:
         state = self._state

@@ -1,4 +1,7 @@
-"""The items of `foreach` nodes: beside each other, each on a copy of the context, which come together at the end."""
+"""The items of `foreach` nodes, one by one or in batches: beside each other, each on a copy of the context.
+
+What they changed comes together at the end.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,14 @@ from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json, Missing, Path
 from anabranch.errors import AnabranchError, EvaluationError
 from anabranch.graph.model import ForeachNode
+from anabranch.workflows.interpreter.batches import item_failures, items_of, values_of
 from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.progress import Progress
 from anabranch.workflows.interpreter.scope import BodyRun, Scope
 from anabranch.workflows.interpreter.state import RunState
-from anabranch.workflows.interpreter.tolerance import goes_on_without_another
-from anabranch.workflows.interpreter.turn_context import collect, collected, entered, free_path, fresh
+from anabranch.workflows.interpreter.turn_context import collect, collected, entered, free_path, fresh, seen
 
 
 class Items:
@@ -46,24 +49,27 @@ class Items:
 
     def advance(self, body: BodyRun, definition: ForeachNode) -> None:
         """Enter as many items as may run at once; complete the node when all have ended."""
-        while body.entered < len(body.items) and len(body.turns) < definition.max_concurrency:
+        size = definition.batch or 1
+        while body.entered * size < len(body.items) and len(body.turns) < definition.max_concurrency:
             if self._state.is_draining or not self._state.budget.allows():
                 return
             self._enter(body, definition)
         is_asking = body.address in self._state.open_joins
-        if not body.turns and body.entered == len(body.items) and not is_asking:
+        if not body.turns and body.entered * size >= len(body.items) and not is_asking:
             self.complete(body, definition, {})
 
     def end(self, body: BodyRun, definition: ForeachNode, scope: Scope, line: Line) -> None:
-        """An item has ended with this context."""
+        """An item, or a batch, has ended with this context."""
         try:
-            self._keep(body, definition, scope, line)
+            errors = definition.item_errors
+            failures = {} if errors is None else self._failures(body, errors, scope, line)
+            self._keep(body, definition, scope, line, failures)
         except AnabranchError as error:
-            if not goes_on_without_another(body):
-                raise
             self._endings.abort_scope(scope, Failure("failure", error.code, str(error), body.address))
             return
-        self._leave(body, scope)
+        if failures and not self._endings.go_on_without(body, failures):
+            return
+        self._leave(body, definition, scope, len(failures))
         self.advance(body, definition)
 
     def failed(self, scope: Scope) -> None:
@@ -77,8 +83,10 @@ class Items:
 
     def complete(self, body: BodyRun, definition: ForeachNode, choices: Mapping[Path, Json | Missing]) -> None:
         """Complete the node with what its items came to, unless a person must settle a conflict between them first."""
-        collect = definition.collect
-        changes = self._merged(body, choices) if collect is None else collected(body, collect.into)
+        if (spec := definition.collect) is None:
+            changes = self._merged(body, choices)
+        else:
+            changes = collected(body, spec.into, is_joined=definition.batch is not None)
         if changes is None:
             return
         if (failed := definition.failed) is not None:
@@ -89,24 +97,43 @@ class Items:
     def _enter(self, body: BodyRun, definition: ForeachNode) -> None:
         scope, run, line = body.node.scope, body.node.run, body.node.line
         index, body.entered = body.entered, body.entered + 1
-        roots = {**scope.roots, definition.as_: body.items[index], "index": index}
+        size = definition.batch or 1
+        first = index * size
+        each = body.items[first] if definition.batch is None else body.items[first : first + size]
+        roots = {**scope.roots, definition.variable: each, "index": first}
         plan, prefix = scope.plan.body(run.planned.id), f"{body.attempt}[{index}]/"
         base = entered(plan, line.data, line, roots)
         turn = Scope(plan, prefix, base, body=body, versions=run.versions, roots=roots, turn=index)
         self._state.enter_turn(body, turn)
 
-    def _keep(self, body: BodyRun, definition: ForeachNode, scope: Scope, line: Line) -> None:
-        """Keep what an item came to until all have ended. Raises AnabranchError."""
+    def _failures(self, body: BodyRun, item_errors: str, scope: Scope, line: Line) -> dict[int, Failure]:
+        """The items of a batch that failed, by what `item_errors` gives. Raises EvaluationError."""
+        if scope.did_nothing:
+            return {}
+        planned = body.node.run.planned
+        with self._state.budget.evaluating() as cost:
+            data, roots = seen(self._state, body, line.data, cost), self._state.roots(scope)
+            errors = planned.expression(item_errors, *scope.roots).evaluate(data, roots, cost)
+        return item_failures(body, scope.turn, errors)
+
+    def _keep(
+        self, body: BodyRun, definition: ForeachNode, scope: Scope, line: Line, failures: dict[int, Failure]
+    ) -> None:
+        """Keep what an item, or a batch, came to until all have ended. Raises AnabranchError."""
         if definition.collect is not None:
             collect(self._state, body, definition.collect, scope, line)
+            value = body.results.get(scope.turn)
+            if definition.batch is not None and scope.turn in body.results and not isinstance(value, ChangeSet):
+                body.results[scope.turn] = values_of(body, scope.turn, value, failures)
         elif changes := diff(scope.base.data, line.data, by=scope.prefix[:-1], at=self._state.at):
             body.results[scope.turn] = changes
 
-    def _leave(self, body: BodyRun, scope: Scope) -> None:
+    def _leave(self, body: BodyRun, definition: ForeachNode, scope: Scope, failed: int) -> None:
         self._state.leave_turn(body, scope)
         if (progress := body.node.run.progress) is not None:
-            progress.done += 1
-            progress.skipped += scope.did_nothing
+            count = 1 if definition.batch is None else len(items_of(body, scope.turn))
+            progress.done += count - failed
+            progress.skipped += count * scope.did_nothing
 
     def _written_by_undo(self, scope: Scope) -> ChangeSet | None:
         """What the compensations of a failed item wrote: it outlives the item."""

@@ -121,7 +121,7 @@ class Scope:
         self.open = len(self.nodes)
         """The number of nodes that are not over, without those that lost a race."""
         self.lost: dict[str, Head | None] = {}
-        """Nodes of branches that lost a race for a `join: first`, each with what the context had of it by then.
+        """Nodes of branches that lost a race for a join, each with what the context had of it by then.
 
         Nobody waits for them, and what they write since is seen by nobody but them.
         """
@@ -157,7 +157,7 @@ class Scope:
         self.open -= not self.has_lost(run)
 
     def has_lost(self, run: NodeRun) -> bool:
-        """Whether the node is in a branch that came too late for a `join: first`."""
+        """Whether the node is in a branch that came too late for a `join: first`, or one of so many edges."""
         return run.planned.id in self.lost
 
     @property
@@ -198,14 +198,14 @@ class Scope:
             if _may_start(target):
                 self.mark(target, Status.READY)
                 ready.append(target)
-                if target.planned.node.join == "first":
+                if target.planned.fires_at is not None:
                     queue.extend(self._end_race(target))
             elif target.unsettled == 0:
                 queue.extend(self._unless_dead(self.skip(target)))
         return ready
 
     def _end_race(self, join: NodeRun) -> list[tuple[PlanEdge, bool]]:
-        """A `join: first` has fired, and the other branches have lost. Returns the edges out of them, all dead."""
+        """A race for a join is over, and the other branches have lost. Returns the edges out of them, all dead."""
         racing = self.plan.racing(join.planned.id)
         won = self._past(join)
         late = [run for name in racing if (run := self.nodes[name]) not in won and not self.has_lost(run)]
@@ -281,15 +281,12 @@ class Scope:
 
 def entered_by(run: NodeRun) -> list[PlanEdge]:
     """The taken edges that start a node, in declaration order."""
-    if run.planned.node.join == "first":
-        return run.taken[:1]
-    return sorted(run.taken, key=lambda edge: edge.index)
+    return sorted(run.taken[: run.planned.fires_at], key=lambda edge: edge.index)
 
 
 def _may_start(run: NodeRun) -> bool:
-    join = run.planned.node.join
-    if join == "first":
-        return bool(run.taken)
+    if (count := run.planned.fires_at) is not None:
+        return len(run.taken) >= count
     if run.unsettled:
         return False
-    return len(run.taken) == len(run.planned.incoming) if join == "all" else bool(run.taken)
+    return len(run.taken) == len(run.planned.incoming) if run.planned.node.join == "all" else bool(run.taken)

@@ -208,7 +208,7 @@ class RunState:
         self.queue(scope, ready)
         self.budget.spend(before - scope.open)
         for run in ready:
-            if run.planned.node.join == "first" and run.planned.node.losers == "cancel":
+            if run.planned.fires_at is not None and run.planned.node.losers == "cancel":
                 self.abandon(scope, scope.plan.racing(run.planned.id))
         if scope.open == 0 and scope.end.status is Status.PENDING and not self._must_go_on(scope):
             self.queue(scope, (scope.end,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
@@ -38,9 +39,11 @@ def seen(state: RunState, body: BodyRun, data: Mapping[str, Json], cost: Cost) -
     return {**data, **planned.own_names(node.line.data, roots, cost)}
 
 
-def collected(body: BodyRun, into: str) -> ChangeSet:
-    """The list of the values that were kept, in the order of the turns."""
+def collected(body: BodyRun, into: str, *, is_joined: bool = False) -> ChangeSet:
+    """The list of the values that were kept, in the order of the turns; `is_joined` says that each is a part of it."""
     values = [value for _, value in sorted(body.results.items()) if not isinstance(value, ChangeSet)]
+    if is_joined:
+        values = [*chain.from_iterable(part for part in values if isinstance(part, list))]
     path = (into,) if into.isidentifier() else free_path(body, into)
     return ChangeSet(base_version=body.node.line.version, set={path: values})
 

@@ -12,6 +12,7 @@ from anabranch.context.values import Json, Missing, format_path
 from anabranch.display import code_span
 from anabranch.graph.drawing.mermaid import mermaid
 from anabranch.graph.kinds.kinds import body_retry
+from anabranch.workflows.interpreter.batches import item_count
 from anabranch.workflows.interpreter.commands import AskPerson, Finish
 from anabranch.workflows.interpreter.excerpt import data_that_fits, newest_versions, questions_that_fit
 from anabranch.workflows.interpreter.node_run import NodeRun, Status
@@ -225,7 +226,7 @@ def _items(state: RunState, run: NodeRun) -> str:
 def _running(state: RunState, scope: Scope, run: NodeRun) -> int:
     """How many items of a `foreach` are under way."""
     body = state.bodies.get(scope.address(run))
-    return 0 if body is None else len(body.turns)
+    return 0 if body is None else item_count(body)
 
 
 def _node(state: RunState, scope: Scope, run: NodeRun) -> dict[str, Json]:
