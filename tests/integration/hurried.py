@@ -31,7 +31,7 @@ def hurried(trial: Trial, evaluate: Evaluate) -> Trial:
     first = rehearse(trial, evaluate)
     seconds, late, failed = _fired(first, changed), _late(first.played, changed), _failed(first.played, changed)
     written = _written(first.played, changed)
-    pace = min(1.0, LONGEST / max(seconds.values(), default=LONGEST))
+    pace = min(1.0, LONGEST / (max(seconds.values(), default=0.0) or LONGEST))
     for definition in changed.values():
         definition.pop("share", None)
         definition["defaults"] |= {"task_queue": None, "local": False, "total_timeout": None, "timeout": NEVER}
