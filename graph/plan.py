@@ -17,6 +17,7 @@ from anabranch.context.merge.resolution import ConflictResolution, Policies, Red
 from anabranch.context.values import Json, parse_path
 from anabranch.graph import node_types
 from anabranch.graph.dataflow.dataflow import graph_inputs
+from anabranch.graph.dataflow.handlers import ERROR, ERRORS, handlers
 from anabranch.graph.dataflow.races import fires_at, racing
 from anabranch.graph.dataflow.reads import node_reads
 from anabranch.graph.expressions.cost import Cost
@@ -54,13 +55,14 @@ class PlanEdge:
     index: int
     edge: Edge
     roots: frozenset[str]
+    """Names beside the context's keys that its condition may use."""
     ends: frozenset[str]
     """How its source may end for it to be taken."""
 
     @cached_property
     def condition(self) -> Expression | None:
-        """The compiled `when`; on a failure edge the root `error` is visible."""
-        return _compiled(self.edge.when, self.roots | {"error"})
+        """The compiled `when`."""
+        return _compiled(self.edge.when, self.roots)
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,10 @@ class PlanNode:
     """The place among `outgoing` of the edge that is taken when no other success edge is."""
     fires_at: int | None = None
     """With how many taken edges it starts, without waiting for the others. None: when all are settled."""
+    knows_error: bool = False
+    """Whether an edge that is not for success alone leads to it, itself or by the branch that it is in."""
+    is_in_branch: bool = False
+    """Whether every way to it leads over such an edge."""
 
     @cached_property
     def has_effect(self) -> bool:
@@ -109,7 +115,7 @@ class PlanNode:
             return None
         if node.output is None and not kind_of(node).says_its_writes:
             node = node.model_copy(update={"output": {}})
-        return PlanNode(self.id, self.index, node, (), (), self.roots | {"error"}, self.effect)
+        return PlanNode(self.id, self.index, node, (), (), self.roots | ERROR, self.effect)
 
     def own_names(self, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost) -> dict[str, Json]:
         """The names of its `input` with their values. Raises EvaluationError."""
@@ -282,11 +288,11 @@ def _planned(
 ) -> dict[str, PlanNode]:
     incoming: dict[str, list[PlanEdge]] = {name: [] for name in nodes}
     outgoing: dict[str, list[PlanEdge]] = {name: [] for name in nodes}
+    handling = handlers(nodes, edges)
     for index, edge in enumerate(edges):
-        planned = PlanEdge(index, edge, roots, edge.ends)
+        planned = PlanEdge(index, edge, roots | handling.names_on(edge), edge.ends)
         incoming[edge.target].append(planned)
         outgoing[edge.source].append(planned)
-    on_error = {name: any(edge.edge.outcome != "success" for edge in arriving) for name, arriving in incoming.items()}
     return {
         name: PlanNode(
             name,
@@ -294,10 +300,12 @@ def _planned(
             node,
             tuple(incoming[name]),
             tuple(outgoing[name]),
-            roots | {"error"} if on_error[name] else roots,
+            roots | handling.names_of(name),
             effect,
             _otherwise(outgoing[name]),
             fires_at(node),
+            name in handling,
+            name in handling.branches,
         )
         for index, (name, node) in enumerate(nodes.items())
     }
@@ -316,4 +324,5 @@ def _body_plan(plan: Plan, planned: PlanNode) -> Plan:
         raise TypeError(f"node {planned.id!r} of type {node.type!r} has no body")
     graph = body_graph(loop.body, plan.library)
     settled = graph.model_copy(update={"context": plan.graph.context, "defaults": plan.graph.defaults})
-    return _plan(settled, plan.library, planned.roots | loop.names, effect)
+    around = planned.roots if loop.body.graph is None else planned.roots - ERRORS
+    return _plan(settled, plan.library, around | loop.names, effect)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from anabranch.errors import ExpressionError, Problem, SourceLocation
 from anabranch.graph.dataflow.fields import node_fields
+from anabranch.graph.dataflow.handlers import ERROR, handlers
 from anabranch.graph.dataflow.reads import result_fields
 from anabranch.graph.dataflow.walk import Level, edge_path, with_compensations
 from anabranch.graph.expressions.expressions import compile_expression
@@ -15,15 +16,13 @@ from anabranch.graph.model import Graph, RuleNode
 from anabranch.graph.source.problems import described
 from anabranch.graph.source.yaml_source import Pointer, Source
 
-_ERROR = frozenset({"error"})
-
 
 def check_expressions(level: Level, source: Source) -> Iterator[Problem]:
     """Expressions and templates of one level that do not compile."""
-    on_failure = {edge.target for edge in level.body.edges if edge.outcome != "success"}
+    handling = handlers(level.body.nodes, level.body.edges)
     for path, key, outer in level.nodes():
         for where, node in with_compensations(path, outer):
-            roots = level.roots | _ERROR if key in on_failure or where != path else level.roots
+            roots = level.roots | handling.names_of(key) | (ERROR if where != path else frozenset())
             for field in node_fields(node):
                 yield from _check(field, where, roots, source)
             if isinstance(node, RuleNode) and node.grl is not None:
@@ -31,7 +30,7 @@ def check_expressions(level: Level, source: Source) -> Iterator[Problem]:
     for index, edge in enumerate(level.body.edges):
         if edge.when is not None:
             field = Field(("when",), edge.when, is_template=False)
-            yield from _check(field, edge_path(level, index), level.roots | _ERROR, source)
+            yield from _check(field, edge_path(level, index), level.roots | handling.names_on(edge), source)
 
 
 def check_result(graph: Graph, source: Source) -> Iterator[Problem]:

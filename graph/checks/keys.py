@@ -13,6 +13,7 @@ from anabranch.graph.checks.paths import written_keys
 from anabranch.graph.checks.similar import is_slip, similar_names
 from anabranch.graph.dataflow.dataflow import KeyFlow, UnwrittenRead, key_flows, unwritten_reads
 from anabranch.graph.dataflow.fields import node_fields
+from anabranch.graph.dataflow.handlers import ERROR, ERRORS
 from anabranch.graph.dataflow.presence import MaybeMissing, maybe_missing
 from anabranch.graph.dataflow.reads import node_writes
 from anabranch.graph.dataflow.rivals import Rivals, may_rival, rivals
@@ -26,14 +27,13 @@ from anabranch.graph.source.problems import described, did_you_mean
 from anabranch.graph.source.yaml_source import Pointer, Source, value_at
 
 _PLACE_NAMES = {
-    "error": "on edges of a failure, behind them, and in compensations",
+    "error": "on edges of a failure, in the branch behind them, and in compensations",
+    "errors": "on edges of a failure, and in the branch behind them",
     "result": "in `output`",
     "item": "in the body of a `foreach`",
     "index": "in the body of a `foreach` or `while`",
     "turn": "in a `while`",
 }
-
-_ERROR = frozenset({"error"})
 
 
 class KeyChecks:
@@ -105,7 +105,7 @@ class KeyChecks:
     def _own_names(self, flow: KeyFlow) -> Iterator[Problem]:
         for path, key, outer in flow.level.nodes():
             for where, node in with_compensations(path, outer):
-                roots = flow.roots(key) | _ERROR if where != path else flow.roots(key)
+                roots = flow.roots(key) | ERROR if where != path else flow.roots(key)
                 yield from check_own_names(where, node, roots, self.source)
 
     def _owner_of(self, read: UnwrittenRead) -> str | None:
@@ -183,9 +183,9 @@ class KeyChecks:
 
     def _names(self, flow: KeyFlow) -> Iterator[Problem]:
         """Keys and loop variables that a reserved name hides."""
-        reserved = ROOTS | (flow.level.roots - {"error"})  # after an error a node may well write that key
+        reserved = ROOTS | (flow.level.roots - ERRORS)  # after an error a node may well write that key
         for path, key, node in flow.level.nodes():
-            if isinstance(node, ForeachNode) and node.variable in ROOTS | {"error", "result", "index"}:
+            if isinstance(node, ForeachNode) and node.variable in ROOTS | ERRORS | {"result", "index"}:
                 place, named = self.source.place((*path, "as")), f"names its item `{node.variable}`, a reserved name"
                 yield Problem("NAME_RESERVED", f"{described(path)} {named}", place)
             for name in sorted((self._own_writes(key, node) or frozenset()) & reserved):

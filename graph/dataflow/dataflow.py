@@ -13,15 +13,14 @@ from operator import or_
 from anabranch.context.nested import meets
 from anabranch.context.values import Path, format_path
 from anabranch.graph.dataflow.exclusion import Exclusion, exclusion
+from anabranch.graph.dataflow.handlers import ERROR, Handlers, handlers
 from anabranch.graph.dataflow.reads import NO_GRAPHS, node_needs, node_paths, result_fields
 from anabranch.graph.dataflow.walk import Level, edge_path, levels, ordered, with_compensations
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.kinds.keys import NO_KEYS, field_reads, tested
 from anabranch.graph.kinds.kinds import loop_of
-from anabranch.graph.model import Graph, GraphNode, Node
+from anabranch.graph.model import Edge, Graph, GraphNode, Node
 from anabranch.graph.source.yaml_source import Pointer
-
-_ERROR = frozenset({"error"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +76,17 @@ class KeyFlow:
     """For each key of which nodes write parts: the paths with the bits of their nodes, the whole key too."""
     unknown: int = 0
     """The bits of nodes that may write anything."""
-    on_failure: set[str] = field(default_factory=set)
+    handlers: Handlers = field(init=False)
     _exclusion: Exclusion | None = None
 
     def __post_init__(self) -> None:
         self.order = ordered(self.level)
+        self.handlers = handlers(self.level.body.nodes, self.level.body.edges)
         self.bit = {key: 1 << index for index, key in enumerate(self.order)}
         self.ancestors = dict.fromkeys(self.order, 0)
         arriving: dict[str, list[str]] = {key: [] for key in self.order}
         for edge in self.level.body.edges:
             arriving[edge.target].append(edge.source)
-            if edge.outcome != "success":
-                self.on_failure.add(edge.target)
         for key in self.order:
             for source in arriving[key]:
                 self.ancestors[key] |= self.ancestors[source] | self.bit[source]
@@ -122,7 +120,11 @@ class KeyFlow:
 
     def roots(self, key: str) -> frozenset[str]:
         """Names beside the context's keys that a node may use."""
-        return self.level.roots | _ERROR if key in self.on_failure else self.level.roots
+        return self.level.roots | self.handlers.names_of(key)
+
+    def edge_roots(self, edge: Edge) -> frozenset[str]:
+        """Names beside the context's keys that the condition of an edge may use."""
+        return self.level.roots | self.handlers.names_on(edge)
 
     def may_have(self, need: Path, before: int) -> bool:
         """Whether one of the nodes `before`, or one before the body that this is, may have written at the path."""
@@ -182,13 +184,13 @@ def unwritten_reads(flow: KeyFlow) -> Iterator[UnwrittenRead]:
     for path, key, outer in flow.level.nodes():
         for where, node in with_compensations(path, outer):
             undone = where != path
-            roots = flow.roots(key) | _ERROR if undone else flow.roots(key)
+            roots = flow.roots(key) | ERROR if undone else flow.roots(key)
             before = flow.ancestors[key] | (flow.bit[key] if undone else 0)
             yield from _unwritten(flow.needs(node, roots), before, where, key, flow)
     for index, edge in enumerate(flow.level.body.edges):
         if edge.when is not None:
             before = flow.ancestors[edge.source] | flow.bit[edge.source]
-            needs, path = compile_expression(edge.when, flow.level.roots | _ERROR).needs, edge_path(flow.level, index)
+            needs, path = compile_expression(edge.when, flow.edge_roots(edge)).needs, edge_path(flow.level, index)
             yield from _unwritten(needs, before, (*path, "when"), edge.source, flow)
     if isinstance(flow.level.body, Graph):
         for each in result_fields(flow.level.body):

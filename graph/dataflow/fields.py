@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from anabranch.graph.dataflow.handlers import ERROR
 from anabranch.graph.kinds.fields import Field
 from anabranch.graph.kinds.kinds import fallback_of, kind_of, own_names
 from anabranch.graph.model import BaseNode
 
 _RESULT = frozenset({"result"})
-_ERROR = frozenset({"error"})
 
 
 def node_fields(node: BaseNode) -> Iterator[Field]:
@@ -25,7 +25,7 @@ def node_fields(node: BaseNode) -> Iterator[Field]:
 def fallback_fields(node: BaseNode) -> Iterator[Field]:
     """What is written where the node has failed; it sees the context and the error alone."""
     if (values := fallback_of(node)) is not None:
-        yield Field(("on_failure", "use"), values, is_template=True, roots=_ERROR)
+        yield Field(("on_failure", "use"), values, is_template=True, roots=ERROR)
 
 
 def own_input(node: BaseNode) -> Iterator[Field]:

@@ -23,8 +23,6 @@ from anabranch.graph.kinds.rule import sure_writes
 from anabranch.graph.model import Edge, Graph, Node, RuleNode
 from anabranch.graph.source.yaml_source import Pointer
 
-_ERROR = frozenset({"error"})
-
 
 @dataclass(frozen=True, slots=True)
 class MaybeMissing:
@@ -46,7 +44,7 @@ def maybe_missing(flow: KeyFlow) -> Iterator[MaybeMissing]:
             yield from presence.missing(key, needed, there, flow.ancestors[key], path)
     for index, edge in enumerate(flow.level.body.edges):
         if edge.when is not None and (there := presence.after(edge.source)) is not None:
-            needed = compile_expression(edge.when, flow.level.roots | _ERROR).needs
+            needed = compile_expression(edge.when, flow.edge_roots(edge)).needs
             before = flow.ancestors[edge.source] | flow.bit[edge.source]
             path = (*edge_path(flow.level, index), "when")
             yield from presence.missing(edge.source, needed, there, before, path)

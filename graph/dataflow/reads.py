@@ -12,6 +12,7 @@ from typing import Final
 
 from anabranch.context.values import Path, parse_path
 from anabranch.graph.dataflow.fields import common_work_fields, fallback_fields, kind_fields, own_input
+from anabranch.graph.dataflow.handlers import ERROR, handlers
 from anabranch.graph.kinds.fields import Field
 from anabranch.graph.kinds.keys import (
     EVERYTHING,
@@ -34,7 +35,6 @@ from anabranch.graph.kinds.rule import rule_paths
 from anabranch.graph.model import Body, Edge, Graph, GraphNode, Node, RuleNode
 
 NO_GRAPHS: Final[Mapping[str, Graph]] = MappingProxyType({})
-_ERROR = frozenset({"error"})
 
 
 def node_reads(node: Node, roots: frozenset[str] = frozenset()) -> Keys:
@@ -135,17 +135,18 @@ def work_reads(node: Node, roots: frozenset[str]) -> Reads:
 
 
 def _body_reads(body: Body, roots: frozenset[str]) -> Reads:
-    inner = roots | _ERROR
-    found = NOTHING
+    handling, found = handlers(body.nodes, body.edges), NOTHING
     for node_id, node in body.nodes.items():
+        inner = roots | handling.names_of(node_id)
         before = union(*(node_paths(other, body.nodes[other]) for other in _ancestors(node_id, body.edges)))
         own = _reads(node, inner)
         found |= Reads(own.keys, _needs(node, inner, own)).allowing(before)
         found |= Reads(condition_reads(node.when, inner)) | Reads(_fallback_reads(node, inner).keys)
         if node.compensate is not None:
-            found |= _reads(node.compensate, inner).allowing(union(before, node_paths(node_id, node)))
+            undone = _reads(node.compensate, inner | ERROR)
+            found |= undone.allowing(union(before, node_paths(node_id, node)))
     for edge in body.edges:
-        found |= expression_reads(edge.when, inner).allowing(_body_writes(body))
+        found |= expression_reads(edge.when, roots | handling.names_on(edge)).allowing(_body_writes(body))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from anabranch.graph.dataflow.handlers import ERROR, ERRORS, handlers
 from anabranch.graph.kinds.kinds import loop_of
 from anabranch.graph.model import Body, Edge, Graph, Node
 from anabranch.graph.source.yaml_source import Pointer
@@ -35,7 +36,9 @@ def levels(graph: Graph) -> Iterator[Level]:
     while waiting:
         level = waiting.pop(0)
         yield level
-        waiting.extend(inner for path, _, node in level.nodes() for inner in _inner(path, node, level.roots))
+        handling = handlers(level.body.nodes, level.body.edges)
+        for path, key, node in level.nodes():
+            waiting.extend(_inner(path, node, level.roots | handling.names_of(key)))
 
 
 def ordered(level: Level) -> list[str]:
@@ -68,9 +71,10 @@ def known_edges(level: Level) -> list[Edge]:
 
 def _inner(path: Pointer, node: Node, roots: frozenset[str]) -> Iterator[Level]:
     if (loop := loop_of(node)) is not None:
-        yield Level((*path, *loop.path), loop.body, roots | loop.names, path)
+        around = roots if loop.body.graph is None else roots - ERRORS
+        yield Level((*path, *loop.path), loop.body, around | loop.names, path)
     if node.compensate is not None:
-        yield from _inner((*path, "compensate"), node.compensate, roots | {"error"})
+        yield from _inner((*path, "compensate"), node.compensate, roots | ERROR)
 
 
 def with_compensations(path: Pointer, node: Node) -> Iterator[tuple[Pointer, Node]]:

@@ -86,14 +86,17 @@ async def test_one_edge_takes_a_failure_and_a_time_out(served: Served) -> None:
                 f"after_{name}": rule(**{name: "{{ error == null ? 'nothing' : error.type }}"})
                 for name in ("fail", "late", "fine")
             },
+            "both": put(codes="{{ errors.map(each, each.code) }}", nearest="{{ error.code }}"),
         },
         "edges": [
             *(edge(name, f"after_{name}", outcome=["failure", "timeout"]) for name in ("fail", "late")),
             edge("fine", "after_fine", outcome=["success", "failure"]),
+            *(edge(f"after_{name}", "both") for name in ("fail", "late")),
         ],
     }
     result = await served.run(graph)
-    assert result["data"] == {"done": True, "fail": "NO_STOCK", "late": "NO_ANSWER", "fine": "nothing"}
+    told = {"codes": ["NO_STOCK", "NO_ANSWER"], "nearest": "NO_STOCK"}
+    assert result["data"] == {"done": True, "fail": "NO_STOCK", "late": "NO_ANSWER", "fine": "nothing"} | told
 
 
 async def test_a_run_goes_on_with_the_values_for_nodes_that_failed_and_says_so(served: Served) -> None:

@@ -575,7 +575,7 @@ def test_names_that_mean_something_elsewhere_only_are_a_warning() -> None:
     assert (problem.code, str(problem.place)) == ("NAME_NOT_VISIBLE", "g:2:32")
     assert (
         problem.suggestion
-        == "the name has another meaning only on edges of a failure, behind them, and in compensations"
+        == "the name has another meaning only on edges of a failure, in the branch behind them, and in compensations"
     )
 
 

@@ -518,7 +518,7 @@ def test_what_it_reads_and_writes_is_what_its_nodes_do() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("to: check,", "to: chek,", "10:31 EDGE_UNKNOWN_NODE"),
+        ("to: check,", "to: nowhere,", "10:31 EDGE_UNKNOWN_NODE"),
         ("{{ pieces * each }}", "{{ pieces * }}", "8:62 EXPRESSION_INVALID"),
         ("type: rule, rules: [{when", "type: rulez, rules: [{when", "9:21 NODE_TYPE_UNKNOWN"),
         ("timeout: 5m", "max_concurrency: 5", "5:5 FIELD_UNKNOWN"),

@@ -44,7 +44,7 @@ def test_a_condition_is_compiled_and_no_condition_is_none() -> None:
 def test_the_error_is_visible_behind_failure_edges_and_nowhere_else() -> None:
     nodes = {"a": python(), "b": python(when="error.type == 'X'"), "c": python()}
     found = plan(nodes, [edge("a", "b", outcome="failure"), edge("a", "c")])
-    assert found.nodes["b"].roots == {"error"}
+    assert found.nodes["b"].roots == {"error", "errors"}
     assert found.nodes["c"].roots == frozenset()
     condition = found.nodes["b"].condition
     assert condition is not None

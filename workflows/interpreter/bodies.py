@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 
 from anabranch.context.changes import diff
 from anabranch.context.merge.lineage import Line
@@ -19,9 +20,11 @@ from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.scope import BodyRun, Scope, Started
 from anabranch.workflows.interpreter.state import RunState
-from anabranch.workflows.interpreter.turn_context import entered
+from anabranch.workflows.interpreter.turn_context import entered, names_around
 from anabranch.workflows.interpreter.turns import Turns
 from anabranch.workflows.interpreter.work import graph_input, mapped_output
+
+_NO_NAMES: Mapping[str, Json] = MappingProxyType({})
 
 
 class Bodies:
@@ -87,12 +90,12 @@ class Bodies:
 
     def _enter_once(self, body: BodyRun, definition: BlockNode | GraphNode) -> None:
         scope, run, line = body.node.scope, body.node.run, body.node.line
-        data, roots = line.data, scope.roots
-        if isinstance(definition, GraphNode):  # it knows nothing of the names around it
-            roots = {}
-            if definition.input is not None:
-                with self._state.budget.evaluating() as cost:
-                    data = graph_input(definition, run.planned, line, self._state.roots(scope, run), cost)
+        data, roots = line.data, _NO_NAMES
+        if isinstance(definition, BlockNode):
+            roots = names_around(self._state, body)
+        elif definition.input is not None:
+            with self._state.budget.evaluating() as cost:
+                data = graph_input(definition, run.planned, line, self._state.roots(scope, run), cost)
         plan, prefix = scope.plan.body(run.planned.id), f"{body.attempt}/"
         turn = Scope(plan, prefix, entered(plan, data, line), body=body, versions=run.versions, roots=roots)
         self._state.enter_turn(body, turn)

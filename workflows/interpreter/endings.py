@@ -24,6 +24,7 @@ from anabranch.workflows.interpreter.address import inside
 from anabranch.workflows.interpreter.attempts import Attempts
 from anabranch.workflows.interpreter.batches import items_of
 from anabranch.workflows.interpreter.commands import NOT_STARTED, CancelWork, Failure
+from anabranch.workflows.interpreter.handled import errors_before
 from anabranch.workflows.interpreter.input import check_names, check_schema
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.node_run import CLOSED, NodeRun, Status
@@ -268,6 +269,8 @@ class Endings:
         """The node's outgoing edges, each taken or dead. Raises EvaluationError, naming the edge."""
         roots = self._state.roots(scope, run)
         roots["error"] = run.failure.root() if run.failure else roots.get("error")
+        if run.failure is not None or "errors" not in roots:
+            roots["errors"] = errors_before(scope, line)
         routes: list[tuple[PlanEdge, bool]] = []
         with self._state.budget.evaluating() as cost:
             for edge in run.planned.outgoing:

@@ -12,6 +12,7 @@ from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json
 from anabranch.context.wire import measure
 from anabranch.errors import InputMissing, ReservedName, SchemaViolation
+from anabranch.graph.dataflow.handlers import ERRORS
 from anabranch.graph.expressions.expressions import ROOTS
 from anabranch.graph.json_schema import first_error, validator_of
 from anabranch.graph.model import Graph
@@ -71,9 +72,11 @@ def _check_one(graph: Graph, name: str, schema: Mapping[str, Json], value: Json)
 def check_names(changes: ChangeSet, roots: Iterable[str] = ()) -> None:
     """Reject keys whose names mean something else in expressions: `run`, `context`, in a body its `roots`.
 
+    What handles an error may write a key of that name: who joins the branch sees it.
+
     Raises ReservedName.
     """
-    if found := {path[0] for path in changes.set} & ROOTS.union(roots):
+    if found := {path[0] for path in changes.set} & (ROOTS.union(roots) - ERRORS):
         name = min(found)
         raise ReservedName(
             f"{name!r} is a reserved name, which the context cannot have as a key",

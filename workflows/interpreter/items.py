@@ -20,7 +20,15 @@ from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.progress import Progress
 from anabranch.workflows.interpreter.scope import BodyRun, Scope
 from anabranch.workflows.interpreter.state import RunState
-from anabranch.workflows.interpreter.turn_context import collect, collected, entered, free_path, fresh, seen
+from anabranch.workflows.interpreter.turn_context import (
+    collect,
+    collected,
+    entered,
+    free_path,
+    fresh,
+    names_around,
+    seen,
+)
 
 
 class Items:
@@ -100,7 +108,10 @@ class Items:
         size = definition.batch or 1
         first = index * size
         each = body.items[first] if definition.batch is None else body.items[first : first + size]
-        roots = {**scope.roots, definition.variable: each, "index": first}
+        around = scope.roots
+        if run.planned.knows_error or "error" in around:
+            around = names_around(self._state, body, definition.body.graph)
+        roots = {**around, definition.variable: each, "index": first}
         plan, prefix = scope.plan.body(run.planned.id), f"{body.attempt}[{index}]/"
         base = entered(plan, line.data, line, roots)
         turn = Scope(plan, prefix, base, body=body, versions=run.versions, roots=roots, turn=index)

@@ -67,6 +67,8 @@ class NodeRun:
     versions: tuple[int, ...] = ()
     """Numbers of the newest versions on its line."""
     failure: Failure | None = None
+    handled: Failure | None = None
+    """The error that led to it, where it is in a handler branch."""
     followed: bool = False
     """Whether a later node has started on its line."""
     conflicts: tuple[Conflict, ...] = ()

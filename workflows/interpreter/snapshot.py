@@ -95,6 +95,7 @@ def _dump_scope(scope: Scope, lines: _Lines) -> Dump:
         "nodes": nodes,
         "pending": {name: _dump_edges(run) for name, run in scope.nodes.items() if run.status is Status.PENDING},
         "end": _dump_node(scope.end, lines),
+        "handled": {name: _dump_failure(run.handled) for name, run in scope.nodes.items() if run.handled is not None},
         "lost": {name: None if head is None else [lines.name(head.line), *head.versions] for name, head in lost},
     }
 
@@ -176,6 +177,8 @@ class _Loader:
             run.unsettled, run.taken = unsettled, [edges[index] for index in taken]
         for name, node in (*dumped["nodes"].items(), (scope.end.planned.id, dumped["end"])):
             self._load_node(scope, scope.node(name), node, edges)
+        for name, failure in dumped.get("handled", {}).items():
+            scope.nodes[name].handled = _load_failure(failure)
         for name, head in dumped["lost"].items():
             scope.lost[name] = None if head is None else Head(self._lines[head[0]], tuple(head[1:]))
         scope.open = sum(not run.status.final and not scope.has_lost(run) for run in scope.nodes.values())

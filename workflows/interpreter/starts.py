@@ -23,6 +23,7 @@ from anabranch.workflows.interpreter.commands import (
 )
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.ends import ENDS, Ends
+from anabranch.workflows.interpreter.handled import error_before
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.node_run import NodeRun, Status
 from anabranch.workflows.interpreter.scope import OpenJoin, Scope, Started
@@ -117,6 +118,8 @@ class Starts:
             return evaluate_condition(condition, node.line.data, roots, cost)
 
     def _start(self, scope: Scope, run: NodeRun) -> None:
+        if run.planned.knows_error:
+            run.handled = error_before(scope, run)
         # It has a line already if a person settled its conflicts.
         line = self._joined(scope, run, {}) if run.line is None or run.rejoins else run.line
         if line is None:

@@ -23,10 +23,11 @@ from anabranch.workflows.interpreter.commands import (
     Finish,
     StartTimer,
 )
+from anabranch.workflows.interpreter.handled import errors_before
 from anabranch.workflows.interpreter.node_run import NodeRun, Status
 from anabranch.workflows.interpreter.questions import Answering, OpenQuestion
 from anabranch.workflows.interpreter.saga import COMPENSATION, Ancestry, Saga, StepState
-from anabranch.workflows.interpreter.scope import END, BodyRun, FailedNode, OpenJoin, Scope, Started, entered_by
+from anabranch.workflows.interpreter.scope import END, BodyRun, FailedNode, OpenJoin, Scope, Started
 from anabranch.workflows.interpreter.size import ContextSize
 from anabranch.workflows.interpreter.trail import AuditTrail
 from anabranch.workflows.interpreter.watcher import UNWATCHED, Watcher
@@ -305,10 +306,9 @@ class RunState:
     def roots(self, scope: Scope, run: NodeRun | None = None, *, at: int | None = None) -> dict[str, Json]:
         """The roots of expressions beside the context, in a scope or at one of its nodes; now, or at a time before."""
         roots: dict[str, Json] = {"run": {**self.run, "time": iso_time(self.at if at is None else at)}, **scope.roots}
-        sources = [edge.edge.source for edge in entered_by(run) if edge.edge.outcome != "success"] if run else []
-        if sources:
-            failures = [failure.root() for name in sources if (failure := scope.nodes[name].failure)]
-            roots["error"] = failures[0] if failures else None  # behind an `always` edge there may be none
+        if run is not None and run.planned.knows_error:
+            roots["error"] = None if run.handled is None else run.handled.root()
+            roots["errors"] = [] if run.line is None else errors_before(scope, run.line)
         return roots
 
     def ancestry(self, scope: Scope) -> tuple[Ancestry, ...]:

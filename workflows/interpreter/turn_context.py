@@ -9,6 +9,7 @@ from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
 from anabranch.context.nested import check_ways
 from anabranch.context.values import Json, Path, parse_path
+from anabranch.graph.dataflow.handlers import ERRORS
 from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.model import Collect
@@ -21,6 +22,20 @@ from anabranch.workflows.interpreter.state import RunState
 def fresh(line: Line) -> Line:
     """A separate line with the same data, since the writers of a body have numbers of their own."""
     return Line.start(line.data, line.version)
+
+
+def names_around(state: RunState, body: BodyRun, graph: str | None = None) -> Mapping[str, Json]:
+    """What the nodes of a body see beside the context: the names around it, and what a handler knows of its error.
+
+    A `graph` that the body names is written without the handler in mind.
+    """
+    scope, run = body.node.scope, body.node.run
+    if graph is not None and "error" in scope.roots:
+        return {name: value for name, value in scope.roots.items() if name not in ERRORS}
+    if graph is not None or not run.planned.knows_error:
+        return scope.roots
+    known = state.roots(scope, run)
+    return {**scope.roots, "error": known["error"], "errors": known["errors"]}
 
 
 def entered(plan: Plan, data: dict[str, Json], line: Line, around: Mapping[str, Json] = {}) -> Line:

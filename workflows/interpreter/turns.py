@@ -12,7 +12,7 @@ from anabranch.graph.model import WhileNode
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.scope import BodyRun, Scope
 from anabranch.workflows.interpreter.state import RunState
-from anabranch.workflows.interpreter.turn_context import collect, collected, entered, seen
+from anabranch.workflows.interpreter.turn_context import collect, collected, entered, names_around, seen
 
 
 class Turns:
@@ -27,7 +27,7 @@ class Turns:
         if self._is_over(body, definition):
             self._endings.complete_body(body, _changes(body, definition))
         elif body.entered < definition.max_iterations:
-            self._enter(body)
+            self._enter(body, definition)
         elif definition.on_limit == "continue":
             changes = _changes(body, definition)
             self._endings.complete_body(body, replace(changes, warnings=(_limit_of(definition),)))
@@ -60,10 +60,13 @@ class Turns:
         with self._state.budget.evaluating() as cost:
             return evaluate_condition(condition, seen(self._state, body, body.line.data, cost), roots, cost)
 
-    def _enter(self, body: BodyRun) -> None:
+    def _enter(self, body: BodyRun, definition: WhileNode) -> None:
         scope, run = body.node.scope, body.node.run
         index, body.entered = body.entered, body.entered + 1
-        roots = {**scope.roots, "index": index, "turn": index + 1}
+        around = scope.roots
+        if run.planned.knows_error or "error" in around:
+            around = names_around(self._state, body, definition.body.graph)
+        roots = {**around, "index": index, "turn": index + 1}
         plan, prefix = scope.plan.body(run.planned.id), f"{body.attempt}[{index}]/"
         base = entered(plan, body.line.data, body.line, roots)
         turn = Scope(plan, prefix, base, body=body, versions=run.versions, roots=roots, turn=index, name=body.attempt)
