@@ -16,7 +16,7 @@ UNDO = "undo "
 
 def violations(record: Record) -> list[str]:
     """What is wrong with the run, in sentences; empty where nothing is."""
-    checks = (_ends, _once, _effects_of_history, _undone, _order_of_undoing, _order_in_the_ledger, _context)
+    checks = (_ends, _once, _effects_of_history, _undone, _order_of_undoing, _order_in_the_ledger, _last, _context)
     return [f"{record.run}: {found}" for check in checks for found in check(record)]
 
 
@@ -46,7 +46,7 @@ def _once(record: Record) -> Iterator[str]:
     for row, count in Counter(record.rows).items():
         if count > 1:
             yield f"step {row.step!r} has {count} rows {row.kind!r}"
-        if row.kind not in {"do", "undo"} or row.step not in record.behind:
+        if row.kind not in {"do", "undo"} or row.step not in record.behind.keys() | record.last:
             yield f"the ledger has a row that no step writes: {row}"
 
 
@@ -125,6 +125,19 @@ def _order_in_the_ledger(record: Record) -> Iterator[str]:
         for other in undone(record):
             if step in record.behind.get(other, ()) and place[other, "undo"] > place[step, "undo"]:
                 yield f"in the ledger, step {step!r} was undone before {other!r}, which depends on it"
+
+
+def _last(record: Record) -> Iterator[str]:
+    """Each step of the `finally` has its effect, behind all else, and keeps it. A run that never began has none."""
+    events, done_steps = list(enumerate(record.events)), set(done(record))
+    for step in sorted(record.last) if events else ():
+        started = next((at for at, event in events if event.address == step), len(events))
+        if step not in done_steps:
+            yield f"step {step!r} runs last, and has no effect"
+        if step in undone(record):
+            yield f"step {step!r} runs last, and was undone"
+        if any(at > started and event.address not in record.last for at, event in events):
+            yield f"something happened behind {step!r}, which runs last"
 
 
 def _context(record: Record) -> Iterator[str]:

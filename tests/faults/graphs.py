@@ -28,9 +28,11 @@ class Shape:
     wrote: Mapping[str, Any]
     """What it writes into the context, all in all."""
     sequential: bool
+    last: frozenset[str] = frozenset()
+    """Addresses of the steps that run last, however the run ended."""
 
 
-def _row(step: str, kind: str, **fields: Any) -> dict[str, Any]:
+def row(step: str, kind: str, **fields: Any) -> dict[str, Any]:
     return {
         "type": "db",
         "connection": DATABASE,
@@ -44,13 +46,13 @@ def _row(step: str, kind: str, **fields: Any) -> dict[str, Any]:
 
 def step(name: str, address: str = "") -> dict[str, Any]:
     """A node that writes a row and its key, and can be undone; in a body its address is a template."""
-    return _row(
+    return row(
         address or name,
         "do",
         output={name: "result.row_count"},
         timeout="4s",
         retry={"max_attempts": 1},
-        compensate=_row(address or name, "undo", timeout="20s", retry=_PERSISTENT, heartbeat="1s"),
+        compensate=row(address or name, "undo", timeout="20s", retry=_PERSISTENT, heartbeat="1s"),
     )
 
 
@@ -69,7 +71,7 @@ BRAID = _shape("braid_of_eight", {name: step(name) for name in STEPS}, _BRAID, "
 TWO = _shape(
     "two_writers",
     {
-        name: _row(name, "do", output={name: "1"}, timeout="20s", heartbeat="1s", retry=_PERSISTENT)
+        name: row(name, "do", output={name: "1"}, timeout="20s", heartbeat="1s", retry=_PERSISTENT)
         for name in ("w1", "w2")
     },
     (("w1", "w2"),),

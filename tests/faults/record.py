@@ -44,7 +44,7 @@ class Row:
 class Record:
     """A run that is over. `behind` are the steps that each step depends on, by their addresses.
 
-    `wrote` is what the context then holds of a run that completed.
+    `wrote` is what the context then holds of a run that completed. `last` are the steps of its `finally`.
     """
 
     run: str
@@ -56,6 +56,7 @@ class Record:
     behind: Mapping[str, frozenset[str]]
     wrote: Mapping[str, Any]
     sequential: bool
+    last: frozenset[str] = frozenset()
 
 
 def read_history(history: Iterable[HistoryEvent]) -> tuple[Ends, tuple[Event, ...]]:

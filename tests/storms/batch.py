@@ -172,7 +172,9 @@ class _Batch:
         context = {} if ends == "open" else (await _context(handle))["data"]
         data = {key: value for key, value in context.items() if key != "note"}
         shape = SHAPES[run.graph]
-        record = Record(run.name, ends, events, rows, run.given, data, shape.behind, shape.wrote, shape.sequential)
+        record = Record(
+            run.name, ends, events, rows, run.given, data, shape.behind, shape.wrote, shape.sequential, shape.last
+        )
         wrong = violations(record)
         if ends not in run.may_end:
             failed = history.events[-1].workflow_execution_failed_event_attributes.failure.message

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.faults.graphs import BRAID, CHAIN, Shape, step
+from tests.faults.graphs import BRAID, CHAIN, Shape, row, step
 
 VERDICT = "verdict"
 _UNTIL_IT_WORKS = {"max_attempts": 0, "initial_interval": "100ms", "backoff": 1.5, "max_interval": "1s"}
@@ -33,6 +33,7 @@ NEST = Shape(
             },
             "s5": {**step("s5"), "join": "all"},
         },
+        "finally": {"nodes": {"tell": row("finally/tell", "do", output={})}},
         "edges": [
             {"from": "s1", "to": "hold"},
             {"from": "s1", "to": "each"},
@@ -49,8 +50,9 @@ NEST = Shape(
     },
     wrote={"s1": 1, "s2": 1, "s3": 1, "counts": [1, 1, 1], "s5": 1},
     sequential=False,
+    last=frozenset({"finally/tell"}),
 )
-"""Steps in bodies, which have times, retries and compensations of their own."""
+"""Steps in bodies, which have times, retries and compensations of their own, and one that runs last."""
 
 
 def _stormy(shape: Shape, name: str) -> Shape:
@@ -60,7 +62,10 @@ def _stormy(shape: Shape, name: str) -> Shape:
     ends = [{"from": node, "to": VERDICT} for node in nodes if node not in sources]
     nodes[VERDICT] = {"type": "rule", "rules": [{"then": {VERDICT: "{{ 1 / ok }}"}}]}
     edges = [*shape.definition["edges"], *ends]
-    return replace(shape, definition={**shape.definition, "name": name, "nodes": nodes, "edges": edges})
+    definition = {**shape.definition, "name": name, "nodes": nodes, "edges": edges}
+    if "finally" in definition:
+        definition["finally"] = {"nodes": _tried_again(definition["finally"]["nodes"])}
+    return replace(shape, definition=definition)
 
 
 def _tried_again(nodes: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,7 +79,8 @@ def _persistent(node: Mapping[str, Any]) -> dict[str, Any]:
         case "foreach":
             return {**node, "body": {**node["body"], "nodes": _tried_again(node["body"]["nodes"])}}
         case _:
-            return {**node, **_TIMES, "compensate": {**node["compensate"], **_TIMES}}
+            undo = {"compensate": {**node["compensate"], **_TIMES}} if "compensate" in node else {}
+            return {**node, **_TIMES, **undo}
 
 
 SHAPES = {

@@ -65,11 +65,16 @@ PARALLEL = replace(
     rows=rows("+a", "+c", "+b", "-b", "-c", "-a"),
 )
 
+WITH_LAST = replace(
+    FAILED, last=frozenset("z"), events=(*FAILED.events, *ran("z")), rows=(*FAILED.rows, Row("z", "do"))
+)
+NEVER_BEGAN = replace(CANCELLED, last=frozenset("z"), events=(), rows=())
+
 
 @pytest.mark.parametrize(
     "record",
-    [COMPLETED, FAILED, NEVER_HAPPENED, DEFINITE, CANCELLED, PARALLEL],
-    ids=["completed", "failed", "never happened", "definite", "cancelled", "parallel"],
+    [COMPLETED, FAILED, NEVER_HAPPENED, DEFINITE, CANCELLED, PARALLEL, WITH_LAST, NEVER_BEGAN],
+    ids=["completed", "failed", "never happened", "definite", "cancelled", "parallel", "with a last", "never began"],
 )
 def test_what_is_right_is_accepted(record: Record) -> None:
     assert violations(record) == []
@@ -181,6 +186,18 @@ CORRUPTED: dict[str, tuple[Callable[[], Record], str]] = {
     "a row that nobody writes": (
         lambda: replace(COMPLETED, rows=(*COMPLETED.rows, Row("d", "do"))),
         "the ledger has a row that no step writes: Row(step='d', kind='do')",
+    ),
+    "a last step that did not happen": (
+        lambda: replace(WITH_LAST, rows=FAILED.rows),
+        "step 'z' runs last, and has no effect",
+    ),
+    "a last step that was undone": (
+        lambda: replace(WITH_LAST, rows=(*WITH_LAST.rows, Row("z", "undo"))),
+        "step 'z' runs last, and was undone",
+    ),
+    "a last step that was not last": (
+        lambda: replace(WITH_LAST, events=(*FAILED.events[:-1], *ran("z"), FAILED.events[-1])),
+        "something happened behind 'z', which runs last",
     ),
     "a run that is not over": (lambda: replace(COMPLETED, ends="open"), "the run is not over"),
     "a context that was not rolled back": (
