@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,7 +35,9 @@ class Format(StrEnum):
 
 def validate(
     *,
-    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE...", help="YAML files, one graph each.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE...", help="YAML files, one graph each, or folders of them.")
+    ] = None,
     file_options: Annotated[
         list[Path] | None, typer.Option("--file", "-f", metavar="FILE", help="The same as FILE.")
     ] = None,
@@ -52,7 +54,7 @@ def validate(
         raise typer.BadParameter("which graphs? Give their YAML files", param_hint="FILE")
     chosen = settings_from_environment(imports=imports).imports
     invalid = 0
-    for path in paths:
+    for path in _each_file(paths):
         try:
             loaded = load_graph(path)
         except GraphError as error:
@@ -67,6 +69,19 @@ def validate(
                 show_structure(loaded.graph)
     if invalid:
         raise typer.Exit(1)
+
+
+def _each_file(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files, and of a folder those of its graphs. A usage error where a folder has none."""
+    from anabranch.graph.source.index import graph_files
+
+    for path in paths:
+        if not path.is_dir():
+            yield path
+        elif found := graph_files(path):
+            yield from found
+        else:
+            raise typer.BadParameter(f"the folder {str(path)!r} has no YAML file", param_hint="FILE")
 
 
 def visualize(

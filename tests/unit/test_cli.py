@@ -120,6 +120,26 @@ def test_one_wrong_graph_among_several_makes_the_exit_code_1_and_hides_no_other(
     assert "FILE_UNREADABLE" in result.stderr
 
 
+def test_each_graph_of_a_folder_and_of_those_below_is_validated(tmp_path: Path, sum_file: Path) -> None:
+    folder = tmp_path / "graphs"
+    (folder / "below").mkdir(parents=True)
+    (folder / "notes.txt").write_text("no graph")
+    (folder / "sum.test.yaml").write_text("tests: []")
+    (folder / "below" / "sum.yml").write_text(sum_file.read_text())
+    written(folder, WRONG, "wrong.yaml")
+    result = anabranch("validate", folder)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[0] == f"✔ {folder / 'below' / 'sum.yml'}: graph is valid"
+    assert result.stderr.splitlines()[-1] == f"{folder / 'wrong.yaml'}: 2 errors"
+
+
+def test_a_folder_without_graphs_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = anabranch("validate", tmp_path / "empty")
+    assert result.exit_code == 2
+    assert "has no YAML file" in " ".join(result.stderr.replace("│", " ").split())
+
+
 def test_the_line_in_question_is_shown_on_a_terminal_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, WRONG)
     assert "▲" not in anabranch("validate", path).stderr
