@@ -142,6 +142,41 @@ def test_the_handler_sees_the_error_and_what_compensations_wrote() -> None:
     assert play.finish().line.data == {"refund": 7}
 
 
+@pytest.mark.parametrize("around", ["", "each[0]/"], ids=["in the graph", "in an item"])
+def test_all_that_compensations_of_its_attempts_wrote_is_there_behind_its_failure(around: str) -> None:
+    undo = {key: python(compensate=python(output={key: "result.n", "last": "result.n"})) for key in ("k", "l")}
+    node = block("k", "l", "end", **undo, retry={"max_attempts": 2, "initial_interval": "1s"})
+    body = {"nodes": {"trip": node, "caught": python()}, "edges": [edge("trip", "caught", outcome="failure")]}
+    loop = {"type": "foreach", "items": "[1]", "body": body}
+    graph = {"nodes": {"each": loop}} if around else body
+    script: dict[str, Outcome] = {f"{around}trip/end": BROKEN, f"{around}trip~2/end": BROKEN}
+    for attempt, at in (("trip", 1), ("trip~2", 3)):
+        script[f"undo {around}{attempt}/l"] = {"l": at, "last": at}
+        script[f"undo {around}{attempt}/k"] = {"k": at + 1, "last": at + 1}
+    play = Play(machine_of(graph, {"last": 0}), script, pick=oldest)
+    assert play.run().line.data == {"l": 3, "k": 4, "last": 4}
+    assert play.seen[f"{around}trip~2/k"] == {"l": 1, "k": 2, "last": 2}
+    assert play.seen[f"{around}caught"] == {"l": 3, "k": 4, "last": 4}
+
+
+def test_a_fail_node_in_it_fails_it_and_its_failure_edge_catches_that() -> None:
+    node = block("hotel", "no", no={"type": "fail", "code": "SOLD_OUT", "message": "no room in {{ city }}"})
+    play = played(node, edges=ON_FAILURE, data={"city": "Ulm"})
+    caught = until(play, "caught")
+    assert isinstance(caught, RunNode)
+    error: Any = caught.roots["error"]
+    assert (error["code"], error["node"]) == ("SOLD_OUT", "trip/no")
+    assert play.ran == ["trip/hotel", "undo trip/hotel", "caught"]
+
+
+def test_a_stop_node_in_it_ends_the_block_alone_as_completed() -> None:
+    edges = [edge("hotel", "enough", when="room > 5"), edge("hotel", "flight", when="room <= 5")]
+    node = block("hotel", "enough", "flight", enough={"type": "stop"}, edges=edges)
+    play = played(node, {"trip/hotel": {"room": 7}}, edges=ON_FAILURE)
+    assert play.run().line.data == {"room": 7}
+    assert play.ran == ["trip/hotel", "after"]
+
+
 def test_undone_steps_are_not_undone_again_with_the_run() -> None:
     play = played(block(), {"trip/flight": BROKEN, "caught": BROKEN}, edges=ON_FAILURE)
     assert play.run().compensated == ("trip/hotel",)
