@@ -48,10 +48,14 @@ class Program:
         self._evaluate = compiler.compile(root, {})
         self._units = compiler.nodes
 
-    def evaluate(self, variables: Mapping[str, Json], cost: Cost) -> Json:
-        """The value as plain JSON. EvaluationFailed when there is none, OverCost when it takes too much."""
+    def evaluate(self, variables: Environment, cost: Cost) -> Json:
+        """The value as plain JSON. EvaluationFailed when there is none, OverCost when it takes too much.
+
+        The evaluation keeps its cost and the variables of loops in `variables`, which no other may have.
+        """
         cost.begin(self._units)
-        return as_json(self._evaluate({**variables, COST: cost}), cost)
+        variables[COST] = cost
+        return as_json(self._evaluate(variables), cost)
 
 
 class _Compiler:

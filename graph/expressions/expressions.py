@@ -55,19 +55,15 @@ class _Source:
     root: str | None
     steps: tuple[str, ...]
     test: bool
-    needed: int | None = None
-    """The first steps that must be there, where those behind them may be absent; None where all must."""
 
     @property
     def keyed(self) -> bool:
         """Whether the value is that of a context key."""
-        return self.root is None and len(self.steps) == 1 and not self.test and self.needed is None
+        return self.root is None and len(self.steps) == 1 and not self.test
 
     def value(self, data: Mapping[str, Json], roots: Mapping[str, Json]) -> Any:
         """The value, or MISSING; with `test`, whether the last step is there."""
         holder: Any = data if self.root is None else roots.get(self.root, MISSING)
-        if self.needed is not None:
-            return self._optional(holder, self.needed)
         steps = self.steps[:-1] if self.test else self.steps
         for step in steps:
             if not isinstance(holder, Mapping) or step not in holder:
@@ -77,15 +73,29 @@ class _Source:
             return self.steps[-1] in holder if isinstance(holder, Mapping) else MISSING
         return holder if steps or self.root else dict(holder)
 
-    def _optional(self, holder: Any, needed: int) -> Any:
+
+@dataclass(frozen=True, slots=True)
+class _OptionalSource(_Source):
+    """Where the optional value of a read comes from."""
+
+    needed: int
+    """The first steps that must be there; those behind them may be absent."""
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the value is that of a context key: it is what says whether there is one."""
+        return False
+
+    def value(self, data: Mapping[str, Json], roots: Mapping[str, Json]) -> Any:
         """The optional value, or MISSING for what must be there, or cannot have fields."""
+        holder: Any = data if self.root is None else roots.get(self.root, MISSING)
         for number, step in enumerate(self.steps):
-            if number >= needed and holder is None:
+            if number >= self.needed and holder is None:
                 return NONE
             if not isinstance(holder, Mapping):
                 return MISSING
             if step not in holder:
-                return NONE if number >= needed else MISSING
+                return NONE if number >= self.needed else MISSING
             holder = holder[step]
         return Maybe(holder, present=True)
 
@@ -235,8 +245,9 @@ def _source(index: int, read: Read, reserved: frozenset[str]) -> _Source:
     first, *rest = read.path
     root = first if first in reserved and first != "context" else None
     steps = read.path if first not in reserved else tuple(rest)
-    needed = None if not read.maybe else read.maybe - len(read.path) + len(steps)
-    return _Source(f"@{index}", root, steps, read.test, needed)
+    if read.maybe:
+        return _OptionalSource(f"@{index}", root, steps, test=False, needed=read.maybe - len(read.path) + len(steps))
+    return _Source(f"@{index}", root, steps, read.test)
 
 
 def _what_is_missing(source: _Source, data: Mapping[str, Json], roots: Mapping[str, Json]) -> tuple[str, str | None]:
