@@ -33,6 +33,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _HELD = 16
+_NOTHING: frozenset[str] = frozenset()
 _SCALAR = "12345678"
 """Stands for a number, or the frame of a list, where characters are counted."""
 
@@ -118,6 +119,13 @@ def compile_template(value: Json, roots: frozenset[str] = frozenset()) -> Templa
     """
     found: list[Expression] = []
     fill = _compile(value, roots, found, ())
+    if fill is None:
+        return Template(
+            _NOTHING, _NOTHING, _NOTHING, constant=True, _holes=(), _fill=lambda _data, _roots, _room: value
+        )
+    if len(found) == 1:  # as in most, where to unite sets takes longer than to evaluate the hole
+        only = found[0]
+        return Template(only.keys, only.names, only.required, constant=False, _holes=(only,), _fill=fill)
     keys: set[str] | None = set()
     for expression in found:
         keys = None if keys is None or expression.keys is None else keys | expression.keys
@@ -125,9 +133,9 @@ def compile_template(value: Json, roots: frozenset[str] = frozenset()) -> Templa
         keys=None if keys is None else frozenset(keys),
         names=frozenset().union(*(expression.names for expression in found)),
         required=frozenset().union(*(expression.required for expression in found)),
-        constant=not found,
+        constant=False,
         _holes=tuple(found),
-        _fill=fill or (lambda _data, _roots, _room: value),
+        _fill=fill,
     )
 
 
