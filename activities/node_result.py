@@ -17,7 +17,7 @@ from anabranch.transport.node_protocol import NodeTask
 class NodeResult:
     """What a handler returns: `result` is for expressions of `output`; without those, `writes` and `removed` apply.
 
-    `writes` are values by key, `parts` values inside of objects by path.
+    `writes` are values by key, `parts` values inside of objects by path, `appended` what is added to lists by path.
     `warnings` are for who reads the audit trail; they name no values.
     """
 
@@ -26,6 +26,7 @@ class NodeResult:
     removed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     parts: Mapping[Path, Json] = field(default_factory=dict)
+    appended: Mapping[Path, list[Json]] = field(default_factory=dict)
 
     @classmethod
     def under_id(cls, task: NodeTask, value: Json) -> Self:

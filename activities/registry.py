@@ -163,13 +163,15 @@ class NodeActivities:
     async def _change_set(self, task: NodeTask, node: Node, outcome: NodeResult) -> ChangeSet:
         keys: dict[str, Json] = {}
         removed: tuple[str, ...] = ()
+        appended: Mapping[Path, list[Json]] = {}
         if node.output is not None:
             parts: Mapping[Path, Json] = await _output(task, node.output, plain(outcome.result))
         else:
             keys, parts, removed = plain(outcome.writes), outcome.parts, outcome.removed
+            appended = {path: plain(values, path=path) for path, values in outcome.appended.items()}
         written: dict[Path, Json] = {(key,): value for key, value in keys.items()}
         written |= {path: plain(value, path=path) for path, value in parts.items()}
-        self._check_size(written)
+        self._check_size({**written, **appended})
         return ChangeSet(
             base_version=task.context.metadata.version,
             set=written,
@@ -177,6 +179,7 @@ class NodeActivities:
             by=task.address,
             at=task.context.metadata.updated_at,
             warnings=outcome.warnings,
+            appended=appended,
         )
 
     def _check_size(self, writes: Mapping[Path, Json]) -> None:

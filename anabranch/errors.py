@@ -231,7 +231,7 @@ class ConfigurationError(AnabranchError):
 
 
 class WriteRefused(AnabranchError):
-    """A node writes inside of a value that is no object. Names the path."""
+    """A node writes inside of what is no object, or appends to what is no list. Names the path."""
 
     code = "WRITE_REFUSED"
 

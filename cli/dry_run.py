@@ -150,7 +150,9 @@ def _described(step: TimelineEntry) -> tuple[Text, Text]:
         )
     result = answer.result
     if isinstance(result, ChangeSet):
-        result = {format_path(path): value for path, value in result.set.items()}
+        appended = "".join(f"\n{format_path(path)} += {short(values)}" for path, values in result.appended.items())
+        written = _assignments({format_path(path): value for path, value in result.set.items()})
+        return Text("success", "green"), Text(f"{written}{plain(appended)}".strip("\n"))
     return Text("success", "green"), _assignments(result if isinstance(result, dict) else {})
 
 

@@ -8,21 +8,23 @@ value that becomes an object, or an object that becomes a value, is one change a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from anabranch.context.nested import check_ways, list_at
 from anabranch.context.values import MISSING, Json, Missing, Path, format_path, same, value_at
 from anabranch.errors import WireFormatError
 
 _ARITY = 5
-"""One more where there are warnings."""
+"""One more where there are warnings, two more where something is appended."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
     """What `by` did at `at` (Unix milliseconds) to the version `base_version`.
 
-    `warnings` are what the writer says beside it to who reads the audit trail.
+    `warnings` are what the writer says beside it to who reads the audit trail. `appended` are values that are added to
+    the ends of lists, whatever those hold by then: `refine` makes writes of them.
     """
 
     base_version: int
@@ -31,32 +33,38 @@ class ChangeSet:
     by: str = ""
     at: int = 0
     warnings: tuple[str, ...] = ()
+    appended: Mapping[Path, list[Json]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.set) or bool(self.removed)
+        return bool(self.set) or bool(self.removed) or bool(self.appended)
 
     def to_wire(self) -> list[Any]:
-        """As a positional array: `[base_version, [path, value, …], [path, …], by, at]`, and `[warning, …]` if any."""
-        flat: list[Any] = []
-        for path, value in self.set.items():
-            flat += (path, value)
-        said = [list(self.warnings)] if self.warnings else []
-        return [self.base_version, flat, self.removed, self.by, self.at, *said]
+        """As a positional array: `[base_version, [path, value, …], [path, …], by, at]`.
+
+        Behind them `[warning, …]` and `[path, values, …]` of what is appended, if any.
+        """
+        more: list[Any] = [list(self.warnings)] if self.warnings or self.appended else []
+        if self.appended:
+            more.append(_flat(self.appended))
+        return [self.base_version, _flat(self.set), self.removed, self.by, self.at, *more]
 
     @classmethod
     def from_wire(cls, wire: object) -> Self:
         """From the array of `to_wire`. Raises WireFormatError."""
-        if not isinstance(wire, list | tuple) or len(wire) not in (_ARITY, _ARITY + 1):
+        if not isinstance(wire, list | tuple) or len(wire) not in range(_ARITY, _ARITY + 3):
             raise WireFormatError(
-                "a change set is an array of five or six elements", suggestion="encode it with ChangeSet.to_wire"
+                "a change set is an array of five to seven elements", suggestion="encode it with ChangeSet.to_wire"
             )
-        base, flat, removed, by, at, *said = wire
+        base, flat, removed, by, at, *more = wire
         if not (isinstance(base, int) and isinstance(by, str) and isinstance(at, int)):
             raise WireFormatError("a change set needs a version, a writer's name and a time")
-        if not isinstance(flat, list | tuple) or len(flat) % 2 or not isinstance(removed, list | tuple):
-            raise WireFormatError("a change set needs an array of paths with values, and one of removed paths")
-        changed = dict(zip(map(_path, flat[::2]), flat[1::2], strict=True))
-        return cls(base, changed, tuple(map(_path, removed)), by, at, _texts(said[0]) if said else ())
+        if not isinstance(removed, list | tuple):
+            raise WireFormatError("a change set needs an array of removed paths")
+        appended = _by_path(more[1]) if len(more) > 1 else {}
+        if len(more) > 1 and not (appended and all(isinstance(values, list) for values in appended.values())):
+            raise WireFormatError("what a change set appends are arrays of values")
+        said = _texts(more[0]) if more else ()
+        return cls(base, _by_path(flat), tuple(map(_path, removed)), by, at, said, appended)
 
     def to_json_object(self) -> dict[str, Json]:
         """As JSON for people, with paths as text."""
@@ -67,7 +75,11 @@ class ChangeSet:
             "by": self.by,
             "at": self.at,
         }
-        return {**described, "warnings": list(self.warnings)} if self.warnings else described
+        if self.warnings:
+            described["warnings"] = list(self.warnings)
+        if self.appended:
+            described["appended"] = {format_path(path): values for path, values in self.appended.items()}
+        return described
 
 
 def diff(
@@ -101,7 +113,12 @@ def overlay(data: Mapping[str, Json], values: Iterable[tuple[Path, Json | Missin
 
 
 def refine(data: dict[str, Json], changes: ChangeSet) -> ChangeSet:
-    """The same changes as the deep diff against `data`: leaves only, without what already has that value."""
+    """The same changes as the deep diff against `data`: leaves only, without what already has that value.
+
+    What they append is written behind what is there. Raises WriteRefused where that is no list.
+    """
+    if changes.appended:
+        changes = _with_appended(data, changes)
     changed: dict[Path, Json] = {}
     removed: list[Path] = []
     if _independent(data, changes):
@@ -111,6 +128,14 @@ def refine(data: dict[str, Json], changes: ChangeSet) -> ChangeSet:
     else:
         _compare(data, apply(data, changes), (), changed, removed)
     return replace(changes, set=changed, removed=tuple(removed))
+
+
+def _with_appended(data: dict[str, Json], changes: ChangeSet) -> ChangeSet:
+    """The changes with whole lists for what they append."""
+    before = apply(data, changes)
+    check_ways(before, changes.appended)
+    lists = {path: [*list_at(before, path), *values] for path, values in changes.appended.items()}
+    return replace(changes, set={**changes.set, **lists}, appended={})
 
 
 def _independent(data: dict[str, Json], changes: ChangeSet) -> bool:
@@ -164,6 +189,16 @@ def _parent(data: dict[str, Json], path: Path, fresh: set[int], *, create: bool)
         parent[key] = child
         parent = child
     return parent
+
+
+def _flat(values: Mapping[Path, Any]) -> list[Any]:
+    return [each for pair in values.items() for each in pair]
+
+
+def _by_path(flat: object) -> dict[Path, Any]:
+    if not isinstance(flat, list | tuple) or len(flat) % 2:
+        raise WireFormatError("a change set needs an array of paths with values")
+    return dict(zip(map(_path, flat[::2]), flat[1::2], strict=True))
 
 
 def _texts(texts: object) -> tuple[str, ...]:

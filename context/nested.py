@@ -52,7 +52,21 @@ def check_ways(data: Mapping[str, Json], paths: Iterable[Path]) -> None:
                 )
 
 
+def list_at(data: Mapping[str, Json], path: Path) -> list[Json]:
+    """The list at a path, empty where there is nothing. Raises WriteRefused for anything else."""
+    value = value_at(cast("Json", data), path)
+    if isinstance(value, Missing):
+        return []
+    if not isinstance(value, list):
+        raise WriteRefused(
+            f"nothing can be appended to `{format_path(path)}`, which is {_kind(value)}, not a list",
+            suggestion="append to another key, or write a list there before",
+        )
+    return value
+
+
 def _kind(value: Json) -> str:
     if value is None:
         return "null"
-    return "a list" if isinstance(value, list) else "a single value"
+    kinds = ((list, "a list"), (dict, "an object"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), "a single value")

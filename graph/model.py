@@ -109,7 +109,9 @@ class Rule(Model):
     when: Cel | None = None
     """The condition. Without it the rule always holds."""
     then: JsonObject | None = None
-    """What is written where the condition holds: key → value."""
+    """What is written where the condition holds: path → value."""
+    append: JsonObject | None = None
+    """What is added to lists where the condition holds: path → one value. A list is made where there is nothing."""
     otherwise: JsonObject | None = None
     """What is written where it does not."""
     salience: int = 0

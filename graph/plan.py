@@ -14,8 +14,9 @@ from typing import cast
 from pydantic import ValidationError
 
 from anabranch.context.merge.resolution import ConflictResolution, Policies, Reducer
-from anabranch.context.values import Json, parse_path
+from anabranch.context.values import Json, Path, parse_path
 from anabranch.graph import node_types
+from anabranch.graph.dataflow.appends import appended_paths
 from anabranch.graph.dataflow.dataflow import graph_inputs
 from anabranch.graph.dataflow.handlers import ERROR, ERRORS, handlers
 from anabranch.graph.dataflow.races import fires_at, racing
@@ -171,7 +172,14 @@ class Plan:
         """How conflicts are settled here; `default` holds where the graph does not say."""
         spec = self.graph.context
         chosen = ConflictResolution(spec.conflict_resolution) if spec.conflict_resolution else default
-        return Policies(chosen, {parse_path(path): _policy(name) for path, name in spec.merge.items()})
+        said = {parse_path(path): _policy(name) for path, name in spec.merge.items()}
+        return Policies(
+            chosen, {**{path: Reducer.APPEND for path in self._appended if not _is_said(path, said)}, **said}
+        )
+
+    @cached_property
+    def _appended(self) -> frozenset[Path]:
+        return frozenset(appended_paths(self.graph.nodes.values(), self.library))
 
     def racing(self, node_id: str) -> tuple[str, ...]:
         """The nodes that race for the `join: first` of a node, or one of so many edges."""
@@ -267,6 +275,11 @@ def _may_leave(node: Node, library: Mapping[str, Graph], effect: bool | None) ->
     else:
         return has_effect(node) if effect is None else effect
     return any(_may_leave(each, library, effect) for each in inside)
+
+
+def _is_said(path: Path, said: Mapping[Path, object]) -> bool:
+    """Whether there is a policy for a path, or for one that it leads through."""
+    return any(path[:end] in said for end in range(1, len(path) + 1))
 
 
 def _policy(name: MergePolicy) -> ConflictResolution | Reducer:

@@ -70,12 +70,16 @@ def _context_from_named(fields: Named) -> list[Any]:
 
 
 def _changes_from_named(fields: Named) -> list[Any]:
-    flat: list[Any] = []
-    for path, value in _object(fields["set"]).items():
-        flat += (parse_path(path), value)
     removed: Any = fields["removed"]
-    said = [fields["warnings"]] if fields.get("warnings") else []
-    return [fields["base_version"], flat, [parse_path(path) for path in removed], fields["by"], fields["at"], *said]
+    more: list[Any] = [fields["warnings"]] if fields.get("warnings") else []
+    if fields.get("appended"):
+        more = [fields.get("warnings", []), _with_paths(fields["appended"])]
+    paths = [parse_path(path) for path in removed]
+    return [fields["base_version"], _with_paths(fields["set"]), paths, fields["by"], fields["at"], *more]
+
+
+def _with_paths(values: Json) -> list[Any]:
+    return [each for path, value in _object(values).items() for each in (parse_path(path), value)]
 
 
 def _object(value: Json) -> Named:

@@ -36,6 +36,8 @@ class Chained:
     warnings: tuple[str, ...] = ()
     parts: Mapping[Path, Json] = field(default_factory=dict)
     """What they wrote inside of objects, by path."""
+    appended: Mapping[Path, list[Json]] = field(default_factory=dict)
+    """What they added to lists, by path."""
 
     @classmethod
     def of(cls, values: Mapping[Path, Json]) -> Self:
@@ -45,8 +47,10 @@ class Chained:
 
     @property
     def result(self) -> dict[str, Json]:
-        """All that was written, as one object."""
-        return {**self.changes, **nested(self.parts)} if self.parts else self.changes
+        """All that was written, as one object; of lists what was added."""
+        if not self.parts and not self.appended:
+            return self.changes
+        return nested({**{(key,): value for key, value in self.changes.items()}, **self.parts, **self.appended})
 
 
 def evaluate_chain(text: str, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost | None = None) -> Chained:

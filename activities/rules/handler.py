@@ -45,7 +45,9 @@ class RuleActivity:
         else:
             short = node.grl is None or len(node.grl) < _SHORT
             found = await evaluated(lambda cost: evaluate_rules(node, task.context.data, roots, cost), at_once=short)
-        return NodeResult(found.result, found.changes, warnings=found.warnings, parts=found.parts)
+        return NodeResult(
+            found.result, found.changes, warnings=found.warnings, parts=found.parts, appended=found.appended
+        )
 
 
 @cache
@@ -73,7 +75,7 @@ def evaluate_rules(
         found = Chained.of(evaluate_table(node.decision_table, data))
     else:
         written = _evaluate_list(node, data, roots, cost)
-        found = Chained(written.keys, parts=written.parts)
+        found = Chained(written.keys, parts=written.parts, appended=written.appended)
     _charge(found.result, cost)
     for key, value in found.result.items():
         check_value(value, path=(key,))
@@ -103,7 +105,10 @@ def _evaluate_list(node: RuleNode, data: Mapping[str, Json], roots: Mapping[str,
             applies = _applies(rule, written.seen, roots, cost, matched=matched)
             default = _is_default(rule)
             chosen = rule.then if applies and not default else rule.otherwise if default == applies else None
-            written.add(_rendered(chosen, written.seen, roots, cost))
+            values = _rendered(chosen, written.seen, roots, cost)
+            appended = _rendered(rule.append if applies else None, written.seen, roots, cost)
+            written.add(values)
+            written.append(appended)
         except AnabranchError as error:
             error.place = error.place or _place(rule, node)
             raise
@@ -116,7 +121,7 @@ def _evaluate_list(node: RuleNode, data: Mapping[str, Json], roots: Mapping[str,
 
 
 def _is_default(rule: Rule) -> bool:
-    return rule.when is None and rule.then is None
+    return rule.when is None and rule.then is None and rule.append is None
 
 
 def _applies(rule: Rule, seen: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost, *, matched: bool) -> bool:

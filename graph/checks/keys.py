@@ -216,7 +216,7 @@ class KeyChecks:
             yield Problem("NAME_RESERVED", message, place, "give it another name")
 
     def _written_at(self, path: Pointer, node: BaseNode, name: str) -> SourceLocation:
-        written = ((text, pointer) for group in written_keys(node) for text, pointer in group.items())
+        written = ((text, pointer) for group in written_keys(node) for text, pointer in group)
         found = next((pointer for text, pointer in written if parse_path(text)[0] == name), ("output", name))
         return self.source.place((*path, *found), key=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from anabranch.context.values import MAX_DEPTH, Json, Path, format_path, parse_path
 from anabranch.errors import InputError, Problem
@@ -19,7 +19,7 @@ _COMPUTED = 'an object may have computed keys: `prices: "{{ {sku: price} }}"`'
 def check_paths(path: Pointer, node: BaseNode, source: Source) -> Iterator[Problem]:
     """Problems of the paths that one node writes, and of the keys in its templates."""
     for group in written_keys(node):
-        yield from _check({text: (*path, *pointer) for text, pointer in group.items()}, source)
+        yield from _check([(text, (*path, *pointer)) for text, pointer in group], source)
     for field in node_fields(node):
         if field.is_template:
             yield from _templates(field.value, (*path, *field.path), source)
@@ -29,35 +29,38 @@ def check_paths(path: Pointer, node: BaseNode, source: Source) -> Iterator[Probl
 
 def check_graph_paths(graph: Graph, source: Source) -> Iterator[Problem]:
     """Problems of the keys of a graph's `result` and `inputs`."""
-    yield from _check({text: ("result", text) for text in graph.result or ()}, source)
+    yield from _check([(text, ("result", text)) for text in graph.result or ()], source)
     for name in graph.inputs or ():
         yield from _dotted(name, ("inputs", name), source)
 
 
-def written_keys(node: BaseNode) -> Iterator[dict[str, Pointer]]:
+def written_keys(node: BaseNode) -> Iterator[list[tuple[str, Pointer]]]:
     """The paths that are written at once, as texts, each with its place under the node."""
-    yield {text: ("output", text) for text in node.output or ()}
-    yield {text: ("on_failure", "use", text) for text in fallback_of(node) or ()}
+    yield [(text, ("output", text)) for text in node.output or ()]
+    yield [(text, ("on_failure", "use", text)) for text in fallback_of(node) or ()]
     if isinstance(node, RuleNode):
         for index, rule in enumerate(node.rules or ()):
-            for side, values in (("then", rule.then), ("otherwise", rule.otherwise)):
-                yield {text: ("rules", index, side, text) for text in values or ()}
+            held = [(text, ("rules", index, "then", text)) for text in rule.then or ()]
+            yield [*held, *((text, ("rules", index, "append", text)) for text in rule.append or ())]
+            yield [(text, ("rules", index, "otherwise", text)) for text in rule.otherwise or ()]
     if isinstance(node, ForeachNode | WhileNode) and node.collect is not None:
-        yield {node.collect.into: ("collect", "into")}
+        yield [(node.collect.into, ("collect", "into"))]
     if isinstance(node, ForeachNode) and node.failed is not None:
-        yield {node.failed: ("failed",)}
+        yield [(node.failed, ("failed",))]
 
 
-def _check(group: Mapping[str, Pointer], source: Source) -> Iterator[Problem]:
+def _check(group: Iterable[tuple[str, Pointer]], source: Source) -> Iterator[Problem]:
     known: dict[Path, Pointer] = {}
-    for text, pointer in group.items():
+    for text, pointer in group:
         place = source.place(pointer, key=True)
         if "{{" in text:
             yield Problem("KEY_TEMPLATE", f"{described(pointer)} is a template, and keys are none", place, _COMPUTED)
         elif (wrong := _wrong(text)) is not None:
             yield Problem("KEY_PATH_INVALID", f"{described(pointer)} {wrong[0]}", place, wrong[1])
-        else:
-            known[parse_path(text)] = pointer
+        elif known.setdefault(parse_path(text), pointer) is not pointer:
+            yield Problem(
+                "KEY_OVERLAP", f"{described(pointer)} is written twice by this rule", place, "keep one of them"
+            )
     for path, pointer in known.items():
         above = next((path[:end] for end in range(1, len(path)) if path[:end] in known), None)
         if above is not None:
@@ -87,7 +90,7 @@ def _templates(value: Json, path: Pointer, source: Source) -> Iterator[Problem]:
     if isinstance(value, dict):
         for key, inner in value.items():
             where = (*path, key)
-            if "{{" in key and path[-1] not in ("then", "otherwise", "use"):  # which `_wrong` has seen
+            if "{{" in key and path[-1] not in ("then", "append", "otherwise", "use"):  # which `_wrong` has seen
                 message = f"{described(where)} is a template, and keys are none"
                 yield Problem("KEY_TEMPLATE", message, source.place(where, key=True), _COMPUTED)
             yield from _templates(inner, where, source)

@@ -132,7 +132,7 @@ def _duration(value: timedelta) -> str:
 RULE = NodeKind(
     RuleNode,
     handler=imported("anabranch.activities.rules.handler:RuleActivity"),
-    fields=(cel("rules.*.when"), template("rules.*.then"), template("rules.*.otherwise")),
+    fields=(cel("rules.*.when"), template("rules.*.then"), template("rules.*.append"), template("rules.*.otherwise")),
     reads=rule_reads,
     reads_more=lambda node: node.decision_table is not None,
     writes=rule_writes,

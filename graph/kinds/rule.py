@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from anabranch.context.nested import nested
 from anabranch.context.values import Json, Path, parse_path
@@ -17,6 +17,7 @@ from anabranch.graph.kinds.keys import (
     Keys,
     Paths,
     Reads,
+    all_reads,
     expression_reads,
     template_reads,
     tested,
@@ -29,6 +30,8 @@ from anabranch.graph.rules.decision_table import read_table
 if TYPE_CHECKING:
     from anabranch.graph.rules.chained_rule import ChainedRule
 
+APPENDED: Final[Json] = "{{ appended }}"
+"""Stands for values that are added to a list, among those that a node may write."""
 MAX_CELLS = 20
 """Problems of one table that are shown."""
 
@@ -51,11 +54,12 @@ def rule_reads(node: RuleNode, roots: frozenset[str]) -> Reads:
     found, sure, maybe = NOTHING, NO_KEYS, NO_PATHS
     for rule in in_order(node.rules or ()):
         guarded = tested(rule.when, roots)
-        written = template_reads(rule.then or {}, roots) | template_reads(rule.otherwise or {}, roots)
+        sides = (rule.then or {}, rule.append or {}, rule.otherwise or {})
+        written = all_reads(template_reads(side, roots) for side in sides)
         own = expression_reads(rule.when, roots) | written.without(NO_KEYS, guarded)
         found |= own.without(sure).allowing(maybe)
         maybe |= _writes(rule)
-        sure |= {path[0] for path in _sure_writes(rule) if len(path) == 1}
+        sure |= {path[0] for path in _sure_writes(rule) if len(path) == 1} - (tops(_paths(rule.append)) or NO_KEYS)
     return found
 
 
@@ -89,10 +93,9 @@ def _first_writes(rules: list[Rule]) -> frozenset[Path]:
     sure = NO_PATHS
     for rule in reversed(rules):
         passed = _paths(rule.otherwise) | sure
-        if rule.when is not None:
-            sure = _paths(rule.then) & passed
-        else:
-            sure = passed if rule.then is None else _paths(rule.then)
+        if not _is_default(rule):
+            passed = _held(rule) if rule.when is None else _held(rule) & passed
+        sure = passed
     return sure
 
 
@@ -101,8 +104,8 @@ def _all_writes(rules: list[Rule]) -> frozenset[Path]:
     conditional: list[frozenset[Path]] = []
     for rule in rules:
         if rule.when is not None:
-            conditional.append(_paths(rule.then))
-        elif rule.then is None:  # it applies where none of the conditional ones before it did
+            conditional.append(_held(rule))
+        elif _is_default(rule):  # it applies where none of the conditional ones before it did
             sure |= _paths(rule.otherwise).intersection(*conditional)
     return sure
 
@@ -113,6 +116,7 @@ def written_values(node: BaseNode, key: str) -> list[Json] | None:
         sides: list[JsonObject] = [dict(node.output)]
     elif isinstance(node, RuleNode) and node.rules is not None:
         sides = [side for rule in node.rules for side in (rule.then, rule.otherwise) if side is not None]
+        sides += [dict.fromkeys(rule.append, APPENDED) for rule in node.rules if rule.append is not None]
     else:
         return None
     return [value for side in sides for value in values_under(key, side)]
@@ -160,20 +164,29 @@ def _paths(side: JsonObject | None) -> frozenset[Path]:
     return frozenset(map(parse_path, side or ()))
 
 
+def _held(rule: Rule) -> frozenset[Path]:
+    """What the rule writes where its condition holds."""
+    return _paths(rule.then) | _paths(rule.append)
+
+
+def _is_default(rule: Rule) -> bool:
+    return rule.when is None and rule.then is None and rule.append is None
+
+
 def _writes(rule: Rule) -> frozenset[Path]:
-    return _paths(rule.then) | _paths(rule.otherwise)
+    return _held(rule) | _paths(rule.otherwise)
 
 
 def _sure_writes(rule: Rule) -> frozenset[Path]:
-    if rule.then is None:
+    if _is_default(rule):
         return NO_PATHS
-    return _paths(rule.then) if rule.when is None else _paths(rule.then) & _paths(rule.otherwise)
+    return _held(rule) if rule.when is None else _held(rule) & _paths(rule.otherwise)
 
 
 def _check_rule(rule: Rule, index: int, finder: Finder) -> Iterator[Problem]:
-    if rule.then is None and rule.otherwise is None:
+    if rule.then is None and rule.append is None and rule.otherwise is None:
         yield finder.problem("RULE_EMPTY", f"has the rule {index + 1}, which writes nothing", "rules", index)
-    if rule.when is None and rule.then is not None and rule.otherwise is not None:
+    if rule.when is None and not _is_default(rule) and rule.otherwise is not None:
         message = f"has the rule {index + 1}, whose `otherwise` never applies: it has no `when`"
         yield finder.problem("RULE_OTHERWISE", message, "rules", index, "otherwise", warning=True)
 

@@ -163,6 +163,8 @@ def test_a_change_set_comes_back_from_the_wire(changes: ChangeSet, by: str, at: 
         [1, [], [], "w", 0, "text"],
         [1, [], [], "w", 0, [5]],
         [1, [], [], "w", 0, [], []],
+        [1, [], [], "w", 0, [], [["a"], 5]],
+        [1, [], [], "w", 0, [], [["a"], [5]], []],
     ],
 )
 def test_a_wire_that_is_no_change_set_is_refused(wire: object) -> None:

@@ -76,7 +76,7 @@ def check_names(changes: ChangeSet, roots: Iterable[str] = ()) -> None:
 
     Raises ReservedName.
     """
-    if found := {path[0] for path in changes.set} & (ROOTS.union(roots) - ERRORS):
+    if found := {path[0] for path in (*changes.set, *changes.appended)} & (ROOTS.union(roots) - ERRORS):
         name = min(found)
         raise ReservedName(
             f"{name!r} is a reserved name, which the context cannot have as a key",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anabranch.context.changes import ChangeSet, diff
+from anabranch.context.changes import ChangeSet, diff, refine
 from anabranch.context.merge.lineage import Line
 from anabranch.context.nested import check_ways
 from anabranch.context.values import Json
@@ -204,6 +204,8 @@ class Undo:
         if (rollback := self._rollback_of(step)) is not None:
             check_names(result, rollback.node.scope.roots)
             check_ways(rollback.node.line.data, result.set)
+            if result.appended:
+                refine(rollback.node.line.data, result)  # refuses now what could not be written later
             if result:
                 self._saga.written.append((step.address, result))
             return
