@@ -37,6 +37,23 @@ async def diamond_with_conflicts(served: Served) -> Handle:
     return await served.start(diamond(left, right, context={"merge": policies}), {"total": 10, "tags": []})
 
 
+async def written_inside(served: Served) -> Handle:
+    """Parts of one object and entries of one list, by branches, items, turns and a compensation; all are undone."""
+
+    def adding(entry: str, **then: Any) -> dict[str, Any]:
+        return {"type": "rule", "rules": [{"then": then, "append": {"order.log": entry}}]}
+
+    def part(name: str) -> dict[str, Any]:
+        return {**adding(name, **{f"order.{name}": 1}), "compensate": adding(f"{name} undone")}
+
+    inside = {"type": "foreach", "items": "[1, 2]", "body": chain(add=adding("item {{ item }}"))}
+    turns = {"type": "while", "until": "turn == 2", "body": chain(add=adding("turn {{ turn }}"))}
+    graph = diamond(part("left"), part("right"), saga={})
+    graph["nodes"] |= {"each": inside, "turns": turns, "stop": {"type": "fail", "code": "ENOUGH", "message": "enough"}}
+    graph["edges"] += [edge("join", "each"), edge("each", "turns"), edge("turns", "stop")]
+    return await served.start(graph, {"order": {"id": 7}})
+
+
 async def races(served: Served) -> Handle:
     """Branches that lose: cancelled at once, or at the end of the run, one of them with a body."""
     nodes: dict[str, dict[str, Any]] = {name: {"type": "wait", "for": "1h"} for name in ("far", "later")}
@@ -312,6 +329,7 @@ async def cancelled_unrecorded(served: Served) -> Handle:
 PLAYS: dict[str, Play] = {
     "chain": order,
     "diamond_with_conflicts": diamond_with_conflicts,
+    "written_inside": written_inside,
     "failure_edge": failure_edge,
     "fallbacks": fallbacks,
     "failing_run": failing_run,
