@@ -95,7 +95,7 @@ def test_nothing_is_added_to_what_is_no_list(value: Json, kind: str, evaluate: E
 
 def test_a_list_crosses_to_the_activity_only_where_rules_read_it_and_need_not_be_there() -> None:
     assert node_reads(rules({"append": {"log": 1}})) == frozenset()
-    assert node_reads(rules({"append": {"log": 1}}, {"when": "size(log) > 1", "then": {"a": 1}})) == {"log"}
+    assert node_reads(rules({"append": {"log": 1}}, {"when": "size(log) > 1", "then": {"a": 1}})) == frozenset({"log"})
     reader = "{type: rule, rules: [{then: {n: '{{ size(log) }}'}}]}"
     text = f"name: g\nnodes: {{a: {adding('1')}, b: {reader}}}\nedges: [{{from: a, to: b}}]"
     assert told(text) == []
