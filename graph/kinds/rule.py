@@ -113,13 +113,14 @@ def _all_writes(rules: list[Rule]) -> frozenset[Path]:
 def written_values(node: BaseNode, key: str) -> list[Json] | None:
     """The values that a node may write under a key, holes as they are written; None where they are not known."""
     if node.output is not None:
-        sides: list[JsonObject] = [dict(node.output)]
-    elif isinstance(node, RuleNode) and node.rules is not None:
-        sides = [side for rule in node.rules for side in (rule.then, rule.otherwise) if side is not None]
-        sides += [dict.fromkeys(rule.append, APPENDED) for rule in node.rules if rule.append is not None]
-    else:
+        return list(values_under(key, dict(node.output)))
+    if not isinstance(node, RuleNode) or node.rules is None:
         return None
-    return [value for side in sides for value in values_under(key, side)]
+    found: list[Json] = []
+    for rule in node.rules:
+        for side in (rule.then or {}, rule.otherwise or {}, dict.fromkeys(rule.append or {}, APPENDED)):
+            found += values_under(key, side)
+    return found
 
 
 def values_under(key: str, values: Mapping[str, Json]) -> Iterator[Json]:
