@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -29,6 +29,7 @@ from anabranch.testkit.given import GivenOutcome, read_outcomes
 from anabranch.testkit.rules import rule_evaluator
 from anabranch.workflows.interpreter.commands import RunNode
 from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.interpreter.node_run import NodeRun
 from anabranch.workflows.interpreter.simulation import Answer, Chosen, DryRun, Failed, TimelineEntry, Work, drive
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import describe_conflict
@@ -120,7 +121,7 @@ def _show(state: RunState, done: DryRun, answers: Answers, *, verbose: bool) -> 
         )
     screen.print(table, soft_wrap=False)
     for status in ("skipped", "cancelled", "timed_out"):
-        if names := [name for name, node in state.root.nodes.items() if node.status == status]:
+        if names := [name for name, node in _named(state) if node.status == status]:
             screen.print(Text(f"{status.replace('_', ' ')}: {', '.join(names)}", "dim"))
     for version in state.trail.versions:
         for conflict in version.conflicts:
@@ -136,6 +137,12 @@ def _fallbacks(state: RunState) -> dict[str, dict[str, Json]]:
         for version in state.trail.versions
         if version.kind == "fallback"
     }
+
+
+def _named(state: RunState) -> Iterator[tuple[str, NodeRun]]:
+    """The graph's own nodes and those of its `finally`, by address."""
+    for scope in dict.fromkeys((state.main, state.root)):
+        yield from ((scope.address(run), run) for run in scope.nodes.values())
 
 
 def _described(step: TimelineEntry) -> tuple[Text, Text]:
@@ -172,7 +179,8 @@ def _end(state: RunState, done: DryRun, name: str) -> bool:
         return False
     if finish.failure is not None:
         undone = {"compensated": finish.compensated, "not_compensated": finish.not_compensated}
-        show_failure({**finish.failure.root(), "code": finish.failure.code, **undone})
+        last = None if finish.afterwards is None else finish.afterwards.failure
+        show_failure({**finish.failure.root(), **undone, "finally_failed": None if last is None else last.root()})
         return False
     out().file.write(plain_json(json.dumps(result(state, finish, name), indent=2, ensure_ascii=False)) + "\n")
     return True

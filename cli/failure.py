@@ -36,3 +36,5 @@ def show_failure(failure: Mapping[str, Any]) -> None:
     for title, key in (("compensated", "compensated"), ("not compensated", "not_compensated")):
         if failure.get(key):
             err().print(f"  {title}: {plain(', '.join(map(str, failure[key])))}")
+    if (last := failure.get("finally_failed")) is not None:
+        err().print(plain(f"  the finally failed at {last['node']!r}: {last['code']}: {last['message']}"))

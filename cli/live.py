@@ -18,7 +18,7 @@ from anabranch.cli.queues import Unserved
 from anabranch.cli.report import err
 from anabranch.context.values import Json
 from anabranch.display import plain
-from anabranch.graph.drawing.layout import rows
+from anabranch.graph.drawing.layout import Row, rows
 from anabranch.graph.model import Graph
 
 _MARKS = {
@@ -48,8 +48,13 @@ class LiveRun:
         self._console = console = err()
         console.soft_wrap = False  # it counts lines to draw over them
         self._rows = rows(graph.nodes, [(edge.source, edge.target) for edge in graph.edges])
+        if (last := graph.finally_) is not None:
+            below = rows(last.nodes, [(edge.source, edge.target) for edge in last.edges])
+            self._rows += [Row(row.rails, f"finally/{row.node}") for row in below]
         self._title = f"{graph.name} · {plain(workflow_id)}"
-        self._types = {name: node.type for name, node in graph.nodes.items()}
+        types = [(name, node.type) for name, node in graph.nodes.items()]
+        types += [(f"finally/{name}", node.type) for name, node in last.nodes.items()] if last is not None else []
+        self._types = dict(types)
         self._status: Mapping[str, Any] = {}
         self._asking = Asking(server)
         self._told: set[str] = set()
@@ -130,11 +135,23 @@ class LiveRun:
             )
         below = [
             Text(text, "yellow")
-            for text in (*self._lacking(), *self._warnings(), *map(str, self._unserved), self._note, self._said)
+            for text in (
+                *self._lacking(),
+                *self._warnings(),
+                *self._finally_failed(),
+                *map(str, self._unserved),
+                self._note,
+                self._said,
+            )
             if text
         ]
         asked = [] if self._over else self._asking.lines(self._status)
         return Group(self._head(), table, *asked, *below)
+
+    def _finally_failed(self) -> Iterator[str]:
+        """Why the `finally` failed, which changes nothing of how the run ended."""
+        if (error := self._status.get("finally_failed")) is not None:
+            yield plain(f"the finally failed at {error['node']}: {error['code']}: {error['message']}")
 
     def _lacking(self) -> Iterator[str]:
         """Which workers lack what, while others are looked for."""

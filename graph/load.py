@@ -11,6 +11,7 @@ from typing import TypeAlias, cast
 from pydantic import ValidationError
 
 from anabranch.errors import GraphError, Problem, UnknownGraph
+from anabranch.graph.checks.afterwards import check_finally
 from anabranch.graph.checks.checks import check_graph, check_keys
 from anabranch.graph.checks.retries import repeated_effects
 from anabranch.graph.checks.settings import ignored_settings
@@ -114,6 +115,7 @@ def _load(text: str, file: str, folder: Path | None, resolve: Resolve | None) ->
     named = _Named(resolve, found)
     named.follow(graph, source, (graph.name,))
     found += ignored_settings(graph, named.graphs, source)
+    found += check_finally(graph, named.graphs, source)
     _raise_if_wrong(found)
     found += repeated_effects(graph, named.graphs, source)
     found += check_keys(graph, source, named.graphs)

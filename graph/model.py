@@ -441,6 +441,17 @@ class Edge(Model):
         return _EVERY_END if self.outcome == "always" else frozenset(self.named)
 
 
+class Finally(Model):
+    """What runs at the end of a run, however it ended, once it is undone. Nothing in it is undone, or cancelled."""
+
+    nodes: dict[NodeId, Node] = Field(min_length=1)
+    """Its nodes, by id."""
+    edges: tuple[Edge, ...] = ()
+    """Its edges."""
+    timeout: Duration | None = None
+    """How long all of it may take."""
+
+
 class Graph(Model):
     """One YAML file. `name` is also the Temporal workflow type."""
 
@@ -465,6 +476,8 @@ class Graph(Model):
     """Its nodes, by id."""
     edges: tuple[Edge, ...] = ()
     """Its edges."""
+    finally_: Finally | None = Field(None, alias="finally")
+    """What runs last, however the run ended."""
     result: dict[Key, Cel] | None = None
     """What it comes to: name → expression over the context at its end. Without it, the whole context."""
     metadata: dict[str, Any] = Field(default_factory=dict)
@@ -477,6 +490,6 @@ _node_models: dict[str, type[BaseNode]] = {
 NODE_TYPES = tuple(_node_models)
 """The built-in node types. What a graph may name beside them: `node_types.names`."""
 built_in(_node_models)
-_deferred: tuple[type[Model], ...] = (BaseNode, *_node_models.values(), Body, Graph)
+_deferred: tuple[type[Model], ...] = (BaseNode, *_node_models.values(), Body, Finally, Graph)
 for _model in _deferred:
     _model.model_rebuild()

@@ -21,6 +21,7 @@ from anabranch.graph.dataflow.dataflow import graph_inputs
 from anabranch.graph.dataflow.handlers import ERROR, ERRORS, handlers
 from anabranch.graph.dataflow.races import fires_at, racing
 from anabranch.graph.dataflow.reads import node_reads
+from anabranch.graph.dataflow.walk import OUTCOME
 from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.expressions import Expression, compile_expression
 from anabranch.graph.expressions.templates import Template, compile_template
@@ -167,6 +168,17 @@ class Plan:
     def inputs(self) -> frozenset[str]:
         """Keys that a run must be started with."""
         return frozenset(graph_inputs(self.graph, self.library)) if self.pinned_inputs is None else self.pinned_inputs
+
+    @cached_property
+    def afterwards(self) -> Plan | None:
+        """The plan of the graph's `finally`, with the settings of the graph."""
+        if (body := self.graph.finally_) is None:
+            return None
+        given = self.graph
+        graph = Graph.model_construct(
+            name=given.name, context=given.context, defaults=given.defaults, nodes=body.nodes, edges=body.edges
+        )
+        return _plan(graph, self.library, OUTCOME)
 
     def policies(self, default: ConflictResolution) -> Policies:
         """How conflicts are settled here; `default` holds where the graph does not say."""

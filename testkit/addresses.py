@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from anabranch.graph.kinds.kinds import has_body
 from anabranch.graph.plan import Plan, PlanNode
 from anabranch.workflows.interpreter.address import attempt_address
+from anabranch.workflows.interpreter.afterwards import PREFIX as FINALLY
 from anabranch.workflows.interpreter.commands import StartChild, Work
 from anabranch.workflows.interpreter.saga import COMPENSATION as UNDO
 from anabranch.workflows.interpreter.scope import END
 from anabranch.workflows.interpreter.simulation import Evaluated
 
-__all__ = ["END", "UNDO", "known", "node_at", "of", "static", "walk", "wider"]
+__all__ = ["END", "FINALLY", "UNDO", "known", "node_at", "of", "static", "walk", "wider"]
 
 _INDEX = re.compile(r"\[\d+\]")
 _ATTEMPT = re.compile(r"~\d+")
@@ -44,6 +45,8 @@ def walk(plan: Plan, prefix: str = "") -> Iterator[tuple[str, Plan]]:
     for name, planned in plan.nodes.items():
         if has_body(planned.node):
             yield from walk(plan.body(name), f"{prefix}{name}/")
+    if plan.afterwards is not None and not prefix:
+        yield from walk(plan.afterwards, FINALLY)
 
 
 def known(plan: Plan) -> list[str]:
@@ -54,6 +57,8 @@ def known(plan: Plan) -> list[str]:
 def node_at(plan: Plan, address: str) -> PlanNode | None:
     """The node that an address leads to; after `undo ` its compensation."""
     undo = address.startswith(UNDO)
+    if plan.afterwards is not None and address.startswith(FINALLY):
+        plan, address = plan.afterwards, address.removeprefix(FINALLY)
     *around, last = address.removeprefix(UNDO).split("/")
     for name in map(static, around):
         owner = plan.nodes.get(name)

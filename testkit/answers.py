@@ -94,7 +94,7 @@ class Answers:
             return self._child(work)
         if work.undo:
             return Done(_changes(work.address, {}))
-        return Done(_changes(work.address, assumed_writes(self._plan, work.planned.id, work)))
+        return Done(_changes(work.address, assumed_writes(self._plan, work.address, work)))
 
     def _child(self, work: StartChild) -> Answer:
         """What a child workflow comes to, with the same assumptions, and how long it takes."""

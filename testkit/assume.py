@@ -13,6 +13,7 @@ from anabranch.graph.kinds.keys import NO_KEYS, NO_PATHS, field_reads, tops, who
 from anabranch.graph.kinds.kinds import answer_schema
 from anabranch.graph.model import AiNode, BaseNode, DbNode, Graph, GrpcNode, HttpNode, Rule, RuleNode
 from anabranch.graph.plan import Plan
+from anabranch.testkit.addresses import node_at
 from anabranch.workflows.interpreter.commands import RunNode
 
 _EDGE = r"(?:^|&&|\|\||[!(?:])\s*"
@@ -20,10 +21,13 @@ _END = r"\s*(?:$|&&|\|\||[)?:])"
 _MAX_DEPTH = 16
 
 
-def assumed_writes(plan: Plan, node_id: str, work: RunNode | None) -> dict[Path, Json]:
+def assumed_writes(plan: Plan, address: str, work: RunNode | None) -> dict[Path, Json]:
     """The paths that a node is assumed to write, with example values."""
     graph = plan.graph
-    node = work.planned.node if work else graph.nodes[node_id]
+    planned = node_at(plan, address) if work is None else work.planned
+    if planned is None:
+        raise AssertionError(f"there is no node {address!r}")
+    node_id, node = planned.id, planned.node
     schema = answer_schema(node)
     if schema is not None and node.output is None:
         example = example_of(schema[1])

@@ -12,7 +12,7 @@ from anabranch.graph.model import ApprovalNode, Node
 from anabranch.graph.plan import Plan
 from anabranch.graph.source.problems import did_you_mean
 from anabranch.graph.source.yaml_source import Pointer, Source
-from anabranch.testkit.addresses import END, UNDO, known, node_at, static
+from anabranch.testkit.addresses import END, FINALLY, UNDO, known, node_at, static
 from anabranch.testkit.given import GivenOutcome
 from anabranch.testkit.model import TIMEOUT, Case, Expectation
 from anabranch.workflows.interpreter.input import check_value_against
@@ -51,6 +51,8 @@ def _expected(expect: Expectation, at: Pointer) -> Iterator[tuple[Pointer, str]]
         yield from _listed(getattr(expect, field) or (), (*at, field))
     if expect.error is not None and expect.error.node:
         yield (*at, "error", "node"), expect.error.node
+    if expect.finally_failed is not None and expect.finally_failed.node not in (None, FINALLY.removesuffix("/")):
+        yield (*at, "finally_failed", "node"), expect.finally_failed.node
     for index, conflict in enumerate(expect.conflicts or ()):
         if around := _join(conflict.at or END):
             yield (*at, "conflicts", index, "at"), around

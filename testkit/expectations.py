@@ -10,9 +10,9 @@ from anabranch.context.nested import nested
 from anabranch.context.values import MISSING, Json, Missing, Path, format_path, parse_path, same, value_at
 from anabranch.graph.source.yaml_source import Pointer
 from anabranch.testkit.addresses import of, static
-from anabranch.testkit.model import Case, Expectation, ExpectedConflict
+from anabranch.testkit.model import Case, Expectation, ExpectedConflict, ExpectedError
 from anabranch.testkit.play import Played
-from anabranch.workflows.interpreter.commands import AskConflict
+from anabranch.workflows.interpreter.commands import AskConflict, Failure
 from anabranch.workflows.interpreter.trail import describe_conflict
 
 _PRECISION = 1e-12
@@ -49,14 +49,22 @@ def _status(expect: Expectation, played: Played) -> Iterator[Mismatch]:
         if played.status == "paused":
             ended = f"paused at {', '.join(map(repr, played.paused))}"
         yield Mismatch(("expect", "status"), "status", expect.end, ended)
-    if expect.error is None:
-        return
+    if expect.error is not None:
+        yield from _error("error", expect.error, failure)
+    if expect.finally_failed is not None:
+        yield from _error("finally_failed", expect.finally_failed, played.finally_failure)
+    elif (last := played.finally_failure) is not None:
+        told = f"{last.code} at {last.node!r}: {last.message}"
+        yield Mismatch(("expect",), "finally_failed", MISSING, told)
+
+
+def _error(name: str, expected: ExpectedError, failure: Failure | None) -> Iterator[Mismatch]:
     actual = {"node": failure.node, "code": failure.code, "message": failure.message} if failure else {}
-    for name, wanted in expect.error.model_dump(exclude_none=True).items():
-        found = actual.get(name, MISSING)
-        fits = isinstance(found, str) and (wanted in found if name == "message" else wanted == found)
+    for part, wanted in expected.model_dump(exclude_none=True).items():
+        found = actual.get(part, MISSING)
+        fits = isinstance(found, str) and (wanted in found if part == "message" else wanted == found)
         if not fits:
-            yield Mismatch(("expect", "error", name), f"error.{name}", wanted, found)
+            yield Mismatch(("expect", name, part), f"{name}.{part}", wanted, found)
 
 
 def _nodes(expect: Expectation, played: Played) -> Iterator[Mismatch]:

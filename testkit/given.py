@@ -42,7 +42,7 @@ def read_outcomes(path: Path, plan: Plan) -> dict[str, GivenOutcome]:
 
     Raises InputError naming the entry.
     """
-    known = set(plan.graph.nodes)
+    known = {*plan.graph.nodes, *([] if plan.afterwards is None else ["finally"])}
     outcomes: dict[str, GivenOutcome] = {}
     for address, value in mapping(path).items():
         root = re.split(r"[/\[~]", address.removeprefix("undo "))[0]

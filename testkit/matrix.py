@@ -8,7 +8,7 @@ from typing import Literal
 
 from anabranch.context.values import Json
 from anabranch.graph.plan import Plan
-from anabranch.testkit.addresses import of, static
+from anabranch.testkit.addresses import FINALLY, of, static
 from anabranch.testkit.given import GivenOutcome
 from anabranch.testkit.play import Evaluate, Played, Script, play
 from anabranch.workflows.interpreter.address import around
@@ -63,7 +63,7 @@ def _left(played: Played) -> Iterator[str]:
     undone = set(played.undone)
     for step in played.path:
         address = of(step.work)
-        if not _has_effect(step) or _undone(address, undone):
+        if not _has_effect(step) or _undone(address, undone) or address.startswith(FINALLY):
             continue
         if isinstance(step.answer, Done):
             yield address

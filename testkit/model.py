@@ -82,6 +82,7 @@ class Expectation(Model):
     compensated: tuple[str, ...] | None = Field(None, description="Nodes that are undone, in this order")
     not_compensated: tuple[str, ...] | None = Field(None, description="Nodes whose compensation failed")
     error: ExpectedError | None = None
+    finally_failed: ExpectedError | None = Field(None, description="Why the `finally` fails; without it, it does not")
 
     @property
     def end(self) -> str:

@@ -88,7 +88,14 @@ class Played:
         """Why the run failed."""
         if self.refused is not None:
             return Failure("failure", self.refused.code, str(self.refused))
-        return self.state.failure
+        ending = self.state.finished or self.state.ending
+        return self.state.failure if ending is None else ending.failure
+
+    @property
+    def finally_failure(self) -> Failure | None:
+        """Why the `finally` failed."""
+        finish = self.state.finished
+        return None if finish is None or finish.afterwards is None else finish.afterwards.failure
 
     @property
     def result(self) -> dict[str, Json] | None:

@@ -17,7 +17,7 @@ from anabranch.graph.dataflow.handlers import ERROR, ERRORS
 from anabranch.graph.dataflow.presence import MaybeMissing, maybe_missing
 from anabranch.graph.dataflow.reads import node_writes
 from anabranch.graph.dataflow.rivals import Rivals, may_rival, rivals
-from anabranch.graph.dataflow.walk import with_compensations
+from anabranch.graph.dataflow.walk import FINALLY, with_compensations
 from anabranch.graph.expressions.expressions import ROOTS
 from anabranch.graph.kinds.fields import texts
 from anabranch.graph.kinds.keys import Keys
@@ -33,6 +33,7 @@ _PLACE_NAMES = {
     "item": "in the body of a `foreach`",
     "index": "in the body of a `foreach` or `while`",
     "turn": "in a `while`",
+    "outcome": "in `finally`",
 }
 
 
@@ -81,7 +82,7 @@ class KeyChecks:
         if self._declared is not None:
             if read.key not in self._declared:
                 yield self._undeclared(read, self._declared)
-        elif read.key in _PLACE_NAMES:
+        elif read.key in _PLACE_NAMES and (read.key != "outcome" or self.graph.finally_ is not None):
             message = (
                 f"{described(read.path)} reads `{read.key}` as a key of the context: the run must be started with it"
             )
@@ -142,9 +143,14 @@ class KeyChecks:
         key, text = maybe.need[0], format_path(maybe.need)
         if key in (self._declared or ()) or (len(maybe.need) > 1 and key in self._from_outside):
             return
-        message = f"{described(maybe.path)} needs `{text}`, which {maybe.writer!r} writes only under a condition"
+        how, advice = "only under a condition", "write it in each case, or "
+        if flow.level.path == FINALLY and not flow.writers_of(maybe.need):
+            if key in self._from_outside:
+                return
+            how, advice = "only in a run that comes so far", ""
+        message = f"{described(maybe.path)} needs `{text}`, which {maybe.writer!r} writes {how}"
         asked = ".?".join(("context", *maybe.need))
-        suggestion = f"write it in each case, or say what there is without it: {asked}.orValue(…)"
+        suggestion = f"{advice}say what there is without it: {asked}.orValue(…)"
         place = self._place(UnwrittenRead(maybe.need, maybe.path, maybe.node, flow))
         yield Problem("KEY_MAYBE_MISSING", message, place, suggestion, warning=True)
 

@@ -15,7 +15,7 @@ from anabranch.context.values import Path, format_path
 from anabranch.graph.dataflow.exclusion import Exclusion, exclusion
 from anabranch.graph.dataflow.handlers import ERROR, Handlers, handlers
 from anabranch.graph.dataflow.reads import NO_GRAPHS, node_needs, node_paths, result_fields
-from anabranch.graph.dataflow.walk import Level, edge_path, levels, ordered, with_compensations
+from anabranch.graph.dataflow.walk import FINALLY, Level, edge_path, levels, ordered, with_compensations
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.kinds.keys import NO_KEYS, field_reads, tested
 from anabranch.graph.kinds.kinds import loop_of
@@ -163,14 +163,16 @@ def key_flows(graph: Graph, library: Mapping[str, Graph] = NO_GRAPHS) -> Iterato
     found: dict[Pointer, KeyFlow] = {}
     known = library if isinstance(library, Library) else Library(library)
     for level in levels(graph):
-        flow = KeyFlow(level, known, *_owner(level.owner, found))
+        flow = KeyFlow(level, known, *_owner(level, found))
         found[level.path] = flow
         yield flow
 
 
-def _owner(path: Pointer, found: dict[Pointer, KeyFlow]) -> tuple[KeyFlow | None, int]:
-    """The level of the node at `path`, and the bits of what has run there before its body."""
-    if not path:
+def _owner(level: Level, found: dict[Pointer, KeyFlow]) -> tuple[KeyFlow | None, int]:
+    """The level around another one, and the bits of what has run there before."""
+    if level.path == FINALLY:
+        return found[()], found[()].before(None)
+    if not (path := level.owner):
         return None, 0
     undone = path[-1] == "compensate"
     while path[-1] == "compensate":

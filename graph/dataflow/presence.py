@@ -15,7 +15,7 @@ from anabranch.context.values import Path, parse_path
 from anabranch.graph.dataflow.dataflow import KeyFlow
 from anabranch.graph.dataflow.races import fires_at, needed
 from anabranch.graph.dataflow.reads import result_fields, success_paths
-from anabranch.graph.dataflow.walk import edge_path
+from anabranch.graph.dataflow.walk import FINALLY, edge_path
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.kinds.keys import NO_KEYS, NO_PATHS, field_reads, lacking
 from anabranch.graph.kinds.kinds import fallback_of
@@ -83,9 +83,12 @@ class _Presence:
         if flow.unknown & before:
             return
         for need in sorted(lacking(needed, there)):
-            writers = flow.writers_of(need) & before
-            if writers and not (flow.parent is not None and flow.parent.may_have(need, flow.owner)):
+            writers, parent = flow.writers_of(need) & before, flow.parent
+            if writers and not (parent is not None and parent.may_have(need, flow.owner)):
                 yield MaybeMissing(need, path, reader, next(flow.named(writers)))
+            elif parent is not None and flow.level.path == FINALLY and (earlier := parent.writers_of(need)):
+                # The run may fail before, or be undone.
+                yield MaybeMissing(need, path, reader, next(parent.named(earlier)))
 
     def missing_at_end(self, needed: frozenset[Path], path: Pointer) -> Iterator[MaybeMissing]:
         """What is needed and one node alone writes, and that not on every way.

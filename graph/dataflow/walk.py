@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from anabranch.graph.dataflow.handlers import ERROR, ERRORS, handlers
 from anabranch.graph.kinds.kinds import loop_of
-from anabranch.graph.model import Body, Edge, Graph, Node
+from anabranch.graph.model import Body, Edge, Finally, Graph, Node
 from anabranch.graph.source.yaml_source import Pointer
+
+FINALLY: Final[Pointer] = ("finally",)
+OUTCOME: Final = frozenset({"outcome"})
+"""What the expressions of a `finally` see beside the context's keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +21,11 @@ class Level:
     """The nodes and edges of one level: the graph itself, or a body somewhere in it.
 
     `roots` are the names beside the context's keys that its expressions may use (`index`, a `foreach`'s item, `error`).
-    `owner` is the path of the node around a body; that of the graph itself is empty.
+    `owner` is the path of the node around a body; those of the graph itself, and of its `finally`, are empty.
     """
 
     path: Pointer
-    body: Graph | Body
+    body: Graph | Body | Finally
     roots: frozenset[str] = frozenset()
     owner: Pointer = ()
 
@@ -31,8 +36,10 @@ class Level:
 
 
 def levels(graph: Graph) -> Iterator[Level]:
-    """The graph's own level, then every body below it, compensations' bodies included, in definition order."""
+    """The graph's own level and its `finally`, then every body below, those of compensations too, in their order."""
     waiting = [Level((), graph)]
+    if graph.finally_ is not None:
+        waiting.append(Level(FINALLY, graph.finally_, OUTCOME))
     while waiting:
         level = waiting.pop(0)
         yield level

@@ -14,9 +14,10 @@ from typing import Any
 
 from anabranch.display import one_line
 from anabranch.errors import InputError
+from anabranch.graph.dataflow.walk import levels
 from anabranch.graph.drawing.summary import edge_label, summary
 from anabranch.graph.kinds.kinds import kind_of, loop_of
-from anabranch.graph.model import Body, Graph, Node
+from anabranch.graph.model import Body, Finally, Graph, Node
 
 MAX_BOXES = 500
 MAX_IMAGE = 150
@@ -47,6 +48,7 @@ def mermaid(graph: Graph, states: Mapping[str, str] | None = None, *, details: b
     """
     drawing = _Mermaid(states or {}, details=details)
     drawing.level(graph, "", "  ")
+    drawing.last(graph)
     return "\n".join(["flowchart TD", *drawing.lines, *drawing.classes()]) + "\n"
 
 
@@ -96,9 +98,8 @@ def _at_most(limit: int, graph: Graph) -> None:
         )
 
 
-def _count(body: Graph | Body) -> int:
-    loops = filter(None, map(loop_of, body.nodes.values()))
-    return len(body.nodes) + sum(_count(loop.body) for loop in loops)
+def _count(graph: Graph) -> int:
+    return sum(len(level.body.nodes) for level in levels(graph))
 
 
 @dataclass(slots=True)
@@ -111,7 +112,7 @@ class _Mermaid:
     colored: dict[str, list[str]] = field(default_factory=dict)
     _drawn: int = 0
 
-    def level(self, body: Graph | Body, address: str, indent: str) -> None:
+    def level(self, body: Graph | Body | Finally, address: str, indent: str) -> None:
         """The nodes of one level, then its edges."""
         ids: dict[str, str] = {}
         for key, node in body.nodes.items():
@@ -123,6 +124,14 @@ class _Mermaid:
             text = edge_label(edge)
             label = f'|"{escaped(text, _LONGEST_LABEL)}"|' if text else ""
             self.lines.append(f"{indent}{ids[edge.source]} {arrow}{label} {ids[edge.target]}")
+
+    def last(self, graph: Graph) -> None:
+        """The nodes of the graph's `finally`, in a box that no edge leads to: whatever happens, they come last."""
+        if graph.finally_ is not None:
+            self.lines.append(f'  subgraph n{self._drawn} ["finally"]')
+            self._drawn += 1
+            self.level(graph.finally_, "finally/", "    ")
+            self.lines.append("  end")
 
     def _node(self, drawn: str, address: str, key: str, node: Node, indent: str) -> None:
         if (state := self.states.get(address)) in _COLORS:

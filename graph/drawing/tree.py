@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from anabranch.display import one_line
 from anabranch.graph.drawing.summary import edge_label, summary
 from anabranch.graph.kinds.kinds import fallback_of, loop_of, own_names
-from anabranch.graph.model import Body, Edge, Graph, Node
+from anabranch.graph.model import Body, Edge, Finally, Graph, Node
 
 MAX_DEPTH = 40
 _LONGEST = 100
@@ -21,14 +21,17 @@ def tree(graph: Graph, *, details: bool = False) -> str:
     """
     head = f"{graph.name} {one_line(graph.version, _LONGEST)}"
     title = f"{head}: {one_line(graph.description, _LONGEST)}" if graph.description else head
-    return "\n".join([title, *_Level(graph, details=details).lines("")]) + "\n"
+    lines = [title, *_Level(graph, details=details).lines("")]
+    if graph.finally_ is not None:
+        lines += ["finally", *_Level(graph.finally_, details=details).lines("")]
+    return "\n".join(lines) + "\n"
 
 
 @dataclass(slots=True)
 class _Level:
     """The tree of one level."""
 
-    body: Graph | Body
+    body: Graph | Body | Finally
     details: bool
     shown: set[str] = field(default_factory=set)
 

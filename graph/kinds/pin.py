@@ -15,7 +15,10 @@ from anabranch.graph.model import Graph, Node
 
 def pinned(graph: Graph) -> Graph:
     """The graph with the judgement of its types written out: `effect` of every node, and what else its type says."""
-    return graph.model_copy(update={"nodes": _nodes(graph.nodes)})
+    update: dict[str, Any] = {"nodes": _nodes(graph.nodes)}
+    if (last := graph.finally_) is not None:
+        update["finally_"] = last.model_copy(update={"nodes": _nodes(last.nodes)})
+    return graph.model_copy(update=update)
 
 
 def _nodes(nodes: Mapping[str, Node]) -> dict[str, Node]:

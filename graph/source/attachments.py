@@ -47,7 +47,10 @@ class Attachments:
         value = self.source.value
         if not isinstance(value, dict):
             return self.source
-        return self.source.with_files(self._nodes(value, ()), self._attached)
+        found = self._nodes(value, ())
+        if isinstance(last := value.get("finally"), dict):
+            found["finally"] = self._nodes(last, ("finally",))
+        return self.source.with_files(found, self._attached)
 
     def _nodes(self, body: Mapping[str, Json], path: Pointer) -> dict[str, Json]:
         nodes = body.get("nodes")

@@ -86,8 +86,11 @@ def described(path: Pointer) -> str:
     """The node, edge or section at `path`, in words: `node 'pack/weigh'`, `edge 3`, `` `retry` ``."""
     ids, rest = _nodes_of(path)
     where = f"node {'/'.join(ids)[:128]!r}" if ids else ""
+    body = f"the body of {where}" if where else ""
+    if rest[:2] == ["finally", "edges"]:
+        body, rest = "`finally`", rest[1:]
     if rest[:1] == ["edges"] and len(rest) > 1:
-        where = f"edge {int(rest[1]) + 1}" + (f" in the body of {where}" if where else "")
+        where = f"edge {int(rest[1]) + 1}" + (f" in {body}" if body else "")
         rest = rest[2:]
     field = ".".join(map(str, rest))[:128]
     return " ".join(
@@ -97,8 +100,8 @@ def described(path: Pointer) -> str:
 
 def _nodes_of(path: Pointer) -> tuple[list[str], list[str | int]]:
     """The nodes that a path leads through, and what is left of it below the last one, or below that one's body."""
-    ids: list[str] = []
-    rest = list(path)
+    is_last = path[:2] == ("finally", "nodes")
+    ids, rest = (["finally"], list(path[1:])) if is_last else ([], list(path))
     while rest[:1] == ["nodes"] and len(rest) > 1:
         ids.append(str(rest[1]))
         rest = rest[2:]

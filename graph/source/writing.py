@@ -16,7 +16,7 @@ from anabranch.graph.source.yaml_source import Pointer, Source, plain_value
 
 _ORDER: Final = (
     *("name", "version", "description", "inputs", "context", "defaults", "saga", "share"),
-    *("nodes", "edges", "result", "metadata"),
+    *("nodes", "edges", "finally", "result", "metadata"),
 )
 _WIDTH: Final = 110
 _END: Final = (1 << 30, 0)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.exceptions import ApplicationError
 
 from anabranch.dev.devserver import DevServer
 from tests.acceptance.worker_process import PATIENCE, Handle, Service, kill, service, until_waiting, worker_process
@@ -92,6 +93,28 @@ nodes:
           heartbeat: 3s
           retry: {{max_attempts: 0, initial_interval: 50ms, backoff: 1}}
       edges: [{{from: note, to: tell}}]
+"""
+TOLD = """
+name: told
+nodes:
+  hotel:
+    type: db
+    connection: STEPS_URL
+    query: insert into steps (name) values ('hotel')
+    result: none
+    compensate: {{type: db, connection: STEPS_URL, query: "insert into steps (name) values ('undo hotel')"}}
+  none: {{type: fail, code: NO_FLIGHT}}
+edges: [{{from: hotel, to: none}}]
+finally:
+  nodes:
+    note: {{type: db, connection: STEPS_URL, query: "insert into steps (name) values ('noted')", result: none}}
+    tell:
+      type: http
+      url: "http://127.0.0.1:{port}/{{{{ outcome.error.code }}}}"
+      timeout: 5m
+      heartbeat: 3s
+      output: {{told: result.body.answer}}
+  edges: [{{from: note, to: tell}}]
 """
 pytestmark = pytest.mark.timeout(300)
 SECOND = timedelta(seconds=1)
@@ -261,6 +284,25 @@ async def test_a_worker_killed_in_a_batch(site: Site) -> None:
     assert ended["data"]["noted"] == [1, 2, 4, 5]
     assert [each["item"] for each in ended["data"]["odd"]] == [3]
     assert site.steps() == ["[1,2]", "[3,4]", "[5]"]
+
+
+async def test_a_worker_killed_while_the_finally_runs(site: Site) -> None:
+    """Nothing is undone twice, what it did is not done again, and it goes on where it was."""
+    async with service() as told:
+        (site.folder / "told.yaml").write_text(TOLD.format(port=told.port))
+        handle = await site.start("told", {})
+        with worker_process(site.environment) as first:
+            await told.requests(1)
+            kill(first)
+        told.opened.set()
+        with worker_process(site.environment):
+            with pytest.raises(WorkflowFailureError) as failed:
+                await asyncio.wait_for(handle.result(), PATIENCE)
+            assert (await handle.query("status"))["nodes"]["finally/tell"]["status"] == "succeeded"
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert (failed.value.cause.type, failed.value.cause.details[0]["finally"]) == ("NO_FLIGHT", {"told": "/NO_FLIGHT"})
+    assert site.steps() == ["hotel", "undo hotel", "noted"]
+    assert [key.partition("/")[2] for key in told.keys] == ["finally/tell"] * 2
 
 
 async def until_steps(site: Site, count: int) -> None:

@@ -53,7 +53,9 @@ def hurried(trial: Trial, evaluate: Evaluate) -> Trial:
 
 
 def _nodes(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The nodes of a graph or a body, with those inside and those that undo them."""
+    """The nodes of a graph or a body, with those inside, those that undo them, and those that run last."""
+    if body.get("finally"):
+        yield from _nodes(body["finally"])
     for node in body["nodes"].values():
         yield node
         inside = node.get("body") or node
@@ -114,6 +116,8 @@ def _node_at(graphs: Definitions, name: str, address: str) -> dict[str, Any] | N
     """The definition of the node at an address, in whichever graph it stands."""
     *around, last = re.sub(r"\[\d+\]|~\d+", "", address.removeprefix("undo ")).split("/")
     body = graphs[name]
+    if around[:1] == ["finally"]:
+        body = body[around.pop(0)]
     for each in around:
         node = body["nodes"][each]
         body = graphs[node["graph"]] if node.get("graph") else node.get("body") or node

@@ -483,3 +483,18 @@ async def test_a_cron_schedule_ends_with_a_run_that_continues_as_new(served: Ser
     assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"] == {"n": 12}
     assert await runs_of(served, handle) >= 2
     assert (await handle.describe()).status is WorkflowExecutionStatus.COMPLETED
+
+
+async def test_a_run_continues_as_new_before_its_finally_and_never_in_it(served: Served) -> None:
+    down = {"type": "while", "while": "m < 15", "body": chain(up=put(m="{{ m + 1 }}"))}
+    own = chain(reserve={**put(), "compensate": put()}, loop=ticks(15), end={"type": "fail", "code": "ENOUGH"})
+    handle = await served.start({**own, "finally": chain(set=put(m=0), down=down)}, {"n": 0})
+    error = await error_of(handle)
+    assert (error.type, error.details[0]["compensated"], error.details[0]["finally"]) == (
+        "ENOUGH",
+        ["reserve"],
+        {"m": 15},
+    )
+    assert await runs_of(served, handle) > 1
+    history = served.client.get_workflow_handle(handle.id).fetch_history_events()
+    assert len([event async for event in history]) > 3 * EVENTS

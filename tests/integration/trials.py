@@ -103,13 +103,16 @@ _ENDS: dict[str, dict[str, Any]] = {
     "cancelled": {"slow": _ENDLESS},
     "cancelled_not_undone": {"slow": _ENDLESS, "undo reserve": _NO_STOCK},
     "tried_again": {"each/flight": _NO_STOCK, "each~2/flight": {}},
+    "finally_after_failure": {"ship": _NO_STOCK, "finally/lost": _NO_STOCK},
+    "finally_after_cancel": {"slow": _ENDLESS},
     "people": {"broken": _NO_STOCK},
     "skipped_by_hand": {"pay": _NO_STOCK},
     "operated": {"never": _NO_STOCK},
     "cancelled_unrecorded": {"slow": _ENDLESS, "wrong": _NO_STOCK},
 }
 """How the handlers end that fail, or do not end, in the plays that are recorded."""
-_CANCELLED = {"cancelled": "reserve", "cancelled_not_undone": "reserve", "cancelled_at_join": "each[0]/q"}
+_CANCELLED = {"cancelled_at_join": "each[0]/q"}
+_CANCELLED |= dict.fromkeys(("cancelled", "cancelled_not_undone", "finally_after_cancel"), "reserve")
 _LARGE = {"heavy", "wide", "many_skipped", "asked_while_loading"}
 """Plays that are there for their size."""
 

@@ -301,6 +301,36 @@ async def ended_early(served: Served) -> Handle:
     return await served.start({"nodes": nodes, "edges": edges})
 
 
+async def finally_after_failure(served: Served) -> Handle:
+    """A run that is undone, and its `finally`: a body, a child with one of its own, and a node in it that fails."""
+    own = {**chain(p=put(x=1)), "finally": chain(q=put(told="{{ outcome.status }}"))}
+    served.write("inner", yaml.safe_dump({"name": "inner", **own}))
+    child = {"type": "graph", "graph": "inner", "mode": "child_workflow", "output": {"child": "result.told"}}
+    each = {"type": "foreach", "items": "outcome.compensated", "body": {"nodes": {"note": put(noted="{{ item }}")}}}
+    lost = leaf("break", args={"name": "lost", "how": "typed"}, **ONCE)
+    graph = chain(
+        reserve={**put(reserved=True), "compensate": put()},
+        ship=leaf("break", args={"name": "ship", "how": "typed"}, **ONCE),
+    )
+    last = {**chain(each=each, child=child, lost=lost, never=put()), "timeout": "1h"}
+    return await served.start({**graph, "finally": last})
+
+
+async def finally_after_cancel(served: Served) -> Handle:
+    """A run that is cancelled, and its `finally`, which is not, though its time runs out."""
+    graph = chain(
+        reserve={**put(reserved=True), "compensate": put()},
+        slow=leaf("dawdle", args={"name": "slow"}, heartbeat="300ms"),
+    )
+    last = chain(tell=put(told="{{ outcome.status }}"), nap={"type": "wait", "for": "1h"})
+    handle = await served.start({**graph, "finally": {**last, "timeout": "1s"}})
+    await until_status(handle, "slow", "running")
+    await handle.cancel()
+    await until_status(handle, "finally/nap", "waiting")
+    await handle.cancel()
+    return handle
+
+
 async def wide_start(served: Served) -> Handle:
     """More local nodes that are ready at the start than one task takes, as long as the size of results is not known."""
     return await served.start(
@@ -353,6 +383,8 @@ PLAYS: dict[str, Play] = {
     "heavy": heavy,
     "wide": wide,
     "wide_start": wide_start,
+    "finally_after_failure": finally_after_failure,
+    "finally_after_cancel": finally_after_cancel,
     "ended_early": ended_early,
     "node_types": node_types,
     "operated": operated,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError
-from anabranch.workflows.interpreter import snapshot
+from anabranch.workflows.interpreter import snapshot, views
 from anabranch.workflows.interpreter.address import attempt_address, inside, inside_attempt
 from anabranch.workflows.interpreter.commands import (
     DEADLINE,
@@ -36,7 +36,7 @@ from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.saga import StepState
 from anabranch.workflows.interpreter.state import RunState
 from tests.unit.machine_kit import NODES, RUN, cancelled, edge, python
-from tests.unit.test_machine_properties import Case, cases, perform
+from tests.unit.test_machine_properties import WORK, Case, cases, perform
 
 MANY = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 WEIGHTS = {"hold": 2, "resume": 3, "drain": 3, "write": 2, "cancel": 1}
@@ -108,6 +108,7 @@ class Rough:
     operating: bool = False
     """An operator has a node tried again, now."""
     carried: int = 0
+    begun: list[str] = field(default_factory=list)
     finishes: list[Finish] = field(default_factory=list)
     now: int = 1_000
 
@@ -146,12 +147,14 @@ class Rough:
         self.take(self.machine.resume(self.now))
 
     def drain(self) -> None:
-        self.state.is_draining = self.state.failure is None
+        self.state.is_draining = self.state.failure is None and self.state.ending is None
 
     def cancel(self) -> None:
         self.take(self.machine.cancel("enough", self.now))
 
     def write(self) -> None:
+        if self.state.ending is not None:  # it is refused then
+            return
         writes: list[tuple[str, Json]] = [("n", 7), ("l", [9]), ("o", {"a": 5}), ("t", "y")]
         path, value = self.random.choice(writes)
         base = self.random.randint(1, self.state.trail.count)
@@ -257,6 +260,7 @@ class Rough:
             assert self.operating or not held_back, "nothing new starts"
         if "~" in work.address and not work.address.startswith("undo "):
             self.note_attempt(work.address)
+        self.begun.append(work.address)
         self.pending[work.address] = work
 
     def note_attempt(self, address: str) -> None:
@@ -354,3 +358,47 @@ def test_no_attempt_starts_before_all_of_the_one_before_is_undone(run: Rough) ->
         if before not in undone | failed:  # by its own compensation
             assert {each for each in steps if "compensate" in body[each.rpartition("/")[2]]} <= undone | failed
         assert failed == set() or name in run.retried
+
+
+@st.composite
+def last_cases(draw: st.DrawFn) -> Case:
+    """A case with a `finally`, in which nothing has a compensation."""
+    case = draw(rough_cases())
+    body = {"nodes": {name: python(on_failure=draw(PAUSES)) for name in "pq"}, "edges": [edge("p", "q")]}
+    block, loop = {"type": "block", **body}, {"type": "foreach", "items": "[1, 2]", "body": body}
+    between = {**draw(st.sampled_from([python(), block, loop])), "on_failure": draw(PAUSES)}
+    if between["type"] != "python" and draw(st.booleans()):
+        between["retry"] = {"max_attempts": 2, "initial_interval": "1s"}
+    nodes = {"p": python(on_failure=draw(PAUSES)), "x": between, "q": python(when="outcome.status == 'failed'")}
+    pairs = [("p", "x"), ("p", "q"), ("x", "q")]
+    edges = [edge(*pair, outcome=draw(st.sampled_from(["success", "always"]))) for pair in pairs if draw(st.booleans())]
+    case.graph["finally"] = {"nodes": nodes, "edges": edges}
+    if draw(st.booleans()):
+        case.graph["finally"]["timeout"] = "5s"
+    case.work["x"] = draw(WORK)
+    return case
+
+
+@MANY
+@given(st.builds(Rough, last_cases(), st.integers(0, 100_000), st.integers(0, 8), BUDGETS))
+def test_a_finally_runs_once_and_last_whatever_happens_and_leaves_nothing_behind(run: Rough) -> None:
+    run.run()
+    (finish,) = run.finishes
+    state = run.machine.state
+    assert finish.afterwards is not None
+    event(f"{finish.status}, the finally failed: {finish.afterwards.failure is not None}")
+    under_way = (state.work, state.paused_nodes, state.bodies, state.scopes, state.rollbacks, state.aborts)
+    assert under_way == ({}, {}, {}, {}, {}, {})
+    run.pending.pop(YIELD, None)
+    assert {*run.pending} <= run.cancelling
+    assert all(each.status.final for scope in (state.main, state.root) for each in scope.nodes.values())
+    begun = [each for each in run.begun if each != YIELD and not each.startswith(DEADLINE)]
+    last = [each for each in begun if each.startswith("finally/")]
+    assert begun[len(begun) - len(last) :] == last
+    assert state.root.roots["outcome"] == {
+        "status": finish.status,
+        "error": None if finish.failure is None else finish.failure.root(),
+        "compensated": [*finish.compensated],
+        "not_compensated": [*finish.not_compensated],
+    }
+    assert views.run_status(state) == finish.status

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
 from anabranch import errors
+from anabranch.context.changes import diff
 from anabranch.context.merge.lineage import Line
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json
@@ -157,6 +158,16 @@ class CancelWork:
 
 
 @dataclass(frozen=True, slots=True)
+class Afterwards:
+    """What the `finally` of a graph came to."""
+
+    written: dict[str, Json]
+    """The keys that it changed, with their values."""
+    failure: Failure | None = None
+    """Why it failed. That changes nothing of how the run ended."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The run is over. `failure` is None when it completed."""
 
@@ -172,6 +183,8 @@ class Finish:
     """Whether a pivot has succeeded, or may have."""
     given: dict[str, Json] | None = None
     """What the graph's `result` came to; None where it has none."""
+    afterwards: Afterwards | None = None
+    """None where the graph has no `finally`."""
 
     @property
     def data(self) -> dict[str, Json]:
@@ -182,6 +195,19 @@ class Finish:
     def cancelled(self) -> bool:
         """Whether the run was cancelled as a whole. A cancelled node is a failure like others."""
         return self.failure is not None and self.failure.outcome == "cancelled" and self.failure.node == ""
+
+    @property
+    def status(self) -> Literal["completed", "failed", "cancelled"]:
+        """How the run ended, in one word. A run that was cancelled and could not undo all of its steps has failed."""
+        if self.failure is None:
+            return "completed"
+        return "cancelled" if self.cancelled and not self.not_compensated else "failed"
+
+    def followed_by(self, last: Finish) -> Finish:
+        """How the run ended, as before its `finally`, with what that came to."""
+        changed = {path[0] for path in diff(self.line.data, last.line.data).set}
+        written = {key: value for key, value in last.line.data.items() if key in changed}
+        return replace(self, line=last.line, afterwards=Afterwards(written, last.failure))
 
 
 Work: TypeAlias = RunNode | StartTimer | AskPerson | AskConflict | StartChild

@@ -12,7 +12,7 @@ from functools import partial
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json, format_path
 from anabranch.limits import PAYLOAD_BYTES
-from anabranch.workflows.interpreter.commands import AskPerson
+from anabranch.workflows.interpreter.commands import Afterwards, AskPerson
 from anabranch.workflows.interpreter.size import ByteBudget, json_size
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import AuditTrail, Version, describe_conflict
@@ -105,6 +105,15 @@ def data_that_fits(data: Mapping[str, Json], limit: int = PAYLOAD_BYTES) -> tupl
         left_out[key] = sizes[key]
         excess -= sizes[key]
     return {key: value for key, value in data.items() if key not in left_out}, left_out
+
+
+def afterwards_that_fit(after: Afterwards, room: int) -> dict[str, Json]:
+    """What a `finally` wrote, as far as it fits, and why it failed."""
+    written, left_out = data_that_fits(after.written, room)
+    told: dict[str, Json] = {"finally": written} if written else {}
+    if left_out:
+        told["finally_left_out"] = left_out
+    return told if after.failure is None else {**told, "finally_failed": after.failure.root()}
 
 
 def _excerpt(version: Version, budget: ByteBudget) -> dict[str, Json]:

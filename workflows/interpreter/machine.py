@@ -15,6 +15,7 @@ from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json, Missing, Path
 from anabranch.errors import AnabranchError
 from anabranch.workflows.interpreter.aborts import Aborts
+from anabranch.workflows.interpreter.afterwards import begin, timed_out
 from anabranch.workflows.interpreter.bodies import Bodies
 from anabranch.workflows.interpreter.commands import NOT_STARTED, YIELD, Command, Failure, Finish, Yield
 from anabranch.workflows.interpreter.endings import Endings
@@ -32,6 +33,10 @@ class Machine:
 
     def __init__(self, state: RunState) -> None:
         self.state = state
+        self._compose(state)
+
+    def _compose(self, state: RunState) -> None:
+        """The parts that play what the state's root holds: the graph's own nodes, or those of its `finally`."""
         self._merging = Merging(state)
         self._undo = Undo(state, self._merging)
         self._endings = Endings(state, self._merging, self._undo)
@@ -95,9 +100,10 @@ class Machine:
     def choose(self, address: str, choices: Mapping[Path, Json | Missing], at: int) -> list[Command]:
         """Every conflict that the join, or the `foreach`, at an address waits for is settled."""
         self.state.at = at
-        join = self.state.open_joins[address]
+        join = self.state.open_joins.get(address)
         self.state.answered(address)
-        self._starts.settle(join, choices)
+        if join is not None:  # else its choice was on its way when the run ended without it
+            self._starts.settle(join, choices)
         return self._advance()
 
     def check_write(self, changes: ChangeSet) -> None:
@@ -118,9 +124,10 @@ class Machine:
         return self.fail(Failure("cancelled", "CANCELLED", reason), at)
 
     def fail(self, failure: Failure, at: int) -> list[Command]:
-        """The run as a whole cannot go on: cancel what runs, then compensate."""
-        self.state.at = at
-        if self.state.failure is None and self.state.finished is None:
+        """The run as a whole cannot go on: cancel what runs, then compensate. A `finally` that has begun goes on."""
+        state = self.state
+        state.at = at
+        if state.failure is None and state.finished is None and state.ending is None:
             self._endings.abort_run(failure)
         return self._advance()
 
@@ -190,7 +197,10 @@ class Machine:
         address = node.scope.address(node.run)
         if self.state.deadlines.get(address) == timer:
             del self.state.deadlines[address]
-            self._endings.time_out(node)
+            if node.run is node.scope.end:
+                self._endings.abort_run(timed_out(self.state))
+            else:
+                self._endings.time_out(node)
 
     def _continue(self) -> None:
         """After a yield: everything that was held back has its turn."""
@@ -205,7 +215,17 @@ class Machine:
         self._starts.start_ready()
         while self._aborts.end_abort() or self._aborts.end_rollback():
             self._starts.start_ready()
+        if self.state.ending is not None and self.state.root is self.state.main and self.state.budget.allows():
+            return self._go_on_after(self.state.ending)
         if self.state.budget.must_yield and self.state.finished is None:
             self.state.budget.yielded()
             self.state.emit(Yield())
         return self.state.take_commands()
+
+    def _go_on_after(self, ending: Finish) -> list[Command]:
+        """The graph's own nodes have ended, and its `finally` begins."""
+        if (plan := self.state.plan.afterwards) is None:
+            raise AssertionError("a run without `finally` has no ending before its end")
+        begin(self.state, plan, ending)
+        self._compose(self.state)
+        return self._advance()

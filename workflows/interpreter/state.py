@@ -84,17 +84,16 @@ class RunState:
         namespace: str = "default",
         watcher: Watcher = UNWATCHED,
     ) -> None:
-        self.plan = plan
-        self.run = run
+        self.plan, self.run = plan, run
         self.answering = Answering(str(run.get("session_id", "")), namespace)
         self.at = 0
         """The time of the current event, in Unix milliseconds."""
-        self.root = Scope(plan, "", Line.start(dict(data)))
+        self.main = self.root = Scope(plan, "", Line.start(dict(data)))
+        """The scope of the graph's own nodes; while its `finally` runs, and since, `root` is that of those there."""
         self.budget = NodeBudget(task_nodes, step_units)
         self.watcher, self.trail = watcher, AuditTrail(watcher.context_updated)
         self.size = ContextSize()
-        self.saga = Saga.of(plan.graph.saga)
-        self.outside = OutsideWrites()
+        self.saga, self.outside = Saga.of(plan.graph.saga), OutsideWrites()
         self.version_numbers: dict[int, int] = {}
         """The number of the version that each writer of the run's own graph made."""
         self.ready: deque[tuple[Scope, NodeRun]] = deque()
@@ -126,11 +125,13 @@ class RunState:
         self.is_draining = False
         """Start nothing new: the workflow continues as new when all work is answered."""
         self.failure: Failure | None = None
-        """Why the run fails. Nothing new starts once it is set."""
+        """Why the run fails, or its `finally`. Nothing new starts once it is set."""
         self.compensation_failures: dict[str, Failure] = {}
         """Why compensations failed for good, by the address of the step."""
         self.lacking: dict[str, str] = {}
         """What a worker lacked for work that others are to do, by address. It is only shown."""
+        self.ending: Finish | None = None
+        """How the graph's own nodes ended, where a `finally` follows."""
         self.finished: Finish | None = None
         self._commands: list[Command] = []
 
@@ -178,7 +179,13 @@ class RunState:
             self.emit(CancelWork(timer))
 
     def finish(self, finish: Finish) -> None:
-        """End the run."""
+        """End the run; where the graph has a `finally`, only what comes before that."""
+        if self.root.plan.afterwards is not None:
+            self.ending = finish
+            return
+        if self.ending is not None:
+            self.stop_deadline(self.root.address(self.root.end))
+            finish = self.ending.followed_by(finish)
         self.finished = finish
         self.emit(finish)
 
@@ -298,7 +305,7 @@ class RunState:
 
     def node_at(self, address: str) -> NodeRun | None:
         """The node at an address; None if there is none, or if the turn of the body that it is in is over."""
-        for scope in (self.root, *self.scopes.values()):
+        for scope in (self.main, self.root, *self.scopes.values()):
             if address.startswith(scope.prefix) and (run := scope.nodes.get(address[len(scope.prefix) :])):
                 return run
         return None

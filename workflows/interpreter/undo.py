@@ -24,7 +24,7 @@ class Undo:
     """Registers the steps of one run while it goes forward, and compensates them once it has failed."""
 
     def __init__(self, state: RunState, merging: Merging) -> None:
-        settings = state.plan.graph.saga
+        settings = state.root.plan.graph.saga
         self._state = state
         self._merging = merging
         self._saga = state.saga
@@ -92,7 +92,7 @@ class Undo:
         """Start the compensations that had to wait for a yield."""
         for rollback in self._state.rollbacks.values():
             self._undo_further(rollback)
-        if self._begun and self._state.finished is None:
+        if self._begun and self._state.finished is None and self._state.ending is None:
             self.proceed()
 
     def succeeded(self, address: str, result: ChangeSet | Json) -> None:
@@ -232,7 +232,7 @@ class Undo:
     def _rolled_back(self) -> Line:
         """The context at the end: that of before the saga, unless nothing could be undone."""
         state, line = self._state, self._merging.now()
-        if not state.plan.has_compensation or self._saga.pivoted:
+        if not state.root.plan.has_compensation or self._saga.pivoted:
             return line
         changes = diff(line.data, self._line.data)
         line, refined = line.advance(changes, writer=self._writer + 1, by="rollback", at=state.at)

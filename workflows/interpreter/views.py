@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from anabranch.context.merge.lineage import Line
@@ -12,12 +13,18 @@ from anabranch.context.values import Json, Missing, format_path
 from anabranch.display import code_span
 from anabranch.graph.drawing.mermaid import mermaid
 from anabranch.graph.kinds.kinds import body_retry
+from anabranch.limits import PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES
 from anabranch.workflows.interpreter.batches import item_count
-from anabranch.workflows.interpreter.commands import AskPerson, Finish
-from anabranch.workflows.interpreter.excerpt import data_that_fits, newest_versions, questions_that_fit
+from anabranch.workflows.interpreter.commands import AskPerson, Failure, Finish
+from anabranch.workflows.interpreter.excerpt import (
+    afterwards_that_fit,
+    data_that_fits,
+    newest_versions,
+    questions_that_fit,
+)
 from anabranch.workflows.interpreter.node_run import NodeRun, Status
 from anabranch.workflows.interpreter.scope import Scope
-from anabranch.workflows.interpreter.size import ByteBudget, newest_beside
+from anabranch.workflows.interpreter.size import ByteBudget, json_size, newest_beside
 from anabranch.workflows.interpreter.state import RunState, iso_time
 from anabranch.workflows.interpreter.trail import describe_conflict
 
@@ -51,7 +58,16 @@ def result(state: RunState, finish: Finish, session_id: str) -> dict[str, Json]:
     if state.compensation_failures:  # of an attempt, after which the run went on
         named: list[Json] = [*islice(state.compensation_failures, _STEPS)]
         answer["not_compensated"] = named
-    return {**answer, **_warnings(state)}
+    return {**answer, **_warnings(state), **_afterwards(finish)}
+
+
+def _afterwards(finish: Finish) -> dict[str, Json]:
+    """What the `finally` wrote, where the data does not show it, and why it failed."""
+    if (after := finish.afterwards) is None:
+        return {}
+    if finish.given is None:
+        return afterwards_that_fit(replace(after, written={}), 0)
+    return afterwards_that_fit(after, PAYLOAD_BYTES - PAYLOAD_HEADROOM_BYTES - json_size(finish.data))
 
 
 def context(state: RunState, line: Line, session_id: str, unsettled: Sequence[Conflict] = ()) -> dict[str, Json]:
@@ -86,13 +102,15 @@ def status(state: RunState) -> dict[str, Json]:
         return kept
 
     answer["nodes"] = fitting("nodes", ((scope.address(run), _node(state, scope, run)) for scope, run in _runs(state)))
-    if state.failure is not None:
-        answer["failure"] = state.failure.root()
-    if (compensated := state.saga.compensated) or state.failure is not None:
+    if (failure := _failure(state)) is not None:
+        answer["failure"] = failure.root()
+    if (compensated := _compensated(state)) or failure is not None:
         answer["compensated"] = list(fitting("compensated", ((step, None) for step in compensated)))
     if state.compensation_failures:
         reasons = ((step, reason.root()) for step, reason in state.compensation_failures.items())
         answer["not_compensated"] = fitting("not_compensated", reasons)
+    if (finish := state.finished) is not None and finish.afterwards is not None and finish.afterwards.failure:
+        answer["finally_failed"] = finish.afterwards.failure.root()
     answer |= _warnings(state)
     if state.lacking:
         answer["lacking"] = fitting("lacking", state.lacking.items())
@@ -105,10 +123,10 @@ def status(state: RunState) -> dict[str, Json]:
 
 def run_status(state: RunState) -> str:
     """The state of the run in one word."""
-    if (finish := state.finished) is not None:
-        if finish.failure is None:
-            return "completed"
-        return "cancelled" if finish.cancelled and not finish.not_compensated else "failed"
+    if state.finished is not None:
+        return state.finished.status
+    if state.ending is not None:
+        return "paused" if state.is_paused or state.waiting_for_operator else "finishing"
     if state.failure is not None:
         return "compensating"
     return "paused" if state.is_paused or state.waiting_for_operator else "running"
@@ -121,18 +139,20 @@ def history(state: RunState) -> list[Json]:
 
 def diagram(state: RunState) -> str:
     """The graph with the states of its nodes, as Mermaid."""
-    return mermaid(state.plan.graph, {name: str(run.status) for name, run in state.root.nodes.items()})
+    scopes = (state.main, state.root)
+    states = {scope.address(run): str(run.status) for scope in scopes for run in scope.nodes.values()}
+    return mermaid(state.plan.graph, states)
 
 
 def details(state: RunState) -> str:
     """Markdown for the Web UI's current details."""
-    root = state.root
+    root = state.main
     counts = ", ".join(f"{root.tally[status]} {status}" for status in reversed(Status) if root.tally[status])
     head = f"**{code_span(state.plan.graph.name)}** {run_status(state)}: {counts}"
     lines = [head, "", "| node | state |", "| --- | --- |"]
-    shown = sorted(islice(reversed(root.changed.values()), _SHOWN), key=lambda run: run.planned.index)
     lines.extend(
-        f"| {code_span(run.planned.id)} | {run.status.value}{_attempt(run)}{_items(state, run)} |" for run in shown
+        f"| {code_span(scope.address(run))} | {run.status.value}{_attempt(run)}{_items(state, scope, run)} |"
+        for scope, run in _shown(state)
     )
     for address, lack in islice(state.lacking.items(), _SHOWN_LACKING):
         lines.append(f"\nNode {code_span(address)} waits for another worker: {code_span(lack)}")
@@ -147,6 +167,24 @@ def details(state: RunState) -> str:
         lines.append("\nWarnings:\n")
         lines.extend(f"- {code_span(by)}: {code_span(text, _SHOWN_PROMPT)}" for by, text in state.trail.warnings)
     return "\n".join(lines)
+
+
+def _shown(state: RunState) -> Iterator[tuple[Scope, NodeRun]]:
+    """The graph's own nodes that changed last, and those of its `finally`."""
+    main, last = state.main, state.root
+    newest = islice(reversed(main.changed.values()), _SHOWN)
+    yield from ((main, run) for run in sorted(newest, key=lambda run: run.planned.index))
+    if last is not main:
+        yield from ((last, run) for run in islice(last.nodes.values(), _SHOWN))
+
+
+def _failure(state: RunState) -> Failure | None:
+    """Why the run fails; of a `finally` only what came before it counts."""
+    return state.failure if state.ending is None else state.ending.failure
+
+
+def _compensated(state: RunState) -> tuple[str, ...]:
+    return state.saga.compensated if state.ending is None else state.ending.compensated
 
 
 def _warnings(state: RunState) -> dict[str, Json]:
@@ -194,12 +232,13 @@ def _short(value: Json | Missing) -> str:
 
 
 def _runs(state: RunState) -> Iterator[tuple[Scope, NodeRun]]:
-    for run in state.root.nodes.values():
-        yield state.root, run
+    for scope in dict.fromkeys((state.main, state.root)):
+        for run in scope.nodes.values():
+            yield scope, run
     undone = (rollback.node for rollback in state.rollbacks.values())
     loops = (body.node for body in state.bodies.values() if body.node.run.progress is not None)
     for node in (*state.work.values(), *state.paused_nodes.values(), *undone, *loops):
-        if node.scope.prefix:
+        if node.scope not in (state.main, state.root):
             yield node.scope, node.run
 
 
@@ -213,12 +252,12 @@ def _attempt(run: NodeRun) -> str:
     return f", attempt {run.attempt}{limit}{until}"
 
 
-def _items(state: RunState, run: NodeRun) -> str:
-    """How far a `foreach` of the run's own graph is."""
+def _items(state: RunState, scope: Scope, run: NodeRun) -> str:
+    """How far a `foreach` is."""
     if (made := run.progress) is None:
         return ""
     told = [f"{made.failed} failed"] * bool(made.failed) + [f"{made.passed_over} passed over"] * bool(made.passed_over)
-    if running := _running(state, state.root, run):
+    if running := _running(state, scope, run):
         told.append(f"{running} running")
     return ", ".join((f", {made.done} of {made.all} items done", *told))
 

@@ -127,7 +127,8 @@ class ContinueAsNew:
     @property
     def _may_drain(self) -> bool:
         state = self._state
-        return not state.is_draining and state.failure is None and state.finished is None
+        is_over = state.failure is not None or state.finished is not None or state.ending is not None
+        return not state.is_draining and not is_over
 
     async def _look(self) -> None:
         reached, is_suggested = await self._history()

@@ -30,10 +30,13 @@ from anabranch.workflows.interpreter.commands import (
     FailureOutcome,
     Finish,
 )
+from anabranch.workflows.interpreter.excerpt import afterwards_that_fit
 
 _ACTIVITY_TELLS = ("happened", UNDECODABLE)
 RESULT_TOO_LARGE: Final = "PayloadsTooLarge"
 """The SDK's type for the failure of an activity that has returned what the server does not take."""
+_ROOM: Final = 64 * 1024
+"""Bytes of the error's details for what a `finally` wrote."""
 _CHILD_TELLS = ("not_compensated", "effects_left", UNDECODABLE)
 
 
@@ -143,9 +146,12 @@ def run_error(finish: Finish, failure: Failure) -> ApplicationError:
         details["final"] = True
     if finish.reasons:
         details["reasons"] = {address: reason.root() for address, reason in finish.reasons.items()}
+    if finish.afterwards is not None:
+        details |= afterwards_that_fit(finish.afterwards, _ROOM)
     where = f"node {failure.node!r}: " if failure.node and repr(failure.node) not in failure.message else ""
     left = f"; not compensated: {', '.join(map(repr, finish.not_compensated))}" if finish.not_compensated else ""
-    return ApplicationError(f"{where}{failure.message}{left}", details, type=failure.code, non_retryable=True)
+    broken = "" if finish.afterwards is None or finish.afterwards.failure is None else "; its `finally` failed too"
+    return ApplicationError(f"{where}{failure.message}{left}{broken}", details, type=failure.code, non_retryable=True)
 
 
 def _told_effects(cause: ApplicationError, *, child: bool) -> bool | None:

@@ -86,6 +86,9 @@ class Telling(Watcher):
         for address in reversed(list(self._open)):
             self._close(address, _CANCELLED)
         failure, version = finish.failure, finish.line.version
+        last = None if finish.afterwards is None else finish.afterwards.failure
+        if last is not None:
+            self._log(logging.ERROR, "Finally failed", "", node=last.node or None, code=last.code)
         if failure is None:
             self._log(logging.INFO, "Run completed", "", version=version)
         else:

@@ -85,7 +85,7 @@ def outside_write(machine: Machine, request: Request) -> ChangeSet:
         raise InputError(
             "base_version is missing", suggestion="give the `number` that the query `context` told with the data"
         )
-    if machine.state.finished is not None:
+    if machine.state.finished is not None or machine.state.ending is not None:
         raise InputError("the run is over", suggestion="start another run")
     changes = changes_of(request, "outside", base=base)
     machine.check_write(changes)
