@@ -1,7 +1,8 @@
 """What a run must know of its worker and its history, and workflow code cannot.
 
 `may_be_carried`: whether this worker can send the run's state; that depends on whether it keeps large payloads in a
-store (`PAYLOAD_STORE_URL`). `record_history`: how far the history has come, which a replay sees at other places.
+store (`PAYLOAD_STORE_URL`). `may_be_sent`: the same of what an activity or a child is given.
+`record_history`: how far the history has come, which a replay sees at other places.
 `record_reason`: why a payload was not in the store, where a replay may find it, or the other way round.
 """
 
@@ -28,7 +29,15 @@ class Carrying:
     @activity.defn
     async def may_be_carried(self, size: int) -> bool:
         """Whether a payload of `size` bytes, as it is encoded, is small enough, or goes to the payload store."""
-        return size <= MAX_BYTES or (self._stored_from is not None and size >= self._stored_from)
+        return size <= MAX_BYTES or self._is_stored(size)
+
+    @activity.defn
+    async def may_be_sent(self, sizes: list[int]) -> bool:
+        """Whether payloads of these sizes, as they are encoded, are small enough together, those stored apart."""
+        return sum(size for size in sizes if not self._is_stored(size)) <= MAX_BYTES
+
+    def _is_stored(self, size: int) -> bool:
+        return self._stored_from is not None and size >= self._stored_from
 
 
 @activity.defn

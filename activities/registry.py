@@ -114,7 +114,9 @@ class NodeActivities:
     def activities(self) -> list[Callable[..., Any]]:
         """What a Worker registers: those of the run itself, one for each node type, and one for local nodes."""
         shared = [] if self._sharing is None else [self._sharing.share_context]
-        carried = [] if self._carrying is None else [self._carrying.may_be_carried]
+        carried: list[Callable[..., Any]] = []
+        if self._carrying is not None:
+            carried = [self._carrying.may_be_carried, self._carrying.may_be_sent]
         nodes = map(self._activity_of_type, self._builders)
         return [
             self._graphs.load_graph,

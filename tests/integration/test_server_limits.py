@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from temporalio.api.common.v1 import Priority
 from temporalio.client import Client
 
 from anabranch.errors import GraphError
 from anabranch.graph.load import load_text
 from anabranch.limits import ADDRESS_BYTES, FAIRNESS_KEY_BYTES, MAX_ATTEMPTS, SERVER_NAME_BYTES
-from tests.integration.graph_kit import PATIENCE, Served, chain, error_of, events, leaf, put, until_status
+from tests.integration.graph_kit import PATIENCE, Handle, Served, chain, error_of, events, leaf, put, until_status
 
 
 def nested(names: list[str]) -> dict[str, Any]:
@@ -83,6 +86,97 @@ async def test_the_largest_values_that_validate_accepts_are_scheduled(client: Cl
     assert event.retry_policy.maximum_attempts == MAX_ATTEMPTS
     assert event.priority == Priority(fairness_key=key)
     await handle.terminate()
+
+
+LEAF = "activity: {name}, task_queue: {queue}, queue_timeout: 300ms, retry: {{max_attempts: {attempts}}}"
+AROUND = (
+    "nodes: {{a: {leaf}}}",
+    "nodes: {{a: {{type: foreach, items: '[1]', body: {{nodes: {{b: {leaf}}}}}}}}}",
+    "nodes: {{a: {{type: block, nodes: {{b: {leaf}}}}}}}",
+    "nodes: {{a: {{type: while, while: index < 1, body: {{nodes: {{b: {leaf}}}}}}}}}",
+)
+
+
+@st.composite
+def near_a_limit(draw: st.DrawFn) -> tuple[str, bool]:
+    """A graph of which one value is at a limit of the server, or a little over it; and whether it is over."""
+
+    def text(limit: int, *, is_near: bool, over: int) -> str:
+        letter = draw(st.sampled_from(["n", "é", "語", "🦀"])) if is_near else "n"
+        size = limit + over if is_near else 8
+        return letter * (size // len(letter.encode())) + "n" * (size % len(letter.encode()))
+
+    near, over = draw(st.sampled_from(["name", "queue", "key", "attempts"])), draw(st.sampled_from([0, 0, 1, 2]))
+    values = {
+        "name": text(SERVER_NAME_BYTES, is_near=near == "name", over=over),
+        "queue": text(SERVER_NAME_BYTES, is_near=near == "queue", over=over),
+        "attempts": MAX_ATTEMPTS + over if near == "attempts" else 1,
+    }
+    key = text(FAIRNESS_KEY_BYTES, is_near=near == "key", over=over)
+    leaf = f"{{type: activity, {LEAF.format(**values)}, priority: {{fairness_key: {key}}}}}"
+    return f"name: near\n{draw(st.sampled_from(AROUND)).format(leaf=leaf)}\n", over > 0
+
+
+@settings(max_examples=150)
+@given(near_a_limit())
+def test_a_graph_is_refused_where_it_is_over_a_limit_of_the_server_and_nowhere_else(made: tuple[str, bool]) -> None:
+    text, is_over = made
+    if not is_over:
+        assert load_text(text, "g").graph.name == "near"
+        return
+    with pytest.raises(GraphError) as refused:
+        load_text(text, "g")
+    assert [problem.code for problem in refused.value.problems] == ["VALUE_INVALID"]
+
+
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(graphs=st.lists(near_a_limit().filter(lambda made: not made[1]), min_size=8, max_size=8))
+async def test_what_is_at_a_limit_runs_to_a_typed_end(served: Served, graphs: list[tuple[str, bool]]) -> None:
+    handles = [await served.start_type("GraphWorkflow", {"graph": text, "data": {}}) for text, _ in graphs]
+    errors = await asyncio.gather(*map(error_of, handles))
+    assert {error.type for error in errors} == {"QUEUE_TIMEOUT"}
+    assert await failed_tasks(handles) == []
+
+
+async def failed_tasks(handles: list[Handle]) -> list[str]:
+    """Why workflow tasks of these runs failed."""
+    found = [event for handle in handles for event in await events(handle)]
+    failed = (each for each in found if each.HasField("workflow_task_failed_event_attributes"))
+    return [each.workflow_task_failed_event_attributes.failure.message for each in failed]
+
+
+async def test_what_is_too_large_as_it_is_sent_fails_its_node(served: Served) -> None:
+    """Several texts that compress badly: the context may hold one, and an activity or a child is given five."""
+    served.write("inner", "name: inner\nnodes: {a: {type: rule, rules: [{then: {x: 1}}]}}")
+    signs = random.Random(1)
+    text = "".join(chr(signs.randint(0x4E00, 0x9FFF)) for _ in range(330_000))
+    five = {f"k{number}": "{{ text }}" for number in range(5)}
+    item = chain(size=put(size="{{ size(item) }}"))
+    graphs = {
+        "child": chain(a={"type": "graph", "graph": "inner", "mode": "child_workflow", "input": five}),
+        "activity": chain(a={"type": "activity", "activity": "nobody", "args": five}),
+        "item": chain(a={"type": "foreach", "items": "[[text, text, text, text, text]]", "body": item}),
+    }
+    handles = [await served.start(graph, {"text": text}) for graph in graphs.values()]
+    errors = await asyncio.gather(*map(error_of, handles))
+    assert [error.type for error in errors] == ["SIZE_LIMIT_EXCEEDED"] * len(graphs)
+    assert [error.details[0]["node"] for error in errors] == ["a", "a", "a[0]/size"]
+    assert all("as sent, over the limit of 2031616" in error.message for error in errors)
+    assert await failed_tasks(handles) == []
+
+
+async def test_what_compression_makes_small_enough_is_sent(served: Served) -> None:
+    served.write(
+        "inner", "name: inner\nnodes: {a: {type: rule, rules: [{then: {n: '{{ size(k1) }}'}}]}}\nresult: {n: n}"
+    )
+    graph = chain(a={"type": "graph", "graph": "inner", "mode": "child_workflow", "input": {"k1": "{{ text }}"}})
+    item = {"type": "foreach", "items": "[[text, text, text]]", "collect": {"into": "sizes", "value": "n"}}
+    graph["nodes"]["each"] = {
+        **item,
+        "body": chain(size={"type": "rule", "rules": [{"then": {"n": "{{ size(item) }}"}}]}),
+    }
+    result = await served.run(graph, {"text": "語" * 330_000})
+    assert (result["data"]["n"], result["data"]["sizes"]) == (330_000, [3])
 
 
 async def scheduled_soon(served: Served, handle: Any) -> list[Any]:

@@ -24,3 +24,16 @@ async def test_a_state_may_be_carried_if_the_server_takes_it_or_the_store_does(
     settings: Settings, size: int, may: bool
 ) -> None:
     assert await Carrying(settings).may_be_carried(size) is may
+
+
+@pytest.mark.parametrize(
+    ("sizes", "may"), [([MAX_BYTES], True), ([MAX_BYTES, 1], False), ([MAX_BYTES // 2] * 2, True), ([], True)]
+)
+async def test_an_input_may_be_sent_if_its_payloads_are_small_enough_together(sizes: list[int], may: bool) -> None:
+    assert await Carrying(Settings()).may_be_sent(sizes) is may
+
+
+async def test_payloads_that_the_store_keeps_do_not_count() -> None:
+    settings = Settings(payload_store_url="file:///tmp/payloads", payload_store_threshold_bytes=1000)
+    assert await Carrying(settings).may_be_sent([MAX_BYTES * 3, 1000, 999]) is True
+    assert await Carrying(settings).may_be_sent([999] * 3000) is False

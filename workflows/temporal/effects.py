@@ -43,6 +43,7 @@ from anabranch.workflows.temporal.inbox import Inbox
 from anabranch.workflows.temporal.node_options import local_options, remote_options, runs_locally, total_timeout
 from anabranch.workflows.temporal.outbox import Outbox, Ticket
 from anabranch.workflows.temporal.received import received
+from anabranch.workflows.temporal.weighing import check_input
 
 _SHORTEST = 0.001
 """Seconds. A timer of none would be no command, and what follows it would have no task of its own."""
@@ -135,8 +136,10 @@ class Effects:
         node, defaults = command.planned.node, self._defaults
         options = remote_options(node, defaults, undo=command.undo, deadline=deadline, spent=spent)
         payloads, before = workflow.payload_converter().to_payloads(args), ticket.total
+        size = sum(len(payload.data) for payload in payloads)
         try:
-            async with self._flow.admit(ticket, sum(len(payload.data) for payload in payloads)):
+            await check_input(payloads, size)
+            async with self._flow.admit(ticket, size):
                 with for_any_worker() if spent else nullcontext():
                     running: Awaitable[RawValue | None] = workflow.start_activity(
                         name,
@@ -179,8 +182,10 @@ class Effects:
     async def _child(self, command: StartChild, ticket: Ticket) -> Json:
         workflow_id = self._identity.child_id(command.address, command.attempt)
         payloads = workflow.payload_converter().to_payloads([dict(command.data), self._pinned_by(command.graph)])
+        size = sum(len(payload.data) for payload in payloads)
         try:
-            await self._flow.admit_child(ticket, sum(len(payload.data) for payload in payloads))
+            await check_input(payloads, size)
+            await self._flow.admit_child(ticket, size)
         except asyncio.CancelledError:
             raise NeverScheduled from None
         child = await workflow.start_child_workflow(
