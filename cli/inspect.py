@@ -153,9 +153,17 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
+_SUFFIXES = {".mmd": Format.MERMAID, ".svg": Format.SVG, ".png": Format.PNG}
+
+
 def _format_of(output: Path | None) -> Format:
-    suffixes = {".mmd": Format.MERMAID, ".svg": Format.SVG, ".png": Format.PNG}
-    return suffixes.get(output.suffix.lower(), Format.TREE) if output else Format.TREE
+    """The format that a file's name says. Raises typer.BadParameter for one that no drawing has."""
+    if output is None or (suffix := output.suffix.lower()) in {"", ".txt"}:
+        return Format.TREE
+    if (found := _SUFFIXES.get(suffix)) is None:
+        known = ", ".join((*_SUFFIXES, ".txt"))
+        raise typer.BadParameter(f"no drawing is {suffix!r}: {known}, or --format", param_hint="--output")
+    return found
 
 
 def _drawn(graph: Graph, form: Format, *, details: bool) -> bytes:

@@ -84,12 +84,14 @@ async def test_json_numbers_and_text_fit_columns_of_other_types(bench: Bench) ->
 
 async def test_postgres_types_become_json(postgres: Bench) -> None:
     row = await postgres.run(
-        "select 'infinity'::timestamptz as never, interval '90 s' as pause, '{1,2}'::int[] as list, "
+        "select 'infinity'::timestamptz as never, interval '90 s' as pause, "
+        "interval '1 month' as month, '{1,2}'::int[] as list, "
         "date '2026-01-02' as day, 'NaN'::numeric is null as no, '10.0.0.1'::inet as ip, 3::numeric as whole"
     )
     assert row.writes == {
         "never": "infinity",
         "pause": 90.0,
+        "month": 30 * 86_400.0,
         "list": [1, 2],
         "day": "2026-01-02",
         "no": False,

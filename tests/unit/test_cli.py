@@ -221,6 +221,13 @@ def test_the_format_follows_the_name_of_the_output(tmp_path: Path, sum_file: Pat
         assert (tmp_path / name).read_bytes().startswith(start)
 
 
+def test_a_name_of_another_kind_of_picture_is_refused_and_nothing_is_written(tmp_path: Path, sum_file: Path) -> None:
+    told = anabranch("visualize", sum_file, "--output", tmp_path / "g.jpg")
+    assert (told.exit_code, (tmp_path / "g.jpg").exists()) == (2, False)
+    assert "no drawing is '.jpg': .mmd, .svg, .png, .txt" in told.stderr
+    assert anabranch("visualize", sum_file, "--output", tmp_path / "g.jpg", "--format", "png").exit_code == 0
+
+
 def test_a_picture_goes_through_a_pipe_unchanged(sum_file: Path) -> None:
     assert anabranch("visualize", sum_file, "--format", "png").stdout_bytes.startswith(b"\x89PNG\r\n")
 
