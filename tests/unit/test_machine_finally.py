@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from anabranch.errors import SchemaViolation
 from anabranch.graph.plan import plan_graph
+from anabranch.limits import PAYLOAD_BYTES
 from anabranch.workflows.interpreter import snapshot, views
 from anabranch.workflows.interpreter.afterwards import MOST_STEPS
 from anabranch.workflows.interpreter.commands import Failure, Finish, StartTimer
 from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.interpreter.size import json_size
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.temporal.failures import run_error
 from tests.unit.machine_kit import RUN, Play, edge, failure, machine_of, python, shuffled
@@ -164,6 +166,15 @@ def test_what_it_writes_is_beside_the_result_of_the_graph() -> None:
     play = Play(machine_of(graph(result={"r": "x"})), {"a": {"x": 1}, "finally/tell": {"told": [1]}})
     result = views.result(play.state, play.run(), "s")
     assert (result["data"], result["finally"]) == ({"r": 1}, {"told": [1]})
+
+
+def test_what_it_writes_beside_a_result_is_only_as_much_as_the_server_takes() -> None:
+    text = "x" * (PAYLOAD_BYTES // 5 * 2)
+    script: dict[str, Any] = {"a": {"x": text}, "finally/tell": {"small": 1, "large": text}}
+    play = Play(machine_of(graph(result={"r": "[x, x]"})), script)
+    result = views.result(play.state, play.run(), "s")
+    assert (result["finally"], result["finally_left_out"]) == ({"small": 1}, {"large": len(text) + 2})
+    assert json_size(result) < PAYLOAD_BYTES
 
 
 def test_what_it_writes_is_in_the_data_of_a_completed_run_without_a_result() -> None:

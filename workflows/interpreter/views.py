@@ -15,7 +15,7 @@ from anabranch.graph.drawing.mermaid import mermaid
 from anabranch.graph.kinds.kinds import body_retry
 from anabranch.limits import PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES
 from anabranch.workflows.interpreter.batches import item_count
-from anabranch.workflows.interpreter.commands import AskPerson, Failure, Finish
+from anabranch.workflows.interpreter.commands import Afterwards, AskPerson, Failure, Finish
 from anabranch.workflows.interpreter.excerpt import (
     afterwards_that_fit,
     data_that_fits,
@@ -58,16 +58,17 @@ def result(state: RunState, finish: Finish, session_id: str) -> dict[str, Json]:
     if state.compensation_failures:  # of an attempt, after which the run went on
         named: list[Json] = [*islice(state.compensation_failures, _STEPS)]
         answer["not_compensated"] = named
-    return {**answer, **_warnings(state), **_afterwards(finish)}
+    answer |= _warnings(state)
+    if finish.afterwards is not None:
+        answer |= _afterwards(finish.afterwards, answer, is_shown=finish.given is None)
+    return answer
 
 
-def _afterwards(finish: Finish) -> dict[str, Json]:
-    """What the `finally` wrote, where the data does not show it, and why it failed."""
-    if (after := finish.afterwards) is None:
-        return {}
-    if finish.given is None:
+def _afterwards(after: Afterwards, answer: dict[str, Json], *, is_shown: bool) -> dict[str, Json]:
+    """What the `finally` wrote, unless the data shows it, as far as it fits beside the rest; and why it failed."""
+    if is_shown:
         return afterwards_that_fit(replace(after, written={}), 0)
-    return afterwards_that_fit(after, PAYLOAD_BYTES - PAYLOAD_HEADROOM_BYTES - json_size(finish.data))
+    return afterwards_that_fit(after, PAYLOAD_BYTES - PAYLOAD_HEADROOM_BYTES - json_size(answer))
 
 
 def context(state: RunState, line: Line, session_id: str, unsettled: Sequence[Conflict] = ()) -> dict[str, Json]:
