@@ -144,7 +144,9 @@ def test_the_handler_sees_the_error_and_what_compensations_wrote() -> None:
 
 @pytest.mark.parametrize("around", ["", "each[0]/"], ids=["in the graph", "in an item"])
 def test_all_that_compensations_of_its_attempts_wrote_is_there_behind_its_failure(around: str) -> None:
-    undo = {key: python(compensate=python(output={key: "result.n", "last": "result.n"})) for key in ("k", "l")}
+    undo: dict[str, Any] = {
+        key: python(compensate=python(output={key: "result.n", "last": "result.n"})) for key in ("k", "l")
+    }
     node = block("k", "l", "end", **undo, retry={"max_attempts": 2, "initial_interval": "1s"})
     body = {"nodes": {"trip": node, "caught": python()}, "edges": [edge("trip", "caught", outcome="failure")]}
     loop = {"type": "foreach", "items": "[1]", "body": body}
