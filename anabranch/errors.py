@@ -9,6 +9,7 @@ AnabranchError                      code                      may be retried
 │   ├── InputMissing                INPUT_MISSING             no
 │   ├── UndeclaredRead (KeyError)   UNDECLARED_READ           no
 │   ├── ReservedName                NAME_RESERVED             no
+│   ├── OptionInvalid               OPTION_INVALID            no
 │   ├── WireFormatError             WIRE_FORMAT_INVALID       no
 │   ├── PlaintextRefused            PLAINTEXT_REFUSED         no
 │   └── SizeLimitExceeded           SIZE_LIMIT_EXCEEDED       no
@@ -167,6 +168,12 @@ class UndeclaredRead(InputError, KeyError):
     """A node read a context key that did not cross to it. Declare it under the node's `reads:`."""
 
     code = "UNDECLARED_READ"
+
+
+class OptionInvalid(InputError):
+    """What a run makes of a template that says where a node runs, and that the server does not take."""
+
+    code = "OPTION_INVALID"
 
 
 class ReservedName(InputError):

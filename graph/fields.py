@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Literal, get_args
 
@@ -24,6 +25,8 @@ from anabranch.limits import FAIRNESS_KEY_BYTES, SERVER_NAME_BYTES
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
 MAX_SECONDS = 10 * 365 * 86400
 _LONGEST_DURATION = 32
+HOLE = "{{"
+"""What a text has in it where a run makes its value."""
 
 
 def parse_duration(value: object) -> timedelta:
@@ -59,21 +62,31 @@ def _server_name(value: str) -> str:
     return value
 
 
-def _task_queue(value: str) -> str:
+def check_task_queue(value: str) -> str:
+    """The name, if it may be that of a task queue. Raises ValueError."""
+    if not value:
+        raise ValueError("is empty")
     if value.startswith("/_sys/"):
         raise ValueError("begins with /_sys/, which the server keeps for itself")
     return _server_name(value)
 
 
-def _fairness_key(value: str) -> str:
+def check_fairness_key(value: str) -> str:
+    """The key, if the server takes it. Raises ValueError."""
     if (size := len(value.encode())) > FAIRNESS_KEY_BYTES:
         raise ValueError(f"has {size} bytes, over the server's limit of {FAIRNESS_KEY_BYTES}")
     return value
 
 
+def _unless_made(check: Callable[[str], str]) -> Callable[[str], str]:
+    """What a run makes of a template is checked there."""
+    return lambda value: value if HOLE in value else check(value)
+
+
 ActivityName = Annotated[str, Field(min_length=1), AfterValidator(_server_name)]
-TaskQueue = Annotated[str, Field(min_length=1), AfterValidator(_task_queue)]
-FairnessKey = Annotated[str, AfterValidator(_fairness_key)]
+TaskQueue = Annotated[str, Field(min_length=1), AfterValidator(check_task_queue)]
+TaskQueueTemplate = Annotated[str, Field(min_length=1), AfterValidator(_unless_made(check_task_queue))]
+FairnessKeyTemplate = Annotated[str, AfterValidator(_unless_made(check_fairness_key))]
 Tolerance = Annotated[int, Field(strict=True, ge=0)] | Annotated[str, Field(pattern=r"^(100|\d{1,2}(\.\d{1,6})?)%$")]
 """A number, or a share such as `5%`."""
 Cel = Annotated[str, Field(min_length=1, description="A CEL expression")]

@@ -23,7 +23,7 @@ from anabranch.graph.fields import (
     Key,
     Model,
     NodeId,
-    TaskQueue,
+    TaskQueueTemplate,
     Tolerance,
 )
 from anabranch.graph.node_types import ByType, built_in
@@ -73,7 +73,7 @@ class BaseNode(Model):
     """Of all attempts, with the time that they wait. Without it, as `defaults` says."""
     heartbeat: Duration | None = None
     """The attempt has failed if its worker is not heard of for so long."""
-    task_queue: TaskQueue | None = None
+    task_queue: TaskQueueTemplate | None = None
     """The workers that run it. Without it, as `defaults` says, else the run's own."""
     priority: Priority | Annotated[int, Field(ge=1, le=5)] | None = None
     """How soon its task is taken from the queue: 1 (first) to 5, or more by `key` and its fairness."""

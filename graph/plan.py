@@ -18,6 +18,7 @@ from anabranch.context.values import Json, Path, parse_path
 from anabranch.graph import node_types
 from anabranch.graph.dataflow.appends import appended_paths
 from anabranch.graph.dataflow.dataflow import graph_inputs
+from anabranch.graph.dataflow.fields import route_fields
 from anabranch.graph.dataflow.handlers import ERROR, ERRORS, handlers
 from anabranch.graph.dataflow.races import fires_at, racing
 from anabranch.graph.dataflow.reads import node_reads
@@ -84,6 +85,8 @@ class PlanNode:
     """The place among `outgoing` of the edge that is taken when no other success edge is."""
     fires_at: int | None = None
     """With how many taken edges it starts, without waiting for the others. None: when all are settled."""
+    is_routed: bool = False
+    """Whether each run makes the name of its task queue, or its fairness key."""
     knows_error: bool = False
     """Whether an edge that is not for success alone leads to it, itself or by the branch that it is in."""
     is_in_branch: bool = False
@@ -117,7 +120,8 @@ class PlanNode:
             return None
         if node.output is None and not kind_of(node).says_its_writes:
             node = node.model_copy(update={"output": {}})
-        return PlanNode(self.id, self.index, node, (), (), self.roots | ERROR, self.effect)
+        roots = self.roots | ERROR
+        return PlanNode(self.id, self.index, node, (), (), roots, self.effect, is_routed=_is_routed(node))
 
     def own_names(self, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost) -> dict[str, Json]:
         """The names of its `input` with their values. Raises EvaluationError."""
@@ -329,11 +333,16 @@ def _planned(
             effect,
             _otherwise(outgoing[name]),
             fires_at(node),
+            _is_routed(node),
             name in handling,
             name in handling.branches,
         )
         for index, (name, node) in enumerate(nodes.items())
     }
+
+
+def _is_routed(node: Node) -> bool:
+    return any(True for _ in route_fields(node))
 
 
 def _otherwise(leaving: list[PlanEdge]) -> int | None:

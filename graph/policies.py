@@ -7,7 +7,16 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from anabranch.graph.fields import Duration, FairnessKey, JsonObject, Key, MergePolicy, Model, Strategy, TaskQueue
+from anabranch.graph.fields import (
+    Duration,
+    FairnessKeyTemplate,
+    JsonObject,
+    Key,
+    MergePolicy,
+    Model,
+    Strategy,
+    TaskQueue,
+)
 from anabranch.limits import MAX_ATTEMPTS
 
 
@@ -31,7 +40,7 @@ class Priority(Model):
 
     key: int | None = Field(None, ge=1, le=5)
     """1 (first) to 5."""
-    fairness_key: FairnessKey | None = None
+    fairness_key: FairnessKeyTemplate | None = None
     """Whose task it is: the queue serves keys in turn."""
     fairness_weight: float | None = Field(None, gt=0)
     """How much of the queue the key gets, beside others."""

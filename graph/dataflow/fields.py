@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from anabranch.graph.dataflow.handlers import ERROR
+from anabranch.graph.fields import HOLE
 from anabranch.graph.kinds.fields import Field
 from anabranch.graph.kinds.kinds import fallback_of, kind_of, own_names
 from anabranch.graph.model import BaseNode
+from anabranch.graph.policies import Priority
 
 _RESULT = frozenset({"result"})
 
@@ -16,10 +18,19 @@ def node_fields(node: BaseNode) -> Iterator[Field]:
     """The fields of one node, those of its compensation and body apart."""
     if node.when is not None:
         yield Field(("when",), node.when, is_template=False)
+    yield from route_fields(node)
     yield from own_input(node)
     yield from kind_fields(node)
     yield from common_work_fields(node)
     yield from fallback_fields(node)
+
+
+def route_fields(node: BaseNode) -> Iterator[Field]:
+    """What says where its activity runs; like `when` it sees the context alone."""
+    if node.task_queue is not None and HOLE in node.task_queue:
+        yield Field(("task_queue",), node.task_queue, is_template=True)
+    if isinstance(node.priority, Priority) and HOLE in (key := node.priority.fairness_key or ""):
+        yield Field(("priority", "fairness_key"), key, is_template=True)
 
 
 def fallback_fields(node: BaseNode) -> Iterator[Field]:

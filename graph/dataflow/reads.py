@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from anabranch.context.values import Path, parse_path
-from anabranch.graph.dataflow.fields import common_work_fields, fallback_fields, kind_fields, own_input
+from anabranch.graph.dataflow.fields import common_work_fields, fallback_fields, kind_fields, own_input, route_fields
 from anabranch.graph.dataflow.handlers import ERROR, handlers
 from anabranch.graph.kinds.fields import Field
 from anabranch.graph.kinds.keys import (
@@ -94,7 +94,7 @@ def result_fields(graph: Graph) -> Iterator[Field]:
 
 def _needs(node: Node, roots: frozenset[str], reads: Reads) -> frozenset[Path]:
     condition = expression_reads(node.when, roots)
-    run = reads | _fallback_reads(node, roots)
+    run = reads | _fallback_reads(node, roots) | all_reads(field_reads(field, roots) for field in route_fields(node))
     return condition.needs | run.without(NO_KEYS, tested(node.when, roots)).needs
 
 

@@ -314,18 +314,22 @@ async def test_work_that_is_cancelled_in_the_moment_it_starts_comes_to_rest(serv
 
 async def test_a_node_runs_on_its_own_task_queue(served: Served, tmp_path: Path) -> None:
     other = f"{served.task_queue}-other"
-    graph = chain(here=leaf("place"), there=leaf("place", task_queue=other))
+    made = leaf("place", task_queue="{{ queue }}-other")
+    graph = chain(here=leaf("place"), there=leaf("place", task_queue=other), made=made)
+    graph["nodes"]["long"] = leaf("place", task_queue="{{ queue }}" * 100, on_failure="continue")
     async with worker_for(served.client, other, tmp_path):
-        result = await served.run(graph)
-    assert result["data"] == {"here": served.task_queue, "there": other}
+        handle = await served.start(graph, {"queue": served.task_queue})
+        result = await handle.result()
+    assert result["data"] == {"queue": served.task_queue, "here": served.task_queue, "there": other, "made": other}
+    assert (await handle.query("status"))["nodes"]["long"]["error"]["code"] == "OPTION_INVALID"
 
 
 async def test_priority_and_timeouts_reach_the_server(served: Served) -> None:
     graph = chain(
         a={**put(), "priority": 1, "timeout": "7s", "heartbeat": "2s"},
-        b={**put(), "priority": {"key": 5, "fairness_key": "acme", "fairness_weight": 2.0}},
+        b={**put(), "priority": {"key": 5, "fairness_key": "{{ tenant }}", "fairness_weight": 2.0}},
     )
-    handle = await served.start(graph)
+    handle = await served.start(graph, {"tenant": "acme"})
     await handle.result()
     found = await scheduled(served.client, handle)
     a, b = (found[name].activity_task_scheduled_event_attributes for name in "ab")

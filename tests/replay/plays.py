@@ -274,7 +274,7 @@ async def node_types(served: Served) -> Handle:
         "tls": False,
         "output": {"price": "result.body.total"},
     }
-    others = {"task_queue": f"{served.task_queue}-others"}
+    others = {"task_queue": "{{ queue }}-others", "priority": {"fairness_key": "{{ text }}"}}
     graph = chain(
         decide=rule,
         judge={"type": "ai", "model": "openai:stand-in", "prompt": "An order of $20.00, 3 earlier orders"},
@@ -284,7 +284,7 @@ async def node_types(served: Served) -> Handle:
         weigh={"type": "activity", "activity": "weigh", "args": ["{{ n }}"], **others},
         nap={"type": "wait", "until": "timestamp(run.time) + duration('20ms')"},
     )
-    given = {"url": os.environ["OPENAI_BASE_URL"], "shop": os.environ["REPLAY_SHOP"]}
+    given = {"url": os.environ["OPENAI_BASE_URL"], "shop": os.environ["REPLAY_SHOP"], "queue": served.task_queue}
     return await served.start(graph, {"n": 2, "text": "a note", **given})
 
 

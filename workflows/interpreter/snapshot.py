@@ -21,6 +21,7 @@ from anabranch.workflows.interpreter.address import node_id
 from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.node_run import Head, NodeRun, Status
 from anabranch.workflows.interpreter.progress import Progress
+from anabranch.workflows.interpreter.routes import route_of, with_route
 from anabranch.workflows.interpreter.saga import Ancestry, Saga, Step, StepState
 from anabranch.workflows.interpreter.scope import BodyRun, FailedNode, OpenJoin, Scope, Started
 from anabranch.workflows.interpreter.state import RunState
@@ -265,13 +266,17 @@ def _load_saga(saga: Saga, plan: Plan, dumped: Dump, lines: Mapping[str, Line]) 
 def _dump_step(step: Step, lines: _Lines) -> list[Any]:
     ancestry = [[each.scope, each.turn, each.writer, str(each.seen)] for each in step.ancestry]
     name, roots = lines.name(step.line), dict(step.roots)
-    return [step.address, name, roots, step.key, ancestry, step.order, step.state.value]
+    route = [route_of(step.planned)] if step.planned.is_routed else []
+    return [step.address, name, roots, step.key, ancestry, step.order, step.state.value, *route]
 
 
 def _load_step(plan: Plan, dumped: list[Any], lines: Mapping[str, Line]) -> Step:
-    address, line, roots, key, ancestry, order, state = dumped
+    address, line, roots, key, ancestry, order, state, *route = dumped
     places = tuple(Ancestry(scope, turn, writer, int(seen)) for scope, turn, writer, seen in ancestry)
-    return Step(address, _compensation(plan, address), lines[line], roots, key, places, order, StepState(state))
+    planned = _compensation(plan, address)
+    for made in route:
+        planned = with_route(planned, made)
+    return Step(address, planned, lines[line], roots, key, places, order, StepState(state))
 
 
 def _compensation(plan: Plan, address: str) -> PlanNode:

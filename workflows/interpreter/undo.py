@@ -14,6 +14,7 @@ from anabranch.workflows.interpreter.address import inside_attempt, node_of
 from anabranch.workflows.interpreter.commands import Failure, Finish, RunNode
 from anabranch.workflows.interpreter.input import check_names
 from anabranch.workflows.interpreter.merging import Merging
+from anabranch.workflows.interpreter.routes import routed
 from anabranch.workflows.interpreter.saga import COMPENSATION, Ancestry, Step, StepState
 from anabranch.workflows.interpreter.scope import Started
 from anabranch.workflows.interpreter.state import Rollback, RunState
@@ -43,6 +44,9 @@ class Undo:
         scope, run = node.scope, node.run
         if (compensation := run.planned.compensation) is None:
             return
+        if compensation.is_routed:  # now: what cannot be undone must not begin
+            with self._state.budget.evaluating() as cost:
+                compensation = routed(compensation, node.line.data, roots, cost)
         own = Ancestry(scope.name, scope.turn, scope.writer(run), node.line.seen)
         forward_key = key if undoes_recorded_effect(run.planned.node, compensation.node) else None
         roots = {**roots, "forward_key": forward_key}

@@ -20,6 +20,7 @@ from anabranch.graph.plan import Plan, PlanNode
 from anabranch.limits import ADDRESS_BYTES
 from anabranch.workflows.interpreter.commands import AskPerson, Command, RunNode, StartChild, StartTimer
 from anabranch.workflows.interpreter.node_run import Status
+from anabranch.workflows.interpreter.routes import routed
 
 _FIRST_MILLIS = 100_000_000_000
 """March 1973. A smaller number is one of seconds, until the year 5138."""
@@ -35,6 +36,8 @@ def command_of(
             f"the address of node {planned.id!r} has {size} bytes, over the limit of {ADDRESS_BYTES}",
             suggestion="give the nodes around it shorter ids, or run one of them as a child workflow",
         )
+    if planned.is_routed:
+        planned = routed(planned, line.data, roots, cost)
     if isinstance(node, WaitNode):
         return StartTimer(address, _seconds(node, planned, line, roots, cost, at=at)), Status.WAITING
     if isinstance(node, ApprovalNode):
