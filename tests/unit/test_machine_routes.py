@@ -36,7 +36,7 @@ def started(node: dict[str, Any], data: dict[str, Any] | None = None, **library:
 def test_a_node_goes_to_the_queue_and_with_the_fairness_key_that_the_run_makes() -> None:
     play = started(python(task_queue=QUEUE, priority={"key": 2, "fairness_key": "{{ tenant }}"}))
     assert queue_of(play, "a") == "labels-acme"
-    assert planned(play, "a").node.priority == Priority(key=2, fairness_key="acme")
+    assert planned(play, "a").node.priority == Priority.model_validate({"key": 2, "fairness_key": "acme"})
 
 
 def test_a_child_workflow_goes_to_the_queue_that_the_run_makes() -> None:
@@ -96,7 +96,7 @@ def test_a_compensation_goes_where_its_node_s_start_says_also_in_another_run() -
     for name in ("nap", "b"):
         again.answer(name)
     assert queue_of(again, "undo a") == "labels-acme"
-    assert planned(again, "undo a").node.priority == Priority(fairness_key="acme")
+    assert planned(again, "undo a").node.priority == Priority.model_validate({"fairness_key": "acme"})
     assert again.finish().compensated == ("a",)
 
 
