@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -62,6 +63,7 @@ class Case:
         return wrong if self.data is None or found == self.data else [*wrong, "data"]
 
 
+@cache
 def cases() -> dict[str, tuple[Trial, Case]]:
     """The cases of the language and of the dialect, with what they must come to."""
     files = {path.stem: json.loads(path.read_text()) for path in sorted(LANGUAGE.glob("*.json"))}
