@@ -179,6 +179,20 @@ def test_a_stop_node_in_it_ends_the_block_alone_as_completed() -> None:
     assert play.ran == ["trip/hotel", "after"]
 
 
+@pytest.mark.parametrize("ended", [{}, {"a": BROKEN}], ids=["completed", "failed"])
+def test_in_finally_a_block_is_tried_again_and_its_failure_is_caught(ended: dict[str, Outcome]) -> None:
+    tell = {"type": "block", "nodes": {"p": python()}, "retry": {"max_attempts": 2, "initial_interval": "1s"}}
+    last = {"nodes": {"tell": tell, "caught": python()}, "edges": [edge("tell", "caught", outcome="failure")]}
+    graph = {"nodes": {"first": STEP, "a": python()}, "edges": [edge("first", "a")], "finally": last}
+    script = {**ended, "finally/tell/p": BROKEN, "finally/tell~2/p": BROKEN}
+    play = Play(machine_of(graph), script, pick=oldest)
+    finish = play.run()
+    assert play.ran[-4:] == ["finally/tell/p", "finally/tell", "finally/tell~2/p", "finally/caught"]
+    assert (finish.failure is None, finish.compensated) == (not ended, ("first",) if ended else ())
+    assert finish.afterwards is not None
+    assert finish.afterwards.failure is None
+
+
 def test_undone_steps_are_not_undone_again_with_the_run() -> None:
     play = played(block(), {"trip/flight": BROKEN, "caught": BROKEN}, edges=ON_FAILURE)
     assert play.run().compensated == ("trip/hotel",)
