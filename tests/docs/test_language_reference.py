@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from anabranch.graph.load import load_graph
 from anabranch.graph.model import NODE_TYPES
 from tests.docs.pages import REFERENCE, ROOT, pages
 from tools.reference.examples import FOLDER, Example, examples
-from tools.reference.language import EVERY_NODE, FILE
+from tools.reference.language import EVERY_NODE, FILE, Page, own_fields
+from tools.reference.language import pages as reference_pages
 
 NAMES = [example.name for example in examples()]
 
@@ -19,6 +21,13 @@ def test_each_node_type_has_a_page_and_an_example() -> None:
     written = {Path(page).stem for page in pages() if page.startswith(REFERENCE)}
     assert written == {"README", EVERY_NODE, FILE, *NODE_TYPES}
     assert {EVERY_NODE, FILE, *NODE_TYPES} - set(NAMES) == set()
+
+
+@pytest.mark.parametrize("page", tuple(reference_pages()), ids=lambda page: page.name)
+def test_a_page_has_every_field_of_its_models(page: Page) -> None:
+    text = pages()[f"{REFERENCE}{page.name}.md"]
+    written = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    assert written == [name for model in (page.model, *page.parts) for name in own_fields(model)]
 
 
 @pytest.mark.parametrize("example", examples(), ids=NAMES)
