@@ -126,8 +126,8 @@ def _evaluated(model: type[Model], attribute: str) -> str:
 
 def _words(part: type[Model]) -> str:
     """`CircuitBreaker` as one says it."""
-    words = re.findall(r"[A-Z][a-z]+", part.__name__.removesuffix("Spec"))
-    return " ".join(_SPELLINGS.get(each, each.lower()) for each in words)
+    words: list[str] = re.findall(r"[A-Z][a-z]+", part.__name__.removesuffix("Spec"))
+    return " ".join(_SPELLINGS.get(each) or each.lower() for each in words)
 
 
 def _heading(part: type[Model]) -> str:
