@@ -41,6 +41,8 @@ _HASHED: Final = "anabranch:hashed:"
 _RELATIVE_LIMIT: Final = 30 * 86_400
 _DEFAULT_PORT: Final = 11_211
 _LISTING_LIMIT: Final = 8_192
+_BEGINS: Final = b"OK\r\n"
+"""Before the items: seen of version 1.6.45. Version 1.6.18 begins with the first item."""
 
 _Answer = TypeVar("_Answer")
 _Address = emcache.MemcachedHostAddress
@@ -194,6 +196,8 @@ class MemcachedStore(EncodedStore):
             try:
                 writer.write(b"lru_crawler metadump all\r\n")
                 while not (line := await self._line(reader)).startswith(b"END"):
+                    if line == _BEGINS:
+                        continue
                     if not line.startswith(b"key="):
                         raise Unavailable("Memcached does not list its items", suggestion="it needs version 1.4.31")
                     yield unquote(line.split(b" ", 1)[0][4:].decode("ascii", "replace"))

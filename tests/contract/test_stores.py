@@ -517,6 +517,23 @@ async def test_who_waits_too_long_for_a_connection_is_told_so(valkey_url: str) -
     await store.aclose()
 
 
+async def test_a_newer_memcached_says_ok_before_it_lists() -> None:
+    """A fake: Debian's is 1.6.18. The answer is that of a real 1.6.45."""
+    item = b"exp=-1 la=1795938768 cas=3 fetch=no cls=1 size=68 flags=0 \n"
+    answer = b"OK\r\nkey=anabranch%3Acontext%3Aorder-7 " + item + b"key=other " + item + b"END\r\n"
+
+    async def enter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readline() == b"lru_crawler metadump all\r\n"
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(enter, "127.0.0.1", 0) as server:
+        store = MemcachedStore.from_url(f"memcached://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        assert [each async for each in store.list_sessions()] == ["order-7"]
+        await store.aclose()
+
+
 async def test_memcached_refuses_what_is_over_a_megabyte(memcached_url: str, name: Callable[[str], str]) -> None:
     store = MemcachedStore.from_url(memcached_url)
     with pytest.raises(SizeLimitExceeded, match=str(LARGEST_VALUE)):

