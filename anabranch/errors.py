@@ -171,7 +171,7 @@ class UndeclaredRead(InputError, KeyError):
 
 
 class OptionInvalid(InputError):
-    """What a run makes of a template that says where a node runs, and that the server does not take."""
+    """What a run makes of a template that says how or where a node runs, and that is out of bounds."""
 
     code = "OPTION_INVALID"
 

@@ -25,6 +25,8 @@ from anabranch.limits import FAIRNESS_KEY_BYTES, SERVER_NAME_BYTES
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
 MAX_SECONDS = 10 * 365 * 86400
 _LONGEST_DURATION = 32
+MAX_AT_ONCE = 500
+"""How many items of a `foreach` run at once at most."""
 HOLE = "{{"
 """What a text has in it where a run makes its value."""
 
@@ -83,6 +85,14 @@ def _unless_made(check: Callable[[str], str]) -> Callable[[str], str]:
     return lambda value: value if HOLE in value else check(value)
 
 
+def _with_hole(value: str) -> str:
+    if HOLE not in value:
+        raise ValueError("is a text without `{{ }}`")
+    return value
+
+
+WithHole = Annotated[str, AfterValidator(_with_hole)]
+"""A template."""
 ActivityName = Annotated[str, Field(min_length=1), AfterValidator(_server_name)]
 TaskQueue = Annotated[str, Field(min_length=1), AfterValidator(check_task_queue)]
 TaskQueueTemplate = Annotated[str, Field(min_length=1), AfterValidator(_unless_made(check_task_queue))]

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, JsonValue
 
 from anabranch.graph.fields import (
+    MAX_AT_ONCE,
     ActivityName,
     Cel,
     Duration,
@@ -25,6 +26,7 @@ from anabranch.graph.fields import (
     NodeId,
     TaskQueueTemplate,
     Tolerance,
+    WithHole,
 )
 from anabranch.graph.node_types import ByType, built_in
 from anabranch.graph.policies import (
@@ -340,8 +342,8 @@ class ForeachNode(BaseNode):
     """What the body calls its item: by default `item`, and with `batch` `items`."""
     body: Body
     """What is done with each item."""
-    max_concurrency: int = Field(50, ge=1, le=500)
-    """How many items, or batches, run at once."""
+    max_concurrency: Annotated[int, Field(ge=1, le=MAX_AT_ONCE)] | WithHole = 50
+    """How many items, or batches, run at once: a number, or a template that yields one."""
     collect: Collect | None = None
     """One list of values, in place of what the turns write."""
     on_item_failure: Literal["fail", "skip", "collect"] = "fail"

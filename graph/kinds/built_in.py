@@ -221,7 +221,7 @@ BLOCK = NodeKind(
 FOREACH = NodeKind(
     ForeachNode,
     runs=Runs.RUN,
-    fields=(cel("items"), *_COLLECT, cel("item_errors", at="end")),
+    fields=(cel("items"), template("max_concurrency"), *_COLLECT, cel("item_errors", at="end")),
     reads_more=lambda node: node.body.graph is not None,
     loop=_foreach_loop,
     has_body=lambda _node: True,

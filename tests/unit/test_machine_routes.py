@@ -115,3 +115,37 @@ def test_keys_of_routes_are_inputs_and_do_not_cross_to_the_activity() -> None:
     )
     assert set(graph_inputs(loaded.graph)) == {"tenant", "customer"}
     assert planned(Play(machine_of({"nodes": {"a": python()}})).start(), "a").is_routed is False
+
+
+def many(most: Any) -> dict[str, Any]:
+    return {"type": "foreach", "items": "[1, 2, 3, 4]", "max_concurrency": most, "body": {"nodes": {"p": python()}}}
+
+
+@pytest.mark.parametrize("most", ["{{ n }}", "{{ n + 0.0 }}", "{{ int(string(n)) }}"])
+def test_as_many_items_run_at_once_as_the_run_says_also_after_continue_as_new(most: str) -> None:
+    nap = {"nodes": {"p": {"type": "wait", "for": "1h"}}}
+    play = started({**many(most), "body": nap}, {"n": 2})
+    assert list(play.pending) == ["a[0]/p", "a[1]/p"]
+    again = Play(through_json(play.machine, play.state.plan))
+    again.take(again.machine.resume_from_snapshot(play.now))
+    again.answer("a[0]/p")
+    assert list(again.pending) == ["a[1]/p", "a[2]/p"]
+    assert again.finish().failure is None
+
+
+@pytest.mark.parametrize("value", [0, 501, 2.5, True, "many", None])
+def test_a_number_at_once_that_is_out_of_bounds_fails_the_node(value: Any) -> None:
+    play = started(many("{{ n }}"), {"n": value})
+    run = play.state.root.nodes["a"]
+    assert run.failure is not None
+    assert run.failure.code == "OPTION_INVALID"
+    assert run.failure.message.startswith("node 'a': `max_concurrency` is not a whole number from 1 to 500: ")
+    assert list(play.pending) == ["why"]
+
+
+def test_the_number_at_once_reads_the_context() -> None:
+    loaded = load_text(
+        "name: g\nnodes:\n  a: {type: foreach, items: '[1]', max_concurrency: '{{ n }}',"
+        " body: {nodes: {p: {type: wait, for: 1s}}}}\n"
+    )
+    assert set(graph_inputs(loaded.graph)) == {"n"}

@@ -18,6 +18,7 @@ from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.progress import Progress
+from anabranch.workflows.interpreter.routes import number_at_once
 from anabranch.workflows.interpreter.scope import BodyRun, Scope
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.turn_context import (
@@ -46,6 +47,8 @@ class Items:
         with self._state.budget.evaluating() as cost:
             data = run.planned.seen(body.node.line.data, roots, cost)
             items = run.planned.expression(definition.items).evaluate(data, roots, cost)
+            if isinstance(definition.max_concurrency, str):
+                body.at_once = number_at_once(run.planned, definition.max_concurrency, data, roots, cost)
         if not isinstance(items, list):
             raise EvaluationError(
                 f"`items` gave {type(items).__name__}, not a list",
@@ -57,8 +60,9 @@ class Items:
 
     def advance(self, body: BodyRun, definition: ForeachNode) -> None:
         """Enter as many items as may run at once; complete the node when all have ended."""
-        size = definition.batch or 1
-        while body.entered * size < len(body.items) and len(body.turns) < definition.max_concurrency:
+        size, most = definition.batch or 1, definition.max_concurrency
+        most = body.at_once if isinstance(most, str) else most
+        while body.entered * size < len(body.items) and len(body.turns) < most:
             if self._state.is_draining or not self._state.budget.allows():
                 return
             self._enter(body, definition)

@@ -1,4 +1,4 @@
-"""Where the activities of a run go, where the graph says it by templates: the task queue, and the fairness key."""
+"""Options of nodes that the graph gives as templates: where activities go, and how many items run at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anabranch.errors import OptionInvalid
 from anabranch.graph.dataflow.fields import route_fields
 from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.templates import compile_template
-from anabranch.graph.fields import check_fairness_key, check_task_queue
+from anabranch.graph.fields import MAX_AT_ONCE, check_fairness_key, check_task_queue
 from anabranch.graph.plan import PlanNode
 from anabranch.graph.policies import Priority
 
@@ -31,6 +31,20 @@ def routed(planned: PlanNode, data: Mapping[str, Json], roots: Mapping[str, Json
             suggestion = "let its template make another text"
             raise OptionInvalid(message, place=f"node {planned.id!r}", suggestion=suggestion) from None
     return with_route(planned, made)
+
+
+def number_at_once(
+    planned: PlanNode, template: str, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost
+) -> int:
+    """How many items of a `foreach` may run at once. Raises EvaluationError, OptionInvalid."""
+    value = compile_template(template, planned.roots).render(data, roots, cost)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_AT_ONCE:
+        message = f"`max_concurrency` is not a whole number from 1 to {MAX_AT_ONCE}: {str(value)[:80]!r}"
+        suggestion = "let its template be one hole that yields such a number"
+        raise OptionInvalid(message, place=f"node {planned.id!r}", suggestion=suggestion)
+    return value
 
 
 def with_route(planned: PlanNode, made: Mapping[str, str]) -> PlanNode:

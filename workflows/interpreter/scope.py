@@ -63,6 +63,8 @@ class BodyRun:
     items: list[Json] = field(default_factory=list)
     entered: int = 0
     """How many turns have been entered; also the index of the next one."""
+    at_once: int = 0
+    """How many turns may run at once, where the run makes that number."""
     turns: dict[int, Scope] = field(default_factory=dict)
     """The turns under way, by index."""
     results: dict[int, ChangeSet | Json] = field(default_factory=dict)

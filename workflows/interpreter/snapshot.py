@@ -149,7 +149,7 @@ class _Loader:
 
     def _load_body(self, scope: Scope, dumped: Dump) -> BodyRun:
         node = Started(scope, scope.nodes[dumped["node"]], self._lines[dumped["node_line"]], dumped["at"])
-        body = BodyRun(node, self._lines[dumped["line"]], dumped["items"], dumped["entered"])
+        body = BodyRun(node, self._lines[dumped["line"]], dumped["items"], dumped["entered"], dumped.get("at_once", 0))
         body.results.update({int(turn): value for turn, value in dumped["values"].items()})
         body.results.update({int(turn): ChangeSet.from_wire(each) for turn, each in dumped["changes"].items()})
         body.failures.update({int(turn): _load_failure(each) for turn, each in dumped.get("failures", {}).items()})
@@ -222,6 +222,7 @@ def _dump_body(body: BodyRun, lines: _Lines) -> Dump:
         "line": lines.name(body.line),
         "items": body.items,
         "entered": body.entered,
+        **({"at_once": body.at_once} if body.at_once else {}),
         "changes": {str(turn): each.to_wire() for turn, each in results.items() if isinstance(each, ChangeSet)},
         "values": {str(turn): each for turn, each in results.items() if not isinstance(each, ChangeSet)},
     }
