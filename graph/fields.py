@@ -87,7 +87,7 @@ def _unless_made(check: Callable[[str], str]) -> Callable[[str], str]:
 
 def _with_hole(value: str) -> str:
     if HOLE not in value:
-        raise ValueError("is a text without `{{ }}`")
+        raise ValueError("a text needs a hole, `{{ }}`")
     return value
 
 
