@@ -31,6 +31,7 @@ def ends(dev_server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> End
         (("case", name, trial) for name, (trial, _) in trials.cases().items()),
         (("documented", *each) for each in trials.documented(documented)),
         (("recorded", *each) for each in trials.plays(plays)),
+        (("generated", *each) for each in trials.generated(60)),
     )
     with rule_evaluator(Settings()) as evaluate:
         rehearsed = {f"{kind} {name}": rehearse(hurried(trial, evaluate), evaluate) for kind, name, trial in given}
@@ -58,7 +59,9 @@ async def _run(server: DevServer, rehearsed: Mapping[str, Rehearsed]) -> Ends:
     return {name: (each.outcome, end) for (name, each), end in zip(rehearsed.items(), ran, strict=True)}
 
 
-@pytest.mark.parametrize(("kind", "least"), [("example", 35), ("case", 20), ("documented", 40), ("recorded", 24)])
+@pytest.mark.parametrize(
+    ("kind", "least"), [("example", 35), ("case", 20), ("documented", 40), ("recorded", 24), ("generated", 20)]
+)
 def test_each_graph_comes_to_what_its_dry_run_says(kind: str, least: int, ends: Ends) -> None:
     of_kind = {name: pair for name, pair in ends.items() if name.startswith(f"{kind} ")}
     assert len(of_kind) >= least

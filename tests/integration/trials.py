@@ -7,23 +7,29 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
-from functools import cache
+from dataclasses import dataclass, field, fields, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from hypothesis import Phase, given, settings
+
 from anabranch.context.values import Json
 from anabranch.graph.dataflow.dataflow import graph_inputs
-from anabranch.graph.load import LoadedGraph, load_graph
+from anabranch.graph.load import LoadedGraph, load_graph, load_text
+from anabranch.graph.model import Graph
 from anabranch.testkit import file as files
 from anabranch.testkit.assume import example_of
 from anabranch.testkit.given import GivenOutcome
 from anabranch.testkit.play import Script
+from anabranch.workflows.interpreter.commands import Failure, RunNode
+from anabranch.workflows.interpreter.simulation import Answer, Done, Failed
 from tests.docs.test_yaml import GRAPHS, written
 from tests.fixtures.dialect.cases import CASES
 from tests.integration.rehearsed import Outcome, Trial
 from tests.replay.plays import PLAYS
+from tests.unit import test_machine_properties as properties
 
 ROOT = Path(__file__).parents[2]
 LANGUAGE = ROOT / "tests" / "fixtures" / "language"
@@ -96,6 +102,31 @@ def _input(loaded: LoadedGraph) -> dict[str, Json]:
     }
 
 
+def generated(count: int) -> Iterator[tuple[str, Trial]]:
+    """Graphs by chance, of which nodes fail and conflict and are undone; those apart that time out."""
+    found: list[properties.Case] = []
+
+    @settings(max_examples=count, derandomize=True, phases=[Phase.generate], database=None)
+    @given(properties.cases(fragile=True))
+    def collect(case: properties.Case) -> None:
+        found.append(case)
+
+    collect()
+    source = load_text("name: sub\nnodes: {a: {type: rule, rules: [{then: {x: 1}}]}}").source
+    graphs = {"sub": Graph.model_validate({"name": "sub", **properties.BODY})}
+    for number, case in enumerate(found):
+        ends = (end for end in case.work.values() if isinstance(end, Failure))
+        if all(end.outcome == "failure" for end in ends):
+            graph = Graph.model_validate({"name": "g", **case.graph})
+            script = Script(properties.INPUT, assume=True)
+            yield str(number), Trial(LoadedGraph(graph, source, (), graphs), script, partial(_end, case))
+
+
+def _end(case: properties.Case, work: RunNode) -> Answer:
+    end = case.work_at(work.address)
+    return Failed(replace(end, node=work.address)) if isinstance(end, Failure) else Done(properties.perform(end, work))
+
+
 _NO_STOCK = {"fail": "NO_STOCK", "message": "no stock"}
 _ENDLESS = {"after": "1h"}
 _ENDS: dict[str, dict[str, Any]] = {
@@ -113,8 +144,10 @@ _ENDS: dict[str, dict[str, Any]] = {
     "cancelled_unrecorded": {"slow": _ENDLESS, "wrong": _NO_STOCK},
 }
 """How the handlers end that fail, or do not end, in the plays that are recorded."""
-_CANCELLED = {"cancelled_at_join": "each[0]/q"}
-_CANCELLED |= dict.fromkeys(("cancelled", "cancelled_not_undone", "finally_after_cancel"), "reserve")
+_CANCELLED = {
+    **dict.fromkeys(("cancelled", "cancelled_not_undone", "finally_after_cancel"), "reserve"),
+    "cancelled_at_join": "each[0]/q",
+}
 _LARGE = {"heavy", "wide", "many_skipped", "asked_while_loading"}
 """Plays that are there for their size."""
 
