@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -14,11 +15,13 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetJsonSchemaHandler,
     JsonValue,
     PlainSerializer,
     Tag,
     WithJsonSchema,
 )
+from pydantic_core import CoreSchema
 
 from anabranch.limits import FAIRNESS_KEY_BYTES, SERVER_NAME_BYTES
 
@@ -137,6 +140,22 @@ EdgeOutcome = Annotated[
 ]
 """One outcome, or at least two of them in the order of the language."""
 JsonObject = dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Definable:
+    """Marks a field that may hold a name of the graph's `definitions` in the file. `load` puts what it means there."""
+
+    group: str
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The field's own schema, or a name."""
+        name = {"type": "string", "description": f"A name under `definitions.{self.group}`"}
+        return {"anyOf": [handler(schema), name]}
+
+
+SchemaObject = Annotated[JsonObject, Definable("schemas")]
+"""A JSON Schema."""
 
 
 class Model(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -21,6 +21,7 @@ from anabranch.graph.kinds.kinds import loop_of
 from anabranch.graph.kinds.pin import pinned
 from anabranch.graph.model import Graph, GraphNode
 from anabranch.graph.source.attachments import Attachments, read_text
+from anabranch.graph.source.definitions import with_definitions
 from anabranch.graph.source.index import FolderIndex, graph_files
 from anabranch.graph.source.problems import did_you_mean, shape_problems
 from anabranch.graph.source.yaml_source import Pointer, Source, read_yaml
@@ -106,8 +107,8 @@ def digests(loaded: LoadedGraph) -> dict[str, str]:
 def _load(text: str, file: str, folder: Path | None, resolve: Resolve | None) -> LoadedGraph:
     source, problems = normalise(read_yaml(text, file))
     attachments = Attachments(source, folder)
-    source = attachments.inlined()
-    found = [*problems, *attachments.problems]
+    source, undefined = with_definitions(attachments.inlined())
+    found = [*problems, *attachments.problems, *undefined]
     graph = _graph(source, found)
     found += check_graph(graph, source)
     if len(canonical(graph)) > MAX_CANONICAL_BYTES:
@@ -120,6 +121,7 @@ def _load(text: str, file: str, folder: Path | None, resolve: Resolve | None) ->
     found += repeated_effects(graph, named.graphs, source)
     found += check_keys(graph, source, named.graphs)
     _raise_if_wrong(found)
+    graph = graph.model_copy(update={"definitions": None})  # they stand where they are named
     own = frozenset() if folder is None else frozenset((Path(file),))
     return LoadedGraph(graph, source, tuple(found), named.graphs, own | attachments.files | named.files)
 
@@ -129,9 +131,16 @@ def _graph(source: Source, found: list[Problem]) -> Graph:
     try:
         graph = Graph.model_validate(source.value)
     except ValidationError as error:
-        found += shape_problems(error, source)
+        found += _once(shape_problems(error, source))
     _raise_if_wrong(found)  # outside of `except`: pydantic's own text shows the values, secrets among them
     return cast("Graph", graph)
+
+
+def _once(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """The problems of definitions without those of the places that name them."""
+    found = list(problems)
+    defined = {(each.code, each.place): each for each in found if each.message.startswith("`definitions.")}
+    yield from (each for each in found if defined.get((each.code, each.place), each) is each)
 
 
 def _raise_if_wrong(problems: list[Problem]) -> None:

@@ -24,6 +24,7 @@ from anabranch.graph.fields import (
     Key,
     Model,
     NodeId,
+    SchemaObject,
     TaskQueueTemplate,
     Tolerance,
     WithHole,
@@ -33,10 +34,11 @@ from anabranch.graph.policies import (
     CircuitBreaker,
     ContextSpec,
     Defaults,
+    Definitions,
     Fallback,
+    NamedRetry,
     NodeCache,
     Priority,
-    Retry,
     Saga,
     Share,
 )
@@ -65,7 +67,7 @@ class BaseNode(Model):
     """Names for this node alone, over the context's keys; of a `graph` node all that it is given."""
     output: dict[Key, Cel] | None = None
     """What it writes: context key → expression over `result`. Without it, as its type says."""
-    retry: Retry | None = None
+    retry: NamedRetry | None = None
     """How often it is tried, and when. Without it, as `defaults` says; a body is tried once."""
     timeout: Duration | None = None
     """Of one attempt, from when a worker takes it: by default that of `defaults`. Of a body, of all that is inside."""
@@ -175,7 +177,7 @@ class AiNode(BaseNode):
     """What the model is asked."""
     system: str = ""
     """What the model is told about its part."""
-    output_schema: JsonObject | None = None
+    output_schema: SchemaObject | None = None
     """The JSON Schema of the answer, whose properties become keys. Without it the answer is text."""
     temperature: float | None = Field(None, ge=0)
     """How much the model varies. Without it, the provider's default."""
@@ -196,6 +198,8 @@ class HttpNode(BaseNode):
     """An HTTP request; sends an `Idempotency-Key`."""
 
     type: Literal["http"]
+    base: str | None = None
+    """The name, under `definitions.bases`, of what stands before the `url`."""
     url: str
     """The address, in full."""
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
@@ -395,7 +399,7 @@ class ApprovalNode(BaseNode):
     type: Literal["approval"]
     prompt: str = ""
     """What the person is asked."""
-    schema_: JsonObject | None = Field(None, alias="schema")
+    schema_: SchemaObject | None = Field(None, alias="schema")
     """The JSON Schema of the answer."""
 
 
@@ -463,7 +467,9 @@ class Graph(Model):
     """For people."""
     description: str = ""
     """For people. Drawings show it, and the Web UI."""
-    inputs: dict[Key, JsonObject] | None = None
+    definitions: Definitions | None = None
+    """What several places name, instead of writing it out. A graph that is loaded has it where it is named."""
+    inputs: dict[Key, SchemaObject] | None = None
     """What a run is started with: name → JSON Schema, required unless it has a `default`. Without it, the keys that
     nodes read and none writes."""
     context: ContextSpec = ContextSpec()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
 from anabranch.graph.fields import (
+    Definable,
     Duration,
     FairnessKeyTemplate,
     JsonObject,
     Key,
     MergePolicy,
     Model,
+    SchemaObject,
     Strategy,
     TaskQueue,
 )
@@ -33,6 +35,31 @@ class Retry(Model):
     """The longest pause. Without it, a hundred times the first one."""
     non_retryable: tuple[str, ...] = ()
     """Codes of errors after which there is no other attempt."""
+
+
+NamedRetry = Annotated[Retry, Definable("retries")]
+
+
+class HttpBase(Model):
+    """What `http` nodes of one service share."""
+
+    url: str
+    """Stands before the `url` of the node."""
+    headers: dict[Key, str] = Field(default_factory=dict)
+    """Go with each request. Those of the node win."""
+    query: dict[Key, JsonValue] = Field(default_factory=dict)
+    """Goes with each request. That of the node wins."""
+
+
+class Definitions(Model):
+    """What several places of a graph name, instead of writing it out."""
+
+    schemas: dict[Key, JsonObject] = Field(default_factory=dict)
+    """JSON Schemas, for each field that holds one, and for `$ref` in others."""
+    retries: dict[Key, Retry] = Field(default_factory=dict)
+    """Retry policies, for `retry`."""
+    bases: dict[Key, HttpBase] = Field(default_factory=dict)
+    """What `http` nodes of one service share, for `base`."""
 
 
 class Priority(Model):
@@ -84,7 +111,7 @@ class ContextSpec(Model):
     """The policy for paths that `merge` does not name. Without it, the worker's default, kept with the run."""
     merge: dict[Key, MergePolicy] = Field(default_factory=dict)
     """Path → policy."""
-    schema_: JsonObject | None = Field(default=None, alias="schema")
+    schema_: SchemaObject | None = Field(default=None, alias="schema")
     """The JSON Schema of the context, checked at every write."""
     conflict_timeout: Duration | None = None
     """How long a join waits for somebody to settle a conflict. Without it, without end; 0 not at all."""
@@ -99,7 +126,7 @@ class Defaults(Model):
     """How long an attempt waits for a worker. Without it, without end."""
     total_timeout: Duration | None = None
     """Of all attempts, with the time that they wait. Without it, without end."""
-    retry: Retry = Retry()
+    retry: NamedRetry = Retry()
     """How often an activity is tried, and when."""
     task_queue: TaskQueue | None = None
     """The workers that run activities. Without it, the run's own."""

@@ -63,10 +63,13 @@ def _shaped(node_id: str, node: BaseNode) -> dict[str, Json]:
     return {node_id: {}} if isinstance(node, GrpcNode | HttpNode) else {}
 
 
-def example_of(schema: Any, depth: int = 0) -> Json:
-    """A value that fits a JSON Schema, as far as its common keywords go."""
+def example_of(schema: Any, depth: int = 0, *, root: Any = None) -> Json:
+    """A value that fits a JSON Schema, as far as its common keywords go; `root` has its `$defs`."""
     if not isinstance(schema, dict) or depth > _MAX_DEPTH:
         return None
+    root = schema if root is None else root
+    if isinstance(reference := schema.get("$ref"), str) and isinstance(known := root.get("$defs"), dict):
+        return example_of(known.get(reference.removeprefix("#/$defs/")), depth + 1, root=root)
     for keyword in ("const", "default"):
         if keyword in schema:
             return _json(schema[keyword])
@@ -75,17 +78,17 @@ def example_of(schema: Any, depth: int = 0) -> Json:
             return _json(schema[keyword][0])
     for keyword in ("anyOf", "oneOf", "allOf"):
         if schema.get(keyword):
-            return example_of(schema[keyword][0], depth + 1)
-    return _by_type(schema, depth)
+            return example_of(schema[keyword][0], depth + 1, root=root)
+    return _by_type(schema, depth, root)
 
 
-def _by_type(schema: Mapping[str, Any], depth: int) -> Json:
+def _by_type(schema: Mapping[str, Any], depth: int, root: Any) -> Json:
     kind = schema.get("type", "object" if "properties" in schema else "string")
     kind = kind[0] if isinstance(kind, list) and kind else kind
     if kind == "object":
-        return {key: example_of(value, depth + 1) for key, value in schema.get("properties", {}).items()}
+        return {key: example_of(value, depth + 1, root=root) for key, value in schema.get("properties", {}).items()}
     if kind == "array":
-        return [example_of(schema.get("items"), depth + 1) for _ in range(min(schema.get("minItems", 0), 3))]
+        return [example_of(schema.get("items"), depth + 1, root=root) for _ in range(min(schema.get("minItems", 0), 3))]
     if kind in ("number", "integer"):
         return _number(schema)
     return True if kind == "boolean" else None if kind == "null" else "example"

@@ -65,11 +65,18 @@ def _node_models() -> Iterator[type[BaseNode]]:
 
 def check_schemas(graph: Graph, source: Source) -> Iterator[Problem]:
     """Problems of every schema in the graph: of inputs, of the context, of answers of models and people."""
+    told: set[tuple[str, object]] = set()
     for path, schema in _schemas(graph):
-        yield from _check(schema, path, source)
+        for problem in _check(schema, path, source):
+            if (where := (problem.code, problem.place)) not in told:  # a definition may stand at several places
+                told.add(where)
+                yield problem
 
 
 def _schemas(graph: Graph) -> Iterator[tuple[Pointer, dict[str, Json]]]:
+    if graph.definitions is not None:
+        defined = graph.definitions.schemas
+        yield from ((("definitions", "schemas", name), schema) for name, schema in defined.items())
     yield from ((("inputs", name), schema) for name, schema in (graph.inputs or {}).items())
     if graph.context.schema_ is not None:
         yield ("context", "schema"), graph.context.schema_

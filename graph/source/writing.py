@@ -15,7 +15,7 @@ from anabranch.graph.source.comments import Comment, comments_of
 from anabranch.graph.source.yaml_source import Pointer, Source, plain_value
 
 _ORDER: Final = (
-    *("name", "version", "description", "inputs", "context", "defaults", "saga", "share"),
+    *("name", "version", "description", "definitions", "inputs", "context", "defaults", "saga", "share"),
     *("nodes", "edges", "finally", "result", "metadata"),
 )
 _WIDTH: Final = 110

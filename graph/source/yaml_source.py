@@ -77,7 +77,7 @@ class Source:
 
     def written_at(self, path: Pointer) -> SourceLocation | None:
         """The place in the text where what is at `path` begins; None for what the text does not have."""
-        return self.place(path, key=True) if self._origin(path) in self.spans else None
+        return self.place(path, key=True) if self.origin(path) in self.spans else None
 
     def place_in(self, path: Pointer, offset: int) -> SourceLocation:
         """The place of the character `offset` (from 0) of the string at `path`."""
@@ -90,18 +90,18 @@ class Source:
 
     def plain_text(self, path: Pointer) -> str | None:
         """The text of the scalar at `path` where it is in this file, without quotes; else None."""
-        span = None if path in self.attached else self.spans.get(self._origin(path))
+        span = None if path in self.attached else self.spans.get(self.origin(path))
         if span is None or not span.scalar or span.style is not None:
             return None
         return self.text[span.start.index : span.end.index]
 
     def _span(self, path: Pointer) -> _Span:
-        origin = self._origin(path)
+        origin = self.origin(path)
         while origin and origin not in self.spans:
             origin = origin[:-1]
         return self.spans[origin]
 
-    def _origin(self, path: Pointer) -> Pointer:
+    def origin(self, path: Pointer) -> Pointer:
         """The path in the text of what is at `path` of the value."""
         for length in range(len(path), -1, -1):
             if (old := self.moved.get(path[:length])) is not None:

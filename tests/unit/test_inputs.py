@@ -146,7 +146,7 @@ def test_a_graph_with_inputs_is_started_with_those_without_a_default() -> None:
         (HEAD + "  bad: {type: text, default: 1}\n" + RULE, [("SCHEMA_INVALID", "<inline>:5:15")]),
         (HEAD + "  bad: {type: string, default: 1}\n" + RULE, [("INPUT_DEFAULT", "<inline>:5:32")]),
         (HEAD + "  run: {}\n" + RULE, [("NAME_RESERVED", "<inline>:5:3")]),
-        (HEAD + "  bad: number\n" + RULE, [("VALUE_INVALID", "<inline>:5:8")]),
+        (HEAD + "  bad: number\n" + RULE, [("DEFINITION_UNKNOWN", "<inline>:5:8")]),
         (HEAD + "context: {schema: {required: [price]}}\n" + RULE, [("INPUTS_TWICE", "<inline>:5:20")]),
         (HEAD + "context: {schema: {properties: {price: {}}}}\n" + RULE, [("INPUTS_TWICE", "<inline>:5:33")]),
         (HEAD + "context: {schema: {properties: {net: {type: number}}}}\n" + RULE, []),
