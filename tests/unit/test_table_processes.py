@@ -107,21 +107,20 @@ def test_tables_are_evaluated_from_many_threads_by_few_children() -> None:
 
 
 HOST = """
-import signal, sys
+import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever our own starter has made of it
 from anabranch.activities.rules.decision_table import evaluate_table
 from anabranch.activities.rules.table_process import processes
 evaluate_table(sys.argv[1], {"n": 1})
 print(processes()._idle[0]._process.pid, flush=True)
-sys.stdin.read()
+for _ in range(2400):
+    time.sleep(0.05)  # to wait for input would miss a signal that comes just before
 """
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_child_goes_with_the_worker_that_started_it(how: signal.Signals) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOST, decision("n")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ
-    ) as host:
+    with subprocess.Popen([sys.executable, "-c", HOST, decision("n")], stdout=subprocess.PIPE, env=os.environ) as host:
         assert host.stdout is not None
         child = psutil.Process(int(host.stdout.readline()))
         host.send_signal(how)
