@@ -10,7 +10,7 @@ import pytest
 from anabranch.graph.load import load_graph
 from anabranch.graph.model import NODE_TYPES
 from tests.docs.pages import REFERENCE, ROOT, pages
-from tools.reference.examples import FOLDER, Example, examples
+from tools.reference.examples import FOLDER, Example, examples, occurring
 from tools.reference.language import EVERY_NODE, FILE, Page, own_fields
 from tools.reference.language import pages as reference_pages
 
@@ -28,6 +28,16 @@ def test_a_page_has_every_field_of_its_models(page: Page) -> None:
     text = pages()[f"{REFERENCE}{page.name}.md"]
     written = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
     assert written == [name for model in (page.model, *page.parts) for name in own_fields(model)]
+
+
+@pytest.mark.parametrize("page", tuple(reference_pages()), ids=lambda page: page.name)
+def test_each_field_of_a_page_is_in_an_example(page: Page) -> None:
+    fields = [(model, *each) for model in (page.model, *page.parts) for each in own_fields(model).items()]
+    lacking = [name for model, name, attribute in fields if (model, attribute) not in occurring()]
+    assert lacking == [], (
+        f"write {', '.join(lacking)} into a graph of {REFERENCE}examples/, such as {page.name}.yaml,"
+        f" and what its dry run prints into the .console of the same name; then run `make docs`"
+    )
 
 
 @pytest.mark.parametrize("example", examples(), ids=NAMES)

@@ -7,13 +7,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
+from anabranch.context.values import Json
 from anabranch.graph.dataflow.fields import node_fields
 from anabranch.graph.dataflow.walk import levels, with_compensations
 from anabranch.graph.fields import Model
+from anabranch.graph.kinds.kinds import kind_named
 from anabranch.graph.load import load_graph
 from anabranch.graph.model import BaseNode, Graph
+from anabranch.graph.source.yaml_source import read_yaml
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference" / "examples"
 _LANGUAGES = {".yaml": "yaml", ".json": "json"}
@@ -68,8 +72,9 @@ Field = tuple[type[Model], str]
 
 @cache
 def occurring() -> frozenset[Field]:
-    """The fields that the examples say."""
-    return frozenset(field for graph in _graphs() for field in _said(graph))
+    """The fields that the examples say, as they are written: a graph that is loaded has no `definitions` any more."""
+    written = (read_yaml(path.read_text(encoding="utf-8"), path.name).value for path in FOLDER.glob("*.yaml"))
+    return frozenset(field for graph in written for field in _said(Graph, graph))
 
 
 @cache
@@ -91,17 +96,37 @@ def _graphs() -> tuple[Graph, ...]:
     return tuple(load_graph(path).graph for path in sorted(FOLDER.glob("*.yaml")))
 
 
-def _said(value: object) -> Iterator[Field]:
-    if isinstance(value, Model):
-        for name in value.model_fields_set:
-            yield _owner(type(value), name), name
-            yield from _said(getattr(value, name))
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _said(inner)
-    elif isinstance(value, tuple):
-        for inner in value:
-            yield from _said(inner)
+def _said(annotation: Any, value: Json) -> Iterator[Field]:
+    """The fields of the language in a part of a graph as it is written, which is of this type."""
+    if isinstance(value, dict) and (model := _model(annotation, value)) is not None:
+        for name, info in model.model_fields.items():
+            if (key := info.alias or name) in value:
+                yield _owner(model, name), name
+                yield from _said(info.annotation, value[key])
+        return
+    for each in _alternatives(annotation):
+        inner = get_args(each)
+        if isinstance(value, dict) and get_origin(each) is dict:
+            yield from (field for part in value.values() for field in _said(inner[1], part))
+        elif isinstance(value, list) and get_origin(each) is tuple:
+            yield from (field for part in value for field in _said(inner[0], part))
+
+
+def _model(annotation: Any, value: Mapping[str, Json]) -> type[Model] | None:
+    for each in _alternatives(annotation):
+        if each is BaseNode:
+            return kind_named(str(value["type"])).model
+        if isinstance(each, type) and issubclass(each, Model):
+            return each
+    return None
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) in (Annotated, Union, UnionType):
+        for each in get_args(annotation):
+            yield from _alternatives(each)
+    else:
+        yield annotation
 
 
 def _declared(node: BaseNode, path: tuple[str | int, ...]) -> Field:
