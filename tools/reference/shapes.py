@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import JsonValue
 from pydantic.fields import FieldInfo
 
-from anabranch.graph.fields import Cel, JsonObject, Model
+from anabranch.graph.fields import Cel, Definable, JsonObject, Model
 from anabranch.graph.model import BaseNode
 
 Named = Callable[[type[Model]], str]
@@ -55,6 +55,12 @@ def default(field: FieldInfo) -> str:
 
 
 def _shape(annotation: Any, metadata: Sequence[Any], named: Named) -> str:
+    names = [each for each in metadata if isinstance(each, Definable)]
+    form = _form(annotation, [each for each in metadata if each not in names], named)
+    return form + "".join(f" or a name of `definitions.{each.group}`" for each in names)
+
+
+def _form(annotation: Any, metadata: Sequence[Any], named: Named) -> str:
     if annotation in _JSON:
         return _JSON[annotation]
     if any(getattr(each, "description", None) == EXPRESSION for each in metadata):
