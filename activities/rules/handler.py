@@ -106,9 +106,11 @@ def _evaluate_list(node: RuleNode, data: Mapping[str, Json], roots: Mapping[str,
             default = _is_default(rule)
             chosen = rule.then if applies and not default else rule.otherwise if default == applies else None
             values = _rendered(chosen, written.seen, roots, cost)
-            appended = _rendered(rule.append if applies else None, written.seen, roots, cost)
-            written.add(values)
-            written.append(appended)
+            appended = _rendered(rule.append, written.seen, roots, cost) if applies and rule.append else None
+            if values:
+                written.add(values)
+            if appended:
+                written.append(appended)
         except AnabranchError as error:
             error.place = error.place or _place(rule, node)
             raise

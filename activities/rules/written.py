@@ -26,8 +26,8 @@ class Written:
     def add(self, values: Mapping[str, Json]) -> None:
         """Write what one rule writes, by paths as texts. Raises WriteRefused."""
         for text, value in values.items():
-            if text.isidentifier():
-                self._key(text, value)
+            if text.isidentifier() and not self.parts and not self.appended:
+                self.seen[text] = self.keys[text] = value
             elif len(path := parse_path(text)) == 1:
                 self._key(path[0], value)
             else:
