@@ -11,7 +11,8 @@ from anabranch.graph.dataflow.reads import node_reads, node_writes, result_field
 from anabranch.graph.dataflow.walk import levels
 from anabranch.graph.kinds.keys import NO_KEYS, NO_PATHS, field_reads, tops, whole
 from anabranch.graph.kinds.kinds import answer_schema
-from anabranch.graph.model import AiNode, BaseNode, DbNode, Graph, GrpcNode, HttpNode, Rule, RuleNode
+from anabranch.graph.model import AiNode, BaseNode, DbNode, Graph, GrpcNode, HttpNode, RuleNode
+from anabranch.graph.parts import Rule
 from anabranch.graph.plan import Plan
 from anabranch.testkit.addresses import node_at
 from anabranch.workflows.interpreter.commands import RunNode

@@ -10,7 +10,7 @@ import httpx2
 from anabranch.context.values import Json
 from anabranch.errors import NodeError
 from anabranch.graph.kinds.grpc import TARGET
-from anabranch.graph.model import GrpcTls
+from anabranch.graph.parts import GrpcTls
 
 _MAX_PORT = 65535
 

@@ -26,7 +26,8 @@ from anabranch.graph.expressions.expressions import compile_expression, evaluate
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.fields import JsonObject
 from anabranch.graph.kinds.rule import in_order
-from anabranch.graph.model import Rule, RuleNode
+from anabranch.graph.model import RuleNode
+from anabranch.graph.parts import Rule
 from anabranch.transport.node_protocol import NodeTask
 
 _SHORT = 1_000

@@ -30,7 +30,8 @@ from anabranch.errors import NodeError, SizeLimitExceeded
 from anabranch.graph.kinds.db import queries, records_effect
 from anabranch.graph.kinds.sql import ends_transaction_in_mysql, is_write
 from anabranch.graph.kinds.sql_control import controls, is_opaque
-from anabranch.graph.model import DbNode, Statement
+from anabranch.graph.model import DbNode
+from anabranch.graph.parts import Statement
 from anabranch.limits import NODE_LIMITS, NodeLimits
 from anabranch.sql.sqlite_session import statement_of_others
 from anabranch.transport.node_protocol import NodeTask

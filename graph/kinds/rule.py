@@ -24,7 +24,8 @@ from anabranch.graph.kinds.keys import (
     tops,
     union,
 )
-from anabranch.graph.model import BaseNode, Rule, RuleNode
+from anabranch.graph.model import BaseNode, RuleNode
+from anabranch.graph.parts import Rule
 from anabranch.graph.rules.decision_table import read_table
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from anabranch.activities.grpc.library import aio, grpc, reflection_pb2
 from anabranch.activities.grpc.target import Target
 from anabranch.activities.node_result import NodeResult
 from anabranch.errors import AnabranchError, ConfigurationError, NodeError, SizeLimitExceeded, TimedOut, Unavailable
-from anabranch.graph.model import GrpcNode, GrpcStatus, GrpcTls
+from anabranch.graph.model import GrpcNode
+from anabranch.graph.parts import GrpcStatus, GrpcTls
 from anabranch.limits import NodeLimits
 from tests.grpc_shop import METHOD, Context, Price, Shop, descriptor_text, shop, shop_file
 from tests.node_tasks import task_of

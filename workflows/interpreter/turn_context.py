@@ -12,7 +12,7 @@ from anabranch.context.values import Json, Path, parse_path
 from anabranch.graph.dataflow.handlers import ERRORS
 from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.expressions import evaluate_condition
-from anabranch.graph.model import Collect
+from anabranch.graph.parts import Collect
 from anabranch.graph.plan import Plan
 from anabranch.workflows.interpreter.input import with_inputs
 from anabranch.workflows.interpreter.scope import BodyRun, Scope
