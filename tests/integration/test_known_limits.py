@@ -49,7 +49,7 @@ async def test_what_a_child_asks_is_answered_at_its_own_workflow(served: Served)
 
 
 async def test_a_run_that_the_server_ends_for_its_time_is_not_undone_and_still_says_running(served: Served) -> None:
-    graph = {"name": "g", **chain(step={**put(x=1), "compensate": put()}, ask={"type": "approval"})}
+    graph: dict[str, Any] = {"name": "g", **chain(step={**put(x=1), "compensate": put()}, ask={"type": "approval"})}
     handle = await served.client.start_workflow(
         "GraphWorkflow",
         {"graph": graph, "data": {}},
@@ -76,7 +76,7 @@ async def test_a_context_over_two_mebibytes_is_refused_with_a_payload_store_too(
 
 @pytest.mark.parametrize("query", ["select ':x' as c", "select 1 /* :x */ as c", "select $$ :x $$ as c"])
 def test_a_colon_in_a_literal_or_a_comment_is_a_bind_unless_it_is_escaped(query: str) -> None:
-    graph = {"name": "g", "nodes": {"a": {"type": "db", "connection": "A_DB", "query": query}}}
+    graph: dict[str, Any] = {"name": "g", "nodes": {"a": {"type": "db", "connection": "A_DB", "query": query}}}
     with pytest.raises(GraphError) as refused:
         load_text(json.dumps(graph))
     (problem,) = refused.value.problems
@@ -84,7 +84,7 @@ def test_a_colon_in_a_literal_or_a_comment_is_a_bind_unless_it_is_escaped(query:
         "SQL_BIND_MISSING",
         r"add `x:` to its `params`, or escape a literal colon as `\:`",
     )
-    graph["nodes"]["a"]["query"] = query.replace(":x", r"\:x")  # type: ignore[index]
+    graph["nodes"]["a"]["query"] = query.replace(":x", r"\:x")
     assert load_text(json.dumps(graph)).warnings == ()
 
 
