@@ -159,5 +159,17 @@ async def test_runs_of_workers_that_upgrade_them_go_on_with_the_current_build(ro
         await rollout.make_current("1")
         handle = await asked(served)
         await rollout.make_current("2")
+        await until_routed(served, "2")
         await answer(handle)
         assert await builds(handle) == {"1", "2"}
+
+
+async def until_routed(served: Served, build_id: str) -> None:
+    """Wait until new runs go to a build: the task queues hear of a routing some time after the deployment."""
+    for _ in range(300):
+        handle = await served.start(chain(a=put(x=1)))
+        await ended(handle)
+        if await builds(handle) == {build_id}:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"no run goes to build {build_id!r}")
