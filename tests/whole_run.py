@@ -72,6 +72,10 @@ def pytest_testnodedown(node: WorkerController, error: object) -> None:
         session.shouldstop = f"{node.gateway.id} has died: {error}"
 
 
+_WHOLE = ("_as_new.py", "_dry_run_and_run.py")
+"""Ends of the names of files of integration tests whose tests share what is made once."""
+
+
 class _ByServers(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Spreads tests one by one, those that share a server of their module as a whole.
 
@@ -80,7 +84,7 @@ class _ByServers(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no typ
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return file if file.startswith("tests/acceptance/") or file.endswith("_as_new.py") else nodeid
+        return file if file.startswith("tests/acceptance/") or file.endswith(_WHOLE) else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)
