@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from operator import eq
 from typing import cast
 
@@ -34,10 +34,15 @@ def by_path(values: Mapping[str, Json]) -> dict[Path, Json]:
             raise InputError(f"the path {text!r} has an empty key", suggestion="join keys by one dot")
         found[path] = value
     for path in found:
-        if (above := next((path[:end] for end in range(1, len(path)) if path[:end] in found), None)) is not None:
+        if (above := path_above(path, found)) is not None:
             message = f"the path {format_path(path)!r} is inside {format_path(above)!r}, which is given too"
             raise InputError(message, suggestion="give the whole, or its parts")
     return found
+
+
+def path_above(path: Path, paths: Container[Path]) -> Path | None:
+    """The shortest of some paths that a path leads through; None where there is none."""
+    return next((path[:end] for end in range(1, len(path)) if path[:end] in paths), None)
 
 
 def check_ways(data: Mapping[str, Json], paths: Iterable[Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from anabranch.context.nested import path_above
 from anabranch.context.values import MAX_DEPTH, Json, Path, format_path, parse_path
 from anabranch.errors import InputError, Problem
 from anabranch.graph.dataflow.fields import node_fields
@@ -62,8 +63,7 @@ def _check(group: Iterable[tuple[str, Pointer]], source: Source) -> Iterator[Pro
                 "KEY_OVERLAP", f"{described(pointer)} is written twice by this rule", place, "keep one of them"
             )
     for path, pointer in known.items():
-        above = next((path[:end] for end in range(1, len(path)) if path[:end] in known), None)
-        if above is not None:
+        if (above := path_above(path, known)) is not None:
             message = f"{described(pointer)} is written inside of `{format_path(above)}`, which is written too"
             suggestion = "write the whole, or its parts"
             yield Problem("KEY_OVERLAP", message, source.place(pointer, key=True), suggestion)

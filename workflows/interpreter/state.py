@@ -73,6 +73,18 @@ class Rollback:
 class RunState:
     """One run of one plan over one context. `run` is the root `run` of expressions, without its time."""
 
+    at = 0
+    """The time of the current event, in Unix milliseconds."""
+    is_paused = False
+    """Start nothing new until the run is resumed."""
+    is_draining = False
+    """Start nothing new: the workflow continues as new when all work is answered."""
+    failure: Failure | None = None
+    """Why the run fails, or its `finally`. Nothing new starts once it is set."""
+    ending: Finish | None = None
+    """How the graph's own nodes ended, where a `finally` follows."""
+    finished: Finish | None = None
+
     def __init__(
         self,
         plan: Plan,
@@ -86,8 +98,6 @@ class RunState:
     ) -> None:
         self.plan, self.run = plan, run
         self.answering = Answering(str(run.get("session_id", "")), namespace)
-        self.at = 0
-        """The time of the current event, in Unix milliseconds."""
         self.main = self.root = Scope(plan, "", Line.start(dict(data)))
         """The scope of the graph's own nodes; while its `finally` runs, and since, `root` is that of those there."""
         self.budget = NodeBudget(task_nodes, step_units)
@@ -120,19 +130,10 @@ class RunState:
         """The nodes of those timers that are not answered yet, by the address of the timer."""
         self.cancelling: deque[str] = deque()
         """Addresses of work that is still to be cancelled."""
-        self.is_paused = False
-        """Start nothing new until the run is resumed."""
-        self.is_draining = False
-        """Start nothing new: the workflow continues as new when all work is answered."""
-        self.failure: Failure | None = None
-        """Why the run fails, or its `finally`. Nothing new starts once it is set."""
         self.compensation_failures: dict[str, Failure] = {}
         """Why compensations failed for good, by the address of the step."""
         self.lacking: dict[str, str] = {}
         """What a worker lacked for work that others are to do, by address. It is only shown."""
-        self.ending: Finish | None = None
-        """How the graph's own nodes ended, where a `finally` follows."""
-        self.finished: Finish | None = None
         self._commands: list[Command] = []
 
     def emit(self, command: Command) -> None:
