@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     JsonValue,
     PlainSerializer,
@@ -22,6 +23,7 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 from anabranch.limits import FAIRNESS_KEY_BYTES, SERVER_NAME_BYTES
 
@@ -30,6 +32,8 @@ MAX_SECONDS = 10 * 365 * 86400
 _LONGEST_DURATION = 32
 MAX_AT_ONCE = 500
 """How many items of a `foreach` run at once at most."""
+MAX_ATTRIBUTES = 20
+"""How many search attributes a graph may have of its own. A namespace has few of most types."""
 HOLE = "{{"
 """What a text has in it where a run makes its value."""
 
@@ -59,6 +63,20 @@ Duration = Annotated[
     PlainSerializer(_seconds, when_used="always"),
     WithJsonSchema({"type": ["string", "number"], "examples": ["30s", "5m", "24h"]}),
 ]
+
+
+def _duration_or_made(value: object) -> object:
+    """What a run makes of a template is checked there."""
+    return value if isinstance(value, str) and HOLE in value else parse_duration(value)
+
+
+DurationTemplate = Annotated[
+    timedelta | str,
+    BeforeValidator(_duration_or_made),
+    PlainSerializer(lambda value: value if isinstance(value, str) else _seconds(value), when_used="always"),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["30s", "5m", "{{ minutes }}m"]}),
+]
+"""A duration, or a template that yields one."""
 
 
 def _server_name(value: str) -> str:
@@ -103,7 +121,11 @@ FairnessKeyTemplate = Annotated[str, AfterValidator(_unless_made(check_fairness_
 Tolerance = Annotated[int, Field(strict=True, ge=0)] | Annotated[str, Field(pattern=r"^(100|\d{1,2}(\.\d{1,6})?)%$")]
 """A number, or a share such as `5%`."""
 Cel = Annotated[str, Field(min_length=1, description="A CEL expression")]
+EventName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/\-]{0,127}$")]
+"""The name of an event: `payment_received`, `com.example.payment.received`."""
 FailureCode = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.\-]{0,63}$")]
+AttributeName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+"""Of a search attribute."""
 Key = Annotated[str, Field(min_length=1, max_length=256)]
 NodeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}$")]
 Strategy = Literal["last_write_wins", "higher_version_wins", "fail_on_conflict", "merge_all"]
@@ -152,6 +174,23 @@ class Definable:
         """The field's own schema, or a name."""
         name = {"type": "string", "description": f"A name under `definitions.{self.group}`"}
         return {"anyOf": [handler(schema), name]}
+
+
+@dataclass(frozen=True, slots=True)
+class TextFor:
+    """Marks a part of the language for which a text alone may stand: the value of one of its fields."""
+
+    field: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The part itself; a text becomes one first."""
+        return no_info_before_validator_function(
+            lambda value: {self.field: value} if isinstance(value, str) else value, handler(source)
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The part's own schema, or a text."""
+        return {"anyOf": [handler(schema), {"type": "string"}]}
 
 
 SchemaObject = Annotated[JsonObject, Definable("schemas")]

@@ -17,6 +17,7 @@ from anabranch.graph.checks.retries import repeated_effects
 from anabranch.graph.checks.settings import ignored_settings
 from anabranch.graph.dataflow.walk import levels, with_compensations
 from anabranch.graph.dialect.rust_logic_graph import normalise
+from anabranch.graph.fields import HOLE
 from anabranch.graph.kinds.kinds import loop_of
 from anabranch.graph.kinds.pin import pinned
 from anabranch.graph.model import Graph, GraphNode
@@ -74,18 +75,32 @@ def load_library(folder: Path) -> dict[str, LoadedGraph]:
     """All graphs of a folder and of those below by name; GraphError with the problems of all files."""
     found: dict[str, LoadedGraph] = {}
     problems: list[Problem] = []
-    index = FolderIndex(folder)
-    for path in graph_files(folder):
+    for each in load_each(folder):
+        if isinstance(each, GraphError):
+            problems.extend(each.problems)
+        else:
+            found[each.graph.name] = each
+    _raise_if_wrong(problems)
+    return found
+
+
+def load_each(folder: Path, *, below: bool = True) -> Iterator[LoadedGraph | GraphError]:
+    """Each graph of a folder, and of those below it unless `below` is false, or what is wrong with its file.
+
+    Of two files with the same name, the second is wrong. Raises GraphError if there is no folder, or a too large one.
+    """
+    files: dict[str, str] = {}
+    index = FolderIndex(folder, below=below)
+    for path in graph_files(folder, below=below):
         try:
             loaded = load_graph(path, index)
         except GraphError as error:
-            problems.extend(error.problems)
+            yield error
             continue
-        if (other := found.get(loaded.graph.name)) is not None:
-            problems.append(_taken(loaded.graph.name, other.source.file, loaded.source))
-        found[loaded.graph.name] = loaded
-    _raise_if_wrong(problems)
-    return found
+        if (other := files.setdefault(loaded.graph.name, loaded.source.file)) == loaded.source.file:
+            yield loaded
+        else:
+            yield GraphError((_taken(loaded.graph.name, other, loaded.source),))
 
 
 def canonical(graph: Graph) -> str:
@@ -201,7 +216,9 @@ def named_graphs(graph: Graph) -> Iterator[tuple[Pointer, str]]:
         for path, _, outer in level.nodes():
             for where, node in with_compensations(path, outer):
                 if isinstance(node, GraphNode):
-                    yield (*where, "graph"), node.graph
+                    is_open = HOLE in node.graph
+                    for index, name in enumerate(node.named):
+                        yield (*where, *(("one_of", index) if is_open else ("graph",))), name
                 elif (loop := loop_of(node)) is not None and loop.body.graph is not None:
                     yield (*where, "body", "graph"), loop.body.graph
 

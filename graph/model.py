@@ -13,11 +13,15 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, JsonValue
 
 from anabranch.graph.fields import (
+    HOLE,
     MAX_AT_ONCE,
+    MAX_ATTRIBUTES,
     ActivityName,
+    AttributeName,
     Cel,
     Duration,
-    EdgeOutcome,
+    DurationTemplate,
+    EventName,
     FailureCode,
     Join,
     JsonObject,
@@ -26,11 +30,12 @@ from anabranch.graph.fields import (
     NodeId,
     SchemaObject,
     TaskQueueTemplate,
+    TextFor,
     Tolerance,
     WithHole,
 )
 from anabranch.graph.node_types import ByType, built_in
-from anabranch.graph.parts import Collect, Expect, GrpcExpect, GrpcTls, Rule, Statement
+from anabranch.graph.parts import Auth, Budget, Collect, Edge, Expect, GrpcExpect, GrpcTls, Pages, Poll, Rule, Statement
 from anabranch.graph.policies import (
     CircuitBreaker,
     ContextSpec,
@@ -40,7 +45,10 @@ from anabranch.graph.policies import (
     NamedRetry,
     NodeCache,
     Priority,
+    RunId,
     Saga,
+    Schedule,
+    SearchAttribute,
     Share,
 )
 
@@ -70,7 +78,7 @@ class BaseNode(Model):
     """What it writes: context key → expression over `result`. Without it, as its type says."""
     retry: NamedRetry | None = None
     """How often it is tried, and when. Without it, as `defaults` says; a body is tried once."""
-    timeout: Duration | None = None
+    timeout: DurationTemplate | None = None
     """Of one attempt, from when a worker takes it: by default that of `defaults`. Of a body, of all that is inside."""
     queue_timeout: Duration | None = None
     """How long an attempt waits for a worker. Without it, as `defaults` says."""
@@ -141,8 +149,9 @@ class AiNode(BaseNode):
     """A language model call. `model` is `provider:model`; the answer's properties become keys."""
 
     type: Literal["ai"]
-    model: str
-    """`provider:model`, or `env:` and the variable of the worker that holds it."""
+    model: str | Annotated[tuple[str, ...], Field(min_length=1, max_length=8)]
+    """`provider:model`, or `env:` and the variable of the worker that holds it; or several, each asked where the one
+    before has failed for good, or its budget is spent."""
     prompt: str
     """What the model is asked."""
     system: str = ""
@@ -153,6 +162,15 @@ class AiNode(BaseNode):
     """How much the model varies. Without it, the provider's default."""
     max_tokens: int | None = Field(None, ge=1)
     """The longest answer. One that is cut off is a failure."""
+    attempts: int = Field(3, ge=1, le=10)
+    """How many answers a model may give until one fits `output_schema`: it hears what is wrong with each."""
+    budget: Budget | None = None
+    """What the run may spend at each model."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that it may ask, in order."""
+        return (self.model,) if isinstance(self.model, str) else self.model
 
 
 class HttpNode(BaseNode):
@@ -167,12 +185,20 @@ class HttpNode(BaseNode):
     """The HTTP method."""
     headers: dict[Key, str] = Field(default_factory=dict)
     """Header → value, or `env:HTTP_SECRET_NAME`, a secret of the worker."""
+    auth: Auth | None = None
+    """Who asks: a token, a name and a password, or a token of an OAuth 2.0 issuer."""
     query: dict[Key, JsonValue] = Field(default_factory=dict)
     """Parameter → value, or a list of them, or a secret of the worker."""
     body: JsonValue = None
-    """The JSON that is sent."""
+    """The JSON that is sent. A text in it may be a secret of the worker."""
     expect: Expect = Expect()
     """Which statuses are a success, and which are tried again."""
+    poll: Poll | None = None
+    """Asks again until the answer is what is waited for."""
+    pages: Pages | None = None
+    """Asks for page after page."""
+    redirects: Literal["none", "same_origin", "any"] = "none"
+    """Which redirects are followed, five at most. No secret goes to another origin."""
 
 
 class GrpcNode(BaseNode):
@@ -182,7 +208,7 @@ class GrpcNode(BaseNode):
     target: str
     """Host and port."""
     method: str
-    """`package.Service/Method`, a unary one."""
+    """`package.Service/Method`, a unary one, or `Method` alone, where only one service of the server has it."""
     request: JsonObject | str = Field(default_factory=dict)
     """The fields of the message."""
     metadata: dict[Key, str] = Field(default_factory=dict)
@@ -235,6 +261,8 @@ class BlockNode(BaseNode):
     """Its nodes, by id. They see the context around, and what they change comes back when all of them are over."""
     edges: tuple[Edge, ...] = ()
     """Which node follows which, among its own."""
+    finally_: Finally | None = Field(None, alias="finally")
+    """What runs last in it, however it ended, before anything follows."""
 
 
 class GraphNode(BaseNode):
@@ -242,9 +270,16 @@ class GraphNode(BaseNode):
 
     type: Literal["graph"]
     graph: str
-    """The other graph's name."""
+    """The other graph's name; of a child workflow, also a template that yields one of `one_of`."""
+    one_of: tuple[str, ...] | None = None
+    """The graphs that a template of `graph` may name."""
     mode: Literal["inline", "child_workflow"] = "inline"
     """Whether it is interpreted in this run, or started as a workflow of its own."""
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The graphs that it may be: one, unless `graph` is a template."""
+        return (self.one_of or ()) if HOLE in self.graph else (self.graph,)
 
 
 class ForeachNode(BaseNode):
@@ -316,6 +351,51 @@ class ApprovalNode(BaseNode):
     """The JSON Schema of the answer."""
 
 
+class ReceiveNode(BaseNode):
+    """Waits for an event that somebody sends to the run, by the signal `event`."""
+
+    type: Literal["receive"]
+    event: EventName | Annotated[tuple[EventName, ...], Field(min_length=1, max_length=20)]
+    """The event's name, or several names."""
+    mode: Literal["any", "all"] = "any"
+    """Of several events, whether it waits for any one, or for one of each."""
+    accept: Cel | None = None
+    """An event is left to others unless this holds. It sees the event's data as `event`, and `event_name`."""
+    correlate: dict[Key, Cel] = Field(default_factory=dict)
+    """A key of the context → an expression over `event`: events for which the two differ are left to others."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the events."""
+        return (self.event,) if isinstance(self.event, str) else self.event
+
+
+class EmitNode(BaseNode):
+    """Publishes an event to a topic of NATS or Kafka, or sends it to another run."""
+
+    type: Literal["emit"]
+    to: Literal["nats", "kafka", "run"]
+    """Where the event goes."""
+    connection: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,127}$")] | None = None
+    """The worker's environment variable that holds the broker's URL."""
+    topic: str | None = None
+    """The topic, or subject."""
+    run: str | None = None
+    """The workflow id of the run that gets it."""
+    event: str | None = None
+    """The event's name, for a run and for CloudEvents."""
+    key: str | None = None
+    """Of Kafka: what has one key stays in order."""
+    headers: dict[Key, str] = Field(default_factory=dict)
+    """Header → value."""
+    data: JsonValue = None
+    """What the event says."""
+    format: Literal["json", "cloudevents"] = "json"
+    """Whether the message is the data alone, or a CloudEvent 1.0 around it."""
+    source: str | None = None
+    """Of a CloudEvent: who sends it. Without it `/anabranch/` and the graph's name."""
+
+
 class FailNode(BaseNode):
     """The graph, or the body, ends with an error of the author's own."""
 
@@ -332,43 +412,15 @@ class StopNode(BaseNode):
     type: Literal["stop"]
 
 
-_EVERY_END = frozenset({"success", "failure", "timeout", "cancelled"})
-
-
-class Edge(Model):
-    """From one node to another, taken on an outcome of the first and when the condition holds."""
-
-    source: NodeId = Field(alias="from")
-    """The node that it leads from."""
-    target: NodeId = Field(alias="to")
-    """The node that it leads to."""
-    when: Cel | None = None
-    """It is taken only where this holds."""
-    otherwise: bool = False
-    """Taken when no other success edge of its source is."""
-    outcome: EdgeOutcome = "success"
-    """How its source has to end: one outcome, or a list of them."""
-
-    @property
-    def named(self) -> tuple[str, ...]:
-        """The outcomes that it names."""
-        return (self.outcome,) if isinstance(self.outcome, str) else self.outcome
-
-    @property
-    def ends(self) -> frozenset[str]:
-        """How its source may end for it to be taken."""
-        return _EVERY_END if self.outcome == "always" else frozenset(self.named)
-
-
 class Finally(Model):
-    """What runs at the end of a run, however it ended, once it is undone. Nothing in it is undone, or cancelled."""
+    """What runs at the end of a run, or of a block, however it ended. Nothing in it is undone, or cancelled."""
 
     nodes: dict[NodeId, Node] = Field(min_length=1)
     """Its nodes, by id."""
     edges: tuple[Edge, ...] = ()
     """Its edges."""
-    timeout: Duration | None = None
-    """How long all of it may take."""
+    timeout: DurationTemplate | None = None
+    """How long all of it may take. A template of it sees the context with which it begins, and `outcome`."""
 
 
 class Graph(Model):
@@ -393,6 +445,17 @@ class Graph(Model):
     """How completed steps are undone."""
     share: Share | None = None
     """Publishes the context for other services."""
+    schedule: Schedule | None = None
+    """When the namespace starts runs by itself."""
+    id: Annotated[RunId, TextFor("value")] | None = None
+    """The workflow id of a run that a command or an event starts, made of its input."""
+    search_attributes: dict[AttributeName, Annotated[SearchAttribute, TextFor("value")]] = Field(
+        default_factory=dict, max_length=MAX_ATTRIBUTES
+    )
+    """By what runs are found in the namespace: name → what it says, in plain text for all who may list runs."""
+    timeout: DurationTemplate | None = None
+    """How long a run may take. Then what runs is cancelled, and what is done is undone. A template of it sees the
+    input."""
     nodes: dict[NodeId, Node] = Field(min_length=1, max_length=2000)
     """Its nodes, by id."""
     edges: tuple[Edge, ...] = ()

@@ -28,7 +28,8 @@ from anabranch.graph.expressions.expressions import Expression, compile_expressi
 from anabranch.graph.expressions.templates import Template, compile_template
 from anabranch.graph.fields import MergePolicy
 from anabranch.graph.kinds.kinds import has_body, has_effect, kind_of, loop_of, own_names
-from anabranch.graph.model import Body, Edge, Graph, GraphNode, Node
+from anabranch.graph.model import BlockNode, Body, Graph, GraphNode, Node, ReceiveNode
+from anabranch.graph.parts import Edge
 from anabranch.graph.revision import REVISION
 
 _SCHEDULING = {
@@ -174,6 +175,13 @@ class Plan:
         return frozenset(graph_inputs(self.graph, self.library)) if self.pinned_inputs is None else self.pinned_inputs
 
     @cached_property
+    def events(self) -> frozenset[str]:
+        """The names of the events that a node here, or in a body below, waits for."""
+        last = {} if self.graph.finally_ is None else self.graph.finally_.nodes
+        found = (node for nodes in (self.graph.nodes, last) for node in walk(nodes, self.library))
+        return frozenset(name for node in found if isinstance(node, ReceiveNode) for name in node.names)
+
+    @cached_property
     def afterwards(self) -> Plan | None:
         """The plan of the graph's `finally`, with the settings of the graph."""
         if (body := self.graph.finally_) is None:
@@ -210,6 +218,12 @@ class Plan:
     @cached_property
     def _bodies(self) -> dict[str, Plan]:
         return {}
+
+    def last(self, node_id: str) -> Plan:
+        """The plan of the `finally` of a block, with the settings of the graph around it."""
+        if (name := f"{node_id}/finally") not in self._bodies:
+            self._bodies[name] = _last_plan(self, self.nodes[node_id])
+        return self._bodies[name]
 
     def body(self, node_id: str) -> Plan:
         """The plan of a composite node's body, with the settings of the graph around it."""
@@ -262,6 +276,8 @@ def walk(nodes: Mapping[str, Node], library: Mapping[str, Graph]) -> Iterator[No
         yield node
         if (loop := loop_of(node)) is not None:
             yield from walk(body_graph(loop.body, library).nodes, library)
+            if loop.last is not None:
+                yield from walk(loop.last.nodes, library)
         elif isinstance(node, GraphNode) and node.mode == "inline" and node.graph in library:
             yield from walk(library[node.graph].nodes, library)
 
@@ -285,9 +301,9 @@ def _may_leave(node: Node, library: Mapping[str, Graph], effect: bool | None) ->
         return False
     effect = node.effect if effect is None else effect
     if (loop := loop_of(node)) is not None:
-        inside = body_graph(loop.body, library).nodes.values()
+        inside = [*body_graph(loop.body, library).nodes.values()]
     elif isinstance(node, GraphNode) and effect is None:
-        inside = library[node.graph].nodes.values()
+        inside = [each for name in node.named for each in library[name].nodes.values()]
     else:
         return has_effect(node) if effect is None else effect
     return any(_may_leave(each, library, effect) for each in inside)
@@ -360,3 +376,14 @@ def _body_plan(plan: Plan, planned: PlanNode) -> Plan:
     settled = graph.model_copy(update={"context": plan.graph.context, "defaults": plan.graph.defaults})
     around = planned.roots if loop.body.graph is None else planned.roots - ERRORS
     return _plan(settled, plan.library, around | loop.names, effect)
+
+
+def _last_plan(plan: Plan, planned: PlanNode) -> Plan:
+    node = planned.node
+    if not isinstance(node, BlockNode) or (last := node.finally_) is None:
+        raise TypeError(f"node {planned.id!r} of type {node.type!r} has no `finally`")
+    graph = Graph.model_construct(
+        name="finally", context=plan.graph.context, defaults=plan.graph.defaults, nodes=last.nodes, edges=last.edges
+    )
+    effect = plan.effect if plan.effect is not None else node.effect
+    return _plan(graph, plan.library, planned.roots | OUTCOME, effect)

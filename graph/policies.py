@@ -19,6 +19,7 @@ from anabranch.graph.fields import (
     Strategy,
     TaskQueue,
 )
+from anabranch.graph.parts import Auth
 from anabranch.limits import MAX_ATTEMPTS
 
 
@@ -49,6 +50,8 @@ class HttpBase(Model):
     """Go with each request. Those of the node win."""
     query: dict[Key, JsonValue] = Field(default_factory=dict)
     """Goes with each request. That of the node wins."""
+    auth: Auth | None = None
+    """Who asks, with each request. That of the node wins."""
 
 
 class Definitions(Model):
@@ -143,6 +146,63 @@ class Saga(Model):
     """How long undoing may take. Without it, without end."""
     on_compensation_failure: Literal["report", "pause"] = "report"
     """Whether a compensation that fails is reported, or waits for an operator."""
+
+
+AttributeType = Literal["keyword", "text", "int", "float", "bool", "datetime", "keyword_list"]
+
+
+Reuse = Literal["allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate"]
+Conflict = Literal["fail", "use_existing", "terminate_existing"]
+
+
+class RunId(Model):
+    """The workflow id of a run, and what becomes of a start whose id another run has. A text alone is the `value`."""
+
+    value: Annotated[str, Field(min_length=1)]
+    """A template over the input."""
+    reuse: Reuse = "allow_duplicate"
+    """Once a run with the id has ended, whether there may be another: always, only where it has failed, or never."""
+    conflict: Conflict = "fail"
+    """While a run with the id is under way: the start fails, joins that run, or ends it at once and takes its place."""
+
+
+Overlap = Literal["skip", "buffer_one", "buffer_all", "cancel_other", "terminate_other", "allow_all"]
+
+
+class Schedule(Model):
+    """When the namespace starts runs of the graph by itself, once `anabranch schedules apply` has told it."""
+
+    cron: str | tuple[str, ...] | None = None
+    """One cron expression of five fields, or several: minute, hour, day of month, month, day of week."""
+    every: Duration | None = None
+    """The time from one start to the next, counted from the beginning of 1970."""
+    timezone: str = "UTC"
+    """The zone in which `cron` is meant, such as `Europe/Berlin`."""
+    jitter: Duration | None = None
+    """Each start is put off by a random time of so much at most."""
+    overlap: Overlap = "skip"
+    """What becomes of a start while the run before is under way: left out, once or always put off until that has ended,
+    that is cancelled or terminated, or both run."""
+    catchup: Duration = timedelta(days=365)
+    """Starts that the server missed are made up for if they are not older."""
+    input: JsonObject = Field(default_factory=dict)
+    """What each run is started with, as it is written."""
+    paused: bool | None = None
+    """Whether it starts nothing. Without it, as somebody left it on the server; a new one starts runs."""
+
+    @property
+    def crons(self) -> tuple[str, ...]:
+        """Its cron expressions."""
+        return () if self.cron is None else (self.cron,) if isinstance(self.cron, str) else self.cron
+
+
+class SearchAttribute(Model):
+    """What a search attribute of the graph's own says of a run. A text alone is the `value` of a keyword."""
+
+    value: str
+    """A template over the context. Null, or a key that is not there, is no value."""
+    type: AttributeType = "keyword"
+    """Its type in the namespace: keywords are compared as they are, texts by their words."""
 
 
 class Share(Model):

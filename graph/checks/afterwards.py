@@ -9,9 +9,9 @@ from typing import NamedTuple
 from anabranch.errors import Problem
 from anabranch.graph.dataflow.walk import FINALLY, Level, levels, with_compensations
 from anabranch.graph.kinds.kinds import loop_of
-from anabranch.graph.model import Graph, GraphNode, Node
+from anabranch.graph.model import Finally, Graph, GraphNode, Node
 from anabranch.graph.source.problems import described
-from anabranch.graph.source.yaml_source import Pointer, Source
+from anabranch.graph.source.yaml_source import Pointer, Source, value_at
 
 _NAME = str(FINALLY[0])
 
@@ -30,18 +30,39 @@ def check_finally(graph: Graph, graphs: Mapping[str, Graph], source: Source) -> 
         for path, _, outer in level.nodes():
             for where, node in with_compensations(path, outer):
                 yield from _interpreted(where, node, graphs, source)
-    if graph.finally_ is None:
+    yield from _bounds((), graph.finally_, source)
+    for level in levels(graph):
+        for path, _, outer in level.nodes():
+            for where, node in with_compensations(path, outer):
+                if (loop := loop_of(node)) is not None and loop.last is not None:
+                    yield from _bounds(where, loop.last, source)
+    for level in levels(graph):
+        if _NAME in level.path and _is_in_last(level.path):
+            yield from _undoing(level, graphs, source)
+
+
+def _bounds(owner: Pointer, last: Finally | None, source: Source) -> Iterator[Problem]:
+    """Problems of the `finally` of the graph, or of the block at `owner`, as a whole."""
+    if last is None:
         return
-    if _NAME in graph.nodes:
-        place = source.place(("nodes", _NAME), key=True)
+    if _is_taken(owner, source):
+        place = source.place((*owner, "nodes", _NAME), key=True)
         message = f"the node {_NAME!r} has a reserved name: the addresses of the nodes in `finally` begin with it"
         yield Problem("NAME_RESERVED", message, place, "give it another name")
-    if graph.finally_.timeout is not None and graph.finally_.timeout <= timedelta(0):
-        place = source.place((*FINALLY, "timeout"))
+    if isinstance(last.timeout, timedelta) and last.timeout <= timedelta(0):
+        place = source.place((*owner, *FINALLY, "timeout"))
         yield Problem("DURATION_NOT_POSITIVE", "`finally` has a `timeout` of zero", place)
-    for level in levels(graph):
-        if level.path[:1] == FINALLY:
-            yield from _undoing(level, graphs, source)
+
+
+def _is_taken(owner: Pointer, source: Source) -> bool:
+    """Whether a node beside a `finally` has its name."""
+    nodes = value_at(source.value, (*owner, "nodes"))
+    return isinstance(nodes, dict) and _NAME in nodes
+
+
+def _is_in_last(path: Pointer) -> bool:
+    """Whether a level is in a `finally`: one part of its path is the field, not the id of a node."""
+    return any(part == _NAME and (index == 0 or path[index - 1] != "nodes") for index, part in enumerate(path))
 
 
 def _interpreted(path: Pointer, node: Node, graphs: Mapping[str, Graph], source: Source) -> Iterator[Problem]:

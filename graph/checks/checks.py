@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
 from anabranch.errors import Problem
-from anabranch.graph.checks.expressions import check_expressions, check_result
+from anabranch.graph.checks.expressions import check_expressions, check_own_fields
 from anabranch.graph.checks.fallbacks import check_fallbacks
 from anabranch.graph.checks.inputs import check_given, check_inputs
 from anabranch.graph.checks.keys import KeyChecks
 from anabranch.graph.checks.nodes import check_node
 from anabranch.graph.checks.otherwise import check_otherwise
 from anabranch.graph.checks.paths import check_graph_paths, check_paths
+from anabranch.graph.checks.run import check_run
 from anabranch.graph.checks.scalars import check_scalars
+from anabranch.graph.checks.schedule import check_schedule, check_scheduled_input
 from anabranch.graph.checks.schemas import check_schemas
 from anabranch.graph.checks.structure import check_structure
 from anabranch.graph.dataflow.dataflow import Library
@@ -43,6 +45,7 @@ def check_keys(graph: Graph, source: Source, library: Mapping[str, Graph]) -> li
     found = (
         check_inputs(graph, source),
         check_given(graph, known, source),
+        check_scheduled_input(graph, known, source),
         KeyChecks(graph, source, known).problems(),
     )
     return _first_of(chain.from_iterable(found))
@@ -74,7 +77,9 @@ def _by_level(all_levels: list[Level], graph: Graph, source: Source) -> Iterator
         yield from check_expressions(level, source)
         yield from _unused_compensations(level, source)
     yield from check_graph_paths(graph, source)
-    yield from check_result(graph, source)
+    yield from check_own_fields(graph, source)
+    yield from check_run(graph, source)
+    yield from check_schedule(graph, source)
 
 
 def _unused_compensations(level: Level, source: Source) -> Iterator[Problem]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from anabranch.errors import ExpressionError, Problem, SourceLocation
-from anabranch.graph.dataflow.fields import node_fields
+from anabranch.graph.dataflow.fields import attribute_fields, last_fields, node_fields, start_fields
 from anabranch.graph.dataflow.handlers import ERROR, handlers
 from anabranch.graph.dataflow.reads import result_fields
 from anabranch.graph.dataflow.walk import Level, edge_path, with_compensations
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.kinds.fields import Field, texts
-from anabranch.graph.model import Graph, RuleNode
-from anabranch.graph.source.problems import described
+from anabranch.graph.model import Finally, Graph, RuleNode
+from anabranch.graph.source.problems import as_written, described
 from anabranch.graph.source.yaml_source import Pointer, Source
 
 
@@ -31,12 +32,15 @@ def check_expressions(level: Level, source: Source) -> Iterator[Problem]:
         if edge.when is not None:
             field = Field(("when",), edge.when, is_template=False)
             yield from _check(field, edge_path(level, index), level.roots | handling.names_on(edge), source)
+    if isinstance(level.body, Finally):
+        for field in last_fields(level.body):
+            yield from _check(field, level.path, level.roots, source)
 
 
-def check_result(graph: Graph, source: Source) -> Iterator[Problem]:
-    """Expressions of the graph's `result` that do not compile."""
-    for field in result_fields(graph):
-        yield from _check(field, (), frozenset(), source)
+def check_own_fields(graph: Graph, source: Source) -> Iterator[Problem]:
+    """Expressions and templates of the graph itself that do not compile."""
+    for field in (*start_fields(graph), *attribute_fields(graph), *result_fields(graph)):
+        yield from _check(replace(field, path=as_written(field.path, source)), (), frozenset(), source)
 
 
 def _check(field: Field, path: Pointer, roots: frozenset[str], source: Source) -> Iterator[Problem]:

@@ -25,7 +25,7 @@ def check_inputs(graph: Graph, source: Source) -> Iterator[Problem]:
         if name in ROOTS:
             message = f"the input `{name}` has a reserved name, which the context cannot have as a key"
             yield Problem("NAME_RESERVED", message, source.place(path, key=True), "give it another name")
-        if "default" in schema and (wrong := _misfit(schema["default"], schema)) is not None:
+        if "default" in schema and (wrong := misfit(schema["default"], schema)) is not None:
             message = f"the default of the input `{name}` does not fit its own schema: {wrong}"
             yield Problem("INPUT_DEFAULT", message, source.place((*path, "default")))
     yield from _said_twice(graph, graph.inputs, source)
@@ -35,9 +35,10 @@ def check_given(graph: Graph, library: Library, source: Source) -> Iterator[Prob
     """Problems of what nodes give to other graphs by `input`."""
     for level in levels(graph):
         for path, _, node in level.nodes():
-            if isinstance(node, GraphNode) and node.input is not None and node.graph in library:
-                yield from _lacking(path, node, node.input, library, source)
-                yield from _unfit(path, node.input, library[node.graph], source)
+            if isinstance(node, GraphNode) and node.input is not None:
+                for name in [each for each in node.named if each in library]:
+                    yield from _lacking(path, name, node.input, library, source)
+                    yield from _unfit(path, node.input, library[name], source)
 
 
 def _said_twice(graph: Graph, inputs: dict[str, dict[str, Json]], source: Source) -> Iterator[Problem]:
@@ -56,12 +57,10 @@ def _said_twice(graph: Graph, inputs: dict[str, dict[str, Json]], source: Source
             yield Problem("INPUTS_TWICE", message, place, suggestion)
 
 
-def _lacking(
-    path: Pointer, node: GraphNode, given: dict[str, Json], library: Library, source: Source
-) -> Iterator[Problem]:
-    for name in sorted(library.inputs(node.graph) - given.keys()):
-        message = f"{described(path)} does not give the graph {node.graph!r} its input `{name}`"
-        near = nearest(name, [other for other in given if other not in library.inputs(node.graph)])
+def _lacking(path: Pointer, graph: str, given: dict[str, Json], library: Library, source: Source) -> Iterator[Problem]:
+    for name in sorted(library.inputs(graph) - given.keys()):
+        message = f"{described(path)} does not give the graph {graph!r} its input `{name}`"
+        near = nearest(name, [other for other in given if other not in library.inputs(graph)])
         advice = f"rename `{near}` to it" if near else f'add `{name}: "{{{{ {name} }}}}"`, or a value'
         yield Problem("INPUT_LACKING", message, source.place((*path, "input"), key=True), advice)
 
@@ -72,7 +71,7 @@ def _unfit(path: Pointer, given: dict[str, Json], inner: Graph, source: Source) 
     for name, value in given.items():
         where = (*path, "input", name)
         if name in inputs:
-            if "{{" not in str(value) and (wrong := _misfit(value, inputs[name])) is not None:
+            if "{{" not in str(value) and (wrong := misfit(value, inputs[name])) is not None:
                 message = f"{described(where)} does not fit the input of the graph {inner.name!r}: {wrong}"
                 yield Problem("INPUT_UNFIT", message, source.place(where))
         elif (near := did_you_mean(name, [other for other in inputs if other not in given])) is not None:
@@ -80,7 +79,7 @@ def _unfit(path: Pointer, given: dict[str, Json], inner: Graph, source: Source) 
             yield Problem("INPUT_SIMILAR", message, source.place(where, key=True), near, warning=True)
 
 
-def _misfit(value: Json, schema: dict[str, Json]) -> str | None:
+def misfit(value: Json, schema: dict[str, Json]) -> str | None:
     """What of a value does not fit a schema; the schema is a valid one."""
     from anabranch.graph.json_schema import first_error, validator_of  # graphs without inputs do not need it
 

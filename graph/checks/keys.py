@@ -6,24 +6,26 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from anabranch.context.values import Json, format_path, parse_path
+from anabranch.context.merge.resolution import Reducer
+from anabranch.context.values import Json, Path, format_path, parse_path
 from anabranch.errors import InputError, Problem, SourceLocation
 from anabranch.graph.checks.own_names import check_own_names
 from anabranch.graph.checks.paths import written_keys
 from anabranch.graph.checks.similar import is_slip, similar_names
+from anabranch.graph.dataflow.appends import appended_paths
 from anabranch.graph.dataflow.dataflow import KeyFlow, UnwrittenRead, key_flows, unwritten_reads
 from anabranch.graph.dataflow.fields import node_fields
 from anabranch.graph.dataflow.handlers import ERROR, ERRORS
 from anabranch.graph.dataflow.presence import MaybeMissing, maybe_missing
 from anabranch.graph.dataflow.reads import node_writes
 from anabranch.graph.dataflow.rivals import Rivals, may_rival, rivals
-from anabranch.graph.dataflow.walk import FINALLY, with_compensations
+from anabranch.graph.dataflow.walk import with_compensations
 from anabranch.graph.expressions.expressions import ROOTS
 from anabranch.graph.kinds.fields import texts
 from anabranch.graph.kinds.keys import Keys
 from anabranch.graph.kinds.kinds import fallback_of, loop_of, own_names
 from anabranch.graph.model import BaseNode, ForeachNode, Graph, Node
-from anabranch.graph.source.problems import described, did_you_mean
+from anabranch.graph.source.problems import as_written, described, did_you_mean
 from anabranch.graph.source.yaml_source import Pointer, Source, value_at
 
 _PLACE_NAMES = {
@@ -35,6 +37,8 @@ _PLACE_NAMES = {
     "turn": "in a `while`",
     "outcome": "in `finally`",
 }
+
+_OF_NUMBERS = frozenset({Reducer.SUM, Reducer.MIN, Reducer.MAX})
 
 
 class KeyChecks:
@@ -59,6 +63,7 @@ class KeyChecks:
             for pair in rivals(flow, self.library):
                 yield from self._rivals(pair, flow)
         yield from self._policies()
+        yield from self._reducers_of_lists()
         yield from self._declared_names()
 
     @cached_property
@@ -82,7 +87,7 @@ class KeyChecks:
         if self._declared is not None:
             if read.key not in self._declared:
                 yield self._undeclared(read, self._declared)
-        elif read.key in _PLACE_NAMES and (read.key != "outcome" or self.graph.finally_ is not None):
+        elif read.key in _PLACE_NAMES and (read.key != "outcome" or any(flow.level.is_last for flow in self.key_flows)):
             message = (
                 f"{described(read.path)} reads `{read.key}` as a key of the context: the run must be started with it"
             )
@@ -144,10 +149,10 @@ class KeyChecks:
         if key in (self._declared or ()) or (len(maybe.need) > 1 and key in self._from_outside):
             return
         how, advice = "only under a condition", "write it in each case, or "
-        if flow.level.path == FINALLY and not flow.writers_of(maybe.need):
+        if flow.level.is_last and not flow.writers_of(maybe.need):
             if key in self._from_outside:
                 return
-            how, advice = "only in a run that comes so far", ""
+            how, advice = f"only in a {'block' if flow.level.owner else 'run'} that comes so far", ""
         message = f"{described(maybe.path)} needs `{text}`, which {maybe.writer!r} writes {how}"
         asked = ".?".join(("context", *maybe.need))
         suggestion = f"{advice}say what there is without it: {asked}.orValue(…)"
@@ -172,8 +177,9 @@ class KeyChecks:
     def _place(self, read: UnwrittenRead) -> SourceLocation:
         """The first mention of the key in the text at the read's path."""
         word = re.compile(rf"(?<![\w.\"'])(?:context\.)?{re.escape(read.key)}(?!\w)")
-        node = value_at(self.source.value, read.path)
-        pointed = [(read.path, node)] if isinstance(node, str) else list(self._texts(read))
+        path = as_written(read.path, self.source)
+        node = value_at(self.source.value, path)
+        pointed = [(path, node)] if isinstance(node, str) else list(self._texts(read))
         for path, text in pointed:
             if isinstance(text, str) and (match := word.search(text)):
                 return self.source.place_in(path, match.start())
@@ -266,6 +272,20 @@ class KeyChecks:
                 message = f"no two nodes write `{key}` at the same time: there is never a conflict to resolve"
                 yield Problem("CONFLICT_IMPOSSIBLE", message, place, "remove the policy", warning=True)
 
+    def _reducers_of_lists(self) -> Iterator[Problem]:
+        """Policies that take numbers, for a list that rules append to: each conflict would fail the run."""
+        declared = {path: text for text in self.graph.context.merge if (path := _path(text)) is not None}
+        refused = dict[str, Path]()
+        for path in sorted(appended_paths(self.graph.nodes.values(), self.library)):
+            text = next((declared[path[:end]] for end in range(len(path), 0, -1) if path[:end] in declared), None)
+            if text is not None and self.graph.context.merge[text] in _OF_NUMBERS:
+                refused.setdefault(text, path)
+        for text, path in refused.items():
+            message = f"the policy `{self.graph.context.merge[text]}` takes numbers, and rules append to the list"
+            place = self.source.place(("context", "merge", text), key=True)
+            suggestion = "write `append` or `union`, or leave the policy out: lists that grow have `append`"
+            yield Problem("MERGE_OF_LIST", f"{message} `{format_path(path)}`", place, suggestion)
+
 
 def _at(place: SourceLocation) -> tuple[int, int]:
     return place.line, place.column
@@ -279,7 +299,11 @@ def _part_like(read: UnwrittenRead) -> str | None:
 
 
 def _first(text: str) -> str | None:
+    return None if (path := _path(text)) is None else path[0]
+
+
+def _path(text: str) -> Path | None:
     try:
-        return parse_path(text)[0]
+        return parse_path(text)
     except InputError:
         return None

@@ -25,6 +25,7 @@ def check_node(path: Pointer, node: BaseNode, source: Source) -> Iterator[Proble
         yield from misplaced_in_compensation(node, finder)
     yield from _compensation(node, finder)
     yield from _reused(node, finder)
+    yield from _undone_locally(node, finder)
     if (check := kind_of(node).checks) is not None:
         yield from check(node, finder)
 
@@ -32,7 +33,7 @@ def check_node(path: Pointer, node: BaseNode, source: Source) -> Iterator[Proble
 def _times(node: BaseNode, finder: Finder) -> Iterator[Problem]:
     zero = timedelta(0)
     names = ("timeout", "queue_timeout", "total_timeout", "heartbeat")
-    named: dict[tuple[str, ...], timedelta | None] = {(name,): getattr(node, name) for name in names}
+    named: dict[tuple[str, ...], timedelta | str | None] = {(name,): getattr(node, name) for name in names}
     if node.retry is not None:
         named["retry", "initial_interval"] = node.retry.initial_interval
         named["retry", "max_interval"] = node.retry.max_interval
@@ -42,17 +43,18 @@ def _times(node: BaseNode, finder: Finder) -> Iterator[Problem]:
     if node.cache is not None:
         named["cache", "ttl"] = node.cache.ttl
     for steps, value in named.items():
-        if value is not None and value <= zero:
+        if isinstance(value, timedelta) and value <= zero:
             yield finder.problem("DURATION_NOT_POSITIVE", f"has a `{'.'.join(steps)}` of zero", *steps)
     retry = node.retry
     if retry is not None and retry.max_interval is not None and zero < retry.max_interval < retry.initial_interval:
         message = "has a `retry.max_interval` below its `initial_interval`"
         yield finder.problem("RETRY_INTERVALS", message, "retry", "max_interval")
-    for name, value in (("timeout", node.timeout), ("queue_timeout", node.queue_timeout)):
+    timeout = None if isinstance(node.timeout, str) else node.timeout
+    for name, value in (("timeout", timeout), ("queue_timeout", node.queue_timeout)):
         if value is not None and node.total_timeout is not None and value > node.total_timeout > zero:
             message = f"has a `{name}` above its `total_timeout`, which ends it before"
             yield finder.problem("TIMEOUT_TOO_LONG", message, name, warning=True)
-    if node.heartbeat is not None and node.timeout is not None and node.heartbeat >= node.timeout:
+    if node.heartbeat is not None and timeout is not None and node.heartbeat >= timeout:
         message = "has a `heartbeat` that is not shorter than its `timeout`: it never shows that a worker was lost"
         yield finder.problem("HEARTBEAT_TOO_LONG", message, "heartbeat", warning=True)
 
@@ -77,3 +79,11 @@ def _reused(node: BaseNode, finder: Finder) -> Iterator[Problem]:
         message = "has a `cache` and an effect, which a run that takes another's result would not have"
         suggestion = "remove the `cache`, or say `effect: false` where it changes nothing outside of the context"
         yield finder.problem("CACHE_OF_EFFECT", message, "cache", suggestion=suggestion)
+
+
+def _undone_locally(node: BaseNode, finder: Finder) -> Iterator[Problem]:
+    """What a local node has done is known once its workflow task ends: one that is lost leaves nothing to undo."""
+    if node.local and node.compensate is not None and kind_of(node).may_have_effect(node):
+        message = "is `local` and has a `compensate`: cancelled while its workflow task is lost, nothing undoes it"
+        suggestion = "remove `local`; it is for what only computes"
+        yield finder.problem("LOCAL_COMPENSATED", message, "local", suggestion=suggestion, warning=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from anabranch.errors import Problem
 from anabranch.graph.dataflow.walk import Level, edge_path
-from anabranch.graph.model import Edge
+from anabranch.graph.parts import Edge
 from anabranch.graph.source.problems import described
 from anabranch.graph.source.yaml_source import Source
 

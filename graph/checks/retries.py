@@ -45,14 +45,15 @@ class _Search:
             if has_effect(node) if effect is None else effect:
                 yield name
             return
-        for inner, each in self._inside(node if loop is None else loop.body, effect).items():
-            yield from self.left_behind(each, effect, f"{name}/{inner}".lstrip("/"))
+        named = node.named if isinstance(node, GraphNode) else ()
+        for body in [Body(graph=each) for each in named] if loop is None else [loop.body]:
+            for inner, each in self._inside(body, effect).items():
+                yield from self.left_behind(each, effect, f"{name}/{inner}".lstrip("/"))
 
-    def _inside(self, holder: Node | Body, effect: bool | None) -> Mapping[str, Node]:
-        if isinstance(holder, Body) and holder.graph is None:
-            return holder.nodes
-        graph = holder.graph if isinstance(holder, Body | GraphNode) else None
-        if graph is None or graph not in self._graphs or (graph, effect) in self._seen:
+    def _inside(self, body: Body, effect: bool | None) -> Mapping[str, Node]:
+        if (graph := body.graph) is None:
+            return body.nodes
+        if graph not in self._graphs or (graph, effect) in self._seen:
             return {}
         self._seen.add((graph, effect))
         return self._graphs[graph].nodes

@@ -10,7 +10,7 @@ from anabranch.graph.kinds.kinds import loop_of
 from anabranch.graph.model import Graph, GraphNode, Node
 from anabranch.graph.source.yaml_source import Pointer, Source
 
-_OF_A_RUN = ("saga", "share", "defaults")
+_OF_A_RUN = ("saga", "share", "defaults", "search_attributes", "timeout")
 
 
 def ignored_settings(graph: Graph, graphs: Mapping[str, Graph], source: Source) -> Iterator[Problem]:
@@ -37,4 +37,5 @@ def _use(path: Pointer, node: Node) -> tuple[Pointer, str, tuple[str, ...]] | No
 
 def _says(graph: Graph, setting: str) -> bool:
     """Whether a setting is other than where it is left out: a definition with every default in it is the same graph."""
-    return bool(getattr(graph, setting) != Graph.model_fields[setting].default)
+    field = Graph.model_fields[setting]
+    return bool(getattr(graph, setting) != field.get_default(call_default_factory=True))

@@ -10,7 +10,8 @@ from itertools import chain
 from anabranch.errors import Problem
 from anabranch.graph.dataflow.races import needed
 from anabranch.graph.dataflow.walk import Level, edge_path, known_edges, ordered
-from anabranch.graph.model import Edge, FailNode, Node, StopNode
+from anabranch.graph.model import FailNode, Node, StopNode
+from anabranch.graph.parts import Edge
 from anabranch.graph.source.problems import did_you_mean
 from anabranch.graph.source.yaml_source import Source
 

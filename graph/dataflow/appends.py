@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from anabranch.context.values import Json, Path, parse_path
@@ -9,39 +10,50 @@ from anabranch.graph.dataflow.reads import node_paths
 from anabranch.graph.kinds.keys import tops
 from anabranch.graph.kinds.kinds import fallback_of, loop_of
 from anabranch.graph.kinds.rule import APPENDED, values_under, written_values
-from anabranch.graph.model import Body, Graph, GraphNode, Node, RuleNode
+from anabranch.graph.model import BlockNode, Body, Graph, GraphNode, Node, RuleNode
 
 
 def appended_paths(nodes: Iterable[Node], library: Mapping[str, Graph]) -> Iterator[Path]:
     """The paths at which nodes, and those inside of them whose writes are theirs, append. `library` are graphs by name.
 
-    Graphs do not name each other in a circle.
+    Each graph is looked at once, however many nodes name it.
     """
-    for node in nodes:
+    seen: set[str] = set()
+    left = deque(nodes)
+    while left:
+        node = left.popleft()
         if node.compensate is not None:
-            yield from appended_paths((node.compensate,), library)
-        if node.output is not None:
-            continue
-        if isinstance(node, RuleNode):
+            left.append(node.compensate)
+        if isinstance(node, BlockNode) and node.finally_ is not None:
+            left.extend(node.finally_.nodes.values())
+        if isinstance(node, RuleNode) and node.output is None:
             yield from (parse_path(text) for rule in node.rules or () for text in rule.append or ())
-        elif isinstance(node, GraphNode):
-            yield from _inside(Body(graph=node.graph), library)
-        elif (loop := loop_of(node)) is not None and loop.collects is None:
-            yield from _inside(loop.body, library)
+        for body in _unseen(_bodies(node), seen):
+            left.extend(_nodes(body, library) or ())
 
 
 def only_appends(node: Node, key: str, library: Mapping[str, Graph]) -> bool:
     """Whether all that a node writes under a key is added to a list; also where it writes nothing there."""
-    if any(True for _ in values_under(key, fallback_of(node) or {})):
-        return False
-    if isinstance(node, GraphNode) and node.output is None:
-        inside = _nodes(Body(graph=node.graph), library)
-    elif (loop := loop_of(node)) is not None and loop.collects is None and node.output is None:
-        inside = _nodes(loop.body, library)
-    else:
-        values = written_values(node, key)
-        return key not in (tops(node_paths("", node)) or (key,)) if values is None else all(map(_is_added, values))
-    return inside is not None and all(only_appends(each, key, library) for each in inside)
+    seen: set[str] = set()
+    left = deque([node])
+    while left:
+        each = left.popleft()
+        bodies = _bodies(each)
+        if any(True for _ in values_under(key, fallback_of(each) or {})) or not (bodies or _appends(each, key)):
+            return False
+        if isinstance(each, BlockNode) and each.finally_ is not None:
+            left.extend(each.finally_.nodes.values())
+        for body in _unseen(bodies, seen):
+            if (nodes := _nodes(body, library)) is None:
+                return False
+            left.extend(nodes)
+    return True
+
+
+def _appends(node: Node, key: str) -> bool:
+    """The same of a node without a body whose writes are its own."""
+    values = written_values(node, key)
+    return key not in (tops(node_paths("", node)) or (key,)) if values is None else all(map(_is_added, values))
 
 
 def _is_added(value: Json) -> bool:
@@ -50,8 +62,22 @@ def _is_added(value: Json) -> bool:
     return value is APPENDED
 
 
-def _inside(body: Body, library: Mapping[str, Graph]) -> Iterator[Path]:
-    yield from appended_paths(_nodes(body, library) or (), library)
+def _bodies(node: Node) -> tuple[Body, ...]:
+    """The bodies of a node whose writes are its own."""
+    if node.output is not None:
+        return ()
+    if isinstance(node, GraphNode):
+        return tuple(Body(graph=name) for name in node.named)
+    loop = loop_of(node)
+    return (loop.body,) if loop is not None and loop.collects is None else ()
+
+
+def _unseen(bodies: Iterable[Body], seen: set[str]) -> Iterator[Body]:
+    """Bodies but those of graphs that were seen before."""
+    for body in bodies:
+        if body.graph not in seen:
+            seen.update((body.graph,) if body.graph is not None else ())
+            yield body
 
 
 def _nodes(body: Body, library: Mapping[str, Graph]) -> Collection[Node] | None:

@@ -13,13 +13,15 @@ from operator import or_
 from anabranch.context.nested import meets
 from anabranch.context.values import Path, format_path
 from anabranch.graph.dataflow.exclusion import Exclusion, exclusion
+from anabranch.graph.dataflow.fields import attribute_fields, last_fields, start_fields
 from anabranch.graph.dataflow.handlers import ERROR, Handlers, handlers
 from anabranch.graph.dataflow.reads import NO_GRAPHS, node_needs, node_paths, result_fields
 from anabranch.graph.dataflow.walk import FINALLY, Level, edge_path, levels, ordered, with_compensations
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.kinds.keys import NO_KEYS, field_reads, tested
 from anabranch.graph.kinds.kinds import loop_of
-from anabranch.graph.model import Edge, Graph, GraphNode, Node
+from anabranch.graph.model import Finally, Graph, GraphNode, Node
+from anabranch.graph.parts import Edge
 from anabranch.graph.source.yaml_source import Pointer
 
 
@@ -30,7 +32,7 @@ class UnwrittenRead:
     need: Path
     path: Pointer
     node: str | None
-    """None for the graph's `result`, which is evaluated when all nodes are over."""
+    """None for what the graph says of its runs: the `result`, search attributes, the time of a `finally`, …"""
     flow: KeyFlow
 
     @property
@@ -111,7 +113,7 @@ class KeyFlow:
         """The paths that must exist for a node to run, and the keys that the graph which it names must be given."""
         own = node_needs(node, roots)
         if isinstance(node, GraphNode):
-            inner = self.library.inputs(node.graph) if node.input is None else NO_KEYS
+            inner = NO_KEYS.union(*map(self.library.inputs, node.named if node.input is None else ()))
         elif (loop := loop_of(node)) is not None and loop.body.graph is not None:
             inner = self.library.inputs(loop.body.graph) - loop.names - roots
         else:
@@ -174,6 +176,8 @@ def _owner(level: Level, found: dict[Pointer, KeyFlow]) -> tuple[KeyFlow | None,
         return found[()], found[()].before(None)
     if not (path := level.owner):
         return None, 0
+    if level.is_last:
+        return found[path], found[path].before(None)
     undone = path[-1] == "compensate"
     while path[-1] == "compensate":
         path = path[:-1]
@@ -195,8 +199,14 @@ def unwritten_reads(flow: KeyFlow) -> Iterator[UnwrittenRead]:
             needs, path = compile_expression(edge.when, flow.edge_roots(edge)).needs, edge_path(flow.level, index)
             yield from _unwritten(needs, before, (*path, "when"), edge.source, flow)
     if isinstance(flow.level.body, Graph):
-        for each in result_fields(flow.level.body):
+        for each in start_fields(flow.level.body):
+            yield from _unwritten(field_reads(each, NO_KEYS).needs, 0, each.path, None, flow)
+        for each in (*attribute_fields(flow.level.body), *result_fields(flow.level.body)):
             yield from _unwritten(field_reads(each, NO_KEYS).needs, flow.before(None), each.path, None, flow)
+    if isinstance(flow.level.body, Finally):
+        for each in last_fields(flow.level.body):
+            needs, where = field_reads(each, flow.level.roots).needs, (*flow.level.path, *each.path)
+            yield from _unwritten(needs, 0, where, None, flow)
 
 
 def _unwritten(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from anabranch.graph.dataflow.races import needed
 from anabranch.graph.dataflow.walk import Level, ordered
-from anabranch.graph.model import Edge
+from anabranch.graph.parts import Edge
 from anabranch.graph.source.yaml_source import MAX_DEPTH
 
 _NAME = r"[A-Za-z_][\w.]*"

@@ -8,7 +8,7 @@ from anabranch.graph.dataflow.handlers import ERROR
 from anabranch.graph.fields import HOLE
 from anabranch.graph.kinds.fields import Field
 from anabranch.graph.kinds.kinds import fallback_of, kind_of, own_names
-from anabranch.graph.model import BaseNode
+from anabranch.graph.model import BaseNode, Finally, Graph, GraphNode
 from anabranch.graph.policies import Priority
 
 _RESULT = frozenset({"result"})
@@ -26,11 +26,35 @@ def node_fields(node: BaseNode) -> Iterator[Field]:
 
 
 def route_fields(node: BaseNode) -> Iterator[Field]:
-    """What says where its activity runs; like `when` it sees the context alone."""
+    """What says where its work runs, and for how long; like `when` it sees the context alone."""
+    if isinstance(node.timeout, str):
+        yield Field(("timeout",), node.timeout, is_template=True)
+    if isinstance(node, GraphNode) and HOLE in node.graph:
+        yield Field(("graph",), node.graph, is_template=True)
     if node.task_queue is not None and HOLE in node.task_queue:
         yield Field(("task_queue",), node.task_queue, is_template=True)
     if isinstance(node.priority, Priority) and HOLE in (key := node.priority.fairness_key or ""):
         yield Field(("priority", "fairness_key"), key, is_template=True)
+
+
+def last_fields(last: Finally) -> Iterator[Field]:
+    """The field of a `finally` itself that may be a template: it sees the context with which that begins."""
+    if isinstance(last.timeout, str):
+        yield Field(("timeout",), last.timeout, is_template=True)
+
+
+def start_fields(graph: Graph) -> Iterator[Field]:
+    """The fields of the graph itself that may be templates of what a run is started with."""
+    if graph.id is not None:
+        yield Field(("id", "value"), graph.id.value, is_template=True)
+    if isinstance(graph.timeout, str):
+        yield Field(("timeout",), graph.timeout, is_template=True)
+
+
+def attribute_fields(graph: Graph) -> Iterator[Field]:
+    """The templates of the graph's own search attributes, which see the context whenever it changes."""
+    for name, said in graph.search_attributes.items():
+        yield Field(("search_attributes", name, "value"), said.value, is_template=True)
 
 
 def fallback_fields(node: BaseNode) -> Iterator[Field]:

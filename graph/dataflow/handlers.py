@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from anabranch.graph.model import Edge
+from anabranch.graph.parts import Edge
 
 ERROR: Final = frozenset({"error"})
 ERRORS: Final = frozenset({"error", "errors"})

@@ -15,12 +15,13 @@ from anabranch.context.values import Path, parse_path
 from anabranch.graph.dataflow.dataflow import KeyFlow
 from anabranch.graph.dataflow.races import fires_at, needed
 from anabranch.graph.dataflow.reads import result_fields, success_paths
-from anabranch.graph.dataflow.walk import FINALLY, edge_path
+from anabranch.graph.dataflow.walk import edge_path
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.kinds.keys import NO_KEYS, NO_PATHS, field_reads, lacking
 from anabranch.graph.kinds.kinds import fallback_of
 from anabranch.graph.kinds.rule import sure_writes
-from anabranch.graph.model import Edge, Graph, Node, RuleNode
+from anabranch.graph.model import Graph, GraphNode, Node, RuleNode
+from anabranch.graph.parts import Edge
 from anabranch.graph.source.yaml_source import Pointer
 
 
@@ -86,7 +87,7 @@ class _Presence:
             writers, parent = flow.writers_of(need) & before, flow.parent
             if writers and not (parent is not None and parent.may_have(need, flow.owner)):
                 yield MaybeMissing(need, path, reader, next(flow.named(writers)))
-            elif parent is not None and flow.level.path == FINALLY and (earlier := parent.writers_of(need)):
+            elif parent is not None and flow.level.is_last and (earlier := parent.writers_of(need)):
                 # The run may fail before, or be undone.
                 yield MaybeMissing(need, path, reader, next(parent.named(earlier)))
 
@@ -135,6 +136,9 @@ def _sure_writes(key: str, flow: KeyFlow) -> frozenset[Path]:
     if node.on_failure == "continue":
         return NO_PATHS
     written = success_paths(key, node, flow.library) or NO_PATHS
+    if isinstance(node, GraphNode) and node.output is None and len(node.named) > 1:
+        each = [node.model_copy(update={"graph": name}) for name in node.named]
+        written = written.intersection(*(success_paths(key, one, flow.library) or NO_PATHS for one in each))
     if isinstance(node, RuleNode) and node.output is None:
         written = sure_writes(node)
     return written if (instead := fallback_of(node)) is None else written.intersection(map(parse_path, instead))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from anabranch.graph.model import Edge, Node
+from anabranch.graph.model import Node
+from anabranch.graph.parts import Edge
 
 
 def fires_at(node: Node) -> int | None:

@@ -11,8 +11,16 @@ from types import MappingProxyType
 from typing import Final
 
 from anabranch.context.values import Path, parse_path
-from anabranch.graph.dataflow.fields import common_work_fields, fallback_fields, kind_fields, own_input, route_fields
+from anabranch.graph.dataflow.fields import (
+    common_work_fields,
+    fallback_fields,
+    kind_fields,
+    last_fields,
+    own_input,
+    route_fields,
+)
 from anabranch.graph.dataflow.handlers import ERROR, handlers
+from anabranch.graph.dataflow.walk import OUTCOME
 from anabranch.graph.kinds.fields import Field
 from anabranch.graph.kinds.keys import (
     EVERYTHING,
@@ -32,7 +40,8 @@ from anabranch.graph.kinds.keys import (
 )
 from anabranch.graph.kinds.kinds import fallback_of, kind_of, loop_of, own_names
 from anabranch.graph.kinds.rule import rule_paths
-from anabranch.graph.model import Body, Edge, Graph, GraphNode, Node, RuleNode
+from anabranch.graph.model import BlockNode, Body, Finally, Graph, GraphNode, Node, RuleNode
+from anabranch.graph.parts import Edge
 
 NO_GRAPHS: Final[Mapping[str, Graph]] = MappingProxyType({})
 
@@ -74,6 +83,9 @@ def node_paths(node_id: str, node: Node, library: Mapping[str, Graph] = NO_GRAPH
 
 def success_paths(node_id: str, node: Node, library: Mapping[str, Graph] = NO_GRAPHS) -> Paths:
     """The paths that the node may write where it succeeds."""
+    if isinstance(node, BlockNode) and node.finally_ is not None:
+        own = success_paths(node_id, node.model_copy(update={"finally_": None}), library)
+        return union(own, _nodes_write(node.finally_.nodes, library))
     if node.output is not None:
         return frozenset(map(parse_path, node.output))
     if (loop := loop_of(node)) is not None:
@@ -81,9 +93,9 @@ def success_paths(node_id: str, node: Node, library: Mapping[str, Graph] = NO_GR
         return union(NO_PATHS if loop.collects else _body_writes(loop.body, library), frozenset(lists))
     if isinstance(node, RuleNode):
         return rule_paths(node)
-    return whole(
-        _given_back(node.graph, library) if isinstance(node, GraphNode) else kind_of(node).writes(node_id, node)
-    )
+    if isinstance(node, GraphNode):
+        return union(*(whole(_given_back(name, library)) for name in node.named))
+    return whole(kind_of(node).writes(node_id, node))
 
 
 def result_fields(graph: Graph) -> Iterator[Field]:
@@ -107,6 +119,9 @@ def _reads(node: Node, roots: frozenset[str]) -> Reads:
     found = _own_reads(node, roots)
     if (loop := loop_of(node)) is not None:
         found |= _body_reads(loop.body, roots | loop.names)
+        if loop.last is not None:
+            timeouts = all_reads(field_reads(field, roots | OUTCOME) for field in last_fields(loop.last))
+            found |= (timeouts | _body_reads(loop.last, roots | OUTCOME)).allowing(_body_writes(loop.body))
     return found
 
 
@@ -134,7 +149,7 @@ def work_reads(node: Node, roots: frozenset[str]) -> Reads:
     return found | EVERYTHING if kind.reads_more(node) else found
 
 
-def _body_reads(body: Body, roots: frozenset[str]) -> Reads:
+def _body_reads(body: Body | Finally, roots: frozenset[str]) -> Reads:
     handling, found = handlers(body.nodes, body.edges), NOTHING
     for node_id, node in body.nodes.items():
         inner = roots | handling.names_of(node_id)
@@ -146,7 +161,7 @@ def _body_reads(body: Body, roots: frozenset[str]) -> Reads:
             undone = _reads(node.compensate, inner | ERROR)
             found |= undone.allowing(union(before, node_paths(node_id, node)))
     for edge in body.edges:
-        found |= expression_reads(edge.when, roots | handling.names_on(edge)).allowing(_body_writes(body))
+        found |= expression_reads(edge.when, roots | handling.names_on(edge)).allowing(_nodes_write(body.nodes))
     return found
 
 
@@ -166,7 +181,11 @@ def _ancestors(node_id: str, edges: tuple[Edge, ...]) -> Iterator[str]:
 def _body_writes(body: Body, library: Mapping[str, Graph] = NO_GRAPHS) -> Paths:
     if body.graph is not None:
         return whole(_given_back(body.graph, library))
-    return union(*(node_paths(node_id, node, library) for node_id, node in body.nodes.items()))
+    return _nodes_write(body.nodes, library)
+
+
+def _nodes_write(nodes: Mapping[str, Node], library: Mapping[str, Graph] = NO_GRAPHS) -> Paths:
+    return union(*(node_paths(node_id, node, library) for node_id, node in nodes.items()))
 
 
 def _given_back(name: str, library: Mapping[str, Graph]) -> Keys:

@@ -30,7 +30,7 @@ def rivals(flow: KeyFlow, library: Mapping[str, Graph]) -> Iterator[Rivals]:
     """
     writers = dict(flow.writers)
     for key, node in flow.level.body.nodes.items():
-        if (graph := _named(node, library)) is not None:
+        for graph in _named(node, library):
             for name in sorted(_graph_writes(graph, library)):
                 writers[name] = writers.get(name, 0) | flow.bit[key]
     for name, bits in writers.items():
@@ -45,9 +45,10 @@ def _graph_writes(graph: Graph, library: Mapping[str, Graph]) -> set[str]:
     waiting = [graph]
     for each in waiting:  # grows while it is walked
         for node in each.nodes.values() if each.result is None else ():
-            if (named := _named(node, library)) is not None and named.name not in reached:
-                reached[named.name] = named
-                waiting.append(named)
+            for named in _named(node, library):
+                if named.name not in reached:
+                    reached[named.name] = named
+                    waiting.append(named)
     return {name for each in waiting for name in _own_writes(each)}
 
 
@@ -59,9 +60,11 @@ def _own_writes(graph: Graph) -> Iterator[str]:
         yield from node_writes(key, node) or ()
 
 
-def _named(node: Node, library: Mapping[str, Graph]) -> Graph | None:
-    """The graph whose writes are those of the node."""
-    return library.get(node.graph) if isinstance(node, GraphNode) and node.output is None else None
+def _named(node: Node, library: Mapping[str, Graph]) -> list[Graph]:
+    """The graphs whose writes are those of the node."""
+    if not isinstance(node, GraphNode) or node.output is not None:
+        return []
+    return [library[name] for name in node.named if name in library]
 
 
 def may_rival(flow: KeyFlow, key: str) -> bool:

@@ -8,7 +8,8 @@ from typing import Final
 
 from anabranch.graph.dataflow.handlers import ERROR, ERRORS, handlers
 from anabranch.graph.kinds.kinds import loop_of
-from anabranch.graph.model import Body, Edge, Finally, Graph, Node
+from anabranch.graph.model import Body, Finally, Graph, Node
+from anabranch.graph.parts import Edge
 from anabranch.graph.source.yaml_source import Pointer
 
 FINALLY: Final[Pointer] = ("finally",)
@@ -22,12 +23,18 @@ class Level:
 
     `roots` are the names beside the context's keys that its expressions may use (`index`, a `foreach`'s item, `error`).
     `owner` is the path of the node around a body; those of the graph itself, and of its `finally`, are empty.
+    That of a block's `finally` is the block.
     """
 
     path: Pointer
     body: Graph | Body | Finally
     roots: frozenset[str] = frozenset()
     owner: Pointer = ()
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it is a `finally`, of the graph or of a block."""
+        return isinstance(self.body, Finally)
 
     def nodes(self) -> Iterator[tuple[Pointer, str, Node]]:
         """Pointer, id and node of each node of this level, compensations apart."""
@@ -80,6 +87,8 @@ def _inner(path: Pointer, node: Node, roots: frozenset[str]) -> Iterator[Level]:
     if (loop := loop_of(node)) is not None:
         around = roots if loop.body.graph is None else roots - ERRORS
         yield Level((*path, *loop.path), loop.body, around | loop.names, path)
+        if loop.last is not None:
+            yield Level((*path, *FINALLY), loop.last, around | OUTCOME, path)
     if node.compensate is not None:
         yield from _inner((*path, "compensate"), node.compensate, roots | ERROR)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -10,7 +9,6 @@ from anabranch.graph import node_types
 from anabranch.graph.dialect.rewriting import Fields, Rewriting
 from anabranch.graph.source.yaml_source import Pointer
 
-_METHOD: Final = re.compile(r"[\w.]+/\w+", re.ASCII)
 _OTHERS: Final = {
     "redis": "reuse what a node came to with its `cache:`, publish the context with `share:`, or use Redis in a "
     "`python` node of yours",
@@ -32,9 +30,9 @@ def grpc(node: Fields, path: Pointer, rewriting: Rewriting) -> Fields:
         message = "does not say which method of which service it calls"
         return rewriting.refuse(path, message, "write `query: http://host:port#package.Service/Method`")
     form = {"target": parts.netloc, "method": method, "tls": parts.scheme == "https"}
-    if not _METHOD.fullmatch(method):
-        message = f"names the method {method} without its service"
-        return rewriting.refuse(path, message, f"write `{url}#package.Service/{method}`: the proto file says it")
+    if "/" not in method:
+        message = f"names the method {method} without its service: it is that of the one service which has it"
+        rewriting.assumed(path, message, f"write `{url}#package.Service/{method}`: the proto file says it")
     rewriting.move((*path, "method"), (*path, "query"))
     return {**node, "type": "grpc", **form}
 

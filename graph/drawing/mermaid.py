@@ -1,16 +1,14 @@
-"""Drawings of a graph. Mermaid is the one source: `boxes` sets it for a terminal, `svg` and `png` for everything else.
+"""A graph as Mermaid text, which `boxes.py` sets for a terminal.
 
-Workflow code draws too, so this module imports the heavy renderers only in the functions that need them, and `mermaid`
-is pure. Ids of the drawing are its own (`n0`, `n1`, …) and all text is escaped: no name or condition can break out.
+Workflow code draws too, so this module imports no renderer. Ids of the drawing are its own (`n0`, `n1`, …) and all text
+is escaped: no name or condition can break out.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from anabranch.display import one_line
 from anabranch.errors import InputError
@@ -19,13 +17,11 @@ from anabranch.graph.drawing.summary import edge_label, summary
 from anabranch.graph.kinds.kinds import kind_of, loop_of
 from anabranch.graph.model import Body, Finally, Graph, Node
 
-MAX_BOXES = 500
-MAX_IMAGE = 150
-"""Mermaid itself lays the image out, in an interpreter of JavaScript: its time grows faster than the graph."""
-_LONGEST_SIDE = 16_000
-_PIXELS = 60_000_000
 _LONGEST_LABEL = 60
-_BREAK = "<br/>"
+BREAK = "<br/>"
+"""Between the lines of a label."""
+_NARROW = 12
+"""Letters of a line of a label, in a narrow drawing."""
 _COLORS = {
     "pending": "fill:#f1f3f5,stroke:#adb5bd,color:#495057",
     "ready": "fill:#e7f5ff,stroke:#74c0fc,color:#1864ab",
@@ -46,50 +42,24 @@ def mermaid(graph: Graph, states: Mapping[str, str] | None = None, *, details: b
 
     `states` maps node addresses (`pack/weigh` in a body) to states, shown by color. `details` adds what nodes do.
     """
-    drawing = _Mermaid(states or {}, details=details)
+    return _drawn(graph, _Mermaid(states or {}, details=details))
+
+
+def narrow_mermaid(graph: Graph, states: Mapping[str, str], *, details: bool, rightward: bool) -> tuple[str, list[str]]:
+    """As `mermaid`, with short lines in the boxes and numbers on the edges; and what the numbers mean, from 1 on."""
+    numbers: dict[str, int] = {}
+    source = _drawn(graph, _Mermaid(states, details=details, numbers=numbers), "LR" if rightward else "TD")
+    return source, list(numbers)
+
+
+def _drawn(graph: Graph, drawing: _Mermaid, direction: str = "TD") -> str:
     drawing.level(graph, "", "  ")
-    drawing.last(graph)
-    return "\n".join(["flowchart TD", *drawing.lines, *drawing.classes()]) + "\n"
+    drawing.last(graph.finally_)
+    return "\n".join([f"flowchart {direction}", *drawing.lines, *drawing.classes()]) + "\n"
 
 
-def boxes(
-    graph: Graph, states: Mapping[str, str] | None = None, *, details: bool = False, ascii_only: bool = False
-) -> str:
-    """The graph as boxes and arrows of text. InputError above 500 nodes."""
-    import termaid
-
-    _at_most(MAX_BOXES, graph)
-    source = mermaid(graph, states, details=details).replace(_BREAK, "\\n")
-    return termaid.render(source, use_ascii=ascii_only, padding_x=2, padding_y=0, gap=2, max_label_width=40)
-
-
-def svg(graph: Graph, states: Mapping[str, str] | None = None, *, details: bool = False) -> bytes:
-    """The graph as an SVG image, UTF-8. InputError above 150 nodes; 100 take some ten seconds."""
-    return str(_image(graph, states, details=details).svg()).encode()
-
-
-def png(graph: Graph, states: Mapping[str, str] | None = None, *, details: bool = False) -> bytes:
-    """The graph as a PNG image on white, twice as large as on a screen where that is not too much. As `svg` else."""
-    image = _image(graph, states, details=details)
-    return bytes(image.png(scale=_scale(image.svg()), background="#ffffff"))
-
-
-def _image(graph: Graph, states: Mapping[str, str] | None, *, details: bool) -> Any:
-    import mermaidx
-
-    _at_most(MAX_IMAGE, graph)
-    source = mermaid(graph, states, details=details)
-    return mermaidx.render(source, config={"maxTextSize": len(source) + 1, "maxEdges": len(source)})
-
-
-def _scale(image: str) -> float:
-    """2, or less where the picture would have more pixels than the renderer can hold."""
-    box = re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+) ([\d.]+)"', image)
-    width, height = (float(box[1]), float(box[2])) if box else (1.0, 1.0)
-    return min(2.0, _LONGEST_SIDE / max(width, height, 1.0), math.sqrt(_PIXELS / max(width * height, 1.0)))
-
-
-def _at_most(limit: int, graph: Graph) -> None:
+def at_most(limit: int, graph: Graph) -> None:
+    """Refuse a graph with more nodes, those of bodies included. Raises InputError."""
     count = _count(graph)
     if count > limit:
         raise InputError(
@@ -108,6 +78,8 @@ class _Mermaid:
 
     states: Mapping[str, str]
     details: bool
+    numbers: dict[str, int] | None = None
+    """Of the texts of edges, in a narrow drawing."""
     lines: list[str] = field(default_factory=list)
     colored: dict[str, list[str]] = field(default_factory=dict)
     _drawn: int = 0
@@ -121,32 +93,38 @@ class _Mermaid:
             self._node(ids[key], f"{address}{key}", key, node, indent)
         for edge in body.edges:
             arrow = "-->" if edge.outcome == "success" else "-.->"
-            text = edge_label(edge)
+            text = self._on_edge(edge_label(edge))
             label = f'|"{escaped(text, _LONGEST_LABEL)}"|' if text else ""
             self.lines.append(f"{indent}{ids[edge.source]} {arrow}{label} {ids[edge.target]}")
 
-    def last(self, graph: Graph) -> None:
-        """The nodes of the graph's `finally`, in a box that no edge leads to: whatever happens, they come last."""
-        if graph.finally_ is not None:
-            self.lines.append(f'  subgraph n{self._drawn} ["finally"]')
+    def last(self, last: Finally | None, address: str = "", indent: str = "  ") -> None:
+        """The nodes of a `finally`, in a box that no edge leads to: whatever happens, they come last."""
+        if last is not None:
+            self.lines.append(f'{indent}subgraph n{self._drawn} ["finally"]')
             self._drawn += 1
-            self.level(graph.finally_, "finally/", "    ")
-            self.lines.append("  end")
+            self.level(last, f"{address}finally/", indent + "  ")
+            self.lines.append(f"{indent}end")
 
     def _node(self, drawn: str, address: str, key: str, node: Node, indent: str) -> None:
         if (state := self.states.get(address)) in _COLORS:
             self.colored.setdefault(str(state), []).append(drawn)
-        label = escaped(key, _LONGEST_LABEL)
+        label = escaped(key, _LONGEST_LABEL) if self.numbers is None else _in_short_lines(key)
         if (loop := loop_of(node)) is not None and loop.body.nodes:
             self.lines.append(f'{indent}subgraph {drawn} ["{label}: {escaped(summary(node), _LONGEST_LABEL)}"]')
             self.level(loop.body, f"{address}/", indent + "  ")
+            self.last(loop.last, f"{address}/", indent + "  ")
             self.lines.append(f"{indent}end")
             return
         if self.details:
             lines = [": ".join(filter(None, (node.type, summary(node)))), node.description]
-            label = _BREAK.join([label, *(escaped(line, _LONGEST_LABEL) for line in lines if line)])
+            label = BREAK.join([label, *(escaped(line, _LONGEST_LABEL) for line in lines if line)])
         left, right = kind_of(node).shape
         self.lines.append(f'{indent}{drawn}{left}"{label}"{right}')
+
+    def _on_edge(self, text: str) -> str:
+        if self.numbers is None or not text:
+            return text
+        return str(self.numbers.setdefault(text, len(self.numbers) + 1))
 
     def classes(self) -> Iterator[str]:
         """The colors of the states that occur."""
@@ -158,6 +136,16 @@ class _Mermaid:
 def escaped(text: str, longest: int) -> str:
     """A text for between quotes in Mermaid: one line, cut, with characters that have a meaning as codes."""
     return "".join(_code(char) for char in one_line(text, longest))
+
+
+def _in_short_lines(name: str) -> str:
+    """A name, broken behind underscores."""
+    lines = [""]
+    for part in re.findall(r"[^_]*_?", one_line(name, _LONGEST_LABEL)):
+        if lines[-1] and len(lines[-1]) + len(part) > _NARROW:
+            lines.append("")
+        lines[-1] += part
+    return BREAK.join(escaped(line, _LONGEST_LABEL) for line in lines)
 
 
 def _code(char: str) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import timedelta
+
 from anabranch.display import one_line
 from anabranch.graph.kinds.kinds import body_retry, kind_of
-from anabranch.graph.model import Edge, Node
+from anabranch.graph.model import Graph, Node
+from anabranch.graph.parts import Edge
 
 _LONGEST = 60
 
@@ -19,6 +23,25 @@ def _attempts(node: Node) -> str:
     if (retry := body_retry(node)) is None:
         return ""
     return f" (up to {retry.max_attempts} attempts)" if retry.max_attempts else " (any number of attempts)"
+
+
+def of_runs(graph: Graph) -> Iterator[str]:
+    """What a graph says of its runs as a whole, a line for each."""
+    if (schedule := graph.schedule) is not None:
+        every = [] if schedule.every is None else [f"every {_duration(schedule.every)}"]
+        zone = f" ({schedule.timezone})" if schedule.crons else ""
+        paused = ", paused" if schedule.paused else ""
+        yield f"schedule: {', '.join((*schedule.crons, *every))}{zone}{paused}"
+    if graph.id is not None:
+        yield f"id: {graph.id.value}"
+    if graph.search_attributes:
+        yield f"search attributes: {', '.join(graph.search_attributes)}"
+    if graph.timeout is not None:
+        yield f"timeout: {graph.timeout if isinstance(graph.timeout, str) else _duration(graph.timeout)}"
+
+
+def _duration(time: timedelta) -> str:
+    return f"{time.total_seconds():g} s"
 
 
 def edge_label(edge: Edge) -> str:

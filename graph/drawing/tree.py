@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from anabranch.display import one_line
-from anabranch.graph.drawing.summary import edge_label, summary
+from anabranch.graph.drawing.summary import edge_label, of_runs, summary
 from anabranch.graph.kinds.kinds import fallback_of, loop_of, own_names
-from anabranch.graph.model import Body, Edge, Finally, Graph, Node
+from anabranch.graph.model import Body, Finally, Graph, Node
+from anabranch.graph.parts import Edge
 
 MAX_DEPTH = 40
 _LONGEST = 100
@@ -21,7 +22,8 @@ def tree(graph: Graph, *, details: bool = False) -> str:
     """
     head = f"{graph.name} {one_line(graph.version, _LONGEST)}"
     title = f"{head}: {one_line(graph.description, _LONGEST)}" if graph.description else head
-    lines = [title, *_Level(graph, details=details).lines("")]
+    about = (one_line(line, _LONGEST) for line in of_runs(graph)) if details else ()
+    lines = [title, *(f"   {line}" for line in about), *_Level(graph, details=details).lines("")]
     if graph.finally_ is not None:
         lines += ["finally", *_Level(graph.finally_, details=details).lines("")]
     return "\n".join(lines) + "\n"
@@ -69,6 +71,9 @@ class _Level:
         if (loop := loop_of(node)) is not None and loop.body.nodes:
             yield f"{entry.inner} {'⟳' if loop.names else '▢'} {summary(node)}"
             yield from _Level(loop.body, self.details).lines(f"{entry.inner}   ")
+            if loop.last is not None:
+                yield f"{entry.inner} ▢ finally"
+                yield from _Level(loop.last, self.details).lines(f"{entry.inner}   ")
 
 
 @dataclass(frozen=True, slots=True)

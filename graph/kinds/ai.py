@@ -27,20 +27,29 @@ def ai_writes(node_id: str, node: AiNode) -> Keys:
 
 def check_ai(node: AiNode, finder: Finder) -> Iterator[Problem]:
     """A model with its provider, a prompt, and a schema whose properties can be keys."""
-    provider, colon, model = node.model.partition(":")
-    if provider == FROM_VARIABLE and not MODEL_VARIABLE.fullmatch(model):
-        message = f"takes its model from {model[:64]!r}, which is no variable for it"
-        suggestion = f"write {FROM_VARIABLE}:ANABRANCH_DEFAULT_MODEL, or another name ANABRANCH_…_MODEL"
-        yield finder.problem("AI_MODEL", message, "model", suggestion=suggestion)
-    elif not (provider and colon and model):
-        suggestion = f"write provider:model, such as openai:{node.model.strip(':')[:64] or 'gpt-4'}"
-        yield finder.problem(
-            "AI_MODEL", f"has the model {node.model[:64]!r} without a provider", "model", suggestion=suggestion
-        )
+    for index, name in enumerate(node.models):
+        steps: tuple[str | int, ...] = ("model",) if isinstance(node.model, str) else ("model", index)
+        yield from _check_model(name, steps, finder)
+        if name in node.models[:index]:
+            message = f"names the model {name[:64]!r} twice"
+            yield finder.problem("AI_MODEL", message, *steps, suggestion="remove it; `retry` asks a model again")
     if not node.prompt.strip():
         yield finder.problem("AI_PROMPT", "has an empty prompt", "prompt")
     if node.output_schema is not None:
         yield from _check_answer(node, node.output_schema, finder)
+
+
+def _check_model(name: str, steps: tuple[str | int, ...], finder: Finder) -> Iterator[Problem]:
+    provider, colon, model = name.partition(":")
+    if provider == FROM_VARIABLE and not MODEL_VARIABLE.fullmatch(model):
+        message = f"takes its model from {model[:64]!r}, which is no variable for it"
+        suggestion = f"write {FROM_VARIABLE}:ANABRANCH_DEFAULT_MODEL, or another name ANABRANCH_…_MODEL"
+        yield finder.problem("AI_MODEL", message, *steps, suggestion=suggestion)
+    elif not (provider and colon and model):
+        suggestion = f"write provider:model, such as openai:{name.strip(':')[:64] or 'gpt-4'}"
+        yield finder.problem(
+            "AI_MODEL", f"has the model {name[:64]!r} without a provider", *steps, suggestion=suggestion
+        )
 
 
 def _check_answer(node: AiNode, schema: JsonObject, finder: Finder) -> Iterator[Problem]:

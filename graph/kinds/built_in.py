@@ -6,16 +6,29 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from anabranch.errors import Problem
-from anabranch.graph.fields import parse_duration
+from anabranch.graph.fields import HOLE, parse_duration
 from anabranch.graph.kinds.ai import ai_writes, check_ai
 from anabranch.graph.kinds.db import check_db, db_pinned, db_summary, db_writes, writes_to_database
+from anabranch.graph.kinds.deeds import (
+    activity_deeds,
+    ai_deeds,
+    approval_deeds,
+    db_deeds,
+    emit_deeds,
+    graph_deeds,
+    grpc_deeds,
+    http_deeds,
+    python_deeds,
+)
+from anabranch.graph.kinds.emit import check_emit, emit_summary
 from anabranch.graph.kinds.fail import check_fail
 from anabranch.graph.kinds.fields import cel, template
 from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.kinds.grpc import check_grpc
-from anabranch.graph.kinds.http import check_http
+from anabranch.graph.kinds.http import PAGE, RESULT, check_http, http_pinned, http_summary
 from anabranch.graph.kinds.keys import properties
-from anabranch.graph.kinds.kind import Loop, NodeKind, Runs, any_keys, imported, no_keys
+from anabranch.graph.kinds.kind import Loop, NodeKind, Runs, any_keys, called, imported, no_keys
+from anabranch.graph.kinds.receive import SEEN, check_receive, receive_reads, receive_summary
 from anabranch.graph.kinds.rule import check_rule, rule_reads, rule_summary, rule_writes
 from anabranch.graph.model import (
     ActivityNode,
@@ -24,12 +37,14 @@ from anabranch.graph.model import (
     BlockNode,
     Body,
     DbNode,
+    EmitNode,
     FailNode,
     ForeachNode,
     GraphNode,
     GrpcNode,
     HttpNode,
     PythonNode,
+    ReceiveNode,
     RuleNode,
     StopNode,
     WaitNode,
@@ -40,7 +55,7 @@ _COLLECT = (cel("collect.value", at="end"), cel("collect.when", at="end"))
 
 
 def _block_body(node: BlockNode) -> Loop:
-    return Loop(Body.model_construct(nodes=node.nodes, edges=node.edges), path=())
+    return Loop(Body.model_construct(nodes=node.nodes, edges=node.edges), path=(), last=node.finally_)
 
 
 def _foreach_loop(node: ForeachNode) -> Loop:
@@ -51,6 +66,21 @@ def _foreach_loop(node: ForeachNode) -> Loop:
 def _while_loop(node: WhileNode) -> Loop:
     into = None if node.collect is None else node.collect.into
     return Loop(node.body, frozenset({"index", "turn"}), collects=into)
+
+
+def _check_graph(node: GraphNode, finder: Finder) -> Iterator[Problem]:
+    if HOLE not in node.graph:
+        if node.one_of is not None:
+            message = "has `one_of`, which is for a `graph` that is a template"
+            yield finder.problem("FIELD_HAS_NO_EFFECT", message, "one_of", suggestion="remove it")
+    elif node.mode == "inline":
+        message = "has a `graph` that is a template, which a graph that is interpreted in this run cannot have"
+        suggestion = "write `mode: child_workflow`, or a node with a `when` for each graph"
+        yield finder.problem("GRAPH_TEMPLATE", message, "graph", suggestion=suggestion)
+    elif not node.one_of:
+        message = "has a `graph` that is a template, and does not say which graphs it may be"
+        suggestion = "list them: `one_of: [order, refund]`"
+        yield finder.problem("GRAPH_TEMPLATE", message, "graph", suggestion=suggestion)
 
 
 def _check_loop(node: ForeachNode | WhileNode, finder: Finder) -> Iterator[Problem]:
@@ -141,7 +171,9 @@ RULE = NodeKind(
     effect=False,
     local_by_default=True,
     summary=rule_summary,
+    deeds=called("anabranch.activities.rules.deeds:rule_deeds"),
     shape=("{{", "}}"),
+    tone="amber",
 )
 DB = NodeKind(
     DbNode,
@@ -152,27 +184,39 @@ DB = NodeKind(
     effect=writes_to_database,
     pinned=db_pinned,
     summary=db_summary,
+    deeds=db_deeds,
     shape=("[(", ")]"),
+    tone="teal",
 )
 AI = NodeKind(
     AiNode,
-    handler=imported("anabranch.activities.ai.handler:AiActivity"),
+    handler=imported("anabranch.activities.ai.handler:AiActivity", prices="ai_prices"),
     fields=(template("system"), template("prompt")),
     writes=ai_writes,
     answer_schema="output_schema",
     checks=check_ai,
     effect=False,
-    summary=lambda node: node.model,
+    summary=lambda node: " or ".join(node.models),
+    deeds=ai_deeds,
     shape=("([", "])"),
+    tone="violet",
 )
 HTTP = NodeKind(
     HttpNode,
     handler=imported("anabranch.activities.http.handler:HttpActivity", allow_private="http_allow_private"),
-    fields=(template("url"), template("headers"), template("query"), template("body")),
+    fields=(
+        *(template("url"), template("headers"), template("query"), template("body")),
+        *(template("auth.basic.user"), template("auth.oauth2.token_url"), template("auth.oauth2.client_id")),
+        *(template("auth.oauth2.scope"), template("auth.oauth2.audience")),
+        *(cel("poll.until", roots=RESULT), cel("pages.next", roots=PAGE), cel("pages.items", roots=PAGE)),
+    ),
     checks=check_http,
+    pinned=http_pinned,
     effect=lambda node: node.method not in ("GET", "HEAD"),
-    summary=lambda node: f"{node.method} {node.url}",
+    summary=http_summary,
+    deeds=http_deeds,
     shape=("[/", "/]"),
+    tone="blue",
 )
 GRPC = NodeKind(
     GrpcNode,
@@ -180,7 +224,9 @@ GRPC = NodeKind(
     fields=(template("target"), template("request"), template("metadata")),
     checks=check_grpc,
     summary=lambda node: f"{node.method} at {node.target}",
+    deeds=grpc_deeds,
     shape=("[/", "/]"),
+    tone="blue",
 )
 ACTIVITY = NodeKind(
     ActivityNode,
@@ -188,6 +234,8 @@ ACTIVITY = NodeKind(
     fields=(template("args"),),
     writes=any_keys,
     summary=lambda node: node.activity,
+    deeds=activity_deeds,
+    tone="green",
 )
 PYTHON = NodeKind(
     PythonNode,
@@ -196,6 +244,8 @@ PYTHON = NodeKind(
     reads_more=lambda _node: True,
     writes=any_keys,
     summary=lambda node: node.handler,
+    deeds=python_deeds,
+    tone="green",
 )
 GRAPH = NodeKind(
     GraphNode,
@@ -204,9 +254,11 @@ GRAPH = NodeKind(
     reads_more=lambda node: node.input is None,
     writes=any_keys,
     has_body=lambda node: node.mode == "inline",
+    checks=_check_graph,
     outcomes=frozenset({"answer", "set", "fail", "timeout"}),
     outcome_help="write `answer:` (the data that the graph ends with), `fail`, …",
-    summary=lambda node: node.graph,
+    summary=lambda node: " or ".join(node.named) or node.graph,
+    deeds=graph_deeds,
     shape=("[[", "]]"),
 )
 BLOCK = NodeKind(
@@ -253,6 +305,7 @@ WAIT = NodeKind(
     outcome_help="a timer fires by itself; with `after: 5s` at another time",
     summary=_wait_summary,
     shape=("((", "))"),
+    tone="amber",
 )
 APPROVAL = NodeKind(
     ApprovalNode,
@@ -264,7 +317,33 @@ APPROVAL = NodeKind(
     outcomes=frozenset({"answer", "timeout"}),
     outcome_help="write `answer: …` or `timeout`",
     summary=lambda node: node.prompt or "a person decides",
+    deeds=approval_deeds,
     shape=("[/", "\\]"),
+    tone="rose",
+)
+RECEIVE = NodeKind(
+    ReceiveNode,
+    runs=Runs.RUN,
+    fields=(cel("accept", roots=SEEN), cel("correlate.*", roots=SEEN)),
+    reads=receive_reads,
+    checks=check_receive,
+    effect=False,
+    outcomes=frozenset({"events", "timeout"}),
+    outcome_help="write `events: {name: data}` or `timeout`",
+    summary=receive_summary,
+    shape=("[/", "\\]"),
+    tone="blue",
+)
+EMIT = NodeKind(
+    EmitNode,
+    handler=imported("anabranch.activities.emit.handler:EmitActivity", connections="connections"),
+    fields=tuple(map(template, ("topic", "run", "event", "key", "headers", "data", "source"))),
+    writes=no_keys,
+    checks=check_emit,
+    deeds=emit_deeds,
+    summary=emit_summary,
+    shape=("[\\", "\\]"),
+    tone="blue",
 )
 FAIL = NodeKind(
     FailNode,
@@ -277,6 +356,7 @@ FAIL = NodeKind(
     outcome_help="it fails by itself, with its `code`",
     summary=lambda node: node.code,
     shape=(">", "]"),
+    tone="red",
 )
 STOP = NodeKind(
     StopNode,

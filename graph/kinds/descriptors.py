@@ -87,17 +87,18 @@ def pool_in(text: str) -> DescriptorPool:
 
 
 def split(method: str) -> tuple[str, str]:
-    """The service and the method that `pkg.Service/Method` names."""
-    service, _, name = method.partition("/")
+    """The service and the method that `pkg.Service/Method` names; no service where `Method` stands alone."""
+    service, _, name = method.rpartition("/")
     return service, name
 
 
 def unary_method(pool: DescriptorPool, method: str, services: Iterable[str]) -> MethodDescriptor:
     """The method `pkg.Service/Method`. Raises InputError where there is none, or where it streams.
 
-    `services` are the names to suggest one of.
+    `Method` alone is that of the one service which has it. `services` are those that there are, by their full names.
     """
     service_name, name = split(method)
+    service_name = service_name or _service_with(pool, name, services)
     try:
         service = pool.FindServiceByName(service_name)
     except KeyError:
@@ -113,6 +114,21 @@ def unary_method(pool: DescriptorPool, method: str, services: Iterable[str]) -> 
             suggestion="call a unary method, or the stream in a `python` node of yours",
         )
     return found
+
+
+def _service_with(pool: DescriptorPool, method: str, services: Iterable[str]) -> str:
+    """The one service that has a method. Raises InputError where none has it, or several have."""
+    has = {name: pool.FindServiceByName(name).methods_by_name for name in services}
+    found = sorted(name for name, methods in has.items() if method in methods)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        suggestion = f"write it as {found[0]}/{method}"
+        raise InputError(f"the method {method!r} is one of {_listed(found)}", suggestion=suggestion)
+    known = sorted({each for methods in has.values() for each in methods})
+    raise InputError(
+        f"no service has a method {method!r}", suggestion=did_you_mean(method, known) or f"there are {_listed(known)}"
+    )
 
 
 def unknown_service(name: str, services: Iterable[str]) -> InputError:

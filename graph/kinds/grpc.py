@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 TARGET: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/?#@\[\]]+):([0-9]{1,5})", re.ASCII)
 """Host and port. Other forms of gRPC, such as `unix:` and `dns:`, would lead around what is checked of an address."""
 _NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
-METHOD: Final = re.compile(rf"{_NAME}(\.{_NAME})*/{_NAME}", re.ASCII)
+METHOD: Final = re.compile(rf"({_NAME}(\.{_NAME})*/)?{_NAME}", re.ASCII)
+"""A method of a service, or alone that of the one service which has it."""
 _RIGHT: Final = (
     f"write the whole value of `metadata` as env:{SECRET_PREFIX}NAME; the variable holds all of it, e.g. `Bearer …`"
 )
@@ -37,8 +38,9 @@ def check_grpc(node: GrpcNode, finder: Finder) -> Iterator[Problem]:
         yield finder.problem("GRPC_REQUEST", message, "request", suggestion=suggestion)
     yield from _secrets(node, finder)
     if not METHOD.fullmatch(node.method):
-        message = "has a `method` that does not name a service and its method"
-        yield finder.problem("GRPC_METHOD", message, "method", suggestion="write it as package.Service/Method")
+        message = "has a `method` that does not name a method of a service"
+        suggestion = "write it as package.Service/Method, or as Method where only one service has it"
+        yield finder.problem("GRPC_METHOD", message, "method", suggestion=suggestion)
     elif node.descriptor:
         yield from _by_descriptor(node, node.descriptor, finder)
 

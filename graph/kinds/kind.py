@@ -14,17 +14,18 @@ What a run decides by a record is written into the definition that it pins (`gra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from importlib import import_module
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar, get_args
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args
 
+from anabranch.context.values import Json
 from anabranch.errors import ConfigurationError, Problem
 from anabranch.graph.kinds.fields import FieldSpec
 from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.kinds.keys import NO_KEYS, Keys, Reads
-from anabranch.graph.model import BaseNode, Body
+from anabranch.graph.model import BaseNode, Body, Finally
 from anabranch.graph.source.yaml_source import Pointer
 
 N = TypeVar("N", bound=BaseNode)
@@ -41,8 +42,29 @@ class NodeHandler(Protocol):
         """What the node came to. Raises AnabranchError; what is `retryable`, or unforeseen, is retried."""
 
 
+class Seen(Protocol):
+    """What a node saw when it ran, for who asks what it did."""
+
+    @property
+    def data(self) -> Mapping[str, Json]:
+        """The context."""
+        ...
+
+    @property
+    def roots(self) -> Mapping[str, Json]:
+        """The other names of its expressions."""
+        ...
+
+    def text(self, template: Json) -> str:
+        """A template with its holes filled; as it is in the graph where that cannot be done again."""
+        ...
+
+
 BuildHandler: TypeAlias = Callable[[Any], NodeHandler]
 """Makes the handler, given the worker's `settings.Settings`. It is called once, in a thread, at the first node."""
+
+
+Tone: TypeAlias = Literal["amber", "blue", "green", "red", "rose", "slate", "teal", "violet"]
 
 
 class Runs(Enum):
@@ -70,6 +92,8 @@ class Loop:
     """The key of a list that is written instead of what the body writes."""
     lists_failed: str | None = None
     """The key of a list of the turns that failed."""
+    last: Finally | None = None
+    """What runs when the node is over, however it ended."""
 
 
 def _never(_node: BaseNode) -> bool:
@@ -104,6 +128,22 @@ def imported(reference: str, **arguments: str) -> BuildHandler:
         return handler
 
     return build
+
+
+def no_deeds(_node: BaseNode, _seen: Seen) -> Iterable[str]:
+    """For `deeds`: nothing to say."""
+    return ()
+
+
+def called(reference: str) -> Callable[[Any, Seen], Iterable[str]]:
+    """For `deeds`: the function `"package.module:name"`, imported when it is first asked."""
+    module, _, name = reference.partition(":")
+
+    def ask(node: Any, seen: Seen) -> Iterable[str]:
+        found: Iterable[str] = getattr(import_module(module), name)(node, seen)
+        return found
+
+    return ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +185,12 @@ class NodeKind(Generic[N]):
     outcome_help: str = "write `set`, `result`, `fail` or `timeout`"
     summary: Callable[[N], str] = lambda node: node.description
     """What it does, in a few words, for drawings."""
+    deeds: Callable[[N, Seen], Iterable[str]] = no_deeds
+    """What a node did, in words, given what it saw: the answer to why a value is what it is."""
     shape: tuple[str, str] = ("[", "]")
     """The brackets around its label in Mermaid."""
+    tone: Tone = "slate"
+    """The colour of its outline in pictures."""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.model, type) and issubclass(self.model, BaseNode)):

@@ -15,7 +15,8 @@ from anabranch.graph.model import Graph, Node
 
 def pinned(graph: Graph) -> Graph:
     """The graph with the judgement of its types written out: `effect` of every node, and what else its type says."""
-    update: dict[str, Any] = {"nodes": _nodes(graph.nodes)}
+    # When it is started, and by which id, is the starter's.
+    update: dict[str, Any] = {"nodes": _nodes(graph.nodes), "schedule": None, "id": None}
     if (last := graph.finally_) is not None:
         update["finally_"] = last.model_copy(update={"nodes": _nodes(last.nodes)})
     return graph.model_copy(update=update)
@@ -32,6 +33,8 @@ def _node(node: Node) -> Node:
     if (loop := loop_of(node)) is not None:
         nodes = _nodes(loop.body.nodes)
         judged |= {"body": loop.body.model_copy(update={"nodes": nodes})} if loop.path else {"nodes": nodes}
+        if loop.last is not None:
+            judged["finally_"] = loop.last.model_copy(update={"nodes": _nodes(loop.last.nodes)})
     if node.compensate is not None:
         judged["compensate"] = _node(node.compensate)
     return node.model_copy(update=judged)

@@ -70,7 +70,11 @@ class Attachments:
             found["compensate"] = self._node(node["compensate"], (*path, "compensate"))
         if isinstance(body := node.get("body"), dict):
             found["body"] = self._nodes(body, (*path, "body"))
-        return self._nodes(found, path) if node_type == "block" else found
+        if node_type != "block":
+            return found
+        if isinstance(last := node.get("finally"), dict):
+            found["finally"] = self._nodes(last, (*path, "finally"))
+        return self._nodes(found, path)
 
     def _file(self, name: str, path: Pointer) -> Json:
         try:
@@ -130,6 +134,14 @@ def read_bytes(path: Path, name: str) -> bytes:
     if len(content) > MAX_BYTES:
         raise _refusal(name, f"is larger than {MAX_BYTES // 1024} KiB")
     return content
+
+
+def beginning_of(path: Path) -> str:
+    """The text of the first 256 KiB of a file, whatever its size; nothing where it cannot be read."""
+    try:
+        return (_bytes(path) or b"")[:MAX_BYTES].decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return ""
 
 
 def _bytes(path: Path) -> bytes | None:

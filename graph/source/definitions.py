@@ -251,6 +251,9 @@ class _Resolved:
                 rest[field] = {**inherited, **own}
             for key in inherited:
                 self._definitions.note((*path, field, key), "bases", name, field, key)
+        if "auth" in base and "auth" not in rest:
+            rest["auth"] = base["auth"]
+            self._definitions.note((*path, "auth"), "bases", name, "auth")
         return rest
 
 

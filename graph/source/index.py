@@ -11,7 +11,7 @@ from threading import Lock
 from typing import TypeAlias
 
 from anabranch.errors import GraphError, Problem
-from anabranch.graph.source.attachments import read_text
+from anabranch.graph.source.attachments import beginning_of, read_text
 from anabranch.graph.source.heading import heading_of
 from anabranch.graph.source.yaml_source import read_yaml
 
@@ -26,6 +26,7 @@ _TESTS = (".test.yaml", ".test.yml")
 _NAME = re.compile(
     r"^[\"']?name[\"']?[ \t]*:[ \t]*[\"']?([A-Za-z_][A-Za-z0-9_.\-]*)[\"']?[ \t]*(?:#.*)?$", re.MULTILINE
 )
+_NODES = re.compile(r"^[\"']?nodes[\"']?[ \t]*:", re.MULTILINE)
 
 
 class FolderIndex:
@@ -99,10 +100,21 @@ def _name_in(path: Path) -> str | None:
     """The name of the graph in a file, read cheaply if it is written in the usual way."""
     try:
         text = read_text(path, str(path))
-        if match := _NAME.search(text):
-            return match[1]
+    except GraphError:
+        return _name_said(beginning_of(path), str(path))
+    if match := _NAME.search(text):
+        return match[1]
+    try:
         value = read_yaml(text, str(path)).value
     except GraphError:
         return None
     name = {**heading_of(value, str(path)), **value}.get("name") if isinstance(value, dict) else None
     return name if isinstance(name, str) else None
+
+
+def _name_said(beginning: str, file: str) -> str | None:
+    """The name of a graph that cannot be read: who asks for it is told why, and not that there is none."""
+    if _NODES.search(beginning) is None:
+        return None
+    match = _NAME.search(beginning)
+    return match[1] if match else heading_of({"nodes": {}}, file).get("name")

@@ -82,13 +82,18 @@ def details_message(details: ErrorDetails) -> str:
     return f"{text[:1].lower()}{text[1:_LONGEST]}".replace("should ", "must ", 1)
 
 
+def as_written(path: Pointer, source: Source) -> Pointer:
+    """The path of a field, or that of the text that stands for the part of the language whose field it is."""
+    return path[:-1] if isinstance(value_at(source.value, path[:-1]), str) else path
+
+
 def described(path: Pointer) -> str:
     """The node, edge or section at `path`, in words: `node 'pack/weigh'`, `edge 3`, `` `retry` ``."""
     ids, rest = _nodes_of(path)
     where = f"node {'/'.join(ids)[:128]!r}" if ids else ""
     body = f"the body of {where}" if where else ""
     if rest[:2] == ["finally", "edges"]:
-        body, rest = "`finally`", rest[1:]
+        body, rest = f"`finally` of {where}" if where else "`finally`", rest[1:]
     if rest[:1] == ["edges"] and len(rest) > 1:
         where = f"edge {int(rest[1]) + 1}" + (f" in {body}" if body else "")
         rest = rest[2:]
@@ -106,6 +111,9 @@ def _nodes_of(path: Pointer) -> tuple[list[str], list[str | int]]:
         ids.append(str(rest[1]))
         rest = rest[2:]
         if rest[:1] == ["body"]:
+            rest = rest[1:]
+        elif rest[:2] == ["finally", "nodes"]:
+            ids.append("finally")
             rest = rest[1:]
     return ids, rest
 
@@ -172,7 +180,7 @@ def _walk(loc: tuple[str | int, ...], model: type[Model], value: Json) -> tuple[
             continue
         if step == "[key]":
             break
-        owner, current = _step(_own_type(current[0], value_at(value, tuple(path))) if current else None, step)
+        owner, current = step_into(_own_type(current[0], value_at(value, tuple(path))) if current else None, step)
         path.append(step)
     return tuple(path), owner
 
@@ -186,7 +194,8 @@ def _own_type(annotation: Any, value: Json) -> Any:
         return annotation
 
 
-def _step(annotation: Any, step: str | int) -> tuple[type[Model] | None, list[Any]]:
+def step_into(annotation: Any, step: str | int) -> tuple[type[Model] | None, list[Any]]:
+    """What may stand at one step below a value of this type; first the model that has the step as a field, if one."""
     if isinstance(annotation, type) and issubclass(annotation, Model):
         for name, info in annotation.model_fields.items():
             if step in (name, info.alias):

@@ -26,7 +26,7 @@ def zone_of(cost: Cost, name: str) -> tzinfo:
         offset = timedelta(hours=int(found[2]), minutes=int(found[3]))
         if offset < _DAY:
             return timezone(-offset if found[1] == "-" else offset)
-    elif name in _names():
+    elif name in zone_names():
         return _named(name)
     raise EvaluationFailed("there is no such time zone", "use a name such as Europe/Berlin, or +02:00")
 
@@ -49,7 +49,8 @@ def instant(shown: datetime, zone: tzinfo | None, nanos: int = 0) -> Instant:
 
 
 @cache
-def _names() -> frozenset[str]:
+def zone_names() -> frozenset[str]:
+    """The names that a zone may have."""
     return frozenset((resources.files(_DATA) / "zones").read_text(encoding="utf-8").split())
 
 
