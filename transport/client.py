@@ -14,7 +14,6 @@ from typing import Any, Final
 import structlog
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, GrpcCompression
-from temporalio.converter import DataConverter
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
@@ -24,6 +23,7 @@ from anabranch.backoff import Backoff
 from anabranch.errors import AnabranchError, ConfigurationError, Unavailable
 from anabranch.settings import Settings
 from anabranch.transport.converter import data_converter
+from anabranch.transport.marking import MarkingDataConverter
 
 DEFAULT_ADDRESS = "localhost:7233"
 _PAUSES: Final = Backoff(first=0.5, longest=10)
@@ -155,7 +155,7 @@ async def _speaks_tls(address: str) -> bool:
     return True
 
 
-def converter_for(settings: Settings) -> DataConverter:
+def converter_for(settings: Settings) -> MarkingDataConverter:
     """The data converter that clients and workers with these settings use. Raises ConfigurationError."""
     cipher = settings.cipher()
     if settings.payload_store_url is None:

@@ -8,13 +8,12 @@ readable JSON. MessagePack payloads carry their type's name in the metadata. JSO
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
     AdvancedJSONEncoder,
     CompositePayloadConverter,
-    DataConverter,
     DefaultPayloadConverter,
     EncodingPayloadConverter,
     ExternalStorage,
@@ -68,6 +67,15 @@ SANDBOX_MODULES = (
 """Modules that the workflow sandbox passes through: a class that it imports itself is not the one encoded here."""
 
 
+_JSON_DEPTH: Final = 256
+"""Levels of JSON: more than a run's state has, and fewer than Python's parser takes wherever it is called.
+
+Where that gives up depends on the stack and the version of Python (3.14's takes any), so that a replay might read what
+the run could not.
+"""
+_TOO_DEEP: Final = "the JSON is nested too deep"
+
+
 class MessagePackConverter(EncodingPayloadConverter):
     """Wire types as MessagePack positional arrays, with the type's name in the payload's metadata."""
 
@@ -109,11 +117,32 @@ class WireJsonConverter(JSONPlainPayloadConverter):
         """Decode JSON. Raises `WireFormatError` for what is not the wire type asked for, or nested too deep."""
         name = NAMES.get(type_hint) if type_hint else None
         try:
-            if name is None:
-                return super().from_payload(payload, type_hint)
-            return decoded(name, lambda: _from_json(name, payload.data))
+            if name is not None:
+                return decoded(name, lambda: _from_json(name, payload.data))
+            value = super().from_payload(payload, type_hint)
         except RecursionError:
-            raise WireFormatError("the JSON is nested too deep") from None
+            raise WireFormatError(_TOO_DEEP) from None
+        if payload.data.count(b"[") + payload.data.count(b"{") > _JSON_DEPTH and _is_deeper(value, _JSON_DEPTH):
+            raise WireFormatError(_TOO_DEEP)
+        return value
+
+
+_NESTING = frozenset({dict, list})
+
+
+def _is_deeper(value: object, depth: int) -> bool:
+    # Level by level: the value may be nested deeper than calls can be.
+    level: list[Any] = [[value]]
+    for _ in range(depth + 1):
+        level = [
+            item
+            for outer in level
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+            if type(item) in _NESTING and item
+        ]
+        if not level:
+            return False
+    return True
 
 
 class WritingWireJsonConverter(WireJsonConverter):
@@ -147,7 +176,7 @@ def data_converter(
     codec: PayloadCodec | None = None,
     storage: ExternalStorage | None = None,
     cipher: Cipher | None = None,
-) -> DataConverter:
+) -> MarkingDataConverter:
     """Make the converter that clients and workers share; `codec` is `standard_codec` unless given.
 
     What is too large for a history goes to `storage`, if there is one. With a `cipher` the messages and stack traces of

@@ -9,8 +9,10 @@ into a failure by the converter alone, and only a mark in the activity's own con
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from datetime import timedelta
 from typing import Any, ClassVar, Final, Self
 
 from temporalio import activity
@@ -23,10 +25,17 @@ from temporalio.converter import (
     SerializationContext,
     WithSerializationContext,
 )
-from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.exceptions import (
+    ApplicationError,
+    ApplicationErrorCategory,
+    FailureError,
+    TimeoutError,  # noqa: A004 - Temporal's own name
+    TimeoutType,
+)
 
 from anabranch.context.values import Json
-from anabranch.errors import AnabranchError, EncryptionKeyMissing, GraphError, Unavailable
+from anabranch.context.wire import is_plain
+from anabranch.errors import AnabranchError, EncryptionKeyMissing, GraphError, NotYet, Unavailable
 from anabranch.limits import KEY_SECONDS
 from anabranch.transport.undecodable import reason_of
 
@@ -36,6 +45,12 @@ ELSEWHERE: Final = "elsewhere_seconds"
 """In the details of a failure: for how long it is worth looking for a worker that has what this one lacks."""
 ENCODED_MESSAGE: Final = "Encoded failure"
 """What stands for a message that is a payload; the SDK's own words."""
+_DETAILS: Final = 32
+"""Levels of JSON that an error may tell."""
+_TRACEBACK: Final = 8_000
+"""Characters of a traceback, the last ones."""
+_EXPECTED: Final = ApplicationErrorCategory.BENIGN
+"""No failure to logs and metrics."""
 _ran: Final = ContextVar("anabranch_node_that_ran", default="")
 
 
@@ -62,6 +77,8 @@ def application_error(
         detail["attempt"] = attempt  # this attempt cannot know what earlier ones did
     if error.happened or (error.happened is False and attempt == 1):
         detail["happened"] = error.happened
+    if error.is_last:
+        detail["final"] = not error.retryable  # a body around it may have its own attempts
     if isinstance(error, GraphError):
         detail["problems"] = [str(problem) for problem in error.problems]
     message = f"{where}: {error}" if where and (says_where or error.elsewhere) else str(error)
@@ -72,8 +89,9 @@ def application_error(
         message,
         detail,
         type=error.code,
-        non_retryable=not error.retryable,
-        next_retry_delay=error.retry_after if isinstance(error, Unavailable) else None,
+        non_retryable=error.is_last or not error.retryable,
+        next_retry_delay=error.retry_after if isinstance(error, Unavailable | NotYet) else None,
+        category=_EXPECTED if isinstance(error, NotYet) else ApplicationErrorCategory.UNSPECIFIED,
     )
 
 
@@ -88,6 +106,45 @@ def _this_worker() -> str:
 def attempt_now() -> int:
     """The attempt of the activity that runs; 1 outside of one."""
     return activity.info().attempt if activity.in_activity() else 1
+
+
+class RaisedAt(Exception):
+    """The traceback of an error of which only data is left."""
+
+
+def told_failure(error: Exception) -> dict[str, Json]:
+    """An error of a node as data, with all that Temporal and the run go by; `failure_told` makes an error of it."""
+    if isinstance(error, TimeoutError) and error.type is not None:
+        return {"message": error.message, "timeout": int(error.type)}
+    if not isinstance(error, ApplicationError):
+        raised = "".join(traceback.format_exception(error))[-_TRACEBACK:]
+        return {"type": type(error).__name__, "message": str(error), "raised": raised}
+    told: dict[str, Json] = {"type": error.type, "message": error.message, "non_retryable": error.non_retryable}
+    details = list(error.details)
+    told["details"] = details if is_plain(details, _DETAILS) else [repr(each)[:200] for each in details]
+    told["category"] = int(error.category)
+    if error.next_retry_delay is not None:
+        told["retry_after"] = error.next_retry_delay.total_seconds()
+    return told
+
+
+def failure_told(told: Mapping[str, Json]) -> ApplicationError | TimeoutError:
+    """The error of which `told_failure` made data."""
+    values: dict[str, Any] = dict(told)
+    if (timeout := values.get("timeout")) is not None:
+        return TimeoutError(values["message"], type=TimeoutType(timeout), last_heartbeat_details=[])
+    pause = values.get("retry_after")
+    error = ApplicationError(
+        values["message"],
+        *values.get("details", ()),
+        type=values["type"],
+        non_retryable=values.get("non_retryable", False),
+        next_retry_delay=None if pause is None else timedelta(seconds=pause),
+        category=ApplicationErrorCategory(values.get("category", ApplicationErrorCategory.UNSPECIFIED)),
+    )
+    if (raised := values.get("raised")) is not None:
+        error.__cause__ = RaisedAt(raised)
+    return error
 
 
 class FailuresOfNodes(FailureConverter):

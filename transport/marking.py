@@ -25,7 +25,7 @@ from temporalio.converter import (
 )
 
 from anabranch.errors import AnabranchError, Unavailable, WireFormatError
-from anabranch.transport.undecodable import is_stored, stored, undecodable
+from anabranch.transport.undecodable import is_stored, stored, undecodable, without_origin
 
 _MARKER = "__temporal_external_storage_reference"
 """The metadata key of a reference that a codec has encoded."""
@@ -50,6 +50,20 @@ class MarkingDataConverter(DataConverter):
         parts = (self.payload_codec, self.failure_converter, self.external_storage)
         is_plain = WithoutContext in self.payload_converter_class.__bases__  # a subclass may add what takes one
         return not is_plain or any(isinstance(part, WithSerializationContext) for part in parts)
+
+    async def retrieved(self, payload: Payload) -> Payload | None:
+        """What a store has for a reference, still encoded, or why it has nothing; None for any other payload.
+
+        Raises Unavailable where the store does not answer.
+        """
+        (reference,) = await self._decode_reference_payload_sequence([payload])
+        (found,) = await self._external_retrieve_payload_sequence([reference])
+        return without_origin(found) if is_stored(found) else None
+
+    async def offloaded(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """The encoded payloads, and references in place of those that are large enough for the store."""
+        kept = await self._external_store_payload_sequence(payloads)
+        return await self._encode_reference_payload_sequence(kept)
 
     async def _decode_reference_payload_sequence(self, payloads: Sequence[Payload]) -> list[Payload]:
         found = list(payloads)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from anabranch.context.changes import ChangeSet
@@ -16,7 +17,7 @@ from anabranch.context.values import Json
 from anabranch.graph.revision import REVISION
 from anabranch.limits import RUN_LIMITS, RunLimits
 
-__all__ = ["ChangeSet", "GraphRequest", "HistoryState", "NodeTask", "PinnedGraph", "RunInfo"]
+__all__ = ["ChangeSet", "GraphRequest", "HistoryState", "NodeTask", "PinnedGraph", "RunInfo", "iso_time"]
 
 WAITING_FACTOR: Final = 2
 """What an attempt of a node with a `cache` may take, in `timeout`s: one is for waiting for another run's result."""
@@ -26,8 +27,17 @@ GRAPH_DIGESTS = "anabranch_graph_digests"
 """The memo by which a starter says which definition of a graph it means: digests by name."""
 
 
+SPENT: Final = "spent_at_models"
+"""The root that holds, for an `ai` node with a budget, the tokens that its run has spent by model."""
+
+
 ENCRYPTED_ONLY: Final = "encrypted_only"
 """The capability of a run that takes no result in plain text: nobody without a key can have written it."""
+
+
+def iso_time(at: int) -> str:
+    """Unix milliseconds as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +144,7 @@ class PinnedGraph:
     names. `revision` is the interpreter's. `inputs` are the keys that each of the graphs must be started with.
     `capabilities` are what holds of this run alone; `ENCRYPTED_ONLY` is one.
     `limits` are how much the run sends at once, and when it continues as new.
+    `console` is the address of the console that shows the run, if one does.
     """
 
     name: str
@@ -144,6 +155,7 @@ class PinnedGraph:
     inputs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     capabilities: tuple[str, ...] = ()
     limits: RunLimits = RUN_LIMITS
+    console: str | None = None
 
     @classmethod
     def of(
@@ -156,11 +168,12 @@ class PinnedGraph:
         inputs: Mapping[str, tuple[str, ...]],
         capabilities: tuple[str, ...] = (),
         limits: RunLimits = RUN_LIMITS,
+        console: str | None = None,
     ) -> Self:
         """A definition with its digest, and of the `inputs` those of the graphs that are pinned."""
         digest = hashlib.sha256(definition.encode()).hexdigest()
         known = {each: inputs[each] for each in (name, *graphs)}
-        return cls(name, digest, definition, graphs, revision, known, capabilities, limits)
+        return cls(name, digest, definition, graphs, revision, known, capabilities, limits, console)
 
     def child(self, name: str, reached: Collection[str]) -> Self:
         """One of the graphs that it names, with those of them that are `reached` from there."""
@@ -173,18 +186,20 @@ class PinnedGraph:
             inputs=self.inputs,
             capabilities=self.capabilities,
             limits=self.limits,
+            console=self.console,
         )
 
     def to_wire(self) -> list[Any]:
-        """As a positional array."""
+        """As a positional array. The address of a console is at its end, if there is one."""
         inputs = {name: list(keys) for name, keys in self.inputs.items()}
         limits = asdict(self.limits)
         held = [self.revision, inputs, list(self.capabilities), limits]
-        return [self.name, self.digest, self.definition, self.graphs, *held]
+        console = [] if self.console is None else [self.console]
+        return [self.name, self.digest, self.definition, self.graphs, *held, *console]
 
     @classmethod
     def from_wire(cls, wire: list[Any]) -> Self:
         """From the array of `to_wire`."""
-        name, digest, definition, graphs, revision, inputs, capabilities, limits = wire
-        keys = {graph: tuple(each) for graph, each in inputs.items()}
-        return cls(name, digest, definition, graphs, revision, keys, tuple(capabilities), RunLimits.from_wire(limits))
+        name, digest, definition, graphs, revision, inputs, capabilities, limits, *console = wire
+        keys, held = {graph: tuple(each) for graph, each in inputs.items()}, RunLimits.from_wire(limits)
+        return cls(name, digest, definition, graphs, revision, keys, tuple(capabilities), held, *console)

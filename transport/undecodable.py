@@ -62,6 +62,14 @@ def is_stored(payload: Payload) -> bool:
     return _STORED in payload.metadata
 
 
+def without_origin(payload: Payload) -> Payload:
+    """The same payload, without the mark that it came from a store."""
+    plain = Payload()
+    plain.CopyFrom(payload)
+    plain.metadata.pop(_STORED, None)
+    return plain
+
+
 def encrypted(payload: Payload) -> Payload:
     """The same payload, marked as one that came encrypted."""
     marked = payload

@@ -15,12 +15,15 @@ from anabranch.context.distributed import DistributedContext
 from anabranch.context.values import check_value
 from anabranch.context.wire import decode, is_plain
 from anabranch.errors import AnabranchError, WireFormatError
+from anabranch.limits import DECODED_BYTES
 from anabranch.transport.node_protocol import GraphRequest, NodeTask, PinnedGraph
+from anabranch.transport.rerun import RerunRequest, RerunStart
+from anabranch.transport.segment import Segment, SegmentResult
 from anabranch.transport.wire_json import to_named
 
 MAX_DEPTH = 72
 """Levels of nesting: the 64 of a context's data, and the arrays around it."""
-MAX_BYTES = 8 * 1024 * 1024
+MAX_BYTES = DECODED_BYTES
 
 
 class WireType(Protocol):
@@ -39,8 +42,12 @@ class WireType(Protocol):
 WIRE_TYPES: dict[str, type[WireType]] = {
     "NodeTask": NodeTask,
     "ChangeSet": ChangeSet,
+    "Segment": Segment,
+    "SegmentResult": SegmentResult,
     "GraphRequest": GraphRequest,
     "PinnedGraph": PinnedGraph,
+    "RerunRequest": RerunRequest,
+    "RerunStart": RerunStart,
     "DistributedContext": DistributedContext,
 }
 NAMES: dict[type[Any], str] = {cls: name for name, cls in WIRE_TYPES.items()}
@@ -49,9 +56,18 @@ _JSON = (str, int, float, bool, NoneType, list, dict)
 # The types of our own arrays' positions; `context` checks its own.
 _SHAPES: dict[str, tuple[type | tuple[type, ...], ...]] = {
     "NodeTask": (str, dict, list, list, str, (list, NoneType), dict, int),
+    "Segment": ((int, float), list, dict, list, (dict, NoneType)),
+    "SegmentResult": (int, list),
     "GraphRequest": ((str, NoneType), _JSON, dict, bool),
-    "PinnedGraph": (str, str, str, dict, int, dict, list, dict),
+    "PinnedGraph": (str, str, str, dict, int, dict, list, dict, str),
+    "RerunRequest": (
+        *(str, (str, NoneType), list, bool, dict, list, bool),
+        *(_JSON, (str, NoneType), str, dict, bool),
+    ),
+    "RerunStart": (list, list),
 }
+_OPTIONAL = {"PinnedGraph": 1}
+"""How many positions at the end of an array may be left out."""
 
 
 def pack(value: WireType) -> bytes:
@@ -93,8 +109,9 @@ def _refuse(value: WireType, reason: str) -> NoReturn:
 
 
 def _check_shape(name: str, wire: list[Any], shape: tuple[type | tuple[type, ...], ...]) -> None:
-    if len(wire) != len(shape):
-        raise WireFormatError(f"a {name} has {len(shape)} positions, not {len(wire)}")
-    for position, (value, kinds) in enumerate(zip(wire, shape, strict=True)):
+    least = len(shape) - _OPTIONAL.get(name, 0)
+    if not least <= len(wire) <= len(shape):
+        raise WireFormatError(f"a {name} has {least} positions, not {len(wire)}")
+    for position, (value, kinds) in enumerate(zip(wire, shape, strict=False)):
         if not isinstance(value, kinds):
             raise WireFormatError(f"position {position} of a {name} may not be {type(value).__name__}")

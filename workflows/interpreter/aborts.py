@@ -9,8 +9,10 @@ from anabranch.workflows.interpreter.address import inside
 from anabranch.workflows.interpreter.attempts import has_lost
 from anabranch.workflows.interpreter.bodies import Bodies
 from anabranch.workflows.interpreter.endings import Endings
+from anabranch.workflows.interpreter.last import begin, begin_cancelled, last_of, to_begin
 from anabranch.workflows.interpreter.node_run import Status
-from anabranch.workflows.interpreter.scope import Scope
+from anabranch.workflows.interpreter.scope import BlockEnd, Scope
+from anabranch.workflows.interpreter.settling import settle
 from anabranch.workflows.interpreter.state import Abort, Rollback, RunState
 from anabranch.workflows.interpreter.undo import Undo
 
@@ -28,8 +30,14 @@ class Aborts:
         """End an abort inside which no work is left, if there is one."""
         state = self._state
         for prefix, abort in state.aborts.items():
-            if any(inside(address, prefix) for address in (*state.work, *state.rollbacks)):
+            if any(inside(address, prefix) for address in (*state.work, *state.rollbacks)) or (
+                state.lasts and any(inside(last, prefix) and last != prefix for last in state.lasts)
+            ):
                 continue
+            if (due := to_begin(state, prefix, _owner(abort))) != []:
+                for node in due:
+                    begin_cancelled(state, node)
+                return True
             del state.aborts[prefix]
             self._aborted(prefix, abort)
             return True
@@ -43,7 +51,10 @@ class Aborts:
             return
         # Nodes that were held back while the run was paused or drained never start.
         state.ready = deque((scope, run) for scope, run in state.ready if not inside(scope.address(run), prefix))
-        if abort.item is None:
+        if abort.item is not None and abort.item.body is not None and abort.item.body.end is not None:
+            state.close_inside(abort.item)
+            self._endings.end_last(abort.item.body, None, abort.failure)
+        elif abort.item is None:
             self._endings.fail(node.scope, node.run, abort.failure)
         else:
             state.close_inside(abort.item)
@@ -56,10 +67,13 @@ class Aborts:
         scope, run = rollback.node.scope, rollback.node.run
         if rollback.item is not None:
             self._item_undone(rollback, rollback.item)
+        elif last_of(run) is not None and (has_lost(scope, run) or self._state.is_aborting(scope.address(run))):
+            line = run.line or rollback.node.line
+            begin(self._state, rollback.node, BlockEnd(line, line, rollback.failure))
         elif has_lost(scope, run):  # nobody waits for it, but the run may have waited with its end
             if not run.status.final:
                 scope.close(run, Status.CANCELLED)
-            self._state.settle(self._state.root, ())
+            settle(self._state, self._state.root, ())
         elif self._state.is_aborting(scope.address(run)):
             scope.close(run, Status.CANCELLED)
         elif not self._endings.attempts.wait(rollback):
@@ -72,4 +86,9 @@ class Aborts:
         address = node.scope.address(node.run)
         if state.bodies.get(address) is item.body and not state.is_aborting(address):
             self._endings.guarded(node.scope, node.run, partial(self._bodies.item_failed, item))
-        state.settle(state.root, ())  # the run may have waited with its end
+        settle(state, state.root, ())  # the run may have waited with its end
+
+
+def _owner(abort: Abort) -> str | None:
+    """The address of the node that fails when the abort ends."""
+    return None if abort.node is None or abort.item is not None else abort.node.scope.address(abort.node.run)

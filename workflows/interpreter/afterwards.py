@@ -5,15 +5,21 @@ It is like a run of its own in the state of the first: nothing of what came befo
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Final
 
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
+from anabranch.errors import AnabranchError
+from anabranch.graph.expressions.templates import compile_template
+from anabranch.graph.model import Finally
 from anabranch.graph.plan import Plan
+from anabranch.transport.node_protocol import iso_time
 from anabranch.workflows.interpreter.commands import DEADLINE, Failure, Finish, StartTimer
+from anabranch.workflows.interpreter.routes import time_of
 from anabranch.workflows.interpreter.saga import Saga
 from anabranch.workflows.interpreter.scope import Scope, Started
-from anabranch.workflows.interpreter.state import OutsideWrites, RunState, iso_time
+from anabranch.workflows.interpreter.state import OutsideWrites, RunState
 
 _NAME: Final = "finally"
 PREFIX: Final = f"{_NAME}/"
@@ -22,27 +28,51 @@ MOST_STEPS: Final = 200
 """How many steps `outcome` names, of those that were undone, and of those that were not."""
 
 
-def begin(state: RunState, plan: Plan, ending: Finish) -> None:
-    """Leave the graph's own nodes behind, and start those of its `finally`."""
+def begin(state: RunState, plan: Plan, ending: Finish) -> Failure | None:
+    """Leave the graph's own nodes behind, and start those of its `finally`. Returns why it fails before it begins."""
     versions = _versions(state)
     _leave_behind(state)
     roots: dict[str, Json] = {"outcome": _outcome(ending)}
     line = Line.start(ending.line.data, ending.line.version)
     state.root = scope = Scope(plan, PREFIX, line, versions=versions, roots=roots)
     state.budget.spend_scope(len(scope.nodes))
-    if (body := state.plan.graph.finally_) is not None and body.timeout is not None:
-        timer = f"{DEADLINE}{_NAME} since {iso_time(state.at)}"
-        state.deadlines[scope.address(scope.end)] = timer
-        state.timers[timer] = Started(scope, scope.end, line, state.at)
-        state.emit(StartTimer(timer, body.timeout.total_seconds()))
     state.enter(scope)
+    return bound(state, scope, state.plan.graph.finally_)
 
 
-def timed_out(state: RunState) -> Failure:
+def bound(state: RunState, scope: Scope, last: Finally | None) -> Failure | None:
+    """Have a timer end a `finally` that begins, where it has a time-out. Returns why its template gives none."""
+    if last is None or last.timeout is None:
+        return None
+    end = Started(scope, scope.end, scope.base, state.at)
+    try:
+        limit = _limit(state, end, last.timeout)
+    except AnabranchError as error:
+        return Failure("failure", error.code, str(error), scope.prefix[:-1])
+    timer = f"{DEADLINE}{scope.prefix[:-1]} since {iso_time(state.at)}"
+    state.deadlines[scope.address(scope.end)] = timer
+    state.timers[timer] = end
+    state.emit(StartTimer(timer, limit.total_seconds()))
+    return None
+
+
+def timed_out(state: RunState, end: Started, last: Finally | None) -> Failure:
     """Why a `finally` fails whose time is up."""
-    limit = None if (body := state.plan.graph.finally_) is None else body.timeout
+    limit = None if last is None or last.timeout is None else _limit(state, end, last.timeout)
     within = "" if limit is None else f" of {limit.total_seconds():g} s"
-    return Failure("timeout", "TIMEOUT", f"the `finally` did not end within its `timeout`{within}", _NAME)
+    address = end.scope.prefix[:-1]
+    named = "the `finally`" if address == _NAME else repr(address)
+    return Failure("timeout", "TIMEOUT", f"{named} did not end within its `timeout`{within}", address)
+
+
+def _limit(state: RunState, end: Started, timeout: timedelta | str) -> timedelta:
+    """How long it may take: what a template says is evaluated as it begins. Raises what that does."""
+    if isinstance(timeout, timedelta):
+        return timeout
+    scope = end.scope
+    template, roots = compile_template(timeout, scope.plan.roots), state.roots(scope, at=end.at)
+    with state.budget.evaluating() as cost:
+        return time_of(template, end.line.data, roots, cost, place=repr(scope.prefix[:-1]))
 
 
 def _leave_behind(state: RunState) -> None:
@@ -50,7 +80,8 @@ def _leave_behind(state: RunState) -> None:
     state.failure, state.is_paused, state.is_draining = None, False, False
     state.saga, state.outside = Saga.of(None), OutsideWrites()
     under_way: tuple[dict[str, Any], ...] = (state.work, state.open_joins, state.questions, state.paused_nodes)
-    under_way += (state.bodies, state.scopes, state.aborts, state.rollbacks, state.deadlines, state.timers)
+    under_way += (state.bodies, state.scopes, state.aborts, state.lasts, state.due)
+    under_way += (state.rollbacks, state.deadlines, state.timers)
     for each in under_way:
         each.clear()
     state.ready.clear()

@@ -20,6 +20,7 @@ from anabranch.workflows.interpreter.node_run import NodeRun, Status
 from anabranch.workflows.interpreter.saga import COMPENSATION
 from anabranch.workflows.interpreter.scope import Scope, Started
 from anabranch.workflows.interpreter.state import Rollback, RunState
+from anabranch.workflows.interpreter.trail import Kind
 from anabranch.workflows.interpreter.undo import Undo
 
 _LONGEST = 100
@@ -53,7 +54,11 @@ class Attempts:
         state = self._state
         if scope.attempt_address(run) not in state.saga.attempts:  # a pivot in it was passed, perhaps
             return False
-        if state.failure is not None or state.is_aborting(scope.address(run)) or has_lost(scope, run):
+        if (
+            (state.failure is not None and not state.is_shielded(scope.address(run)))
+            or state.is_aborting(scope.address(run))
+            or has_lost(scope, run)
+        ):
             return False
         return isinstance(run.planned.node, BlockNode) or self._may_follow(run, failure)
 
@@ -115,7 +120,7 @@ class Attempts:
     def timed_out(self, node: Started) -> Failure:
         """Why a composite fails whose time is up."""
         run, definition, address = node.run, node.run.planned.node, node.scope.address(node.run)
-        name, limit, total = "timeout", definition.timeout, definition.total_timeout
+        name, limit, total = "timeout", self._state.time_limit(node), definition.total_timeout
         if total is not None and (limit is None or self._left(run) <= 0):
             name, limit = "total_timeout", total
         within = "" if limit is None else f" of {limit.total_seconds():g} s"
@@ -133,19 +138,20 @@ class Attempts:
         return 0.0 if total is None else total.total_seconds() - (self._state.at - started) / 1000
 
     def _with_written(self, scope: Scope, run: NodeRun, line: Line, attempt: str) -> Line:
-        """The context before the attempt, with what its compensations wrote: each a version."""
+        """The context before the attempt, with what its compensations wrote, and a `finally` in it: each a version."""
         state = self._state
         for address, changes in state.saga.written:
             if inside_attempt(address, attempt):
-                line = self._version(scope, run, line, changes, by=COMPENSATION + address)
+                line = self._version(scope, run, line, changes)
         return line
 
-    def _version(self, scope: Scope, run: NodeRun, line: Line, changes: ChangeSet, *, by: str) -> Line:
-        state, writer = self._state, self._merging.edit_writer(scope, run, line)
+    def _version(self, scope: Scope, run: NodeRun, line: Line, changes: ChangeSet) -> Line:
+        state, writer, by = self._state, self._merging.edit_writer(scope, run, line), changes.by
         line, refined = line.advance(changes, writer=writer, by=by, at=state.at)
         if refined:
             state.size.add(refined)
-            number = state.trail.record("compensation", line, refined, by=by, at=state.at, parents=run.versions)
+            kind: Kind = "compensation" if by.startswith(COMPENSATION) else "node"
+            number = state.trail.record(kind, line, refined, by=by, at=state.at, parents=run.versions)
             run.versions = (number,)
             self._merging.note_version(scope, writer, number)
         return line

@@ -6,6 +6,7 @@ A body starts on the context of its node. What it changed comes back as one chan
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
@@ -20,6 +21,7 @@ from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.scope import BodyRun, Scope, Started
 from anabranch.workflows.interpreter.state import RunState
+from anabranch.workflows.interpreter.tolerance import warnings_of
 from anabranch.workflows.interpreter.turn_context import entered, names_around
 from anabranch.workflows.interpreter.turns import Turns
 from anabranch.workflows.interpreter.work import graph_input, mapped_output
@@ -53,6 +55,9 @@ class Bodies:
 
     def turn_ended(self, body: BodyRun, scope: Scope, line: Line, given: dict[str, Json] | None) -> None:
         """A turn of a body has ended with this context. `given` is what the graph's own `result` came to."""
+        if body.end is not None:
+            self._endings.end_last(body, line, None)
+            return
         if given is not None and not isinstance(body.node.run.planned.node, GraphNode):
             line = Line.start({**scope.base.data, **given}, line.version)
         match body.node.run.planned.node:
@@ -105,12 +110,17 @@ class Bodies:
     ) -> None:
         node = body.node
         if definition.output is None and given is None:
-            self._endings.complete_body(body, diff(scope.base.data, line.data))
+            changes = diff(scope.base.data, line.data)
+        else:
+            result = line.data if given is None else given
+            roots, begun = (self._state.roots(node.scope, node.run, at=at) for at in (None, node.at))
+            with self._state.budget.evaluating() as cost:
+                changes = mapped_output(node.run.planned, result, node.line, roots, cost, begun=begun)
+            if len(max(changes.set, key=len, default=())) > 1:
+                check_ways(node.line.data, changes.set)
+        if not isinstance(definition, BlockNode) or definition.finally_ is None:
+            self._endings.complete_body(body, changes)
             return
-        result = line.data if given is None else given
-        roots, begun = (self._state.roots(node.scope, node.run, at=at) for at in (None, node.at))
-        with self._state.budget.evaluating() as cost:
-            changes = mapped_output(node.run.planned, result, node.line, roots, cost, begun=begun)
-        if len(max(changes.set, key=len, default=())) > 1:
-            check_ways(node.line.data, changes.set)
-        self._endings.complete_body(body, changes)
+        if body.failures or body.passed_over:
+            changes = replace(changes, warnings=(*changes.warnings, *warnings_of(body)))
+        self._endings.go_on_with_last(node, changes)

@@ -52,6 +52,11 @@ class NodeBudget:
         return self._refused and not self._yielded
 
     @property
+    def is_short(self) -> bool:
+        """Whether something was held back since the last refill: it has its turn after a yield."""
+        return self._refused
+
+    @property
     def is_used_up(self) -> bool:
         """Whether expressions alone have used it up: what comes next has to wait for the refill, even an answer."""
         return self._evaluated >= self._nodes

@@ -24,6 +24,8 @@ YIELD: Final = "(yield)"
 DEADLINE: Final = "timeout of "
 """What the addresses of the timers that end a node with a body start with. Node ids have no spaces."""
 
+NO_EVENT: Final = "NO_EVENT"
+"""The code of a node for which no event came in time."""
 TERMINATED: Final = "TERMINATED"
 """The code of a child workflow that was terminated."""
 _FINAL: Final = frozenset(
@@ -114,6 +116,24 @@ class AskPerson:
     prompt: str
     schema: Mapping[str, Json] | None
     timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitEvent:
+    """Wait for an event of one of these names (signal `event`), or for one of each, at most `timeout` seconds."""
+
+    address: str
+    names: tuple[str, ...]
+    needs_all: bool
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventCame:
+    """What a node at `address` waits for has come: its `AwaitEvent` is answered with this result."""
+
+    address: str
+    result: Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +230,6 @@ class Finish:
         return replace(self, line=last.line, afterwards=Afterwards(written, last.failure))
 
 
-Work: TypeAlias = RunNode | StartTimer | AskPerson | AskConflict | StartChild
+Work: TypeAlias = RunNode | StartTimer | AskPerson | AwaitEvent | AskConflict | StartChild
 """Commands that are answered by a result, a choice or a failure."""
-Command: TypeAlias = Work | Yield | CancelWork | Finish
+Command: TypeAlias = Work | Yield | CancelWork | EventCame | Finish

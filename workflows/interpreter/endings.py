@@ -13,23 +13,27 @@ from functools import partial
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
 from anabranch.context.nested import check_ways
-from anabranch.context.values import Json, check_value
+from anabranch.context.values import Json
+from anabranch.context.wire import measure
 from anabranch.errors import AnabranchError
 from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.fields import JsonObject
 from anabranch.graph.kinds.kinds import fallback_of
 from anabranch.graph.model import WaitNode
 from anabranch.graph.plan import PlanEdge
-from anabranch.workflows.interpreter.address import inside
 from anabranch.workflows.interpreter.attempts import Attempts
 from anabranch.workflows.interpreter.batches import items_of
 from anabranch.workflows.interpreter.commands import NOT_STARTED, CancelWork, Failure
 from anabranch.workflows.interpreter.handled import errors_before
 from anabranch.workflows.interpreter.input import check_names, check_schema
+from anabranch.workflows.interpreter.last import begin as begin_last
+from anabranch.workflows.interpreter.last import last_of, line_behind, refusal, with_written
+from anabranch.workflows.interpreter.last import leave as leave_last
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.node_run import CLOSED, NodeRun, Status
-from anabranch.workflows.interpreter.scope import BodyRun, FailedNode, Scope, Started
-from anabranch.workflows.interpreter.state import Abort, RunState
+from anabranch.workflows.interpreter.scope import BlockEnd, BodyRun, FailedNode, Scope, Started
+from anabranch.workflows.interpreter.settling import abort, settle
+from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.tolerance import (
     failure_with,
     note_failed,
@@ -76,7 +80,7 @@ class Endings:
         if isinstance(run.planned.node, WaitNode):
             result = _NOTHING
         elif not isinstance(result, ChangeSet):
-            check_value(result)
+            measure(result)
             with self._state.budget.evaluating() as cost:
                 roots, begun = (self._state.roots(node.scope, run, at=at) for at in (None, node.at))
                 result = mapped_output(run.planned, result, node.line, roots, cost, begun=begun)
@@ -91,21 +95,22 @@ class Endings:
         check_names(changes, scope.roots)
         line, refined = node.line.advance(changes, writer=writer, by=operator or address, at=state.at)
         self._undo.step_succeeded(scope.attempt_address(run), run.planned, line)
-        self.attempts.end(scope, run)
-        if run.status.final:  # given up when another branch had won: only what it did counts
-            return
-        state.stop_deadline(address)
-        if refined:
+        is_given_up = run.status.final  # when another branch had won: only what it did counts
+        if refined and not is_given_up:  # refused while an attempt that fails for it can still be undone
             check_schema(scope.plan, line.data, address)
             state.size.add(refined)
             state.size.check(line.data, address)
-        if (refined or refined.warnings) and not scope.has_lost(run):
+        self.attempts.end(scope, run)
+        if is_given_up:
+            return
+        state.stop_deadline(address)
+        if (refined or refined.warnings or refined.usage) and not scope.has_lost(run):
             self._record(scope, run, line, refined, "external" if operator else "node")
         run.line, run.ended = line, state.at
         routes = self._routes(scope, run, line, "success")
         scope.close(run, Status.SUCCEEDED)
         state.watcher.node_ended(scope, run, None)
-        state.settle(scope, routes)
+        settle(state, scope, routes)
 
     def complete_body(self, body: BodyRun, changes: ChangeSet) -> None:
         """All turns of a body are over, and its node succeeded with these changes."""
@@ -116,9 +121,12 @@ class Endings:
 
     def _record(self, scope: Scope, run: NodeRun, line: Line, changes: ChangeSet, kind: Kind) -> None:
         """The changes are a version of the context."""
-        record, at, before = self._state.trail.record, self._state.at, run.versions
+        state, before = self._state, run.versions
         conflicts = () if kind == "fallback" else run.conflicts
-        number = record(kind, line, changes, by=changes.by, at=at, parents=before, conflicts=conflicts)
+        by = state.decisions.answered_by(changes.by) if state.decisions.newest else None
+        number = state.trail.record(
+            kind, line, changes, by=changes.by, at=state.at, parents=before, conflicts=conflicts, answered_by=by
+        )
         run.versions = (number,)
         self._merging.note_version(scope, scope.writer(run), number)
 
@@ -157,7 +165,59 @@ class Endings:
             self.close_failed(node)
 
     def close_failed(self, node: FailedNode) -> None:
-        """Close a failed node: along its failure edges, past it (`on_failure`), or with its scope."""
+        """Close a failed node: along its failure edges, past it (`on_failure`), or with its scope.
+
+        The `finally` of a block comes first.
+        """
+        if last_of(node.run) is None:
+            self._close_failed(node)
+            return
+        node.run.failure = node.failure
+        node.scope.mark(node.run, Status.RUNNING)
+        before = Started(node.scope, node.run, node.line, self._state.at)
+        begin_last(self._state, before, BlockEnd(node.line, node.line, node.failure))
+
+    def go_on_with_last(self, node: Started, changes: ChangeSet) -> None:
+        """A block succeeded with these changes, or an operator skipped it: its `finally` begins.
+
+        Raises AnabranchError for changes that the context does not take.
+        """
+        state, scope, run = self._state, node.scope, node.run
+        check_names(changes, scope.roots)
+        line, refined = node.line.advance(changes, writer=scope.writer(run), by=scope.address(run), at=state.at)
+        check_schema(scope.plan, line.data, scope.address(run))
+        state.size.check(line.data, scope.address(run), refined)
+        scope.mark(run, Status.RUNNING)
+        begin_last(state, node, BlockEnd(node.line, line, None, changes))
+
+    def end_last(self, body: BodyRun, written: Line | None, failure: Failure | None) -> None:
+        """The `finally` of a block has ended with a context, or failed: the block ends as it had."""
+        node, end, state = body.node, body.end, self._state
+        leave_last(state, body)
+        if end is None:
+            raise AssertionError(f"{body.address!r} has no `finally` under way")
+        if written is not None and (refused := refusal(state, body, written)) is not None:
+            written, failure = None, refused
+        if failure is not None:
+            state.watcher.finally_failed(body.address, failure)
+        if end.failure is None:
+            try:
+                self.complete(node, with_written(end, written, failure))
+            except AnabranchError as error:
+                failed = Failure("failure", error.code, str(error), body.address)
+                node.run.failure = failed
+                self._close_failed(
+                    FailedNode(node.scope, node.run, self._after(node.scope, node.run, end.before), failed)
+                )
+            return
+        line = line_behind(state, self._merging, body, written, failure)
+        if node.run.status.final:  # given up while it was undone
+            settle(state, state.root, ())
+            return
+        node.run.line, node.run.ended = line, state.at
+        self._close_failed(FailedNode(node.scope, node.run, line, end.failure))
+
+    def _close_failed(self, node: FailedNode) -> None:
         scope, run, failure = node.scope, node.run, node.failure
         scope.close(run, CLOSED[failure.outcome])
         if self._state.is_aborting(scope.address(run)):
@@ -173,7 +233,7 @@ class Endings:
             failure = replace(failure, message=message)
             routes, handled = [(edge, False) for edge in run.planned.outgoing], False
         if handled or scope.has_lost(run):
-            self._state.settle(scope, routes)
+            settle(self._state, scope, routes)
         else:
             self.abort_scope(scope, failure)
 
@@ -243,7 +303,9 @@ class Endings:
         if (body := scope.body) is None:
             self.abort_run(failure)
             return
-        if self.go_on_without(body, dict.fromkeys(items_of(body, scope.turn), failure)):
+        if body.end is not None or self.go_on_without(
+            body, dict.fromkeys(items_of(body, scope.turn), failure)
+        ):  # its `finally` failed, which changes nothing of how the block ended
             self._abort(scope.prefix[:-1], body.node, failure, scope)
 
     def go_on_without(self, body: BodyRun, failures: Mapping[int, Failure]) -> bool:
@@ -256,13 +318,7 @@ class Endings:
         return False
 
     def _abort(self, prefix: str, node: Started | None, failure: Failure, item: Scope | None = None) -> None:
-        state = self._state
-        for address in [each for each in state.deadlines if inside(each, prefix)]:
-            state.stop_deadline(address)
-        state.aborts = {each: abort for each, abort in state.aborts.items() if not inside(each, prefix)}
-        state.aborts[prefix] = Abort(node, failure, item)
-        state.paused_nodes = {each: node for each, node in state.paused_nodes.items() if not inside(each, prefix)}
-        state.cancelling.extend(address for address in state.work if inside(address, prefix))
+        abort(self._state, prefix, node, failure, item)
         self.cancel_work()
 
     def _routes(self, scope: Scope, run: NodeRun, line: Line, outcome: str) -> list[tuple[PlanEdge, bool]]:

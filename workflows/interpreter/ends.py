@@ -16,6 +16,7 @@ from anabranch.graph.model import FailNode
 from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.scope import Started
+from anabranch.workflows.interpreter.settling import abandon
 from anabranch.workflows.interpreter.state import RunState
 
 ENDS: Final = frozenset({"fail", "stop"})
@@ -56,6 +57,6 @@ class Ends:
         if not scope.has_lost(run):
             before = scope.open
             scope.lose_all_but(run)
-            state.abandon(scope, scope.lost)
+            abandon(state, scope, scope.lost)
             state.budget.spend(before - scope.open)
         self._endings.complete(node, _NOTHING)

@@ -12,7 +12,7 @@ from functools import partial
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json, format_path
 from anabranch.limits import PAYLOAD_BYTES
-from anabranch.workflows.interpreter.commands import Afterwards, AskPerson
+from anabranch.workflows.interpreter.commands import Afterwards, AskPerson, AwaitEvent
 from anabranch.workflows.interpreter.size import ByteBudget, json_size
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import AuditTrail, Version, describe_conflict
@@ -52,26 +52,32 @@ class Excerpt:
 
 
 def questions_that_fit(state: RunState, budget: ByteBudget) -> dict[str, Excerpt]:
-    """What people are asked, with the commands that answer: `approvals` and `conflicts`, by the address of the node."""
+    """What is waited for, with the commands that answer: `approvals`, `conflicts` and `events`, by node."""
     approvals: dict[str, Json] = {}
     conflicts: dict[str, Json] = {}
-    missing = {"approvals": 0, "conflicts": 0}
+    events: dict[str, Json] = {}
+    missing = {"approvals": 0, "conflicts": 0, "events": 0}
     for address, question in state.questions.items():
         if isinstance(ask := question.command, AskPerson):
-            described = state.answering.approval(question, ask)
-            bare: dict[str, Json] = {key: described[key] for key in described.keys() & {"asked", "deadline"}}
-            form = next((form for form in (described, bare) if budget.try_take([address, form])), None)
-            if form is None:
-                missing["approvals"] += 1
-            else:
-                approvals[address] = form
+            missing["approvals"] += not _fits(approvals, address, state.answering.approval(question, ask), budget)
+        elif isinstance(ask, AwaitEvent):
+            missing["events"] += not _fits(events, address, state.answering.awaited(question, ask), budget)
         else:
             command = partial(state.answering.resolve_conflict, address)
             kept = conflicts_that_fit(ask.conflicts, budget, command)
             missing["conflicts"] += len(ask.conflicts) - len(kept)
             conflicts[address] = kept
-    found = {"approvals": approvals, "conflicts": conflicts}
+    found = {"approvals": approvals, "conflicts": conflicts, "events": events}
     return {name: Excerpt(each, missing[name]) for name, each in found.items() if each or missing[name]}
+
+
+def _fits(found: dict[str, Json], address: str, described: dict[str, Json], budget: ByteBudget) -> bool:
+    """Add what is waited for at an address, or its times alone, where that fits."""
+    bare: dict[str, Json] = {key: described[key] for key in described.keys() & {"asked", "deadline"}}
+    form = next((form for form in (described, bare) if budget.try_take([address, form])), None)
+    if form is not None:
+        found[address] = form
+    return form is not None
 
 
 def conflicts_that_fit(
@@ -131,6 +137,8 @@ def _excerpt(version: Version, budget: ByteBudget) -> dict[str, Json]:
     warnings: list[Json] = [text for text in changes.warnings if budget.try_take([text])]
     if warnings:
         entry["warnings"] = warnings
+    if changes.usage:
+        entry["usage"] = [each.described() for each in changes.usage]
     missing = {
         "set": len(changes.set) - len(written),
         "removed": len(changes.removed) - len(removed),

@@ -10,7 +10,7 @@ from jsonschema.protocols import Validator
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json
-from anabranch.context.wire import measure
+from anabranch.context.wire import measure, measure_plain
 from anabranch.errors import InputMissing, ReservedName, SchemaViolation
 from anabranch.graph.dataflow.handlers import ERRORS
 from anabranch.graph.expressions.expressions import ROOTS
@@ -20,19 +20,21 @@ from anabranch.graph.plan import Plan
 from anabranch.workflows.interpreter.writers import writer_place
 
 
-def check_input(plan: Plan, data: Mapping[str, Json]) -> Mapping[str, Json]:
-    """The data that a run starts with: its input, and the defaults of the graph's `inputs`.
+def check_input(plan: Plan, data: Mapping[str, Json]) -> tuple[Mapping[str, Json], int]:
+    """The data that a run starts with, which is its input and the defaults of the graph's `inputs`; and its size.
+
+    The size is in bytes of MessagePack, which the check makes of it anyway.
 
     Reject one that lacks keys which the graph must be given, naming all of them, or that does not fit.
 
     Raises WireFormatError if the data is not JSON, ReservedName, InputMissing, SchemaViolation.
     """
-    measure(dict(data))
+    size = measure(dict(data))
     check_names(ChangeSet(0, {(key,): value for key, value in data.items()}))
     _check_complete(plan.graph, plan.inputs - data.keys())
     filled = data if plan.graph.inputs is None else with_inputs(plan.graph, plan.graph.inputs, data)
     check_schema(plan, filled, "input")
-    return filled
+    return filled, size + sum(measure_plain(value) for key, value in filled.items() if key not in data)
 
 
 def with_inputs(

@@ -63,7 +63,9 @@ class Items:
         size, most = definition.batch or 1, definition.max_concurrency
         most = body.at_once if isinstance(most, str) else most
         while body.entered * size < len(body.items) and len(body.turns) < most:
-            if self._state.is_draining or not self._state.budget.allows():
+            if (
+                self._state.is_draining and not self._state.is_shielded(body.address)
+            ) or not self._state.budget.allows():
                 return
             self._enter(body, definition)
         is_asking = body.address in self._state.open_joins

@@ -7,7 +7,8 @@ Temporal workflow, the dry run, the test kit and the property tests all drive th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
@@ -19,13 +20,20 @@ from anabranch.workflows.interpreter.afterwards import begin, timed_out
 from anabranch.workflows.interpreter.bodies import Bodies
 from anabranch.workflows.interpreter.commands import NOT_STARTED, YIELD, Command, Failure, Finish, Yield
 from anabranch.workflows.interpreter.endings import Endings
+from anabranch.workflows.interpreter.event import Event
 from anabranch.workflows.interpreter.input import check_input
+from anabranch.workflows.interpreter.last import last_of
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.operator import Operator
+from anabranch.workflows.interpreter.run_time import bound_rest, bound_run, is_of_run
+from anabranch.workflows.interpreter.run_time import timed_out as run_timed_out
 from anabranch.workflows.interpreter.scope import OpenJoin, Started
 from anabranch.workflows.interpreter.starts import Starts
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.undo import Undo
+
+LONGEST_WARNING: Final = 500
+"""Characters of what is told of an event that is refused."""
 
 
 class Machine:
@@ -46,14 +54,19 @@ class Machine:
         self._operator = Operator(state, self._merging, self._undo, self._endings, self._starts)
 
     def start(self, at: int) -> list[Command]:
-        """Start with the input. Raises InputMissing, SchemaViolation, SizeLimitExceeded, WireFormatError."""
+        """Start with the input.
+
+        Raises InputMissing, SchemaViolation, SizeLimitExceeded, WireFormatError; what the graph's `timeout` does.
+        """
         state, base = self.state, self.state.root.base
         state.at = at
-        data = check_input(state.plan, base.data)
+        data, size = check_input(state.plan, base.data)
         if data is not base.data:
             base = state.root.base = Line.start(dict(data))
+        if state.plan.graph.timeout is not None:
+            bound_run(state)  # before anything is recorded: a run that it refuses has not begun
         changes = ChangeSet(base_version=0, set={(key,): value for key, value in base.data.items()}, by="input", at=at)
-        state.size.add(changes)
+        state.size.add_packed(size)
         state.size.check(base.data, "input")
         state.root.versions = (state.trail.record("input", base, changes, by="input", at=at, parents=()),)
         state.enter(state.root)
@@ -63,6 +76,7 @@ class Machine:
         """Continue where another workflow run ended: repeat the commands that it waited for (see `snapshot`)."""
         self.state.at = at
         self._starts.ask_again()
+        bound_rest(self.state)
         self._bodies.resume()
         return self._advance()
 
@@ -97,14 +111,33 @@ class Machine:
             self._fail(address, node, failure)
         return self._advance()
 
-    def choose(self, address: str, choices: Mapping[Path, Json | Missing], at: int) -> list[Command]:
-        """Every conflict that the join, or the `foreach`, at an address waits for is settled."""
+    def choose(
+        self, address: str, choices: Mapping[Path, Json | Missing], at: int, by: Mapping[Path, str] | None = None
+    ) -> list[Command]:
+        """Every conflict that the join, or the `foreach`, at an address waits for is settled; `by` names who did it."""
         self.state.at = at
         join = self.state.open_joins.get(address)
         self.state.answered(address)
         if join is not None:  # else its choice was on its way when the run ended without it
+            self._merging.choosers = by or {}
             self._starts.settle(join, choices)
+            self._merging.choosers = {}
         return self._advance()
+
+    def hear(self, event: Event, at: int) -> list[Command]:
+        """An event was sent to the run. Raises InputError, SizeLimitExceeded, WireFormatError for one it refuses."""
+        self.state.at = at
+        self._starts.receives.hear(event)
+        return self._advance()
+
+    def received(self, address: str, events: Sequence[Event]) -> ChangeSet:
+        """What a node that waits writes of these events. Raises InputError where it does not accept one."""
+        return self._starts.receives.received(address, events)
+
+    def refuse_event(self, error: AnabranchError) -> None:
+        """Tell of something that was sent and is not taken: its sender hears nothing of it."""
+        self.state.trail.warn("(events)", f"{error.code}: {error}"[:LONGEST_WARNING])
+        self.state.watcher.event_refused(error)
 
     def check_write(self, changes: ChangeSet) -> None:
         """Raise what `write` would raise, and SchemaViolation or SizeLimitExceeded if the context would not fit."""
@@ -198,9 +231,18 @@ class Machine:
         if self.state.deadlines.get(address) == timer:
             del self.state.deadlines[address]
             if node.run is node.scope.end:
-                self._endings.abort_run(timed_out(self.state))
+                self._time_out_last(node)
             else:
                 self._endings.time_out(node)
+
+    def _time_out_last(self, node: Started) -> None:
+        """The time of the run is up, or that of a `finally`: that of the run, or that of a block."""
+        if is_of_run(self.state, node):
+            self._endings.abort_run(run_timed_out(self.state))
+        elif (body := node.scope.body) is None:
+            self._endings.abort_run(timed_out(self.state, node, self.state.plan.graph.finally_))
+        elif not self.state.is_aborting(node.scope.prefix[:-1]):
+            self._endings.abort_scope(node.scope, timed_out(self.state, node, last_of(body.node.run)))
 
     def _continue(self) -> None:
         """After a yield: everything that was held back has its turn."""
@@ -226,6 +268,8 @@ class Machine:
         """The graph's own nodes have ended, and its `finally` begins."""
         if (plan := self.state.plan.afterwards) is None:
             raise AssertionError("a run without `finally` has no ending before its end")
-        begin(self.state, plan, ending)
+        failed = begin(self.state, plan, ending)
         self._compose(self.state)
+        if failed is not None:
+            self._endings.abort_run(failed)
         return self._advance()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
@@ -34,6 +35,8 @@ class Merging:
     def __init__(self, state: RunState) -> None:
         self._state = state
         self._policies: dict[int, Policies] = {}
+        self.choosers: Mapping[Path, str] = {}
+        """Who made the choices of the current event, by the path."""
 
     def join(self, scope: Scope, run: NodeRun, choices: Mapping[Path, Json | Missing]) -> Line | None:
         """The merged line for a node that starts; None while a person must settle a conflict first."""
@@ -68,7 +71,7 @@ class Merging:
             self._ask(scope, run, _unsettled(merged))
         elif merged.conflicts and not choices:
             state.watcher.conflicts_found(by, merged.conflicts)
-        run.conflicts = merged.conflicts
+        run.conflicts = self._signed(merged.conflicts)
         return merged.line
 
     def now(self) -> Line:
@@ -176,6 +179,7 @@ class Merging:
             if not choices:  # else they were found when people were asked
                 state.watcher.conflicts_found(address, merged.conflicts)
             changes = merge_changes(merged.conflicts, base_version=lines[0].version, by=address, at=state.at)
+            conflicts = self._signed(merged.conflicts)
             number = state.trail.record(
                 "merge",
                 merged.line,
@@ -183,11 +187,16 @@ class Merging:
                 by=address,
                 at=state.at,
                 parents=run.versions,
-                conflicts=merged.conflicts,
+                conflicts=conflicts,
             )
             run.versions = (number,)
             self.note_version(scope, writer, number)
         return merged
+
+    def _signed(self, conflicts: tuple[Conflict, ...]) -> tuple[Conflict, ...]:
+        """The conflicts of a merge, with the names of those who settled them."""
+        by = self.choosers
+        return tuple(replace(each, settled_by=by.get(each.path)) for each in conflicts) if by else conflicts
 
     def _ask_anew(self) -> None:
         """After a write from outside: joins that wait ask again where it is a new candidate, or takes one away."""

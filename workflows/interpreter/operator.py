@@ -9,6 +9,7 @@ from anabranch.errors import InputError
 from anabranch.workflows.interpreter.edits import check_edits
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.input import check_schema
+from anabranch.workflows.interpreter.last import last_of
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.scope import FailedNode, Started
 from anabranch.workflows.interpreter.starts import Starts
@@ -60,8 +61,12 @@ class Operator:
             self._undo.give_up(address, done=True)
             return
         failed = self._state.paused_nodes.pop(address)
+        failed.run.failure = None
+        if last_of(failed.run) is not None:  # it sees the edits
+            node = self._edited(failed, edits)
+            self._endings.guarded(node.scope, node.run, partial(self._endings.go_on_with_last, node, _NOTHING))
+            return
         node = Started(failed.scope, failed.run, failed.line, self._state.at)
-        node.run.failure = None
         self._endings.guarded(
             node.scope,
             node.run,

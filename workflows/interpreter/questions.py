@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json, format_path
-from anabranch.workflows.interpreter.commands import AskConflict, AskPerson
+from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, AwaitEvent
 
 _LEVELS = 6
 _PROPERTIES = 50
@@ -29,9 +30,9 @@ _EMPTY: dict[str, Json] = {
 
 @dataclass(frozen=True, slots=True)
 class OpenQuestion:
-    """Something that a node asked people at `asked` (Unix milliseconds), and that nobody has answered."""
+    """Something that a node waits for since `asked` (Unix milliseconds), and that nobody has answered or sent."""
 
-    command: AskPerson | AskConflict
+    command: AskPerson | AskConflict | AwaitEvent
     asked: int
 
     @property
@@ -43,10 +44,17 @@ class OpenQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """The commands that answer the questions of one workflow."""
+    """The commands of `anabranch` that answer the questions of one workflow, and retry its nodes."""
 
     workflow_id: str
     namespace: str
+    console: str | None = None
+    """The console's address, if there is one."""
+
+    @property
+    def link(self) -> str | None:
+        """Where the console shows the run."""
+        return None if self.console is None else f"{self.console}/runs/{quote(self.workflow_id, safe='')}"
 
     def approval(self, question: OpenQuestion, ask: AskPerson) -> dict[str, Json]:
         """What an approval asks, as JSON for people."""
@@ -55,23 +63,58 @@ class Answering:
             described["deadline"] = question.deadline
         if ask.schema is not None:
             described["schema"] = dict(ask.schema)
-        return {**described, "answer": self.complete_task(ask)}
+        return {**described, "answer": self.answer(ask.address, ask.schema)}
 
-    def complete_task(self, ask: AskPerson) -> str:
+    def answer(self, address: str, schema: Mapping[str, Json] | None) -> str:
         """The command with an answer of the right shape, to be edited."""
-        return self._update("complete_task", {"node": ask.address, "answer": example(ask.schema)})
+        given = json.dumps(example(schema), ensure_ascii=False)
+        return self._command("answer", address, options=("--input", given))
+
+    def awaited(self, question: OpenQuestion, wait: AwaitEvent) -> dict[str, Json]:
+        """What a `receive` node waits for, as JSON for people."""
+        described: dict[str, Json] = {"names": list(wait.names), "asked": question.asked}
+        if wait.needs_all:
+            described["mode"] = "all"
+        if question.deadline is not None:
+            described["deadline"] = question.deadline
+        return {**described, "send": self.send_event(wait)}
+
+    def send_event(self, wait: AwaitEvent) -> str:
+        """The command that sends an event, to be edited."""
+        sent = json.dumps({"name": wait.names[0], "data": {}})
+        where = "" if self.namespace == "default" else f"TEMPORAL_NAMESPACE={shell_word(self.namespace)} "
+        words = (
+            "temporal",
+            "workflow",
+            "signal",
+            "--workflow-id",
+            self.workflow_id,
+            "--name",
+            "event",
+            "--input",
+            sent,
+        )
+        return where + " ".join(map(shell_word, words))
 
     def resolve_conflict(self, address: str, conflict: Conflict) -> str:
         """The command that chooses the first candidate."""
-        writers = [each.by for each in conflict.candidates]
-        choose: Json = writers[0] if writers.count(writers[0]) == 1 else 0
-        return self._update("resolve_conflict", {"node": address, "path": format_path(conflict.path), "choose": choose})
+        return self.resolve(address, format_path(conflict.path), [each.by for each in conflict.candidates])
 
-    def _update(self, name: str, request: dict[str, Json]) -> str:
-        words = ["temporal", "workflow", "update", "execute", "--workflow-id", self.workflow_id]
-        if self.namespace != "default":
-            words += ["--namespace", self.namespace]
-        return " ".join(map(_word, [*words, "--name", name, "--input", json.dumps(request)]))
+    def resolve(self, address: str, path: str, writers: Sequence[str]) -> str:
+        """The command that chooses the first of the candidates, who wrote which."""
+        choose = writers[0] if writers.count(writers[0]) == 1 else "0"
+        return self._command("resolve", address, path, options=("--choose", choose))
+
+    def operate(self, address: str, verb: str = "retry") -> str:
+        """The command for a paused node, or compensation."""
+        return self._command(verb, address)
+
+    def _command(self, verb: str, *about: str, options: tuple[str, ...] = ()) -> str:
+        named = (self.workflow_id, *about)
+        if any(each.startswith("-") for each in named):  # else it would be an option
+            named, options = (*options, "--", *named), ()
+        where = "" if self.namespace == "default" else f"TEMPORAL_NAMESPACE={shell_word(self.namespace)} "
+        return where + " ".join(map(shell_word, ("anabranch", verb, *named, *options)))
 
 
 def example(schema: Mapping[str, Json] | None, level: int = 0) -> Json:
@@ -100,7 +143,7 @@ def _offered(schema: Mapping[str, Json]) -> Iterator[Json]:
             yield from values
 
 
-def _word(text: str) -> str:
+def shell_word(text: str) -> str:
     """A word for a shell, all of whose characters are seen."""
     if text.isprintable():
         return shlex.quote(text)

@@ -115,7 +115,8 @@ class Saga:
         self.undone: list[str] = []
         """The addresses of steps that were undone with their attempt."""
         self.written: list[tuple[str, ChangeSet]] = []
-        """What their compensations wrote, with the address of the step."""
+        """What their compensations wrote, with the address of the step, and what the `finally` of a block that failed
+        wrote, with its own."""
 
     @classmethod
     def of(cls, settings: Settings | None) -> Self:

@@ -53,6 +53,19 @@ class FailedNode:
     failure: Failure
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockEnd:
+    """How a block has ended, for good, while its `finally` runs."""
+
+    before: Line
+    """The context that the block saw."""
+    line: Line
+    """The context as the block left it: with its changes, or with what its compensations wrote."""
+    failure: Failure | None = None
+    changes: ChangeSet | None = None
+    """What it changed, where it succeeded."""
+
+
 @dataclass(slots=True, eq=False)
 class BodyRun:
     """A running node that has a body: `graph` (inline), `foreach` or `while`, and how far it is."""
@@ -73,6 +86,8 @@ class BodyRun:
     """Why turns failed, by index."""
     passed_over: dict[int, str] = field(default_factory=dict)
     """For each turn in which a node failed and was passed over, the first such node and its error's code."""
+    end: BlockEnd | None = None
+    """Of a block whose `finally` runs, how it has ended: the turn under way is that."""
 
     @property
     def address(self) -> str:

@@ -18,12 +18,15 @@ from anabranch.graph.plan import PlanNode, may_leave_effects
 from anabranch.graph.policies import Defaults
 from anabranch.workflows.interpreter.commands import (
     DEADLINE,
+    NO_EVENT,
     NOT_STARTED,
     YIELD,
     AskConflict,
     AskPerson,
+    AwaitEvent,
     CancelWork,
     Command,
+    EventCame,
     Failure,
     Finish,
     RunNode,
@@ -33,12 +36,25 @@ from anabranch.workflows.interpreter.commands import (
     Yield,
 )
 from anabranch.workflows.interpreter.ends import ENDS
+from anabranch.workflows.interpreter.event import Event
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.node_run import NodeRun
 from anabranch.workflows.interpreter.scope import Scope
 from anabranch.workflows.interpreter.watcher import Watcher, Watchers
 
-__all__ = ["Answer", "AnswerOf", "Chosen", "Done", "DryRun", "Evaluated", "Failed", "TimelineEntry", "Work", "drive"]
+__all__ = [
+    "Answer",
+    "AnswerOf",
+    "Arrived",
+    "Chosen",
+    "Done",
+    "DryRun",
+    "Evaluated",
+    "Failed",
+    "TimelineEntry",
+    "Work",
+    "drive",
+]
 
 MAX_STEPS = 100_000
 LAST_MOMENT = 253_402_300_799_000
@@ -69,8 +85,16 @@ class Chosen:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """These events come after `seconds`, for a node that waits for them."""
+
+    events: tuple[Event, ...]
+    seconds: float = 0.0
+
+
 Answer: TypeAlias = Done | Failed | Chosen
-AnswerOf: TypeAlias = Callable[[Work], Answer]
+AnswerOf: TypeAlias = Callable[[Work], Answer | Arrived]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +178,8 @@ class _Driver:
                 self._cancel(command.address)
             elif isinstance(command, Yield):
                 self.yielded = True
+            elif isinstance(command, EventCame):  # nobody sends any here: what waits for one is answered
+                continue
             else:
                 self._start(command)
 
@@ -204,7 +230,10 @@ class _Driver:
         return self.machine.succeeded(address, answer.result, self.now)
 
     def _start(self, work: Work) -> None:
-        answer = _in_time(work, self.answer_of(work), self.machine.state.plan.graph.defaults)
+        found = self.answer_of(work)
+        if isinstance(found, Arrived):
+            found = Done(self.machine.received(work.address, found.events), found.seconds)
+        answer = _in_time(work, found, self.machine.state.plan.graph.defaults)
         self._push(TimelineEntry(work, self.now, self.now + round(answer.seconds * 1000), answer))
 
     def _cancel(self, address: str) -> None:
@@ -263,6 +292,8 @@ def _in_time(work: Work, answer: Answer, defaults: Defaults) -> Answer:
         return answer
     if isinstance(work, RunNode):
         failure = Failure("timeout", "TIMEOUT", f"node {work.address!r} timed out (schedule to close)", work.address)
+    elif isinstance(work, AwaitEvent):
+        failure = Failure("timeout", NO_EVENT, f"no event came for node {work.address!r} in time", work.address)
     else:
         failure = Failure("timeout", "NO_ANSWER", f"nobody answered node {work.address!r} in time", work.address)
     return Failed(failure, timeout)
@@ -273,4 +304,4 @@ def _timeout(work: Work, defaults: Defaults) -> float | None:
     if isinstance(work, RunNode):
         total = work.planned.node.total_timeout or (None if work.undo else defaults.total_timeout)
         return None if total is None else total.total_seconds()
-    return work.timeout if isinstance(work, AskPerson | AskConflict) else None
+    return work.timeout if isinstance(work, AskPerson | AskConflict | AwaitEvent) else None

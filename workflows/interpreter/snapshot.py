@@ -13,23 +13,19 @@ from typing import Any
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.line_wire import dump_lines, load_lines
 from anabranch.context.merge.lineage import Line
-from anabranch.context.merge.resolution import Candidate, parse_policy
-from anabranch.context.merge.union import Conflict
-from anabranch.context.values import MISSING, Json, Missing
 from anabranch.graph.plan import Plan, PlanEdge, PlanNode
 from anabranch.workflows.interpreter.address import node_id
 from anabranch.workflows.interpreter.commands import Failure
+from anabranch.workflows.interpreter.mailbox import Mailbox
 from anabranch.workflows.interpreter.node_run import Head, NodeRun, Status
 from anabranch.workflows.interpreter.progress import Progress
 from anabranch.workflows.interpreter.routes import route_of, with_route
 from anabranch.workflows.interpreter.saga import Ancestry, Saga, Step, StepState
 from anabranch.workflows.interpreter.scope import BodyRun, FailedNode, OpenJoin, Scope, Started
 from anabranch.workflows.interpreter.state import RunState
-from anabranch.workflows.interpreter.trail import AuditTrail, Version
+from anabranch.workflows.interpreter.trail_wire import dump_trail, load_trail
 
 Dump = dict[str, Any]
-MAX_VERSIONS = 50
-"""How many versions of the audit trail a snapshot holds; older ones stay in the history of earlier workflow runs."""
 
 
 def dump(state: RunState) -> Dump:
@@ -43,10 +39,18 @@ def dump(state: RunState) -> Dump:
         "bodies": [_dump_body(body, lines) for body in state.bodies.values()],
         "ready": [[scope.prefix, run.planned.id] for scope, run in state.ready],
         "saga": _dump_saga(state.saga, lines),
-        "not_undone": {step: _dump_failure(failure) for step, failure in state.compensation_failures.items()},
+        "not_undone": {step: dump_failure(failure) for step, failure in state.compensation_failures.items()},
         "written": state.size.written,
-        "trail": _dump_trail(state.trail),
+        "trail": dump_trail(state.trail, state.size.written),
     }
+    if state.until is not None:
+        dumped["until"] = state.until
+    if state.decisions.newest:
+        dumped["decisions"] = state.decisions.dump()
+    if state.mailbox is not None:
+        dumped["mailbox"] = state.mailbox.dump()
+    if state.trail.warnings:  # some belong to no version
+        dumped["warnings"] = [[by, text] for by, text in state.trail.warnings]
     return {**dumped, "lines": dump_lines(lines.by_name)}
 
 
@@ -54,14 +58,20 @@ def load(state: RunState, dumped: Dump) -> None:
     """Restore a snapshot into the fresh state of a run of the same plan, for `Machine.resume_from_snapshot`."""
     lines = load_lines(dumped["lines"])
     state.is_paused = dumped["is_paused"]
+    state.until = dumped.get("until")
     name, versions, state.outside.count = dumped["outside"]
     state.outside.line = None if name is None else lines[name]
     state.outside.versions = tuple(versions)
     state.version_numbers = dict(dumped["version_numbers"])
     state.size.written = dumped["written"]
-    _load_trail(state.trail, dumped["trail"])
+    state.decisions.load(dumped.get("decisions", {}))
+    load_trail(state.trail, dumped["trail"])
+    if (warned := dumped.get("warnings")) is not None:
+        state.trail.warnings = [(by, text) for by, text in warned]
     _load_saga(state.saga, state.plan, dumped["saga"], lines)
-    state.compensation_failures = {step: _load_failure(each) for step, each in dumped["not_undone"].items()}
+    state.compensation_failures = {step: load_failure(each) for step, each in dumped["not_undone"].items()}
+    if (kept := dumped.get("mailbox")) is not None:
+        state.mailbox = Mailbox.load(kept, **state.mailbox_limits)
     _Loader(state, lines).load(dumped)
 
 
@@ -96,7 +106,7 @@ def _dump_scope(scope: Scope, lines: _Lines) -> Dump:
         "nodes": nodes,
         "pending": {name: _dump_edges(run) for name, run in scope.nodes.items() if run.status is Status.PENDING},
         "end": _dump_node(scope.end, lines),
-        "handled": {name: _dump_failure(run.handled) for name, run in scope.nodes.items() if run.handled is not None},
+        "handled": {name: dump_failure(run.handled) for name, run in scope.nodes.items() if run.handled is not None},
         "lost": {name: None if head is None else [lines.name(head.line), *head.versions] for name, head in lost},
     }
 
@@ -106,7 +116,7 @@ def _dump_edges(run: NodeRun) -> list[Any]:
 
 
 def _dump_node(run: NodeRun, lines: _Lines) -> list[Any]:
-    failure = None if run.failure is None else _dump_failure(run.failure)
+    failure = None if run.failure is None else dump_failure(run.failure)
     line, versions = lines.optional(run.line), list(run.versions)
     return [
         run.status.value,
@@ -152,7 +162,7 @@ class _Loader:
         body = BodyRun(node, self._lines[dumped["line"]], dumped["items"], dumped["entered"], dumped.get("at_once", 0))
         body.results.update({int(turn): value for turn, value in dumped["values"].items()})
         body.results.update({int(turn): ChangeSet.from_wire(each) for turn, each in dumped["changes"].items()})
-        body.failures.update({int(turn): _load_failure(each) for turn, each in dumped.get("failures", {}).items()})
+        body.failures.update({int(turn): load_failure(each) for turn, each in dumped.get("failures", {}).items()})
         body.passed_over.update({int(turn): each for turn, each in dumped.get("passed_over", {}).items()})
         return body
 
@@ -179,7 +189,7 @@ class _Loader:
         for name, node in (*dumped["nodes"].items(), (scope.end.planned.id, dumped["end"])):
             self._load_node(scope, scope.node(name), node, edges)
         for name, failure in dumped.get("handled", {}).items():
-            scope.nodes[name].handled = _load_failure(failure)
+            scope.nodes[name].handled = load_failure(failure)
         for name, head in dumped["lost"].items():
             scope.lost[name] = None if head is None else Head(self._lines[head[0]], tuple(head[1:]))
         scope.open = sum(not run.status.final and not scope.has_lost(run) for run in scope.nodes.values())
@@ -201,14 +211,14 @@ class _Loader:
             case Status.CONFLICT:
                 state.work[address] = OpenJoin(scope, run, ())
             case Status.PAUSED:
-                state.paused_nodes[address] = FailedNode(scope, run, self._lines[line], _load_failure(failure))
+                state.paused_nodes[address] = FailedNode(scope, run, self._lines[line], load_failure(failure))
 
     def _line(self, dumped: str | None) -> Line | None:
         return None if dumped is None else self._lines[dumped]
 
 
 def _failure_of(dumped: list[Any] | None) -> Failure | None:
-    return None if dumped is None else _load_failure(dumped)
+    return None if dumped is None else load_failure(dumped)
 
 
 def _dump_body(body: BodyRun, lines: _Lines) -> Dump:
@@ -227,18 +237,20 @@ def _dump_body(body: BodyRun, lines: _Lines) -> Dump:
         "values": {str(turn): each for turn, each in results.items() if not isinstance(each, ChangeSet)},
     }
     if body.failures:
-        dumped["failures"] = {str(turn): _dump_failure(each) for turn, each in body.failures.items()}
+        dumped["failures"] = {str(turn): dump_failure(each) for turn, each in body.failures.items()}
     if body.passed_over:
         dumped["passed_over"] = {str(turn): each for turn, each in body.passed_over.items()}
     return dumped
 
 
-def _dump_failure(failure: Failure) -> list[Any]:
+def dump_failure(failure: Failure) -> list[Any]:
+    """A failure as JSON."""
     head = [failure.outcome, failure.code, failure.message, failure.node]
     return [*head, failure.details, failure.happened, failure.is_final]
 
 
-def _load_failure(dumped: list[Any]) -> Failure:
+def load_failure(dumped: list[Any]) -> Failure:
+    """From what `dump_failure` gave."""
     outcome, code, message, node, details, happened, is_final = dumped
     return Failure(outcome, code, message, node, tuple(details), happened, is_final)
 
@@ -289,51 +301,3 @@ def _compensation(plan: Plan, address: str) -> PlanNode:
     if planned is None:
         raise AssertionError(f"node {address!r} is in the saga log but has no compensation")
     return planned
-
-
-def _dump_trail(trail: AuditTrail) -> Dump:
-    return {
-        "count": trail.count,
-        "versions": [_dump_version(version) for version in trail.versions[-MAX_VERSIONS:]],
-        "settled": [_dump_conflict(conflict) for conflict in trail.settled],
-    }
-
-
-def _load_trail(trail: AuditTrail, dumped: Dump) -> None:
-    trail.count = dumped["count"]
-    trail.versions = [_load_version(version) for version in dumped["versions"]]
-    trail.settled = [_load_conflict(conflict) for conflict in dumped["settled"]]
-    for version in trail.versions:
-        trail.note_warnings(version)
-
-
-def _dump_version(version: Version) -> list[Any]:
-    head = [version.number, version.version, version.kind, version.by, version.at]
-    conflicts = [_dump_conflict(conflict) for conflict in version.conflicts]
-    return [*head, list(version.parents), version.changes.to_wire(), conflicts]
-
-
-def _load_version(dumped: list[Any]) -> Version:
-    number, version, kind, by, at, parents, changes, conflicts = dumped
-    settled = tuple(_load_conflict(each) for each in conflicts)
-    return Version(number, version, kind, by, at, tuple(parents), ChangeSet.from_wire(changes), settled)
-
-
-def _dump_conflict(conflict: Conflict) -> list[Any]:
-    candidates = [[_optional(each.value), each.version, each.at, each.by] for each in conflict.candidates]
-    base, value = _optional(conflict.base), _optional(conflict.value)
-    return [list(conflict.path), base, candidates, str(conflict.policy), value, conflict.settled]
-
-
-def _load_conflict(dumped: list[Any]) -> Conflict:
-    path, base, candidates, policy, value, settled = dumped
-    sides = tuple(Candidate(_present(each), version, at, by) for each, version, at, by in candidates)
-    return Conflict(tuple(path), _present(base), sides, parse_policy(policy), _present(value), settled)
-
-
-def _optional(value: Json | Missing) -> list[Json]:
-    return [] if isinstance(value, Missing) else [value]
-
-
-def _present(dumped: list[Json]) -> Json | Missing:
-    return dumped[0] if dumped else MISSING

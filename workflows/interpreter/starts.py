@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json, Missing, Path
 from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.kinds.kinds import has_body
-from anabranch.graph.model import GraphNode
+from anabranch.graph.model import GraphNode, ReceiveNode
 from anabranch.workflows.interpreter.bodies import Bodies
 from anabranch.workflows.interpreter.commands import (
     NOT_STARTED,
     AskPerson,
+    AwaitEvent,
     Command,
     Failure,
     Finish,
@@ -26,8 +28,9 @@ from anabranch.workflows.interpreter.ends import ENDS, Ends
 from anabranch.workflows.interpreter.handled import error_before
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.node_run import NodeRun, Status
+from anabranch.workflows.interpreter.receives import Receives
 from anabranch.workflows.interpreter.scope import OpenJoin, Scope, Started
-from anabranch.workflows.interpreter.size import check_result_size
+from anabranch.workflows.interpreter.settling import abandon, settle
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.undo import Undo
 from anabranch.workflows.interpreter.work import command_of, graph_result
@@ -43,6 +46,7 @@ class Starts:
         self._endings = endings
         self._bodies = bodies
         self._ends = Ends(state, endings)
+        self.receives = Receives(state, endings)
 
     def start_ready(self) -> None:
         """Start every node that is ready, and those that become ready meanwhile."""
@@ -52,6 +56,22 @@ class Starts:
             scope, run = state.ready.popleft()
             if not state.is_aborting(scope.address(run)):
                 self._endings.guarded(scope, run, partial(self._start, scope, run))
+        if state.lasts and state.ready and not state.may_start:
+            self._start_shielded()
+
+    def _start_shielded(self) -> None:
+        """The `finally` of a block goes on while the run fails, and before it continues as new. A pause holds it."""
+        state = self._state
+        held: list[tuple[Scope, NodeRun]] = []
+        while state.ready and state.budget.allows() and (state.failure is not None or not state.is_paused):
+            scope, run = state.ready.popleft()
+            address = scope.address(run)
+            if not state.is_shielded(address):
+                held.append((scope, run))
+            elif not state.is_aborting(address):
+                state.budget.spend()
+                self._endings.guarded(scope, run, partial(self._start, scope, run))
+        state.ready.extendleft(reversed(held))
 
     def settle(self, join: OpenJoin, choices: Mapping[Path, Json | Missing]) -> None:
         """Every conflict at a join, or between the items of a `foreach`, is settled: the node goes on."""
@@ -78,7 +98,7 @@ class Starts:
                 state.expect(node, StartTimer(address, seconds, node.run.attempt + 1), Status.WAITING)
                 continue
             if isinstance(node, Started):
-                command, status = self._command(node, state.roots(node.scope, node.run))
+                command, status = self._command(node, state.roots(node.scope, node.run, at=node.at))
                 state.expect(node, _shortened(command, (state.at - node.at) / 1000), status)
                 continue
             state.answered(address)  # a snapshot does not hold the conflicts: the lines meet again
@@ -92,7 +112,7 @@ class Starts:
         scope, run, state = node.scope, node.run, self._state
         roots = state.roots(scope, run)
         if run.attempt == 1 and not run.is_undone and not self._applies(node, roots):
-            state.settle(scope, scope.skip(run))
+            settle(state, scope, scope.skip(run))
             return
         scope.follow(run)
         self._endings.attempts.begin(scope, run)
@@ -105,6 +125,9 @@ class Starts:
             self._bodies.start(node, definition)
         elif definition.type in ENDS:
             self._ends.carry_out(node, roots)
+        elif isinstance(definition, ReceiveNode):
+            command, _ = self._command(node, roots)
+            self.receives.start(node, cast("AwaitEvent", command))
         else:
             state.expect(node, *self._command(node, roots))
             if isinstance(definition, GraphNode):
@@ -148,7 +171,7 @@ class Starts:
     def _end(self, scope: Scope, line: Line) -> None:
         given = None if scope.plan.graph.result is None else self._result(scope, line)
         scope.end.status = Status.SUCCEEDED
-        self._state.abandon(scope, scope.lost)
+        abandon(self._state, scope, scope.lost)
         self._endings.cancel_work(is_end=scope.body is None)
         if (body := scope.body) is None:
             self._state.finish(Finish(line, given=given))
@@ -160,7 +183,7 @@ class Starts:
         with self._state.budget.evaluating() as cost:
             given = graph_result(scope.plan, line, self._state.roots(scope), cost)
         if scope.body is None:
-            check_result_size(given)
+            self._state.size.check_result(given)
         return given
 
     def _command(self, node: Started, roots: Mapping[str, Json]) -> tuple[Command, Status]:
@@ -180,6 +203,6 @@ def _shortened(command: Command, elapsed: float) -> Command:
     """The command for the rest of its time."""
     if isinstance(command, StartTimer):
         return replace(command, seconds=max(0.0, command.seconds - elapsed))
-    if isinstance(command, AskPerson) and command.timeout is not None:
+    if isinstance(command, AskPerson | AwaitEvent) and command.timeout is not None:
         return replace(command, timeout=max(0.001, command.timeout - elapsed))
     return command

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import timedelta
 
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
-from anabranch.graph.plan import Plan, PlanEdge
+from anabranch.graph.expressions.templates import compile_template
+from anabranch.graph.plan import Plan
 from anabranch.limits import RUN_LIMITS
-from anabranch.workflows.interpreter.address import inside, node_inside
+from anabranch.transport.node_protocol import iso_time
+from anabranch.workflows.interpreter.address import inside
 from anabranch.workflows.interpreter.budget import NodeBudget
 from anabranch.workflows.interpreter.commands import (
     DEADLINE,
     AskConflict,
     AskPerson,
+    AwaitEvent,
     CancelWork,
     Command,
     Failure,
     Finish,
     StartTimer,
 )
+from anabranch.workflows.interpreter.decisions import Decisions
 from anabranch.workflows.interpreter.handled import errors_before
+from anabranch.workflows.interpreter.mailbox import Mailbox
 from anabranch.workflows.interpreter.node_run import NodeRun, Status
 from anabranch.workflows.interpreter.questions import Answering, OpenQuestion
+from anabranch.workflows.interpreter.routes import time_of
 from anabranch.workflows.interpreter.saga import COMPENSATION, Ancestry, Saga, StepState
-from anabranch.workflows.interpreter.scope import END, BodyRun, FailedNode, OpenJoin, Scope, Started
+from anabranch.workflows.interpreter.scope import BodyRun, FailedNode, OpenJoin, Scope, Started
 from anabranch.workflows.interpreter.size import ContextSize
 from anabranch.workflows.interpreter.trail import AuditTrail
 from anabranch.workflows.interpreter.watcher import UNWATCHED, Watcher
@@ -79,11 +85,15 @@ class RunState:
     """Start nothing new until the run is resumed."""
     is_draining = False
     """Start nothing new: the workflow continues as new when all work is answered."""
+    has_answers = False
+    """Whether nodes may have an answer that another run has recorded: what follows a node is not certain then."""
     failure: Failure | None = None
     """Why the run fails, or its `finally`. Nothing new starts once it is set."""
     ending: Finish | None = None
     """How the graph's own nodes ended, where a `finally` follows."""
     finished: Finish | None = None
+    until: int | None = None
+    """When the time of the run as a whole is up, in Unix milliseconds."""
 
     def __init__(
         self,
@@ -93,16 +103,18 @@ class RunState:
         run: Mapping[str, Json],
         task_nodes: int = RUN_LIMITS.task_nodes,
         step_units: int = RUN_LIMITS.step_units,
+        context_bytes: int = RUN_LIMITS.context_bytes,
         namespace: str = "default",
+        console: str | None = None,
         watcher: Watcher = UNWATCHED,
     ) -> None:
         self.plan, self.run = plan, run
-        self.answering = Answering(str(run.get("session_id", "")), namespace)
+        self.answering = Answering(str(run.get("session_id", "")), namespace, console)
         self.main = self.root = Scope(plan, "", Line.start(dict(data)))
         """The scope of the graph's own nodes; while its `finally` runs, and since, `root` is that of those there."""
         self.budget = NodeBudget(task_nodes, step_units)
         self.watcher, self.trail = watcher, AuditTrail(watcher.context_updated)
-        self.size = ContextSize()
+        self.size, self.decisions = ContextSize(context_bytes), Decisions()
         self.saga, self.outside = Saga.of(plan.graph.saga), OutsideWrites()
         self.version_numbers: dict[int, int] = {}
         """The number of the version that each writer of the run's own graph made."""
@@ -113,7 +125,11 @@ class RunState:
         self.open_joins: dict[str, OpenJoin] = {}
         """Those of them that wait for a person to settle conflicts."""
         self.questions: dict[str, OpenQuestion] = {}
-        """What people are asked there, and at approvals."""
+        """What people are asked there, and at approvals; and the events that nodes wait for."""
+        self.mailbox: Mailbox | None = None
+        """The events that nobody has received; None until one came."""
+        self.mailbox_limits: Mapping[str, int] = {}
+        """Other limits of the mailbox than those of every run."""
         self.paused_nodes: dict[str, FailedNode] = {}
         """Failed nodes that wait for an operator, by address."""
         self.bodies: dict[str, BodyRun] = {}
@@ -122,6 +138,10 @@ class RunState:
         """Turns of bodies under way, by prefix."""
         self.aborts: dict[str, Abort] = {}
         """Aborts under way, by the address of the node with the body, or of an item; `""` is the run itself."""
+        self.lasts: dict[str, BodyRun] = {}
+        """Blocks whose `finally` runs, by the address of that: it is spared when what is around it is cancelled."""
+        self.due: dict[str, Started] = {}
+        """Blocks that were cancelled between their attempts, whose `finally` comes before what is around them ends."""
         self.rollbacks: dict[str, Rollback] = {}
         """Failed attempts that are being undone, by the address of the composite, and failed items by their own."""
         self.deadlines: dict[str, str] = {}
@@ -136,6 +156,12 @@ class RunState:
         """What a worker lacked for work that others are to do, by address. It is only shown."""
         self._commands: list[Command] = []
 
+    def listen(self, watcher: Watcher) -> Watcher:
+        """From now on another one hears of the run; returns the one that did."""
+        before, self.watcher = self.watcher, watcher
+        self.trail.tell(watcher.context_updated)
+        return before
+
     def emit(self, command: Command) -> None:
         """Add a command to the answer to the current event."""
         self._commands.append(command)
@@ -147,7 +173,7 @@ class RunState:
         self.work[address] = node
         if isinstance(node, OpenJoin):
             self.open_joins[address] = node
-        if isinstance(command, AskPerson | AskConflict):
+        if isinstance(command, AskPerson | AskConflict | AwaitEvent):
             self.questions[address] = OpenQuestion(command, self.at)
         self.emit(command)
 
@@ -160,10 +186,11 @@ class RunState:
     def start_deadline(self, node: Started, elapsed: float = 0.0) -> None:
         """Have a timer end a node with a body, or a child workflow, where it has a time-out.
 
-        Of its attempt `elapsed` seconds are over.
+        Of its attempt `elapsed` seconds are over. Raises what its template does.
         """
         definition, run = node.run.planned.node, node.run
-        bounds = [] if definition.timeout is None else [definition.timeout.total_seconds() - elapsed]
+        limit = self.time_limit(node) if isinstance(definition.timeout, str) else definition.timeout
+        bounds = [] if limit is None else [limit.total_seconds() - elapsed]
         if definition.total_timeout is not None and run.started is not None:
             bounds.append(definition.total_timeout.total_seconds() - (self.at - run.started) / 1000)
         if not bounds:
@@ -174,6 +201,15 @@ class RunState:
         self.timers[timer] = node
         self.emit(StartTimer(timer, max(0.0, min(bounds))))
 
+    def time_limit(self, node: Started) -> timedelta | None:
+        """The `timeout` of a composite, where it is a template as that was when it started. Raises what that does."""
+        planned, limit = node.run.planned, node.run.planned.node.timeout
+        if not isinstance(limit, str):
+            return limit
+        template, roots = compile_template(limit, planned.roots), self.roots(node.scope, node.run, at=node.at)
+        with self.budget.evaluating() as cost:
+            return time_of(template, node.line.data, roots, cost, place=f"node {planned.id!r}")
+
     def stop_deadline(self, address: str) -> None:
         """The node at an address is over, or about to be. Nodes without such a timer are ignored."""
         if (timer := self.deadlines.pop(address, None)) is not None:
@@ -182,11 +218,14 @@ class RunState:
     def finish(self, finish: Finish) -> None:
         """End the run; where the graph has a `finally`, only what comes before that."""
         if self.root.plan.afterwards is not None:
+            self.stop_deadline(self.root.address(self.root.end))
             self.ending = finish
             return
         if self.ending is not None:
             self.stop_deadline(self.root.address(self.root.end))
             finish = self.ending.followed_by(finish)
+        if self.mailbox is not None and (left := self.mailbox.left()) is not None:
+            self.trail.warn("(events)", left)
         self.finished = finish
         self.emit(finish)
 
@@ -202,29 +241,23 @@ class RunState:
 
     def is_aborting(self, address: str) -> bool:
         """Whether the node at an address is inside a scope that is being aborted."""
-        return any(inside(address, prefix) for prefix in self.aborts)
+        if not self.lasts:
+            return any(inside(address, prefix) for prefix in self.aborts)
+        return any(self.cancels(prefix, address) for prefix in self.aborts)
+
+    def cancels(self, prefix: str, address: str) -> bool:
+        """Whether what is at an address ends when that at `prefix` is cancelled: the `finally` of a block does not."""
+        return inside(address, prefix) and not (self.lasts and self.is_shielded(address, prefix))
+
+    def is_shielded(self, address: str, prefix: str = "") -> bool:
+        """Whether an address is in the `finally` of a block, and `prefix` is not."""
+        return any(inside(address, last) and not inside(prefix, last) for last in self.lasts)
 
     def queue(self, scope: Scope, runs: Iterable[NodeRun]) -> None:
         """Nodes are ready to start."""
         for run in runs:
             scope.mark(run, Status.READY)
             self.ready.append((scope, run))
-
-    def settle(self, scope: Scope, edges: Iterable[tuple[PlanEdge, bool]]) -> None:
-        """Settle edges as taken or dead, and queue what may start then, including the end of the scope."""
-        before = scope.open
-        ready = scope.settle(edges)
-        self.queue(scope, ready)
-        self.budget.spend(before - scope.open)
-        for run in ready:
-            if run.planned.fires_at is not None and run.planned.node.losers == "cancel":
-                self.abandon(scope, scope.plan.racing(run.planned.id))
-        if scope.open == 0 and scope.end.status is Status.PENDING and not self._must_go_on(scope):
-            self.queue(scope, (scope.end,))
-
-    def _must_go_on(self, scope: Scope) -> bool:
-        """Whether a scope may not end yet. The end of the run would cancel compensations that are under way."""
-        return self.is_aborting(scope.prefix + END) or (scope is self.root and bool(self.rollbacks))
 
     def enter(self, scope: Scope) -> None:
         """Queue the first nodes of a scope."""
@@ -256,31 +289,6 @@ class RunState:
         for run in scope.nodes.values():
             self.close_body(scope.address(run))
 
-    def abandon(self, scope: Scope, names: Collection[str]) -> None:
-        """Of these nodes, those that lost a race are over: what runs of them is cancelled, and nobody waits for it.
-
-        How it ends concerns the saga alone.
-        """
-        late = {name: run for name in names if name in scope.lost and not (run := scope.nodes[name]).status.final}
-        if not late:
-            return
-
-        def is_late(address: str) -> bool:
-            return node_inside(address, scope.prefix) in late
-
-        for address, node in self.work.items():
-            if is_late(address):
-                self.cancelling.append(address)
-                if node.scope is not scope:
-                    node.scope.close(node.run, Status.CANCELLED)
-        self.paused_nodes = {address: node for address, node in self.paused_nodes.items() if not is_late(address)}
-        self.aborts = {address: abort for address, abort in self.aborts.items() if not is_late(address)}
-        self.ready = deque((each, run) for each, run in self.ready if not is_late(each.address(run)))
-        for run in late.values():
-            self.close_body(scope.address(run))
-            run.ended = self.at
-            scope.close(run, Status.CANCELLED)
-
     def cancel_bodies(self) -> None:
         """Close all nodes with a body: the run has failed, and nothing inside them is left."""
         for body in self.bodies.values():
@@ -291,7 +299,7 @@ class RunState:
     @property
     def under_way(self) -> bool:
         """Whether work is under way that must end before the state can be passed on: timers and people can wait."""
-        return bool(self.aborts or self.rollbacks) or any(
+        return bool(self.aborts or self.rollbacks or self.lasts) or any(
             node.run.status is Status.RUNNING or node.run.status.final for node in self.work.values()
         )
 
@@ -326,8 +334,3 @@ class RunState:
             scope = body.node.scope
             found.append(Ancestry(scope.name, scope.turn, scope.writer(body.node.run), body.node.line.seen))
         return tuple(reversed(found))
-
-
-def iso_time(at: int) -> str:
-    """Unix milliseconds as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

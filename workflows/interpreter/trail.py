@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from anabranch.context.changes import ChangeSet
+from anabranch.context.changes import ChangeSet, Usage
 from anabranch.context.merge.lineage import Line
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json, Missing, Path, format_path
@@ -32,10 +32,12 @@ class Version:
     parents: tuple[int, ...]
     changes: ChangeSet
     conflicts: tuple[Conflict, ...] = ()
+    answered_by: str | None = None
+    """The name of who gave the answer that an `approval` wrote."""
 
     def head(self) -> dict[str, Json]:
         """The version as JSON for people, without its changes. Times are Unix milliseconds."""
-        return {
+        told: dict[str, Json] = {
             "number": self.number,
             "version": self.version,
             "kind": self.kind,
@@ -43,6 +45,7 @@ class Version:
             "at": self.at,
             "parents": list(self.parents),
         }
+        return told if self.answered_by is None else {**told, "answered_by": self.answered_by}
 
 
 def describe_conflict(conflict: Conflict, *, values: bool = True) -> dict[str, Json]:
@@ -57,6 +60,8 @@ def describe_conflict(conflict: Conflict, *, values: bool = True) -> dict[str, J
         "candidates": candidates,
         "settled": conflict.settled,
     }
+    if conflict.settled_by is not None:
+        described["settled_by"] = conflict.settled_by
     if not values:
         return {**described, "values_left_out": True}
     described |= _value("base", conflict.base)
@@ -76,6 +81,12 @@ class AuditTrail:
         """The newest `MAX_CONFLICTS` conflicts that merges settled."""
         self.warnings: list[tuple[str, str]] = []
         """The newest `MAX_WARNINGS` warnings, each with the address of the node that gave it."""
+        self.spent: dict[str, Usage] = {}
+        """What the run has spent at language models, by their names."""
+
+    def tell(self, recorded: Callable[[Version], None]) -> None:
+        """From now on another one hears of new versions."""
+        self._recorded = recorded
 
     def record(
         self,
@@ -87,18 +98,30 @@ class AuditTrail:
         at: int,
         parents: Iterable[int],
         conflicts: tuple[Conflict, ...] = (),
+        answered_by: str | None = None,
     ) -> int:
         """Append a version; returns its number, counted from 1."""
         self.count += 1
-        entry = Version(self.count, line.version, kind, by, at, tuple(parents), changes, conflicts)
+        entry = Version(self.count, line.version, kind, by, at, tuple(parents), changes, conflicts, answered_by)
         self.versions.append(entry)
         if len(self.versions) > MAX_ENTRIES:
             del self.versions[0]
         self.settled = [*self.settled, *conflicts][-MAX_CONFLICTS:] if conflicts else self.settled
         self.note_warnings(entry)
+        for usage in changes.usage:
+            self.spend(usage)
         if self._recorded is not None:
             self._recorded(entry)
         return self.count
+
+    def spend(self, usage: Usage) -> None:
+        """Add to what has been spent."""
+        before = self.spent.get(usage.model)
+        self.spent[usage.model] = usage if before is None else before.plus(usage)
+
+    def warn(self, by: str, text: str) -> None:
+        """Keep at hand what somebody other than the writer of a version warns of."""
+        self.warnings = [*self.warnings, (by, text)][-MAX_WARNINGS:]
 
     def note_warnings(self, entry: Version) -> None:
         """Keep what a version's writer warns of at hand. Of fallbacks inside of a body the node around it tells."""

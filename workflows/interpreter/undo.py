@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from anabranch.context.changes import ChangeSet, diff, refine
 from anabranch.context.merge.lineage import Line
 from anabranch.context.nested import check_ways
@@ -136,6 +138,8 @@ class Undo:
     def _note_effect(self, address: str, planned: PlanNode) -> None:
         if not planned.has_effect or planned.compensation is not None:
             return
+        if self._state.lasts and self._state.is_shielded(address):
+            return  # what the `finally` of a block does is there to stay
         if planned.node.pivot:
             self._saga.pivot(address)
         else:
@@ -168,8 +172,8 @@ class Undo:
         self._begun = True
         self._writer = self._merging.next_outside_writer  # the current context has seen all writers before it
         self._line, self._versions = state.root.base, state.root.versions
-        for address, changes in self._saga.written:
-            self._advance(changes, by=COMPENSATION + address)
+        for _, changes in self._saga.written:
+            self._advance(changes, by=changes.by)
         self._saga.begin()
         if self._deadline is not None:
             self._until = state.at / 1000 + self._deadline.total_seconds()
@@ -211,12 +215,12 @@ class Undo:
             if result.appended:
                 refine(rollback.node.line.data, result)  # refuses now what could not be written later
             if result:
-                self._saga.written.append((step.address, result))
+                self._saga.written.append((step.address, replace(result, by=address)))
             return
         check_names(result)
         check_ways(self._line.data, result.set)
         refined = self._advance(result, by=address)
-        if refined or refined.warnings:
+        if refined or refined.warnings or refined.usage:
             record, parents = state.trail.record, self._versions
             self._versions = (record("compensation", self._line, refined, by=address, at=state.at, parents=parents),)
 

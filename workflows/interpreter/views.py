@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -12,10 +12,8 @@ from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json, Missing, format_path
 from anabranch.display import code_span
 from anabranch.graph.drawing.mermaid import mermaid
-from anabranch.graph.kinds.kinds import body_retry
-from anabranch.limits import PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES
-from anabranch.workflows.interpreter.batches import item_count
-from anabranch.workflows.interpreter.commands import Afterwards, AskPerson, Failure, Finish
+from anabranch.transport.node_protocol import iso_time
+from anabranch.workflows.interpreter.commands import Afterwards, AskPerson, AwaitEvent, Failure, Finish
 from anabranch.workflows.interpreter.excerpt import (
     afterwards_that_fit,
     data_that_fits,
@@ -23,9 +21,10 @@ from anabranch.workflows.interpreter.excerpt import (
     questions_that_fit,
 )
 from anabranch.workflows.interpreter.node_run import NodeRun, Status
+from anabranch.workflows.interpreter.node_state import NodeState, items_under_way, runs
 from anabranch.workflows.interpreter.scope import Scope
-from anabranch.workflows.interpreter.size import ByteBudget, json_size, newest_beside
-from anabranch.workflows.interpreter.state import RunState, iso_time
+from anabranch.workflows.interpreter.size import ByteBudget, newest_that_fit
+from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import describe_conflict
 
 _SHOWN = 40
@@ -33,6 +32,7 @@ _SHOWN = 40
 _SHOWN_LACKING = 5
 _SHOWN_QUESTIONS = 10
 _SHOWN_CONFLICTS = 10
+_SHOWN_DECISIONS = 10
 _SHOWN_COMMAND = 4_000
 _SHOWN_PROMPT = 500
 _SHOWN_TEXT = 60
@@ -51,24 +51,25 @@ def result(state: RunState, finish: Finish, session_id: str) -> dict[str, Json]:
         "data": finish.data,
     }
     if conflicts := [describe_conflict(conflict) for conflict in state.trail.settled]:
-        kept = newest_beside(finish.data, conflicts)
+        kept = newest_that_fit(conflicts, state.size.room_beside(finish.data))
         answer["conflicts"] = kept
         if len(kept) < len(conflicts):  # the server would reject a larger result again and again
             answer["conflicts_left_out"] = len(conflicts) - len(kept)
     if state.compensation_failures:  # of an attempt, after which the run went on
         named: list[Json] = [*islice(state.compensation_failures, _STEPS)]
         answer["not_compensated"] = named
-    answer |= _warnings(state)
+    answer |= _warnings(state) | _usage(state)
     if finish.afterwards is not None:
-        answer |= _afterwards(finish.afterwards, answer, is_shown=finish.given is None)
+        room = 0 if finish.given is None else state.size.room_beside(answer)
+        answer |= _afterwards(finish.afterwards, room, is_shown=finish.given is None)
     return answer
 
 
-def _afterwards(after: Afterwards, answer: dict[str, Json], *, is_shown: bool) -> dict[str, Json]:
+def _afterwards(after: Afterwards, room: int, *, is_shown: bool) -> dict[str, Json]:
     """What the `finally` wrote, unless the data shows it, as far as it fits beside the rest; and why it failed."""
     if is_shown:
         return afterwards_that_fit(replace(after, written={}), 0)
-    return afterwards_that_fit(after, PAYLOAD_BYTES - PAYLOAD_HEADROOM_BYTES - json_size(answer))
+    return afterwards_that_fit(after, room)
 
 
 def context(state: RunState, line: Line, session_id: str, unsettled: Sequence[Conflict] = ()) -> dict[str, Json]:
@@ -78,7 +79,7 @@ def context(state: RunState, line: Line, session_id: str, unsettled: Sequence[Co
 
     If the data is too large for an answer, its largest keys are left out; `left_out` gives their sizes in bytes.
     """
-    data, left_out = data_that_fits(line.data)
+    data, left_out = (dict(line.data), {}) if state.size.is_stored else data_that_fits(line.data)
     answer: dict[str, Json] = {
         "session_id": session_id,
         "version": line.version,
@@ -102,24 +103,37 @@ def status(state: RunState) -> dict[str, Json]:
             left_out[name] = len(entries) - len(kept)
         return kept
 
-    answer["nodes"] = fitting("nodes", ((scope.address(run), _node(state, scope, run)) for scope, run in _runs(state)))
+    answer["nodes"] = fitting(
+        "nodes", ((scope.address(run), NodeState.of(state, scope, run).described()) for scope, run in runs(state))
+    )
     if (failure := _failure(state)) is not None:
         answer["failure"] = failure.root()
     if (compensated := _compensated(state)) or failure is not None:
         answer["compensated"] = list(fitting("compensated", ((step, None) for step in compensated)))
-    if state.compensation_failures:
-        reasons = ((step, reason.root()) for step, reason in state.compensation_failures.items())
-        answer["not_compensated"] = fitting("not_compensated", reasons)
     if (finish := state.finished) is not None and finish.afterwards is not None and finish.afterwards.failure:
         answer["finally_failed"] = finish.afterwards.failure.root()
-    answer |= _warnings(state)
-    if state.lacking:
-        answer["lacking"] = fitting("lacking", state.lacking.items())
+    answer |= _warnings(state) | _usage(state)
+    answer |= {name: fitting(name, each.items()) for name, each in _by_address(state).items() if each}
     for name, found in questions_that_fit(state, budget).items():
         answer[name] = found.shown
         if found.left_out:
             left_out[name] = found.left_out
     return {**answer, "left_out": left_out} if left_out else answer
+
+
+def _by_address(state: RunState) -> dict[str, Mapping[str, Json]]:
+    """What is rarely to be said of nodes, by name: nothing of most runs."""
+    return {
+        "not_compensated": {step: reason.root() for step, reason in state.compensation_failures.items()},
+        "decisions": state.decisions.described(),
+        "paused": {address: retrying(state, address) for address in state.waiting_for_operator},
+        "lacking": state.lacking,
+    }
+
+
+def retrying(state: RunState, address: str) -> dict[str, Json]:
+    """A paused node, or compensation, as JSON for people: with the command that tries it again."""
+    return {"retry": state.answering.operate(address)}
 
 
 def run_status(state: RunState) -> str:
@@ -149,21 +163,30 @@ def details(state: RunState) -> str:
     """Markdown for the Web UI's current details."""
     root = state.main
     counts = ", ".join(f"{root.tally[status]} {status}" for status in reversed(Status) if root.tally[status])
-    head = f"**{code_span(state.plan.graph.name)}** {run_status(state)}: {counts}"
-    lines = [head, "", "| node | state |", "| --- | --- |"]
+    graph = state.plan.graph
+    head = f"**{code_span(f'{graph.name} {graph.version}')}** {run_status(state)}: {counts}"
+    link = [] if (url := state.answering.link) is None else [f"[Open in the console]({url})", ""]
+    lines = [head, "", *link, "| node | state |", "| --- | --- |"]
     lines.extend(
         f"| {code_span(scope.address(run))} | {run.status.value}{_attempt(run)}{_items(state, scope, run)} |"
         for scope, run in _shown(state)
     )
+    if state.failure is not None or state.ending is not None or state.compensation_failures:
+        lines.extend(_failed(state))
     for address, lack in islice(state.lacking.items(), _SHOWN_LACKING):
         lines.append(f"\nNode {code_span(address)} waits for another worker: {code_span(lack)}")
     for address in list(state.questions)[:_SHOWN_QUESTIONS]:
         lines.extend(_question(state, address))
-    if len(state.questions) > _SHOWN_QUESTIONS:
-        lines.append(f"\n{len(state.questions) - _SHOWN_QUESTIONS} more wait for somebody: see the query `status`.")
+    for address in state.waiting_for_operator[:_SHOWN_QUESTIONS]:
+        lines.extend(_paused(state, address))
+    if more := sum(max(0, len(each) - _SHOWN_QUESTIONS) for each in (state.questions, state.waiting_for_operator)):
+        lines.append(f"\n{more} more wait for somebody: see the query `status`.")
     if settled := state.trail.settled[-_SHOWN_CONFLICTS:]:
         lines.append("\nConflicts that were settled:\n")
         lines.extend(f"- {_conflict(conflict)}" for conflict in settled)
+    if told := list(state.decisions.newest.items())[-_SHOWN_DECISIONS:]:
+        lines.append("\nDecisions:\n")
+        lines.extend(f"- {code_span(address)}: {each.did} by {code_span(each.by)}" for address, each in told)
     if state.trail.warnings:
         lines.append("\nWarnings:\n")
         lines.extend(f"- {code_span(by)}: {code_span(text, _SHOWN_PROMPT)}" for by, text in state.trail.warnings)
@@ -184,6 +207,20 @@ def _failure(state: RunState) -> Failure | None:
     return state.failure if state.ending is None else state.ending.failure
 
 
+def _failed(state: RunState) -> Iterator[str]:
+    """Why the run fails, what has been undone, and what could not be, for the current details."""
+    if (failure := _failure(state)) is not None:
+        yield f"\nIt fails with {code_span(failure.code)} at {code_span(failure.node or 'the run')}:\n"
+        yield f"- {code_span(failure.message, _SHOWN_PROMPT)}"
+    if undone := _compensated(state):
+        more = f" and {len(undone) - _SHOWN} more" if len(undone) > _SHOWN else ""
+        yield f"\nUndone: {', '.join(map(code_span, undone[:_SHOWN]))}{more}"
+    if state.compensation_failures:
+        yield "\nNot undone:\n"
+        for step, reason in islice(state.compensation_failures.items(), _SHOWN):
+            yield f"- {code_span(step)}: {code_span(reason.message, _SHOWN_PROMPT)}"
+
+
 def _compensated(state: RunState) -> tuple[str, ...]:
     return state.saga.compensated if state.ending is None else state.ending.compensated
 
@@ -194,6 +231,12 @@ def _warnings(state: RunState) -> dict[str, Json]:
     return {"warnings": said} if said else {}
 
 
+def _usage(state: RunState) -> dict[str, Json]:
+    """What the run has spent at language models."""
+    spent: list[Json] = [each.described() for each in state.trail.spent.values()]
+    return {"usage": spent} if spent else {}
+
+
 def _question(state: RunState, address: str) -> Iterator[str]:
     question, node = state.questions[address], code_span(address)
     until = "" if question.deadline is None else f" until {iso_time(question.deadline)}"
@@ -202,13 +245,25 @@ def _question(state: RunState, address: str) -> Iterator[str]:
         yield f"- {code_span(ask.prompt or '(no prompt)', _SHOWN_PROMPT)}"
         if ask.schema is not None:
             yield f"- the answer fits {code_span(json.dumps(ask.schema, ensure_ascii=False), _SHOWN_PROMPT)}"
-        yield from _command(state.answering.complete_task(ask))
+        yield from _command(state.answering.answer(address, ask.schema))
+        return
+    if isinstance(ask, AwaitEvent):
+        listed = (" and " if ask.needs_all else " or ").join(map(code_span, ask.names))
+        yield f"\nNode {node} waits for the event {listed}{until}:\n"
+        yield from _command(state.answering.send_event(ask))
         return
     yield f"\nNode {node} waits for the update `resolve_conflict`{until}:\n"
     for conflict in ask.conflicts[:_SHOWN_CONFLICTS]:
         yield f"- {_conflict(conflict)}"
     if ask.conflicts:
         yield from _command(state.answering.resolve_conflict(address, ask.conflicts[0]))
+
+
+def _paused(state: RunState, address: str) -> Iterator[str]:
+    yield f"\nNode {code_span(address)} is paused, and waits for an operator:\n"
+    if (failed := state.paused_nodes.get(address)) is not None:
+        yield f"- {code_span(failed.failure.code)}: {code_span(failed.failure.message, _SHOWN_PROMPT)}"
+    yield from _command(state.answering.operate(address))
 
 
 def _command(command: str) -> Iterator[str]:
@@ -219,7 +274,8 @@ def _command(command: str) -> Iterator[str]:
 
 def _conflict(conflict: Conflict) -> str:
     sides = ", ".join(f"{_short(each.value)} by {code_span(each.by)}" for each in conflict.candidates)
-    choice = f" → {_short(conflict.value)} ({conflict.policy})" if conflict.settled else ""
+    by = "" if conflict.settled_by is None else f", chosen by {code_span(conflict.settled_by)}"
+    choice = f" → {_short(conflict.value)} ({conflict.policy}{by})" if conflict.settled else ""
     return f"{code_span(format_path(conflict.path))}: {sides}{choice}"
 
 
@@ -230,17 +286,6 @@ def _short(value: Json | Missing) -> str:
         return f"{'list' if isinstance(value, list) else 'object'} of {len(value)}"
     text = json.dumps(value if not isinstance(value, str) else value[:_SHOWN_TEXT], ensure_ascii=False)
     return code_span(text)
-
-
-def _runs(state: RunState) -> Iterator[tuple[Scope, NodeRun]]:
-    for scope in dict.fromkeys((state.main, state.root)):
-        for run in scope.nodes.values():
-            yield scope, run
-    undone = (rollback.node for rollback in state.rollbacks.values())
-    loops = (body.node for body in state.bodies.values() if body.node.run.progress is not None)
-    for node in (*state.work.values(), *state.paused_nodes.values(), *undone, *loops):
-        if node.scope not in (state.main, state.root):
-            yield node.scope, node.run
 
 
 def _attempt(run: NodeRun) -> str:
@@ -258,33 +303,6 @@ def _items(state: RunState, scope: Scope, run: NodeRun) -> str:
     if (made := run.progress) is None:
         return ""
     told = [f"{made.failed} failed"] * bool(made.failed) + [f"{made.passed_over} passed over"] * bool(made.passed_over)
-    if running := _running(state, scope, run):
+    if running := items_under_way(state, scope, run):
         told.append(f"{running} running")
     return ", ".join((f", {made.done} of {made.all} items done", *told))
-
-
-def _running(state: RunState, scope: Scope, run: NodeRun) -> int:
-    """How many items of a `foreach` are under way."""
-    body = state.bodies.get(scope.address(run))
-    return 0 if body is None else item_count(body)
-
-
-def _node(state: RunState, scope: Scope, run: NodeRun) -> dict[str, Json]:
-    described: dict[str, Json] = {"type": run.planned.node.type, "status": run.status.value}
-    if run.started is not None:
-        described["started"] = run.started
-    if run.ended is not None:
-        described["ended"] = run.ended
-    if (retry := body_retry(run.planned.node)) is not None:
-        described["attempt"] = run.attempt
-        if retry.max_attempts:
-            described["max_attempts"] = retry.max_attempts
-        if run.next_at is not None:
-            described["next_attempt"] = run.next_at
-    if (made := run.progress) is not None:
-        told = {"all": made.all, "done": made.done, "failed": made.failed, "running": _running(state, scope, run)}
-        rare = {"skipped": made.skipped, "passed_over": made.passed_over}
-        described["items"] = {**told, **{name: count for name, count in rare.items() if count}}
-    if run.failure is not None:
-        described["error"] = run.failure.root()
-    return described

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from anabranch.context.merge.union import Conflict
+from anabranch.errors import AnabranchError
 from anabranch.workflows.interpreter.commands import Failure
+from anabranch.workflows.interpreter.event import Event
 from anabranch.workflows.interpreter.node_run import NodeRun
 from anabranch.workflows.interpreter.saga import Step
 from anabranch.workflows.interpreter.scope import Scope
@@ -32,6 +34,18 @@ class Watcher:
 
     def conflicts_found(self, address: str, conflicts: Sequence[Conflict]) -> None:
         """Lines that meet at a node disagree. Those that a person is to settle are found once."""
+
+    def finally_failed(self, address: str, failure: Failure) -> None:
+        """The `finally` of the block at an address failed. That of the run is told with the run's end."""
+
+    def event_taken(self, address: str, event: Event) -> None:
+        """A node takes an event."""
+
+    def event_repeated(self, event: Event) -> None:
+        """An event came whose id is known: it is not taken again."""
+
+    def event_refused(self, error: AnabranchError) -> None:
+        """Something was sent that is no event for the run, or that its mailbox has no room for."""
 
     def undo_started(self, step: Step) -> None:
         """A compensation starts, or starts again for an operator."""
@@ -65,6 +79,26 @@ class Watchers(Watcher):
         """See Watcher."""
         for each in self._watchers:
             each.conflicts_found(address, conflicts)
+
+    def finally_failed(self, address: str, failure: Failure) -> None:
+        """See Watcher."""
+        for each in self._watchers:
+            each.finally_failed(address, failure)
+
+    def event_taken(self, address: str, event: Event) -> None:
+        """See Watcher."""
+        for each in self._watchers:
+            each.event_taken(address, event)
+
+    def event_repeated(self, event: Event) -> None:
+        """See Watcher."""
+        for each in self._watchers:
+            each.event_repeated(event)
+
+    def event_refused(self, error: AnabranchError) -> None:
+        """See Watcher."""
+        for each in self._watchers:
+            each.event_refused(error)
 
     def undo_started(self, step: Step) -> None:
         """See Watcher."""

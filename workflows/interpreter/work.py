@@ -15,10 +15,11 @@ from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.fields import MAX_SECONDS, JsonObject, parse_duration
-from anabranch.graph.model import ApprovalNode, GraphNode, WaitNode
+from anabranch.graph.model import ApprovalNode, GraphNode, ReceiveNode, WaitNode
 from anabranch.graph.plan import Plan, PlanNode
 from anabranch.limits import ADDRESS_BYTES
-from anabranch.workflows.interpreter.commands import AskPerson, Command, RunNode, StartChild, StartTimer
+from anabranch.workflows.interpreter.commands import AskPerson, AwaitEvent, Command, RunNode, StartChild, StartTimer
+from anabranch.workflows.interpreter.event import data_of
 from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.routes import routed
 
@@ -38,17 +39,23 @@ def command_of(
         )
     if planned.is_routed:
         planned = routed(planned, line.data, roots, cost)
+        node = planned.node
     if isinstance(node, WaitNode):
         return StartTimer(address, _seconds(node, planned, line, roots, cost, at=at)), Status.WAITING
     if isinstance(node, ApprovalNode):
         data = planned.seen(line.data, roots, cost)
         prompt = compile_template(node.prompt, planned.roots).text(data, roots, cost)
-        timeout = None if node.timeout is None else node.timeout.total_seconds()
-        return AskPerson(address, prompt, node.schema_, timeout), Status.WAITING
+        return AskPerson(address, prompt, node.schema_, _patience(node)), Status.WAITING
+    if isinstance(node, ReceiveNode):
+        return AwaitEvent(address, node.names, node.mode == "all", _patience(node)), Status.WAITING
     if isinstance(node, GraphNode):
         given = line.data if node.input is None else graph_input(node, planned, line, roots, cost)
         return StartChild(address, planned, node.graph, given), Status.RUNNING
     return RunNode(address, planned, line, roots, key), Status.RUNNING
+
+
+def _patience(node: ApprovalNode | ReceiveNode) -> float | None:
+    return node.timeout.total_seconds() if isinstance(node.timeout, timedelta) else None
 
 
 def _seconds(node: WaitNode, planned: PlanNode, line: Line, roots: Mapping[str, Json], cost: Cost, *, at: int) -> float:
@@ -60,7 +67,7 @@ def _seconds(node: WaitNode, planned: PlanNode, line: Line, roots: Mapping[str, 
             value = compile_template(node.for_, planned.roots).render(data, roots, cost)
             return parse_duration(value).total_seconds()
         until = planned.expression(node.until or "").evaluate(data, roots, cost)
-        return _bounded(max(0.0, _unix_seconds(until) - at / 1000), until)
+        return _bounded(max(0.0, unix_seconds(until) - at / 1000), until)
     except ValueError as error:
         raise EvaluationError(
             str(error),
@@ -75,7 +82,8 @@ def _bounded(seconds: float, until: Json) -> float:
     return seconds
 
 
-def _unix_seconds(value: Json) -> float:
+def unix_seconds(value: Json) -> float:
+    """The time that a value says: ISO 8601 with a time zone, or Unix milliseconds. Raises ValueError."""
     if isinstance(value, str):
         moment = datetime.fromisoformat(value)
         if moment.tzinfo is None:
@@ -147,5 +155,7 @@ def mapped_output(
                 for text, source in node.output.items()
             },
         )
+    if isinstance(node, ReceiveNode):
+        result = {planned.id: data_of(node, result)}
     written = {} if result is None else result if isinstance(result, dict) else {planned.id: result}
     return ChangeSet(base_version=line.version, set={(key,): value for key, value in written.items()})

@@ -12,19 +12,22 @@ from anabranch.errors import InputError
 
 MAX_NAME: Final = 100
 """Characters."""
-_UNNAMED: Final = "unnamed"
+UNNAMED: Final = "unnamed"
 
 
 def outsider(kind: Literal["outside", "operator"], name: object = None) -> str:
     """The writer that a request names by its `by`. Raises InputError for what is not a name."""
-    if name is None:
-        name = _UNNAMED
+    return f"{kind}:{UNNAMED if name is None else the_name(name)}"
+
+
+def the_name(name: object) -> str:
+    """The name of somebody who tells a run something. Raises InputError for what is not a name."""
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not name.isprintable() or name != name.strip():
         raise InputError(
             f"`by` is a name of at most {MAX_NAME} printable characters, without a space at its ends",
             suggestion="give the name of who writes, or leave it out",
         )
-    return f"{kind}:{name}"
+    return name
 
 
 def writer_place(by: str) -> str:

@@ -16,9 +16,9 @@ class Clock:
         self.at = at
         """The time of the newest event."""
 
-    def tick(self) -> int:
-        """The time of a new event."""
-        self.at = max(self.at + 1, int(workflow.time() * 1000))
+    def tick(self, at: int | None = None) -> int:
+        """The time of a new event: the current one, or the recorded one `at`."""
+        self.at = max(self.at + 1, int(workflow.time() * 1000) if at is None else at)
         return self.at
 
     @property

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError
 
 from anabranch.errors import SizeLimitExceeded
@@ -63,12 +64,15 @@ class ContinueAsNew:
         dispatch: Callable[[list[Command]], None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         limits: RunLimits,
+        *,
+        heard: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self._machine = machine
         self._state = machine.state
         self._clock = clock
         self._dispatch = dispatch
         self._spawn = spawn
+        self._heard = heard
         self._limits = limits
         self._end = _Size(limits.history_events, limits.history_bytes)
         """A history that is so long is near the length at which the server ends the run."""
@@ -76,10 +80,17 @@ class ContinueAsNew:
         self._next_look = FIRST_LOOK
         self._next_attempt = _Size(0, 0)
         """How far the history must have come for it."""
-        self.is_looking = False
-        """Whether a local activity is under way, which a run that ends would cancel."""
+        self._looks = 0
         self._weighed: bytes | None = None
         """The newest state that was found to be small enough."""
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether a local activity is under way that asks for the history.
+
+        A run that ends would cancel it; and to one that continues as new its answer would still come, behind the end.
+        """
+        return self._looks > 0
 
     def count_answer(self) -> None:
         """A command was answered: the history has grown, and is looked at when it has by half or so."""
@@ -91,11 +102,11 @@ class ContinueAsNew:
     async def run(self, carried: dict[str, Any]) -> None:
         """Continue as new. Returns where the state must be looked at again, or where it is too large."""
         # Nobody who starts a workflow knows the id of the run before it, so nobody can forge this.
-        arguments = [{}, {"carried": carried, "previous": workflow.info().run_id}]
-        (payload,) = workflow.payload_converter().to_payloads(arguments[1:])
+        attached = {"carried": carried, "previous": workflow.info().run_id}
+        (payload,) = workflow.payload_converter().to_payloads([attached])
         if self._weighed == payload.data or len(payload.data) <= self._limits.light_bytes:
             workflow_run_ends(self._state.plan.graph.name)
-            workflow.continue_as_new(args=arguments, initial_versioning_behavior=_UPGRADE)
+            workflow.continue_as_new(args=[{}, RawValue(payload)], initial_versioning_behavior=_UPGRADE)
         # Beside the workflow's own task: a cancellation of the run must not look like the answer of an activity.
         weighing = asyncio.create_task(self._weigh(payload, carried["machine"]))
         await workflow.wait_condition(weighing.done)
@@ -132,6 +143,7 @@ class ContinueAsNew:
 
     async def _look(self) -> None:
         reached, is_suggested = await self._history()
+        await self._heard()
         if not (is_suggested and reached.is_beyond(self._next_attempt) and self._may_drain):
             return
         self._state.is_draining = True
@@ -155,11 +167,11 @@ class ContinueAsNew:
         seen = HistoryState(
             info.get_current_history_length(), info.get_current_history_size(), info.is_continue_as_new_suggested()
         )
-        self.is_looking = True
+        self._looks += 1
         recorded: HistoryState = await workflow.execute_local_activity(
             "record_history", seen, result_type=HistoryState, start_to_close_timeout=_LOCAL
         )
-        self.is_looking = False
+        self._looks -= 1
         return _Size(recorded.events, recorded.size), recorded.is_suggested
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,16 +15,30 @@ from anabranch.context.values import Json
 from anabranch.errors import AnabranchError
 from anabranch.graph.fields import MAX_SECONDS
 from anabranch.observe import metrics
-from anabranch.transport.node_protocol import PinnedGraph
+from anabranch.transport.node_protocol import ENCRYPTED_ONLY, PinnedGraph
 from anabranch.workflows.interpreter import snapshot, views
-from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, CancelWork, Command, Finish, Work, Yield
+from anabranch.workflows.interpreter.commands import (
+    AskConflict,
+    AskPerson,
+    AwaitEvent,
+    CancelWork,
+    Command,
+    EventCame,
+    Finish,
+    Work,
+    Yield,
+)
+from anabranch.workflows.interpreter.decisions import RUN
 from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.interpreter.rerun import RerunMachine
 from anabranch.workflows.interpreter.state import RunState
-from anabranch.workflows.interpreter.watcher import Watcher, Watchers
+from anabranch.workflows.interpreter.taken_over import TakenOver
+from anabranch.workflows.interpreter.watcher import UNWATCHED, Watcher, Watchers
+from anabranch.workflows.temporal.arrivals import Arrivals
 from anabranch.workflows.temporal.clock import Clock
 from anabranch.workflows.temporal.continue_as_new import ContinueAsNew
 from anabranch.workflows.temporal.effects import Effects
-from anabranch.workflows.temporal.failures import failure_of, never_scheduled, run_error
+from anabranch.workflows.temporal.failures import cancelled, failure_of, never_scheduled, run_error
 from anabranch.workflows.temporal.flow_control import FlowControl
 from anabranch.workflows.temporal.identity import Identity
 from anabranch.workflows.temporal.inbox import Inbox
@@ -33,6 +48,10 @@ from anabranch.workflows.temporal.received import StoreDiffers
 from anabranch.workflows.temporal.run_metrics import RunMetrics, run_ends
 from anabranch.workflows.temporal.sharing import Sharing
 from anabranch.workflows.temporal.telling import Telling
+from anabranch.workflows.temporal.visibility import Visibility
+
+_TAKEN_AT_ONCE = 500
+"""How much of what is taken over one workflow task gets through."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,7 +66,15 @@ class _Underway:
 class Driver:
     """One workflow run of a graph that is loaded."""
 
-    def __init__(self, identity: Identity, data: Mapping[str, Json], carried: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        data: Mapping[str, Json],
+        carried: Mapping[str, Any] | None = None,
+        *,
+        watcher: Watcher | None = None,
+        taken: TakenOver | None = None,
+    ) -> None:
         carried = carried or {}
         self.identity = identity
         limits = identity.pinned.limits
@@ -59,18 +86,31 @@ class Driver:
             run=identity.at(0).root(),
             task_nodes=limits.task_nodes,
             step_units=limits.step_units,
+            context_bytes=limits.context_bytes,
             namespace=workflow.info().namespace,
-            watcher=self._watcher(),
+            console=identity.pinned.console,
+            watcher=self._watchers(watcher),
         )
-        self.machine = Machine(state)
+        state.mailbox_limits = {
+            "events": limits.mailbox_events,
+            "size": limits.mailbox_bytes,
+            "ids": limits.event_ids,
+        }
+        self.machine = Machine(state) if taken is None else RerunMachine(state, taken, watcher or UNWATCHED)
         self._outbox = Outbox()
         flow = FlowControl(self._outbox, limits)
         self.inbox = Inbox(self._outbox, carried.get("choices"))
         self.operations = Operations(self.machine, self.inbox, self._clock, self.dispatch)
-        self._effects = Effects(identity, self._clock, self._outbox, flow, self.inbox, tell=self._note_lack)
-        self._continue = ContinueAsNew(self.machine, self._clock, self.dispatch, self.spawn, limits)
+        is_strict = ENCRYPTED_ONLY in identity.pinned.capabilities
+        self.arrivals = Arrivals(self.machine, self._clock, self.dispatch, self.heard, is_strict=is_strict)
+        self._effects = Effects(
+            identity, self._clock, self._outbox, flow, self.inbox, state=state, tell=self._note_lack, spawn=self.spawn
+        )
+        self._segments = self._effects.segments
+        self._continue = ContinueAsNew(self.machine, self._clock, self.dispatch, self.spawn, limits, heard=self.heard)
         share = identity.plan.graph.share
         self._sharing = None if share is None else Sharing(share, identity, self._clock, self._outbox, flow)
+        self._visibility = Visibility.of(state, identity.pinned.capabilities, self.machine.context)
         self._work: dict[str, _Underway] = {}
         self._pauses: dict[str, _Underway] = {}
         """Timers of the nodes that wait for an operator."""
@@ -81,22 +121,26 @@ class Driver:
         self.has_updated = False
         """Whether an update was carried out that the server may not have confirmed to its sender."""
 
-    def _watcher(self) -> Watcher:
+    def _watchers(self, other: Watcher | None) -> Watcher:
         """What hears of the run."""
-        if not metrics.is_on():
-            return self._telling
-        return Watchers(self._telling, RunMetrics(self._graph, lambda: self._clock.at))
+        hear: list[Watcher] = [self._telling]
+        if metrics.is_on():
+            hear.append(RunMetrics(self._graph, lambda: self._clock.at))
+        if other is not None:
+            hear.append(other)
+        return hear[0] if len(hear) == 1 else Watchers(*hear)
 
     @property
     def _graph(self) -> str:
         return self.identity.plan.graph.name
 
     @classmethod
-    def continued(cls, carried: Mapping[str, Any]) -> Driver:
+    def continued(cls, carried: Mapping[str, Any], watcher: Watcher | None = None) -> Driver:
         """The run that continued as new with this state. Raises NewerRevision."""
         pinned, is_child = PinnedGraph.from_wire(carried["pinned"]), carried["is_child"]
         identity = Identity.of_this_run(pinned, created_at=carried["created_at"], is_child=is_child)
-        driver = cls(identity, {}, carried)
+        taken = TakenOver.from_wire(carried["taken"]) if "taken" in carried else None
+        driver = cls(identity, {}, carried, watcher=watcher, taken=taken)
         snapshot.load(driver.machine.state, carried["machine"])
         driver._telling.resume(driver.machine.state, carried.get("failed", {}))
         return driver
@@ -104,8 +148,39 @@ class Driver:
     def start(self) -> None:
         """Start the first nodes. Raises ApplicationError where the input does not fit."""
         self._telling.run_started()
+        self._dispatch_first(lambda: self.machine.start(self._clock.tick()))
+
+    async def take_over(self) -> None:
+        """Take over what another run knew: nothing is asked of anybody yet.
+
+        Raises ApplicationError where the input does not fit.
+        """
+        self._telling.run_started()
+        machine = self._rerun
+        with self._refusing():
+            machine.begin()
+            while machine.take(_TAKEN_AT_ONCE):
+                await self._outbox.flush()
+        self._clock.tick(machine.state.at)
+
+    def start_rest(self) -> None:
+        """Start what is not taken over. Raises ApplicationError."""
+        self._dispatch_first(lambda: self._rerun.go_on(self._clock.tick()))
+
+    @property
+    def _rerun(self) -> RerunMachine:
+        if not isinstance(self.machine, RerunMachine):
+            raise TypeError("only a rerun takes something over")
+        return self.machine
+
+    def _dispatch_first(self, begin: Callable[[], list[Command]]) -> None:
+        with self._refusing():
+            self.dispatch(begin())
+
+    @contextmanager
+    def _refusing(self) -> Generator[None]:
         try:
-            self.dispatch(self.machine.start(self._clock.tick()))
+            yield
         except AnabranchError as error:
             self._telling.run_ended(self.machine.refuse(error))
             raise ApplicationError(str(error), type=error.code, non_retryable=True) from None
@@ -114,10 +189,34 @@ class Driver:
         """Go on where the workflow run before continued as new."""
         self.dispatch(self.machine.resume_from_snapshot(self._clock.tick()))
 
-    def set_paused(self, is_paused: bool) -> None:
-        """Start nothing new while paused."""
+    def hold(self, is_paused: bool, by: str | None) -> None:
+        """Start nothing new while paused, once the run begins."""
         self.machine.state.is_paused = is_paused
-        self.dispatch(self.machine.resume(self._clock.tick()))
+        self.machine.state.decisions.note(RUN, "paused" if is_paused else "resumed", by)
+
+    def set_paused(self, is_paused: bool, by: str | None) -> None:
+        """Start nothing new while paused."""
+
+        def act() -> None:
+            self.hold(is_paused, by)
+            self.dispatch(self.machine.resume(self._clock.tick()))
+
+        self._when_heard(act)
+
+    async def heard(self) -> None:
+        """Until the machine has started all that has begun, the nodes of a segment among it."""
+        while self._segments.is_ahead:
+            await workflow.wait_condition(lambda: not self._segments.is_ahead)
+
+    def _when_heard(self, act: Callable[[], None]) -> None:
+        async def acted() -> None:
+            await self.heard()
+            act()
+
+        if self._segments.is_ahead:
+            self.spawn(acted())
+        else:
+            act()
 
     async def run(self) -> dict[str, Json]:
         """Until the run is over, or continues as new; returns the result. Raises ApplicationError, CancelledError."""
@@ -148,16 +247,20 @@ class Driver:
                 # What still runs when the run is over is cancelled by its end.
                 if not is_over and (work := self._work.get(command.address)) is not None:
                     self._cancel(work)
+            elif isinstance(command, EventCame):
+                self.inbox.answer(command.address, command.result)
             else:
                 self._begin(command)
         if self._sharing is not None:
             with self._telling.at(""):
                 self._sharing.changed(self.machine.state.trail.count, self.machine.context)
+        if self._visibility is not None:
+            self._visibility.show()
         self._mark_pauses()
         self._show_details()
 
     def _begin(self, command: Work | Yield) -> None:
-        if isinstance(command, AskPerson | AskConflict):
+        if isinstance(command, AskPerson | AskConflict | AwaitEvent):
             self.inbox.ask(command)
             if command.address in self._work:  # a join that waits already asks anew
                 return
@@ -205,7 +308,7 @@ class Driver:
         if not state.is_draining or state.failure is not None:
             return False
         is_shared = self._sharing is None or self._sharing.idle
-        is_answered = not state.under_way and not self.inbox.has_unread
+        is_answered = not (state.under_way or self.inbox.has_unread or self._continue.is_looking)
         return is_shared and is_answered and workflow.all_handlers_finished()
 
     def _ending(self) -> Finish:
@@ -231,7 +334,9 @@ class Driver:
         return {} if self._sharing.failed is None else {"not_shared": self._sharing.failed}
 
     def _carried(self) -> dict[str, Any]:
-        return {
+        machine = self.machine
+        taken = {"taken": machine.rest().to_wire()} if isinstance(machine, RerunMachine) else {}
+        return taken | {
             "pinned": self.identity.pinned.to_wire(),
             "created_at": self.identity.created_at,
             "is_child": self.identity.is_child,
@@ -261,31 +366,47 @@ class Driver:
             del self._work[address]
             self._continue.count_answer()
             self.dispatch(commands)
+            if self._segments.is_under_way:
+                self._segments.told(address)
         except Exception as error:
             self._fault = self._fault or error
 
     async def _room_for(self, command: Work | Yield) -> None:
-        """Until the workflow task has room for the expressions that follow an answer, each of which may cost much."""
-        while not isinstance(command, Yield) and self._is_used_up():
+        """Until the workflow task has room for the expressions that follow an answer, each of which may cost much.
+
+        And until the machine has started a segment's nodes, where the answer is not that of one.
+        """
+        while not isinstance(command, Yield) and self._has_to_wait(command.address):
             try:
-                await workflow.wait_condition(lambda: not self._is_used_up())
+                await workflow.wait_condition(lambda: not self._has_to_wait(command.address))
             except asyncio.CancelledError:
                 if not self._work[command.address].is_cancelled:
                     raise  # by nobody but the SDK; what was cancelled by us has been answered before
 
-    def _is_used_up(self) -> bool:
-        return self.machine.state.budget.is_used_up and self.machine.state.finished is None
+    def _has_to_wait(self, address: str) -> bool:
+        if self.machine.state.finished is not None:
+            return False
+        return self.machine.state.budget.is_used_up or self._segments.holds(address)
 
     def _succeeded(self, command: Work | Yield, result: Any) -> list[Command]:
-        tell = self.machine.choose if isinstance(command, AskConflict) else self.machine.succeeded
-        return tell(command.address, result, self._clock.tick())
+        at = self._clock.tick(self._segments.ended_at(command.address))
+        if isinstance(command, AskConflict):
+            return self.machine.choose(command.address, result.choices, at, result.by)
+        return self.machine.succeeded(command.address, result, at)
 
     def _cancel_run(self) -> None:
         """The run's own task was cancelled. Raises CancelledError where nobody asked for it: the run is evicted."""
         if workflow.cancellation_reason() is None:
             raise asyncio.CancelledError
         if self._finish is None:
-            self.dispatch(self.machine.cancel("the run was cancelled", self._clock.tick()))
+            if self.machine.state.ending is None:
+                self._segments.stop()
+            self._when_heard(self._cancel_machine)
+
+    def _cancel_machine(self) -> None:
+        if self._finish is None:
+            said = cancelled(workflow.cancellation_reason() or "")
+            self.dispatch(self.machine.cancel(said, self._clock.tick()))
 
     def _cancel(self, work: _Underway) -> None:
         if not work.is_cancelled:

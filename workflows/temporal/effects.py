@@ -21,28 +21,38 @@ from anabranch.errors import AnabranchError, InputError, WireFormatError
 from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.load import named_graphs
-from anabranch.graph.model import ActivityNode, Graph
+from anabranch.graph.model import ActivityNode, AiNode, Graph
 from anabranch.observe import metrics
 from anabranch.transport.any_worker import for_any_worker
-from anabranch.transport.node_protocol import ENCRYPTED_ONLY, NodeTask
+from anabranch.transport.node_protocol import ENCRYPTED_ONLY, SPENT, NodeTask
+from anabranch.transport.segment import CANCELLED, Ran, Segment
 from anabranch.workflows.interpreter.commands import (
     AskConflict,
     AskPerson,
+    AwaitEvent,
     RunNode,
     StartChild,
     StartTimer,
     Work,
     Yield,
 )
+from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.temporal.clock import Clock
 from anabranch.workflows.temporal.elsewhere import on_any_worker
-from anabranch.workflows.temporal.failures import NeverScheduled, not_taken
+from anabranch.workflows.temporal.failures import NeverScheduled, NoEvent, not_taken
 from anabranch.workflows.temporal.flow_control import FlowControl
 from anabranch.workflows.temporal.identity import Identity
 from anabranch.workflows.temporal.inbox import Inbox
-from anabranch.workflows.temporal.node_options import local_options, remote_options, runs_locally, total_timeout
+from anabranch.workflows.temporal.node_options import (
+    attempt_timeout,
+    local_options,
+    remote_options,
+    runs_locally,
+    total_timeout,
+)
 from anabranch.workflows.temporal.outbox import Outbox, Ticket
 from anabranch.workflows.temporal.received import received
+from anabranch.workflows.temporal.segments import Segments
 from anabranch.workflows.temporal.weighing import check_input
 
 _SHORTEST = 0.001
@@ -63,7 +73,9 @@ class Effects:
         flow: FlowControl,
         inbox: Inbox,
         *,
+        state: RunState,
         tell: Callable[[str, str | None], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._identity = identity
         self._defaults = identity.plan.graph.defaults
@@ -73,6 +85,8 @@ class Effects:
         self._inbox = inbox
         self._tell = tell
         """Hears what a worker lacked for the work at an address, and None once that is over."""
+        self._trail = state.trail
+        self.segments = Segments(state, self._defaults, flow, self._task, self._result, spawn=spawn)
         self._pinned: dict[str, list[Any]] = {}
         """What children are held to, by the name of their graph."""
 
@@ -92,9 +106,9 @@ class Effects:
         """The node's work, on a worker that lacks nothing that it needs."""
         node = command.planned.node
         total = total_timeout(node, self._defaults, undo=command.undo)
-        is_local = runs_locally(node, self._defaults) and not isinstance(node, ActivityNode)
+        is_local = runs_locally(node, self._defaults)
 
-        def attempt(spent: float) -> Coroutine[Any, Any, RawValue | None]:
+        def attempt(spent: float) -> Coroutine[Any, Any, RawValue | ChangeSet | None]:
             # A local activity never leaves its worker.
             return self._local(command) if is_local and not spent else self._remote(command, ticket, spent)
 
@@ -104,19 +118,37 @@ class Effects:
             tell=partial(self._tell, command.address),
             within=min(command.deadline or math.inf, math.inf if total is None else total.total_seconds()),
         )
+        if isinstance(result, ChangeSet):
+            return result
         hint = None if isinstance(node, ActivityNode) else ChangeSet
         changed: ChangeSet | Json = await self._result(result, hint)
         return changed
 
-    async def _local(self, command: RunNode) -> RawValue:
-        """The result of a local activity. Raises NeverScheduled where it did not come to its turn."""
+    async def _local(self, command: RunNode) -> RawValue | ChangeSet:
+        """What a local node came to, in a segment or by itself. Raises NeverScheduled where it never had its turn."""
+        segments, told = self.segments, None
+        segments.running += 1
+        try:
+            if (done := await segments.ran(command)) is not None:
+                if done.ran.changes is not None:
+                    return done.ran.changes
+                told = await _failed(done.ran)
+            return await self._by_itself(command, told)
+        finally:
+            segments.running -= 1
+
+    async def _by_itself(self, command: RunNode, told: dict[str, Json] | None) -> RawValue:
+        """The result of a local activity. Its first attempt fails as it is `told` to: that was made in a segment."""
         node, begun = command.planned.node, False
+        args: list[Any] = [self._task(command)]
+        if told is not None:
+            args.append(Segment(attempt_timeout(node, self._defaults).total_seconds(), told=told))
         try:
             async with self._flow.admit_local() as note:
                 begun = True
                 result: RawValue = await workflow.execute_local_activity(
                     f"{metrics.node_label(command.address)} ({node.type})",  # the SDK's metrics have it as a label
-                    args=[self._task(command)],
+                    args=args,
                     result_type=RawValue,
                     activity_id=command.address,
                     summary=command.address,
@@ -205,9 +237,13 @@ class Effects:
             raise _happened(WireFormatError(f"the child workflow {command.graph!r} has not the result of a graph"))
         return data
 
-    async def _answer(self, command: AskPerson | AskConflict, ticket: Ticket) -> Any:
+    async def _answer(self, command: AskPerson | AskConflict | AwaitEvent, ticket: Ticket) -> Any:
         try:
             return await self._inbox.wait(command, ticket)
+        except TimeoutError:
+            if isinstance(command, AwaitEvent):
+                raise NoEvent from None
+            raise
         except asyncio.CancelledError:
             if isinstance(command, AskConflict):
                 raise NeverScheduled from None  # the node has not gone beyond its join
@@ -227,6 +263,9 @@ class Effects:
         reads = planned.reads
         data = line.data if reads is None else {key: line.data[key] for key in reads if key in line.data}
         metadata = ContextMetadata(identity.created_at, now, line.version)
+        roots = {name: value for name, value in command.roots.items() if name != "run"}
+        if isinstance(node := planned.node, AiNode) and node.budget is not None:
+            roots[SPENT] = {name: usage.tokens for name, usage in self._trail.spent.items()}
         return NodeTask(
             address=command.address,
             node=planned.wire,
@@ -234,7 +273,7 @@ class Effects:
             run=identity.at(now),
             key=command.key,
             reads=reads,
-            roots={name: value for name, value in command.roots.items() if name != "run"},
+            roots=roots,
             revision=identity.pinned.revision,
         )
 
@@ -258,6 +297,13 @@ async def _taken(running: Awaitable[RawValue | None], queue: str) -> RawValue | 
         if (waited := not_taken(error, queue)) is not None:
             raise waited from None
         raise
+
+
+async def _failed(ran: Ran) -> dict[str, Json] | None:
+    """How a node failed. Waits, where it was cancelled with the run, until the machine does so too."""
+    if ran.failure == CANCELLED:
+        await asyncio.get_running_loop().create_future()
+    return ran.failure
 
 
 def _happened(error: AnabranchError) -> AnabranchError:

@@ -18,11 +18,13 @@ from temporalio.exceptions import (
 )
 
 from anabranch.context.values import Json
+from anabranch.display import one_line
 from anabranch.errors import AnabranchError, TimedOut
 from anabranch.graph.revision import REVISION
 from anabranch.transport.failures import UNDECODABLE
 from anabranch.transport.node_protocol import PinnedGraph
 from anabranch.workflows.interpreter.commands import (
+    NO_EVENT,
     NOT_STARTED,
     QUEUE_TIMEOUT,
     TERMINATED,
@@ -32,16 +34,24 @@ from anabranch.workflows.interpreter.commands import (
 )
 from anabranch.workflows.interpreter.excerpt import afterwards_that_fit
 
+RUN_ENDING: Final = tuple(each for each in AnabranchError.__subclasses__() if not (each.retryable or each.elsewhere))
+"""Errors that end a run. What may be retried fails the workflow task instead, which is tried again."""
 _ACTIVITY_TELLS = ("happened", UNDECODABLE)
 RESULT_TOO_LARGE: Final = "PayloadsTooLarge"
 """The SDK's type for the failure of an activity that has returned what the server does not take."""
 _ROOM: Final = 64 * 1024
 """Bytes of the error's details for what a `finally` wrote."""
+_REASON: Final = 200
+"""Characters of what a cancel gives as its reason."""
 _CHILD_TELLS = ("not_compensated", "effects_left", UNDECODABLE)
 
 
 class NeverScheduled(Exception):
     """Work was cancelled while it waited for its turn: the server never heard of it."""
+
+
+class NoEvent(Exception):
+    """No event came in time for a node that waits for one."""
 
 
 class InDoubt(Exception):
@@ -96,6 +106,8 @@ def failure_of(error: BaseException, address: str) -> Failure:
         return replace(failure_of(error.error, address), happened=True)
     if isinstance(error, NotTaken):
         return Failure("timeout", QUEUE_TIMEOUT, f"node {address!r}: {error}", address, happened=error.is_in_doubt)
+    if isinstance(error, NoEvent):
+        return Failure("timeout", NO_EVENT, f"no event came for node {address!r} in time", address)
     return _failure_of(error, address)
 
 
@@ -125,6 +137,12 @@ def _failure_of(error: BaseException, address: str) -> Failure:
     if isinstance(cause, AnabranchError):
         return Failure("failure", cause.code, str(cause), address, happened=cause.happened or None)
     return Failure("failure", "NODE_FAILED", str(cause), address)
+
+
+def cancelled(reason: str) -> str:
+    """Says that a run was cancelled, with the reason that came with it: it often names who asked for it."""
+    said = one_line(reason, _REASON)
+    return f"the run was cancelled: {said}" if said else "the run was cancelled"
 
 
 def run_error(finish: Finish, failure: Failure) -> ApplicationError:
@@ -171,8 +189,10 @@ def _told_effects(cause: ApplicationError, *, child: bool) -> bool | None:
 
 def _told_final(cause: ApplicationError, *, child: bool) -> bool:
     """Whether the error is not worth a retry. Every run that fails ends with one that Temporal does not retry."""
-    told = cause.details[0] if child and cause.details else None
-    return bool(told.get("final")) if isinstance(told, dict) else cause.non_retryable
+    told = cause.details[0] if cause.details else None
+    if not isinstance(told, dict):
+        return cause.non_retryable
+    return bool(told.get("final", not child and cause.non_retryable))
 
 
 def _cancelled(cause: ApplicationError) -> bool:

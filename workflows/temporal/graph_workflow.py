@@ -16,7 +16,9 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from anabranch.workflows.temporal.loading import pinned_graph
+    from anabranch.transport.rerun import RERUN_OF, RerunRequest
+    from anabranch.workflows.interpreter.taken_over import TakenOver
+    from anabranch.workflows.temporal.loading import pinned_graph, rerun_start
     from anabranch.workflows.temporal.messages import Messages
     from anabranch.workflows.temporal.start import Start
     from anabranch.workflows.temporal.telling import tell_refusal
@@ -27,6 +29,8 @@ _BY_INPUT = "GraphWorkflow"
 @workflow.defn(name=_BY_INPUT, sandboxed=False)
 class GraphWorkflow(Messages):
     """Run a graph that the input names or holds: `{"graph": name or definition, "data": {…}}`.
+
+    Or run again, from some of its nodes on, what another run ran: `{"rerun": {"workflow_id": …, "from": [node]}}`.
 
     For typed clients alone. A worker runs this type as it runs every other, by `DynamicGraphWorkflow`: of a workflow
     with a name the SDK decodes the input itself, and tries one that it cannot decode again for ever.
@@ -52,11 +56,23 @@ class DynamicGraphWorkflow(Messages):
             start = await Start.of(args)
         if start.carried is not None:
             return await self.play_on(start.carried)
+        name = workflow.info().workflow_type
         with _telling_refusals():
-            name = workflow.info().workflow_type
+            rerun = start.rerun() if name == _BY_INPUT else None
+        if rerun is not None:
+            return await self._rerun(rerun)
+        with _telling_refusals():
             request, data = start.by_input() if name == _BY_INPUT else start.by_name(name)
             pinned = start.pinned or await pinned_graph(request, self.note_lack)
         return await self.play(pinned, data, is_child=start.pinned is not None)
+
+    async def _rerun(self, request: RerunRequest) -> dict[str, Any]:
+        with _telling_refusals():
+            start = await rerun_start(request, self.note_lack)
+            taken = TakenOver.from_wire(start.taken)
+        by = {"by": request.by} if request.by else {}
+        workflow.upsert_memo({RERUN_OF: {"workflow_id": taken.workflow_id, "run_id": taken.run_id, **by}})
+        return await self.play_again(start.pinned, taken)
 
 
 @contextmanager

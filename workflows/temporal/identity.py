@@ -10,9 +10,8 @@ from temporalio import workflow
 from anabranch.errors import SizeLimitExceeded
 from anabranch.graph.plan import Plan, plan_of
 from anabranch.limits import SERVER_NAME_BYTES
-from anabranch.transport.node_protocol import PinnedGraph, RunInfo
+from anabranch.transport.node_protocol import PinnedGraph, RunInfo, iso_time
 from anabranch.workflows.interpreter.address import attempt_address
-from anabranch.workflows.interpreter.state import iso_time
 from anabranch.workflows.temporal.failures import check_revision
 
 

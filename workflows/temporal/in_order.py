@@ -15,8 +15,9 @@ that an approval waits, and answered it, would be told that it has not asked yet
 
 And what a payload store has may change: the SDK drops a signal whose input it cannot decode, and a replay may find that
 input. So here a signal whose input came from a store, or should have, is always dropped. Whether a key is there may
-change too, and is more likely to: a signal whose input is encrypted is heard without it, since graphs' signals mean the
-same with any input. What else cannot be read for the want of a key fails the workflow task, which is tried again, by
+change too, and is more likely to: a signal whose input is encrypted is heard without it. The signal `event` alone gets
+what was sent, as it came, and records whether that could be read (see `arrivals`); the others mean the same with any
+input. What else cannot be read for the want of a key fails the workflow task, which is tried again, by
 whichever worker: what a run was told lets it come to other commands than a key that is missing.
 
 Without all this, a run could come to other commands on replay, or to the same in another order, and would stand still.
@@ -26,7 +27,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation, WorkflowActivationJob
@@ -34,16 +35,16 @@ from temporalio.bridge.proto.workflow_completion import WorkflowActivationComple
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
 from anabranch.cipher import refused_plaintext
-from anabranch.errors import EncryptionKeyMissing
+from anabranch.errors import EncryptionKeyMissing, InputError
 from anabranch.observe import metrics
 from anabranch.observe.notes import Notes, take
 from anabranch.transport.undecodable import is_encrypted, is_stored, reason_of, undecodable
-from anabranch.workflows.temporal.messages import Messages
+from anabranch.workflows.interpreter.event import FORM
+from anabranch.workflows.temporal.around import InstanceAround, RunnerAround
+from anabranch.workflows.temporal.messages import EVENT, Messages
 
 if TYPE_CHECKING:
     from temporalio.api.common.v1 import Payload
-    from temporalio.converter import SerializationContext, StorageDriverStoreContext
-    from temporalio.workflow import Info
 
 log = structlog.get_logger("anabranch.worker")
 
@@ -55,30 +56,22 @@ _TASK_OF_ITS_OWN: Final = "legacy_query"
 """The id of a query that came alone, when no workflow task was under way: core waits for its answer."""
 
 
-class InOrder(WorkflowRunner):
+class InOrder(RunnerAround):
     """Runs the workflows of graphs in order, and others as `runner` does. `strict` refuses updates in plain text."""
 
     def __init__(self, runner: WorkflowRunner, *, strict: bool = False) -> None:
-        self._runner = runner
+        super().__init__(runner)
         self._strict = strict
-
-    def prepare_workflow(self, defn: Any) -> None:
-        """See WorkflowRunner."""
-        self._runner.prepare_workflow(defn)
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         """See WorkflowRunner."""
-        instance = self._runner.create_instance(det)
+        instance = super().create_instance(det)
         return _Instance(instance, strict=self._strict) if issubclass(det.defn.cls, Messages) else instance
 
-    def set_worker_level_failure_exception_types(self, types: Sequence[type[BaseException]]) -> None:
-        """See WorkflowRunner."""
-        self._runner.set_worker_level_failure_exception_types(types)
 
-
-class _Instance(WorkflowInstance):
+class _Instance(InstanceAround):
     def __init__(self, instance: WorkflowInstance, *, strict: bool) -> None:
-        self._instance = instance
+        super().__init__(instance)
         self._strict = strict
         self._notes = Notes(instance.get_info().run_id)
         self._under_way: set[int] = set()
@@ -99,7 +92,7 @@ class _Instance(WorkflowInstance):
     def _activate_parts(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         for job in act.jobs:
             if job.HasField("signal_workflow"):
-                act = _without_stored_signals(_without_encrypted_inputs(act))
+                act = _without_stored_signals(_without_encrypted_inputs(_with_one_event_each(act)))
                 break
         first, *others = _parts(act)
         completion = self._activate(first)
@@ -131,18 +124,6 @@ class _Instance(WorkflowInstance):
         completion = self._instance.activate(act)
         metrics.note(metrics.INTERPRETER, time.perf_counter() - began, self.get_info().workflow_type)
         return completion
-
-    def get_serialization_context(self, command_info: Any) -> SerializationContext | None:
-        return self._instance.get_serialization_context(command_info)
-
-    def get_external_store_context(self, command_info: Any) -> StorageDriverStoreContext:
-        return self._instance.get_external_store_context(command_info)
-
-    def get_info(self) -> Info:
-        return self._instance.get_info()
-
-    def get_thread_id(self) -> int | None:
-        return self._instance.get_thread_id()
 
 
 def _may_wait(job: WorkflowActivationJob) -> bool:
@@ -193,19 +174,36 @@ def _is_plain_update(job: WorkflowActivationJob) -> bool:
     return job.HasField("do_update") and update.run_validator and not all(map(is_encrypted, update.input))
 
 
-def _without_encrypted_inputs(act: WorkflowActivation) -> WorkflowActivation:
-    """Signals without the inputs that only a key opens."""
-    if not any(any(map(is_encrypted, job.signal_workflow.input)) for job in act.jobs):
+def _with_one_event_each(act: WorkflowActivation) -> WorkflowActivation:
+    """The signal `event` is handed one input: for two its handler would be called with an argument too many."""
+    if not any(_is_event(job) and len(job.signal_workflow.input) > 1 for job in act.jobs):
         return act
     part = _with_jobs(act, act.jobs)
     for job in part.jobs:
-        if any(map(is_encrypted, job.signal_workflow.input)):
+        if _is_event(job) and (count := len(job.signal_workflow.input)) > 1:
+            del job.signal_workflow.input[:]
+            refusal = InputError(f"the signal takes one JSON object, not {count} inputs", suggestion=FORM)
+            job.signal_workflow.input.append(undecodable(refusal))
+    return part
+
+
+def _is_event(job: WorkflowActivationJob) -> bool:
+    return job.HasField("signal_workflow") and job.signal_workflow.signal_name == EVENT
+
+
+def _without_encrypted_inputs(act: WorkflowActivation) -> WorkflowActivation:
+    """Signals without the inputs that only a key opens."""
+    if not any(any(map(is_encrypted, job.signal_workflow.input)) and not _is_event(job) for job in act.jobs):
+        return act
+    part = _with_jobs(act, act.jobs)
+    for job in part.jobs:
+        if any(map(is_encrypted, job.signal_workflow.input)) and not _is_event(job):
             del job.signal_workflow.input[:]
     return part
 
 
 def _without_stored_signals(act: WorkflowActivation) -> WorkflowActivation:
-    dropped = [job for job in act.jobs if any(map(is_stored, job.signal_workflow.input))]
+    dropped = [job for job in act.jobs if any(map(is_stored, job.signal_workflow.input)) and not _is_event(job)]
     if not dropped:
         return act
     for job in dropped if not act.is_replaying else ():

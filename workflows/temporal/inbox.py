@@ -1,4 +1,4 @@
-"""What people and services still have to say to a run: the answers of approvals, the choices at joins."""
+"""What people and services still have to say to a run: answers of approvals, events, choices at joins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from temporalio import workflow
 
 from anabranch.context.values import Json, Missing, Path
 from anabranch.graph.fields import MAX_SECONDS
-from anabranch.workflows.interpreter.commands import AskConflict, AskPerson
+from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, AwaitEvent
 from anabranch.workflows.temporal.outbox import Outbox, Ticket
 from anabranch.workflows.temporal.question import Question
 
@@ -39,7 +39,7 @@ class Inbox:
         """Whether there is an answer that the machine was not told yet."""
         return any(answer.done() for answer in self._answers.values())
 
-    def ask(self, command: AskPerson | AskConflict) -> None:
+    def ask(self, command: AskPerson | AskConflict | AwaitEvent) -> None:
         """From now on, in this very workflow task, an answer may come.
 
         A join that waits already asks anew: an answer to the question before, of which the machine was not told yet, is
@@ -50,6 +50,8 @@ class Inbox:
             self._answers[address] = asyncio.get_event_loop().create_future()
         if isinstance(command, AskPerson):
             self._approvals[address] = command
+            return
+        if isinstance(command, AwaitEvent):
             return
         question = self._questions.setdefault(address, Question())
         question.ask(command.conflicts)
@@ -65,22 +67,22 @@ class Inbox:
         return self._approvals.get(address) if self.waits(address) else None
 
     def answer(self, address: str, value: Json) -> None:
-        """The answer of an approval that waits."""
+        """The answer of an approval, or the events of a node, that waits."""
         self._answers[address].set_result(value)
 
-    def choose(self, address: str, path: Path, value: Json | Missing) -> list[Path]:
+    def choose(self, address: str, path: Path, value: Json | Missing, by: str | None = None) -> list[Path]:
         """Settle one of the conflicts of a join that waits; returns the paths that are open still."""
         question = self._questions[address]
-        question.choose(path, value)
+        question.choose(path, value, by)
         self._answer_if_settled(address, question)
         return question.open
 
     def _answer_if_settled(self, address: str, question: Question) -> None:
         if not question.open:
-            self._answers[address].set_result(question.choices)
+            self._answers[address].set_result(question.settled)
 
-    async def wait(self, command: AskPerson | AskConflict, ticket: Ticket) -> Any:
-        """The answer. Raises TimeoutError."""
+    async def wait(self, command: AskPerson | AskConflict | AwaitEvent, ticket: Ticket) -> Any:
+        """The answer; of a join it is `Settled`. Raises TimeoutError."""
         address = command.address
         self._outbox.send(ticket)
         # Always a timer: the timeline shows what is waited for, and the task that asks sends something. One that sends

@@ -8,23 +8,33 @@ that fails the workflow task again and again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from temporalio import workflow
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
 
 from anabranch.context.values import Json
 from anabranch.display import code_span
 from anabranch.transport.node_protocol import PinnedGraph
 from anabranch.workflows.interpreter import views
+from anabranch.workflows.interpreter.journal import Journal
+from anabranch.workflows.interpreter.taken_over import TakenOver
+from anabranch.workflows.interpreter.watcher import Watcher
 from anabranch.workflows.temporal import updates
 from anabranch.workflows.temporal.driver import Driver
 from anabranch.workflows.temporal.identity import Identity
 from anabranch.workflows.temporal.loading import LOAD_GRAPH
 from anabranch.workflows.temporal.operations import Operations
-from anabranch.workflows.temporal.requests import Request, checked, nothing, the_object
+from anabranch.workflows.temporal.requests import Request, checked, nothing, sender_of_signal, the_object
 
-_RESOLVE = '{"node": …, "path": …, "choose": writer or index}, or `value` or `remove: true` instead of `choose`'
-_COMPLETE = '{"node": …, "answer": …}'
+_NOTHING = RawValue(Payload(metadata={"encoding": b"binary/null"}))
+EVENT: Final = "event"
+"""The signal that brings an event."""
+_RESOLVE = (
+    '{"node": …, "path": …, "choose": writer or index, "by": name}, or `value` or `remove: true` instead of `choose`'
+)
+_COMPLETE = '{"node": …, "answer": …, "by": name}'
 _WRITE = '{"changes": {path: value}, "removed": [path], "base_version": number, "by": name}'
 _EDIT = '{"node": …, "changes": {path: value}, "removed": [path], "by": name}'
 _FAIL = '{"node": …, "by": name}'
@@ -35,10 +45,19 @@ class Messages:
 
     def __init__(self) -> None:
         self._driver: Driver | None = None
-        self._is_paused: bool | None = None
-        """What the last signal said; None where none came."""
+        self._held: tuple[bool, str | None] | None = None
+        """What the last signal said, paused or not, and by whom; None where none came."""
         self._lack: str | None = None
         """What a worker said that lacks the graph, while others are asked for it."""
+        self.watcher: Watcher | None = None
+        """Who hears of the run beside logs, traces and metrics: a replay that looks at it."""
+        self.journal: Journal | None = None
+        """What notes all that the run is told, for such a replay."""
+
+    @property
+    def driver(self) -> Driver | None:
+        """What plays the run; None until its graph is loaded."""
+        return self._driver
 
     def note_lack(self, message: str | None) -> None:
         """A worker lacks the graph; None once another has it, or nobody."""
@@ -48,16 +67,35 @@ class Messages:
 
     async def play(self, pinned: PinnedGraph, data: Mapping[str, Json], *, is_child: bool = False) -> dict[str, Json]:
         """Run a graph; returns `{session_id, status, version, data}`. Raises ApplicationError, CancelledError."""
-        self._driver = driver = Driver(Identity.of_this_run(pinned, is_child=is_child), data)
-        driver.machine.state.is_paused = bool(self._is_paused)
+        self._driver = driver = Driver(Identity.of_this_run(pinned, is_child=is_child), data, watcher=self.watcher)
+        if self._held is not None:
+            driver.hold(*self._held)
+        self._note(driver)
         driver.start()
         return await driver.run()
 
+    async def play_again(self, pinned: PinnedGraph, taken: TakenOver) -> dict[str, Json]:
+        """Run a graph from where another run of it had come to. Until all of that is taken over there is no driver."""
+        identity = Identity.of_this_run(pinned)
+        driver = Driver(identity, taken.data, watcher=self.watcher, taken=taken)
+        self._note(driver)
+        await driver.take_over()
+        self._driver = driver
+        if self._held is not None:
+            driver.hold(*self._held)
+        driver.start_rest()
+        return await driver.run()
+
+    def _note(self, driver: Driver, *, is_continued: bool = False) -> None:
+        if self.journal is not None:
+            self.journal.follow(driver.machine, is_continued=is_continued)
+
     async def play_on(self, carried: Mapping[str, Any]) -> dict[str, Json]:
         """Go on where the workflow run before continued as new."""
-        self._driver = driver = Driver.continued(carried)
-        if self._is_paused is not None:  # a signal came since
-            driver.machine.state.is_paused = self._is_paused
+        self._driver = driver = Driver.continued(carried, self.watcher)
+        if self._held is not None:  # a signal came since
+            driver.hold(*self._held)
+        self._note(driver, is_continued=True)
         driver.resume()
         return await driver.run()
 
@@ -91,23 +129,30 @@ class Messages:
         return "" if self._driver is None else views.diagram(self._driver.machine.state)
 
     @workflow.signal
-    def pause(self, *_ignored: Any) -> None:
-        """Start nothing new; what runs goes on. An input means nothing: nobody would hear of a refusal."""
-        self._set_paused(True)
+    def pause(self, *given: Any) -> None:
+        """Start nothing new; what runs goes on: `{by}`. Any other input means nothing."""
+        self._set_paused(True, given)
 
     @workflow.signal
-    def resume(self, *_ignored: Any) -> None:
-        """Go on after `pause`."""
-        self._set_paused(False)
+    def resume(self, *given: Any) -> None:
+        """Go on after `pause`: `{by}`."""
+        self._set_paused(False, given)
 
-    def _set_paused(self, is_paused: bool) -> None:
-        self._is_paused = is_paused
+    @workflow.signal(name=EVENT)
+    async def event(self, sent: RawValue = _NOTHING) -> None:
+        """Something has happened that a `receive` node waits for, or will: `{name, id, data}`."""
+        while (driver := self._driver) is None:
+            await workflow.wait_condition(lambda: self._driver is not None)
+        await driver.arrivals.hear(sent.payload)
+
+    def _set_paused(self, is_paused: bool, given: Sequence[object]) -> None:
+        self._held = (is_paused, sender_of_signal(given))
         if self._driver is not None:
-            self._driver.set_paused(is_paused)
+            self._driver.set_paused(*self._held)
 
     @workflow.update
     async def resolve_conflict(self, *given: Any) -> dict[str, Any]:
-        """Settle a conflict: `{node, path, choose: writer or index}`, or `value`, or `remove: true`."""
+        """Settle a conflict: `{node, path, choose: writer or index, by}`, or `value`, or `remove: true`."""
         return (await self._operations()).resolve_conflict(_request(given, _RESOLVE))
 
     @resolve_conflict.validator
@@ -118,7 +163,7 @@ class Messages:
 
     @workflow.update
     async def complete_task(self, *given: Any) -> dict[str, Any]:
-        """Answer an `approval`: `{node, answer}`."""
+        """Answer an `approval`: `{node, answer, by}`."""
         return (await self._operations()).complete_task(_request(given, _COMPLETE))
 
     @complete_task.validator
@@ -173,6 +218,7 @@ class Messages:
         """What an update does, once the graph is loaded: it may arrive together with the start."""
         while (driver := self._driver) is None:
             await workflow.wait_condition(lambda: self._driver is not None)
+        await driver.heard()
         driver.has_updated = True
         return driver.operations
 

@@ -9,7 +9,7 @@ from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
 
 from anabranch.graph.kinds.kinds import kind_of
-from anabranch.graph.model import Node
+from anabranch.graph.model import ActivityNode, Node
 from anabranch.graph.policies import Defaults, Retry
 from anabranch.graph.policies import Priority as NodePriority
 from anabranch.transport.node_protocol import WAITING_FACTOR
@@ -35,6 +35,8 @@ def retry_policy(retry: Retry) -> RetryPolicy:
 
 def runs_locally(node: Node, defaults: Defaults) -> bool:
     """Whether the node runs as a local activity, inside the workflow's task."""
+    if isinstance(node, ActivityNode):
+        return False
     if node.local is not None:
         return node.local
     return defaults.local and kind_of(node).local_by_default
@@ -51,7 +53,7 @@ def local_options(
     if deadline == 0:
         own = own.model_copy(update={"max_attempts": 1})
     return {
-        "start_to_close_timeout": _attempt(node, defaults),
+        "start_to_close_timeout": attempt_timeout(node, defaults),
         "schedule_to_close_timeout": _total(node, defaults, deadline, spent, undo=undo),
         "retry_policy": retry_policy(own),
     }
@@ -84,18 +86,21 @@ def _total(node: Node, defaults: Defaults, deadline: float | None, spent: float,
     if deadline:
         bounds.append(timedelta(seconds=deadline))
     elif deadline is not None:  # else a queue that nobody serves would keep the run open for ever
-        bounds.append(_attempt(node, defaults) + _LAST_WAIT)
+        bounds.append(attempt_timeout(node, defaults) + _LAST_WAIT)
     return min(bounds, default=None)
 
 
-def _attempt(node: Node, defaults: Defaults) -> timedelta:
-    timeout = node.timeout or defaults.timeout
+def attempt_timeout(node: Node, defaults: Defaults) -> timedelta:
+    """How long one attempt of a node may take."""
+    timeout = node.timeout if isinstance(node.timeout, timedelta) else defaults.timeout  # of a template a run made one
     return timeout if node.cache is None else timeout * WAITING_FACTOR
 
 
 def _heartbeat(node: Node, defaults: Defaults) -> timedelta | None:
     """A worker that dies is noticed by the end of `timeout`, also where an attempt may take longer."""
-    return node.heartbeat if node.cache is None else node.heartbeat or node.timeout or defaults.timeout
+    if node.cache is None or node.heartbeat is not None:
+        return node.heartbeat
+    return node.timeout if isinstance(node.timeout, timedelta) else defaults.timeout
 
 
 def _priority(priority: NodePriority | int) -> Priority:

@@ -8,11 +8,14 @@ from typing import Literal
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, format_path
 from anabranch.workflows.interpreter.commands import Command
+from anabranch.workflows.interpreter.decisions import Did
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.temporal import updates
 from anabranch.workflows.temporal.clock import Clock
 from anabranch.workflows.temporal.inbox import Inbox
-from anabranch.workflows.temporal.requests import Request, checked
+from anabranch.workflows.temporal.requests import Request, checked, sender
+
+_DID: dict[str, Did] = {"retry": "retried", "skip": "skipped", "fail": "failed"}
 
 
 class Operations:
@@ -30,12 +33,15 @@ class Operations:
         node, path, value = checked(lambda: updates.conflict_choice(machine, inbox, request))
         if "value" in request:
             machine.state.size.add(ChangeSet(0, {path: request["value"]}))
-        still_open = inbox.choose(node, path, value)
+        by = sender(request)
+        still_open = inbox.choose(node, path, value, by)
+        machine.state.decisions.note(node, "settled", by)
         return {"node": node, "path": format_path(path), "open": [format_path(each) for each in still_open]}
 
     def complete_task(self, request: Request) -> dict[str, Json]:
         """Give the answer that an `approval` waits for."""
         node, answer = checked(lambda: updates.task_answer(self._machine, self._inbox, request))
+        self._machine.state.decisions.note(node, "answered", sender(request))
         self._inbox.answer(node, answer)
         return {"node": node}
 
@@ -51,6 +57,7 @@ class Operations:
         """Act on a paused node."""
         machine, at = self._machine, self._clock.tick()
         node, edits = checked(lambda: updates.paused_node(machine, request, edited=what != "fail"))
+        machine.state.decisions.note(node, _DID[what], sender(request))
         if what == "retry":
             self._dispatch(machine.retry(node, edits, at))
         elif what == "skip":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import MISSING, Json, Missing, Path
@@ -18,6 +18,14 @@ _Among: TypeAlias = "list[list[Any]]"
 class _Choice:
     value: Json | Missing
     among: _Among
+    by: str | None
+
+
+class Settled(NamedTuple):
+    """What was chosen at each path of a join, and who chose, where they gave a name."""
+
+    choices: Choices
+    by: dict[Path, str]
 
 
 class Question:
@@ -32,9 +40,9 @@ class Question:
         self._among = {each.path: [[side.by, side.version, side.at] for side in each.candidates] for each in conflicts}
         self._made = {path: made for path, made in self._made.items() if self._among.get(path) == made.among}
 
-    def choose(self, path: Path, value: Json | Missing) -> None:
+    def choose(self, path: Path, value: Json | Missing, by: str | None) -> None:
         """Settle one of the conflicts."""
-        self._made[path] = _Choice(value, self._among[path])
+        self._made[path] = _Choice(value, self._among[path], by)
 
     @property
     def open(self) -> list[Path]:
@@ -42,20 +50,22 @@ class Question:
         return [path for path in self._among if path not in self._made]
 
     @property
-    def choices(self) -> Choices:
+    def settled(self) -> Settled:
         """What was chosen so far."""
-        return {path: made.value for path, made in self._made.items()}
+        made = self._made.items()
+        named = {path: each.by for path, each in made if each.by is not None}
+        return Settled({path: each.value for path, each in made}, named)
 
     def dump(self) -> list[Any]:
         """The choices, for continue-as-new: the next run asks for the same conflicts."""
-        return [[list(path), _optional(made.value), made.among] for path, made in self._made.items()]
+        return [[list(path), _optional(made.value), made.among, made.by] for path, made in self._made.items()]
 
     @classmethod
     def load(cls, dumped: list[Any]) -> Question:
         """The inverse of `dump`, to be asked."""
         question = cls()
-        for path, value, among in dumped:
-            question._made[tuple(path)] = _Choice(value[0] if value else MISSING, among)
+        for path, value, among, *by in dumped:
+            question._made[tuple(path)] = _Choice(value[0] if value else MISSING, among, by[0] if by else None)
         return question
 
 

@@ -18,11 +18,6 @@ from anabranch.errors import InputError, WireFormatError
 from anabranch.transport.undecodable import is_encrypted, is_stored, reason_of
 
 _TIMEOUT = timedelta(seconds=10)
-_MAX_DEPTH = 256
-"""Levels of JSON: more than a run's state has, and fewer than Python's parser takes wherever it is called.
-
-Where that gives up depends on the stack and the version of Python, so that a replay might read what the run could not.
-"""
 
 
 class StoreDiffers(Exception):
@@ -49,26 +44,9 @@ def decoded(payload: Payload, hint: type | None = None) -> Any:
         raise
     except Exception as error:
         raise WireFormatError(f"the payload cannot be decoded: {error!s:.200}") from None
-    if _is_deeper(value, _MAX_DEPTH):
-        raise WireFormatError("the JSON is nested too deep")
     if hint is not None and not isinstance(value, hint):
         raise WireFormatError(f"expected a {hint.__name__}, got a value of type {type(value).__name__}")
     return value
-
-
-def _is_deeper(value: object, depth: int) -> bool:
-    # Level by level: a call for each value would cost as much as all else that reads a result.
-    level: list[Any] = [[value]]
-    for _ in range(depth + 1):
-        level = [
-            item
-            for outer in level
-            for item in (outer.values() if isinstance(outer, dict) else outer)
-            if item and isinstance(item, dict | list)
-        ]
-        if not level:
-            return False
-    return True
 
 
 async def _check_record(payload: Payload) -> None:

@@ -8,9 +8,10 @@ from typing import Literal, TypeVar
 from temporalio.exceptions import ApplicationError
 
 from anabranch.context.changes import ChangeSet
-from anabranch.context.values import Json, check_value, parse_path
+from anabranch.context.values import Json, parse_path
+from anabranch.context.wire import measure
 from anabranch.errors import AnabranchError, InputError
-from anabranch.workflows.interpreter.writers import outsider
+from anabranch.workflows.interpreter.writers import outsider, the_name
 
 Request = Mapping[str, Json]
 T = TypeVar("T")
@@ -53,6 +54,19 @@ def text_of(request: Request, field: str) -> str:
     return value
 
 
+def sender(request: Request) -> str | None:
+    """Who a request says that it is from. Raises InputError for what is not a name."""
+    return None if (by := request.get("by")) is None else the_name(by)
+
+
+def sender_of_signal(given: Sequence[object]) -> str | None:
+    """Who a signal says that it is from, if that can be made out: nobody would hear of a refusal."""
+    try:
+        return sender(the_object(given, ""))
+    except InputError:
+        return None
+
+
 def changes_of(request: Request, kind: Literal["outside", "operator"], *, base: int = 0) -> ChangeSet:
     """The `changes` (path → value) and `removed` paths of a request, `by` whom it says.
 
@@ -67,5 +81,5 @@ def changes_of(request: Request, kind: Literal["outside", "operator"], *, base: 
     if len(values) < len(given):
         raise InputError("`changes` gives one path twice, in different spellings")
     for path, value in values.items():
-        check_value(value, path=path)
+        measure(value, path=path)
     return ChangeSet(base, values, tuple(parse_path(path) for path in paths), by)

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from temporalio import workflow
 
 from anabranch.context.merge.union import Conflict
+from anabranch.errors import AnabranchError
 from anabranch.observe import metrics
 from anabranch.workflows.interpreter.commands import Failure
+from anabranch.workflows.interpreter.event import Event
 from anabranch.workflows.interpreter.node_run import CLOSED, NodeRun, Status
 from anabranch.workflows.interpreter.saga import Step
 from anabranch.workflows.interpreter.scope import Scope
@@ -35,6 +37,18 @@ class RunMetrics(Watcher):
         """See Watcher."""
         for conflict in conflicts:
             metrics.count(metrics.CONFLICTS, self._graph, str(conflict.policy))
+
+    def event_taken(self, address: str, event: Event) -> None:
+        """See Watcher."""
+        metrics.count(metrics.EVENTS_RECEIVED, self._graph, "taken")
+
+    def event_repeated(self, event: Event) -> None:
+        """See Watcher."""
+        metrics.count(metrics.EVENTS_RECEIVED, self._graph, "repeated")
+
+    def event_refused(self, error: AnabranchError) -> None:
+        """See Watcher."""
+        metrics.count(metrics.EVENTS_RECEIVED, self._graph, "refused")
 
     def undo_ended(self, step: Step, failure: Failure | None) -> None:
         """See Watcher."""

@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 from anabranch.context.values import Json
 from anabranch.errors import InputError
 from anabranch.transport.node_protocol import GRAPH_DIGESTS, GraphRequest, PinnedGraph
+from anabranch.transport.rerun import RERUN, RerunRequest
 from anabranch.transport.undecodable import is_encrypted
 from anabranch.workflows.temporal.received import received
 
@@ -57,11 +58,23 @@ class Start:
         request = GraphRequest(name=name, digests=self.digests, is_plain=self.is_plain)
         return request, _data(self.given[0] if self.given else {})
 
+    def rerun(self) -> RerunRequest | None:
+        """Which run the input asks to run again, if it does. Raises ApplicationError INPUT_INVALID."""
+        given = self.given[0] if len(self.given) == 1 else None
+        if not isinstance(given, dict) or given.keys() != {RERUN}:
+            return None
+        try:
+            return RerunRequest.of_input(given[RERUN]).sent(self.digests, is_plain=self.is_plain)
+        except InputError as error:
+            raise _bad_input(str(error)) from None
+
     def by_input(self) -> tuple[GraphRequest, dict[str, Json]]:
         """The graph that the input names or holds, and the data. Raises ApplicationError INPUT_INVALID."""
         given = self.given[0] if len(self.given) == 1 else None
         if not isinstance(given, dict) or "graph" not in given or given.keys() - {"graph", "data"}:
-            raise _bad_input('GraphWorkflow takes one object {"graph": name or definition, "data": {…}}')
+            raise _bad_input(
+                'GraphWorkflow takes one object {"graph": name or definition, "data": {…}}, or {"rerun": {…}}'
+            )
         request = replace(_request(given["graph"]), is_plain=self.is_plain)
         return request, _data(given.get("data", {}))
 

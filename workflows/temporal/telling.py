@@ -15,6 +15,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from anabranch.context.merge.union import Conflict
+from anabranch.errors import AnabranchError
 from anabranch.graph.kinds.kinds import has_body
 from anabranch.graph.plan import PlanNode
 from anabranch.observe import traces
@@ -22,6 +23,7 @@ from anabranch.observe.notes import Line, are_logged, here
 from anabranch.observe.traces import RUN, Place, RunTrace
 from anabranch.spans import Attribute
 from anabranch.workflows.interpreter.commands import Failure, Finish
+from anabranch.workflows.interpreter.event import Event
 from anabranch.workflows.interpreter.node_run import NodeRun
 from anabranch.workflows.interpreter.saga import COMPENSATION, Step
 from anabranch.workflows.interpreter.scope import Scope
@@ -60,6 +62,7 @@ class Telling(Watcher):
         self._trace = None if self._notes is None else RunTrace.here(identity.run_id)
         self._ids = _ids(info, self._graph.name, self._trace)
         self._open: dict[str, _Started] = {}
+        self._refused = 0
         self.failed: dict[str, int] = {}
         """How often those have been started that failed, and that an operator may start again."""
 
@@ -144,12 +147,30 @@ class Telling(Watcher):
         fields = {"node": address, "conflicts": len(conflicts), "settled": settled}
         self._log(logging.WARNING, "Conflicts detected during merge", address, **fields)
 
+    def event_taken(self, address: str, event: Event) -> None:
+        """See Watcher."""
+        self._log(logging.INFO, "Event received", (address, event.name, event.id), node=address, event_name=event.name)
+
+    def event_repeated(self, event: Event) -> None:
+        """See Watcher."""
+        self._log(logging.INFO, "Event repeated", (event.name, event.id), event_name=event.name)
+
+    def event_refused(self, error: AnabranchError) -> None:
+        """See Watcher."""
+        self._refused += 1
+        self._log(logging.WARNING, "Event refused", self._refused, code=error.code)
+
     def undo_started(self, step: Step) -> None:
         """See Watcher."""
         address = COMPENSATION + step.address
         count = self.failed.pop(address, 0) + 1
         self._open[address] = _Started(step.planned, count, RUN, workflow.time_ns())
         self._log(logging.INFO, "Undo started", (address, count), node=step.address)
+
+    def finally_failed(self, address: str, failure: Failure) -> None:
+        """See Watcher."""
+        fields = {"block": address, "node": failure.node or None, "code": failure.code}
+        self._log(logging.ERROR, "Finally failed", address, **fields)
 
     def undo_ended(self, step: Step, failure: Failure | None) -> None:
         """See Watcher."""

@@ -11,14 +11,16 @@ from collections.abc import Iterable
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import MISSING, Json, Missing, Path, check_value, format_path, parse_path
+from anabranch.context.wire import measure
 from anabranch.errors import InputError
 from anabranch.graph.model import ApprovalNode
+from anabranch.transport.node_protocol import iso_time
 from anabranch.workflows.interpreter.input import check_value_against
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.node_run import Status
-from anabranch.workflows.interpreter.state import RunState, iso_time
+from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.temporal.inbox import Inbox
-from anabranch.workflows.temporal.requests import Request, changes_of, known_fields, text_of
+from anabranch.workflows.temporal.requests import Request, changes_of, known_fields, sender, text_of
 
 _ENDINGS = {
     Status.TIMED_OUT: "timed out",
@@ -31,7 +33,8 @@ _ENDINGS = {
 
 def conflict_choice(machine: Machine, inbox: Inbox, request: Request) -> tuple[str, Path, Json | Missing]:
     """The join, the path and the value that a `resolve_conflict` names. Raises InputError."""
-    known_fields(request, {"node", "path", "choose", "value", "remove"})
+    known_fields(request, {"node", "path", "choose", "value", "remove", "by"})
+    sender(request)
     node = text_of(request, "node")
     join = machine.state.open_joins.get(node)
     if join is None or not inbox.waits(node):
@@ -48,13 +51,14 @@ def conflict_choice(machine: Machine, inbox: Inbox, request: Request) -> tuple[s
 
 def task_answer(machine: Machine, inbox: Inbox, request: Request) -> tuple[str, Json]:
     """The node and the answer of a `complete_task`. Raises InputError, SchemaViolation."""
-    known_fields(request, {"node", "answer"})
+    known_fields(request, {"node", "answer", "by"})
+    sender(request)
     node = text_of(request, "node")
     approval = inbox.approval(node)
     if approval is None:
         raise InputError(_why_not_awaited(machine.state, node), suggestion=_waiting(inbox.approvals))
     answer = request.get("answer")
-    check_value(answer)
+    measure(answer)
     if approval.schema is not None:
         check_value_against(approval.schema, answer, what="the answer", by=node)
     return node, answer
@@ -99,6 +103,7 @@ def paused_node(machine: Machine, request: Request, *, edited: bool) -> tuple[st
     """
     known_fields(request, {"node", "by"} | ({"changes", "removed"} if edited else set()))
     node = text_of(request, "node")
+    sender(request)
     waiting = machine.state.waiting_for_operator
     if node not in waiting:
         raise InputError(f"node {node!r} is not paused", suggestion=_waiting(waiting))
