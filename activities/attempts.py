@@ -49,6 +49,11 @@ def run_attempt(name: str) -> AbstractContextManager[None]:
     return _attempt(info, name, info.workflow_id or "", {"graph": info.workflow_type})
 
 
+def told_before() -> None:
+    """What this attempt fails with was told when it happened, in a segment."""
+    _is_told.set(True)
+
+
 def quiet_the_sdk() -> None:
     """Have the SDK not log the failures of attempts that were told here."""
     if not any(isinstance(each, _Untold) for each in _SDK.filters):

@@ -25,6 +25,7 @@ from temporalio import activity
 
 from anabranch.activities.attempts import run_attempt
 from anabranch.activities.failures import as_application_errors
+from anabranch.activities.search_attributes import SearchAttributes
 from anabranch.cipher import refused_plaintext
 from anabranch.context.merge.resolution import ConflictResolution
 from anabranch.context.values import Json
@@ -37,6 +38,7 @@ from anabranch.graph.source.index import FolderIndex, Stamp, stamp_of
 from anabranch.graph.source.problems import did_you_mean
 from anabranch.limits import GRAPH_ELSEWHERE_SECONDS, RUN_LIMITS, RunLimits
 from anabranch.transport.node_protocol import ENCRYPTED_ONLY, GraphRequest, PinnedGraph
+from anabranch.transport.search_attributes import wishes
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}", re.ASCII)
 _FRESH_SECONDS = 0.25
@@ -80,6 +82,8 @@ class GraphLoader:
     `inline` is whether a run may bring its own graph.
     `workflows` are the names of other workflows of the worker, to suggest one that was mistyped.
     `strict` takes only runs whose input is encrypted, and holds them to results that are.
+    `console` is the address of the console that shows the runs, if one does.
+    `search_attributes` say whether runs can be found by theirs.
     """
 
     def __init__(
@@ -93,8 +97,12 @@ class GraphLoader:
         limits: RunLimits = RUN_LIMITS,
         elsewhere_seconds: float = GRAPH_ELSEWHERE_SECONDS,
         strict: bool = False,
+        console: str | None = None,
+        search_attributes: SearchAttributes | None = None,
     ) -> None:
         self._strict = strict
+        self._console = console
+        self._search_attributes = search_attributes
         self._index = folder if isinstance(folder, FolderIndex) else FolderIndex(folder)
         self._default = default
         self._revision = min(revision, REVISION)
@@ -115,16 +123,20 @@ class GraphLoader:
         with run_attempt("load_graph"), as_application_errors(elsewhere_seconds=self._elsewhere_seconds):
             if self._strict and request.is_plain:
                 raise refused_plaintext("the input of a run")
-            found = None if request.name is None or request.inline is not None else self._by_name.get(request.name)
-            if found is not None and time.monotonic() - found.looked < _FRESH_SECONDS:
-                return _as_asked(found, request)
-            try:
-                threads = self._named_threads if request.inline is None else self._inline_threads
-                return await asyncio.get_running_loop().run_in_executor(threads, self.load, request)
-            except UnknownGraph:
-                if request.name is None or request.name != activity.info().workflow_type:
-                    raise
-                raise self._unknown_workflow(request.name) from None
+            pinned = await self._loaded(request)
+            return pinned if self._search_attributes is None else await self._search_attributes.noted(pinned)
+
+    async def _loaded(self, request: GraphRequest) -> PinnedGraph:
+        found = None if request.name is None or request.inline is not None else self._by_name.get(request.name)
+        if found is not None and time.monotonic() - found.looked < _FRESH_SECONDS:
+            return _as_asked(found, request)
+        try:
+            threads = self._named_threads if request.inline is None else self._inline_threads
+            return await asyncio.get_running_loop().run_in_executor(threads, self.load, request)
+        except UnknownGraph:
+            if request.name is None or request.name != activity.info().workflow_type:
+                raise
+            raise self._unknown_workflow(request.name) from None
 
     def load(self, request: GraphRequest) -> PinnedGraph:
         """As `load_graph`, without Temporal. Threads may call it at once. Raises GraphError."""
@@ -195,7 +207,7 @@ class GraphLoader:
             if same or reads == _READS:
                 break
             parts = found
-        return _Found(self._pinned(loaded), digests(loaded), parts, signature, 0.0)
+        return _Found(self.pinned(loaded), digests(loaded), parts, signature, 0.0)
 
     def _signature(self, parts: _Parts) -> _Signature:
         stamps = tuple((path, stamp_of(path)) for path in sorted(parts.files))
@@ -206,7 +218,8 @@ class GraphLoader:
                 places[name] += (path,)
         return _Signature(stamps, tuple(places.items()))
 
-    def _pinned(self, loaded: LoadedGraph) -> PinnedGraph:
+    def pinned(self, loaded: LoadedGraph) -> PinnedGraph:
+        """What runs of a graph are held to."""
         graphs = {name: self._settled(graph) for name, graph in loaded.graphs.items()}
         graph = self._settled(loaded.graph)
         return PinnedGraph.of(
@@ -215,8 +228,9 @@ class GraphLoader:
             {name: written_out(other) for name, other in graphs.items()},
             revision=self._revision,
             inputs={each.name: tuple(graph_inputs(each, graphs)) for each in (graph, *graphs.values())},
-            capabilities=(ENCRYPTED_ONLY,) if self._strict else (),
+            capabilities=(*wishes((graph, *graphs.values())), *((ENCRYPTED_ONLY,) if self._strict else ())),
             limits=self._limits,
+            console=self._console,
         )
 
     def _settled(self, graph: Graph) -> Graph:

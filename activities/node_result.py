@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
 
+from anabranch.context.changes import Usage
 from anabranch.context.values import Json, Path
 from anabranch.errors import AnabranchError, NodeError
 from anabranch.transport.node_protocol import NodeTask
@@ -18,7 +19,7 @@ class NodeResult:
     """What a handler returns: `result` is for expressions of `output`; without those, `writes` and `removed` apply.
 
     `writes` are values by key, `parts` values inside of objects by path, `appended` what is added to lists by path.
-    `warnings` are for who reads the audit trail; they name no values.
+    `warnings` are for who reads the audit trail; they name no values. `usage` is what was spent at language models.
     """
 
     result: Json
@@ -27,6 +28,7 @@ class NodeResult:
     warnings: tuple[str, ...] = ()
     parts: Mapping[Path, Json] = field(default_factory=dict)
     appended: Mapping[Path, list[Json]] = field(default_factory=dict)
+    usage: tuple[Usage, ...] = ()
 
     @classmethod
     def under_id(cls, task: NodeTask, value: Json) -> Self:

@@ -88,7 +88,7 @@ class PythonActivity:
 
     async def __call__(self, task: NodeTask, node: PythonNode) -> NodeResult:
         """Call the handler with a context of its own, and collect what it changed and returned."""
-        function = self._function(node.handler)
+        function = self.handler(node.handler)
         arguments = cast("dict[str, Any]", await render(dict(node.args), task))
         _check_arguments(node.handler, function, arguments)
         context = task.context.copy()
@@ -97,7 +97,8 @@ class PythonActivity:
         with after_effect():
             return _outcome(task, context, returned)
 
-    def _function(self, name: str) -> Function:
+    def handler(self, name: str) -> Function:
+        """The handler of that name; an entry point is imported. Raises ConfigurationError where there is none."""
         if name not in _registered and (entry := self._entry_points.get(name)) is not None:
             loaded = entry.load()
             # Importing its module may have registered it by the decorator already.

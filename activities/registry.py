@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import msgpack
 from pydantic import TypeAdapter, ValidationError
 from temporalio import activity
 from temporalio.common import RawValue
 
-from anabranch.activities.attempts import node_attempt
+from anabranch.activities.attempts import node_attempt, told_before
 from anabranch.activities.carrying import Carrying, record_history, record_reason
 from anabranch.activities.evaluation import evaluated
 from anabranch.activities.failures import as_application_errors, refuse_outside_of_runs
@@ -28,20 +28,24 @@ from anabranch.activities.heartbeat import heartbeats
 from anabranch.activities.load_graph import GraphLoader
 from anabranch.activities.node_result import Closing, Handler, NodeResult, after_effect, not_ending_the_worker
 from anabranch.activities.rendering import visible_roots, with_own_names
+from anabranch.activities.segments import play
 from anabranch.activities.share import ContextSharing
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, Path, check_value, format_path, parse_path
-from anabranch.context.wire import measure, plain
+from anabranch.context.wire import measure_plain, plain
 from anabranch.errors import ConfigurationError, InputError, SizeLimitExceeded, WorkerOutdated
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.model import Node
 from anabranch.graph.revision import REVISION
 from anabranch.limits import ELSEWHERE_SECONDS, NODE_LIMITS, NodeLimits
 from anabranch.observe import metrics
-from anabranch.transport.failures import mark_ran
+from anabranch.transport.failures import failure_told, mark_ran
 from anabranch.transport.node_protocol import NodeTask
+from anabranch.transport.segment import Segment, SegmentResult
 
 _NODE: TypeAdapter[Node] = TypeAdapter(Node)
+T = TypeVar("T")
+
 _RESULT = "result"
 _UPGRADE = "let a newer worker try it, or upgrade this one"
 
@@ -69,7 +73,17 @@ class NodeActivities:
         self._max_bytes = limits.written_bytes
         self._handlers: dict[str, Handler] = {}
         self._building = asyncio.Lock()
-        self._running: dict[bytes, str] = {}
+        self._running: dict[tuple[bytes, str], str] = {}
+
+    async def build(self, node_type: str) -> None:
+        """Build the handler of a node type before its first node. Raises ConfigurationError, and what its code does."""
+        if node_type not in self._handlers:
+            await self._build(node_type)
+
+    @property
+    def graphs(self) -> GraphLoader:
+        """What finds the graphs of runs."""
+        return self._graphs
 
     def running(self) -> list[str]:
         """The nodes that this worker runs, each with its workflow's id."""
@@ -98,8 +112,10 @@ class NodeActivities:
         if info.attempt != task.run.attempt:
             task = dataclasses.replace(task, run=dataclasses.replace(task.run, attempt=info.attempt))
             retried = (task.run.graph, metrics.node_label(task.address), str(task.node.get("type")))
-            metrics.count(metrics.NODE_RETRIES, *retried)
-        self._running[info.task_token] = f"node {task.address!r} of {info.workflow_id}"
+            if not task.node.get("poll"):  # whose attempts are no retries
+                metrics.count(metrics.NODE_RETRIES, *retried)
+        place = (info.task_token, task.address)
+        self._running[place] = f"node {task.address!r} of {info.workflow_id}"
         try:
             with node_attempt(info, task):
                 async with nullcontext() if info.is_local else heartbeats():
@@ -109,7 +125,7 @@ class NodeActivities:
                         mark_ran(where)
                         return changes
         finally:
-            del self._running[info.task_token]
+            del self._running[place]
 
     def activities(self) -> list[Callable[..., Any]]:
         """What a Worker registers: those of the run itself, one for each node type, and one for local nodes."""
@@ -147,12 +163,20 @@ class NodeActivities:
 
     def _local_activity(self) -> Callable[..., Any]:
         @activity.defn(dynamic=True)
-        async def local_node(arguments: Sequence[RawValue]) -> ChangeSet:
+        async def local_nodes(arguments: Sequence[RawValue]) -> ChangeSet | SegmentResult:
             with as_application_errors(elsewhere_seconds=self._elsewhere_seconds):
-                task = _only_task(arguments)
+                tracks = _tracks(arguments)
+            (task, segment), *_ = tracks
+            if segment is None:
+                return await self.run_node(task)
+            if segment.told is None:
+                return await play([(each, own) for each, own in tracks if own is not None], self.run_node)
+            if activity.info().attempt == 1:
+                told_before()
+                raise failure_told(segment.told)
             return await self.run_node(task)
 
-        return local_node
+        return local_nodes
 
     async def _build(self, node_type: str) -> Handler:
         if (build := self._builders.get(node_type)) is None:
@@ -182,13 +206,14 @@ class NodeActivities:
             at=task.context.metadata.updated_at,
             warnings=outcome.warnings,
             appended=appended,
+            usage=outcome.usage,
         )
 
     def _check_size(self, writes: Mapping[Path, Json]) -> None:
-        check_value(dict.fromkeys(chain.from_iterable(writes)))  # the keys alone: `measure` looks at the values
+        check_value(dict.fromkeys(chain.from_iterable(writes)))  # the keys alone: `measure_plain` looks at the values
         sizes: dict[str, int] = {}
         for path, value in writes.items():
-            sizes[format_path(path)] = measure(value, path=path)
+            sizes[format_path(path)] = measure_plain(value, path=path)
             if sum(sizes.values()) > self._max_bytes:
                 raise _too_large(sizes, self._max_bytes)
 
@@ -218,6 +243,13 @@ def _parse(packed: bytes) -> Node:
         raise InputError(f"the body is not that of a node: {path}: {first['msg']}") from None
 
 
+def _all_of(kind: type[T], arguments: Sequence[RawValue]) -> list[T] | None:
+    """The arguments; None where one of them is something else."""
+    converter = activity.payload_converter()
+    values = [converter.from_payload(each.payload, kind) for each in arguments]
+    return values if all(isinstance(value, kind) for value in values) else None
+
+
 def _check_revision(task: NodeTask) -> None:
     if task.revision > REVISION:
         raise WorkerOutdated(
@@ -234,11 +266,13 @@ async def _output(task: NodeTask, output: Mapping[str, str], result: Json) -> di
     return await evaluated(lambda cost: {path: each.evaluate(data, roots, cost) for path, each in compiled.items()})
 
 
-def _only_task(arguments: Sequence[RawValue]) -> NodeTask:
-    if len(arguments) == 1:
-        task = activity.payload_converter().from_payload(arguments[0].payload, NodeTask)
-        if isinstance(task, NodeTask):
-            return task
+def _tracks(arguments: Sequence[RawValue]) -> list[tuple[NodeTask, Segment | None]]:
+    """The nodes that are to run, each with what else there is to do; a node alone may be without that."""
+    tasks, segments = _all_of(NodeTask, arguments[::2]), _all_of(Segment, arguments[1::2])
+    if tasks and segments is not None and len(arguments) in (1, 2 * len(tasks)):
+        if not segments:
+            return [(tasks[0], None)]
+        return list(zip(tasks, segments, strict=True))
     name = activity.info().activity_type
     raise ConfigurationError(
         f"this worker has no activity {name!r}", suggestion="start a worker that has it on this task queue"

@@ -8,18 +8,21 @@ from typing import cast
 from anabranch.activities.evaluation import evaluated
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.values import Json
+from anabranch.graph.expressions.expressions import compile_expression, evaluate_condition
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.kinds.kinds import own_names
 from anabranch.graph.model import Node
-from anabranch.transport.node_protocol import NodeTask
+from anabranch.transport.node_protocol import SPENT, NodeTask
 
 FORWARD_KEY = "forward_key"
 """The root that holds, for a compensation, the key of the node that it undoes (see `db`). No expression sees it."""
 
+_HIDDEN = frozenset({FORWARD_KEY, SPENT})
+
 
 def visible_roots(task: NodeTask) -> dict[str, Json]:
     """The names beside the context's keys: `run`, and `item`, `index`, `error` where they exist."""
-    roots = {name: value for name, value in task.roots.items() if name != FORWARD_KEY}
+    roots = {name: value for name, value in task.roots.items() if name not in _HIDDEN}
     roots["run"] = task.run.root()
     return roots
 
@@ -29,6 +32,20 @@ async def render(value: Json, task: NodeTask) -> Json:
     roots = visible_roots(task)
     template = compile_template(value, frozenset(roots))
     return await evaluated(lambda cost: template.render(task.context.data, roots, cost))
+
+
+async def value_of(source: str, task: NodeTask, **names: Json) -> Json:
+    """The value of an expression, which sees `names` beside what the node may see."""
+    roots = {**visible_roots(task), **names}
+    compiled = compile_expression(source, frozenset(roots))
+    return await evaluated(lambda cost: compiled.evaluate(task.context.data, roots, cost))
+
+
+async def holds(source: str, task: NodeTask, **names: Json) -> bool:
+    """Whether a condition holds, which sees `names` beside what the node may see."""
+    roots = {**visible_roots(task), **names}
+    compiled = compile_expression(source, frozenset(roots))
+    return await evaluated(lambda cost: evaluate_condition(compiled, task.context.data, roots, cost))
 
 
 async def with_own_names(task: NodeTask, node: Node) -> NodeTask:

@@ -52,6 +52,16 @@ class ContextSharing:
         else:
             await cache.invalidate(context.session_id)
 
+    def check(self) -> None:
+        """Raises ConfigurationError where there is no store, or the settings of one are wrong. Connects to none."""
+        try:
+            strategy = CacheStrategy.parse(self._settings.cache_strategy)
+        except InputError as error:
+            place = "CACHE_STRATEGY"
+            raise ConfigurationError(error.message, place=place, suggestion=error.suggestion) from None
+        if strategy not in self._caches:
+            self._open(strategy)
+
     async def aclose(self) -> None:
         """Close the stores."""
         while self._caches:

@@ -7,6 +7,7 @@ whose graphs ask no model never pays for them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from anabranch.activities.carrying import Carrying
@@ -14,6 +15,7 @@ from anabranch.activities.guards.guards import Guards
 from anabranch.activities.load_graph import GraphLoader
 from anabranch.activities.node_result import Handler
 from anabranch.activities.registry import NodeActivities
+from anabranch.activities.search_attributes import SearchAttributes
 from anabranch.activities.share import ContextSharing
 from anabranch.context.merge.resolution import ConflictResolution
 from anabranch.errors import ConfigurationError, InputError
@@ -22,7 +24,14 @@ from anabranch.graph.kinds.kind import Runs
 from anabranch.graph.kinds.kinds import kind_named, types_that_run
 from anabranch.graph.revision import REVISION
 from anabranch.graph.source.index import FolderIndex
-from anabranch.limits import PAYLOAD_BYTES, PAYLOAD_HEADROOM_BYTES, RUN_LIMITS, NodeLimits, RunLimits
+from anabranch.limits import (
+    PAYLOAD_BYTES,
+    PAYLOAD_HEADROOM_BYTES,
+    RUN_LIMITS,
+    STORED_CONTEXT_BYTES,
+    NodeLimits,
+    RunLimits,
+)
 from anabranch.settings import Settings
 
 
@@ -32,7 +41,7 @@ def node_activities(
     """The activities of a worker with these settings; `aclose` them at the end. Raises ConfigurationError.
 
     `workflows` are the names of the worker's other workflows, to suggest one that was mistyped.
-    The runs that this worker starts are held to `limits`.
+    The runs that this worker starts are held to `limits`; with a payload store their context may be larger.
     """
     node_types.check_names()
     cipher = settings.cipher()
@@ -44,9 +53,11 @@ def node_activities(
             revision=settings.interpreter_revision or REVISION,
             inline=settings.inline_graphs,
             workflows=workflows,
-            limits=limits,
+            limits=_run_limits(settings, limits),
             elsewhere_seconds=settings.graph_elsewhere_seconds,
             strict=cipher is not None and cipher.strict,
+            console=settings.console_url,
+            search_attributes=SearchAttributes(),
         ),
         limits=NodeLimits(written_bytes=_written_bytes(settings)),
         guards=Guards.from_url(settings.redis_url, settings.redis_max_connections, cipher),
@@ -54,6 +65,12 @@ def node_activities(
         carrying=Carrying(settings),
         elsewhere_seconds=settings.elsewhere_seconds,
     )
+
+
+def _run_limits(settings: Settings, limits: RunLimits) -> RunLimits:
+    if settings.payload_store_url is None:
+        return limits
+    return replace(limits, context_bytes=STORED_CONTEXT_BYTES)
 
 
 def _written_bytes(settings: Settings) -> int:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from anabranch.activities.grpc.certificates import certificates
 from anabranch.activities.grpc.library import aio, grpc
 from anabranch.activities.grpc.target import Target
-from anabranch.errors import ConfigurationError, Unavailable
+from anabranch.errors import Unavailable
 
 _KEPT_OPEN: Final = 32
 _IDLE_MILLISECONDS: Final = 30_000
@@ -102,20 +103,7 @@ class Channels:
             return None
         if target.ca is None:
             return await asyncio.to_thread(_system_roots)
-        return await asyncio.to_thread(self._own_roots, target.ca)
-
-    def _own_roots(self, variable: str) -> bytes:
-        """The certificates that a variable holds, or the file that it names. Raises ConfigurationError."""
-        value = self._environ.get(variable, "")
-        try:
-            pem = value if value.lstrip().startswith("-----BEGIN") else Path(value).read_text("ascii")
-            ssl.create_default_context(cadata=pem)
-        except (OSError, ValueError):  # SSLError is an OSError
-            raise ConfigurationError(
-                f"the environment variable {variable} holds no certificates, and names no file of them",
-                suggestion="set it in the worker's environment: certificates in PEM, or the path of their file",
-            ) from None
-        return pem.encode()
+        return await asyncio.to_thread(certificates, self._environ, target.ca)
 
 
 def _system_roots() -> bytes | None:

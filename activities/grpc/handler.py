@@ -36,7 +36,15 @@ from anabranch.activities.node_result import NodeResult, after_effect, own_key
 from anabranch.activities.rendering import render
 from anabranch.activities.secrets import masked_json
 from anabranch.context.values import Json
-from anabranch.errors import AnabranchError, InputError, NodeError, SizeLimitExceeded, TimedOut, Unavailable
+from anabranch.errors import (
+    BY_ITS_RETRY,
+    AnabranchError,
+    InputError,
+    NodeError,
+    SizeLimitExceeded,
+    TimedOut,
+    Unavailable,
+)
 from anabranch.graph.kinds.descriptors import encoded_files, pool_in, services_of, split, unary_method
 from anabranch.graph.model import GrpcNode
 from anabranch.limits import NODE_LIMITS, NodeLimits
@@ -128,7 +136,7 @@ class GrpcActivity:
     async def _answered(self, call: _Call, values: Json) -> NodeResult:
         async with self._channel(call) as channel:
             pool, method, request = await self._prepared(channel, call, values)
-            answer = await _asked(channel, call, request)
+            answer = await _asked(channel, call, method, request)
             _check_status(call, answer)
         with after_effect():
             return await asyncio.to_thread(self._outcome, call, pool, method, answer)
@@ -141,7 +149,7 @@ class GrpcActivity:
             found = await self._names.addresses(target.host, target.port)
         except (OSError, UnicodeError):
             message = f"{call.place} got no answer: the host's name does not resolve"
-            raise Unavailable(message, suggestion="it will be retried") from None
+            raise Unavailable(message, suggestion=BY_ITS_RETRY) from None
         addresses = allowed_addresses(target.host, found, public_only=self._public_only, node_type="grpc")
         async with self._channels.to(target, addresses) as channel:
             try:
@@ -152,7 +160,7 @@ class GrpcActivity:
                 raise _failure(call, _answer_of(error)) from None
             except (aio.BaseError, OSError, asyncio.InvalidStateError) as error:
                 message = f"{call.place} got no answer ({type(error).__name__})"
-                raise Unavailable(message, suggestion="it will be retried") from None
+                raise Unavailable(message, suggestion=BY_ITS_RETRY) from None
 
     async def _prepared(
         self, channel: aio.Channel, call: _Call, values: Json
@@ -191,10 +199,11 @@ async def _request(
     return pool, method, await asyncio.to_thread(encoded, pool, method.input_type, values)
 
 
-async def _asked(channel: aio.Channel, call: _Call, request: bytes) -> _Answer:
+async def _asked(channel: aio.Channel, call: _Call, method: MethodDescriptor, request: bytes) -> _Answer:
     """The answer, a failure that the node expects included. Raises AioRpcError for every other one."""
     metadata = (("idempotency-key", header_key(call.task.key)), *call.metadata.pairs)
-    ask: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{call.node.method}")
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    ask: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
     try:
         running = ask(request, timeout=call.seconds, metadata=metadata)
         content = await running
@@ -229,14 +238,14 @@ def _failure(call: _Call, answer: _Answer) -> AnabranchError:
         too_large.happened = True
         return too_large
     if answer.is_lost:
-        return Unavailable(f"{call.place} answered, and gRPC has lost its status", suggestion="it will be retried")
+        return Unavailable(f"{call.place} answered, and gRPC has lost its status", suggestion=BY_ITS_RETRY)
     mask = call.metadata.mask
     said = f"{call.place} answered {answer.status}"
     excerpt = " ".join(mask.text(answer.details).split())[:_EXCERPT]
     pause, may_retry = _pushback(answer.metadata)
     if answer.status in call.node.expect.retry and may_retry:
         message = f"{said}: {excerpt}" if excerpt else said
-        return Unavailable(message, suggestion="it will be retried", retry_after=pause)
+        return Unavailable(message, suggestion=BY_ITS_RETRY, retry_after=pause)
     return NodeError(
         f"{said}: {excerpt}" if excerpt else said,
         suggestion="name the statuses that are a success in `expect.status`, those worth another try in `expect.retry`",
@@ -255,4 +264,4 @@ def _pushback(metadata: Pairs) -> tuple[timedelta | None, bool]:
 
 def _timed_out(call: _Call, seconds: float | None) -> TimedOut:
     limit = "" if seconds is None else f" of {seconds:g} s"
-    return TimedOut(f"{call.place} took longer than its `timeout`{limit}", suggestion="it will be retried")
+    return TimedOut(f"{call.place} took longer than its `timeout`{limit}", suggestion=BY_ITS_RETRY)

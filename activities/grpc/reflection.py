@@ -63,7 +63,10 @@ class Reflection:
     async def ask(
         self, channel: aio.Channel, target: Target, service: str, metadata: Pairs, seconds: float
     ) -> Described:
-        """Ask the server itself, with the metadata of the call. Raises AioRpcError; NodeError for what is no answer."""
+        """Ask the server itself, with the metadata of the call; of all its services where `service` is empty.
+
+        Raises AioRpcError; NodeError for what is no answer.
+        """
         try:
             found = await _asked(channel, service, metadata, seconds)
         except InputError as error:
@@ -80,9 +83,9 @@ async def _asked(channel: aio.Channel, service: str, metadata: Pairs, seconds: f
     for version in _VERSIONS:
         try:
             async with _conversation(channel, version, metadata, seconds) as stream:
-                files = await _files(stream, service)
+                files, services = await _files(stream, service)
                 pool = await asyncio.to_thread(pool_of, files)
-                return Described(pool, tuple(services_of(files)), asyncio.get_running_loop().time())
+                return Described(pool, tuple(services), asyncio.get_running_loop().time())
         except aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
                 raise
@@ -103,26 +106,54 @@ async def _conversation(channel: aio.Channel, version: str, metadata: Pairs, sec
         stream.cancel()  # it is not read to its end: who knows whether it has one
 
 
-async def _files(stream: _Stream, service: str) -> list[FileDescriptorProto]:
-    """The file of a service, and all that it imports."""
-    files: dict[str, FileDescriptorProto] = {}
-    asked: set[str] = set()
-    size = 0
-    answer = await _answer(stream, _Question(file_containing_symbol=service))
-    if answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]:
-        raise unknown_service(service, await _services(stream))
-    while True:
+class _Files:
+    """The files by which a server describes services, bounded in count and size."""
+
+    def __init__(self, of: str) -> None:
+        self.found: dict[str, FileDescriptorProto] = {}
+        self._of = of
+        self._size = 0
+
+    def add(self, answer: Any) -> None:
+        """Keep the files of an answer. Raises InputError."""
         for content in answer.file_descriptor_response.file_descriptor_proto:
             file = _file(content)
-            files.setdefault(file.name, file)
-            size += len(content)
-            if len(files) > _MAX_FILES or size > _MAX_BYTES:
-                raise InputError(f"it describes {service} by more than {_MAX_FILES} files or {_MAX_BYTES >> 20} MiB")
-        missing = {name for file in files.values() for name in file.dependency} - files.keys() - WELL_KNOWN.keys()
-        if not (missing - asked) or len(asked) > _MAX_FILES:
-            return list(files.values())  # what it does not give is missed when the files are put together
-        asked.add(name := min(missing - asked))
-        answer = await _answer(stream, _Question(file_by_filename=name))
+            self.found.setdefault(file.name, file)
+            self._size += len(content)
+            if len(self.found) > _MAX_FILES or self._size > _MAX_BYTES:
+                raise InputError(f"it describes {self._of} by more than {_MAX_FILES} files or {_MAX_BYTES >> 20} MiB")
+
+    @property
+    def missing(self) -> set[str]:
+        """The files that are imported and not there."""
+        imported = {name for file in self.found.values() for name in file.dependency}
+        return imported - self.found.keys() - WELL_KNOWN.keys()
+
+
+async def _files(stream: _Stream, service: str) -> tuple[list[FileDescriptorProto], list[str]]:
+    """The files of a service, or of all, with those that they import; and the services that the server has in them."""
+    files = _Files(service or "its services")
+    asked_for = [service] if service else await _own_services(stream)
+    for name in asked_for:
+        answer = await _answer(stream, _Question(file_containing_symbol=name))
+        if service and answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]:
+            raise unknown_service(service, await _services(stream))
+        files.add(answer)
+    asked: set[str] = set()
+    while (missing := files.missing - asked) and len(asked) <= _MAX_FILES:
+        asked.add(name := min(missing))
+        files.add(await _answer(stream, _Question(file_by_filename=name)))
+    found = list(files.found.values())  # what it does not give is missed when the files are put together
+    described = services_of(found)
+    return found, described if service else [name for name in described if name in asked_for]
+
+
+async def _own_services(stream: _Stream) -> list[str]:
+    """The services of a server without those that gRPC brings."""
+    found = [name for name in await _services(stream) if not name.startswith("grpc.")]
+    if not found:
+        raise InputError("it names no service")
+    return found[:_MAX_FILES]
 
 
 async def _services(stream: _Stream) -> list[str]:

@@ -61,7 +61,7 @@ class Guards:
         if not reused:
             return changes
         base, now = task.context.metadata.version, task.context.metadata.updated_at
-        return replace(changes, base_version=base, by=task.address, at=now)
+        return replace(changes, base_version=base, by=task.address, at=now, usage=())
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -38,6 +38,8 @@ class Chained:
     """What they wrote inside of objects, by path."""
     appended: Mapping[Path, list[Json]] = field(default_factory=dict)
     """What they added to lists, by path."""
+    fired: tuple[str, ...] = ()
+    """The rules that wrote, in order, each with its condition; none are known of a decision table."""
 
     @classmethod
     def of(cls, values: Mapping[Path, Json]) -> Self:
@@ -63,7 +65,8 @@ def evaluate_chain(text: str, data: Mapping[str, Json], roots: Mapping[str, Json
         firing = session.run()
     except OverCost as over:
         raise ExpressionTooCostly(f"the rules: {over.message}", suggestion=over.suggestion) from None
-    return Chained({key: session.data[key] for key in session.changed}, _warnings(firing))
+    changes = {key: session.data[key] for key in session.changed}
+    return Chained(changes, _warnings(firing), fired=tuple(session.fired.values()))
 
 
 def _warnings(firing: list[str]) -> tuple[str, ...]:
@@ -89,6 +92,8 @@ class _Session:
     """Rules that would do nothing until one of their keys changes."""
     ended: set[str] = field(default_factory=set)
     """Rules that do not fire again."""
+    fired: dict[str, str] = field(default_factory=dict)
+    """Those that changed something, with their conditions, by name."""
 
     def run(self) -> list[str]:
         """Cycle until nothing changes; the rules that fired in the last cycle that there may be."""
@@ -108,6 +113,7 @@ class _Session:
                 self.resting.add(rule.name)
                 if self._holds(rule.when, rule) and self._fire(rule):
                     fired.append(rule.name)
+                    self.fired.setdefault(rule.name, f"rule {rule.name!r}: when {rule.when.source}")
         return fired
 
     def _holds(self, condition: Expression, rule: ChainedRule) -> bool:
@@ -185,10 +191,10 @@ class _Target:
 
 
 def _replaced(holder: object, path: Path, value: Json, target: _Target) -> Json:
-    """`holder` with `value` at `path`; objects on the way are copied, or made where there is nothing."""
+    """`holder` with `value` at `path`; objects on the way are copied, or made where there is none. Null is a value."""
     if not path:
         return value
-    if holder is MISSING or holder is None:
+    if holder is MISSING:
         holder = {}
     if not isinstance(holder, dict):
         raise EvaluationError(

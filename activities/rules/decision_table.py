@@ -28,20 +28,38 @@ def evaluate_table(jdm: JsonObject | str, data: Mapping[str, Json]) -> dict[Path
 
     InputError for a table that cannot be evaluated, EvaluationError for inputs that do not fit it.
     """
-    table = _table(jdm if isinstance(jdm, str) else json.dumps(jdm))
-    inputs = dict(data)
-    for column in table.columns:
-        _check_input(column, inputs)
-    for name in table.names:
-        if name not in inputs:
-            raise _absent(name)
-    result = _result(processes().evaluate(table.content, _mentioned(table.content, inputs)))
+    table, inputs = _table(jdm if isinstance(jdm, str) else json.dumps(jdm)), dict(data)
+    result = _result(_answered(table, inputs))
     if not isinstance(result, dict):
         raise EvaluationError(
             f"the decision table gave {kind_of(result)}, not an object",
             suggestion="use the hit policy `first`, or an `outputPath` for a list of hits",
         )
     return dict(_decided(table, result, inputs))
+
+
+def rows_that_decide(jdm: JsonObject | str, data: Mapping[str, Json]) -> list[str]:
+    """The rows that decide, in words: `row 2 of 'Discounts': total > 100`. Raises what `evaluate_table` does."""
+    table = _table(jdm if isinstance(jdm, str) else json.dumps(jdm))
+    answer = _answered(table, dict(data), tells_rows=True)
+    _result(answer)
+    return [_row(**each) for each in answer["rows"]]
+
+
+def _row(table: str | None, row: int, when: list[tuple[str, str]]) -> str:
+    of = f" of {table!r}" if table else ""
+    held = " and ".join(f"{field} {cell}" if field else cell for field, cell in when)
+    return f"row {row}{of}: {held or 'whatever the inputs are'}"
+
+
+def _answered(table: DecisionTable, inputs: dict[str, Json], *, tells_rows: bool = False) -> dict[str, Any]:
+    """What the engine answers for inputs that fit the table. Raises EvaluationError for others."""
+    for column in table.columns:
+        _check_input(column, inputs)
+    for name in table.names:
+        if name not in inputs:
+            raise _absent(name)
+    return processes().evaluate(table.content, _mentioned(table.content, inputs), tells_rows=tells_rows)
 
 
 def _decided(table: DecisionTable, result: dict[str, Json], inputs: dict[str, Json]) -> Iterator[tuple[Path, Json]]:

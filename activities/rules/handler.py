@@ -18,7 +18,8 @@ from anabranch.activities.rules.chaining import Chained, evaluate_chain
 from anabranch.activities.rules.decision_table import evaluate_table
 from anabranch.activities.rules.table_process import PROCESSES
 from anabranch.activities.rules.written import Written
-from anabranch.context.values import Json, check_value
+from anabranch.context.values import Json
+from anabranch.context.wire import measure
 from anabranch.errors import AnabranchError, ExpressionTooCostly, NodeError
 from anabranch.graph.expressions.cel_values import ELEMENT
 from anabranch.graph.expressions.cost import Cost, OverCost
@@ -76,10 +77,10 @@ def evaluate_rules(
         found = Chained.of(evaluate_table(node.decision_table, data))
     else:
         written = _evaluate_list(node, data, roots, cost)
-        found = Chained(written.keys, parts=written.parts, appended=written.appended)
+        found = Chained(written.keys, parts=written.parts, appended=written.appended, fired=tuple(written.fired))
     _charge(found.result, cost)
     for key, value in found.result.items():
-        check_value(value, path=(key,))
+        measure(value, path=(key,))
     return found
 
 
@@ -112,6 +113,8 @@ def _evaluate_list(node: RuleNode, data: Mapping[str, Json], roots: Mapping[str,
                 written.add(values)
             if appended:
                 written.append(appended)
+            if values or appended:
+                written.fired.append(_told(rule, node, applies=applies))
         except AnabranchError as error:
             error.place = error.place or _place(rule, node)
             raise
@@ -141,6 +144,11 @@ def _rendered(
         return {}
     template = compile_template(cast("Json", values), frozenset(roots))
     return cast("dict[str, Json]", template.render(seen, roots, cost))
+
+
+def _told(rule: Rule, node: RuleNode, *, applies: bool) -> str:
+    condition = "" if rule.when is None else f": when {rule.when}"
+    return f"{_place(rule, node)}{condition}{'' if applies and not _is_default(rule) else ': otherwise'}"
 
 
 def _place(rule: Rule, node: RuleNode) -> str:

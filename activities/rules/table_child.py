@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def main() -> None:
         for line in lines:
             request = json.loads(line)
             signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)
-            answer = json.dumps(_answer(request["table"], request["inputs"]))
+            answer = json.dumps(_answer(request["table"], request["inputs"], tells_rows=request["rows"]))
             signal.setitimer(signal.ITIMER_PROF, 0)
             lines.write(answer.encode() + b"\n")
             lines.flush()
@@ -63,7 +64,7 @@ def _limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (taken + MAX_BYTES, taken + MAX_BYTES))
 
 
-def _answer(text: str, inputs: dict[str, Any]) -> dict[str, Any]:
+def _answer(text: str, inputs: dict[str, Any], *, tells_rows: bool) -> dict[str, Any]:
     try:
         decision, nodes = _decision(text)
         found = decision.evaluate(inputs, {"trace": True})
@@ -76,7 +77,7 @@ def _answer(text: str, inputs: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         return {"error": str(error)}
-    return {"result": found["result"]}
+    return {"result": found["result"], **({"rows": list(_fired(nodes, found["trace"]))} if tells_rows else {})}
 
 
 def _decision(text: str) -> tuple[Any, list[dict[str, Any]]]:
@@ -87,6 +88,19 @@ def _decision(text: str) -> tuple[Any, list[dict[str, Any]]]:
             _decisions.popitem(last=False)
     _decisions.move_to_end(text)
     return _decisions[text]
+
+
+def _fired(nodes: list[dict[str, Any]], trace: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows that decided, in their order, each with its cells that say when it does."""
+    by_id = {node["id"]: node for node in nodes}
+    for _, name in sorted((each["order"], name) for name, each in trace.items() if name in by_id):
+        content, told = by_id[name]["content"], trace[name].get("traceData")
+        for index in (hit["index"] for hit in (told if isinstance(told, list) else [told]) if isinstance(hit, dict)):
+            rule, columns = content["rules"][index], content.get("inputs") or ()
+            cells = (
+                ((column.get("field") or "").strip(), (rule.get(column["id"]) or "").strip()) for column in columns
+            )
+            yield {"table": by_id[name].get("name"), "row": index + 1, "when": [each for each in cells if each[1]]}
 
 
 def _check(nodes: list[dict[str, Any]], trace: dict[str, Any]) -> None:

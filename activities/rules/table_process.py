@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from anabranch.activities.rules.table_child import MAX_BYTES, MAX_SECONDS
-from anabranch.errors import ConfigurationError, ExpressionTooCostly, Unavailable
+from anabranch.errors import BY_ITS_RETRY, ConfigurationError, ExpressionTooCostly, Unavailable
 
 PROCESSES: Final = max(1, min(2, os.cpu_count() or 1))
 _PATIENCE: Final = 60.0
@@ -37,9 +37,12 @@ class TableProcesses:
         self._lock = threading.Lock()
         self._idle: list[_Child] = []
 
-    def evaluate(self, table: str, inputs: dict[str, Any]) -> dict[str, Any]:
-        """What a child answers. Raises ExpressionTooCostly over a limit, Unavailable where a child was ended."""
-        request = json.dumps({"table": table, "inputs": inputs}).encode() + b"\n"
+    def evaluate(self, table: str, inputs: dict[str, Any], *, tells_rows: bool = False) -> dict[str, Any]:
+        """What a child answers, with the rows that decided where it `tells_rows`.
+
+        Raises ExpressionTooCostly over a limit, Unavailable where a child was ended.
+        """
+        request = json.dumps({"table": table, "inputs": inputs, "rows": tells_rows}).encode() + b"\n"
         with self._free:
             child = self._child()
             try:
@@ -129,7 +132,7 @@ def _ended(code: int) -> Exception:
         )
     if code in _BROKEN:
         return _too_large()
-    return Unavailable(f"the process of a decision table was ended ({code})", suggestion="it will be retried")
+    return Unavailable(f"the process of a decision table was ended ({code})", suggestion=BY_ITS_RETRY)
 
 
 def _too_large() -> ExpressionTooCostly:

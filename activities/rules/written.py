@@ -22,6 +22,8 @@ class Written:
         """Values inside of objects, by path. No path leads through another, nor through one of `keys`."""
         self.appended: dict[Path, list[Json]] = {}
         """Additions to lists that the rules have not written themselves, by path."""
+        self.fired: list[str] = []
+        """The rules that wrote, each with its condition."""
 
     def add(self, values: Mapping[str, Json]) -> None:
         """Write what one rule writes, by paths as texts. Raises WriteRefused."""

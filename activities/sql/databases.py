@@ -21,7 +21,7 @@ from anabranch.activities.sql.effect_log import EffectLog
 from anabranch.activities.sql.errors import connect_error, database_error
 from anabranch.errors import AnabranchError, ConfigurationError
 from anabranch.graph.kinds.sql_control import changes_sqlite
-from anabranch.settings import is_own
+from anabranch.settings import may_open
 from anabranch.sql.engines import open_engine
 from anabranch.sql.sqlite_session import begin_explicitly, guard_sessions
 
@@ -105,23 +105,16 @@ class Databases:
 
     def get(self, variable: str) -> Database:
         """The database that the variable names now. Raises ConfigurationError: a graph learns of no other variable."""
-        value = self._environ.get(variable, "") if self._is_open_to_graphs(variable) else ""
+        value = self._environ.get(variable, "") if may_open(variable, self._names) else ""
         if (variable, value) not in self._open:
             self._open[variable, value] = _open(variable, value, self._lock_seconds)
         return self._open[variable, value]
-
-    def _is_open_to_graphs(self, variable: str) -> bool:
-        return not is_own(variable) and any(_covers(name, variable) for name in self._names)
 
     async def aclose(self) -> None:
         """Close every connection."""
         while self._open:
             _, database = self._open.popitem()
             await database.engine.dispose()
-
-
-def _covers(name: str, variable: str) -> bool:
-    return variable.startswith(name[:-1]) if name.endswith("*") else variable == name
 
 
 def _open(variable: str, url: str, lock_seconds: float) -> Database:

@@ -25,7 +25,8 @@ from anabranch.activities.sql.effect_log import EffectLog
 from anabranch.activities.sql.one_transaction import in_one_transaction
 from anabranch.activities.sql.select_limit import select_limit
 from anabranch.activities.sql.values import Decimals, array_binds, bind_value, json_row
-from anabranch.context.values import Json, check_value
+from anabranch.context.values import Json
+from anabranch.context.wire import measure
 from anabranch.errors import NodeError, SizeLimitExceeded
 from anabranch.graph.kinds.db import queries, records_effect
 from anabranch.graph.kinds.sql import ends_transaction_in_mysql, is_write
@@ -218,7 +219,7 @@ def _found(columns: list[str], rows: list[Any], count: int, statement: _Prepared
     if twice := sorted({column for column in columns if columns.count(column) > 1}):
         raise NodeError(f"the query has two columns named {', '.join(twice)}", suggestion="name one of them with `as`")
     found: list[Json] = [json_row(columns, row, statement.decimals) for row in rows]
-    check_value(found, path=("rows",))  # here, where what a statement wrote is still rolled back
+    measure(found, path=("rows",))  # here, where what a statement wrote is still rolled back
     names: list[Json] = [*columns]
     return {"columns": names, "rows": found, "row_count": count if count >= 0 else len(found)}
 

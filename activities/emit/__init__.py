@@ -1,0 +1,1 @@
+"""`emit` nodes: events for brokers and for other runs."""
