@@ -1,12 +1,12 @@
-"""Events in, runs started: each delivery is acknowledged when its run's start, or its dead letter, is durable."""
+"""Events in, runs started or told: each is acknowledged when its start, its signal, or its dead letter, is durable."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import structlog
 from temporalio.client import Client
@@ -16,12 +16,15 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from anabranch import spans
 from anabranch.backoff import Backoff
+from anabranch.brokers.source import Delivery, EventSource
 from anabranch.display import code_span
-from anabranch.errors import AnabranchError, InputError, Unavailable
+from anabranch.errors import AnabranchError, EvaluationError, InputError, RunNotFound, Unavailable
+from anabranch.events.delivery import Delivery as Delivers
 from anabranch.events.event import Event, Reading, read_event
-from anabranch.events.event_workflow import EventRun, EventWorkflow, event_workflow_id, run_id
+from anabranch.events.event_workflow import EventRun, EventWorkflow, event_workflow_id
 from anabranch.events.publishing import Publisher, event_context
-from anabranch.events.source import Delivery, EventSource
+from anabranch.graph.model import Graph
+from anabranch.graph.run_id import run_id as run_id_of
 from anabranch.observe import metrics
 
 _BACKOFF: Final = Backoff(first=0.4, longest=10.0)
@@ -37,6 +40,7 @@ class Flow:
     """From which events which graph is run, and where its results and failures go.
 
     `task_queue` is where the graph's workers listen; `events_queue` is the flow's own, on which this process publishes.
+    A flow that `delivers` starts no runs: its events go to runs that wait for them.
     """
 
     graph: str
@@ -46,6 +50,34 @@ class Flow:
     events_queue: str
     reading: Reading = field(default_factory=Reading)
     concurrency: int = 32
+    delivers: Delivers | None = None
+    definition: Graph | None = None
+    """The graph, where this process has it: its `id` says which workflow ids its runs have."""
+
+    def run_of(self, event: Event) -> EventRun:
+        """What is to be done for an event, its position apart. Raises RunIdInvalid."""
+        said = None if self.definition is None else self.definition.id
+        own: dict[str, Any] = {}
+        if self.definition is not None and said is not None:
+            made = run_id_of(self.definition, event.context.data)
+            own = {"own_id": made, "reuse": said.reuse, "conflict": said.conflict}
+        return EventRun(
+            graph=self.graph,
+            event_id=event.id,
+            task_queue=self.task_queue,
+            context=event_context(event.context),
+            format=event.format,
+            position="",
+            results=self.results,
+            failures=self.failures,
+            trace=event.trace,
+            **own,
+        )
+
+    @property
+    def label(self) -> str:
+        """What metrics and dead letters call it: the graph, or the event that it delivers."""
+        return self.graph if self.delivers is None else self.delivers.event
 
 
 @dataclass(slots=True)
@@ -53,12 +85,13 @@ class Counts:
     """What a consumer has done since it started."""
 
     started: int = 0
+    delivered: int = 0
     repeated: int = 0
     dead: int = 0
 
 
 class Consumer:
-    """Starts a run for each event of a source, at most `concurrency` at a time."""
+    """Starts a run for each event of a source, or delivers it to one, at most `concurrency` at a time."""
 
     def __init__(self, source: EventSource, client: Client, publisher: Publisher, flow: Flow) -> None:
         self._source = source
@@ -108,31 +141,43 @@ class Consumer:
             task.result()
 
     async def _handle(self, delivery: Delivery) -> None:
-        """Start a run, or make the message a dead letter; acknowledge it then, and only then."""
+        """Pass the event on, or make the message a dead letter; acknowledge it then, and only then."""
         try:
             event = read_event(delivery.message, self._flow.reading)
         except AnabranchError as poison:
             handled = await self._dead_letter(delivery, poison)
         else:
-            handled = await self._start(delivery, event)
+            handled = await self._pass_on(delivery, event)
         if handled:
             with suppress(Unavailable):  # then it is delivered again, and found to have been started
                 await delivery.acknowledge()
 
-    async def _start(self, delivery: Delivery, event: Event) -> bool:
+    async def _pass_on(self, delivery: Delivery, event: Event) -> bool:
+        act = self._start_workflow if self._flow.delivers is None else self._deliver
         try:
-            return await self._persist(delivery, lambda: self._start_workflow(event, delivery.message.position))
-        except InputError as refused:
-            return await self._dead_letter(delivery, refused)
+            return await self._persist(delivery, lambda: act(event, delivery.message.position))
+        except (InputError, RunNotFound, EvaluationError) as refused:
+            return await self._dead_letter(delivery, refused, event)
 
-    async def _dead_letter(self, delivery: Delivery, poison: AnabranchError) -> bool:
+    async def _deliver(self, event: Event, position: str) -> None:
+        """Send it to the run that waits for it. Raises InputError, EvaluationError, RunNotFound, Unavailable."""
+        if (delivers := self._flow.delivers) is None:
+            raise AssertionError("this flow starts runs")
+        run = delivers.run_of(event)
+        of_event = {"anabranch.session_id": run}
+        with spans.continued(event.trace), spans.span(f"event {delivers.event}", of_event, kind="consumer"):
+            await delivers.send(self._client, run, event)
+        self.counts.delivered += 1
+        metrics.count(metrics.EVENTS_CONSUMED, self._flow.label, "delivered")
+
+    async def _dead_letter(self, delivery: Delivery, poison: AnabranchError, event: Event | None = None) -> bool:
         message, flow = delivery.message, self._flow
         log.warning("dead letter", position=message.position, code=poison.code, reason=str(poison))
         published = await self._persist(
-            delivery, lambda: self._publisher.dead_letter(message, flow.failures, flow.graph, poison)
+            delivery, lambda: self._publisher.dead_letter(message, flow.failures, flow.label, poison, event)
         )
         self.counts.dead += published
-        metrics.count(metrics.EVENTS_CONSUMED, flow.graph, "dead", by=int(published))
+        metrics.count(metrics.EVENTS_CONSUMED, flow.label, "dead", by=int(published))
         return published
 
     async def _persist(self, delivery: Delivery, attempt: Callable[[], Awaitable[None]]) -> bool:
@@ -155,18 +200,8 @@ class Consumer:
 
     async def _start_workflow(self, event: Event, position: str) -> None:
         flow = self._flow
-        run = EventRun(
-            graph=flow.graph,
-            event_id=event.id,
-            task_queue=flow.task_queue,
-            context=event_context(event.context),
-            format=event.format,
-            position=position,
-            results=flow.results,
-            failures=flow.failures,
-            trace=event.trace,
-        )
-        of_event = {"anabranch.graph": flow.graph, "anabranch.session_id": run_id(flow.graph, event.id)}
+        run = replace(flow.run_of(event), position=position)
+        of_event = {"anabranch.graph": flow.graph, "anabranch.session_id": run.run}
         try:
             with spans.continued(event.trace), spans.span(f"event {flow.graph}", of_event, kind="consumer"):
                 await self._client.start_workflow(

@@ -6,13 +6,13 @@ import json
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from anabranch.brokers.source import Message
 from anabranch.cipher import Cipher, open_plain
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.propagation import extract
 from anabranch.context.values import Json, Path
 from anabranch.context.wire import decode_json
 from anabranch.errors import InputError, PlaintextRefused, SizeLimitExceeded
-from anabranch.events.source import Message
 from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 
 Format = Literal["json", "msgpack"]

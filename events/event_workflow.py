@@ -22,8 +22,12 @@ from temporalio.exceptions import (
 
 with workflow.unsafe.imports_passed_through():
     from anabranch.display import code_span
+    from anabranch.graph.policies import Conflict, Reuse
+    from anabranch.transport.starting import REUSE
 
 PUBLISH = "publish_event"
+_TERMINATING = WorkflowIDReusePolicy.TERMINATE_IF_RUNNING
+"""Of child workflows the server knows this one alone, without a policy for conflicts."""
 _ATTEMPT = timedelta(seconds=10)
 _RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
 
@@ -54,6 +58,15 @@ class EventRun:
     results: str | None
     failures: str
     trace: dict[str, str] = field(default_factory=dict)
+    own_id: str | None = None
+    """The workflow id that the graph gives the run; None where it is made of the event's id."""
+    reuse: Reuse = "reject_duplicate"
+    conflict: Conflict = "fail"
+
+    @property
+    def run(self) -> str:
+        """The run's workflow id."""
+        return self.own_id or run_id(self.graph, self.event_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,35 +109,41 @@ class EventWorkflow:
     @workflow.run
     async def run(self, event: EventRun) -> EventOutcome:
         """Ends when the broker has the result."""
-        result = await self._result(event)
+        try:
+            result = await self._result(event)
+        except WorkflowAlreadyStartedError:
+            return EventOutcome(event.run, "existing", None)
         if isinstance(result, Publication):
             return await self._dead_letter(event, result)
         if event.results is None:
-            return EventOutcome(run_id(event.graph, event.event_id), "completed", None)
+            return EventOutcome(event.run, "completed", None)
         try:
             await _publish(Publication(event.results, _without_data(event), _after(event, result)))
         except ActivityError as error:
             return await self._dead_letter(event, _letter(event, error))
-        return EventOutcome(run_id(event.graph, event.event_id), "completed", event.results)
+        return EventOutcome(event.run, "completed", event.results)
 
     async def _result(self, event: EventRun) -> dict[str, Any] | Publication:
+        """What the run came to. Raises WorkflowAlreadyStartedError where the one that has its id will do."""
         try:
             result: dict[str, Any] = await workflow.execute_child_workflow(
                 event.graph,
                 event.context.data,
-                id=run_id(event.graph, event.event_id),
+                id=event.run,
                 task_queue=event.task_queue,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_reuse_policy=_TERMINATING if event.conflict == "terminate_existing" else REUSE[event.reuse],
                 parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
                 static_summary=f"event {code_span(event.event_id)}",
             )
         except FailureError as error:
+            if isinstance(error, WorkflowAlreadyStartedError) and event.conflict == "use_existing":
+                raise
             return _letter(event, error)
         return result
 
     async def _dead_letter(self, event: EventRun, letter: Publication) -> EventOutcome:
         await _publish(letter)
-        return EventOutcome(run_id(event.graph, event.event_id), letter.code or "failed", letter.topic)
+        return EventOutcome(event.run, letter.code or "failed", letter.topic)
 
 
 async def _publish(publication: Publication) -> None:

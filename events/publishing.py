@@ -11,12 +11,12 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from anabranch import spans
+from anabranch.brokers.source import EventSink, Message, Outgoing
 from anabranch.cipher import Cipher, is_box
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.errors import AnabranchError, SizeLimitExceeded
-from anabranch.events.event import CONTENT_TYPES, ENCRYPTED, LABEL, Format, encode_body
+from anabranch.events.event import CONTENT_TYPES, ENCRYPTED, LABEL, Event, Format, encode_body
 from anabranch.events.event_workflow import PUBLISH, EventContext, Publication, run_id
-from anabranch.events.source import EventSink, Message, Outgoing
 from anabranch.limits import MAX_CONTEXT_SIZE_BYTES
 from anabranch.observe import metrics
 
@@ -29,7 +29,7 @@ SOURCE: Final = "Anabranch-Source"
 CODE: Final = "Anabranch-Error-Code"
 REASON: Final = "Anabranch-Error-Reason"
 BODY_LEFT_OUT: Final = "Anabranch-Body-Left-Out"
-_OWN: Final = frozenset({EVENT_ID, SESSION_ID, VERSION, GRAPH, RUN, SOURCE, CODE, REASON, BODY_LEFT_OUT})
+OWN: Final = frozenset({EVENT_ID, SESSION_ID, VERSION, GRAPH, RUN, SOURCE, CODE, REASON, BODY_LEFT_OUT})
 _LONGEST_REASON: Final = 1000
 _LONGEST_SEALED: Final = 300
 """Characters of a reason that is encrypted, which takes four times as many bytes at most."""
@@ -63,10 +63,14 @@ class Publisher:
             except AnabranchError as error:
                 raise ApplicationError(str(error), type=error.code, non_retryable=not error.retryable) from error
 
-    async def dead_letter(self, message: Message, topic: str, graph: str, error: AnabranchError) -> None:
-        """Publish a poison message as it came, with the reason. Raises Unavailable."""
-        headers = {name: value for name, value in message.headers.items() if not _is_reserved(name)}
+    async def dead_letter(
+        self, message: Message, topic: str, graph: str, error: AnabranchError, event: Event | None = None
+    ) -> None:
+        """Publish a message as it came, with the reason, and the id of the `event` in it. Raises Unavailable."""
+        headers = {name: value for name, value in message.headers.items() if not is_reserved(name)}
         headers |= {GRAPH: graph, SOURCE: message.position, CODE: error.code, REASON: self._reason(str(error))}
+        if event is not None:  # it may be its place in the broker, which another message will not have
+            headers[EVENT_ID] = event.id
         letter = Outgoing(topic, message.body, f"dead/{graph}:{message.identity}", message.position, headers)
         await self._publish_dead_letter(self._closed(letter))
         metrics.count(metrics.EVENTS_PUBLISHED, graph, "dead_letter")
@@ -79,7 +83,7 @@ class Publisher:
             try:
                 await self._sink.publish(replace(letter, body=b"", headers=headers))
             except SizeLimitExceeded:  # the message's own headers are as large as the broker allows
-                own = {name: value for name, value in headers.items() if name in _OWN}
+                own = {name: value for name, value in headers.items() if name in OWN}
                 await self._sink.publish(replace(letter, body=b"", headers=own))
 
     def _outgoing(self, publication: Publication) -> Outgoing:
@@ -92,7 +96,7 @@ class Publisher:
             SESSION_ID: context.session_id,
             VERSION: str(context.metadata.version),
             GRAPH: run.graph,
-            RUN: run_id(run.graph, run.event_id),
+            RUN: run.run,
         }
         message_id = run_id(run.graph, run.event_id)
         if publication.code is not None:
@@ -126,7 +130,7 @@ def _context(given: EventContext) -> DistributedContext:
     return DistributedContext(given.session_id, given.data, metadata)
 
 
-def _is_reserved(name: str) -> bool:
+def is_reserved(name: str) -> bool:
     """Whether a header has a meaning for the broker, and would have it again."""
     return name.lower().startswith("nats-")
 

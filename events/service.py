@@ -6,18 +6,18 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from temporalio.client import Client
 from temporalio.runtime import Runtime
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from anabranch.events.address import Address
+from anabranch.brokers.address import Address
+from anabranch.brokers.open import open_sink, open_source
 from anabranch.events.consumer import Consumer, Counts, Flow
 from anabranch.events.event_workflow import EventWorkflow
 from anabranch.events.publishing import Publisher
-from anabranch.events.source import EventSink, EventSource
 from anabranch.observe.metrics_registry import record_on
 from anabranch.transport.workflow_threads import WorkflowThreads
 from anabranch.transport.working import working
@@ -55,42 +55,27 @@ async def serve_events(
         stack.push_async_callback(source.aclose)
         publisher = Publisher(sink, max_bytes=flow.reading.max_bytes, cipher=flow.reading.cipher)
         consumer = Consumer(source, client, publisher, flow)
-        record_on(client.service_client.config.runtime or Runtime.default(), lambda: (flow.graph,))
-        worker = _worker(client, flow, publisher, max_cached_workflows)
-        running = await stack.enter_async_context(working(worker))
-        log.info("consuming", source=str(route.source), graph=flow.graph, results=flow.results, failures=flow.failures)
+        record_on(client.service_client.config.runtime or Runtime.default(), lambda: (flow.label,))
+        awaited = set[asyncio.Future[Any]]()
+        if flow.delivers is None:
+            worker = _worker(client, flow, publisher, max_cached_workflows)
+            awaited.add(await stack.enter_async_context(working(worker)))
         consuming = asyncio.create_task(consumer.consume())
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({consuming, stopping, running}, return_when=asyncio.FIRST_COMPLETED)
+        awaited |= {consuming, stopping}
+        log.info("consuming", source=str(route.source), graph=flow.label, results=flow.results, failures=flow.failures)
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         consumer.stop()
         await consuming
         log.info(
-            "stopped", started=consumer.counts.started, repeated=consumer.counts.repeated, dead=consumer.counts.dead
+            "stopped",
+            started=consumer.counts.started,
+            delivered=consumer.counts.delivered,
+            repeated=consumer.counts.repeated,
+            dead=consumer.counts.dead,
         )
         return consumer.counts
-
-
-async def open_source(address: Address, consumer: str, *, create: bool) -> EventSource:
-    """The source of an address. Raises ConfigurationError and Unavailable."""
-    if address.broker == "nats":
-        from anabranch.events.nats import NatsSource
-
-        return await NatsSource.open(address, consumer, create=create)
-    from anabranch.events.kafka import KafkaSource
-
-    return await KafkaSource.open(address, consumer)
-
-
-async def open_sink(address: Address, topics: list[str], *, create: bool) -> EventSink:
-    """The sink of an address's broker. Raises ConfigurationError and Unavailable."""
-    if address.broker == "nats":
-        from anabranch.events.nats import NatsSink
-
-        return await NatsSink.open(address, topics, create=create)
-    from anabranch.events.kafka import KafkaSink
-
-    return await KafkaSink.open(address)
 
 
 def events_queue(task_queue: str, graph: str, source: Address) -> str:

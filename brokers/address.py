@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -27,7 +27,7 @@ class Address:
     password: str | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{','.join(self.servers)}/{self.topic}"
+        return f"{self.scheme}://{','.join(self.servers)}/{self.topic}".removesuffix("/")
 
     @property
     def broker(self) -> str:
@@ -50,6 +50,16 @@ def parse_address(url: str, option: str) -> Address:
         unquote(user) or None,
         unquote(password) if colon else None,
     )
+
+
+def parse_broker(url: str, variable: str) -> Address:
+    """A broker without a topic, which the variable names. Raises ConfigurationError, which does not repeat the URL."""
+    scheme, _, rest = url.partition("://")
+    hosts, _, topic = rest.partition("/")
+    if topic:
+        raise ConfigurationError("the URL names a topic, which each node does itself", place=variable)
+    named = parse_address(f"{scheme}://{hosts}/topic", variable)
+    return replace(named, topic="")
 
 
 def check_topic(scheme: str, topic: str, option: str) -> str:

@@ -30,7 +30,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to publish. The broker detects duplicates by `id`, if it can; `key` keeps a session in order."""
+    """A message to publish. The broker detects duplicates by `id`, if it can; messages of one `key` stay in order."""
 
     topic: str
     body: bytes

@@ -11,9 +11,9 @@ from typing import Any, Final, Protocol, Self
 import structlog
 
 from anabranch.broken import BROKEN
+from anabranch.brokers.address import Address
+from anabranch.brokers.source import Message, Outgoing
 from anabranch.errors import AnabranchError, ConfigurationError, SizeLimitExceeded, Unavailable
-from anabranch.events.address import Address
-from anabranch.events.source import Message, Outgoing
 
 try:
     from nats.aio.client import Client as Connection
@@ -23,7 +23,7 @@ try:
     from nats.errors import TimeoutError as NatsTimeout
     from nats.js import JetStreamContext
     from nats.js.api import ConsumerConfig, StreamConfig
-    from nats.js.errors import NotFoundError, ServiceUnavailableError
+    from nats.js.errors import NoStreamResponseError, NotFoundError, ServiceUnavailableError
 except ImportError as missing:
     raise ConfigurationError(
         "NATS needs a package that is not installed", suggestion="pip install 'anabranch[nats]'"
@@ -38,7 +38,7 @@ _HEADERS_AROUND: Final = len(b"NATS/1.0\r\n\r\n")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _STREAM_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
-log = structlog.get_logger("anabranch.events.nats")
+log = structlog.get_logger("anabranch.brokers.nats")
 
 
 class Subscribe(Protocol):
@@ -177,7 +177,12 @@ class NatsSink:
         _check_size(connection, message, headers)
         with _translated(f"publishing to {message.topic!r}"):
             stream = connection.jetstream(timeout=_ANSWER_SECONDS)
-            await stream.publish(message.topic, message.body, headers=headers)
+            try:
+                await stream.publish(message.topic, message.body, headers=headers)
+            except NoStreamResponseError:
+                raise Unavailable(
+                    f"no JetStream stream has the subject {message.topic!r}", suggestion="add it to a stream's subjects"
+                ) from None
 
     async def _open_connection(self) -> Connection:
         """The client gives up after its credentials are refused twice, though they may be accepted later."""

@@ -11,10 +11,10 @@ from typing import Any, Final, Self
 import structlog
 
 from anabranch.broken import BROKEN
+from anabranch.brokers.address import Address
+from anabranch.brokers.offsets import Offsets
+from anabranch.brokers.source import Message, Outgoing
 from anabranch.errors import AnabranchError, ConfigurationError, SizeLimitExceeded, Unavailable
-from anabranch.events.address import Address
-from anabranch.events.offsets import Offsets
-from anabranch.events.source import Message, Outgoing
 
 try:
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
@@ -32,7 +32,7 @@ _SESSION_MILLISECONDS: Final = 6000
 _SEND_MILLISECONDS: Final = 10_000
 _REMEMBERED: Final = 10_000
 
-log = structlog.get_logger("anabranch.events.kafka")
+log = structlog.get_logger("anabranch.brokers.kafka")
 
 
 class KafkaDelivery:
@@ -154,7 +154,7 @@ class KafkaSink:
         with _translated(f"publishing to {message.topic!r}"):
             try:
                 await self._producer.send_and_wait(
-                    message.topic, message.body, key=message.key.encode(), headers=headers
+                    message.topic, message.body, key=message.key.encode() or None, headers=headers
                 )
             except MessageSizeTooLargeError as error:
                 raise SizeLimitExceeded(
