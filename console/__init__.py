@@ -1,1 +1,1 @@
-"""One ASGI app: the codec server for the Temporal Web UI and command line, and the live page of a run."""
+"""The console: one ASGI app with the pages of runs, the inbox and the graphs, their API, and the codec server."""

@@ -1,0 +1,1 @@
+"""All runs, the inbox, the graphs and the start of runs: their API."""

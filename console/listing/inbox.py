@@ -1,0 +1,72 @@
+"""The API of the inbox: what all runs wait for people to do, and one answer for one or for many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.routing import Route
+
+from anabranch.console.access.caller import Caller, Role
+from anabranch.console.listing.telling import role_of, tell
+from anabranch.console.listing.waiting import KINDS, Question
+from anabranch.console.routes import Body, reads, writes
+from anabranch.console.services import services_of
+from anabranch.inspection.selection import Selection
+
+_SHOWN: Final = 500
+
+
+def inbox_routes() -> list[Route]:
+    """The routes below `/api/inbox`."""
+    return [
+        reads("/api/inbox", _inbox),
+        reads("/api/inbox/count", _count),
+        writes("/api/inbox/tell", _tell, role=Role.ANSWERER),
+    ]
+
+
+async def _inbox(request: Request) -> Any:
+    found = await services_of(request).waiting.now()
+    asked = request.query_params
+    questions = [each for each in found.all if _fits(each, asked)]
+    return {
+        "items": [_told(each) for each in questions[:_SHOWN]],
+        "total": len(questions),
+        "runs": found.runs,
+        "unread": found.unread,
+        "graphs": sorted({each.graph for each in found.all}),
+    }
+
+
+async def _count(request: Request) -> Any:
+    return {"runs": await services_of(request).listing.count(Selection(waiting_for=KINDS))}
+
+
+async def _tell(request: Request, caller: Caller, body: Body) -> Any:
+    caller.require(role_of(body))
+    services = services_of(request)
+    told = await tell(services, caller, body)
+    services.waiting.changed()
+    return told
+
+
+def _fits(question: Question, asked: Mapping[str, str]) -> bool:
+    kind, graph, text = asked.get("kind"), asked.get("graph"), asked.get("id", "")
+    return (
+        (not kind or question.kind == kind)
+        and (not graph or question.graph == graph)
+        and question.workflow_id.startswith(text)
+    )
+
+
+def _told(each: Question) -> dict[str, Any]:
+    return {
+        **each.told,
+        "workflow_id": each.workflow_id,
+        "run_id": each.run_id,
+        "graph": each.graph,
+        "asked": each.asked,
+        "alike": each.alike,
+    }

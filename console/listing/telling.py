@@ -1,0 +1,77 @@
+"""One answer, told to the runs that wait for it: the update, and its request, are those of the command line."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from anabranch.console.access.caller import Caller, Role
+from anabranch.console.exact import value_of
+from anabranch.console.listing.many import Chosen, each_of, listed, text
+from anabranch.console.routes import Body
+from anabranch.console.services import Services
+from anabranch.context.values import Json
+from anabranch.errors import InputError
+from anabranch.steering.sending import Handle, send
+
+_UPDATES: Final[Mapping[str, tuple[str, Role]]] = {
+    "answer": ("complete_task", Role.ANSWERER),
+    "resolve": ("resolve_conflict", Role.ANSWERER),
+    "retry": ("retry_node", Role.OPERATOR),
+    "skip": ("skip_node", Role.OPERATOR),
+    "fail": ("fail_node", Role.OPERATOR),
+}
+_PATIENCE_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting(Chosen):
+    """A run, and where it waits."""
+
+    node: str
+
+
+def role_of(body: Body) -> Role:
+    """The role that it takes to tell something. Raises InputError for what nobody can tell."""
+    return _update(body)[1]
+
+
+async def tell(services: Services, caller: Caller, body: Body) -> dict[str, Any]:
+    """Tell it to each item of the request, which are exactly those that were shown before. Raises InputError."""
+    update, _ = _update(body)
+    request: dict[str, Json] = {**_said(body), "by": caller.name}
+
+    async def one(each: _Waiting) -> None:
+        handle: Handle = services.client.get_workflow_handle(each.workflow_id, run_id=each.run_id)
+        update_id = f"{update}-{uuid.uuid4()}"
+        await send(handle, update, {**request, "node": each.node}, update_id=update_id, within=_PATIENCE_SECONDS)
+
+    return await each_of(_items(body), one)
+
+
+def _update(body: Body) -> tuple[str, Role]:
+    found = _UPDATES.get(text(body, "verb"))
+    if found is None:
+        raise InputError(f"there is no verb {body['verb']!r:.100}", suggestion=f"give one of {', '.join(_UPDATES)}")
+    return found
+
+
+def _items(body: Body) -> list[_Waiting]:
+    return [
+        _Waiting(text(each, "workflow_id"), text(each, "run_id"), text(each, "node")) for each in listed(body, "items")
+    ]
+
+
+def _said(body: Body) -> dict[str, Json]:
+    """The answer, or the choice, as the update takes it."""
+    verb, said = body["verb"], {}
+    if verb == "answer":
+        said["answer"] = value_of(body.get("value"), place="the answer")
+    elif verb == "resolve":
+        said["path"] = text(body, "path")
+        if "value" in body:
+            said["value"] = value_of(body["value"], place="the value")
+        said |= {field: body[field] for field in ("choose", "remove") if field in body}
+    return said

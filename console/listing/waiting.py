@@ -1,0 +1,159 @@
+"""What runs wait for people to do, over all runs: read from their histories as they change, and kept in between.
+
+Which runs wait is known from visibility, and what exactly from their histories. Somebody who looks is answered with
+what is known; the histories of runs that are not known yet are read meanwhile, the longest waiting first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from anabranch.console.run.todo import todo
+from anabranch.errors import AnabranchError
+from anabranch.inspection.inspection import Inspection
+from anabranch.inspection.listing import Listed, Listing
+from anabranch.inspection.runs import Runs
+from anabranch.inspection.selection import Selection
+from anabranch.observe.metrics import node_label
+
+KINDS: Final = ("approval", "conflict", "paused")
+MOST_RUNS: Final = 1000
+"""Waiting runs that are read, the newest ones."""
+_FRESH_SECONDS: Final = 2.0
+_PATIENCE_SECONDS: Final = 0.25
+"""How long an answer waits for what is being read."""
+_AT_ONCE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One thing that a run waits for somebody to do. `told` has what is asked, as the page of the run shows it."""
+
+    workflow_id: str
+    run_id: str
+    graph: str
+    address: str
+    kind: str
+    asked: int
+    """Since when it waits, in Unix milliseconds."""
+    alike: str
+    """The same for what can be answered at once: the kind, the graph, the node, the path and the schema."""
+    told: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What is known now, the oldest first."""
+
+    all: tuple[Question, ...]
+    runs: int
+    """How many runs wait."""
+    unread: int
+    """How many of them are not read yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    events: int
+    questions: tuple[Question, ...]
+
+
+class WaitingRuns:
+    """Knows what runs wait for. One serves all who look."""
+
+    def __init__(self, client: Client, runs: Runs, listing: Listing) -> None:
+        self._client = client
+        self._runs = runs
+        self._listing = listing
+        self._waiting: tuple[Listed, ...] = ()
+        self._read: dict[str, _Read] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._looked = -math.inf
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def close(self) -> None:
+        """Stop reading."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait({self._looking})
+
+    def changed(self) -> None:
+        """Somebody has told runs something: what is known of them is old."""
+        self._looked = -math.inf
+
+    async def now(self) -> Questions:
+        """What is known, which is at most some seconds old. Raises what `Listing` raises, where it does so at once."""
+        looking = self._look_again()
+        await asyncio.wait({looking}, timeout=_PATIENCE_SECONDS)
+        if looking.done():
+            looking.result()
+        known = [self._read[each.run_id] for each in self._waiting if each.run_id in self._read]
+        questions = sorted((each for read in known for each in read.questions), key=lambda each: each.asked)
+        return Questions(tuple(questions), len(self._waiting), len(self._waiting) - len(known))
+
+    def _look_again(self) -> asyncio.Task[None]:
+        """The look that is under way, or was over a moment ago; else a new one."""
+        is_old = time.monotonic() - self._looked >= _FRESH_SECONDS
+        if self._looking is None or (self._looking.done() and is_old):
+            self._looking = asyncio.create_task(self._look())
+        return self._looking
+
+    async def _look(self) -> None:
+        self._looked = time.monotonic()
+        waiting = await self._listing.newest(Selection(waiting_for=KINDS), MOST_RUNS)
+        self._waiting = tuple(waiting)
+        self._read = {each.run_id: self._read[each.run_id] for each in waiting if each.run_id in self._read}
+        await asyncio.gather(*map(self._renew, sorted(waiting, key=lambda each: each.started)))
+
+    async def _renew(self, listed: Listed) -> None:
+        """Read a run whose history has grown since it was read."""
+        async with self._turns:
+            try:
+                handle = self._client.get_workflow_handle(listed.workflow_id, run_id=listed.run_id)
+                described = await handle.describe()
+                events = described.raw_description.workflow_execution_info.history_length
+                known = self._read.get(listed.run_id)
+                if known is None or known.events != events:
+                    inspection = await self._runs.inspect(listed.workflow_id, listed.run_id)
+                    self._read[listed.run_id] = _Read(events, tuple(_questions(inspection)))
+            except (AnabranchError, RPCError):
+                self._read[listed.run_id] = _Read(0, ())  # one that cannot be read hides no other
+
+
+def _questions(inspection: Inspection) -> Sequence[Question]:
+    graph = inspection.workflow_type if inspection.graph is None else inspection.graph.name
+    return [_question(inspection, graph, told) for told in todo(inspection)]
+
+
+def _question(inspection: Inspection, graph: str, told: dict[str, Any]) -> Question:
+    address = told["address"]
+    asked = told.get("asked") or _since(inspection, address)
+    alike = [told["kind"], graph, node_label(address), told.get("path"), told.get("schema"), _code(told)]
+    digest = hashlib.sha256(json.dumps(alike, sort_keys=True).encode()).hexdigest()[:16]
+    named = (inspection.workflow_id, inspection.run_id, graph, address)
+    return Question(*named, told["kind"], asked, digest, told)
+
+
+def _code(told: dict[str, Any]) -> str | None:
+    error = told.get("error")
+    return None if error is None else error["code"]
+
+
+def _since(inspection: Inspection, address: str) -> int:
+    """Since when a node has been as it is, as far as its frames tell."""
+    since = inspection.last_event_at
+    for frame in reversed(inspection.frames):
+        if address not in {**frame.conflicts, **frame.approvals} and address not in frame.paused:
+            break
+        since = frame.at
+    return since

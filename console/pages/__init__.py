@@ -1,0 +1,1 @@
+"""The HTML around every page, and what it loads."""

@@ -1,0 +1,1 @@
+"""The page of one run, live and at any moment before: what it shows, what explains it, and what is told to the run."""

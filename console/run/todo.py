@@ -1,0 +1,66 @@
+"""What a run waits for people to do, as its page offers it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from anabranch.console.exact import text_of
+from anabranch.display import plain
+from anabranch.inspection.inspection import Inspection
+from anabranch.steering.waiting import Approval, OpenConflict, waiting_of
+
+_SCHEMA: Final = 1024 * 1024
+"""Characters of a schema, which is never cut: a form is made of it. No history holds a larger one."""
+
+
+def todo(inspection: Inspection) -> list[dict[str, Any]]:
+    """Approvals, conflicts and paused nodes, each with its address."""
+    waiting = waiting_of(inspection)
+    return [
+        *map(_approval, waiting.approvals),
+        *map(_conflict, waiting.conflicts),
+        *_paused(inspection, waiting.paused),
+    ]
+
+
+def _approval(each: Approval) -> dict[str, Any]:
+    return {
+        "kind": "approval",
+        "address": each.address,
+        "prompt": plain(each.prompt),
+        "schema": None if each.schema is None else text_of(dict(each.schema), _SCHEMA),
+        "asked": each.asked,
+        "deadline": each.deadline,
+    }
+
+
+def _conflict(each: OpenConflict) -> dict[str, Any]:
+    told = each.described
+    return {
+        "kind": "conflict",
+        "address": each.address,
+        "path": each.path,
+        "strategy": told["strategy"],
+        "base": _value(told, "base"),
+        "candidates": [
+            {"by": side["by"], "at": side["at"], "value": _value(side, "value")} for side in told["candidates"]
+        ],
+    }
+
+
+def _value(told: Mapping[str, Any], name: str) -> str | None:
+    """The text of a value; None where there is none, since it was removed or never written."""
+    return text_of(told[name]) if name in told else None
+
+
+def _paused(inspection: Inspection, addresses: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    last = {visit.address: visit for visit in inspection.visits}
+    nodes = inspection.nodes()
+    for address in addresses:
+        node, visit = nodes.get(address), last.get(address)
+        failure = (
+            node.error if node is not None and node.error is not None else None if visit is None else visit.failure
+        )
+        error = None if failure is None else {"code": plain(failure.code), "message": plain(failure.message)}
+        yield {"kind": "paused", "address": address, "error": error}

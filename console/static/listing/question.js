@@ -1,0 +1,50 @@
+/** One thing that a run waits for: what is asked, and the form or the choices that answer it. */
+
+import { html, useState } from "../vendor/preact.js";
+import { SchemaForm } from "../form.js";
+
+/** `onTell` is given the request without its items: `{verb, …}`. */
+export function Question({ item, onTell, isAllowed, children }) {
+  const Kind = { approval: Approval, conflict: Conflict, paused: Paused }[item.kind];
+  return html`<${Kind} item=${item} onTell=${onTell} isAllowed=${isAllowed}>${children}<//>`;
+}
+
+function Approval({ item, onTell, isAllowed, children }) {
+  if (!isAllowed) return html`<p class="quiet-text">Your role may look, and not answer.</p>`;
+  return html`<${SchemaForm} id=${`answer-${item.run_id}-${item.address}`} schema=${item.schema} submit="Answer"
+    onSubmit=${(value) => onTell({ verb: "answer", value })}>${children}<//>`;
+}
+
+function Conflict({ item, onTell, isAllowed, children }) {
+  const [chosen, setChosen] = useState(null);
+  const name = `side-${item.run_id}-${item.address}-${item.path}`;
+  const settle = (event) => {
+    event.preventDefault();
+    onTell({ verb: "resolve", path: item.path, choose: chosen });
+  };
+  return html`<form class="form" onSubmit=${settle}>
+    <fieldset><legend>Which value of <code>${item.path}</code> is right?</legend>
+      <div class="sides">
+        <div class="side base"><div class="quiet-text">Before the branches</div><pre>${item.base ?? "not there"}</pre></div>
+        ${item.candidates.map((side) => html`<label class="side" key=${side.by}>
+          <span class="check"><input type="radio" name=${name} disabled=${!isAllowed} checked=${chosen === side.by}
+            onChange=${() => setChosen(side.by)} />${side.by}</span>
+          <pre>${side.value ?? "removed"}</pre></label>`)}
+      </div>
+    </fieldset>
+    ${children}
+    ${isAllowed && html`<div class="choice"><button class="primary" disabled=${chosen === null}>Settle</button></div>`}
+  </form>`;
+}
+
+function Paused({ item, onTell, isAllowed, children }) {
+  return html`<div class="form">
+    ${item.error && html`<div class="problem"><strong>${item.error.message}</strong><span class="mono">${item.error.code}</span></div>`}
+    ${children}
+    ${isAllowed && html`<div class="choice">
+      <button type="button" onClick=${() => onTell({ verb: "fail" })}>Let it fail</button>
+      <button type="button" onClick=${() => onTell({ verb: "skip" })}>Skip</button>
+      <button type="button" class="primary" onClick=${() => onTell({ verb: "retry" })}>Try again</button>
+    </div>`}
+  </div>`;
+}

@@ -1,0 +1,119 @@
+/** What all runs wait for people to do, the oldest first: answered one by one, or the same for many at once. */
+
+import { Ago, Empty, Loading, Problem, Sign, duration, html, idPath, me, post, rankOf, render, toast, toastError } from "../base.js";
+import { useLive, useMe, useNow, useState, withQuery } from "../base.js";
+import { useAddress } from "../listing/address.js";
+import { Confirm, counted } from "../listing/bulk.js";
+import { Question } from "../listing/question.js";
+
+const SECONDS = 4;
+const READING_SECONDS = 1;
+const KINDS = { "": "Everything", approval: "Approvals", conflict: "Conflicts", paused: "Paused nodes" };
+const STATES = { approval: "waiting", conflict: "conflict", paused: "paused" };
+const NEEDS = { approval: "answerer", conflict: "answerer", paused: "operator" };
+
+function Inbox() {
+  const [filters, setFilters] = useAddress(["kind", "graph", "id"]);
+  const [isReading, setReading] = useState(false);
+  const live = useLive(withQuery("/api/inbox", filters), isReading ? READING_SECONDS : SECONDS);
+  const found = live.value;
+  if (found && isReading !== found.unread > 0) setReading(found.unread > 0);
+  const who = useMe(me);
+  return html`
+    <div class="head"><h1>Inbox</h1><p class="quiet-text" role="status">${found && summary(found)}</p></div>
+    <${Filters} filters=${filters} graphs=${found?.graphs ?? []} onChange=${setFilters} />
+    ${live.error && html`<${Problem} error=${live.error} />`}
+    ${!found ? !live.error && html`<${Loading} />` : html`<${List} found=${found} who=${who} again=${live.again} />`}
+  `;
+}
+
+function summary({ total, runs, unread }) {
+  const reading = unread ? `; ${unread.toLocaleString("en")} of them are being read` : "";
+  return `${counted(total, "question")} of ${counted(runs, "run")} that wait${runs === 1 ? "s" : ""} for somebody${reading}`;
+}
+
+function Filters({ filters, graphs, onChange }) {
+  return html`<form class="filters" role="search" aria-label="Questions" onSubmit=${(event) => event.preventDefault()}>
+    <div class="chips kinds" role="group" aria-label="Kind">${Object.entries(KINDS).map(([kind, label]) => html`
+      <button type="button" class="chip" key=${kind} aria-pressed=${String(filters.kind === kind)} onClick=${() => onChange({ kind })}>
+        ${kind && html`<span class="wait" data-state=${STATES[kind]}><${Sign} state=${STATES[kind]} /></span>`}${label}</button>`)}
+    </div>
+    <label class="field">Graph
+      <select value=${filters.graph} onChange=${(event) => onChange({ graph: event.target.value })}>
+        <option value="">All</option>
+        ${graphs.map((name) => html`<option key=${name} value=${name} selected=${name === filters.graph}>${name}</option>`)}
+      </select></label>
+    <label class="field narrow">Run's id begins with
+      <input type="search" value=${filters.id} autocomplete="off" onInput=${(event) => onChange({ id: event.target.value })} /></label>
+  </form>`;
+}
+
+const keyOf = (item) => [item.run_id, item.address, item.path ?? ""].join(" ");
+
+function List({ found, who, again }) {
+  const now = useNow(1);
+  const [open, setOpen] = useState(null);
+  if (!found.items.length) {
+    return found.unread
+      ? html`<${Loading} />`
+      : html`<${Empty} title="Nothing waits for you">Approvals, conflicts and paused nodes of all runs come here.<//>`;
+  }
+  return html`<ol class="card inbox">${found.items.map((item) => html`<${Item} key=${keyOf(item)} item=${item} now=${now} who=${who}
+      all=${found.items} isOpen=${open === keyOf(item)} again=${again}
+      onOpen=${() => setOpen(open === keyOf(item) ? null : keyOf(item))} />`)}</ol>
+    ${found.total > found.items.length && html`<p class="note">These are the oldest ${found.items.length} of ${found.total}.</p>`}`;
+}
+
+function Item({ item, now, who, all, isOpen, onOpen, again }) {
+  const [asked, setAsked] = useState(null);
+  const alike = all.filter((each) => each.alike === item.alike);
+  const [isForAll, setForAll] = useState(false);
+  const isAllowed = who && rankOf(who.role) >= rankOf(NEEDS[item.kind]);
+  const tellOne = async (request) => {
+    const told = await send(request, [item]);
+    if (told.refused.length) throw told.refused[0];
+    toast(`${item.workflow_id}: sent`, "good");
+    again();
+  };
+  const onTell = (request) => (isForAll ? Promise.resolve(setAsked(request)) : tellOne(request));
+  const done = () => {
+    setAsked(null);
+    again();
+  };
+  return html`<li data-state=${STATES[item.kind]}>
+    <button type="button" class="question" aria-expanded=${String(isOpen)} onClick=${onOpen}>
+      <${Sign} state=${STATES[item.kind]} />
+      <span class="what"><span class="asked">${titleOf(item)}</span>
+        <span class="quiet-text">${item.kind} · ${item.graph} · <span class="mono">${item.address}</span></span></span>
+      <span class="where"><span class="mono">${item.workflow_id}</span>
+        <span class="quiet-text"><${Ago} at=${item.asked} now=${now} />${item.deadline && html` · <${Deadline} at=${item.deadline} now=${now} />`}</span></span>
+    </button>
+    ${isOpen && html`<div class="answer">
+      <${Question} item=${item} isAllowed=${isAllowed} onTell=${item.kind === "approval" ? onTell : (request) => onTell(request).catch(toastError)}>
+        ${alike.length > 1 && isAllowed && html`<label class="check"><input type="checkbox" checked=${isForAll} onChange=${(event) => setForAll(event.target.checked)} />
+          Do the same for all ${alike.length} that wait for this</label>`}
+      <//>
+      <p><a href=${`/runs/${idPath(item.workflow_id)}?run_id=${encodeURIComponent(item.run_id)}`}>See the whole run</a></p>
+    </div>`}
+    ${asked && html`<${Confirm} title=${`The same for ${counted(alike.length, "run")}?`} label=${`Send to ${counted(alike.length, "run")}`} runs=${alike}
+      onDo=${() => send(asked, alike)} onDone=${done} onClose=${() => setAsked(null)}>
+      <p>Each of these runs is told: <code>${said(asked)}</code></p><//>`}
+  </li>`;
+}
+
+const send = (request, items) =>
+  post("/api/inbox/tell", { ...request, items: items.map((each) => ({ workflow_id: each.workflow_id, run_id: each.run_id, node: each.address })) });
+
+const said = ({ verb, value, choose }) => [verb, choose ?? value].filter(Boolean).join(" ");
+
+function titleOf(item) {
+  if (item.kind === "approval") return item.prompt || "An answer";
+  if (item.kind === "conflict") return `The branches disagree on ${item.path}`;
+  return item.error?.message ?? "A node waits for an operator";
+}
+
+function Deadline({ at, now }) {
+  return at > now ? html`<span>${duration(at - now)} left</span>` : html`<span>overdue</span>`;
+}
+
+render(html`<${Inbox} />`, document.getElementById("main"));
