@@ -9,14 +9,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from anabranch.context.nested import check_ways, list_at
 from anabranch.context.values import MISSING, Json, Missing, Path, format_path, same, value_at
 from anabranch.errors import WireFormatError
 
 _ARITY = 5
-"""One more where there are warnings, two more where something is appended."""
+"""One more where there are warnings, two more where something is appended, three more where something was spent."""
+
+
+class Usage(NamedTuple):
+    """What a writer spent at a language model."""
+
+    model: str
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    cost: float | None = None
+    """By the prices that the worker knows; None where it knows none."""
+
+    @property
+    def tokens(self) -> int:
+        """Those of prompts and answers."""
+        return self.input_tokens + self.output_tokens
+
+    def plus(self, other: Usage) -> Usage:
+        """Both together. A cost of which nothing is known adds nothing."""
+        costs = [each for each in (self.cost, other.cost) if each is not None]
+        asked, answered = self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens
+        return Usage(self.model, self.requests + other.requests, asked, answered, sum(costs) if costs else None)
+
+    def described(self) -> dict[str, Json]:
+        """As JSON for people."""
+        told: dict[str, Json] = dict(zip(self._fields[:4], self[:4], strict=True))
+        return told if self.cost is None else {**told, "cost": self.cost}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +51,7 @@ class ChangeSet:
     """What `by` did at `at` (Unix milliseconds) to the version `base_version`.
 
     `warnings` are what the writer says beside it to who reads the audit trail. `appended` are values that are added to
-    the ends of lists, whatever those hold by then: `refine` makes writes of them.
+    the ends of lists, whatever those hold by then: `refine` makes writes of them. `usage` is what was spent at models.
     """
 
     base_version: int
@@ -34,6 +61,7 @@ class ChangeSet:
     at: int = 0
     warnings: tuple[str, ...] = ()
     appended: Mapping[Path, list[Json]] = field(default_factory=dict)
+    usage: tuple[Usage, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.set) or bool(self.removed) or bool(self.appended)
@@ -41,19 +69,21 @@ class ChangeSet:
     def to_wire(self) -> list[Any]:
         """As a positional array: `[base_version, [path, value, …], [path, …], by, at]`.
 
-        Behind them `[warning, …]` and `[path, values, …]` of what is appended, if any.
+        Behind them `[warning, …]`, `[path, values, …]` of what is appended and `[usage, …]`, if any.
         """
-        more: list[Any] = [list(self.warnings)] if self.warnings or self.appended else []
-        if self.appended:
+        more: list[Any] = [list(self.warnings)] if self.warnings or self.appended or self.usage else []
+        if self.appended or self.usage:
             more.append(_flat(self.appended))
+        if self.usage:
+            more.append([list(each) for each in self.usage])
         return [self.base_version, _flat(self.set), self.removed, self.by, self.at, *more]
 
     @classmethod
     def from_wire(cls, wire: object) -> Self:
         """From the array of `to_wire`. Raises WireFormatError."""
-        if not isinstance(wire, list | tuple) or len(wire) not in range(_ARITY, _ARITY + 3):
+        if not isinstance(wire, list | tuple) or len(wire) not in range(_ARITY, _ARITY + 4):
             raise WireFormatError(
-                "a change set is an array of five to seven elements", suggestion="encode it with ChangeSet.to_wire"
+                "a change set is an array of five to eight elements", suggestion="encode it with ChangeSet.to_wire"
             )
         base, flat, removed, by, at, *more = wire
         if not (isinstance(base, int) and isinstance(by, str) and isinstance(at, int)):
@@ -61,10 +91,12 @@ class ChangeSet:
         if not isinstance(removed, list | tuple):
             raise WireFormatError("a change set needs an array of removed paths")
         appended = _by_path(more[1]) if len(more) > 1 else {}
-        if len(more) > 1 and not (appended and all(isinstance(values, list) for values in appended.values())):
+        is_empty = len(more) == 2 and not appended  # noqa: PLR2004 - an array of nothing, and nothing behind it
+        if is_empty or not all(isinstance(values, list) for values in appended.values()):
             raise WireFormatError("what a change set appends are arrays of values")
         said = _texts(more[0]) if more else ()
-        return cls(base, _by_path(flat), tuple(map(_path, removed)), by, at, said, appended)
+        spent = _spent(more[2]) if len(more) > 2 else ()  # noqa: PLR2004 - its place
+        return cls(base, _by_path(flat), tuple(map(_path, removed)), by, at, said, appended, spent)
 
     def to_json_object(self) -> dict[str, Json]:
         """As JSON for people, with paths as text."""
@@ -79,7 +111,25 @@ class ChangeSet:
             described["warnings"] = list(self.warnings)
         if self.appended:
             described["appended"] = {format_path(path): values for path, values in self.appended.items()}
+        if self.usage:
+            described["usage"] = [each.described() for each in self.usage]
         return described
+
+
+def _spent(wire: object) -> tuple[Usage, ...]:
+    if not isinstance(wire, list | tuple) or not wire:
+        raise WireFormatError("what a change set says of models is an array of what was spent")
+    return tuple(map(_usage, wire))
+
+
+def _usage(wire: object) -> Usage:
+    """What was spent, from its array. Raises WireFormatError."""
+    if isinstance(wire, list | tuple) and len(wire) == len(Usage._fields):
+        given = Usage._make(wire)
+        is_cost = given.cost is None or (isinstance(given.cost, int | float) and given.cost >= 0)
+        if isinstance(given.model, str) and is_cost and all(type(each) is int and each >= 0 for each in given[1:4]):
+            return given
+    raise WireFormatError("what a change set says of models is a name, three counts and a cost")
 
 
 def diff(

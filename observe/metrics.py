@@ -135,6 +135,19 @@ NODE_SECONDS: Final = _metric(
 NODE_RETRIES: Final = _metric(
     "anabranch_node_retries_total", "counter", "attempts", "Attempts after a node's first.", "graph", "node", "type"
 )
+AI_TOKENS: Final = _metric(
+    "anabranch_ai_tokens_total",
+    "counter",
+    "tokens",
+    "Tokens of prompts (`input`) and answers (`output`) of `ai` nodes, those of failed attempts too.",
+    "graph",
+    "node",
+    "model",
+    "direction",
+)
+AI_COST: Final = _metric(
+    "anabranch_ai_cost_total", "counter", "cost", "What they cost, by ANABRANCH_AI_PRICES.", "graph", "node", "model"
+)
 COMPENSATIONS: Final = _metric(
     "anabranch_compensations_total",
     "counter",
@@ -185,11 +198,19 @@ HISTORY_SIZE: Final = _metric(
 EVENTS_CONSUMED: Final = _metric(
     "anabranch_events_consumed_total", "counter", "events", "Events taken from a broker.", "graph", "outcome"
 )
+EVENTS_RECEIVED: Final = _metric(
+    "anabranch_events_received_total",
+    "counter",
+    "events",
+    "Events that were sent to runs: taken by a node, repeated, or refused.",
+    "graph",
+    "outcome",
+)
 EVENTS_PUBLISHED: Final = _metric(
     "anabranch_events_published_total",
     "counter",
     "events",
-    "Results and dead letters that a broker has taken.",
+    "Results, events of graphs and dead letters that a broker has taken.",
     "graph",
     "kind",
 )

@@ -92,7 +92,7 @@ class MeterRecorder:
             return self._series[key]
 
 
-_GRAPHS_OWN: Final = frozenset({"graph", "node", "breaker"})
+_GRAPHS_OWN: Final = frozenset({"graph", "node", "breaker", "model"})
 """The labels whose values the author of a graph chooses."""
 
 

@@ -145,6 +145,22 @@ def below(trace: RunTrace | None, place: Place) -> AbstractContextManager[None]:
     return nullcontext() if trace is None else trace.below(place)
 
 
+def beside(run: str, place: Place) -> AbstractContextManager[None]:
+    """What the block starts is below the span of another node of a run than the one that is open here."""
+    if spans.tracer() is None:
+        return nullcontext()
+    from opentelemetry.trace import SpanContext, get_current_span
+
+    found = get_current_span().get_span_context()
+    if not found.is_valid:
+        return nullcontext()
+    span_id = _number(run, *place, size=8)
+    flags, state = found.trace_flags, found.trace_state
+    return _attached(
+        _context(SpanContext(found.trace_id, span_id, is_remote=True, trace_flags=flags, trace_state=state))
+    )
+
+
 def _number(*parts: object, size: int) -> int:
     digest = hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=size).digest()
     return int.from_bytes(digest, "big") or 1  # ids of zero are none

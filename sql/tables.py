@@ -8,12 +8,17 @@ from sqlalchemy import MetaData
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-_TRIES = 4
+from anabranch.backoff import Backoff
+
+_TRIES = 8
 """Who loses a race finds the tables when it tries again; a lost connection may come on top."""
+_PAUSES = Backoff(first=0.05, longest=1)
+"""SQLite refuses who loses at once, and who wins may take a while to write its file."""
 
 
 async def create_tables(connection: AsyncConnection, tables: MetaData) -> None:
     """Create the tables that are not there, in a transaction of its own. Raises SQLAlchemyError and OSError."""
+    pauses = iter(_PAUSES)
     for tries in range(1, _TRIES + 1):
         try:
             async with connection.begin():
@@ -21,6 +26,7 @@ async def create_tables(connection: AsyncConnection, tables: MetaData) -> None:
         except DBAPIError:  # another process created them at the same time, or the connection was lost; or neither
             if tries == _TRIES:
                 raise
+            await asyncio.sleep(next(pauses))
         else:
             return
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from anabranch.graph.kinds.kinds import has_body
+from anabranch.graph.kinds.kinds import has_body, loop_of
 from anabranch.graph.plan import Plan, PlanNode
 from anabranch.workflows.interpreter.address import attempt_address
 from anabranch.workflows.interpreter.afterwards import PREFIX as FINALLY
@@ -21,6 +21,7 @@ from anabranch.workflows.interpreter.simulation import Evaluated
 __all__ = ["END", "FINALLY", "UNDO", "known", "node_at", "of", "static", "walk", "wider"]
 
 _INDEX = re.compile(r"\[\d+\]")
+_LAST = FINALLY.removesuffix("/")
 _ATTEMPT = re.compile(r"~\d+")
 
 
@@ -45,6 +46,8 @@ def walk(plan: Plan, prefix: str = "") -> Iterator[tuple[str, Plan]]:
     for name, planned in plan.nodes.items():
         if has_body(planned.node):
             yield from walk(plan.body(name), f"{prefix}{name}/")
+        if (loop := loop_of(planned.node)) is not None and loop.last is not None:
+            yield from walk(plan.last(name), f"{prefix}{name}/{FINALLY}")
     if plan.afterwards is not None and not prefix:
         yield from walk(plan.afterwards, FINALLY)
 
@@ -60,10 +63,17 @@ def node_at(plan: Plan, address: str) -> PlanNode | None:
     if plan.afterwards is not None and address.startswith(FINALLY):
         plan, address = plan.afterwards, address.removeprefix(FINALLY)
     *around, last = address.removeprefix(UNDO).split("/")
+    around_block: Plan | None = None
+    """The `finally` of the block that the part before names."""
     for name in map(static, around):
         owner = plan.nodes.get(name)
+        if name == _LAST and around_block is not None:
+            plan, around_block = around_block, None
+            continue
         if owner is None or not has_body(owner.node):
             return None
+        loop = loop_of(owner.node)
+        around_block = None if loop is None or loop.last is None else plan.last(name)
         plan = plan.body(name)
     planned = plan.nodes.get(static(last))
     return planned.compensation if undo and planned is not None else planned

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Literal, TypeAlias
 
 from anabranch.context.changes import ChangeSet
@@ -15,13 +16,17 @@ from anabranch.graph.model import AiNode, RuleNode
 from anabranch.graph.plan import Plan, plan_graph
 from anabranch.graph.policies import Defaults, Retry
 from anabranch.testkit.addresses import of, wider
+from anabranch.testkit.arriving import given_events
 from anabranch.testkit.assume import assumed_writes
+from anabranch.testkit.batches import with_entries
 from anabranch.testkit.given import GivenOutcome
 from anabranch.workflows.interpreter.attempts import pause_after
 from anabranch.workflows.interpreter.commands import (
+    NO_EVENT,
     QUEUE_TIMEOUT,
     AskConflict,
     AskPerson,
+    AwaitEvent,
     Failure,
     RunNode,
     StartChild,
@@ -29,7 +34,7 @@ from anabranch.workflows.interpreter.commands import (
 )
 from anabranch.workflows.interpreter.input import check_value_against
 from anabranch.workflows.interpreter.machine import Machine
-from anabranch.workflows.interpreter.simulation import Answer, Chosen, Done, Evaluated, Failed, Work, drive
+from anabranch.workflows.interpreter.simulation import Answer, Arrived, Chosen, Done, Evaluated, Failed, Work, drive
 from anabranch.workflows.interpreter.state import RunState
 
 Origin: TypeAlias = Literal["given", "evaluated", "assumed", "timer"]
@@ -58,7 +63,7 @@ class Answers:
         self._evaluate = evaluate
         self.origins: dict[str, Origin] = {}
 
-    def __call__(self, work: Work) -> Answer:
+    def __call__(self, work: Work) -> Answer | Arrived:
         """How the work ends."""
         if isinstance(work, StartTimer) and work.attempt is not None:
             return Done(seconds=work.seconds)
@@ -66,7 +71,7 @@ class Answers:
         given = next((found for each in wider(address) if (found := self._given.get(each)) is not None), None)
         if given is not None:
             self.origins[address] = "given"
-            return _given_answer(work, given, self._plan.graph.defaults)
+            return _given_answer(work, given, self._plan)
         if isinstance(work, RunNode) and isinstance(work.planned.node, RuleNode):
             self.origins[address] = "evaluated"
             return self._evaluated(work)
@@ -90,11 +95,14 @@ class Answers:
             return Chosen({each.path: each.candidates[-1].value for each in work.conflicts})
         if isinstance(work, AskPerson):
             return Done(nested(assumed_writes(self._plan, work.address, None)))
+        if isinstance(work, AwaitEvent):
+            return Done(_changes(work.address, assumed_writes(self._plan, work.address, None)))
         if isinstance(work, StartChild):
             return self._child(work)
         if work.undo:
             return Done(_changes(work.address, {}))
-        return Done(_changes(work.address, assumed_writes(self._plan, work.address, work)))
+        assumed = assumed_writes(self._plan, work.address, work)
+        return Done(_changes(work.address, with_entries(self._plan, work, assumed)))
 
     def _child(self, work: StartChild) -> Answer:
         """What a child workflow comes to, with the same assumptions, and how long it takes."""
@@ -114,16 +122,20 @@ class Answers:
         return Done(dict(done.finish.data), seconds)
 
 
-def _given_answer(work: Work, given: GivenOutcome, defaults: Defaults) -> Answer:
+def _given_answer(work: Work, given: GivenOutcome, plan: Plan) -> Answer | Arrived:
     seconds = given.after.total_seconds() if given.after is not None else 0.0
     if given.timeout:
-        return Failed(_timeout(work, given), _patience(work, given, defaults) if given.after is None else seconds)
+        return Failed(
+            _timeout(work, given), _patience(work, given, plan.graph.defaults) if given.after is None else seconds
+        )
     if given.fail is not None:
         return Failed(Failure("failure", given.fail, given.message, work.address), seconds)
     if isinstance(work, AskConflict):
         return Chosen(_choices(work, given.choose or {}), seconds)
     if isinstance(work, StartTimer):
         return Done(seconds=work.seconds if given.after is None else seconds)
+    if isinstance(work, AwaitEvent):
+        return Arrived(given_events(plan, work, given.events or {}), seconds)
     for field in ("answer", "result"):
         if field in given.model_fields_set:
             return Done(_checked(work, _brought(work, getattr(given, field))), seconds)
@@ -134,6 +146,8 @@ def _timeout(work: Work, given: GivenOutcome) -> Failure:
     if given.timeout == "queue":
         message = f"node {work.address!r}: no worker took it from its task queue in time"
         return Failure("timeout", QUEUE_TIMEOUT, message, work.address, happened=False)
+    if isinstance(work, AwaitEvent):
+        return Failure("timeout", NO_EVENT, f"no event came for node {work.address!r} in time", work.address)
     if isinstance(work, AskPerson | AskConflict):
         return Failure("timeout", "NO_ANSWER", f"nobody answered node {work.address!r} in time", work.address)
     return Failure("timeout", "TIMEOUT", f"node {work.address!r} timed out (start to close)", work.address)
@@ -142,7 +156,7 @@ def _timeout(work: Work, given: GivenOutcome) -> Failure:
 def _patience(work: Work, given: GivenOutcome, defaults: Defaults) -> float:
     """How many seconds pass until work has timed out, as often as it is tried."""
     if not isinstance(work, RunNode):
-        return work.timeout or 0.0 if isinstance(work, AskPerson | AskConflict) else 0.0
+        return work.timeout or 0.0 if isinstance(work, AskPerson | AskConflict | AwaitEvent) else 0.0
     node = work.planned.node
     if given.timeout == "queue":
         queue = node.queue_timeout or (None if work.undo else defaults.queue_timeout)
@@ -150,7 +164,8 @@ def _patience(work: Work, given: GivenOutcome, defaults: Defaults) -> float:
     retry = node.retry or (_ONCE if work.undo else defaults.retry)  # a compensation is tried until it is over
     attempts = min(max(1, retry.max_attempts), _ATTEMPTS)
     pauses = sum(pause_after(attempt, retry) for attempt in range(1, attempts))
-    return attempts * (node.timeout or defaults.timeout).total_seconds() + pauses
+    timeout = node.timeout if isinstance(node.timeout, timedelta) else defaults.timeout
+    return attempts * timeout.total_seconds() + pauses
 
 
 def _brought(work: Work, value: Json) -> Json:

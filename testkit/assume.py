@@ -11,7 +11,7 @@ from anabranch.graph.dataflow.reads import node_reads, node_writes, result_field
 from anabranch.graph.dataflow.walk import levels
 from anabranch.graph.kinds.keys import NO_KEYS, NO_PATHS, field_reads, tops, whole
 from anabranch.graph.kinds.kinds import answer_schema
-from anabranch.graph.model import AiNode, BaseNode, DbNode, Graph, GrpcNode, HttpNode, RuleNode
+from anabranch.graph.model import AiNode, BaseNode, DbNode, Graph, GrpcNode, HttpNode, ReceiveNode, RuleNode
 from anabranch.graph.parts import Rule
 from anabranch.graph.plan import Plan
 from anabranch.testkit.addresses import node_at
@@ -61,7 +61,7 @@ def _shaped(node_id: str, node: BaseNode) -> dict[str, Json]:
         return {node_id: [dict.fromkeys(sorted(columns), 1)] if columns else []}
     if isinstance(node, AiNode) and node.output_schema is None:
         return {node_id: "example"}
-    return {node_id: {}} if isinstance(node, GrpcNode | HttpNode) else {}
+    return {node_id: {}} if isinstance(node, GrpcNode | HttpNode | ReceiveNode) else {}
 
 
 def example_of(schema: Any, depth: int = 0, *, root: Any = None) -> Json:

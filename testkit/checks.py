@@ -8,7 +8,7 @@ from anabranch.context.nested import by_path, nested
 from anabranch.context.values import Json
 from anabranch.errors import Problem, SchemaViolation
 from anabranch.graph.kinds.kinds import answer_schema, has_body, kind_of
-from anabranch.graph.model import ApprovalNode, Node
+from anabranch.graph.model import ApprovalNode, Node, ReceiveNode
 from anabranch.graph.plan import Plan
 from anabranch.graph.source.problems import did_you_mean
 from anabranch.graph.source.yaml_source import Pointer, Source
@@ -51,11 +51,21 @@ def _expected(expect: Expectation, at: Pointer) -> Iterator[tuple[Pointer, str]]
         yield from _listed(getattr(expect, field) or (), (*at, field))
     if expect.error is not None and expect.error.node:
         yield (*at, "error", "node"), expect.error.node
-    if expect.finally_failed is not None and expect.finally_failed.node not in (None, FINALLY.removesuffix("/")):
-        yield (*at, "finally_failed", "node"), expect.finally_failed.node
+    is_list = isinstance(expect.finally_failed, tuple)
+    for index, last in enumerate(expect.last_errors):
+        if last.node is not None and (node := _last_node(last.node)):
+            yield (*at, "finally_failed", *([index] if is_list else []), "node"), node
     for index, conflict in enumerate(expect.conflicts or ()):
         if around := _join(conflict.at or END):
             yield (*at, "conflicts", index, "at"), around
+
+
+def _last_node(address: str) -> str:
+    """The node that a failure of a `finally` names: one in it, or the block whose it is; nothing for that of the run.
+
+    A `finally` as a whole fails where its time is up, or where what it wrote does not fit.
+    """
+    return static(f"/{address}").removesuffix(f"/{FINALLY.removesuffix('/')}").removeprefix("/")
 
 
 def _join(address: str) -> str:
@@ -99,7 +109,24 @@ def _wrong_outcome(node: Node, address: str, outcome: GivenOutcome, plan: Plan) 
         return f"node {address!r} has no `output` that would read a `result`", "give what it writes: `set`"
     if isinstance(node, ApprovalNode) and not given:
         return f"node {address!r} needs an answer", f"write `answer: …` or `{TIMEOUT}`"
+    if isinstance(node, ReceiveNode) and (wrong_events := _wrong_events(node, address, outcome)):
+        return wrong_events
     return _impossible(node, address, outcome)
+
+
+def _wrong_events(node: ReceiveNode, address: str, outcome: GivenOutcome) -> tuple[str, str] | None:
+    """Why these are not the events for which a node waits."""
+    known, names = " or ".join(node.names), list(outcome.events or ())
+    if outcome.timeout:
+        return None
+    if unknown := [name for name in names if name not in node.names]:
+        return f"node {address!r} waits for no event {unknown[0][:64]!r}", f"it waits for {known}"
+    if node.mode == "any" and len(names) != 1:
+        return f"node {address!r} receives one event", f"write `events: {{{node.names[0]}: …}}` or `{TIMEOUT}`"
+    if node.mode == "all" and len(names) < len(node.names):
+        missing = next(name for name in node.names if name not in names)
+        return f"node {address!r} waits for the event {missing!r} too", "give the data of each"
+    return None
 
 
 def _impossible(node: Node, address: str, outcome: GivenOutcome) -> tuple[str, str] | None:

@@ -36,6 +36,7 @@ def mismatches(case: Case, played: Played) -> list[Mismatch]:
         *_nodes(expect, played),
         *_context(expect, played.data),
         *_result(expect, played),
+        *_attributes(expect, played),
         *_conflicts(expect, played),
         *_saga(expect, played),
         *_unused(case, played),
@@ -50,21 +51,31 @@ def _status(expect: Expectation, played: Played) -> Iterator[Mismatch]:
             ended = f"paused at {', '.join(map(repr, played.paused))}"
         yield Mismatch(("expect", "status"), "status", expect.end, ended)
     if expect.error is not None:
-        yield from _error("error", expect.error, failure)
-    if expect.finally_failed is not None:
-        yield from _error("finally_failed", expect.finally_failed, played.finally_failure)
-    elif (last := played.finally_failure) is not None:
+        yield from _error(("error",), expect.error, failure)
+    yield from _last(expect, played)
+
+
+def _last(expect: Expectation, played: Played) -> Iterator[Mismatch]:
+    """Expected and actual failures of a `finally`, paired by node where one is named, and the rest of either side."""
+    left = played.finally_failures[:]
+    for index, each in enumerate(expect.last_errors):
+        at: Pointer = ("finally_failed", index) if isinstance(expect.finally_failed, tuple) else ("finally_failed",)
+        found = next((one for one in left if each.node == one.node), next(iter(left), None))
+        if found is not None:
+            left.remove(found)
+        yield from _error(at, each, found)
+    for last in left:
         told = f"{last.code} at {last.node!r}: {last.message}"
         yield Mismatch(("expect",), "finally_failed", MISSING, told)
 
 
-def _error(name: str, expected: ExpectedError, failure: Failure | None) -> Iterator[Mismatch]:
+def _error(at: Pointer, expected: ExpectedError, failure: Failure | None) -> Iterator[Mismatch]:
     actual = {"node": failure.node, "code": failure.code, "message": failure.message} if failure else {}
     for part, wanted in expected.model_dump(exclude_none=True).items():
         found = actual.get(part, MISSING)
         fits = isinstance(found, str) and (wanted in found if part == "message" else wanted == found)
         if not fits:
-            yield Mismatch(("expect", name, part), f"{name}.{part}", wanted, found)
+            yield Mismatch(("expect", *at, part), f"{at[0]}.{part}", wanted, found)
 
 
 def _nodes(expect: Expectation, played: Played) -> Iterator[Mismatch]:
@@ -97,6 +108,12 @@ def _result(expect: Expectation, played: Played) -> Iterator[Mismatch]:
         yield from _differences(_whole(expect.result), found, ("result",), (), exact=True)
 
 
+def _attributes(expect: Expectation, played: Played) -> Iterator[Mismatch]:
+    if expect.search_attributes is not None:
+        wanted, at = expect.search_attributes, ("search_attributes",)
+        yield from _differences(wanted, played.search_attributes, at, (), exact=True)
+
+
 def _whole(values: Mapping[str, Json]) -> dict[str, Json]:
     return nested({parse_path(text): value for text, value in values.items()})
 
@@ -111,7 +128,7 @@ def _differences(
             wanted, found = expected.get(key, MISSING), actual.get(key, MISSING)
             yield from _differences(wanted, found, (*at, key), (*path, key), exact=exact)
     elif not _alike(expected, actual):
-        what = "result" if at[0] == "result" else "context"
+        what = at[0] if at[0] in ("result", "search_attributes") else "context"
         yield Mismatch(("expect", *at), f"{what}.{format_path(path)}".rstrip("."), expected, actual)
 
 

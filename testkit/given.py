@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
@@ -27,6 +28,7 @@ class GivenOutcome(Model):
     timeout: bool | Literal["queue"] = Field(default=False, description="`queue`: no worker took it, it did nothing")
     answer: JsonValue = None
     choose: dict[str, JsonValue] | None = None
+    events: dict[str, JsonValue] | None = Field(default=None, description="Of a `receive`: name → data of what comes")
     after: Duration | None = None
 
     @model_validator(mode="after")
@@ -42,18 +44,23 @@ def read_outcomes(path: Path, plan: Plan) -> dict[str, GivenOutcome]:
 
     Raises InputError naming the entry.
     """
+    return outcomes_of(mapping(path), plan, str(path))
+
+
+def outcomes_of(given: Mapping[str, Json], plan: Plan, place: str) -> dict[str, GivenOutcome]:
+    """The same of what is read already. Raises InputError naming `place` and the entry."""
     known = {*plan.graph.nodes, *([] if plan.afterwards is None else ["finally"])}
     outcomes: dict[str, GivenOutcome] = {}
-    for address, value in mapping(path).items():
+    for address, value in given.items():
         root = re.split(r"[/\[~]", address.removeprefix("undo "))[0]
         if root not in known:
-            raise InputError(f"the graph has no node {root!r}", place=str(path), suggestion=did_you_mean(root, known))
-        outcomes[address] = _outcome(path, address, value)
+            raise InputError(f"the graph has no node {root!r}", place=place, suggestion=did_you_mean(root, known))
+        outcomes[address] = _outcome(place, address, value)
     return outcomes
 
 
-def _outcome(path: Path, address: str, value: Json) -> GivenOutcome:
-    place, advice = f"{path}, node {address!r}", "write one of set, result, fail, timeout, answer, choose"
+def _outcome(file: str, address: str, value: Json) -> GivenOutcome:
+    place, advice = f"{file}, node {address!r}", "write one of set, result, fail, timeout, answer, events, choose"
     try:
         outcome = GivenOutcome.model_validate(value)
     except ValidationError as error:

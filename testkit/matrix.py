@@ -12,7 +12,7 @@ from anabranch.testkit.addresses import FINALLY, of, static
 from anabranch.testkit.given import GivenOutcome
 from anabranch.testkit.play import Evaluate, Played, Script, play
 from anabranch.workflows.interpreter.address import around
-from anabranch.workflows.interpreter.commands import AskPerson, RunNode, StartChild
+from anabranch.workflows.interpreter.commands import AskPerson, AwaitEvent, RunNode, StartChild
 from anabranch.workflows.interpreter.simulation import Done, Failed, TimelineEntry
 
 INJECTED = "INJECTED"
@@ -52,7 +52,7 @@ def fail_each_node(plan: Plan, script: Script, path: list[TimelineEntry], evalua
 def _ways(step: TimelineEntry) -> Iterator[tuple[Literal["failure", "timeout"], GivenOutcome]]:
     if isinstance(step.work, RunNode | StartChild):
         yield "failure", GivenOutcome(fail=INJECTED, message="each node fails once")
-    if isinstance(step.work, RunNode | StartChild | AskPerson):
+    if isinstance(step.work, RunNode | StartChild | AskPerson | AwaitEvent):
         yield "timeout", GivenOutcome(timeout=True)
 
 
@@ -63,12 +63,17 @@ def _left(played: Played) -> Iterator[str]:
     undone = set(played.undone)
     for step in played.path:
         address = of(step.work)
-        if not _has_effect(step) or _undone(address, undone) or address.startswith(FINALLY):
+        if not _has_effect(step) or _undone(address, undone) or _is_last(address):
             continue
         if isinstance(step.answer, Done):
             yield address
         elif isinstance(step.answer, Failed) and step.answer.failure.unknown:
             yield f"{address} (unknown)"
+
+
+def _is_last(address: str) -> bool:
+    """Whether an address is in a `finally`, of the run or of a block: what is done there is there to stay."""
+    return f"/{FINALLY}" in f"/{static(address)}"
 
 
 def _undone(address: str, undone: set[str]) -> bool:

@@ -78,11 +78,23 @@ class Expectation(Model):
     whole_context: Values = Field(None, description="Exactly the context at the end")
     result: Values = Field(None, description="Exactly the `data` that the run ends with")
     absent: tuple[str, ...] = Field((), description="Paths that the context does not hold at the end")
+    search_attributes: JsonObject | None = Field(
+        None, description="Exactly what the graph's own search attributes say at the end"
+    )
     conflicts: tuple[Annotated[ExpectedConflict, BeforeValidator(_conflict)], ...] | None = None
     compensated: tuple[str, ...] | None = Field(None, description="Nodes that are undone, in this order")
     not_compensated: tuple[str, ...] | None = Field(None, description="Nodes whose compensation failed")
     error: ExpectedError | None = None
-    finally_failed: ExpectedError | None = Field(None, description="Why the `finally` fails; without it, it does not")
+    finally_failed: ExpectedError | tuple[ExpectedError, ...] | None = Field(
+        None, description="Why a `finally` fails, of the graph or of a block; a list for several; without it, none does"
+    )
+
+    @property
+    def last_errors(self) -> tuple[ExpectedError, ...]:
+        """Why each `finally` is to fail that does."""
+        if self.finally_failed is None:
+            return ()
+        return self.finally_failed if isinstance(self.finally_failed, tuple) else (self.finally_failed,)
 
     @property
     def end(self) -> str:

@@ -16,14 +16,25 @@ from anabranch.testkit.addresses import UNDO, of, static, wider
 from anabranch.testkit.answers import Answers
 from anabranch.testkit.given import GivenOutcome
 from anabranch.testkit.model import EPOCH, TIMEOUT, Case, Choices
-from anabranch.workflows.interpreter.commands import AskConflict, Failure, RunNode, StartTimer
+from anabranch.workflows.interpreter.attributes import at_the_end
+from anabranch.workflows.interpreter.commands import AskConflict, AwaitEvent, Failure, RunNode, StartChild, StartTimer
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.scope import Scope
-from anabranch.workflows.interpreter.simulation import Answer, Chosen, Evaluated, Failed, TimelineEntry, Work, drive
+from anabranch.workflows.interpreter.simulation import (
+    Answer,
+    Arrived,
+    Chosen,
+    Evaluated,
+    Failed,
+    TimelineEntry,
+    Work,
+    drive,
+)
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import Version
 from anabranch.workflows.interpreter.views import run_status
+from anabranch.workflows.interpreter.watcher import Watcher
 
 Evaluate = Callable[[RunNode], ChangeSet]
 _NOT_STARTED = frozenset({Status.PENDING, Status.READY, Status.CONFLICT, Status.SKIPPED})
@@ -48,12 +59,24 @@ class Script:
         return cls(data, outcomes, case.choose, assume, case.order, case.cancel_after, case.at)
 
 
+class _LastOfBlocks(Watcher):
+    """Hears why the `finally` of each block failed that did."""
+
+    def __init__(self) -> None:
+        self.failures: list[Failure] = []
+
+    def finally_failed(self, address: str, failure: Failure) -> None:
+        """See Watcher."""
+        self.failures.append(failure)
+
+
 class ObservedState(RunState):
     """The state of a run that remembers every scope that was entered, including bodies that are over."""
 
     def __init__(self, plan: Plan, data: Mapping[str, Json], *, run: Mapping[str, Json]) -> None:
         self.entered: list[Scope] = []
-        super().__init__(plan, data, run=run)
+        self.last = _LastOfBlocks()
+        super().__init__(plan, data, run=run, watcher=self.last)
 
     def enter(self, scope: Scope) -> None:
         """Queue the first nodes of a scope."""
@@ -92,16 +115,22 @@ class Played:
         return self.state.failure if ending is None else ending.failure
 
     @property
-    def finally_failure(self) -> Failure | None:
-        """Why the `finally` failed."""
+    def finally_failures(self) -> list[Failure]:
+        """Why each `finally` failed that did: those of blocks, then that of the run."""
         finish = self.state.finished
-        return None if finish is None or finish.afterwards is None else finish.afterwards.failure
+        last = None if finish is None or finish.afterwards is None else finish.afterwards.failure
+        return self.state.last.failures if last is None else [*self.state.last.failures, last]
 
     @property
     def result(self) -> dict[str, Json] | None:
         """The data that it ended with; None where it did not complete."""
         finish = self.state.finished
         return None if finish is None or finish.failure is not None else finish.data
+
+    @property
+    def search_attributes(self) -> dict[str, Json]:
+        """What the graph's own search attributes say at the end."""
+        return at_the_end(self.state)
 
     @property
     def path(self) -> list[TimelineEntry]:
@@ -168,14 +197,14 @@ class _ScriptedAnswers:
         self._script = script
         self.used: set[str] = set()
 
-    def __call__(self, work: Work) -> Answer:
+    def __call__(self, work: Work) -> Answer | Arrived:
         if isinstance(work, AskConflict):
             return self._settle(work)
         names = wider(address := of(work))
         self.used.update(names)
         given = self._script.outcomes.keys() & {*names}
         if not given and not self._script.assume and _needs_outcome(work):
-            node = work.planned.node.type if isinstance(work, RunNode) else "approval"
+            node = _type_of(work)
             raise InputError(
                 f"a {node!r} node ran, and the test gives no outcome for it",
                 place=f"node {address!r}",
@@ -214,6 +243,12 @@ def _needs_outcome(work: Work) -> bool:
     if isinstance(work, RunNode):
         return not work.undo and not isinstance(work.planned.node, RuleNode)
     return not isinstance(work, StartTimer)
+
+
+def _type_of(work: Work) -> str:
+    if isinstance(work, RunNode | StartChild):
+        return str(work.planned.node.type)
+    return "receive" if isinstance(work, AwaitEvent) else "approval"
 
 
 def _undoes(work: Work | Evaluated) -> bool:

@@ -77,7 +77,7 @@ class Line:
         Pass `version` where the writer counts its own versions.
         """
         refined = refine(self.data, changes)
-        refined = ChangeSet(self.version, refined.set, refined.removed, by, at, refined.warnings)
+        refined = ChangeSet(self.version, refined.set, refined.removed, by, at, refined.warnings, usage=refined.usage)
         seen = self.seen | 1 << writer
         if not refined:
             return Line(self.root, self.root_version, self.data, seen, self.made, self.writes), refined

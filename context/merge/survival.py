@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from anabranch.context.merge.lineage import Line, Overlaps, Write, past, replay
 from anabranch.context.merge.resolution import Candidate, ConflictResolution, Policy
@@ -37,28 +38,45 @@ class ConcurrentWrites:
 
     def __init__(self, lines: Sequence[Line]) -> None:
         self._lines = lines
-        self._holders: dict[Write, list[int]] = {}
-        facts: dict[Write, list[int]] = {}
+        # Bit sets of lines: of containers there would be one for each write, and each makes the collector slower.
+        self._holders: dict[Write, int] = {}
+        facts: dict[Write, int] = {}
         for index, line in enumerate(lines):
-            for write in (write for writes in line.writes.values() for write in writes):
-                self._holders.setdefault(write, []).append(index)
+            for write in chain.from_iterable(line.writes.values()):
+                self._holders[write] = self._holders.get(write, 0) | 1 << index
                 for fact in write.facts:
-                    holders = facts.setdefault(fact, [])
-                    if holders[-1:] != [index]:
-                        holders.append(index)
+                    facts[fact] = facts.get(fact, 0) | 1 << index
         self.facts = self._surviving(facts)
-        self.writes: dict[Path, list[Write]] = {}
-        for write in self._holders:
-            if any(fact in self.facts for fact in write.facts):
-                self.writes.setdefault(write.path, []).append(write)
+        self.writes: dict[Path, Sequence[Write]] = {}
+        for index, line in enumerate(lines):
+            for path, held in line.writes.items():
+                self._add(path, held, index)
 
-    def _surviving(self, facts: Mapping[Write, Sequence[int]]) -> frozenset[Write]:
+    def _add(self, path: Path, held: Sequence[Write], index: int) -> None:
+        """Keep what a line holds at a path, but for what has been superseded, and what a line before it holds too."""
+        if not all(map(self._survives, held)):
+            held = tuple(filter(self._survives, held))
+        if path not in self.writes:
+            if held:
+                self.writes[path] = held
+            return
+        new = [write for write in held if self._holders[write] & -self._holders[write] == 1 << index]
+        if new:
+            known = self.writes[path]
+            both = known if isinstance(known, list) else list(known)
+            both.extend(new)
+            self.writes[path] = both
+
+    def _survives(self, write: Write) -> bool:
+        return write in self.facts or (write.settled and any(fact in self.facts for fact in write.before))
+
+    def _surviving(self, facts: Mapping[Write, int]) -> frozenset[Write]:
         _, twice = _seen_bits(self._lines)
         seen_by: dict[int, int] = {}
         for fact in facts:
             if twice >> fact.writer & 1 and fact.writer not in seen_by:
                 seen_by[fact.writer] = sum(line.seen >> fact.writer & 1 for line in self._lines)
-        return frozenset(fact for fact, holders in facts.items() if len(holders) == seen_by.get(fact.writer, 1))
+        return frozenset(fact for fact, holders in facts.items() if holders.bit_count() == seen_by.get(fact.writer, 1))
 
     def facts_of(self, writes: Iterable[Write]) -> list[Write]:
         """The surviving facts that writes represent, each once."""
@@ -68,8 +86,10 @@ class ConcurrentWrites:
         """The lines that hold writes of a group, in declaration order, except those that know less than another."""
         held: dict[int, list[Write]] = {}
         for write in (write for writes in group.values() for write in writes):
-            for index in self._holders[write]:
-                held.setdefault(index, []).append(write)
+            holders = self._holders[write]
+            while holders:
+                held.setdefault((holders & -holders).bit_length() - 1, []).append(write)
+                holders &= holders - 1
         sides: dict[frozenset[Write], Side] = {}
         for index in sorted(held):
             known = frozenset(self.facts_of(held[index]))
@@ -130,15 +150,18 @@ def drop_ancestors(lines: Sequence[Line]) -> list[Line]:
     return [line for line in lines if heads.get(line.seen) is line]
 
 
-def groups(writes: Group) -> list[tuple[Path, Group]]:
-    """Writes whose paths overlap, grouped under the shortest path; groups are in the order of their first write."""
-    tops: dict[Path, dict[Path, Sequence[Write]]] = {}
-    for path in sorted(writes, key=len):
-        top = next((path[:length] for length in range(1, len(path)) if path[:length] in tops), path)
-        tops.setdefault(top, {})[path] = writes[path]
-    order = {path: index for index, path in enumerate(writes)}
-    found: list[tuple[Path, Group]] = list(tops.items())
-    return sorted(found, key=lambda item: order[item[0]])
+def groups(writes: Group) -> Iterator[tuple[Path, Group]]:
+    """Writes whose paths overlap, grouped under the shortest path; groups are in the order of the writes there."""
+    below: dict[Path, list[Path]] = {}
+    for path in sorted((path for path in writes if len(path) > 1), key=len):
+        above = (path[:length] for length in range(1, len(path)))
+        top = next((each for each in above if each in writes), None)
+        if top is not None:
+            below.setdefault(top, []).append(path)
+    deep = set(chain.from_iterable(below.values()))
+    for top, found in writes.items():
+        if top not in deep:
+            yield top, {top: found, **{path: writes[path] for path in below.get(top, ())}}
 
 
 def has_seen(write: Write, shallow: Write) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 from anabranch.context.merge.lineage import Line, Write, replay
 from anabranch.context.merge.reduction import accumulated, adds_up, reduce
@@ -52,6 +53,8 @@ class Conflict:
     policy: Policy
     value: Json | Missing
     settled: bool
+    settled_by: str | None = None
+    """The name of who chose, where somebody did and gave one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +112,15 @@ class _Merge:
         self.conflicts: list[Conflict] = []
 
     def result(self) -> MergeResult:
-        queue = groups(self.concurrent.writes)
-        for top, found in queue:  # grows while it is walked: a group may fall apart below its top
+        apart: list[Group] = [self.concurrent.writes]
+        for top, found in chain.from_iterable(map(groups, apart)):  # grows: a group may fall apart below its top
             sides = self.concurrent.sides(found) if len(found) > 1 or len(found[top]) > 1 else []
             group = _held(sides) if sides else {top: tuple(found[top])}
             if len(sides) <= 1:
                 self.adopted.update(group)
             elif self._undisputed(top, group, sides):
                 self.adopted[top] = group.pop(top)
-                queue.extend(groups(group))
+                apart.append(group)
             elif self._agreed(top, sides):
                 self.adopted.update(group)
             else:
