@@ -31,17 +31,16 @@ from temporalio.worker import (
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from anabranch.activities.python import known_handlers
+from anabranch import spans
 from anabranch.activities.registry import NodeActivities
 from anabranch.activities.standard import node_activities
 from anabranch.errors import Unavailable
 from anabranch.graph import node_types
-from anabranch.graph.kinds.kind import Runs
-from anabranch.graph.kinds.kinds import types_that_run
-from anabranch.graph.source.index import FolderIndex
 from anabranch.imports import NOTHING, OwnCode, import_own
 from anabranch.observe.probes import observing, readable
 from anabranch.plugin import AnabranchPlugin, check_folder
+from anabranch.preflight.preflight import GRAPHS_SECONDS, Report, preflight, what_is_served
+from anabranch.preflight.services import check_settings
 from anabranch.settings import Settings
 from anabranch.transport.client import check_namespace, connect_when_up
 from anabranch.transport.converter import SANDBOX_MODULES
@@ -141,12 +140,14 @@ async def serve(
     *,
     grace: timedelta = GRACE,
 ) -> None:
-    """Work until `stop` is set, then `grace` at most. Without a `client` it waits until a server answers.
+    """Work until `stop` is set, then `grace` at most.
 
+    Without a `client` it first logs what its graphs need and it does not have, and waits until a server answers.
     Raises ConfigurationError, NotStopped where an activity ignores that it is cancelled.
     """
     # First the mistakes that show without a server.
     check_folder(settings.graphs)
+    check_settings(settings)
     own = import_own(settings.imports)
     activities = node_activities(settings, workflows=own.workflow_names)
     stopping = asyncio.ensure_future((stop or asyncio.Event()).wait())
@@ -156,13 +157,23 @@ async def serve(
     address, collector = (settings.metrics_address, settings.metrics_endpoint) if client is None else (None, None)
     try:
         async with observing(address, collector, checks) as runtime:
-            client = client or await unless(stopping, connect_when_up(settings, runtime=runtime))
+            if client is None:
+                with spans.unrecorded():
+                    report = await unless(stopping, preflight(settings, own, activities, graphs_seconds=GRAPHS_SECONDS))
+                if report is None:
+                    return
+                report.log()
+                client = await unless(stopping, connect_when_up(settings, runtime=runtime))
+            else:
+                report = Report(what_is_served(settings, own))
             if client is None:
                 return
             worker = build_worker(client, settings, activities, own=own, grace=grace)
             async with working(worker, activities.running) as running:
                 polling.began(client, worker)
-                log.info("worker started", task_queue=settings.task_queue, **_served(settings, own))
+                log.info(
+                    "worker started", **_server(client), task_queue=settings.task_queue, **_served(settings, report)
+                )
                 await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 log.info("worker stops")
     finally:
@@ -193,17 +204,16 @@ class Polling:
         await check_namespace(client)
 
 
-def _served(settings: Settings, own: OwnCode) -> dict[str, str]:
+def _server(client: Client) -> dict[str, str]:
+    """Where a worker takes its work, for its log."""
+    return {"address": client.service_client.config.target_host, "namespace": client.namespace}
+
+
+def _served(settings: Settings, report: Report) -> dict[str, str | int]:
     """What a worker serves, for its log."""
-    names = {
-        "graphs": sorted(FolderIndex(settings.graphs, below=settings.graphs_below).names().values()) or ["none"],
-        "node_types": types_that_run(by={Runs.HANDLER}),
-        "handlers": sorted(known_handlers()),
-        "workflows": own.workflow_names,
-        "activities": own.activity_names,
-    }
-    served = {kind: ", ".join(found) for kind, found in names.items() if found}
-    return {"folder": str(settings.graphs), **served}
+    names = report.served | {"graphs": report.served["graphs"] or ["none"]}
+    served = {sort: ", ".join(found) for sort, found in names.items() if found}
+    return {"folder": str(settings.graphs), **served, "findings": len(report.findings)}
 
 
 if __name__ == "__main__":

@@ -11,27 +11,26 @@ from rich.text import Text
 
 from anabranch.cli.leaving import ENDING, interruptible
 from anabranch.cli.report import out
-from anabranch.console.app import CODEC_PATH, console
+from anabranch.console.codec.alone import CODEC_PATH, codec_alone
 from anabranch.display import plain
 from anabranch.errors import ConfigurationError
 from anabranch.loopback import serving
 from anabranch.settings import Settings
-from anabranch.transport.converter import standard_codec
+from anabranch.transport.client import converter_for
 
 TOKEN_VARIABLE = "ANABRANCH_CODEC_TOKEN"  # noqa: S105 - the name of the variable
 
 
 async def serve_codec(settings: Settings, port: int, origins: Sequence[str]) -> None:
     """Serve until SIGINT or SIGTERM. Raises ConfigurationError, Unavailable."""
-    cipher = settings.cipher()
-    if cipher is not None and settings.codec_token is None:
+    if settings.cipher() is not None and settings.codec_token is None:
         raise ConfigurationError(
             "payloads are encrypted, and the codec server would decrypt them for everybody",
             place=TOKEN_VARIABLE,
             suggestion="set it to a secret of 16 characters and more, such as `openssl rand -hex 32` gives",
         )
     stop = asyncio.Event()
-    app = console(origins, standard_codec(cipher), token=codec_token(settings))
+    app = codec_alone(origins, converter_for(settings), token=codec_token(settings))
     with interruptible(lambda _: stop.set(), within=ENDING):
         async with serving(app, port) as url:
             out().print(Text(f"codec server on {plain(url)}{CODEC_PATH}", "bold"))

@@ -1,4 +1,4 @@
-"""The options of `anabranch dry-run`, `test`, `run`, `worker`, `dev`, `codec`, `demo`; each imports what it does."""
+"""The options of the commands that play graphs, or start servers and workers; each imports what it does."""
 
 from __future__ import annotations
 
@@ -119,7 +119,11 @@ def run(
     assignments: SetOption = None,
     workflow_id: Annotated[
         str | None,
-        typer.Option("--id", metavar="ID", help="The workflow's id; by default the graph's name and random letters."),
+        typer.Option(
+            "--id",
+            metavar="ID",
+            help="The workflow's id; by default as the graph says, or its name and random letters.",
+        ),
     ] = None,
     follow: Annotated[
         bool | None,
@@ -142,6 +146,7 @@ def run(
     from anabranch.cli.logs import log_to_stderr
     from anabranch.cli.run import RunOptions, execute
     from anabranch.graph.plan import plan_graph
+    from anabranch.graph.run_id import run_id
     from anabranch.observe.traces_process import traces_sent
     from anabranch.workflows.interpreter.input import check_input
 
@@ -153,7 +158,7 @@ def run(
         loaded,
         data,
         settings,
-        workflow_id or f"{loaded.graph.name}-{uuid.uuid4().hex[:8]}",
+        workflow_id or run_id(loaded.graph, data) or f"{loaded.graph.name}-{uuid.uuid4().hex[:8]}",
         follow=(out().is_terminal and not as_json) if follow is None else follow,
         as_json=as_json,
         worker=worker,
@@ -181,7 +186,16 @@ def dev(
     *,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Temporal's port.")] = 7233,
     ui_port: Annotated[int, typer.Option(min=1, max=65535, help="The Web UI's port.")] = 8233,
-    codec_port: Annotated[int, typer.Option(min=0, max=65535, help="The codec server's port; 0 is any.")] = 0,
+    console_port: Annotated[
+        int | None,
+        typer.Option(
+            "--console-port",
+            "--codec-port",
+            min=0,
+            max=65535,
+            help="The console's port, and the codec server's; 0 is any. The default is 8234, or any if that is taken.",
+        ),
+    ] = None,
     db: Annotated[
         Path | None, typer.Option("--db", metavar="FILE", help="Keep runs in this SQLite file; by default in memory.")
     ] = None,
@@ -196,7 +210,7 @@ def dev(
         ),
     ] = None,
 ) -> None:
-    """Start a Temporal server, its Web UI, a codec server and a worker, until Ctrl-C."""
+    """Start a Temporal server, its Web UI, the console and a worker, until Ctrl-C."""
     from anabranch.cli.dev import Ports, develop
     from anabranch.cli.leaving import run_until_over
     from anabranch.cli.logs import log_to_stderr
@@ -205,7 +219,40 @@ def dev(
     log_to_stderr(logging.WARNING)
     chosen = settings_from_environment(task_queue=task_queue, graphs=graphs, imports=imports)
     with traces_sent(chosen):
-        run_until_over(develop(chosen, Ports(port, ui_port, codec_port), database=db, demo_services=demo_services))
+        run_until_over(develop(chosen, Ports(port, ui_port, console_port), database=db, demo_services=demo_services))
+
+
+def console(
+    *,
+    address: Annotated[
+        str, typer.Option(metavar="IP", help="Where to listen. Other machines reach it elsewhere than on 127.0.0.1.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 is any.")] = 8234,
+    hosts: Annotated[
+        list[str] | None,
+        typer.Option("--host", metavar="NAME", help="A name by which browsers reach it; over ANABRANCH_CONSOLE_HOSTS."),
+    ] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Show everything, and change nothing.")] = False,
+    web_ui: Annotated[
+        str | None, typer.Option("--web-ui", metavar="URL", help="Temporal's Web UI, for links to its events.")
+    ] = None,
+    task_queue: TaskQueueOption = None,
+    graphs: GraphsOption = None,
+) -> None:
+    """Serve the console until Ctrl-C: see, steer and start runs in a browser. The codec server is at `/codec`.
+
+    It shows the server that the environment names, as a program: no worker is needed to look. Elsewhere than on the
+    loopback interface people sign in: with ANABRANCH_CONSOLE_TOKENS, or by ANABRANCH_CONSOLE_ISSUER.
+    """
+    from anabranch.cli.console import ConsoleOptions, serve_console
+    from anabranch.cli.leaving import run_until_over
+    from anabranch.cli.logs import log_to_stderr
+
+    log_to_stderr(logging.WARNING)
+    chosen = settings_from_environment(
+        task_queue=task_queue, graphs=graphs, console_hosts=None if hosts is None else tuple(hosts)
+    )
+    run_until_over(serve_console(chosen, ConsoleOptions(address, port, read_only, web_ui)))
 
 
 def codec(
@@ -218,7 +265,8 @@ def codec(
 ) -> None:
     """Serve the codec server until Ctrl-C: it shows payloads to `temporal --codec-endpoint` and to the Web UI.
 
-    Where payloads are encrypted it asks for ANABRANCH_CODEC_TOKEN: `--codec-auth "Bearer …"`.
+    Where payloads are encrypted it asks for ANABRANCH_CODEC_TOKEN: `--codec-auth "Bearer …"`. A browser signs in with
+    it at the server's page, for the Web UI.
     """
     from anabranch.cli.codec import serve_codec
     from anabranch.cli.leaving import run_until_over
@@ -226,6 +274,24 @@ def codec(
 
     log_to_stderr(logging.WARNING)
     run_until_over(serve_codec(settings_from_environment(), port, origins or ()))
+
+
+def setup_namespace(
+    graphs: Annotated[
+        Path | None,
+        typer.Option("--graphs", metavar="DIR", help="Also those that the graphs of this folder have of their own."),
+    ] = None,
+) -> None:
+    """Register the search attributes by which runs are found, in the namespace that the environment names.
+
+    They are `AnabranchGraph`, `AnabranchState` and `AnabranchWaitingFor`; those that are there stay as they are.
+    """
+    from anabranch.cli.leaving import run_until_over
+    from anabranch.cli.logs import log_to_stderr
+    from anabranch.cli.namespace import setup_namespace
+
+    log_to_stderr(logging.WARNING)
+    run_until_over(setup_namespace(settings_from_environment(), graphs))
 
 
 def demo(
@@ -245,8 +311,8 @@ def demo(
 
 def _loaded(path: Path, settings: Settings) -> LoadedGraph:
     """The graph of a file; what is odd about it is printed."""
-    from anabranch.cli.handlers import handler_warnings
     from anabranch.graph.load import load_graph
+    from anabranch.preflight.handlers import handler_warnings
 
     loaded = load_graph(path)
     show_problems((*loaded.warnings, *handler_warnings(loaded, settings.imports)))

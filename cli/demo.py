@@ -18,7 +18,7 @@ from anabranch.cli.local import embedded_server, environment, first_of, worker_b
 from anabranch.cli.report import out
 from anabranch.cli.versions import versions_table
 from anabranch.cli.watch import draw
-from anabranch.console.app import CODEC_PATH, console
+from anabranch.console.codec.alone import CODEC_PATH, codec_alone
 from anabranch.dev.demo_services import EXAMPLES, demo_services
 from anabranch.display import plain
 from anabranch.graph.load import LoadedGraph, load_graph
@@ -55,7 +55,7 @@ async def _demonstrate(*, keep: bool, postgres: bool) -> int:
         services = await stack.enter_async_context(demo_services(os.environ, postgres=postgres))
         stack.enter_context(environment(services.environ))
         ui_port = free_port()
-        app = console((f"http://{LOOPBACK}:{ui_port}",))
+        app = codec_alone((f"http://{LOOPBACK}:{ui_port}",))
         codec_url = await stack.enter_async_context(serving(app)) + CODEC_PATH
         server, client = await stack.enter_async_context(
             embedded_server(chosen, ui_port=ui_port, codec_endpoint=codec_url)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 
@@ -21,63 +18,21 @@ from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, Missing, format_path
 from anabranch.display import plain, plain_json
 from anabranch.graph.load import LoadedGraph
-from anabranch.graph.plan import Plan, plan_graph
+from anabranch.graph.plan import plan_graph
+from anabranch.graph.run_id import run_id
 from anabranch.settings import Settings
 from anabranch.testkit.addresses import of
-from anabranch.testkit.answers import Answers
-from anabranch.testkit.given import GivenOutcome, read_outcomes
+from anabranch.testkit.dry_run import Rehearsal, play_through
+from anabranch.testkit.given import read_outcomes
 from anabranch.testkit.rules import rule_evaluator
-from anabranch.workflows.interpreter.commands import RunNode
-from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.interpreter.attributes import BY, at_the_end
 from anabranch.workflows.interpreter.node_run import NodeRun
-from anabranch.workflows.interpreter.simulation import Answer, Chosen, DryRun, Failed, TimelineEntry, Work, drive
+from anabranch.workflows.interpreter.simulation import Chosen, DryRun, Failed, TimelineEntry
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import describe_conflict
 from anabranch.workflows.interpreter.views import result
 
 _ORIGINS = {"given": "cyan", "evaluated": "green", "assumed": "yellow", "timer": "dim"}
-
-
-@dataclass(frozen=True, slots=True)
-class Rehearsal:
-    """A run that was played: its state, what happened, and where each answer came from."""
-
-    state: RunState
-    done: DryRun
-    answers: Answers
-
-    @property
-    def completed(self) -> bool:
-        """Whether the run came to its end without a failure."""
-        return self.done.finish is not None and self.done.finish.failure is None
-
-
-def play_through(
-    plan: Plan,
-    data: dict[str, Json],
-    given: Mapping[str, GivenOutcome],
-    evaluate: Callable[[RunNode], ChangeSet],
-    *,
-    looking: Callable[[Work], None] | None = None,
-) -> Rehearsal:
-    """Play a graph to its end; `looking` sees each piece of work before it is answered. Raises AnabranchError."""
-    name = plan.graph.name
-    run: dict[str, Json] = {
-        "id": str(uuid.uuid4()),
-        "session_id": f"{name}-dry-run",
-        "graph": name,
-        "attempt": 1,
-    }
-    state = RunState(plan, data, run=run)
-    at = int(time.time() * 1000)
-    answers = Answers(plan, given, evaluate, at=at)
-
-    def answer(work: Work) -> Answer:
-        if looking is not None:
-            looking(work)
-        return answers(work)
-
-    return Rehearsal(state, drive(Machine(state), answer, at=at), answers)
 
 
 def rehearse(
@@ -88,8 +43,9 @@ def rehearse(
     given = read_outcomes(outcomes, plan) if outcomes else {}
     with rule_evaluator(settings) as evaluate:
         played = play_through(plan, data, given, evaluate)
+    made = run_id(loaded.graph, data)
     if shown is not Shown.RESULT:
-        _show(played.state, played.done, played.answers, verbose=shown is Shown.ALL)
+        _show(played, made, verbose=shown is Shown.ALL)
     return 0 if _end(played.state, played.done, f"{loaded.graph.name}-dry-run") else 1
 
 
@@ -101,11 +57,13 @@ class Shown(Enum):
     ALL = "all"
 
 
-def _show(state: RunState, done: DryRun, answers: Answers, *, verbose: bool) -> None:
-    screen = out()
+def _show(played: Rehearsal, made_id: str | None, *, verbose: bool) -> None:
+    screen, state, done, answers = out(), played.state, played.done, played.answers
     if verbose:
         show_structure(state.plan.graph)
     screen.print(Text.assemble((state.plan.graph.name, "bold"), "  dry run, without a server"))
+    if made_id is not None:
+        screen.print(Text(f"id: {plain(made_id)}", "dim"))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for title in ("after", "node", "outcome", "by", "wrote"):
         table.add_column(title, overflow="fold", no_wrap=title in {"after", "outcome"})
@@ -120,14 +78,29 @@ def _show(state: RunState, done: DryRun, answers: Answers, *, verbose: bool) -> 
             f"{(step.ended - start) / 1000:g} s", of(step.work), outcome, Text(origin, _ORIGINS[origin]), wrote
         )
     screen.print(table, soft_wrap=False)
+    _show_attributes(state)
     for status in ("skipped", "cancelled", "timed_out"):
         if names := [name for name, node in _named(state) if node.status == status]:
             screen.print(Text(f"{status.replace('_', ' ')}: {', '.join(names)}", "dim"))
+    _show_notes(state)
+
+
+def _show_notes(state: RunState) -> None:
+    """The conflicts that were settled, and what nodes warned of."""
     for version in state.trail.versions:
         for conflict in version.conflicts:
-            screen.print(conflict_line(describe_conflict(conflict)))
+            out().print(conflict_line(describe_conflict(conflict)))
         for warning in version.changes.warnings:
-            screen.print(Text.assemble((plain(version.by), "bold"), "  "), warning_line(warning))
+            out().print(Text.assemble((plain(version.by), "bold"), "  "), warning_line(warning))
+
+
+def _show_attributes(state: RunState) -> None:
+    """What the graph's own search attributes say at the end."""
+    if said := at_the_end(state):
+        told = ", ".join(f"{name} = {short(value)}" for name, value in said.items())
+        out().print(Text(plain(f"search attributes: {told}"), "dim"))
+    for warning in (text for by, text in state.trail.warnings if by == BY):
+        out().print(warning_line(warning))
 
 
 def _fallbacks(state: RunState) -> dict[str, dict[str, Json]]:

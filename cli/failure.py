@@ -6,26 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from temporalio.client import WorkflowFailureError
-from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError  # noqa: A004 - Temporal's
 
 from anabranch.cli.report import err, show_finding
 from anabranch.context.values import Json
 from anabranch.display import plain
+from anabranch.inspection.closing import describe_cause
 
 
 def describe(error: WorkflowFailureError) -> dict[str, Json]:
     """Why a run failed: code, message and, if the run named them, node, cause and what was compensated."""
-    cause = error.cause
-    if isinstance(cause, ApplicationError):
-        details = cause.details[0] if cause.details and isinstance(cause.details[0], Mapping) else {}
-        return {"code": cause.type or "NODE_FAILED", "message": cause.message, **details}
-    named: dict[type[BaseException], tuple[str, str]] = {
-        CancelledError: ("CANCELLED", "the run was cancelled"),
-        TerminatedError: ("TERMINATED", "the run was terminated"),
-        TimeoutError: ("TIMEOUT", "the run timed out"),
-    }
-    code, message = named.get(type(cause), ("WORKFLOW_FAILED", str(cause or error)))
-    return {"code": code, "message": message}
+    return describe_cause(error.cause or error)
 
 
 def show_failure(failure: Mapping[str, Any]) -> None:

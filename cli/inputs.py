@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from anabranch.context.changes import overlay
@@ -21,24 +23,30 @@ def context_data(source: str | None, assignments: list[str], context: Path | Non
     if source is not None and context is not None:
         raise InputError("the data come from two files", place="--context", suggestion="give --input or --context")
     data = dict(mapping(context)) if context is not None else {} if source is None else json_object(source)
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not key or not equals:
-            raise InputError(f"{assignment!r} is not `key=value`", place="--set", suggestion="write --set quantity=2")
-        _assign(data, key, _value(value))
+    assign(data, assignments, place="--set")
     check_value(data)
     return data
 
 
-def _assign(data: dict[str, Json], text: str, value: Json) -> None:
-    """Set the value at a path."""
-    try:
-        (path,) = by_path({text: value})
-        check_ways(data, (path,))
-    except AnabranchError as error:
-        error.place = "--set"
-        raise
-    data[path[0]] = overlay(data, ((path, value),))[path[0]]
+def assign(data: dict[str, Json], assignments: Iterable[str], *, place: str | None) -> None:
+    """Set the values of `key=value` pairs, whose keys are paths. Raises InputError."""
+    for key, value in map(partial(assignment, place=place), assignments):
+        try:
+            (path,) = by_path({key: value})
+            check_ways(data, (path,))
+        except AnabranchError as error:
+            error.place = place
+            raise
+        data[path[0]] = overlay(data, ((path, value),))[path[0]]
+
+
+def assignment(text: str, *, place: str | None) -> tuple[str, Json]:
+    """The key and the value of a `key=value` pair. Raises InputError."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        example = " ".join(filter(None, (place, "quantity=2")))
+        raise InputError(f"{text!r} is not `key=value`", place=place, suggestion=f"write {example}")
+    return key, _value(value)
 
 
 def _value(text: str) -> Json:

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,9 +46,9 @@ def validate(
     imports: ImportOption = None,
 ) -> None:
     """Find every problem of graphs, each with its file, line, column and a suggestion."""
-    from anabranch.cli.handlers import handler_warnings
     from anabranch.cli.structure import show_structure
     from anabranch.graph.load import load_graph
+    from anabranch.preflight.handlers import handler_warnings
 
     paths = [*(files or []), *(file_options or [])]
     if not paths:
@@ -130,6 +131,7 @@ def schema() -> None:
 
 def _summarise(path: Path, loaded: LoadedGraph) -> None:
     from anabranch.graph.dataflow.dataflow import graph_inputs
+    from anabranch.graph.drawing.summary import of_runs
 
     graph, screen = loaded.graph, out()
     kinds = Counter(node.type for node in graph.nodes.values())
@@ -145,6 +147,8 @@ def _summarise(path: Path, loaded: LoadedGraph) -> None:
     screen.print(Text(f"  inputs: {plain(', '.join(inputs) or 'none')}"))
     if graph.result is not None:
         screen.print(Text(f"  result: {plain(', '.join(graph.result) or 'nothing')}"))
+    for line in of_runs(graph):
+        screen.print(Text(f"  {plain(line)}"))
     if loaded.graphs:
         screen.print(Text(f"  graphs: {', '.join(sorted(loaded.graphs))}"))
 
@@ -167,15 +171,16 @@ def _format_of(output: Path | None) -> Format:
 
 
 def _drawn(graph: Graph, form: Format, *, details: bool) -> bytes:
-    from anabranch.graph.drawing import mermaid
+    from anabranch.graph.drawing import mermaid, png, svg
+    from anabranch.graph.drawing.boxes import boxes
     from anabranch.graph.drawing.tree import tree
 
     draw: dict[Format, Callable[..., str | bytes]] = {
         Format.TREE: tree,
-        Format.BOXES: mermaid.boxes,
+        Format.BOXES: partial(boxes, columns=out().width if out().is_terminal else None),
         Format.MERMAID: mermaid.mermaid,
-        Format.SVG: mermaid.svg,
-        Format.PNG: mermaid.png,
+        Format.SVG: svg.svg,
+        Format.PNG: png.png,
     }
     drawn = draw[form](graph, details=details)
     if isinstance(drawn, bytes):

@@ -14,8 +14,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from anabranch.cli import commands, convert, events, inspect
+from anabranch.cli import (
+    check,
+    commands,
+    convert,
+    cost,
+    editors,
+    events,
+    inspect,
+    run_commands,
+    steer_commands,
+)
 from anabranch.cli.report import show_error
+from anabranch.cli.schedules import schedules
 from anabranch.errors import AnabranchError
 
 _INTERNAL_ERROR = 70
@@ -50,12 +61,37 @@ app.command()(inspect.schema)
 app.command("convert")(convert.convert)
 app.command()(commands.dry_run)
 app.command()(commands.profile)
+app.command()(cost.cost)
 app.command("test")(commands.test_graphs)
 app.command()(commands.run)
+app.command()(run_commands.runs)
+app.command()(run_commands.show)
+app.command()(run_commands.watch)
+app.command()(run_commands.history)
+app.command()(run_commands.diff)
+app.command()(run_commands.blame)
+app.command()(run_commands.why)
+app.command("undo-plan")(run_commands.undo_plan)
+app.command("replay-check")(run_commands.replay_check)
+app.command()(steer_commands.answer)
+app.command()(steer_commands.resolve)
+app.command()(steer_commands.retry)
+app.command()(steer_commands.skip)
+app.command()(steer_commands.fail)
+app.command()(steer_commands.pause)
+app.command()(steer_commands.resume)
+app.command()(steer_commands.cancel)
+app.command()(steer_commands.rerun)
 app.command()(commands.worker)
+app.command()(check.check)
 app.command()(events.events)
 app.command()(commands.dev)
+app.command()(commands.console)
+app.command()(editors.lsp)
+app.command()(editors.mcp)
 app.command()(commands.codec)
+app.command("setup-namespace")(commands.setup_namespace)
+app.add_typer(schedules, name="schedules")
 app.command()(commands.demo)
 
 

@@ -11,7 +11,6 @@ from statistics import fmean
 from rich.table import Table
 from rich.text import Text
 
-from anabranch.cli.dry_run import Rehearsal, play_through
 from anabranch.cli.report import out
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json
@@ -24,6 +23,7 @@ from anabranch.graph.load import LoadedGraph
 from anabranch.graph.model import RuleNode
 from anabranch.graph.plan import plan_graph
 from anabranch.settings import Settings
+from anabranch.testkit.dry_run import Rehearsal, play_through
 from anabranch.testkit.given import GivenOutcome
 from anabranch.testkit.rules import rule_evaluator
 from anabranch.workflows.interpreter.commands import RunNode, Work

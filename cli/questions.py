@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -17,25 +15,15 @@ _PROMPT = 200
 _SHOWN = 3
 
 
-def temporal_program() -> str:
-    """How a shell finds the `temporal` command: by its name, or at the path of the one that is brought along."""
-    if shutil.which("temporal"):
-        return "temporal"
-    from anabranch.dev.devserver import temporal_command
-
-    return shlex.quote(os.path.relpath(temporal_command()))
-
-
 class Asking:
     """Words the questions of the query `status`. `server` is the address that the commands must name, if any."""
 
     def __init__(self, server: str | None = None) -> None:
-        self._server = server
-        self._program: str | None = None
+        self._where = f"TEMPORAL_ADDRESS={shlex.quote(server)} " if server else ""
 
     def lines(self, status: Mapping[str, Any]) -> list[Text]:
         """The first questions, each above the command that answers it."""
-        asked = [*self._approvals(status), *self._conflicts(status)]
+        asked = [*self._approvals(status), *self._conflicts(status), *self._events(status), *self._paused(status)]
         shown = [line for lines in asked[:_SHOWN] for line in lines]
         more = len(asked) - _SHOWN
         return [*shown, Text(f"{more} more wait for somebody", "yellow")] if more > 0 else shown
@@ -57,12 +45,22 @@ class Asking:
                 said = plain(f" must know what {conflict['path']} is: {' | '.join(sides)}")
                 yield [Text.assemble((plain(address), "bold magenta"), said), *self._command(conflict.get("resolve"))]
 
+    def _paused(self, status: Mapping[str, Any]) -> Iterator[list[Text]]:
+        for address, each in status.get("paused", {}).items():
+            error = status.get("nodes", {}).get(address, {}).get("error")
+            why = "" if error is None else f": {one_line(error['type'] + ': ' + error['message'], _PROMPT)}"
+            yield [Text.assemble((plain(address), "bold yellow"), f" is paused{why}"), *self._command(each["retry"])]
+
+    def _events(self, status: Mapping[str, Any]) -> Iterator[list[Text]]:
+        for address, wait in status.get("events", {}).items():
+            until = f" until {_clock(wait['deadline'])}" if "deadline" in wait else ""
+            names = (" and " if wait.get("mode") == "all" else " or ").join(wait.get("names", ()))
+            said = f" waits{until} for the event {one_line(names, _PROMPT)}"
+            yield [Text.assemble((plain(address), "bold cyan"), said), *self._command(wait.get("send"))]
+
     def _command(self, command: str | None) -> Iterator[Text]:
-        if command is None:
-            return
-        self._program = self._program or temporal_program()
-        server = f" --address {self._server}" if self._server else ""
-        yield Text(f"  {self._program}{plain(command).removeprefix('temporal')}{server}", "green", overflow="fold")
+        if command is not None:
+            yield Text(f"  {self._where}{plain(command)}", "green", overflow="fold")
 
 
 def _clock(at: int) -> str:

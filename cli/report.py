@@ -5,14 +5,16 @@ Lines are wrapped at words on a terminal, and not at all in a pipe or a file.
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
-from anabranch.display import plain
+from anabranch.display import plain, plain_json
 from anabranch.errors import AnabranchError, GraphError, Problem, SourceLocation
 
 _EXCERPT_COLUMNS = 160
@@ -34,6 +36,29 @@ def _console(*, stderr: bool) -> Console:
     if not console.is_terminal:
         console.soft_wrap, console.width = True, _PIPED_WIDTH
     return console
+
+
+def may_ask() -> bool:
+    """Whether somebody is there to be shown a question, and to be asked."""
+    return sys.stdin.isatty()
+
+
+def print_block(block: RenderableType) -> None:
+    """Print a table or a drawing on standard output; in a pipe or a file without blanks at the ends of its lines."""
+    screen = out()
+    screen.soft_wrap = False
+    if screen.is_terminal:
+        screen.print(block)
+        return
+    with screen.capture() as captured:
+        screen.print(block)
+    lines = (line.rstrip() for line in captured.get().splitlines())
+    screen.file.write("".join(f"{line}\n" for line in lines))
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON on standard output."""
+    out().file.write(plain_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
 def show_error(error: AnabranchError) -> None:

@@ -7,11 +7,9 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.client import Client, WorkflowHandle
-from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from anabranch import spans
@@ -27,6 +25,7 @@ from anabranch.graph.model import Graph
 from anabranch.settings import Settings, on_this_machine
 from anabranch.transport.client import connect, named_address
 from anabranch.transport.node_protocol import GRAPH_DIGESTS
+from anabranch.transport.starting import Start, start_run
 
 _DESCRIPTION = 2_000
 
@@ -62,10 +61,12 @@ async def execute(options: RunOptions) -> int:
     check_value(options.workflow_id, path=("--id",))
     try:
         async with _target(options) as target:
-            handle = await _start(options, target)
+            start = await _start(options, target)
+            handle = start.handle
             address = target.client.service_client.config.target_host
             where = "an embedded server" if target.embedded else address
-            started = f"started {plain(options.workflow_id)} on {plain(where)}"
+            done = "started" if start.is_new else "joined"
+            started = f"{done} {plain(options.workflow_id)} on {plain(where)}"
             watch = Watch(
                 handle,
                 options.loaded.graph,
@@ -105,7 +106,7 @@ async def _target(options: RunOptions) -> AsyncGenerator[Target]:
         yield Target(client, embedded, worker)
 
 
-async def _start(options: RunOptions, target: Target) -> WorkflowHandle[Any, Any]:
+async def _start(options: RunOptions, target: Target) -> Start:
     graph = options.loaded.graph
     if target.embedded:
         name, given = "GraphWorkflow", {"graph": json.loads(canonical(graph)), "data": options.data}
@@ -113,21 +114,18 @@ async def _start(options: RunOptions, target: Target) -> WorkflowHandle[Any, Any
         # A worker of others runs its own graphs only; it compares them with the file's.
         name, given = graph.name, options.data
     named: dict[str, spans.Attribute] = {"anabranch.graph": graph.name, "anabranch.session_id": options.workflow_id}
-    try:
-        with spans.span(f"start {graph.name}", named, kind="client"):
-            return await target.client.start_workflow(
-                name,
-                given,
-                id=options.workflow_id,
-                task_queue=options.settings.task_queue,
-                memo=None if target.embedded else {GRAPH_DIGESTS: digests(options.loaded)},
-                static_summary=graph.name,
-                static_details=details_of(graph),
-            )
-    except WorkflowAlreadyStartedError:
-        raise InputError(
-            f"a run with the id {options.workflow_id!r} is under way", place="--id", suggestion="give another --id"
-        ) from None
+    with spans.span(f"start {graph.name}", named, kind="client"):
+        return await start_run(
+            target.client,
+            name,
+            given,
+            options.workflow_id,
+            graph.id,
+            task_queue=options.settings.task_queue,
+            memo=None if target.embedded else {GRAPH_DIGESTS: digests(options.loaded)},
+            static_summary=f"{graph.name} {graph.version}",
+            static_details=details_of(graph),
+        )
 
 
 def details_of(graph: Graph) -> str:

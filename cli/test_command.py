@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anabranch.cli.handlers import handler_warnings
 from anabranch.cli.report import err, out, show_error, show_finding, show_problems
 from anabranch.cli.test_report import result_object, share_object, show_coverage, show_file, show_sum
 from anabranch.display import plain, plain_json
 from anabranch.errors import AnabranchError
+from anabranch.preflight.handlers import handler_warnings
 from anabranch.settings import Settings
 from anabranch.testkit.coverage import Share
 from anabranch.testkit.file import TestFile, read_test_file, test_files
