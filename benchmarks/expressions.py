@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -22,6 +23,8 @@ from anabranch.activities.rules.handler import evaluate_rules
 from anabranch.graph.expressions.expressions import compile_expression, evaluate_condition
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.model import RuleNode
+from benchmarks import figures
+from benchmarks.figures import Figure
 
 EVALUATIONS = 1_000
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,7 +92,8 @@ def serve() -> None:
 @contextmanager
 def contestant(tree: Path) -> Generator[Callable[[str], float]]:
     """What measures a kind in a process that runs a tree."""
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    # What the tree lacks, as an older one may lack modules of this folder, is taken from here.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tree), str(ROOT)])}
     command = [sys.executable, str(Path(__file__).resolve()), "--serve"]
     with subprocess.Popen(
         command, cwd=tree, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -107,25 +111,35 @@ def contestant(tree: Path) -> Generator[Callable[[str], float]]:
         write.close()
 
 
-def measured(trees: Sequence[Path], rounds: int) -> dict[str, list[float]]:
-    """The fastest round of each kind in each tree, in turns."""
-    best = {kind: [float("inf")] * len(trees) for kind in kinds()}
+Rounds = dict[str, list[list[float]]]
+"""Seconds of each round, by kind, then by tree."""
+
+
+def measured(trees: Sequence[Path], rounds: int) -> Rounds:
+    """The rounds of each kind in each tree, in turns."""
+    found: Rounds = {kind: [[] for _ in trees] for kind in kinds()}
     with ExitStack() as running:
         contestants = [running.enter_context(contestant(tree)) for tree in trees]
         for number in range(rounds):
-            for kind, times in best.items():
+            for kind, times in found.items():
                 for at in range(len(trees)) if number % 2 else reversed(range(len(trees))):
-                    times[at] = min(times[at], contestants[at](kind))
-    return best
+                    times[at].append(contestants[at](kind))
+    return found
 
 
-def report(best: dict[str, list[float]]) -> str:
-    """A table of milliseconds, with the ratio to the other tree if there is one."""
+def report(found: Rounds) -> str:
+    """A table of milliseconds of the fastest rounds, with the ratio to the other tree if there is one."""
     lines = []
-    for kind, (ours, *others) in best.items():
+    for kind, rounds in found.items():
+        ours, *others = map(min, rounds)
         ratio = f"{ours / others[0]:>8.2f}" if others else ""
         lines.append(f"{kind:28}{ours * 1e3:>9.2f} ms" + "".join(f"{other * 1e3:>9.2f} ms" for other in others) + ratio)
     return "\n".join(lines)
+
+
+def figures_of(found: Rounds, tree: int) -> list[Figure]:
+    """The rounds of one of the trees."""
+    return [Figure(kind, "s", "lower", tuple(rounds[tree])) for kind, rounds in found.items()]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -133,6 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", type=Path, help="a checkout of another commit")
     parser.add_argument("--rounds", type=int, default=20, help="rounds; the fastest counts")
+    figures.add_option(parser)
+    parser.add_argument("--json-there", type=Path, metavar="FILE", help="where to keep those of the other tree")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.serve:
@@ -141,7 +157,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     trees = [ROOT] if chosen.against is None else [ROOT, chosen.against.resolve()]
     names = "here" if chosen.against is None else "here, there, ratio"
     print(f"{EVALUATIONS:,} evaluations, fastest of {chosen.rounds} rounds: {names}", flush=True)
-    print(report(measured(trees, chosen.rounds)))
+    found = measured(trees, chosen.rounds)
+    print(report(found))
+    session = uuid.uuid4().hex
+    for path, number in ((chosen.json, 0), (chosen.json_there, 1)):
+        if path is not None and number < len(trees):
+            kept = figures_of(found, number)
+            figures.record("expressions", kept, tree=trees[number], session=session).write(path)
 
 
 if __name__ == "__main__":

@@ -8,26 +8,24 @@ counts is the ratio of the CPU time that the two took in one round, so that what
 from __future__ import annotations
 
 import asyncio
-import math
-import statistics
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx2
 from temporalio.client import Client
 
-from anabranch.activities.standard import node_activities
 from anabranch.dev.devserver import DevServer
 from anabranch.loopback import LOOPBACK, free_port
 from anabranch.observe.probes import observing
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
-from anabranch.worker import build_worker
+from benchmarks.figures import Figure
 from benchmarks.process import cpu_seconds
+from benchmarks.ratios import paired
+from benchmarks.workers import graph_worker
 
 QUEUES = ("plain", "measured")
 GRAPHS = ("graph", "local")
@@ -37,12 +35,10 @@ _SCRAPE_SECONDS = 15
 
 async def serve(address: str, queue: str, metrics_address: str | None = None) -> None:
     """One worker process."""
-    import benchmarks.overhead  # noqa: F401 - the handlers of the graphs' nodes
-
-    settings = Settings(graphs=Path(__file__).parent / "graphs", task_queue=queue)
+    settings = Settings(task_queue=queue)
     async with observing(metrics_address, None, {}) as runtime:
         client = await connect(settings, target_host=address, runtime=runtime)
-        async with build_worker(client, settings, node_activities(settings)):
+        async with graph_worker(client, settings):
             await asyncio.Event().wait()
 
 
@@ -80,10 +76,14 @@ class Load:
         await self.client.execute_workflow(f"steps_{graph}", {"count": 1}, id=f"{queue}-{self.runs}", task_queue=queue)
 
 
-async def measure(*, rounds: int, concurrent: int) -> dict[str, list[float]]:
-    """Of each kind of graph, the ratios of CPU time, round by round."""
+Seconds = dict[str, dict[str, list[float]]]
+"""CPU seconds of each kind of graph and each worker, round by round."""
+
+
+async def measure(*, rounds: int, concurrent: int) -> Seconds:
+    """Both workers in turns."""
     port = free_port()
-    ratios: dict[str, list[float]] = {graph: [] for graph in GRAPHS}
+    seconds: Seconds = {graph: {queue: [] for queue in QUEUES} for graph in GRAPHS}
     async with await DevServer.start() as server, _workers(server.address, port) as pids:
         load = Load(await connect(Settings(), target_host=server.address), pids, concurrent)
         for graph in GRAPHS:  # both are warm then
@@ -92,11 +92,10 @@ async def measure(*, rounds: int, concurrent: int) -> dict[str, list[float]]:
         reading = asyncio.create_task(_read_again_and_again(port))
         for turn in range(rounds):
             for graph in GRAPHS:
-                order = QUEUES if turn % 2 else QUEUES[::-1]
-                took = {queue: await load.cpu(graph, queue) for queue in order}
-                ratios[graph].append(took["measured"] / took["plain"])
+                for queue in QUEUES if turn % 2 else QUEUES[::-1]:
+                    seconds[graph][queue].append(await load.cpu(graph, queue))
         reading.cancel()
-    return ratios
+    return seconds
 
 
 async def _read_again_and_again(port: int) -> None:
@@ -108,16 +107,23 @@ async def _read_again_and_again(port: int) -> None:
             await asyncio.sleep(_SCRAPE_SECONDS)
 
 
-def report(ratios: dict[str, list[float]]) -> None:
-    """The mean ratio of each kind of graph, with its 95 % interval over the rounds."""
+def report(seconds: Seconds) -> None:
+    """The ratio of each kind of graph, with its 95 % interval over the rounds."""
     print("\nCPU of a worker with metrics over one without")
-    for graph, found in ratios.items():
-        logs = [math.log(ratio) for ratio in found]
-        mean, half = statistics.fmean(logs), 1.96 * statistics.stdev(logs) / math.sqrt(len(logs))
-        low, middle, high = (math.exp(each) for each in (mean - half, mean, mean + half))
-        verdict = "met   " if middle <= AIM else "MISSED"
-        print(f"  {verdict} {graph:<6} {middle:.3f}, 95 % between {low:.3f} and {high:.3f} ({len(found)} rounds)")
+    for graph, found in seconds.items():
+        ratio = paired(found["measured"], found["plain"])
+        verdict = "met   " if ratio.middle <= AIM else "MISSED"
+        print(f"  {verdict} {graph:<6} {ratio} in {len(found['plain'])} rounds")
     print(f"  (aim <= {AIM:.2f})")
+
+
+def figures_of(seconds: Seconds) -> list[Figure]:
+    """The worker with metrics over the one without."""
+    return [
+        Figure(f"{graph}/{queue}", "CPU s", "lower", tuple(rounds), None if queue == "plain" else f"{graph}/plain")
+        for graph, found in seconds.items()
+        for queue, rounds in found.items()
+    ]
 
 
 if __name__ == "__main__":  # a worker process

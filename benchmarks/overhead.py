@@ -10,8 +10,8 @@ round in one worker process:
 - encrypted, with `--encryption`: the graph with keys, compared with itself without.
 
 The floor has every setting of our worker that makes it fast (connection, no sandbox, eager activities) and Temporal's
-own converter; the usual one has Temporal's defaults (without the sandbox), as people write it.
-Absolute figures vary from hour to hour; read the ratios.
+own converter; the usual one has Temporal's defaults, without the sandbox. `benchmarks/peers` has it with the sandbox,
+and other libraries too. Absolute figures vary from hour to hour; read the ratios.
 """
 
 from __future__ import annotations
@@ -20,248 +20,164 @@ import argparse
 import asyncio
 import base64
 import os
-import random
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import SecretStr
-from temporalio import activity, workflow
 from temporalio.client import Client
-from temporalio.converter import DataConverter
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from anabranch.activities.python import node
-from anabranch.activities.standard import node_activities
-from anabranch.context.distributed import DistributedContext
 from anabranch.dev.devserver import DevServer
+from anabranch.inspection.billing import Size, size_of
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
-from anabranch.worker import build_worker
-from benchmarks.process import cpu_seconds
+from benchmarks import figures
+from benchmarks.figures import Figure
+from benchmarks.hand_written import check, state_of
+from benchmarks.race import Contestant, Course, Score, race
+from benchmarks.ratios import Interval, paired
+from benchmarks.workers import floor_client, floor_worker, graph_worker, usual_client, usual_worker
 
-STEPS = ("validate", "inventory", "shipping", "payment", "status", "notify")
-CONTESTANTS = ("floor", "usual", "graph", "local")
-ENCRYPTED = "encrypted"
-KEYS = SecretStr(f"bench:{base64.b64encode(bytes(32)).decode()}")
-TIMEOUT = timedelta(seconds=30)
-
-
-@activity.defn
-async def one_key(step: str, value: int) -> int:
-    """The floor's activity: one key in, one out."""
-    return value + 1
-
-
-@activity.defn
-async def whole_state(step: str, state: dict[str, Any]) -> dict[str, Any]:
-    """The usual activity: the whole state in and out."""
-    return {**state, step: state["count"] + 1}
-
-
-@node("one_key")
-async def one_key_node(context: DistributedContext, step: str) -> dict[str, Any]:
-    """The graph's handler: reads one key, writes one."""
-    count = context["count"]
-    assert isinstance(count, int)
-    return {step: count + 1}
+CONTESTANTS: Final = ("floor", "usual", "graph", "local")
+ENCRYPTED: Final = "encrypted"
+KEYS: Final = SecretStr(f"bench:{base64.b64encode(bytes(32)).decode()}")
+TYPES: Final[Mapping[str, str]] = {
+    "floor": "floor-chain",
+    "usual": "usual-chain",
+    "graph": "steps_graph",
+    "local": "steps_local",
+    ENCRYPTED: "steps_graph",
+}
+"""The workflow type of each contestant."""
+LARGE: Final = 100_000
+"""Bytes of a context that counts as large."""
+_WARM_UP: Final = 5
 
 
-@workflow.defn
-class Floor:
-    """Hand-written, with the state kept in the workflow."""
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The contestants' scores, and what one run of each leaves."""
 
-    @workflow.run
-    async def run(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Returns the state."""
-        for step in STEPS:
-            state[step] = await workflow.execute_activity(
-                one_key, args=[step, state["count"]], start_to_close_timeout=TIMEOUT
-            )
-        return state
-
-
-@workflow.defn
-class Usual:
-    """Hand-written, with the whole state going through every activity."""
-
-    @workflow.run
-    async def run(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Returns the state."""
-        for step in STEPS:
-            state = await workflow.execute_activity(whole_state, args=[step, state], start_to_close_timeout=TIMEOUT)
-        return state
-
-
-def state_of(size: int) -> dict[str, Any]:
-    """A context of about `size` bytes of JSON: a list of orders that compresses as business data does."""
-    rng = random.Random(size)
-    state: dict[str, Any] = {"count": 1}
-    rows: list[dict[str, Any]] = []
-    while size - 100 * len(rows) > 50:
-        rows.append({"sku": f"SKU-{rng.getrandbits(40):010x}", "price": round(rng.random() * 1000, 2),
-                     "qty": rng.randrange(9), "note": rng.randbytes(12).hex()})  # fmt: skip
-    return {**state, "rows": rows} if rows else state
-
-
-@dataclass
-class Score:
-    """What was measured of one contestant: seconds, runs per second, CPU seconds per run, bytes of history."""
-
-    latencies: list[float] = field(default_factory=list)
-    rates: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    history: int = 0
-
-    @property
-    def latency(self) -> float:
-        """Median, in milliseconds."""
-        return statistics.median(self.latencies) * 1000
-
-    @property
-    def rate(self) -> float:
-        """Median runs per second."""
-        return statistics.median(self.rates)
+    scores: Mapping[str, Score]
+    sizes: Mapping[str, Size]
 
 
 class Starter:
-    """Starts runs of each contestant."""
+    """Starts runs of each contestant on its task queue."""
 
-    def __init__(self, clients: dict[str, Client]) -> None:
+    def __init__(self, clients: Mapping[str, Client], state: dict[str, Any]) -> None:
         self._clients = clients
+        self._state = state
         self._count = 0
 
-    async def run(self, contestant: str, state: dict[str, Any]) -> Any:
-        """One run from start to result."""
+    async def run(self, contestant: str) -> Any:
+        """One run from start to result; its handle."""
         self._count += 1
-        kind = {"floor": "Floor", "usual": "Usual", ENCRYPTED: "steps_graph"}.get(contestant, f"steps_{contestant}")
-        queue = contestant if contestant in {"floor", "usual", ENCRYPTED} else "anabranch"
+        queue = "anabranch" if contestant in {"graph", "local"} else contestant
         handle = await self._clients[contestant].start_workflow(
-            kind, state, id=f"{contestant}-{self._count}", task_queue=queue
+            TYPES[contestant], self._state, id=f"{contestant}-{self._count}", task_queue=queue
         )
         result = await handle.result()
-        data = result.get("data", result)
-        assert all(data[step] == 2 for step in STEPS), result
+        check("chain", self._state, result.get("data", result))
         return handle
 
 
-async def timed(work: Callable[[], Awaitable[Any]]) -> float:
-    """Seconds that it takes."""
-    begun = time.perf_counter()
-    await work()
-    return time.perf_counter() - begun
+@asynccontextmanager
+async def _worker(address: str) -> AsyncGenerator[int]:
+    """The worker process; its process id."""
+    command = [sys.executable, "-m", "benchmarks.overhead", "--worker", address]
+    process = subprocess.Popen(command, cwd=figures.ROOT)  # noqa: ASYNC220 - it starts at once
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait()
 
 
-async def measure(
-    size: int, contestants: Sequence[str], *, alone: int, rounds: int, concurrent: int
-) -> dict[str, Score]:
+async def measure(size: int, contestants: Sequence[str], course: Course) -> Result:
     """All contestants at one size, interleaved."""
-    state, scores = state_of(size), {name: Score() for name in contestants}
-    async with await DevServer.start() as server:
-        process = subprocess.Popen([sys.executable, __file__, "--worker", server.address])  # noqa: ASYNC220 - it starts at once
-        try:
-            ours = await connect(Settings(), target_host=server.address)
-            theirs = await connect(Settings(), target_host=server.address, data_converter=DataConverter.default)
-            usual = await Client.connect(server.address)
-            secret = await connect(Settings(encryption_keys=KEYS), target_host=server.address)
-            starter = Starter({"floor": theirs, "usual": usual, "graph": ours, "local": ours, ENCRYPTED: secret})
-            for name in contestants:
-                handles = [await starter.run(name, state) for _ in range(5)]
-                history = await handles[-1].fetch_history()
-                scores[name].history = sum(event.ByteSize() for event in history.events)
-            await _race(starter, scores, state, process.pid, alone=alone, rounds=rounds, concurrent=concurrent)
-        finally:
-            process.terminate()
-            process.wait()
-    return scores
-
-
-async def _race(
-    starter: Starter,
-    scores: dict[str, Score],
-    state: dict[str, Any],
-    pid: int,
-    *,
-    alone: int,
-    rounds: int,
-    concurrent: int,
-) -> None:
-    for _ in range(alone):
-        for name, score in scores.items():
-            score.latencies.append(await timed(partial(starter.run, name, state)))
-    for _ in range(rounds):
-        for name, score in scores.items():
-            before = cpu_seconds(pid)
-            runs = [starter.run(name, state) for _ in range(concurrent)]
-            seconds = await timed(partial(asyncio.gather, *runs))
-            score.rates.append(concurrent / seconds)
-            score.cpu.append((cpu_seconds(pid) - before) / concurrent)
-
-
-def report(size: int, scores: dict[str, Score]) -> list[str]:
-    """The table of one size, and which aims are met."""
-    floor, usual, ours, local = (scores[name] for name in CONTESTANTS)
-    print(f"\ncontext of {size / 1000:g} KB          p50 alone     ratio   runs/s at 50   ratio   CPU/run    history")
-    for name, score in scores.items():
-        print(
-            f"  {name:<24} {score.latency:8.1f} ms {score.latency / floor.latency:8.2f} {score.rate:12.1f}"
-            f" {score.rate / floor.rate:9.2f} {statistics.median(score.cpu) * 1000:6.1f} ms"
-            f" {score.history / 1000:8.1f} KB"
+    async with await DevServer.start() as server, _worker(server.address) as pid:
+        ours = await connect(Settings(), target_host=server.address)
+        starter = Starter(
+            {
+                "floor": await floor_client(server.address),
+                "usual": await usual_client(server.address),
+                "graph": ours,
+                "local": ours,
+                ENCRYPTED: await connect(Settings(encryption_keys=KEYS), target_host=server.address),
+            },
+            state_of(size),
         )
+        sizes = {}
+        for name in contestants:
+            handles = [await starter.run(name) for _ in range(_WARM_UP)]
+            sizes[name] = await size_of(handles[-1])
+        entrants = [Contestant(name, partial(starter.run, name), pid, server.pid) for name in contestants]
+        return Result(await race(entrants, course), sizes)
+
+
+def report(size: int, result: Result) -> list[str]:
+    """Print the table of one size; which aims are met."""
+    floor = result.scores["floor"]
+    head = ("p50 alone", "of the floor", "runs/s", "of the floor", "CPU/run", "history")
+    print("\n{:<19}{:>12}  {:<22}{:>7}  {:<22}{:>9}{:>11}".format(f"context of {size / 1000:g} KB", *head))
+    for name, score in result.scores.items():
+        print(
+            f"  {name:<17}{statistics.median(score.latency):>9.1f} ms  {paired(score.latency, floor.latency)!s:<22}"
+            f"{statistics.median(score.rate):>7.1f}  {paired(score.rate, floor.rate)!s:<22}"
+            f"{statistics.median(score.worker):>6.1f} ms{result.sizes[name].bytes / 1000:>8.1f} KB"
+        )
+    aims = _aims(size, result)
+    return [_verdict(f"{size / 1000:g} KB {what}", ratio, sign, aim) for what, ratio, sign, aim in aims]
+
+
+def _aims(size: int, result: Result) -> list[tuple[str, Interval, str, float]]:
+    floor, usual, ours, local = (result.scores[name] for name in CONTESTANTS)
     aims = [
-        (f"{size / 1000:g} KB latency over the floor's", ours.latency / floor.latency, "<=", 1.10),
-        (f"{size / 1000:g} KB throughput over the floor's", ours.rate / floor.rate, ">=", 0.95),
-        (f"{size / 1000:g} KB local: latency over the floor's", local.latency / floor.latency, "<=", 0.5),
-        (f"{size / 1000:g} KB local: throughput over the floor's", local.rate / floor.rate, ">=", 1.8),
+        ("latency over the floor's", paired(ours.latency, floor.latency), "<=", 1.05),
+        ("throughput over the floor's", paired(ours.rate, floor.rate), ">=", 1.0),
+        ("worker CPU over the floor's", paired(ours.worker, floor.worker), "<=", 1.0),
+        ("local: latency over the floor's", paired(local.latency, floor.latency), "<=", 0.3),
+        ("local: throughput over the floor's", paired(local.rate, floor.rate), ">=", 1.8 if size >= LARGE else 3.0),
     ]
-    if (encrypted := scores.get(ENCRYPTED)) is not None:
-        aims.append((f"{size / 1000:g} KB latency with encryption", encrypted.latency / ours.latency, "<=", 1.05))
-    if size >= 100_000:
-        aims.append(("100 KB throughput over the usual's", ours.rate / usual.rate, ">=", 2.3))
-        aims.append(("100 KB history over the usual's", ours.history / usual.history, "<=", 1 / 6))
-    return [_verdict(*aim) for aim in aims]
+    if (encrypted := result.scores.get(ENCRYPTED)) is not None:
+        aims.append(("latency with encryption", paired(encrypted.latency, ours.latency), "<=", 1.05))
+    if size >= LARGE:
+        aims.append(("throughput over the usual's", paired(ours.rate, usual.rate), ">=", 2.3))
+        smaller = result.sizes["graph"].bytes / result.sizes["usual"].bytes
+        aims.append(("history over the usual's", Interval(smaller, smaller, smaller), "<=", 1 / 6))
+    return aims
 
 
-def _verdict(what: str, value: float, sign: str, aim: float) -> str:
-    met = value <= aim if sign == "<=" else value >= aim
-    return f"  {'met   ' if met else 'MISSED'} {what}: {value:.2f} (aim {sign} {aim:.2f})"
+def _verdict(what: str, ratio: Interval, sign: str, aim: float) -> str:
+    met = ratio.middle <= aim if sign == "<=" else ratio.middle >= aim
+    return f"  {'met   ' if met else 'MISSED'} {what}: {ratio} (aim {sign} {aim:.2f})"
+
+
+def figures_of(size: int, result: Result) -> list[Figure]:
+    """Every contestant's rounds, over those of the floor."""
+    place = f"{size / 1000:g} KB"
+    found = []
+    for name, score in result.scores.items():
+        found += score.figures(f"{place}/{name}", None if name == "floor" else f"{place}/floor")
+        found.append(Figure(f"{place}/{name}/history", "bytes", "lower", (result.sizes[name].bytes,)))
+    return found
 
 
 async def serve(address: str) -> None:
-    """The worker process: both task queues."""
-    settings = Settings(graphs=Path(__file__).parent / "graphs")
-    ours = await connect(settings, target_host=address)
-    theirs = await connect(settings, target_host=address, data_converter=DataConverter.default)
-    hand = Worker(
-        theirs,
-        task_queue="floor",
-        workflows=[Floor],
-        activities=[one_key],
-        workflow_runner=UnsandboxedWorkflowRunner(),
-        max_eager_activity_reservations_per_workflow_task=10,
-    )
-    defaults = await Client.connect(address)
-    usual = Worker(
-        defaults,
-        task_queue="usual",
-        workflows=[Usual],
-        activities=[whole_state],
-        workflow_runner=UnsandboxedWorkflowRunner(),
-    )
+    """The worker process: every contestant's task queue."""
+    settings = Settings()
     sealing = settings.model_copy(update={"task_queue": ENCRYPTED, "encryption_keys": KEYS})
-    secret = await connect(sealing, target_host=address)
     async with (
-        hand,
-        usual,
-        build_worker(ours, settings, node_activities(settings)),
-        build_worker(secret, sealing, node_activities(sealing)),
+        floor_worker(await floor_client(address), "floor"),
+        usual_worker(await usual_client(address), "usual", sandbox=False),
+        graph_worker(await connect(settings, target_host=address), settings),
+        graph_worker(await connect(sealing, target_host=address), sealing),
     ):
         await asyncio.Event().wait()
 
@@ -270,30 +186,37 @@ async def main() -> None:
     """Measure and report."""
     options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     options.add_argument("--worker", metavar="ADDRESS", help=argparse.SUPPRESS)
-    options.add_argument("--alone", type=int, default=30, help="runs one at a time, of each contestant")
-    options.add_argument("--rounds", type=int, default=5, help="rounds of concurrent runs")
-    options.add_argument("--concurrent", type=int, default=50)
-    options.add_argument("--sizes", type=int, nargs="+", default=[0, 8_000, 100_000], help="bytes of context")
+    options.add_argument("--rounds", type=int, default=8)
+    options.add_argument("--alone", type=int, default=3, help="runs one at a time, of each contestant in a round")
+    options.add_argument("--concurrent", type=int, default=50, help="runs at once, of each contestant in a round")
+    options.add_argument("--sizes", type=int, nargs="+", default=[0, 8_000, LARGE], help="bytes of context")
     options.add_argument("--metrics", action="store_true", help="instead: what metrics cost a worker's CPU")
     options.add_argument("--encryption", action="store_true", help="also with keys")
+    figures.add_option(options)
     chosen = options.parse_args()
     if chosen.worker:
         await serve(chosen.worker)
-        return
-    if chosen.metrics:
+    elif chosen.metrics:
         from benchmarks import metrics
 
-        metrics.report(await metrics.measure(rounds=chosen.rounds, concurrent=chosen.concurrent))
-        return
+        seconds = await metrics.measure(rounds=chosen.rounds, concurrent=chosen.concurrent)
+        metrics.report(seconds)
+        figures.keep(chosen.json, "metrics", metrics.figures_of(seconds))
+    else:
+        await _main(chosen)
+
+
+async def _main(chosen: argparse.Namespace) -> None:
     aims: list[str] = []
-    contestants = (*CONTESTANTS, ENCRYPTED) if chosen.encryption else CONTESTANTS
+    measured: list[Figure] = []
+    course = Course(chosen.rounds, chosen.alone, chosen.concurrent)
     for size in chosen.sizes:
-        scores = await measure(
-            size, contestants, alone=chosen.alone, rounds=chosen.rounds, concurrent=chosen.concurrent
-        )
-        aims += report(size, scores)
+        result = await measure(size, (*CONTESTANTS, ENCRYPTED) if chosen.encryption else CONTESTANTS, course)
+        aims += report(size, result)
+        measured += figures_of(size, result)
     print("\naims")
     print("\n".join(aims))
+    figures.keep(chosen.json, "overhead", measured)
 
 
 if __name__ == "__main__":

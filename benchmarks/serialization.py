@@ -20,6 +20,8 @@ import orjson
 
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.context.values import Json
+from benchmarks import figures
+from benchmarks.figures import Figure
 
 BASELINE = "msgpack"
 SECONDS_PER_ROUND = 0.005
@@ -36,12 +38,22 @@ class Contestant:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one contestant needed: bytes, and the microseconds of its fastest round each way."""
+    """What one contestant needed: bytes, and the microseconds of each round each way."""
 
     name: str
     size: int
-    encode: float
-    decode: float
+    encodings: tuple[float, ...]
+    decodings: tuple[float, ...]
+
+    @property
+    def encode(self) -> float:
+        """The fastest round."""
+        return min(self.encodings)
+
+    @property
+    def decode(self) -> float:
+        """The fastest round."""
+        return min(self.decodings)
 
 
 def order(items: int) -> DistributedContext:
@@ -72,18 +84,18 @@ def contestants(context: DistributedContext) -> list[Contestant]:
 
 
 def measure(context: DistributedContext, rounds: int) -> list[Result]:
-    """Every contestant's size and best times."""
+    """Every contestant's size and times."""
     entrants = [(contestant, contestant.encode()) for contestant in contestants(context)]
     calls: list[tuple[Callable[..., object], tuple[bytes, ...]]] = []
     for contestant, encoded in entrants:
         calls += [(contestant.encode, ()), (contestant.decode, (encoded,))]
     counts = [max(1, int(SECONDS_PER_ROUND / _seconds(*call, count=10))) for call in calls]
-    best = [float("inf")] * len(calls)
+    times: list[list[float]] = [[] for _ in calls]
     for _ in range(rounds):
-        for index, (call, count) in enumerate(zip(calls, counts, strict=True)):
-            best[index] = min(best[index], _seconds(*call, count=count))
+        for took, call, count in zip(times, calls, counts, strict=True):
+            took.append(_seconds(*call, count=count) * 1e6)
     return [
-        Result(contestant.name, len(encoded), best[2 * index] * 1e6, best[2 * index + 1] * 1e6)
+        Result(contestant.name, len(encoded), tuple(times[2 * index]), tuple(times[2 * index + 1]))
         for index, (contestant, encoded) in enumerate(entrants)
     ]
 
@@ -100,6 +112,17 @@ def report(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
+def figures_of(items: int, results: Sequence[Result]) -> list[Figure]:
+    """Every round, over those of plain msgpack."""
+    found = []
+    for result in results:
+        for way, rounds in (("serialize", result.encodings), ("deserialize", result.decodings)):
+            control = None if result.name == BASELINE else f"{items} items/{BASELINE}/{way}"
+            found.append(Figure(f"{items} items/{result.name}/{way}", "µs", "lower", rounds, control))
+        found.append(Figure(f"{items} items/{result.name}/size", "bytes", "lower", (result.size,)))
+    return found
+
+
 def _seconds(call: Callable[..., object], arguments: tuple[bytes, ...], *, count: int) -> float:
     started = time.perf_counter()
     for _ in range(count):
@@ -112,10 +135,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, nargs="+", default=[2, 100, 2000], help="order items (even numbers)")
     parser.add_argument("--rounds", type=int, default=50, help="rounds for each size; the fastest counts")
+    figures.add_option(parser)
     chosen = parser.parse_args(arguments)
+    measured: list[Figure] = []
     for items in chosen.items:
         print(f"An order with {items} items, fastest of {chosen.rounds} rounds", flush=True)
-        print(report(measure(order(items), chosen.rounds)), end="\n\n", flush=True)
+        results = measure(order(items), chosen.rounds)
+        print(report(results), end="\n\n", flush=True)
+        measured += figures_of(items, results)
+    figures.keep(chosen.json, "serialization", measured)
 
 
 if __name__ == "__main__":
