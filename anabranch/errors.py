@@ -12,20 +12,28 @@ AnabranchError                      code                      may be retried
 │   ├── OptionInvalid               OPTION_INVALID            no
 │   ├── WireFormatError             WIRE_FORMAT_INVALID       no
 │   ├── PlaintextRefused            PLAINTEXT_REFUSED         no
+│   ├── HistoryInvalid              HISTORY_INVALID           no
+│   ├── PayloadMissing              PAYLOAD_MISSING           no
+│   ├── NodeUnknown                 NODE_UNKNOWN              no
+│   ├── RunOpen                     RUN_OPEN                  no
+│   ├── RerunRefused                RERUN_REFUSED             no
 │   └── SizeLimitExceeded           SIZE_LIMIT_EXCEEDED       no
 ├── EvaluationError                 EXPRESSION_FAILED         no
 │   └── ExpressionTooCostly         EXPRESSION_TOO_COSTLY     no
 ├── ConflictError                   CONFLICT                  no
 ├── VersionMismatch                 VERSION_MISMATCH          no
 ├── NodeError                       NODE_FAILED               no
+├── BudgetSpent                     BUDGET_SPENT              no
 ├── ConfigurationError              CONFIGURATION_INVALID     by another worker
 ├── WriteRefused                    WRITE_REFUSED             no
 ├── SchemaViolation                 SCHEMA_VIOLATION          no
+├── RunNotFound                     RUN_NOT_FOUND             no
 ├── InlineGraphsOff                 INLINE_GRAPHS_OFF         no
 ├── NotStopped                      NOT_STOPPED               no
 ├── WorkerOutdated                  WORKER_OUTDATED           by another worker
 ├── EncryptionKeyMissing            ENCRYPTION_KEY_MISSING    yes, and by another worker
 ├── TimedOut                        TIMEOUT                   yes
+├── NotYet                          NOT_YET                   yes
 └── Unavailable                     UNAVAILABLE               yes
 """
 
@@ -33,7 +41,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,8 @@ class AnabranchError(Exception):
     """Anything that Anabranch refuses or cannot do.
 
     `place` says where (a file position, a node `'id'`, a context path); `suggestion` says what to do. `happened` is
-    True if a node had its effect before it failed: its saga undoes it; False if its attempt had not begun.
+    True if a node had its effect before it failed: its saga undoes it; False if its attempt had not begun. `is_last` is
+    True where the node is not tried again, though the error is one that may be.
     """
 
     code: ClassVar[str] = "ANABRANCH_ERROR"
@@ -68,6 +77,7 @@ class AnabranchError(Exception):
         self.place = place
         self.suggestion = suggestion
         self.happened: bool | None = None
+        self.is_last = False
 
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place else ""
@@ -176,6 +186,18 @@ class OptionInvalid(InputError):
     code = "OPTION_INVALID"
 
 
+class RunIdInvalid(InputError):
+    """The workflow id that a graph makes of a run's input is none: empty, too long, or without a value in a hole."""
+
+    code = "RUN_ID_INVALID"
+
+
+class RunExists(InputError):
+    """A run has the workflow id already, and the graph does not allow another one."""
+
+    code = "RUN_EXISTS"
+
+
 class ReservedName(InputError):
     """A context key that has another meaning in expressions (`run`, `context`, in a body `item`, `index`, `turn`)."""
 
@@ -192,6 +214,36 @@ class PlaintextRefused(InputError):
     """Something that should be encrypted is not, and encryption is strict here."""
 
     code = "PLAINTEXT_REFUSED"
+
+
+class HistoryInvalid(InputError):
+    """A history that is truncated, of another program, or of a newer interpreter: it shows no run of a graph."""
+
+    code = "HISTORY_INVALID"
+
+
+class PayloadMissing(InputError):
+    """A payload of a history is in a store that this process does not have, or that has lost it."""
+
+    code = "PAYLOAD_MISSING"
+
+
+class NodeUnknown(InputError):
+    """A run has no node of this name, or none that can be named here."""
+
+    code = "NODE_UNKNOWN"
+
+
+class RunOpen(InputError):
+    """A run has not ended yet, and what is asked needs one that has."""
+
+    code = "RUN_OPEN"
+
+
+class RerunRefused(InputError):
+    """A run cannot be run again from there: nothing failed, nothing leads there, or what is kept does not fit."""
+
+    code = "RERUN_REFUSED"
 
 
 class SizeLimitExceeded(InputError):
@@ -230,6 +282,12 @@ class NodeError(AnabranchError):
     code = "NODE_FAILED"
 
 
+class BudgetSpent(AnabranchError):
+    """A run has spent at a language model what its node allows."""
+
+    code = "BUDGET_SPENT"
+
+
 class ConfigurationError(AnabranchError):
     """The worker or the command lacks a setting. Names the variable, never its value."""
 
@@ -247,6 +305,12 @@ class SchemaViolation(AnabranchError):
     """A value does not fit its JSON Schema. Names the path and the expectation."""
 
     code = "SCHEMA_VIOLATION"
+
+
+class RunNotFound(AnabranchError):
+    """No run that is under way has the workflow id to which an event is sent."""
+
+    code = "RUN_NOT_FOUND"
 
 
 class InlineGraphsOff(AnabranchError):
@@ -281,6 +345,21 @@ class TimedOut(AnabranchError):
 
     code = "TIMEOUT"
     retryable = True
+
+
+class NotYet(AnabranchError):
+    """What a node polls for is not there yet; it asks again after `retry_after`. No failure."""
+
+    code = "NOT_YET"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: timedelta) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+BY_ITS_RETRY: Final = "`retry` says how often it is tried"
+"""The suggestion where another attempt may help. Whether there is one, an attempt does not know."""
 
 
 class Unavailable(AnabranchError):

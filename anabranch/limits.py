@@ -14,17 +14,20 @@ MAX_CONTEXT_SIZE_BYTES: Final = 1_048_576
 """Bytes of one context as MessagePack, or JSON where it is written so: in a store, a cache, an event, a wire format.
 
 This is the default of the setting of that name. It bounds what one node writes too. A *run* may hold more, up to
-`PAYLOAD_BYTES`: it never sends its context as one such value.
+`RunLimits.context_bytes`: it never sends its context as one such value.
 """
 
 PAYLOAD_BYTES: Final = 2 * 1024 * 1024
-"""The largest payload that a Temporal server takes. So it bounds a run's context as JSON, which is one in its result.
-
-It is not a setting: workflow code decides by it, and must decide alike on every worker.
-"""
+"""The largest payload that a Temporal server takes."""
 
 PAYLOAD_HEADROOM_BYTES: Final = 64 * 1024
 """Of a payload, for what it holds beside what is weighed."""
+
+STORED_CONTEXT_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of a run's context as MessagePack, where the workers keep large payloads in a store.
+
+So the server sets no limit; a workflow task has to get through it within the two seconds that the SDK gives it.
+"""
 
 SERVER_NAME_BYTES: Final = 1000
 """Bytes of a name or id that a Temporal server takes: of an activity, a task queue, a workflow.
@@ -50,8 +53,20 @@ GRAPH_ELSEWHERE_SECONDS: Final[float] = 10
 KEY_SECONDS: Final[float] = 7 * 86_400
 """How long a run looks for a worker that has the key of what a node is given: until somebody has found the key."""
 
-DECODED_BYTES: Final = 32 * 1024 * 1024
-"""The total size to which the compressed payloads of one call may unfold."""
+SEGMENT_SECONDS: Final = 1.0
+"""How long a segment goes on starting nodes. What it did is done again where its worker dies before it ends."""
+
+SEGMENT_BYTES: Final = 32 * 1024
+"""Bytes of what the nodes of a segment write, as MessagePack, behind which it starts no other node."""
+
+SEGMENT_NODES: Final = 100
+"""Nodes of a segment, one behind the other or beside each other."""
+
+DECODED_BYTES: Final = 4 * STORED_CONTEXT_BYTES
+"""The total size to which the compressed payloads of one call may unfold.
+
+A context of `STORED_CONTEXT_BYTES` is up to four times as large as JSON, but for control characters (see `size.py`).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +79,6 @@ class NodeLimits:
     """Bytes of what answers an `http` or `grpc` node."""
     rows: int = 10_000
     """Rows of a `db` statement with `result: all`."""
-    reasks: int = 2
-    """How often an `ai` node sends an answer back that does not fit its schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,11 @@ class RunLimits:
     Workflow code decides by them, so they are pinned with the graph: another default never touches a run in flight.
     """
 
+    context_bytes: int = PAYLOAD_BYTES
+    """Bytes of the context as JSON, which is one payload in the run's result, and of a graph's `result`.
+
+    It is no setting: `STORED_CONTEXT_BYTES` where the worker that starts the run has a payload store.
+    """
     pending_activities: int = 500
     """Activities that are scheduled and not done. The server refuses 2,000."""
     task_bytes: int = PAYLOAD_BYTES
@@ -96,6 +114,12 @@ class RunLimits:
     """Bytes of JSON up to which a run's state is never too large to be passed on, compressed or not."""
     decoded_bytes: int = DECODED_BYTES
     """Bytes that a state may have before compression."""
+    mailbox_events: int = 500
+    """Events that were sent to the run, and that no node has received yet."""
+    mailbox_bytes: int = 256 * 1024
+    """Bytes of their data as MessagePack."""
+    event_ids: int = 1_000
+    """The newest ids of events that a run remembers: one of them is not taken again."""
 
     @classmethod
     def from_wire(cls, limits: Mapping[str, Any]) -> Self:

@@ -20,19 +20,21 @@ from temporalio.workflow import NondeterminismError
 from anabranch.activities.attempts import quiet_the_sdk
 from anabranch.activities.registry import NodeActivities
 from anabranch.activities.standard import node_activities
-from anabranch.errors import AnabranchError, ConfigurationError
+from anabranch.errors import ConfigurationError
 from anabranch.graph.source.index import FolderIndex
 from anabranch.imports import activity_name, workflow_name
 from anabranch.logs import guard_logging
 from anabranch.observe.metrics_registry import record_on
+from anabranch.rerun.activity import RerunLoader
 from anabranch.settings import Settings, settings_from_environment
 from anabranch.transport.any_worker import ForAnyWorker
 from anabranch.transport.client import converter_for
 from anabranch.transport.combined import carries_wire_types, combined
 from anabranch.transport.converter import SANDBOX_MODULES
+from anabranch.transport.node_info import NodeInfo
 from anabranch.transport.workflow_threads import THREADS, WorkflowThreads
 from anabranch.transport.working import closed
-from anabranch.workflows.temporal.failures import NewerRevision
+from anabranch.workflows.temporal.failures import RUN_ENDING, NewerRevision
 from anabranch.workflows.temporal.graph_workflow import DynamicGraphWorkflow
 from anabranch.workflows.temporal.in_order import InOrder
 
@@ -69,11 +71,12 @@ class AnabranchPlugin(SimplePlugin):
         self._given = activities
         self._opened: WeakKeyDictionary[Callable[..., Any], NodeActivities] = WeakKeyDictionary()
         """What is to be closed at the end of a worker, by an activity that only this worker has."""
+        self._reruns: WeakKeyDictionary[Callable[..., Any], RerunLoader] = WeakKeyDictionary()
         super().__init__(
             "anabranch",
             data_converter=self._converter,
             workflows=WORKFLOWS,
-            interceptors=[ForAnyWorker()],
+            interceptors=[ForAnyWorker(), NodeInfo()],
             workflow_runner=_passing_us_through,
             workflow_failure_exception_types=_checked,
         )
@@ -86,13 +89,15 @@ class AnabranchPlugin(SimplePlugin):
         check_folder(self.settings.graphs)
         names = [name for workflow in config.get("workflows", ()) if (name := workflow_name(workflow))]
         nodes = self._given or node_activities(self.settings, workflows=names)
-        added = nodes.activities()
+        reruns = RerunLoader(self.settings, nodes.graphs.load)
+        added = [*reruns.activities(), *nodes.activities()]
         _check_activities(config, added)
         _check_workflows(config)
         config = super().configure_worker(config)
         record_on(client.service_client.config.runtime or Runtime.default(), _graphs_of(self.settings))
         config["unsandboxed_workflow_runner"] = self._in_order(config)
         config["activities"] = [*config.get("activities", ()), *added]
+        self._reruns[added[-1]] = reruns
         if nodes is not self._given:
             self._opened[added[-1]] = nodes
         throttle = config.get("default_heartbeat_throttle_interval", _HEARTBEATS)
@@ -116,6 +121,8 @@ class AnabranchPlugin(SimplePlugin):
             await next(worker)
         finally:
             for activity in served:
+                if (reruns := self._reruns.pop(activity, None)) is not None:
+                    reruns.close()
                 if (nodes := self._opened.pop(activity, None)) is not None:
                     await closed(nodes.aclose())
 
@@ -205,5 +212,4 @@ def _checked(types: Sequence[type[BaseException]] | None) -> Sequence[type[BaseE
                 " worker could continue",
                 suggestion="say so where your workflows are defined: @workflow.defn(failure_exception_types=[…])",
             )
-    ours = [each for each in AnabranchError.__subclasses__() if not (each.retryable or each.elsewhere)]
-    return [*(types or ()), *ours]
+    return [*(types or ()), *RUN_ENDING]

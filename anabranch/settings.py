@@ -7,8 +7,10 @@ read by `temporalio.envconfig` in `transport/client.py`.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -16,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from anabranch.cipher import Cipher, cipher_of
 from anabranch.errors import ConfigurationError
 from anabranch.limits import ELSEWHERE_SECONDS, GRAPH_ELSEWHERE_SECONDS, MAX_CONTEXT_SIZE_BYTES
+from anabranch.prices import Price, prices_of
 
 _PATTERN = re.compile(r"\*|[A-Z][A-Z0-9_]*\*?", re.ASCII)
 _OWN_PREFIXES = ("ANABRANCH_", "TEMPORAL_", "HTTP_SECRET_", "OTEL_")
@@ -79,6 +82,8 @@ class Settings(BaseSettings):
     """How many requests for tasks a worker has open: five of each kind, or as many as the server says it could use."""
     metrics_address: str | None = Field(default=None, validation_alias="ANABRANCH_METRICS_ADDRESS")
     """Where a worker shows its metrics and answers probes: `host:port`. Without it, and a collector, none are kept."""
+    ai_prices: Annotated[Mapping[str, Price], NoDecode] = Field(default={}, validation_alias="ANABRANCH_AI_PRICES")
+    """What models cost, by `provider:model`. Without it no cost is told."""
     http_allow_private: bool = Field(default=False, validation_alias="HTTP_ALLOW_PRIVATE")
     """Whether `http` and `grpc` nodes may call private, loopback and link-local addresses."""
     redis_url: str | None = Field(default=None, validation_alias="REDIS_URL")
@@ -105,6 +110,18 @@ class Settings(BaseSettings):
     """Whether what is not encrypted is refused from outside, where there are keys."""
     codec_token: SecretStr | None = Field(default=None, min_length=16, validation_alias="ANABRANCH_CODEC_TOKEN")
     """What a request to the codec server must bring, as `Authorization: Bearer …`."""
+    console_tokens: SecretStr | None = Field(default=None, validation_alias="ANABRANCH_CONSOLE_TOKENS")
+    """Who may use the console: `NAME:ROLE:SECRET,…` with the roles viewer, answerer and operator."""
+    console_issuer: str | None = Field(default=None, validation_alias="ANABRANCH_CONSOLE_ISSUER")
+    """The OpenID Connect issuer whose tokens the console takes: an https address."""
+    console_audience: str | None = Field(default=None, validation_alias="ANABRANCH_CONSOLE_AUDIENCE")
+    """For whom those tokens must be; goes with `console_issuer`."""
+    console_roles_claim: str = Field(default="roles", min_length=1, validation_alias="ANABRANCH_CONSOLE_ROLES_CLAIM")
+    """Their claim that names the roles."""
+    console_hosts: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="ANABRANCH_CONSOLE_HOSTS")
+    """The names by which browsers reach the console, beside those of this machine; separated by commas."""
+    console_url: str | None = Field(default=None, validation_alias="ANABRANCH_CONSOLE_URL")
+    """Where people open the console: what a run shows in Temporal's Web UI links to it there."""
     otlp_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     """Where OpenTelemetry's collector listens. OpenTelemetry itself reads this and its other variables."""
     otlp_metrics_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
@@ -151,12 +168,39 @@ class Settings(BaseSettings):
             raise ValueError("ANABRANCH_DEPLOYMENT holds a dot or begins with __, which Temporal refuses")
         return self
 
-    @field_validator("connections", "imports", mode="before")
+    @model_validator(mode="after")
+    def _issued(self) -> Settings:
+        if (self.console_issuer is None) != (self.console_audience is None):
+            raise ValueError(
+                "ANABRANCH_CONSOLE_ISSUER and ANABRANCH_CONSOLE_AUDIENCE go together: set both, or neither"
+            )
+        return self
+
+    @field_validator("connections", "imports", "console_hosts", mode="before")
     @classmethod
     def _separated(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return tuple(name for part in value.split(",") if (name := part.strip()))
+
+    @field_validator("ai_prices", mode="before")
+    @classmethod
+    def _prices(cls, value: object) -> object:
+        return prices_of(value) if isinstance(value, str) else value
+
+    @field_validator("console_url", mode="after")
+    @classmethod
+    def _of_the_web(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = urlsplit("")
+        plain = url.isascii() and url.isprintable() and not set(url) & set(' <>()[]`"\\')
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment or not plain:
+            raise ValueError("write the address as https://host or https://host/path, without a query")
+        return url.rstrip("/")
 
     @field_validator("connections", mode="after")
     @classmethod
@@ -173,6 +217,15 @@ def is_own(variable: str) -> bool:
     """Whether a variable configures the worker itself, or holds a secret of another kind: no graph may open it."""
     known = [field.validation_alias for field in Settings.model_fields.values()]
     return variable in known or variable.startswith(_OWN_PREFIXES) or variable.endswith(_OWN_SUFFIXES)
+
+
+def may_open(variable: str, names: Sequence[str]) -> bool:
+    """Whether a graph may open the connection that a variable holds: one of `names`, where `*` stands for any rest."""
+    return not is_own(variable) and any(_covers(name, variable) for name in names)
+
+
+def _covers(name: str, variable: str) -> bool:
+    return variable.startswith(name[:-1]) if name.endswith("*") else variable == name
 
 
 def on_this_machine(settings: Settings) -> Settings:

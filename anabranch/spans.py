@@ -89,6 +89,19 @@ def _recorded(by: Tracer, name: str, attributes: Mapping[str, Attribute], kind: 
             raise
 
 
+@contextmanager
+def unrecorded() -> Generator[None]:
+    """What the block does belongs to no run: none of its spans is recorded."""
+    if _tracer is None:
+        yield
+        return
+    from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
+
+    unsampled = SpanContext(trace_id=1, span_id=1, is_remote=False)
+    with use_span(NonRecordingSpan(unsampled)):
+        yield
+
+
 class Started:
     """A span that is open, and that nothing is below."""
 
