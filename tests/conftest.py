@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Generator, Iterator
@@ -9,12 +10,13 @@ from contextlib import contextmanager
 
 import hypothesis
 import pytest
+import structlog
+from temporalio import activity, workflow
 from temporalio.client import Client
 
 from anabranch.dev.devserver import DevServer
-from anabranch.settings import Settings
-from anabranch.transport.client import connect
 from tests import servers
+from tests.asking import connect_to
 from tests.servers import NotInstalled
 
 pytest_plugins = ["tests.whole_run"]
@@ -24,6 +26,22 @@ hypothesis.settings.register_profile(
     "anabranch", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("anabranch")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """What a command that ran in this process made of logging, for a process of its own, ends with the test."""
+    root, configured = logging.getLogger(), structlog.get_config()
+    loggers = [root, *map(logging.getLogger, ("anabranch", "anabranch.run"))]
+    before = [(each.level, each.handlers[:]) for each in loggers]
+    yield
+    if structlog.get_config() != configured:
+        structlog.configure(**configured)
+        for each, (level, handlers) in zip(loggers, before, strict=True):
+            each.setLevel(level)
+            each.handlers[:] = handlers
+        logging.captureWarnings(capture=False)
+        activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = True
 
 
 @contextmanager
@@ -104,9 +122,7 @@ def kafka_url() -> Iterator[str]:
 @pytest.fixture
 async def client(dev_server: DevServer) -> Client:
     """A client of the dev server with our data converter, whatever server the environment names."""
-    return await connect(
-        Settings(), target_host=dev_server.address, namespace="default", api_key=None, tls=False, rpc_metadata={}
-    )
+    return await connect_to(dev_server)
 
 
 @pytest.fixture

@@ -34,6 +34,8 @@ PACKAGES = {
     "mariadbd": "mariadb-server",
     "mariadb-install-db": "mariadb-server",
     "memcached": "memcached",
+    "node": "nodejs",
+    "npm": "npm",
 }
 """Debian's package of each program that PyPI does not have. `tools/system-packages` installs them."""
 _STOP_SECONDS = 10

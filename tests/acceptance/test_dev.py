@@ -78,6 +78,12 @@ def test_queries_are_answered_in_plain_json(dev: Dev, finished_order: str) -> No
     assert dev.query(finished_order, "diagram").startswith("flowchart TD\n")
 
 
+def test_what_a_run_shows_in_the_web_ui_links_to_the_console(dev: Dev, finished_order: str) -> None:
+    shown = dev.query(finished_order, "__temporal_workflow_metadata")["currentDetails"]
+    console = dev.codec_url.removesuffix("/codec")
+    assert f"[Open in the console]({console}/runs/{finished_order})" in shown
+
+
 def test_the_codec_server_makes_the_history_readable(dev: Dev, finished_order: str) -> None:
     show = ("workflow", "show", "--workflow-id", finished_order, "--detailed")
     assert "input[0].address: check_inventory\n" not in dev.temporal(*show)
@@ -87,6 +93,11 @@ def test_the_codec_server_makes_the_history_readable(dev: Dev, finished_order: s
 def test_the_web_ui_answers_and_knows_its_codec_server(dev: Dev) -> None:
     with urllib.request.urlopen(f"{dev.ui_url}/api/v1/settings", timeout=60) as answer:
         assert json.load(answer)["Codec"]["Endpoint"] == dev.codec_url
+
+
+def test_the_console_answers_and_knows_the_graphs(dev: Dev) -> None:
+    with urllib.request.urlopen(f"{dev.codec_url.removesuffix('/codec')}/api/graphs", timeout=60) as answer:
+        assert "order_processing" in [each["name"] for each in json.load(answer)["graphs"]]
 
 
 def test_what_it_prints_names_its_services_and_commands_that_fit_its_ports(dev: Dev) -> None:
@@ -131,11 +142,14 @@ def test_a_signal_stops_every_process_with_exit_code_0(number: signal.Signals, t
 
 def test_it_serves_a_folder_of_graphs_without_the_demo_s_services(tmp_path: Path) -> None:
     (tmp_path / "g.yaml").write_text("name: g\nnodes: {a: {type: rule, rules: [{then: {y: '{{ x + 1 }}'}}]}}\n")
-    (tmp_path / "wrong.yaml").write_text("name: wrong\nnodes: {}\n")
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later/more.yaml").write_text("name: more\nnodes: {a: {type: rule, rules: [{then: {y: 1}}]}}\n")
+    (tmp_path / "later/wrong.yaml").write_text("name: wrong\nnodes: {}\n")
     with anabranch("dev", "--port", free_port(), "--ui-port", free_port(), "--graphs", tmp_path) as command:
         command.wait_for("Ctrl-C stops everything")
         assert "stand-in" not in command.stdout
-        assert "wrong.yaml" in command.stderr
+        assert "later/wrong.yaml" in command.stderr
+        assert "The graphs are g, more." in command.stdout
         assert "workflow start --type g --task-queue anabranch --workflow-id g-1" in command.stdout
 
 

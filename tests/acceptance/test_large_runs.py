@@ -29,7 +29,7 @@ from tests.unit.machine_kit import changes
 
 pytestmark = pytest.mark.slow
 ITEMS = 1_000
-"""The full size, 10,000, is in benchmarks/scale.py."""
+"""The full size, 10,000, is in benchmarks/scale."""
 EVENTS = 400
 IN_FLIGHT = 50
 """Items at once; what runs when the server suggests it is finished first."""

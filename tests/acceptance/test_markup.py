@@ -17,13 +17,13 @@ from temporalio.client import Client
 from anabranch.cli.run import details_of
 from anabranch.dev.devserver import DevServer
 from anabranch.display import code_span, one_line
-from anabranch.graph.drawing.mermaid import svg
+from anabranch.graph.drawing.svg import svg
 from anabranch.graph.load import load_text
 from anabranch.graph.model import Graph
 from anabranch.loopback import free_port
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
-from tests.acceptance.test_web_ui import browser_page, working
+from tests.acceptance.browsing import browser_page, worker_beside
 from tests.integration.graph_kit import until_status
 from tests.markup import BLOCKS, CORPUS, HTML, LINKS
 
@@ -73,7 +73,7 @@ async def browser(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> As
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(await DevServer.start(ui_port=free_port()))
         client = await connect(settings, target_host=server.address, namespace="default", api_key=None, tls=False)
-        await stack.enter_async_context(working(settings, client))
+        await stack.enter_async_context(worker_beside(settings, client))
         page = await stack.enter_async_context(browser_page(chromium))
         found = Browser(page, str(server.ui_url), client, graphs)
         page.on("dialog", lambda dialog: found.done.append(dialog.message))
@@ -112,7 +112,7 @@ async def test_the_current_details_of_a_run_show_what_is_asked_as_text(browser: 
     codes = await frame.locator("main li > code").all_text_contents()
     assert [text.strip() for text in codes] == [one_line(text, 200) for text in texts]
     commands = await frame.locator("main pre").all_text_contents()
-    assert [f'"node": "each[{index}]/ask"' in command for index, command in enumerate(commands)] == [True] * 4
+    assert [f" 'each[{index}]/ask'" in command for index, command in enumerate(commands)] == [True] * 4
     assert browser.done == []
 
 

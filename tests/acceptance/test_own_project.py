@@ -86,7 +86,7 @@ def install(folder: Path, into: Path) -> None:
 @pytest.fixture
 async def site(dev_server: DevServer, tmp_path: Path) -> Site:
     folder = tmp_path / "shop"
-    shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
     install(folder, tmp_path / "installed")
     paths = os.pathsep.join(map(str, (folder, tmp_path / "installed", *OURS)))
     environ = {"PYTHONPATH": paths, "TEMPORAL_ADDRESS": dev_server.address}
@@ -146,6 +146,7 @@ async def test_the_page_s_start_of_a_workflow_works(site: Site, dev_server: DevS
 def test_every_command_of_the_page_is_run_by_these_tests() -> None:
     assert [each.split()[:2] for each in COMMANDS] == [
         ["anabranch", "validate"],
+        ["cd", "labels"],  # tests/integration/test_other_languages.py
         ["anabranch", "worker"],
         ["python", "worker.py"],
         ["temporal", "workflow"],
@@ -159,7 +160,7 @@ async def test_the_command_serves_its_modules_beside_its_graphs(site: Site) -> N
         worker.wait_for("SMS to +44 20 7946 0000: Order imported-1: receipt imported-1-750")
     started = json.loads(next(line for line in worker.stderr.splitlines() if "worker started" in line))
     served = [started[kind] for kind in ("graphs", "handlers", "workflows", "activities")]
-    assert served == ["parcel", "weigh", "Checkout", "charge"]
+    assert served == ["label, parcel", "weigh", "Checkout", "charge"]
     assert "sms" in started["node_types"].split(", ")
 
 

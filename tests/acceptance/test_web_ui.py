@@ -2,21 +2,21 @@
 
 import asyncio
 import subprocess
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Locator, Page, async_playwright, expect
-from temporalio.client import Client, WorkflowHandle
+from playwright.async_api import Page, expect
+from temporalio.client import WorkflowHandle
 
-from anabranch.console.app import CODEC_PATH, console
+from anabranch.console.codec.alone import CODEC_PATH, codec_alone
 from anabranch.dev.devserver import DevServer, temporal_command
 from anabranch.loopback import LOOPBACK, free_port, serving
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
-from anabranch.worker import serve
+from tests.acceptance.browsing import browser_page, code, worker_beside
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -44,15 +44,6 @@ edges:
 """
 # Long enough for its payloads to be compressed; the UI shows the keys in alphabetical order and cuts what is far below.
 ORDER = {"order_total": 120, "remarks": "fragile " * 200, "weight": 4}
-QUIET_CHROMIUM = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +58,6 @@ class Run:
     page: Page
 
 
-expect.set_options(timeout=30_000)  # a shared machine may take seconds to draw the first page
-
-
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def run(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> AsyncIterator[Run]:
     graphs = tmp_path_factory.mktemp("graphs")
@@ -77,37 +65,16 @@ async def run(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> AsyncI
     settings = Settings(graphs=graphs)
     ui_port = free_port()
     async with AsyncExitStack() as stack:
-        console_url = await stack.enter_async_context(serving(console([f"http://{LOOPBACK}:{ui_port}"])))
+        console_url = await stack.enter_async_context(serving(codec_alone([f"http://{LOOPBACK}:{ui_port}"])))
         endpoint = console_url + CODEC_PATH
         server = await stack.enter_async_context(await DevServer.start(ui_port=ui_port, codec_endpoint=endpoint))
         client = await connect(settings, target_host=server.address, namespace="default", api_key=None, tls=False)
-        await stack.enter_async_context(working(settings, client))
+        await stack.enter_async_context(worker_beside(settings, client))
         handle = await client.start_workflow("shipping", ORDER, id="order-1", task_queue=settings.task_queue)
         result = await handle.result()
         page = await stack.enter_async_context(browser_page(chromium))
         url = f"{server.ui_url}/namespaces/default/workflows/order-1/{handle.result_run_id}"
         yield Run(handle, result, server.address, url, endpoint, page)
-
-
-@asynccontextmanager
-async def working(settings: Settings, client: Client) -> AsyncGenerator[None]:
-    """A worker beside the test."""
-    stop = asyncio.Event()
-    worker = asyncio.create_task(serve(settings, client, stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await worker
-
-
-@asynccontextmanager
-async def browser_page(chromium: str) -> AsyncGenerator[Page]:
-    """A page of the system's Chromium."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=QUIET_CHROMIUM)
-        yield await browser.new_page(viewport={"width": 1400, "height": 1200})
-        await browser.close()
 
 
 async def test_the_timeline_names_every_node(run: Run) -> None:
@@ -142,11 +109,6 @@ async def test_the_temporal_command_shows_the_same_with_the_codec_endpoint_and_n
     assert "input[0].context.data.order_total: 120\n" in readable
     assert "result[0].set.price: 10\n" in readable
     assert "address: validate_order" not in await temporal(*show)
-
-
-def code(page: Page, text: str) -> Locator:
-    """The code block that holds a text."""
-    return page.locator(".cm-content").filter(has_text=text)
 
 
 async def stored_encodings(run: Run) -> set[bytes]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
@@ -40,6 +41,15 @@ edges:
   - {{from: ask, to: nap}}
   - {{from: nap, to: note}}
   - {{from: note, to: last}}
+"""
+PAYMENTS = """
+name: payments
+nodes:
+  pay:
+    type: while
+    until: turn == 12
+    body: {nodes: {paid: {type: receive, event: paid, output: {id: result.id}}}}
+    collect: {into: ids, value: id}
 """
 TRIP = """
 name: trip
@@ -94,8 +104,7 @@ nodes:
           retry: {{max_attempts: 0, initial_interval: 50ms, backoff: 1}}
       edges: [{{from: note, to: tell}}]
 """
-TOLD = """
-name: told
+FAILS = """
 nodes:
   hotel:
     type: db
@@ -116,9 +125,35 @@ finally:
       output: {{told: result.body.answer}}
   edges: [{{from: note, to: tell}}]
 """
+"""What fails, of a graph or of a block, and tells of it at its end."""
+TOLD = f"name: told\n{FAILS}"
+LEASE = f"""
+name: lease
+nodes:
+  hold:
+    type: block
+{indent(FAILS, "    ")}
+  last: {{{{type: rule, rules: [{{{{then: {{{{ended: "{{{{{{{{ told }}}}}}}}"}}}}}}}}]}}}}
+edges: [{{{{from: hold, to: last, outcome: failure}}}}]
+"""
 pytestmark = pytest.mark.timeout(300)
 SECOND = timedelta(seconds=1)
 OUTCOME = {"n": 3, "checked": True, "answer": "/reserve", "noted": "/reserve", "done": True, "total": 6}
+
+SEGMENT = """
+name: segment
+nodes:
+  note:
+    type: db
+    connection: STEPS_URL
+    query: insert into steps (name) values ('noted') returning name as noted
+    local: true
+  ask: {{type: http, url: "http://127.0.0.1:{port}/reserve", output: {{answer: result.body.answer}}, local: true}}
+  last: {{type: rule, rules: [{{then: {{done: "{{{{ noted }}}} {{{{ answer }}}}"}}}}], local: true}}
+edges:
+  - {{from: note, to: ask}}
+  - {{from: ask, to: last}}
+"""
 
 
 @dataclass(frozen=True)
@@ -200,6 +235,28 @@ async def test_a_worker_killed_between_nodes(site: Site, reserve: Service) -> No
     with worker_process(site.environment):
         assert await result(handle) == OUTCOME
     assert (site.steps(), len(reserve.keys)) == (["/reserve"], 1)
+
+
+async def test_a_worker_killed_while_events_come_takes_each_once(site: Site) -> None:
+    """They come while it runs, while nobody does, and all of them again to the next one."""
+    (site.folder / "payments.yaml").write_text(PAYMENTS)
+    handle = await site.start("payments", {})
+    with worker_process(site.environment) as first:
+        await until_waiting(handle, "pay[0]/paid")
+        await send_payments(handle, range(4))
+        await until_waiting(handle, "pay[4]/paid")
+        kill(first)
+    await send_payments(handle, range(8))
+    with worker_process(site.environment):
+        await send_payments(handle, range(12))
+        ended = await asyncio.wait_for(handle.result(), PATIENCE)
+    assert ended["data"]["ids"] == [str(number) for number in range(12)]
+    assert "warnings" not in ended
+
+
+async def send_payments(handle: Handle, numbers: range) -> None:
+    for number in numbers:
+        await handle.signal("event", {"name": "paid", "id": number})
 
 
 async def test_a_worker_killed_in_a_database_transaction(site: Site, reserve: Service) -> None:
@@ -286,6 +343,26 @@ async def test_a_worker_killed_in_a_batch(site: Site) -> None:
     assert site.steps() == ["[1,2]", "[3,4]", "[5]"]
 
 
+async def test_a_worker_killed_in_a_segment(site: Site) -> None:
+    """Another one plays the segment again: each node has the key that it had, so what was written stays as it is."""
+    async with service() as reserving:
+        (site.folder / "segment.yaml").write_text(SEGMENT.format(port=reserving.port))
+        handle = await site.client.start_workflow(
+            "segment", {}, id=site.task_queue, task_queue=site.task_queue, task_timeout=SECOND
+        )
+        with worker_process(site.environment) as first:
+            await reserving.requests(1)
+            assert site.steps() == ["noted"]
+            kill(first)
+        reserving.opened.set()
+        with worker_process(site.environment):
+            ended = await asyncio.wait_for(handle.result(), PATIENCE)
+    assert ended["data"] == {"noted": "noted", "answer": "/reserve", "done": "noted /reserve"}
+    assert site.steps() == ["noted"]
+    assert len(reserving.keys) > 1
+    assert len(set(reserving.keys)) == 1
+
+
 async def test_a_worker_killed_while_the_finally_runs(site: Site) -> None:
     """Nothing is undone twice, what it did is not done again, and it goes on where it was."""
     async with service() as told:
@@ -303,6 +380,24 @@ async def test_a_worker_killed_while_the_finally_runs(site: Site) -> None:
     assert (failed.value.cause.type, failed.value.cause.details[0]["finally"]) == ("NO_FLIGHT", {"told": "/NO_FLIGHT"})
     assert site.steps() == ["hotel", "undo hotel", "noted"]
     assert [key.partition("/")[2] for key in told.keys] == ["finally/tell"] * 2
+
+
+async def test_a_worker_killed_while_the_finally_of_a_block_runs(site: Site) -> None:
+    """The same, and the run goes on behind the block."""
+    async with service() as told:
+        (site.folder / "lease.yaml").write_text(LEASE.format(port=told.port))
+        handle = await site.client.start_workflow(
+            "lease", {}, id=site.task_queue, task_queue=site.task_queue, task_timeout=SECOND
+        )
+        with worker_process(site.environment) as first:
+            await told.requests(1)
+            kill(first)
+        told.opened.set()
+        with worker_process(site.environment):
+            ended = await asyncio.wait_for(handle.result(), PATIENCE)
+    assert ended["data"] == {"told": "/NO_FLIGHT", "ended": "/NO_FLIGHT"}
+    assert site.steps() == ["hotel", "undo hotel", "noted"]
+    assert [key.partition("/")[2] for key in told.keys] == ["hold/finally/tell"] * 2
 
 
 async def until_steps(site: Site, count: int) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 from temporalio.api.common.v1 import Payload
 from temporalio.exceptions import ApplicationError
 
+from anabranch.brokers.source import Message
 from anabranch.context.changes import ChangeSet
 from anabranch.context.distributed import ContextMetadata, DistributedContext
 from anabranch.errors import AnabranchError
 from anabranch.events.event import Reading, read_event
-from anabranch.events.source import Message
 from anabranch.limits import RunLimits
 from anabranch.transport.codec import ZstdCodec
 from anabranch.transport.converter import data_converter

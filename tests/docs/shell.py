@@ -29,19 +29,32 @@ from tests.command import Command, anabranch
 from tests.docs.pages import ROOT, Block
 
 _COPIED = ("examples",)
-_READY = {"dev": "Ctrl-C stops everything", "worker": "worker started", "events": "consuming"}
+_READY = {
+    "dev": "Ctrl-C stops everything",
+    "worker": "worker started",
+    "events": "consuming",
+    "console": "console on",
+}
 _PATIENCE_SECONDS = 100
 _IN_PROCESS = frozenset(
-    {"validate", "visualize", "schema", "dry-run", "convert", "profile", "test", "--help", "--version"}
+    {
+        *("validate", "visualize", "schema", "dry-run", "convert", "profile", "test", "--help", "--version"),
+        *("runs", "watch", "show", "history", "diff", "blame", "why", "undo-plan", "replay-check", "rerun"),
+        *("answer", "resolve"),
+    }
 )
 _FAILURE = re.compile(r"^(?:error\[|Error: | *✘)", re.MULTILINE)
-_REPEATED = ("temporal workflow query ", "temporal workflow update ")
+_REPEATED = (
+    *("temporal workflow query ", "temporal workflow update "),
+    *("anabranch runs ", "anabranch answer ", "anabranch resolve "),
+)
 _ASSIGNMENT = re.compile(r"[A-Z_]+=")
 _SHELL = re.compile(r"[|&;<>$`]")
 _CHANGING = (
     (re.compile(r"\x1b\[[\d;?]*[A-Za-z]"), ""),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<uuid>"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT[\d:.]+Z"), "<time>"),
+    (re.compile(r"\b\d\d:\d\d:\d\d\.\d{3}Z?"), "<clock>"),
     (re.compile(r"\b1[5-9]\d{11}\b"), "<ms>"),
     (re.compile(r"\b\d+(?:\.\d+)? (?:ms|s)\b"), "<took>"),
     (re.compile(r"[ \t]+"), " "),
@@ -158,16 +171,19 @@ class Shell:
 
     def _call(self, args: list[str]) -> tuple[int, str]:
         with contextlib.chdir(self._folder):
-            result = CliRunner().invoke(app, args)
+            result = CliRunner().invoke(app, args, env={"TEMPORAL_ADDRESS": self._temporal} if self._temporal else None)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result.exit_code, result.output
 
     def _spawn(self, command: str) -> tuple[int, str]:
         bin_folder = Path(sys.executable).parent
         environ = os.environ | {"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-        if self._temporal is not None and command.startswith("temporal "):
+        # `run` takes a server of its own, where the page's reader names none.
+        is_there = command.startswith(("temporal ", "anabranch ")) and not command.startswith("anabranch run ")
+        if self._temporal is not None and is_there:
             self._wait()
             environ["TEMPORAL_ADDRESS"] = self._temporal
+        if command.startswith("temporal "):
             command = command.replace("temporal", shlex.quote(temporal_command()), 1)
         done = subprocess.run(
             ["bash", "-c", command],
@@ -199,6 +215,7 @@ class Shell:
             self._temporal = self._temporal or self._url("temporal")
             environ = environ | {"TEMPORAL_ADDRESS": self._temporal}
             args = [self._url(arg) for arg in args]
+            args += ["--port", str(free_port())] if args[0] == "console" else []
         command: Command = self._stack.enter_context(anabranch(*args, environ=environ, folder=folder))
         self._servers.append((command, _READY[args[0]]))
         return command

@@ -18,14 +18,18 @@ ELSEWHERE = {
 }
 """Pages whose commands are not a session from top to bottom."""
 MAKE = {
+    "bench": "tests/integration/test_overhead_benchmark.py",
     "capacity": "tests/integration/test_capacity_benchmark.py",
     "coverage": ".ci/run",
     "demo": "tests/acceptance/test_demo.py",
     "dev": "tests/acceptance/test_dev.py",
-    "docs": "tests/docs/test_generated.py",
+    "docs": "tests/docs/test_site.py",
     "faults": "Makefile",  # it takes 40 minutes; `make storm` runs a twentieth of it
     "attack": ".ci/run",
     "lint": ".ci/run",
+    "pages": "tests/docs/test_generated.py",
+    "peers": "tests/integration/test_peers_benchmark.py",
+    "scale": "tests/integration/test_scale_benchmark.py",
     "setup": ".ci/run",  # `make lint` begins with it
     "steady": "tests/acceptance/test_steady.py",
     "storm": "Makefile",  # half of it is `make slow`, which .ci/run has; the rest is run before a release

@@ -45,7 +45,7 @@ def doc(value: object) -> str | None:
 
 def test_the_page_shows_every_file_of_the_project() -> None:
     shown = {block.title for block in blocks_of("docs/extending.md") if block.title}
-    files = [path for path in PROJECT.rglob("*") if path.suffix in {".py", ".yaml", ".toml"}]
+    files = [path for path in PROJECT.rglob("*") if path.suffix in {".py", ".yaml", ".toml", ".ts"}]
     assert shown == {path.relative_to(PROJECT).as_posix() for path in files if path.name != "__init__.py"}
 
 

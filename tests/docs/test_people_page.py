@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shlex
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from temporalio.client import Client
 
 from anabranch.dev.devserver import DevServer, temporal_command
 from tests.docs.pages import blocks_of
-from tests.docs.shell import steps
+from tests.docs.shell import Step, differs, steps
+from tests.inspection.test_live_commands import anabranch
 from tests.integration.graph_kit import PATIENCE, Handle, Served, error_of, until_status, worker_for
 
 PAGE = "docs/people.md"
@@ -36,10 +38,26 @@ def commands() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for block in blocks_of(PAGE):
         for step in steps(block) if block.language == "console" else ():
+            if step.command.startswith("anabranch "):
+                continue
             name = re.search(r"--name (\w+)|query.*--type (\w+)|(start|cancel)", step.command)
             assert name, step
             found.setdefault(name[name.lastindex or 0], []).append(step.command)
     return found
+
+
+def in_words() -> dict[str, Step]:
+    """The `anabranch` commands of the page, by their names."""
+    found = [step for block in blocks_of(PAGE) if block.language == "console" for step in steps(block)]
+    return {step.command.split()[1]: step for step in found if step.command.startswith("anabranch ")}
+
+
+async def say(dev_server: DevServer, handle: Handle, name: str) -> None:
+    """Give an `anabranch` command of the page, about this run; it prints what the page shows."""
+    step = in_words()[name]
+    done = await anabranch(dev_server, *shlex.split(step.command.replace("terms-1", handle.id))[1:])
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert not differs(step.shown, done.stdout.replace(handle.id, "terms-1")), done.stdout
 
 
 async def follow(dev_server: DevServer, workflow_id: str, command: str) -> Any:
@@ -65,6 +83,36 @@ def test_every_command_of_the_page_is_run_here() -> None:
     assert commands().keys() == (
         queries | updates | {"retry_node", "skip_node", "fail_node", "pause", "resume", "start", "cancel"}
     )
+    operating = {"retry", "skip", "fail", "cancel"}
+    assert in_words().keys() == {"resolve", "answer", "pause", "resume"} | operating
+
+
+async def test_the_commands_in_words_bring_the_graph_to_its_end(served: Served, dev_server: DevServer) -> None:
+    handle = await served.start_type("review_terms", INPUT)
+    await until_status(handle, "agree", "conflict")
+    await say(dev_server, handle, "resolve")
+    await until_status(handle, "agree", "waiting")
+    await say(dev_server, handle, "pause")
+    await say(dev_server, handle, "answer")
+    assert (await until_status(handle, "sign", "ready"))["status"] == "paused"
+    await say(dev_server, handle, "resume")
+    await until_status(handle, "sign", "paused")
+    await say(dev_server, handle, "retry")
+    assert (await result_of(handle))["data"]["signed"] == "Grace for Ada: 80"
+
+
+async def test_the_commands_in_words_for_operators_and_the_cancel_work(served: Served, dev_server: DevServer) -> None:
+    for name in ("skip", "fail", "cancel"):
+        handle = await served.start_type("review_terms", INPUT)
+        await until_status(handle, "agree", "conflict")
+        await handle.execute_update("resolve_conflict", {"node": "agree", "path": "price", "choose": 0})
+        await handle.execute_update("complete_task", {"node": "agree", "answer": {"agreed": True}})
+        await until_status(handle, "sign", "paused")
+        await say(dev_server, handle, name)
+        if name == "skip":
+            assert (await result_of(handle))["data"]["signed"] == "on paper"
+        elif name == "fail":
+            assert (await error_of(handle)).type == "EXPRESSION_FAILED"
 
 
 async def test_the_commands_of_the_page_bring_its_graph_to_its_end(served: Served, dev_server: DevServer) -> None:

@@ -78,7 +78,7 @@ def test_the_operations_guide_has_every_setting_with_its_default() -> None:
     for field in Settings.model_fields.values():
         alias = field.validation_alias
         name = str(alias.choices[0] if isinstance(alias, AliasChoices) else alias)
-        default = "" if field.default in (None, ()) else str(field.default)
+        default = "" if field.default in (None, (), {}) else str(field.default)
         if isinstance(field.default, tuple):
             default = ", ".join(field.default)
         found = documented[name].strip("`")

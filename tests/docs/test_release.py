@@ -15,7 +15,7 @@ from tests.docs.pages import ROOT
 
 VERSION = "9.8.7"
 _TESTER = ("-c", "user.name=Tester", "-c", "user.email=tester@localhost")
-_LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "dist", "build", "tests", "benchmarks")
+_LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", "dist", "build", "tests", "benchmarks")
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,9 @@ UNDO = "undo "
 
 def violations(record: Record) -> list[str]:
     """What is wrong with the run, in sentences; empty where nothing is."""
-    checks = (_ends, _once, _effects_of_history, _undone, _order_of_undoing, _order_in_the_ledger, _last, _context)
-    return [f"{record.run}: {found}" for check in checks for found in check(record)]
+    checks = (_ends, _once, _effects_of_history, _undone, _order_of_undoing, _order_in_the_ledger, _context)
+    of_last = (_last, _last_of_blocks)
+    return [f"{record.run}: {found}" for check in (*checks, *of_last) for found in check(record)]
 
 
 def done(record: Record) -> list[str]:
@@ -46,7 +47,10 @@ def _once(record: Record) -> Iterator[str]:
     for row, count in Counter(record.rows).items():
         if count > 1:
             yield f"step {row.step!r} has {count} rows {row.kind!r}"
-        if row.kind not in {"do", "undo"} or row.step not in record.behind.keys() | record.last:
+        if (
+            row.kind not in {"do", "undo"}
+            or row.step not in record.behind.keys() | record.last | record.of_blocks.keys()
+        ):
             yield f"the ledger has a row that no step writes: {row}"
 
 
@@ -138,6 +142,20 @@ def _last(record: Record) -> Iterator[str]:
             yield f"step {step!r} runs last, and was undone"
         if any(at > started and event.address not in record.last for at, event in events):
             yield f"something happened behind {step!r}, which runs last"
+
+
+def _last_of_blocks(record: Record) -> Iterator[str]:
+    """Each step of a `finally` of a block that began has its effect behind all else in the block, and keeps it."""
+    events, done_steps = list(enumerate(record.events)), set(done(record))
+    for step, block in record.of_blocks.items():
+        inside = [at for at, event in events if event.address.startswith(f"{block}/") and event.address != step]
+        started = next((at for at, event in events if event.address == step), len(events))
+        if inside and step not in done_steps:
+            yield f"step {step!r} runs last in {block!r}, and has no effect"
+        if step in undone(record):
+            yield f"step {step!r} runs last in {block!r}, and was undone"
+        if any(at > started for at in inside):
+            yield f"something happened in {block!r} behind {step!r}, which runs last in it"
 
 
 def _context(record: Record) -> Iterator[str]:

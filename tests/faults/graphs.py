@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -30,6 +30,8 @@ class Shape:
     sequential: bool
     last: frozenset[str] = frozenset()
     """Addresses of the steps that run last, however the run ended."""
+    of_blocks: Mapping[str, str] = field(default_factory=dict)
+    """Addresses of the steps that run last in a block, each with that of the block."""
 
 
 def row(step: str, kind: str, **fields: Any) -> dict[str, Any]:

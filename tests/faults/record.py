@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from temporalio.api.history.v1 import HistoryEvent
@@ -57,6 +57,8 @@ class Record:
     wrote: Mapping[str, Any]
     sequential: bool
     last: frozenset[str] = frozenset()
+    of_blocks: Mapping[str, str] = field(default_factory=dict)
+    """The steps of the `finally` of blocks, each with its block."""
 
 
 def read_history(history: Iterable[HistoryEvent]) -> tuple[Ends, tuple[Event, ...]]:

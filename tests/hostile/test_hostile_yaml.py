@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from anabranch.errors import GraphError
 from anabranch.graph.load import load_text
-from anabranch.graph.model import ApprovalNode, DbNode, Edge, ForeachNode, RuleNode
+from anabranch.graph.model import ApprovalNode, DbNode, ForeachNode, RuleNode
+from anabranch.graph.parts import Edge
 
 ORDER = Path("examples/distributed_context_graph.yaml").read_text(encoding="utf-8")
 DIALECT = (Path(__file__).parent.parent / "fixtures" / "graphs" / "rust_dialect.yaml").read_text(encoding="utf-8")

@@ -25,7 +25,7 @@ def test_there_are_many_attacks() -> None:
     assert len(list(attacks())) > 200
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.slow) for part in range(1, PARTS))])
 def test_each_attack_ends_within_its_limits(part: int) -> None:
     command = [sys.executable, "-m", "tests.hostile.starving", str(part), str(PARTS)]
     done = subprocess.run(command, capture_output=True, check=False, env=_without_coverage())

@@ -11,7 +11,7 @@ from typing import Any
 
 from temporalio.client import Client
 
-from anabranch.events.address import parse_address
+from anabranch.brokers.address import parse_address
 from anabranch.events.consumer import Flow
 from anabranch.events.event import Reading
 from anabranch.events.service import Route, events_queue, serve_events

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -83,6 +84,16 @@ class Served:
 _started: dict[str, list[str]] = {}
 
 
+@contextmanager
+def _nothing_collected() -> Generator[None]:
+    """What is collected while the sandbox imports everything anew may import too: Python 3.11 loses a lock then."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 @asynccontextmanager
 async def worker_for(
     client: Client,
@@ -101,9 +112,9 @@ async def worker_for(
     settings = on_this_machine(given)
     activities = node_activities(settings, limits=limits)
     try:
-        async with working(
-            build_worker(client, settings, activities, runner=sandbox(strict=strict)), activities.running
-        ):
+        with _nothing_collected():
+            worker = build_worker(client, settings, activities, runner=sandbox(strict=strict))
+        async with working(worker, activities.running):
             yield Served(client, task_queue, graphs)
     finally:
         await activities.aclose()

@@ -116,9 +116,10 @@ def _node_at(graphs: Definitions, name: str, address: str) -> dict[str, Any] | N
     """The definition of the node at an address, in whichever graph it stands."""
     *around, last = re.sub(r"\[\d+\]|~\d+", "", address.removeprefix("undo ")).split("/")
     body = graphs[name]
-    if around[:1] == ["finally"]:
-        body = body[around.pop(0)]
     for each in around:
+        if each == "finally" and each not in body["nodes"]:
+            body = body[each]
+            continue
         node = body["nodes"][each]
         body = graphs[node["graph"]] if node.get("graph") else node.get("body") or node
         body = graphs[body["graph"]] if body.get("graph") else body

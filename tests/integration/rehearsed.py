@@ -18,8 +18,9 @@ from anabranch.testkit.addresses import of
 from anabranch.testkit.answers import Answers
 from anabranch.testkit.play import Evaluate, Played, Script, play
 from anabranch.workflows.interpreter import views
-from anabranch.workflows.interpreter.commands import RunNode, StartTimer
-from anabranch.workflows.interpreter.simulation import Answer, Work
+from anabranch.workflows.interpreter.commands import AwaitEvent, RunNode, StartTimer
+from anabranch.workflows.interpreter.event import Event
+from anabranch.workflows.interpreter.simulation import Answer, Arrived, Done, Work
 from anabranch.workflows.temporal.failures import run_error
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
@@ -53,6 +54,10 @@ class Rehearsed:
     trial: Trial
     played: Played
     answers: dict[tuple[str, str], tuple[Answer, str]]
+    events: dict[str, tuple[Event, ...]]
+    """Those that came, by the address of the node of the run that waited for them."""
+    assumes_events: bool
+    """Whether there was one that nobody has given, so that nobody can send it."""
 
     @property
     def outcome(self) -> Outcome:
@@ -72,14 +77,22 @@ class Rehearsed:
 def rehearse(trial: Trial, evaluate: Evaluate) -> Rehearsed:
     """Play a trial without a server, each answer a millisecond later than the one before it."""
     answers: dict[tuple[str, str], tuple[Answer, str]] = {}
+    events: dict[str, tuple[Event, ...]] = {}
+    assumed: list[AwaitEvent] = []
     path: list[str] = []
     answer_of = Answers.__call__
 
-    def noted(self: Answers, work: Work) -> Answer:
+    def noted(self: Answers, work: Work) -> Answer | Arrived:
         where = "".join(f"/{each}" for each in path)
         path.append(of(work))
         answer = answer_of(self, work)
         path.pop()
+        if isinstance(answer, Arrived):
+            if not path:
+                events[of(work)] = answer.events
+            return replace(answer, seconds=answer.seconds + (len(answers) + len(events) + 1) / 1000)
+        if isinstance(work, AwaitEvent) and isinstance(answer, Done):
+            assumed.append(work)
         if isinstance(work, RunNode) and self.origins[of(work)] == "assumed":
             if trial.work is not None:
                 answer = trial.work(work)
@@ -92,7 +105,7 @@ def rehearse(trial: Trial, evaluate: Evaluate) -> Rehearsed:
 
     with patch.object(Answers, "__call__", noted):
         played = play(plan_graph(trial.loaded.graph, trial.loaded.graphs), trial.script, evaluate)
-    return Rehearsed(trial, played, answers)
+    return Rehearsed(trial, played, answers, events, bool(assumed))
 
 
 def _is_real(work: RunNode) -> bool:

@@ -34,14 +34,15 @@ from anabranch.settings import Settings, on_this_machine
 from anabranch.transport.node_protocol import GraphRequest, NodeTask, PinnedGraph
 from anabranch.transport.working import working
 from anabranch.worker import build_worker
-from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, Command
+from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, AwaitEvent, Command
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.simulation import Answer, Chosen, Done, Evaluated, Failed
 from tests.integration.graph_kit import Handle
 from tests.integration.rehearsed import Outcome, Rehearsed, outcome_of, told
 
 AT_A_TIME = 16
-PATIENCE = 60.0
+PATIENCE = 120.0
+NOT_OVER = "not over in time"
 """Seconds that a run of a second may take, beside others."""
 _ROOT = ""
 """The path of a run's own workflow; that of a child is the address of its node, after its parent's."""
@@ -83,6 +84,17 @@ class _Staged:
         for command in commands:
             if isinstance(command, AskPerson | AskConflict):
                 self._begin(self._answer(command))
+            elif isinstance(command, AwaitEvent):
+                self._begin(self._send(command.address))
+
+    async def _send(self, address: str) -> None:
+        """Send the events that a node waits for. Each has an id of its own: one that came before is not taken."""
+        await self.turn(address)
+        for each in self.rehearsed.events.get(address, ()):
+            with suppress(RPCError):
+                await self.handle.signal(
+                    "event", {"name": each.name, "id": f"{address} {each.name}", "data": each.data}
+                )
 
     async def _answer(self, command: AskPerson | AskConflict) -> None:
         ends = {(type(entry.work), entry.work.address): entry.answer for entry, _ in self._steps}
@@ -121,7 +133,7 @@ class _Library(GraphLoader):
     @activity.defn
     async def load_graph(self, request: GraphRequest) -> PinnedGraph:
         """The graph of the trial that the run is of."""
-        return self._pinned(self.staged[activity.info().workflow_id or ""].rehearsed.trial.loaded)
+        return self.pinned(self.staged[activity.info().workflow_id or ""].rehearsed.trial.loaded)
 
     def of_run(self, workflow_id: str) -> tuple[_Staged, str]:
         """The trial that a workflow belongs to, and the path of the workflow in it."""
@@ -223,7 +235,7 @@ class Stage:
         try:
             status, result, error = await asyncio.wait_for(_ended(handle, rehearsed.played.status), PATIENCE)
         except TimeoutError:
-            return Outcome("not over in time", None, staged.surprises, await handle.query("status"))
+            return Outcome(NOT_OVER, None, staged.surprises, await handle.query("status"))
         if staged.surprises:
             return Outcome(status, result, {"never asked in the dry run": staged.surprises}, None)
         versions = await handle.query("history") if rehearsed.played.refused is None else []

@@ -59,7 +59,7 @@ class Scripted(Models):
         self.model = FunctionModel(answers)
 
     async def get(self, name: str) -> ModelAccess:
-        return ModelAccess(self.model, "OPENAI_API_KEY", (KEY,))
+        return ModelAccess(self.model, "OPENAI_API_KEY", (KEY,), name)
 
 
 async def ask_scripted(
@@ -297,7 +297,12 @@ async def test_the_request_carries_settings_instructions_and_an_idempotency_key(
     assert seen[0].headers["Idempotency-Key"] == "run-1/n%C3%A4h#1"
     assert seen[0].headers["Authorization"] == f"Bearer {KEY}"
     assert isinstance(outcome.result, dict)
-    assert outcome.result["usage"] == {"requests": 1, "input_tokens": 11, "output_tokens": 7}
+    assert outcome.result["usage"] == {
+        "model": "openai:gpt-4",
+        "requests": 1,
+        "input_tokens": 11,
+        "output_tokens": 7,
+    }
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 529])

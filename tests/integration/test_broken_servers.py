@@ -15,15 +15,15 @@ from anabranch.activities.ai.models import Models
 from anabranch.activities.grpc.handler import GrpcActivity
 from anabranch.activities.http.handler import HttpActivity
 from anabranch.broken import BROKEN
+from anabranch.brokers import kafka as events_kafka
+from anabranch.brokers import nats as events_nats
+from anabranch.brokers.address import Address
+from anabranch.brokers.kafka import KafkaSink, KafkaSource
+from anabranch.brokers.nats import NatsSource
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.stores.memcached import MemcachedStore
 from anabranch.context.stores.redis import RedisStore
 from anabranch.errors import AnabranchError, ConfigurationError, SizeLimitExceeded, Unavailable
-from anabranch.events import kafka as events_kafka
-from anabranch.events import nats as events_nats
-from anabranch.events.address import Address
-from anabranch.events.kafka import KafkaSink, KafkaSource
-from anabranch.events.nats import NatsSource
 from anabranch.graph.model import AiNode, GrpcNode, HttpNode
 from anabranch.redis_client import RedisClient
 from tests.node_tasks import task_of

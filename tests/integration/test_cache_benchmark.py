@@ -24,7 +24,7 @@ async def test_every_reader_reads_the_same_contexts(valkey_url: str, tmp_path: P
 
 
 def test_rates_are_told_beside_the_raw_client_s() -> None:
-    report = report_reads([Rate("raw", 1000, 20_000), Rate("ours", 700, 16_000)])
+    report = report_reads([Rate("raw", (900, 1000), (20_000, 100)), Rate("ours", (700, 650), (16_000, 1))])
     assert report.splitlines()[-1].split() == ["ours", "700", "0.70", "16,000", "0.80", "22.9"]
 
 

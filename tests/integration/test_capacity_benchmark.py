@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.capacity import KINDS, Load, Size, measure, report
+import pytest
+
+from anabranch.inspection.billing import Size
+from benchmarks.capacity import KINDS, Load, measure, report
 
 
+@pytest.mark.slow
 async def test_every_graph_runs_on_worker_processes_and_its_actions_are_counted(tmp_path: Path) -> None:
     loads, sizes = await measure(tmp_path, [1], runs=4, at_once=2)
     assert [(load.kind, load.workers, load.runs) for load in loads] == [(kind, 1, 4) for kind in KINDS]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shlex
 import signal
 import socket
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -73,11 +75,12 @@ def test_following_shows_what_is_asked_and_the_command_that_answers(tmp_path: Pa
     ask = "{type: approval, prompt: 'Buy for {{ n }}?', schema: {properties: {bought: {type: boolean}}}, timeout: 1h}"
     path.write_text(f"name: ask\nnodes: {{ask: {ask}}}\n")
     with anabranch("run", path, "--set", "n=1", "--follow", "--json", "--id", "my run") as command:
-        command.wait_for("--name complete_task")
-        said, answer = (line for line in command.stderr.splitlines() if "Buy for 1?" in line or "complete_task" in line)
+        command.wait_for("anabranch answer")
+        said, answer = (line for line in command.stderr.splitlines() if "Buy for 1?" in line or " answer " in line)
         assert said.startswith("ask asks until ")
-        assert "--workflow-id 'my run'" in answer
-        subprocess.run(["bash", "-c", answer], check=True, capture_output=True, cwd=ROOT)
+        assert "anabranch answer 'my run' ask --input" in answer
+        program = f'anabranch() {{ {shlex.quote(sys.executable)} -m anabranch "$@"; }}'
+        subprocess.run(["bash", "-c", f"{program}\n{answer}"], check=True, capture_output=True, cwd=ROOT)
         assert command.leave() == 0
     assert json.loads(command.stdout)["data"] == {"n": 1, "bought": True}
 
@@ -196,7 +199,7 @@ async def test_a_run_on_a_named_server_is_started_by_the_graph_s_name_and_its_su
     description = await client.get_workflow_handle(run).describe()
     assert description.workflow_type == "sum"
     assert await description.memo_value("anabranch_graph_digests") == digests(load_graph(graph))
-    assert await description.static_summary() == "sum"
+    assert await description.static_summary() == "sum 1.0.0"
     assert await description.static_details() == "**`sum`** `1.0.0`\n\n`Twice a number`"
 
 
@@ -226,7 +229,8 @@ async def test_an_id_that_is_taken_is_refused(graph: Path, named: Mapping[str, s
     await client.start_workflow("GraphWorkflow", {"graph": "x"}, id=run, task_queue="nobody")
     with anabranch("run", graph, "--id", run, environ=named) as command:
         assert await asyncio.to_thread(command.leave) == 1
-        assert f"error[INPUT_INVALID]: --id: a run with the id '{run}' is under way" in command.stderr
+        assert "error[RUN_EXISTS]: --id: a run" in command.stderr
+        assert f"with the id '{run}' is under way" in command.stderr
     await client.get_workflow_handle(run).terminate()
 
 

@@ -18,10 +18,11 @@ from google.protobuf import json_format
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.converter import PayloadCodec
 
-from anabranch.console.app import CODEC_PATH, console
-from anabranch.console.codec_server import CodecLimits
+from anabranch.console.codec.alone import CODEC_PATH, codec_alone
+from anabranch.console.codec.intake import CodecLimits
 from anabranch.limits import Patience
 from anabranch.loopback import serving
+from anabranch.transport.converter import data_converter
 
 UI = "http://127.0.0.1:8233"
 LIMITS = CodecLimits(request_bytes=20_000, answer_bytes=100_000, held_bytes=500_000, payloads=50, body_seconds=0.3)
@@ -33,7 +34,7 @@ BODY = b'{"payloads": [{"metadata": {"encoding": "anNvbi9wbGFpbg=="}, "data": "M
 
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
-    async with serving(console([UI], limits=LIMITS), patience=PATIENCE) as found:
+    async with serving(codec_alone([UI], limits=LIMITS), patience=PATIENCE) as found:
         yield found
 
 
@@ -257,7 +258,7 @@ async def test_what_is_decoded_keeps_neither_the_loop_nor_more_memory_than_the_l
     body = json_format.MessageToJson(Payloads(payloads=[Payload(data=b"x" * 10_000)]))
     headers = {"Content-Type": "application/json"}
     async with (
-        serving(console(codec=codec, limits=FEW_BYTES)) as url,
+        serving(codec_alone(converter=data_converter(codec=codec), limits=FEW_BYTES)) as url,
         httpx2.AsyncClient(base_url=url + CODEC_PATH, trust_env=False, timeout=60, headers=headers) as client,
     ):
         try:
@@ -273,5 +274,5 @@ async def test_what_is_decoded_keeps_neither_the_loop_nor_more_memory_than_the_l
 
 async def test_decoding_that_takes_too_long_is_given_up() -> None:
     limits = CodecLimits(work_seconds=0.0)
-    async with serving(console(limits=limits)) as url:
+    async with serving(codec_alone(limits=limits)) as url:
         assert await asyncio.to_thread(answered, url, post()) == 503

@@ -35,6 +35,7 @@ from tests.integration.graph_kit import (
     halves,
     leaf,
     put,
+    scheduled,
     until_status,
     worker_for,
 )
@@ -498,3 +499,54 @@ async def test_a_run_continues_as_new_before_its_finally_and_never_in_it(served:
     assert await runs_of(served, handle) > 1
     history = served.client.get_workflow_handle(handle.id).fetch_history_events()
     assert len([event async for event in history]) > 3 * EVENTS
+
+
+async def test_a_run_that_goes_on_has_the_rest_of_its_time(served: Served) -> None:
+    graph = chain(loop=ticks(12), ask={"type": "approval", "prompt": "Well?"})
+    handle = await served.start({**graph, "timeout": "1h"}, {"n": 0})
+    await until_status(handle, "ask", "waiting")
+    assert await runs_of(served, handle) > 1
+    newest = served.client.get_workflow_handle(handle.id).fetch_history_events()
+    of_run = [each async for each in newest if b"timeout of the run since" in each.user_metadata.summary.data]
+    (rest,) = [each.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta() for each in of_run]
+    assert timedelta(0) < rest < timedelta(hours=1)
+    await handle.execute_update("complete_task", {"node": "ask", "answer": {}})
+    assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"]["n"] == 12
+
+
+async def test_a_rerun_takes_over_what_a_run_knew_before_it_continued(served: Served) -> None:
+    """Its beginning is in an earlier history. The rerun continues as new itself, and so does a rerun of that."""
+    steps = {f"step{index}": put(**{f"s{index}": index}) for index in range(12)}
+    pay = leaf("break", reads=("tries",), args={"name": "pay", "until": "{{ tries }}"}, **ONCE)
+    rest = {f"rest{index}": put(**{f"r{index}": index}) for index in range(12)}
+    run = await served.start(chain(**steps, pay=pay, **rest), {"tries": 2})
+    assert (await error_of(run)).type == "NODE_FAILED"
+    assert await runs_of(served, run) > 1
+    request = {"workflow_id": run.id, "from": ["pay"], "set": {"tries": 1}}
+    rerun = await served.start_type("GraphWorkflow", {"rerun": request})
+    done = (await asyncio.wait_for(rerun.result(), PATIENCE))["data"]
+    written = {f"s{index}": index for index in range(12)} | {f"r{index}": index for index in range(12)}
+    assert done == {"tries": 1, "attempt": 1, **written}
+    assert await runs_of(served, rerun) > 1
+
+    request = {"workflow_id": rerun.id, "from": ["step3", "rest10"], "unchanged": "keep"}
+    second = await served.start_type("GraphWorkflow", {"rerun": request})
+    assert (await asyncio.wait_for(second.result(), PATIENCE))["data"] == done
+    (loaded, *ran) = await scheduled(served.client, served.client.get_workflow_handle(second.id))
+    assert (loaded, set(ran)) == ("1", {"step3", "rest10"})
+
+
+async def test_events_are_taken_once_and_in_order_while_a_run_continues_as_new(served: Served) -> None:
+    """Each is sent twice, some before their turn; the run continues as new several times on the way."""
+    pay = {"type": "receive", "event": "paid", "output": {"id": "result.id"}}
+    body = chain(pay=pay, up=put(n=1))
+    loop = {"type": "while", "until": "turn == 30", "body": body, "collect": {"into": "ids", "value": "id"}}
+    handle = await served.start(chain(loop=loop))
+    for number in range(30):
+        for _ in range(2):
+            await served.client.get_workflow_handle(handle.id).signal("event", {"name": "paid", "id": number})
+        if number % 7 == 0:
+            await asyncio.sleep(0.2)
+    result = await asyncio.wait_for(handle.result(), PATIENCE)
+    assert result["data"] == {"ids": [str(number) for number in range(30)]}
+    assert await runs_of(served, handle) > 2

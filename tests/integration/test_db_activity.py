@@ -112,6 +112,12 @@ async def test_a_decimal_loses_no_digit_in_silence(postgres: Bench, mysql: Bench
     assert (await bench.run(query, decimals="round")).writes == {"price": 1234567890.1234567, "fee": 1.5}
 
 
+async def test_sqlite_has_no_decimals_but_the_nearest_number_and_text(sqlite: Bench) -> None:
+    query = "select cast('1234567890.123456789012345678' as decimal) as price, '1.50' as fee"
+    for decimals in (None, "text", "round"):
+        assert (await sqlite.run(query, decimals=decimals)).writes == {"price": 1234567890.1234567, "fee": "1.50"}
+
+
 async def test_a_number_in_a_json_column_of_postgres_loses_no_digit_in_silence(postgres: Bench) -> None:
     for column in ("json", "jsonb"):
         query = f"""select cast('{{"a": [1.5, 12345678901234567890123, 7]}}' as {column}) as notes"""

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -20,7 +20,7 @@ from temporalio.runtime import Runtime
 from temporalio.worker import Replayer
 
 from anabranch.activities.standard import node_activities
-from anabranch.console.app import CODEC_PATH, console
+from anabranch.console.codec.alone import CODEC_PATH, codec_alone
 from anabranch.dev.devserver import DevServer, temporal_command
 from anabranch.errors import EncryptionKeyMissing
 from anabranch.loopback import serving
@@ -28,8 +28,7 @@ from anabranch.observe import metrics
 from anabranch.observe.metrics_registry import Registry
 from anabranch.plugin import AnabranchPlugin
 from anabranch.settings import Settings, on_this_machine
-from anabranch.transport.client import connect
-from anabranch.transport.converter import standard_codec
+from anabranch.transport.client import connect, converter_for
 from anabranch.transport.working import working
 from anabranch.worker import build_worker, sandbox
 from tests import servers
@@ -238,6 +237,16 @@ async def test_a_strict_worker_takes_nothing_in_plain_text(
         assert (await until_status(handle, "ask", "waiting"))["status"] == "running"
         await handle.execute_update("complete_task", DONE)
         assert (await result(handle))["done"] is True
+
+        wish = {"rerun": {"workflow_id": task_queue, "from": ["ask"]}}
+        refusal = f"{task_queue}-again"
+        await plain.start_workflow("GraphWorkflow", wish, id=refusal, task_queue=task_queue)
+        refused = await error_of(client.get_workflow_handle(refusal))
+        assert refused.type == "PLAINTEXT_REFUSED"
+        again = await client.start_workflow("GraphWorkflow", wish, id=f"{task_queue}-2", task_queue=task_queue)
+        await until_status(again, "ask", "waiting")
+        await again.execute_update("complete_task", DONE)
+        assert (await result(again))["done"] is True
     await replays(client, task_queue)
 
 
@@ -266,7 +275,7 @@ async def test_the_temporal_command_reads_a_run_with_the_token_and_not_without(
     token = "t" * 32
     async with (
         working_for(dev_server, settings) as client,
-        serving(console(codec=standard_codec(settings.cipher()), token=token)) as url,
+        serving(codec_alone(converter=converter_for(settings), token=token)) as url,
     ):
         await start_asking(client, task_queue)
         command = [temporal_command(), "workflow", "show", "--workflow-id", task_queue, "--detailed"]
@@ -341,3 +350,25 @@ async def test_canaries_are_found_nowhere_with_keys_and_everywhere_without(
     assert "large" in found["payloads"]
     assert "cached" in found["redis"]
     assert {"input", "answer", "large"} <= found["memcached"]
+
+
+@pytest.mark.parametrize("mode", ["on", "strict"])
+async def test_an_event_is_received_where_it_can_be_read_and_refused_for_good_where_it_cannot(
+    dev_server: DevServer, tmp_path: Path, task_queue: str, mode: Literal["on", "strict"]
+) -> None:
+    """What is sent in plain text, or with a key that the workers lack, stops nothing; a replay finds the same."""
+    (tmp_path / "wait.yaml").write_text("name: wait\nnodes: {paid: {type: receive, event: paid}}\n")
+    sent = {"name": "paid", "data": 1}
+    settings = Settings(task_queue=task_queue, graphs=tmp_path, encryption=mode, **keys(K1))
+    strangers = [await client_with(dev_server, K2)]
+    if mode == "strict":
+        strangers.append(await client_with(dev_server))
+    async with working_for(dev_server, settings) as client:
+        handle: Handle = await client.start_workflow("wait", {}, id=task_queue, task_queue=task_queue)
+        for stranger in strangers:
+            await stranger.get_workflow_handle(task_queue).signal("event", sent)
+        await handle.signal("event", {**sent, "data": 2})
+        ended = await asyncio.wait_for(handle.result(), PATIENCE)
+        assert ended["data"] == {"paid": 2}
+        assert len(ended["warnings"]) == len(strangers)
+    await replays(client, task_queue)

@@ -16,13 +16,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, codec
 from confluent_kafka import Producer
 from temporalio.client import Client
 
+from anabranch.brokers.address import parse_address
+from anabranch.brokers.kafka import KafkaSink, KafkaSource
+from anabranch.brokers.source import Delivery, Outgoing
 from anabranch.context import DistributedContext
 from anabranch.errors import ConfigurationError, SizeLimitExceeded, Unavailable
-from anabranch.events.address import parse_address
 from anabranch.events.event_workflow import run_id
-from anabranch.events.kafka import KafkaSink, KafkaSource
 from anabranch.events.service import Route
-from anabranch.events.source import Delivery, Outgoing
 from anabranch.loopback import free_port
 from tests.integration.events_kit import TRACE, flow, graph_worker, route, serving
 from tests.integration.graph_kit import PATIENCE

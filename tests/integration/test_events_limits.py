@@ -14,12 +14,12 @@ from pathlib import Path
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner
 
+from anabranch.brokers.source import Message, Outgoing
 from anabranch.errors import SizeLimitExceeded
 from anabranch.events.consumer import Consumer, Flow
 from anabranch.events.event import Reading
 from anabranch.events.event_workflow import EventWorkflow
 from anabranch.events.publishing import Publisher
-from anabranch.events.source import Message, Outgoing
 from tests.integration.graph_kit import PATIENCE, worker_for
 from tests.workers import worker_on
 

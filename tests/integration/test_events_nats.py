@@ -22,15 +22,15 @@ from nats.js.errors import NoStreamResponseError, NotFoundError
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
+from anabranch.brokers.address import parse_address
+from anabranch.brokers.nats import NatsSink, NatsSource
+from anabranch.brokers.source import Outgoing
 from anabranch.context import DistributedContext
 from anabranch.context.propagation import inject
 from anabranch.dev.devserver import DevServer
 from anabranch.errors import ConfigurationError, Unavailable
-from anabranch.events.address import parse_address
 from anabranch.events.event_workflow import run_id
-from anabranch.events.nats import NatsSink, NatsSource
 from anabranch.events.service import Route
-from anabranch.events.source import Outgoing
 from anabranch.loopback import free_port
 from anabranch.observe import metrics
 from anabranch.settings import Settings

@@ -35,7 +35,7 @@ async def test_the_code_of_a_fail_node_is_caught_around_bodies_and_children_and_
     told = put(child="{{ error.code }}: {{ error.message }}")
     nodes = {"child": child, "told": told, "each": each, "caught": put(each="{{ error.code }} at {{ error.node }}")}
     nodes |= {"slow": leaf("dawdle", args={"name": served.task_queue}, heartbeat="300ms")}
-    nodes |= {"late": {"type": "wait", "for": "100ms"}, "end": fail("BAD_DAY", "{{ child }}; {{ each }}")}
+    nodes |= {"late": {"type": "wait", "for": "500ms"}, "end": fail("BAD_DAY", "{{ child }}; {{ each }}")}
     edges = [
         edge("child", "told", outcome="failure", when="error.code == 'SOLD_OUT'"),
         edge("told", "each"),
@@ -48,7 +48,9 @@ async def test_the_code_of_a_fail_node_is_caught_around_bodies_and_children_and_
     message = "SOLD_OUT: node 'none': only 2 left; ODD at each[0]/wrong"
     reported = error.details[0]
     assert (error.type, reported["node"], reported["message"]) == ("BAD_DAY", "end", message)
-    assert (reported["compensated"], attempts[f"{served.task_queue} cancelled"]) == (["each[0]/p"], 1)
+    assert reported["compensated"] == ["each[0]/p"]
+    # On a busy machine it may not have begun.
+    assert attempts[f"{served.task_queue} cancelled"] == attempts[f"{served.task_queue} begun"]
     status = await handle.query("status")
     assert status["failure"] == {
         "node": "end",

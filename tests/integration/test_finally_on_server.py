@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowUpdateFailedError
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.exceptions import CancelledError
 
 from tests.integration.graph_kit import (
     MODES,
@@ -200,3 +201,27 @@ async def test_what_lost_a_race_is_cancelled_when_it_begins(served: Served) -> N
     result = await asyncio.wait_for(handle.result(), PATIENCE)
     assert result["data"] == {"x": 1, "y": 1, "told": "completed"}
     assert attempts[f"{served.task_queue} cancelled"] == 1
+
+
+async def test_that_of_a_block_runs_behind_its_failure_and_a_cancelled_run_waits_for_it(served: Served) -> None:
+    broken = leaf("break", args={"name": served.task_queue, "how": "typed"}, **ONCE)
+    tell, ask = put(told="{{ outcome.status }}"), {"type": "approval"}
+    nodes = {
+        "trip": {"type": "block", **chain(book=UNDONE, pay=broken), "finally": chain(tell=tell)},
+        "stay": {"type": "block", **chain(note=UNDONE, ask=ask), "finally": chain(tell=tell, held=ask)},
+    }
+    handle = await served.start({"nodes": nodes, "edges": [edge("trip", "stay", outcome="failure")]})
+    await until_status(handle, "stay/ask", "waiting")
+    assert (await handle.query("context"))["data"]["told"] == "failed"
+    await handle.cancel()
+    await until_status(handle, "stay/finally/held", "waiting")
+    await handle.cancel()
+    await handle.execute_update("complete_task", {"node": "stay/finally/held", "answer": {}})
+    with pytest.raises(WorkflowFailureError) as failed:
+        await asyncio.wait_for(handle.result(), PATIENCE)
+    assert isinstance(failed.value.cause, CancelledError)
+    order = [each.activity_task_scheduled_event_attributes.activity_id for each in await events(handle)]
+    assert [each for each in order if each] == [
+        *("trip/book", "trip/pay", "undo trip/book", "trip/finally/tell"),
+        *("stay/note", "stay/finally/tell", "undo stay/note"),
+    ]

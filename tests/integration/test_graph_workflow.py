@@ -328,17 +328,33 @@ async def test_priority_and_timeouts_reach_the_server(served: Served) -> None:
     graph = chain(
         a={**put(), "priority": 1, "timeout": "7s", "heartbeat": "2s"},
         b={**put(), "priority": {"key": 5, "fairness_key": "{{ tenant }}", "fairness_weight": 2.0}},
+        c={**put(), "timeout": "{{ minutes }}m"},
     )
-    handle = await served.start(graph, {"tenant": "acme"})
+    handle = await served.start(graph, {"tenant": "acme", "minutes": 2})
     await handle.result()
     found = await scheduled(served.client, handle)
-    a, b = (found[name].activity_task_scheduled_event_attributes for name in "ab")
+    a, b, c = (found[name].activity_task_scheduled_event_attributes for name in "abc")
     assert (a.priority.priority_key, b.priority.priority_key, b.priority.fairness_key) == (1, 5, "acme")
-    assert (a.start_to_close_timeout.seconds, a.heartbeat_timeout.seconds, b.start_to_close_timeout.seconds) == (
-        7,
-        2,
-        30,
-    )
+    assert [each.start_to_close_timeout.seconds for each in (a, b, c)] == [7, 30, 120]
+    assert a.heartbeat_timeout.seconds == 2
+
+
+async def test_a_run_chooses_its_child_workflow_and_how_long_that_may_take(served: Served) -> None:
+    served.write("quick", yaml.safe_dump({"name": "quick", **chain(p=put(x="{{ kind }}"))}))
+    served.write("napping", yaml.safe_dump({"name": "napping", **chain(nap={"type": "wait", "for": "1h"})}))
+    child = {
+        "type": "graph",
+        "graph": "{{ kind }}",
+        "one_of": ["quick", "napping"],
+        "mode": "child_workflow",
+        "input": {"kind": "{{ kind }}"},
+    }
+    kinds = {"type": "foreach", "items": "['quick', 'napping', 'other']", "as": "kind"}
+    body = chain(child={**child, "timeout": "{{ kind == 'quick' ? 60.0 : 0.3 }}", "output": {"x": "result.x"}})
+    each = {**kinds, "body": body, "on_item_failure": "collect", "failed": "failed"}
+    result = await (await served.start({"nodes": {"each": {**each, "collect": {"into": "xs", "value": "x"}}}})).result()
+    assert result["data"]["xs"] == ["quick"]
+    assert [each["error"]["code"] for each in result["data"]["failed"]] == ["TIMEOUT", "OPTION_INVALID"]
 
 
 async def test_an_activity_node_calls_another_worker_s_activity_with_plain_json(
@@ -381,7 +397,7 @@ async def test_local_nodes_are_markers_that_read_as_the_graph(served: Served) ->
     assert (await handle.result())["data"] == {"n": 2, "big": True, "noted": True}
     markers = [event.marker_recorded_event_attributes for event in await events(handle)]
     reported = [json.loads(each.details["data"].payloads[0].data)["activity_type"] for each in markers if each.details]
-    assert reported == ["load_graph", "decide (rule)", "note (python)"]
+    assert reported == ["load_graph", "decide → note"]
 
 
 async def test_what_crosses_to_a_node_is_what_it_reads(served: Served) -> None:
@@ -611,7 +627,7 @@ async def test_current_details_list_the_nodes_and_their_states(served: Served) -
         opened.set()
         await handle.result()
     assert metadata.current_details.splitlines() == [
-        "**`g`** running: 1 succeeded, 1 running",
+        "**`g 1.0.0`** running: 1 succeeded, 1 running",
         "",
         "| node | state |",
         "| --- | --- |",

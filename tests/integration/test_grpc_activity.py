@@ -197,6 +197,7 @@ async def test_every_attempt_sends_the_same_idempotency_key(activity: GrpcActivi
         ("shop.Prices/PriceOff", "the service shop.Prices has no method 'PriceOff'", "did you mean `PriceOf`?"),
         ("shop.Price/PriceOf", "there is no service 'shop.Price'", "did you mean `shop.Prices`?"),
         ("shop.Prices/Watch", "the method shop.Prices/Watch is a stream", "call a unary method"),
+        ("PriceOff", "no service has a method 'PriceOff'", "did you mean `PriceOf`?"),
     ],
 )
 @pytest.mark.parametrize("descriptor", [None, descriptor_text()], ids=["by reflection", "by descriptor"])
@@ -209,6 +210,16 @@ async def test_a_method_that_cannot_be_called_is_refused_with_a_near_one(
         assert server.asked == []
     assert message in caught.value.message
     assert str(caught.value.suggestion).startswith(suggestion)
+
+
+@pytest.mark.parametrize("descriptor", [None, descriptor_text()], ids=["by reflection", "by descriptor"])
+async def test_a_method_without_its_service_is_that_of_the_one_service_which_has_it(
+    activity: GrpcActivity, descriptor: str | None
+) -> None:
+    async with shop() as server:
+        for _ in range(2):
+            await call(activity, server.target, method="PriceOf", descriptor=descriptor)
+        assert [path for path, _, _ in server.asked] == [f"/{METHOD}"] * 2
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from anabranch.activities.grpc.library import grpc
 from tests.grpc_shop import METHOD, SERVICE, Context, Price, descriptor_set, shop
 from tests.integration.graph_kit import PATIENCE, error_of, put, worker_for
 
+FILES = Path(__file__).parents[1] / "fixtures" / "dialect"
 GRAPH = """
 name: order
 nodes:
@@ -69,6 +70,18 @@ async def test_a_call_is_retried_by_its_status_with_one_key_and_undone_with_anot
         assert server.keys[4] not in server.keys[:4]
         undo: Any = server.asked[4][1]
         assert (undo.order_id, undo.how) == (7, "undo 943")
+
+
+async def test_a_service_call_of_rust_logic_graph_runs_as_it_is_written(
+    client: Client, task_queue: str, tmp_path: Path
+) -> None:
+    text = (FILES / "grpc_service.yaml").read_text()
+    async with shop() as server, worker_for(client, task_queue, tmp_path, http_allow_private=True) as served:
+        served.write("grpc_service", text.replace("127.0.0.1:50071", server.target))
+        data = (await served.run("grpc_service", {}))["data"]
+        assert [path for path, _, _ in server.asked] == [f"/{METHOD}"]
+    assert data["total_result"] is True
+    assert any(isinstance(each, dict) and each.get("total") == 1.5 for each in data.values())
 
 
 async def test_a_call_without_an_answer_is_the_node_s_time_out_and_cancelled_at_the_server(

@@ -21,7 +21,8 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from anabranch.activities.http import network
-from anabranch.activities.http.handler import HttpActivity, retry_after
+from anabranch.activities.http.answers import retry_after
+from anabranch.activities.http.handler import HttpActivity
 from anabranch.activities.http.secrets import HttpSecrets
 from anabranch.activities.node_result import NodeResult
 from anabranch.errors import AnabranchError, ConfigurationError, NodeError, SizeLimitExceeded, Unavailable
@@ -445,8 +446,10 @@ async def test_a_url_that_cannot_be_called_is_a_definite_error(activity: HttpAct
 
 
 async def test_a_server_that_is_not_there_is_tried_again(activity: HttpActivity) -> None:
-    with pytest.raises(Unavailable, match=r"GET http://127\.0\.0\.1:9/ got no answer \(ConnectError\)"):
+    with pytest.raises(Unavailable, match=r"GET http://127\.0\.0\.1:9/ got no answer \(ConnectError\)") as caught:
         await call(activity, url="http://127.0.0.1:9/")
+    # Whether there is another attempt, this one does not know: its message may be that of the run's failure.
+    assert caught.value.suggestion == "`retry` says how often it is tried"
 
 
 PRIVATE = [

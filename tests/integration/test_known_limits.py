@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 
 from anabranch.dev.devserver import DevServer, temporal_command
 from anabranch.errors import GraphError
@@ -23,7 +22,6 @@ from tests.integration.graph_kit import (
     leaf,
     put,
     until_status,
-    worker_for,
 )
 
 
@@ -64,14 +62,14 @@ async def test_a_run_that_the_server_ends_for_its_time_is_not_undone_and_still_s
     assert (told["status"], "compensated" in told) == ("running", False)
 
 
-async def test_a_context_over_two_mebibytes_is_refused_with_a_payload_store_too(
-    client: Client, task_queue: str, tmp_path: Path
-) -> None:
-    fill = {f"f{number}": leaf("fill", args={"key": f"k{number}", "size": 800_000}) for number in range(3)}
-    async with worker_for(client, task_queue, tmp_path, payload_store_url=f"sqlite:///{tmp_path}/kept.db") as served:
-        error = await served.error(chain(**fill))
-    assert error.type == "SIZE_LIMIT_EXCEEDED"
-    assert "the context is 2400006 bytes, over the limit of 2097152" in error.message
+async def test_the_message_of_a_handler_s_own_exception_is_in_the_history(served: Served) -> None:
+    graph = chain(
+        a={**leaf("break", args={"name": served.task_queue, "how": "unforeseen"}), "retry": {"max_attempts": 1}}
+    )
+    handle = await served.start(graph)
+    with pytest.raises(WorkflowFailureError):
+        await asyncio.wait_for(handle.result(), PATIENCE)
+    assert "something else" in (await handle.fetch_history()).to_json()
 
 
 @pytest.mark.parametrize("query", ["select ':x' as c", "select 1 /* :x */ as c", "select $$ :x $$ as c"])

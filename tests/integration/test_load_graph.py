@@ -246,6 +246,24 @@ def test_a_name_is_never_a_path(folder: Path, name: str) -> None:
         GraphLoader(folder / "nothing").load(GraphRequest(name=name))
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("a.yaml", b"name: big\nnodes: {}\n#" + b"x" * 300_000, "a.yaml' is larger than 256 KiB"),
+        ("big.yaml", b"nodes: {}\n#" + b"x" * 300_000, "big.yaml' is larger than 256 KiB"),
+        ("a.yaml", b"name: big\nnodes: {}\n# \xff", "a.yaml' is not UTF-8"),
+    ],
+)
+def test_a_graph_whose_file_cannot_be_read_is_not_unknown(folder: Path, file: str, content: bytes, said: str) -> None:
+    (folder / file).write_bytes(content)
+    (folder / "data.yaml").write_bytes(b"name: no_graph\n#" + b"x" * 300_000)
+    with pytest.raises(GraphError, match=said) as caught:
+        GraphLoader(folder).load(GraphRequest(name="big"))
+    assert (caught.value.code, caught.value.problems[0].code) == ("GRAPH_INVALID", "FILE_UNREADABLE")
+    with pytest.raises(GraphError, match="GRAPH_UNKNOWN"):
+        GraphLoader(folder).load(GraphRequest(name="no_graph"))
+
+
 def test_an_unknown_name_is_told_the_near_one(folder: Path) -> None:
     with pytest.raises(GraphError, match=r"(?s)no file .* has the graph 'gret'.*greet"):
         GraphLoader(folder).load(GraphRequest(name="gret"))

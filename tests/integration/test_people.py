@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 import subprocess
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import WithStartWorkflowOperation, WorkflowQueryFailedError, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy
+from typer.testing import CliRunner
 
-from anabranch.dev.devserver import temporal_command
+from anabranch.cli.main import app
 from tests.integration.graph_kit import (
     PATIENCE,
     Handle,
@@ -261,18 +262,53 @@ async def test_a_message_of_a_wrong_shape_is_refused_with_what_is_expected(serve
     assert (await result_of(handle))["data"] == {"x": 1}
 
 
+async def test_who_answered_settled_retried_and_paused_is_kept_in_all_that_people_see(served: Served) -> None:
+    graph = diamond(put(x=1), put(x=2), **ASK)
+    graph["nodes"] |= {"join": {"type": "approval"}, "pay": {**put(paid="{{ 100 / parts }}"), "on_failure": "pause"}}
+    graph["edges"].append(edge("join", "pay"))
+    handle = await served.start(graph, {"parts": 0})
+    await until_status(handle, "join", "conflict")
+    for update in ("complete_task", "resolve_conflict", "retry_node", "fail_node"):
+        assert "`by` is a name of at most" in (await refused(handle, update, {"node": "join", "by": " ada"}))[1]
+    await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", "choose": "left", "by": "ada"})
+    await until_status(handle, "join", "waiting")
+    await handle.signal("pause", {"by": "bob"})
+    await handle.execute_update("complete_task", {"node": "join", "answer": {"ok": True}, "by": "cy"})
+    decisions = (await until_status(handle, "pay", "ready"))["decisions"]
+    assert decisions == {"join": {"did": "answered", "by": "cy"}, "(run)": {"did": "paused", "by": "bob"}}
+    await handle.signal("resume")
+    await until_status(handle, "pay", "paused")
+    await handle.execute_update("retry_node", {"node": "pay", "by": "di"})
+    decisions = (await until_status(handle, "pay", "paused"))["decisions"]
+    assert decisions == {"join": {"did": "answered", "by": "cy"}, "pay": {"did": "retried", "by": "di"}}
+    metadata = await handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    details = metadata.current_details
+    assert "- `join`: answered by `cy`\n- `pay`: retried by `di`" in details
+    assert "`x`: `1` by `left`, `2` by `right` → `1` (fail_on_conflict, chosen by `ada`)" in details
+    history = await handle.query("history")
+    (merge,), (answer,) = ([each for each in history if key in each] for key in ("conflicts", "answered_by"))
+    assert ([each["settled_by"] for each in merge["conflicts"]], answer["answered_by"]) == (["ada"], "cy")
+    await handle.execute_update("skip_node", {"node": "pay", "changes": {"paid": 1}, "by": "ed"})
+    result = await result_of(handle)
+    assert [each["settled_by"] for each in result["conflicts"]] == ["ada"]
+    assert (await handle.query("history"))[-1]["by"] == "operator:ed"
+
+
 # the commands that `status` and `context` hand out
 
 
 async def told(served: Served, command: str) -> None:
-    """Run a command that was handed out, in a shell, with the server's address in the environment."""
-    address = served.client.service_client.config.target_host
-    environment = {**os.environ, "TEMPORAL_ADDRESS": address, "LC_ALL": "C.UTF-8"}
-    words = f"{shlex.quote(str(temporal_command()))} {command.removeprefix('temporal ')}"
-    done = await asyncio.to_thread(
-        subprocess.run, ["bash", "-c", words], capture_output=True, text=True, env=environment, check=False
+    """Run a command that was handed out: a shell makes its words, and they are invoked in this process."""
+    script = f"anabranch() {{ printf '%s\\0' \"$@\"; }}\n{command}"
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    made = await asyncio.to_thread(
+        subprocess.run, ["bash", "-c", script], capture_output=True, text=True, env=environment, check=True
     )
-    assert done.returncode == 0, done.stderr
+    address = served.client.service_client.config.target_host
+    done = await asyncio.to_thread(
+        CliRunner().invoke, app, made.stdout.split("\0")[:-1], env={"TEMPORAL_ADDRESS": address}
+    )
+    assert done.exit_code == 0, (done.output, done.exception)
 
 
 async def test_the_commands_of_the_status_answer_what_is_asked(served: Served) -> None:

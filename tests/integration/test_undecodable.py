@@ -112,10 +112,9 @@ async def test_a_start_that_cannot_be_decoded_fails(served: Served, name: str, b
             workflow_id = f"{served.task_queue}-{index}-{position}"
             await raw.start(served.client, served.task_queue, workflow_id, name, *given)
             handles[what, position] = served.client.get_workflow_handle(workflow_id)
-    for handle in handles.values():
-        error = await error_of(handle)
-        assert error.type == "INPUT_INVALID"
-        assert error.non_retryable
+            error = await error_of(handles[what, position])
+            assert error.type == "INPUT_INVALID"
+            assert error.non_retryable
     await replays(served, handles["corrupt zstd", 0])
     await replays(served, handles["missing reference", 1])
 

@@ -15,7 +15,7 @@ from temporalio.client import Client
 from tests.integration.graph_kit import MODES, PATIENCE, Handle, Served, chain, events, leaf, put, worker_for
 
 
-@pytest.fixture(params=MODES)
+@pytest.fixture(params=[MODES[0], pytest.param(MODES[1], marks=pytest.mark.slow)])
 def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -95,6 +95,37 @@ async def operated(served: Served) -> Handle:
     return handle
 
 
+async def received(served: Served) -> Handle:
+    """Events that come early, twice, while a node waits, broken, and after the time-out; and several for one node."""
+    held = leaf("break", args={"name": "held", "how": "typed"}, on_failure="pause", **ONCE)
+    late = {"type": "receive", "event": "late", "timeout": "50ms", "on_failure": "continue"}
+    both = {"type": "receive", "event": ["picked", "packed"], "mode": "all", "output": {"both": "result.packed.data"}}
+    large = {"type": "receive", "event": "paid", "accept": "event.amount > 10", "correlate": {"order": "event.order"}}
+    graph = chain(
+        held=held,
+        early={"type": "receive", "event": "paid", "output": {"first": "result.id"}},
+        tell={"type": "emit", "to": "run", "run": "{{ run.session_id }}", "event": "paid", "data": {"amount": 3}},
+        large={**large, "output": {"large": "result.data.amount"}},
+        late=late,
+        both=both,
+    )
+    handle = await served.start(graph, {"order": 7})
+    await until_status(handle, "held", "paused")
+    for number in (1, 1, 2):
+        sent = {"name": "paid", "id": f"p{number}", "data": {"amount": number, "order": 7}}
+        await handle.signal("event", sent)
+    await handle.signal("event", args=[1, 2])
+    await handle.signal("event", {"name": "unknown"})
+    await handle.execute_update("skip_node", {"node": "held"})
+    await until_status(handle, "large", "waiting")
+    for order in (8, 7):
+        await handle.signal("event", {"name": "paid", "id": f"q{order}", "data": {"amount": 12, "order": order}})
+    await until_status(handle, "both", "waiting")
+    for name in ("late", "packed", "picked"):
+        await handle.signal("event", {"name": name, "data": name})
+    return handle
+
+
 async def queried(served: Served) -> Handle:
     """A run with local nodes, activities and timers that is asked all queries without pause, from its start on."""
     nodes, edges = dict[str, Any](), list[dict[str, Any]]()

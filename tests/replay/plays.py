@@ -18,6 +18,7 @@ from tests.replay.conversations import (
     operated,
     people,
     queried,
+    received,
     skipped_by_hand,
 )
 
@@ -65,6 +66,14 @@ async def races(served: Served) -> Handle:
     pairs = ["near won", "far won", "won last", "later last", "each last", "last end"]
     pairs += [f"{name} both" for name in ("one", "two", "three")]
     return await served.start({"nodes": nodes, "edges": [edge(*pair.split()) for pair in pairs]})
+
+
+async def out_of_time(served: Served) -> Handle:
+    """A run whose time as a whole is up: it is undone, and its `finally` runs."""
+    reserve = {**put(x=1), "compensate": put(x=0)}
+    graph = chain(reserve=reserve, nap={"type": "wait", "for": "1h"})
+    last = chain(tell=put(told="{{ outcome.error.code }}"))
+    return await served.start({**graph, "timeout": "{{ limit }}", "saga": {}, "finally": last}, {"limit": "300ms"})
 
 
 async def timed_out(served: Served) -> Handle:
@@ -158,6 +167,20 @@ async def local_nodes(served: Served) -> Handle:
     rules = {"type": "rule", "rules": [{"when": "n > 1", "then": {"big": True}}]}
     graph = chain(decide=rules, note={**put(noted="{{ big }}"), "local": True}, remote=put(done=True))
     return await served.start({"defaults": {"local": True}, **graph}, {"n": 2})
+
+
+async def segments(served: Served) -> Handle:
+    """Local nodes that run together: a chain in which one fails at first and then for good, and the items of a loop."""
+    rules = chain(
+        p={"type": "rule", "rules": [{"then": {"q": "{{ item }}"}}]},
+        r={"type": "rule", "rules": [{"then": {"z": "{{ q }}"}}]},
+    )
+    each = {"type": "foreach", "items": "[1, 2, 3]", "body": rules, "collect": {"into": "all", "value": "z"}}
+    flaky = leaf("break", args={"name": "flaky", "how": "else", "until": 2}, retry={"initial_interval": "10ms"})
+    wrong = leaf("break", args={"name": "wrong", "how": "typed"}, **ONCE)
+    local = {"a": put(x=1), "flaky": flaky, "b": put(y="{{ x }}"), "c": put(z=2), "wrong": wrong, "never": put(no=1)}
+    graph = chain(each=each, **{name: {**node, "local": True, "compensate": put()} for name, node in local.items()})
+    return await served.start({"defaults": {"local": True}, "saga": {}, **graph})
 
 
 async def bodies(served: Served) -> Handle:
@@ -331,6 +354,24 @@ async def finally_after_cancel(served: Served) -> Handle:
     return handle
 
 
+async def finally_of_blocks(served: Served) -> Handle:
+    """Blocks with a `finally` of their own: one that succeeds, one that fails, one that is cancelled with the run."""
+    tell = {"nodes": {"tell": put(told="{{ outcome.status }}"), "nap": {"type": "wait", "for": "200ms"}}}
+    step = {**put(x=1), "compensate": put()}
+    lost = leaf("break", args={"name": "lost", "how": "typed"}, **ONCE)
+    slow = leaf("dawdle", args={"name": "slow"}, heartbeat="300ms")
+    nodes = {
+        "good": {"type": "block", **chain(a=step), "finally": tell},
+        "bad": {"type": "block", **chain(b=step, lost=lost), "finally": tell},
+        "late": {"type": "block", **chain(c=step, slow=slow), "finally": tell},
+    }
+    edges = [edge("good", "bad"), edge("bad", "late", outcome="failure")]
+    handle = await served.start({"nodes": nodes, "edges": edges})
+    await until_status(handle, "late/slow", "running")
+    await handle.cancel()
+    return handle
+
+
 async def wide_start(served: Served) -> Handle:
     """More local nodes that are ready at the start than one task takes, as long as the size of results is not known."""
     return await served.start(
@@ -356,6 +397,34 @@ async def cancelled_unrecorded(served: Served) -> Handle:
     return await served.start(graph)
 
 
+async def rerun(served: Served) -> Handle:
+    """A run again from a node that failed: a step, an answer and the items that ended are taken over."""
+    ask = {"type": "approval", "prompt": "well?", "output": {"said": "result.said"}}
+    sent = leaf("break", reads=("tries",), args={"name": "sent", "until": "{{ item == 2 ? tries : 1 }}"}, **ONCE)
+    each: dict[str, Any] = {"type": "foreach", "items": "[1, 2, 3]", "body": chain(note=put(x=1), sent=sent)}
+    each |= {"on_item_failure": "collect", "failed": "bad", "collect": {"into": "xs", "value": "x"}}
+    step = {**put(reserved=True), "compensate": put(), "pivot": False}
+    graph = chain(reserve=step, ask=ask, each=each, end=put(count="{{ size(xs) }}"))
+    run = await served.start(graph, {"tries": 2})
+    await until_status(run, "ask", "waiting")
+    await run.execute_update("complete_task", {"node": "ask", "answer": {"said": "yes"}, "by": "ada"})
+    await run.result()
+    request = {"workflow_id": run.id, "from": ["each"], "set": {"tries": 1}, "unchanged": "keep"}
+    return await served.start_type("GraphWorkflow", {"rerun": request})
+
+
+async def received_continued(served: Served) -> Handle:
+    """A loop of `receive` nodes in which the run continues as new, with events in its mailbox and ids that it knows."""
+    pay = {"type": "receive", "event": "paid", "output": {"id": "result.id"}}
+    body = chain(pay=pay, up=put(n=1))
+    loop = {"type": "while", "until": "turn == 16", "body": body, "collect": {"into": "ids", "value": "id"}}
+    handle = await served.start(chain(loop=loop))
+    for number in range(16):
+        for _ in range(2):
+            await served.client.get_workflow_handle(handle.id).signal("event", {"name": "paid", "id": number})
+    return handle
+
+
 PLAYS: dict[str, Play] = {
     "chain": order,
     "diamond_with_conflicts": diamond_with_conflicts,
@@ -364,6 +433,7 @@ PLAYS: dict[str, Play] = {
     "fallbacks": fallbacks,
     "failing_run": failing_run,
     "local_nodes": local_nodes,
+    "segments": segments,
     "bodies": bodies,
     "batches": batches,
     "saga": saga,
@@ -374,6 +444,7 @@ PLAYS: dict[str, Play] = {
     "conflict_anew": conflict_anew,
     "races": races,
     "timed_out": timed_out,
+    "out_of_time": out_of_time,
     "tried_again": tried_again,
     "blocks": blocks,
     "held_conflict": held_conflict,
@@ -385,13 +456,17 @@ PLAYS: dict[str, Play] = {
     "wide_start": wide_start,
     "finally_after_failure": finally_after_failure,
     "finally_after_cancel": finally_after_cancel,
+    "finally_of_blocks": finally_of_blocks,
     "ended_early": ended_early,
     "node_types": node_types,
     "operated": operated,
+    "received": received,
+    "received_continued": received_continued,
     "queried": queried,
     "asked_while_loading": asked_while_loading,
     "many_skipped": many_skipped,
     "cancelled_unrecorded": cancelled_unrecorded,
+    "rerun": rerun,
 }
-IMPATIENT = (drained, heavy)
+IMPATIENT = (drained, heavy, received_continued)
 """Plays for a server that suggests to continue as new after a few events; the first run is recorded."""

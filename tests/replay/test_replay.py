@@ -180,7 +180,7 @@ async def _decoded(payloads: Any) -> list[Any]:
 
 def test_the_histories_have_every_signal_and_update() -> None:
     events = [event for path in FILES for event in events_of(path)]
-    assert set(_values(events, "signalName")) == {"pause", "resume"}
+    assert set(_values(events, "signalName")) == {"pause", "resume", "event"}
     accepted = [each for each in events if "workflowExecutionUpdateAcceptedEventAttributes" in each]
     updates = {
         each["workflowExecutionUpdateAcceptedEventAttributes"]["acceptedRequest"]["input"]["name"] for each in accepted

@@ -169,11 +169,22 @@ class _Batch:
         history = await persist(handle.fetch_history)
         ends, events = read_history(history.events)
         rows = await self._rows(handle.id)
-        context = {} if ends == "open" else (await _context(handle))["data"]
+        # A run that was cancelled before it had its graph has no context: it is as it was started.
+        context = {} if ends == "open" else (await _context(handle)).get("data", run.given)
         data = {key: value for key, value in context.items() if key != "note"}
         shape = SHAPES[run.graph]
         record = Record(
-            run.name, ends, events, rows, run.given, data, shape.behind, shape.wrote, shape.sequential, shape.last
+            run.name,
+            ends,
+            events,
+            rows,
+            run.given,
+            data,
+            shape.behind,
+            shape.wrote,
+            shape.sequential,
+            shape.last,
+            shape.of_blocks,
         )
         wrong = violations(record)
         if ends not in run.may_end:

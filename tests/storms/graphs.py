@@ -24,6 +24,7 @@ NEST = Shape(
                 "type": "block",
                 "nodes": {"s2": step("s2", "hold/s2"), "s3": step("s3", "hold/s3")},
                 "edges": [{"from": "s2", "to": "s3"}],
+                "finally": {"nodes": {"tidy": row("hold/finally/tidy", "do", output={})}},
             },
             "each": {
                 "type": "foreach",
@@ -51,8 +52,9 @@ NEST = Shape(
     wrote={"s1": 1, "s2": 1, "s3": 1, "counts": [1, 1, 1], "s5": 1},
     sequential=False,
     last=frozenset({"finally/tell"}),
+    of_blocks={"hold/finally/tidy": "hold"},
 )
-"""Steps in bodies, which have times, retries and compensations of their own, and one that runs last."""
+"""Steps in bodies, which have times, retries and compensations of their own, one that runs last, and one in a block."""
 
 
 def _stormy(shape: Shape, name: str) -> Shape:
@@ -62,9 +64,13 @@ def _stormy(shape: Shape, name: str) -> Shape:
     ends = [{"from": node, "to": VERDICT} for node in nodes if node not in sources]
     nodes[VERDICT] = {"type": "rule", "rules": [{"then": {VERDICT: "{{ 1 / ok }}"}}]}
     edges = [*shape.definition["edges"], *ends]
-    definition = {**shape.definition, "name": name, "nodes": nodes, "edges": edges}
-    if "finally" in definition:
-        definition["finally"] = {"nodes": _tried_again(definition["finally"]["nodes"])}
+    definition = {
+        **shape.definition,
+        "name": name,
+        "nodes": nodes,
+        "edges": edges,
+        **_last_tried_again(shape.definition),
+    }
     return replace(shape, definition=definition)
 
 
@@ -72,10 +78,15 @@ def _tried_again(nodes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _persistent(node) for name, node in nodes.items()}
 
 
+def _last_tried_again(around: Mapping[str, Any]) -> dict[str, Any]:
+    """The `finally` of a graph, or of a block, if it has one."""
+    return {"finally": {"nodes": _tried_again(around["finally"]["nodes"])}} if "finally" in around else {}
+
+
 def _persistent(node: Mapping[str, Any]) -> dict[str, Any]:
     match node["type"]:
         case "block":
-            return {**node, "nodes": _tried_again(node["nodes"])}
+            return {**node, "nodes": _tried_again(node["nodes"]), **_last_tried_again(node)}
         case "foreach":
             return {**node, "body": {**node["body"], "nodes": _tried_again(node["body"]["nodes"])}}
         case _:

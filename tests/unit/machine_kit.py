@@ -11,6 +11,7 @@ import pytest
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json
+from anabranch.errors import AnabranchError
 from anabranch.graph.model import Graph
 from anabranch.graph.plan import plan_graph
 from anabranch.limits import RUN_LIMITS
@@ -19,6 +20,7 @@ from anabranch.workflows.interpreter.commands import (
     AskPerson,
     CancelWork,
     Command,
+    EventCame,
     Failure,
     Finish,
     RunNode,
@@ -26,6 +28,7 @@ from anabranch.workflows.interpreter.commands import (
     StartTimer,
     Yield,
 )
+from anabranch.workflows.interpreter.event import Event
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.state import RunState
 
@@ -103,6 +106,13 @@ class Play:
         else:
             pytest.fail(f"answer {address} with machine.choose")
 
+    def send(self, name: str, data: Json = None, *, id: str | None = None) -> None:  # noqa: A002 - as a signal has it
+        self.now += 1
+        try:
+            self.take(self.machine.hear(Event(name, id, data), self.now))
+        except AnabranchError as error:
+            self.machine.refuse_event(error)
+
     def take(self, commands: list[Command]) -> None:
         for command in commands:
             if isinstance(command, CancelWork):
@@ -110,6 +120,10 @@ class Play:
                 self.pending.pop(command.address, None)
                 self.now += 1
                 self.take(self.machine.failed(command.address, cancelled(), self.now))
+            elif isinstance(command, EventCame):
+                del self.pending[command.address]
+                self.now += 1
+                self.take(self.machine.succeeded(command.address, command.result, self.now))
             elif not isinstance(command, Finish):
                 if not isinstance(command, Yield):
                     self.ran.append(command.address)

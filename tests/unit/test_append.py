@@ -250,3 +250,23 @@ def test_items_that_only_add_need_no_policy(inside: str, codes: list[str]) -> No
 def test_what_is_wrong_with_append_is_told(rule: str, code: str) -> None:
     problems = told(f"name: g\nnodes: {{n: {{type: rule, rules: [{rule.replace('§', '')}]}}}}")
     assert [each.partition(" ")[2] for each in problems] == [code]
+
+
+APPENDING = """
+name: g
+context: {{merge: {{{merge}}}}}
+nodes:
+  a: {{type: rule, rules: [{{append: {{log: 1, order.log: 1}}}}]}}
+  b: {{type: rule, rules: [{{append: {{log: 2}}, then: {{n: 1}}}}]}}
+"""
+
+
+@pytest.mark.parametrize("merge", ["log: sum", "log: max", "order: min", "order.log: sum"])
+def test_a_reducer_of_numbers_for_a_list_that_rules_append_to_is_an_error_at_its_policy(merge: str) -> None:
+    (found,) = told(APPENDING.format(merge=merge))
+    assert found.split(" ")[1] == "MERGE_OF_LIST"
+
+
+@pytest.mark.parametrize("merge", ["log: append", "log: union", "n: sum", "order: sum, order.log: append"])
+def test_other_policies_of_paths_that_are_appended_to_are_none(merge: str) -> None:
+    assert [each for each in told(APPENDING.format(merge=merge)) if "MERGE_OF_LIST" in each] == []

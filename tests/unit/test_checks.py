@@ -18,6 +18,7 @@ from anabranch.graph.load import LoadedGraph, load_graph, load_text
 from tests.work import lines_run
 
 EACH = "type: foreach, items: a, body: {graph: g}, on_item_failure:"
+CLIENT = "client_id: c, client_secret: 'env:HTTP_SECRET_A'"
 RULE = "{type: rule, rules: [{then: {k: 1}}]}"
 
 
@@ -279,6 +280,7 @@ _ENDS_DO_NOTHING = (
 MISPLACED = {
     "type: wait, for: 1s": (*_ELSEWHERE, "task_queue: q", "timeout: 5s", "retry: {}", "output: {a: '1'}"),
     "type: approval": (*_ELSEWHERE, "task_queue: q", "retry: {}", "losers: cancel"),
+    "type: receive, event: a": (*_ELSEWHERE, "task_queue: q", "retry: {}", "mode: all"),
     f"type: foreach, items: '[1]', {_BODY}": (
         *_ELSEWHERE,
         "task_queue: q",
@@ -331,12 +333,50 @@ MISPLACED = {
         ("type: ai, model: 'openai:x', prompt: x, ¦output_schema: {type: object}", ["AI_SCHEMA"]),
         ("type: ai, model: 'openai:x', prompt: x, output_schema: {type: object}, output: {a: result.a}", []),
         ("type: ai, model: 'openai:x', prompt: x, output_schema: {type: object, additionalProperties: true}", []),
+        ("type: ai, model: ['openai:x', ¦'y'], prompt: x", ["AI_MODEL"]),
+        ("type: ai, model: ['openai:x', 'ollama:y', ¦'openai:x'], prompt: x", ["AI_MODEL"]),
+        ("type: ai, model: ['openai:x', 'env:ANABRANCH_MODEL'], prompt: x, budget: {tokens: 9}, attempts: 1", []),
         ("type: http, url: ¦'ftp://x'", ["HTTP_URL"]),
         ("type: http, url: ¦'https://x/?key=env:HTTP_SECRET_A'", ["HTTP_SECRET"]),
         ("type: http, url: 'https://x', headers: {A: ¦'Bearer env:HTTP_SECRET_A'}", ["HTTP_SECRET"]),
         ("type: http, url: 'https://x', headers: {A: ¦'env:HTTP_KEY'}", ["HTTP_SECRET"]),
         ("type: http, url: 'https://x', query: {a: {b: ¦'env:HTTP_SECRET_A'}}", ["HTTP_SECRET"]),
-        ("type: http, url: 'https://x', method: POST, body: {a: [¦'env:HTTP_SECRET_A']}", ["HTTP_SECRET"]),
+        ("type: http, url: 'https://x', method: POST, body: {a: [¦'x env:HTTP_SECRET_A']}", ["HTTP_SECRET"]),
+        ("type: http, url: 'https://x', method: POST, body: {a: [¦'env:HOME']}", ["HTTP_SECRET"]),
+        ("type: http, url: 'https://x', method: POST, body: {a: ['env:HTTP_SECRET_A']}", []),
+        ("type: http, url: 'https://x', auth: {bearer: 'env:HTTP_SECRET_A'}", []),
+        ("type: http, url: 'https://x', auth: {bearer: ¦'k3y'}", ["HTTP_SECRET"]),
+        ("type: http, url: 'https://x', auth: {bearer: ¦'{{ k }}'}", ["HTTP_SECRET"]),
+        ("type: http, url: 'https://x', auth: {bearer: ¦¦'Bearer env:HTTP_SECRET_A'}", ["HTTP_SECRET", "HTTP_SECRET"]),
+        ("type: http, url: 'https://x', auth: {basic: {user: a, password: ¦b}}", ["HTTP_SECRET"]),
+        (
+            "type: http, url: 'https://x', auth: {basic: {user: ¦'env:HOME', password: 'env:HTTP_SECRET_A'}}",
+            ["HTTP_SECRET"],
+        ),
+        (f"type: http, url: 'https://x', auth: {{oauth2: {{{CLIENT}, token_url: 'https://x'}}}}", []),
+        (f"type: http, url: 'https://x', auth: {{oauth2: {{{CLIENT}, token_url: ¦x}}}}", ["HTTP_URL"]),
+        (
+            f"type: http, url: 'https://x', auth: {{oauth2: {{{CLIENT}, token_url: 'http://x', scope: ¦'env:A1'}}}}",
+            ["HTTP_SECRET"],
+        ),
+        ("type: http, url: 'https://x', ¦auth: {}", ["HTTP_AUTH"]),
+        ("type: http, url: 'https://x', poll: {until: result.status == 200, every: 1s, timeout: 2s}", []),
+        ("type: http, url: 'https://x', poll: {until: a.b, every: ¦0}", ["DURATION_NOT_POSITIVE"]),
+        ("type: http, url: 'https://x', poll: {until: a.b, every: 5s, timeout: ¦5s}", ["HTTP_POLL"]),
+        ("type: http, url: 'https://x', ¦retry: {max_attempts: 2}, poll: {until: a.b}", ["HTTP_POLL"]),
+        ("type: http, url: 'https://x', local: ¦true, poll: {until: a.b}", ["HTTP_POLL"]),
+        ("type: http, url: 'https://x', poll: {until: a.b}, ¦pages: {}", ["HTTP_POLL"]),
+        ("type: http, url: 'https://x', pages: {next: 'result.body.next + page'}", []),
+        ("type: http, url: 'https://x', pages: {items: 'result.¦'}", ["EXPRESSION_INVALID"]),
+        ("type: http, url: 'https://x', method: POST, ¦pages: {}", ["HTTP_PAGES"]),
+        (
+            "type: http, url: 'https://x', ¦auth: {bearer: 'env:HTTP_SECRET_A', basic: {user: a, password: ¦b}}",
+            ["HTTP_AUTH", "HTTP_SECRET"],
+        ),
+        (
+            "type: http, url: 'https://x', headers: {Authorization: a}, ¦auth: {bearer: 'env:HTTP_SECRET_A'}",
+            ["HTTP_AUTH"],
+        ),
         ("type: http, url: 'https://x', headers: {A: env:HTTP_SECRET_A}, query: {b: [env:HTTP_SECRET_B]}", []),
         ("type: http, url: 'https://x/env:prod', body: 'env: A'", []),
         ("type: while, while: a, ¦body: {}", ["BODY_SOURCE"]),
@@ -357,6 +397,17 @@ MISPLACED = {
         ("type: wait, for: 1s, until: ¦a", ["WAIT_SOURCE"]),
         ("type: wait, for: ¦soon", ["VALUE_INVALID"]),
         ("type: approval, timeout: ¦0", ["DURATION_NOT_POSITIVE"]),
+        ("type: emit, to: run", ["EMIT_TARGET of the node", "EMIT_TARGET of the node"]),
+        ("type: emit, to: nats, connection: A", ["EMIT_TARGET of the node"]),
+        ("type: emit, to: nats, connection: A, topic: a, key: ¦k", ["FIELD_HAS_NO_EFFECT"]),
+        ("type: emit, to: kafka, connection: A, topic: a, event: ¦e", ["FIELD_HAS_NO_EFFECT"]),
+        ("type: emit, to: kafka, connection: A, topic: a, key: k, format: ¦cloudevents", ["EMIT_TARGET"]),
+        ("type: emit, to: kafka, connection: A, topic: a, headers: {B: ¦'env:HTTP_SECRET_A'}", ["EMIT_SECRET"]),
+        ("type: emit, to: run, run: r, event: e, topic: ¦a", ["FIELD_HAS_NO_EFFECT"]),
+        ("type: receive, event: [a, ¦a]", ["EVENT_TWICE"]),
+        ("type: receive, event: [a, b], mode: all, accept: event.n > 1", []),
+        ("type: receive, event: a, correlate: {'a b': ¦event.n}", ["CORRELATE_KEY"]),
+        ("type: receive, event: ¦'a b'", ["VALUE_INVALID"]),
         ("type: ai, model: 'a:b', prompt: a, retry: {max_interval: ¦0s}", ["DURATION_NOT_POSITIVE"]),
         (
             "type: ai, model: 'a:b', prompt: a, retry: {initial_interval: 5s, max_interval: ¦1s}",
@@ -390,6 +441,12 @@ MISPLACED = {
             "type: python, handler: a, reads: [], compensate: {type: python, handler: b, reads: [], ¦cache: {key: a}}",
             ["CACHE_OF_EFFECT"],
         ),
+        (
+            "type: python, handler: a, reads: [], local: ¦true, compensate: {type: python, handler: b, reads: []}",
+            ["LOCAL_COMPENSATED"],
+        ),
+        ("type: http, url: 'https://a', local: true, compensate: {type: http, url: 'https://a', method: PUT}", []),
+        ("type: python, handler: a, reads: [], local: true", []),
         ("type: activity, activity: a, ¦circuit_breaker: {failures: 3}", ["FIELD_HAS_NO_EFFECT"]),
         ("type: wait, for: 1s, compensate: {type: ¦wait, for: 1s}", ["COMPENSATION_TYPE"]),
         ("type: approval, schema: {type: ¦5}", ["SCHEMA_INVALID"]),

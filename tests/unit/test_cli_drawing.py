@@ -10,7 +10,7 @@ from rich.console import Console
 from anabranch.cli.live import LiveRun
 from anabranch.cli.versions import versions_table
 from anabranch.display import plain
-from anabranch.graph.drawing.layout import rows
+from anabranch.graph.drawing.rows import rows
 from anabranch.graph.model import Graph
 
 DIAMOND = ["check", "stock", "price", "pack", "ship", "notify"]
@@ -91,6 +91,30 @@ def test_the_tree_shows_state_time_and_what_was_written() -> None:
         "├─ ✘ stock  rule  3.5 s  failed  E: no",
         "│  ○ pack   rule",
         "╰─ · price  rule         skipped",
+        "○ ship      rule",
+        "○ notify    rule",
+    ]
+
+
+def test_the_tree_says_how_far_items_and_attempts_are() -> None:
+    live = live_run()
+    items = {"all": 30, "done": 12, "failed": 2, "passed_over": 1, "running": 4}
+    ended = {"status": "succeeded", "started": 0, "ended": 5000}
+    nodes: dict[str, Any] = {
+        "check": {**ended, "items": {"all": 2, "done": 2, "failed": 0, "running": 0}},
+        "stock": {**ended, "status": "failed", "items": items},
+        "price": {**ended, "attempt": 2, "max_attempts": 3},
+        "pack": {"status": "pending", "attempt": 1, "next_attempt": 7000},
+        "stock[3]/weigh": {"status": "running"},
+        "stock[4]/weigh": {"status": "running"},
+    }
+    live.show({"status": "running", "nodes": nodes})
+    assert rendered(live.renderable()) == [
+        "g · order-1  running",
+        "✔ check     rule  5.0 s  2 of 2 done",
+        "├─ ✘ stock  rule  5.0 s  failed  12 of 30 done  2 failed  1 passed over  4 running  2 under way",
+        "│  ○ pack   rule         attempt 1",
+        "╰─ ✔ price  rule  5.0 s  attempt 2 of 3",
         "○ ship      rule",
         "○ notify    rule",
     ]

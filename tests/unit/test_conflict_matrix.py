@@ -114,8 +114,7 @@ def test_the_details_show_what_waits_for_somebody_and_then_what_was_chosen() -> 
         "- `n`: `12` by `a`, `15` by `b`, `9` by `c`",
         "",
         "~~~",
-        """temporal workflow update execute --workflow-id order-1 --name resolve_conflict \
---input '{"node": "join", "path": "n", "choose": "a"}'""",
+        "anabranch resolve order-1 join n --choose a",
         "~~~",
     ]
     play.pending.pop("join")

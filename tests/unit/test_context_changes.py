@@ -165,6 +165,8 @@ def test_a_change_set_comes_back_from_the_wire(changes: ChangeSet, by: str, at: 
         [1, [], [], "w", 0, [], []],
         [1, [], [], "w", 0, [], [["a"], 5]],
         [1, [], [], "w", 0, [], [["a"], [5]], []],
+        [1, [], [], "w", 0, [], [], 7],
+        [1, [], [], "w", 0, [], [], [["m", 1, 2, 3, None]], []],
     ],
 )
 def test_a_wire_that_is_no_change_set_is_refused(wire: object) -> None:

@@ -359,6 +359,15 @@ def test_sum_counts_agreeing_writes_each() -> None:
     assert graph.join(graph.write(n=15), graph.write(n=15), graph.write(n=15)).data == {"n": 25}
 
 
+def test_append_and_sum_also_combine_equal_writes_and_say_that_they_were_a_conflict() -> None:
+    graph = Graph({"log": [1], "n": 10, "last": 0}, log="append", n="sum")
+    sides = [graph.write(log=[1, 2], n=15, last=7) for _ in range(2)]
+    merged = graph.merge_heads(*sides)
+    assert merged.line is not None
+    assert merged.line.data == {"log": [1, 2, 2], "n": 20, "last": 7}
+    assert sorted(each.path for each in merged.conflicts) == [("log",), ("n",)]
+
+
 def test_sum_over_chains_adds_every_delta() -> None:
     graph = Graph({"n": 10}, n="sum")
     left = graph.write(graph.write(graph.write(n=11), n=13), n=9)

@@ -177,6 +177,28 @@ def test_depth_64_passes_and_depth_65_is_refused() -> None:
         DistributedContext.deserialize(packed(too_deep.to_wire()))
 
 
+def test_a_large_context_of_depth_64_passes_and_one_of_depth_65_is_refused() -> None:
+    """Of large ones the depth is left to the packer, which has its own limit."""
+    for depth in (2, 3, 63, 64, 65, 66, 900):
+        large: dict[str, Any] = {"rows": [{"price": 1.5, "name": "naïve"}] * 2000, "deep": nested(depth - 1)}
+        wire = packed(DistributedContext("s", large, METADATA).to_wire())
+        if depth <= 64:
+            assert DistributedContext.deserialize(wire).data == large
+            continue
+        with pytest.raises(WireFormatError, match="nested deeper than 64"):
+            DistributedContext.deserialize(wire)
+
+
+def test_a_large_context_with_a_key_twice_or_a_number_that_is_none_is_refused() -> None:
+    for value, what in ((math.nan, "'number' is nan"), (-math.inf, "'number' is -inf")):
+        wire = packed(["s", {"rows": [1.5] * 4000, "number": value}, [1, 2, 3, None, []]])
+        with pytest.raises(WireFormatError, match=what):
+            DistributedContext.deserialize(wire)
+    pairs = b"\xa1a\x01" * 8000
+    with pytest.raises(WireFormatError, match="has the key 'a' twice"):
+        DistributedContext.deserialize(b"\x93\xa1s\xde\x1f\x40" + pairs + b"\x95\x01\x02\x03\xc0\x90")
+
+
 def test_subclasses_of_data_types_travel_as_data() -> None:
     class Status(StrEnum):
         PAID = "paid"

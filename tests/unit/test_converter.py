@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.converter import PayloadConverter
 
@@ -15,6 +16,7 @@ from anabranch.errors import WireFormatError
 from anabranch.limits import RunLimits
 from anabranch.transport.converter import ContextFormat, data_converter, readable
 from anabranch.transport.node_protocol import GraphRequest, NodeTask, PinnedGraph, RunInfo
+from anabranch.transport.segment import Ran, Segment, SegmentResult, Step
 from tests.json_values import unchecked
 
 BINARY = data_converter("msgpack").payload_converter
@@ -36,6 +38,9 @@ TASK = NodeTask(
 )
 CHANGES = ChangeSet(3, {("order", "status"): "paid", ("dotted.key",): [1, {"a": None}]}, (("old", "a.b"),), "pay", 7)
 REQUEST = GraphRequest(name="orders", inline={"nodes": {}})
+STEPS = (Step("b", {"type": "rule"}, "run-1/b", None, 30.0), Step("c", {}, "run-1/c", ("x", "y"), 1.5))
+SEGMENT = Segment(30.0, STEPS, {"x": {"y": [1]}}, ("run", "z"), {"type": "NO_STOCK", "details": [{"left": 0}]})
+RESULT = SegmentResult(7, (Ran("a", 1, 0, 3, CHANGES), Ran("b", 2, 3, 4, None, {"cancelled": True})))
 PINNED = PinnedGraph(
     "orders",
     "00ff",
@@ -45,15 +50,20 @@ PINNED = PinnedGraph(
     {"orders": ("id",), "packing": ()},
     ("SearchAttributes",),
     RunLimits(pending_activities=3, drain_seconds=0.5),
+    "https://console",
 )
 VALUES = [
     TASK,
     replace(TASK, reads=None, roots={}),
     CHANGES,
     ChangeSet(0, {}),
+    SEGMENT,
+    Segment(1.5),
+    RESULT,
     REQUEST,
     GraphRequest(),
     PINNED,
+    replace(PINNED, console=None),
     CONTEXT,
 ]
 
@@ -127,7 +137,7 @@ def test_readable_json_names_every_field_of_a_task() -> None:
 
 def test_a_limit_of_a_newer_revision_leaves_it_to_the_revision_to_be_refused() -> None:
     array = PINNED.to_wire()
-    array[-1] = {"pending_activities": 3, "drain_seconds": 0.5, "of_revision_9": 1}
+    array[7] = {"pending_activities": 3, "drain_seconds": 0.5, "of_revision_9": 1}
     assert PinnedGraph.from_wire(array) == PINNED
 
 
@@ -141,6 +151,7 @@ def test_readable_json_names_all_that_a_run_is_held_to() -> None:
         "inputs": {"orders": ["id"], "packing": []},
         "capabilities": ["SearchAttributes"],
         "limits": asdict(RunLimits(pending_activities=3, drain_seconds=0.5)),
+        "console": "https://console",
     }
 
 
@@ -212,6 +223,28 @@ def test_a_context_of_the_greatest_depth_survives_both_formats() -> None:
     task = replace(TASK, context=DistributedContext("s", {"deep": deep}))
     for converter in (BINARY, READABLE):
         assert converter.from_payload(converter.to_payload(task), NodeTask) == task
+
+
+def json_payload(text: str) -> Payload:
+    return Payload(metadata={"encoding": b"json/plain"}, data=text.encode())
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a": ', "}")])
+@pytest.mark.parametrize("hint", [None, Any])
+def test_json_is_read_down_to_one_depth_whatever_the_version_of_python_takes(
+    opening: str, closing: str, hint: Any
+) -> None:
+    for depth, innermost in ((256, '"[{[{"'), (256, "[[], {}]")):
+        value = BINARY.from_payload(json_payload(opening * (depth - 1) + innermost + closing * (depth - 1)), hint)
+        assert value
+    for depth in (257, 900, 20_000):
+        with pytest.raises(WireFormatError, match="the JSON is nested too deep"):
+            BINARY.from_payload(json_payload(opening * depth + "1" + closing * depth), hint)
+
+
+def test_brackets_beside_each_other_are_not_deep() -> None:
+    text = "[" + ", ".join(["[]", '{"a": "[[["}'] * 1_000) + "]"
+    assert BINARY.from_payload(json_payload(text)) == json.loads(text)
 
 
 json_values = st.recursive(

@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from anabranch.activities.rules.handler import evaluate_rules
 from anabranch.context.nested import nested
 from anabranch.context.values import Json
 from anabranch.errors import EvaluationError, GraphError, InputError
+from anabranch.graph.kinds.kinds import kind_of
 from anabranch.graph.load import load_text
 from anabranch.graph.model import RuleNode
 from anabranch.graph.rules.decision_table import read_table
+from tests.json_values import unchecked
 
 COLUMNS = [
     {"id": "total", "name": "Total", "field": "order.total"},
@@ -192,6 +195,35 @@ def test_a_circle_of_nodes_is_refused() -> None:
 def test_a_rule_node_writes_what_its_table_decides() -> None:
     parsed = RuleNode.model_validate({"type": "rule", "decision_table": jdm(table())})
     assert evaluate_rules(parsed, data(), {}).result == {"fee": 0, "ship": {"mode": "air"}}
+
+
+ABSENT = "the decision table needs `country`, which is not there (write it before this node, or give a default)"
+FIRST = 'row 1 of \'fees\': order.total > 100 and country "US", "DE" and vip true'
+
+
+@pytest.mark.parametrize(
+    ("decision", "inputs", "said"),
+    [
+        (table(), data(), [FIRST]),
+        (table(), data(total=1), ["row 3 of 'fees': whatever the inputs are"]),
+        (
+            table(hitPolicy="collect", outputPath="all"),
+            data(total=50),
+            ["row 2 of 'fees': order.total [10..100]", "row 3 of 'fees': whatever the inputs are"],
+        ),
+        (table(ROWS[:1]), data(total=1), ["no row of its decision table"]),
+        (
+            table(),
+            {"order": {"total": 1}, "vip": True},
+            [f"its rules, which cannot be evaluated again: {ABSENT}"],
+        ),
+    ],
+)
+def test_who_asks_why_is_told_which_rows_decided_and_on_what(
+    decision: dict[str, Any], inputs: dict[str, Any], said: list[str]
+) -> None:
+    parsed = RuleNode.model_validate({"type": "rule", "decision_table": jdm(decision)})
+    assert list(kind_of(parsed).deeds(parsed, unchecked(SimpleNamespace(data=inputs, roots={})))) == said
 
 
 @pytest.mark.parametrize("more", [{"vip": 1e29}, {"fee": "rand(-1)"}])

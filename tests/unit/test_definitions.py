@@ -24,6 +24,7 @@ definitions:
     gently: {max_attempts: 8, initial_interval: 5s}
   bases:
     billing: {url: "https://billing.example/v1/", headers: {Authorization: "env:HTTP_SECRET_B", X-A: a}, query: {t: 1}}
+    store: {url: "https://store.example", auth: {bearer: "env:HTTP_SECRET_S"}}
 inputs: {line: line, lines: {type: array, items: {$ref: "#/definitions/schemas/line"}}}
 context: {schema: {properties: {note: {$ref: "#/definitions/note/properties/answer"}}}}
 defaults: {retry: gently}
@@ -37,6 +38,8 @@ nodes:
     headers: {x-a: b}
     query: {page: 2}
     compensate: {type: http, base: billing, method: DELETE, url: invoices, retry: gently}
+  look: {type: http, base: store, url: /a}
+  own: {type: http, base: store, url: /b, auth: {bearer: "env:HTTP_SECRET_O"}}
   check: {type: approval, schema: note}
   again:
     type: while
@@ -72,6 +75,8 @@ nodes:
       retry: {RETRY}
       headers: {{{SECRET}, X-A: a}}
       query: {{t: 1}}
+  look: {{type: http, url: "https://store.example/a", auth: {{bearer: "env:HTTP_SECRET_S"}}}}
+  own: {{type: http, url: "https://store.example/b", auth: {{bearer: "env:HTTP_SECRET_O"}}}}
   check: {{type: approval, schema: {WITH_NOTE}}}
   again:
     type: while

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from anabranch.cli.main import app
 from anabranch.errors import GraphError
 from anabranch.graph.load import LoadedGraph, load_graph, load_text
+from anabranch.graph.model import GrpcNode
 from anabranch.graph.plan import plan_graph
 from anabranch.settings import Settings
 from anabranch.testkit.given import GivenOutcome
@@ -77,6 +78,16 @@ def test_each_default_of_a_bare_node_is_told() -> None:
     ]
 
 
+def test_a_method_of_a_service_that_is_not_named_is_that_of_the_one_which_has_it() -> None:
+    loaded = load_graph(FILES / "grpc_service.yaml")
+    node = loaded.graph.nodes["price_of"]
+    assert isinstance(node, GrpcNode)
+    assert (node.target, node.method, node.tls) == ("127.0.0.1:50071", "PriceOf", False)
+    assert [(each.code, each.suggestion) for each in loaded.warnings if "without its service" in each.message] == [
+        ("DIALECT_ASSUMED", "write `http://127.0.0.1:50071#package.Service/PriceOf`: the proto file says it")
+    ]
+
+
 def test_mappings_that_nothing_reads_are_told_and_left_out() -> None:
     loaded = load_graph(FILES / "mappings.yaml")
     assert [one.message for one in loaded.warnings if one.code == "DIALECT_UNUSED"] == [
@@ -133,8 +144,8 @@ def refusal(node: str) -> tuple[str, str]:
         ),
         ("SubgraphNode", "write `graph:` with the name of a graph of this folder"),
         (
-            '{type: GrpcNode, query: "http://127.0.0.1:50071#PriceOf"}',
-            "write `http://127.0.0.1:50071#package.Service/PriceOf`: the proto file says it",
+            '{type: GrpcNode, query: "http://127.0.0.1:50071"}',
+            "write `query: http://host:port#package.Service/Method`",
         ),
     ],
 )
@@ -202,7 +213,9 @@ def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
     assert (told.exit_code, to.read_text()) == (1, "precious")
 
 
-def test_a_file_with_a_refusal_is_not_converted() -> None:
-    told = runner.invoke(app, ["convert", str(FILES / "grpc_service.yaml")])
+def test_a_file_with_a_refusal_is_not_converted(tmp_path: Path) -> None:
+    path = tmp_path / "refused.yaml"
+    path.write_text("nodes: {a: {type: MongoNode}}")
+    told = runner.invoke(app, ["convert", str(path)])
     assert told.exit_code == 1
     assert told.stdout == ""

@@ -13,10 +13,10 @@ from temporalio.converter import DataConverter, DefaultFailureConverter, Payload
 from temporalio.exceptions import ApplicationError
 
 from anabranch.activities.failures import as_application_errors
+from anabranch.brokers.source import Message
 from anabranch.errors import EncryptionKeyMissing, NodeError, PlaintextRefused, WireFormatError
 from anabranch.events.event import ENCRYPTED, Reading, encode_body, read_event
 from anabranch.events.publishing import Publisher
-from anabranch.events.source import Message
 from anabranch.transport.codec import ZstdCodec
 from anabranch.transport.combined import combined
 from anabranch.transport.converter import data_converter, standard_codec

@@ -7,16 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from anabranch.brokers.address import Address, parse_address
+from anabranch.brokers.kafka import client_options
+from anabranch.brokers.offsets import Offsets
+from anabranch.brokers.source import Message
 from anabranch.cli.main import app
+from anabranch.context.distributed import DistributedContext
 from anabranch.context.values import Json
-from anabranch.errors import ConfigurationError, InputError
-from anabranch.events.address import Address, parse_address
-from anabranch.events.event import MAX_ID_CHARACTERS, Reading, read_event
+from anabranch.errors import ConfigurationError, EvaluationError, InputError
+from anabranch.events.delivery import Delivery
+from anabranch.events.event import MAX_ID_CHARACTERS, Event, Reading, read_event
 from anabranch.events.event_workflow import event_workflow_id, run_id
-from anabranch.events.kafka import client_options
-from anabranch.events.offsets import Offsets
+from anabranch.events.resending import again
 from anabranch.events.service import events_queue
-from anabranch.events.source import Message
 
 NAMES = ("Content-Type", "Anabranch-Event-Id", "Anabranch-Context", "traceparent")
 
@@ -135,6 +138,7 @@ def test_offsets_of_a_partition_that_was_forgotten_are_not_committed() -> None:
         (["--from", "amqp://h/a"], "--from"),
         (["--from", "nats://h/a", "--graph", "a:b"], "--graph"),
         (["--from", "nats://h/a", "--consumer", "a.b"], "--consumer"),
+        (["--from", "nats://h/a", "--graphs", "tests/fixtures/language"], "error[GRAPH_UNKNOWN]"),
     ],
 )
 def test_the_command_refuses_a_flow_that_cannot_be(arguments: list[str], option: str) -> None:
@@ -153,3 +157,59 @@ def test_any_message_is_an_event_or_poison(body: bytes, headers: dict[str, str],
     assert 0 < len(event.id) <= MAX_ID_CHARACTERS
     assert event.id.isprintable()
     assert event.context.session_id
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "nothing says what becomes of the events"),
+        (("--graph", "g", "--deliver", "paid", "--to-run", "{{ id }}"), "--graph and --deliver exclude each other"),
+        (("--graph", "g", "--resend"), "--graph and --resend exclude each other"),
+        (("--graph", "g", "--to-run", "{{ id }}"), "--to-run: only events that are delivered go to a run"),
+        (("--deliver", "paid"), "--to-run: nothing says to which run"),
+        (("--deliver", "paid", "--to-run", "order"), "--to-run: every event would go to one run"),
+        (("--deliver", "a b", "--to-run", "{{ id }}"), "--deliver: 'a b' cannot be a name here"),
+        (
+            ("--deliver", "paid", "--to-run", "{{ id }}", "--to", "nats://h/u"),
+            "--to: events that are",
+        ),
+        (("--resend",), "--to: 't' does not end with .dead"),
+    ],
+)
+def test_what_becomes_of_events_is_said_once(arguments: tuple[str, ...], said: str) -> None:
+    result = CliRunner().invoke(app, ["events", "--from", "nats://h/t", *arguments])
+    assert result.exit_code == 1
+    assert said in result.output
+
+
+def test_a_dead_letter_is_sent_again_without_what_made_it_one() -> None:
+    headers = {
+        "Anabranch-Graph": "order",
+        "Anabranch-Error-Code": "RUN_NOT_FOUND",
+        "Anabranch-Error-Reason": "no",
+        "Anabranch-Source": "T-1",
+        "Nats-Msg-Id": "dead/1",
+        "Mine": "kept",
+        "Anabranch-Event-Id": "7",
+    }
+    sent = again(Message(b"{}", headers, "T.dead-3", stored_at=5), "T")
+    assert (sent.topic, sent.body, sent.id) == ("T", b"{}", "again/T.dead-3@5")
+    assert sent.headers == {"Mine": "kept", "Anabranch-Event-Id": "7"}
+
+
+def test_an_event_whose_run_failed_is_sent_again_under_the_next_id() -> None:
+    for before, after in (("7", "7~2"), ("7~2", "7~3"), ("a~b", "a~b~2")):
+        headers = {"Anabranch-Run": "order:7", "Anabranch-Event-Id": before}
+        assert again(Message(b"{}", headers, "T-1"), "T").headers == {"Anabranch-Event-Id": after}
+
+
+def test_an_event_is_for_the_run_whose_id_its_data_makes() -> None:
+    def event(**data: Json) -> Event:
+        return Event("e1", DistributedContext("e1", data), "json", {})
+
+    delivery = Delivery("paid", "order-{{ order.id }}")
+    assert delivery.run_of(event(order={"id": 7})) == "order-7"
+    with pytest.raises(EvaluationError):
+        delivery.run_of(event())
+    with pytest.raises(InputError, match="is not the workflow id of a run"):
+        Delivery("paid", "{{ id }}").run_of(event(id="a\nb"))

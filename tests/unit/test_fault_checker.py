@@ -68,13 +68,35 @@ PARALLEL = replace(
 WITH_LAST = replace(
     FAILED, last=frozenset("z"), events=(*FAILED.events, *ran("z")), rows=(*FAILED.rows, Row("z", "do"))
 )
+WITH_BLOCK = replace(
+    CANCELLED,
+    behind={"a": frozenset[str](), "k/b": frozenset("a")},
+    of_blocks={"k/finally/y": "k"},
+    events=(*ran("a"), *ran("k/b"), *ran("k/finally/y"), *ran("undo k/b"), *ran("undo a")),
+    rows=rows("+a", "+k/b", "+k/finally/y", "-k/b", "-a"),
+)
+BEFORE_BLOCK = replace(WITH_BLOCK, events=(*ran("a"), *ran("undo a")), rows=rows("+a", "-a"))
 NEVER_BEGAN = replace(CANCELLED, last=frozenset("z"), events=(), rows=())
 
 
 @pytest.mark.parametrize(
     "record",
-    [COMPLETED, FAILED, NEVER_HAPPENED, DEFINITE, CANCELLED, PARALLEL, WITH_LAST, NEVER_BEGAN],
-    ids=["completed", "failed", "never happened", "definite", "cancelled", "parallel", "with a last", "never began"],
+    [
+        COMPLETED,
+        FAILED,
+        NEVER_HAPPENED,
+        DEFINITE,
+        CANCELLED,
+        PARALLEL,
+        WITH_LAST,
+        NEVER_BEGAN,
+        WITH_BLOCK,
+        BEFORE_BLOCK,
+    ],
+    ids=[
+        *("completed", "failed", "never happened", "definite", "cancelled", "parallel", "with a last", "never began"),
+        *("with a last of a block", "before the block"),
+    ],
 )
 def test_what_is_right_is_accepted(record: Record) -> None:
     assert violations(record) == []
@@ -198,6 +220,18 @@ CORRUPTED: dict[str, tuple[Callable[[], Record], str]] = {
     "a last step that was not last": (
         lambda: replace(WITH_LAST, events=(*FAILED.events[:-1], *ran("z"), FAILED.events[-1])),
         "something happened behind 'z', which runs last",
+    ),
+    "a last step of a block that did not happen": (
+        lambda: replace(without(WITH_BLOCK, "k/finally/y"), rows=rows("+a", "+k/b", "-k/b", "-a")),
+        "step 'k/finally/y' runs last in 'k', and has no effect",
+    ),
+    "a last step of a block that was undone": (
+        lambda: replace(WITH_BLOCK, rows=(*WITH_BLOCK.rows, Row("k/finally/y", "undo"))),
+        "step 'k/finally/y' runs last in 'k', and was undone",
+    ),
+    "a last step of a block that was not last": (
+        lambda: swapped(WITH_BLOCK, "k/b", "k/finally/y"),
+        "something happened in 'k' behind 'k/finally/y', which runs last in it",
     ),
     "a run that is not over": (lambda: replace(COMPLETED, ends="open"), "the run is not over"),
     "a context that was not rolled back": (

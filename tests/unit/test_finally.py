@@ -11,12 +11,13 @@ import pytest
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner, Result
 
-from anabranch.cli.live import LiveRun
 from anabranch.cli.main import app
+from anabranch.cli.run_tree import RunTree
 from anabranch.errors import GraphError, Problem
 from anabranch.graph.checks.schemas import graph_json_schema
 from anabranch.graph.dataflow.dataflow import graph_inputs
-from anabranch.graph.drawing.mermaid import boxes, mermaid
+from anabranch.graph.drawing.boxes import boxes
+from anabranch.graph.drawing.mermaid import mermaid
 from anabranch.graph.drawing.tree import tree
 from anabranch.graph.load import load_graph, load_text, written_out
 
@@ -223,13 +224,13 @@ def test_an_editor_knows_its_fields() -> None:
 
 
 def test_the_live_tree_has_its_nodes_below_the_others() -> None:
-    live = LiveRun(load_text(ORDER).graph, "order-1")
-    assert [row.node for row in live._rows] == [
+    drawn = RunTree(load_text(ORDER).graph, "order-1")
+    assert [row.node for row in drawn._rows] == [
         "reserve",
         "pay",
         *("finally/tell", "finally/blame", "finally/log"),
     ]
-    assert live._types["finally/blame"] == "rule"
+    assert drawn._types["finally/blame"] == "rule"
 
 
 # dry runs and tests

@@ -235,6 +235,12 @@ def test_errors_name_their_rule() -> None:
         evaluate_grl("rule R { when a > 0 then a.x = 1; }", {"a": 1}, {})
 
 
+@pytest.mark.parametrize("data", [{"customer": None}, {"customer": {"address": None}}])
+def test_an_assignment_through_null_is_refused_and_makes_no_object(data: dict[str, Json]) -> None:
+    with pytest.raises(EvaluationError, match=r"`customer\.address\.zip` cannot be assigned: there is null where"):
+        evaluate_grl("rule R { when true then customer.address.zip = 1; }", data, {})
+
+
 def test_roots_are_visible_and_keys_of_reserved_names_are_reachable() -> None:
     text = 'rule R { when run.id == "r" && list[1] == item && Order.in > 0 then found = item; }'
     data: dict[str, Json] = {"list": [1, 2], "Order": {"in": 1}}

@@ -41,8 +41,8 @@ def problems(**fields: Any) -> list[tuple[str, str]]:
     [
         ({"target": "https://prices.example"}, "GRPC_TARGET", "has a `target` that is not a host and a port"),
         ({"target": "unix:/tmp/socket"}, "GRPC_TARGET", "has a `target` that is not a host and a port"),
-        ({"method": "PriceOf"}, "GRPC_METHOD", "has a `method` that does not name a service and its method"),
-        ({"method": "/shop.Prices/PriceOf"}, "GRPC_METHOD", "has a `method` that does not name a service"),
+        ({"method": "shop.PriceOf"}, "GRPC_METHOD", "has a `method` that does not name a method of a service"),
+        ({"method": "/shop.Prices/PriceOf"}, "GRPC_METHOD", "has a `method` that does not name a method"),
         ({"request": "all"}, "GRPC_REQUEST", "has a `request` that is a text, and messages are objects"),
         ({"request": {"a": "env:HTTP_SECRET_X"}}, "GRPC_SECRET", "has `env:HTTP_SECRET_X` where it would be sent as"),
         ({"target": "env:TARGET:1"}, "GRPC_TARGET", "has a `target`"),
@@ -65,6 +65,8 @@ def test_what_cannot_be_called_is_found_by_validate(fields: dict[str, Any], code
     [
         ({"method": "shop.Prices/PriceOff"}, "GRPC_METHOD", "the service shop.Prices has no method 'PriceOff'"),
         ({"method": "shop.Shop/PriceOf"}, "GRPC_METHOD", "there is no service 'shop.Shop'"),
+        ({"method": "PriceOff"}, "GRPC_METHOD", "no service has a method 'PriceOff'"),
+        ({"method": "Watch"}, "GRPC_METHOD", "is a stream, and a node makes unary calls only"),
         ({"method": "shop.Prices/Watch"}, "GRPC_METHOD", "is a stream, and a node makes unary calls only"),
         ({"request": {"order": 1}}, "GRPC_REQUEST", "sends the field 'order', which shop.Question does not have"),
         ({"request": {"items": [{"sku": 1}, {"no": 1}]}}, "GRPC_REQUEST", "sends the field 'no', which shop.Item"),

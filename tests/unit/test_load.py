@@ -6,6 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,11 @@ def test_no_file_outside_of_the_folder_and_nothing_but_files_is_read(tmp_path: P
 
 def test_a_file_that_lets_its_reader_wait_is_refused(tmp_path: Path) -> None:
     (tmp_path / "kernel.yaml").symlink_to("/proc/kmsg")
+    with suppress(BlockingIOError, PermissionError):  # what the kernel has said by now would be there at once
+        log = os.open("/proc/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(log, "rb", buffering=0) as kernel:
+            while kernel.read(65_536):
+                pass
     with pytest.raises(GraphError) as caught:
         load_graph(tmp_path / "kernel.yaml")
     assert [problem.code for problem in caught.value.problems] == ["FILE_UNREADABLE"]

@@ -12,7 +12,7 @@ from anabranch.graph.checks.checks import check_graph
 from anabranch.graph.dataflow.dataflow import graph_inputs
 from anabranch.graph.dataflow.handlers import handlers
 from anabranch.graph.load import load_text
-from anabranch.graph.model import Edge
+from anabranch.graph.parts import Edge
 from anabranch.workflows.interpreter import snapshot
 from anabranch.workflows.interpreter.commands import RunNode
 from anabranch.workflows.interpreter.handled import MAX_ERRORS

@@ -25,6 +25,7 @@ from anabranch.workflows.interpreter.commands import (
     AskConflict,
     CancelWork,
     Command,
+    EventCame,
     Failure,
     Finish,
     RunNode,
@@ -233,7 +234,7 @@ class Rough:
             elif isinstance(command, CancelWork):
                 assert command.address in self.pending
                 self.cancelling.add(command.address)
-            else:
+            elif not isinstance(command, EventCame):
                 self.begin(command)
         if self.state.failure is not None and YIELD not in self.pending:
             assert all(each.startswith("undo ") or each in self.cancelling for each in self.pending)

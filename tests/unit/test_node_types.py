@@ -84,7 +84,7 @@ def test_what_is_wrong_with_such_a_node_is_said_as_of_any_other(node: str, probl
 @pytest.mark.usefixtures("sms")
 def test_a_near_type_of_another_distribution_is_suggested() -> None:
     assert problems("{type: smss}")[0].endswith("help: did you mean `sms`?")
-    assert problems("{to: x}")[0].endswith("approval, fail, stop, sms")
+    assert problems("{to: x}")[0].endswith("approval, receive, emit, fail, stop, sms")
 
 
 @pytest.mark.usefixtures("sms")
@@ -106,11 +106,12 @@ def test_whether_such_a_node_has_an_effect_is_pinned_with_its_graph() -> None:
 
 @pytest.mark.usefixtures("sms")
 def test_such_a_node_may_be_cached_guarded_local_and_a_compensation() -> None:
-    undone = f"{{type: sms, to: x, text: y, circuit_breaker: {{}}, local: true, compensate: {SMS}}}"
+    undone = f"{{type: sms, to: x, text: y, circuit_breaker: {{}}, compensate: {SMS}}}"
+    local = "{type: sms, to: x, text: y, local: true}"
     cached = "{type: sms, to: x, text: y, effect: false, cache: {key: x}, retry: {max_attempts: 1}}"
-    assert load_text(f"name: g\nnodes: {{a: {undone}, b: {cached}}}").warnings == ()
+    assert load_text(f"name: g\nnodes: {{a: {undone}, b: {cached}, c: {local}}}").warnings == ()
     told = problems("{type: wait, for: 1s, cache: {key: x}}")
-    assert "only for rule, db, ai, http, grpc, python, sms nodes" in told[0]
+    assert "only for rule, db, ai, http, grpc, python, emit, sms nodes" in told[0]
 
 
 @pytest.mark.usefixtures("sms")

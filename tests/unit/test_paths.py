@@ -187,6 +187,32 @@ edges: [{from: book, to: charge}]
     assert (rollback.by, list(rollback.changes.removed)) == ("rollback", [("order", "booking")])
 
 
+def test_a_compensation_whose_output_has_no_place_in_the_rolled_back_context_is_told_as_failed(
+    evaluate: Evaluate,
+) -> None:
+    text = """
+name: g
+saga: {}
+nodes:
+  book:
+    type: http
+    method: POST
+    url: "https://x.example"
+    output: {order: "{'id': result.body}"}
+    compensate: {type: http, method: DELETE, url: "https://x.example/", output: {order.cancelled: "true"}}
+  charge: {type: python, handler: charge, reads: [order]}
+edges: [{from: book, to: charge}]
+"""
+    outcomes = {"book": {"result": {"body": 7}}, "charge": {"fail": "NO_MONEY"}, "undo book": {"result": {}}}
+    run = played(text, {"order": "a text"}, evaluate, **outcomes)
+    finish = run.state.finished
+    assert finish is not None
+    assert (run.data, finish.compensated, finish.not_compensated) == ({"order": "a text"}, (), ("book",))
+    reason = finish.reasons["book"]
+    assert reason.code == "WRITE_REFUSED"
+    assert reason.message.startswith("`order.cancelled` cannot be written: `order` is a single value, not an object")
+
+
 def reading(expression: str) -> str:
     """A rule that always reads."""
     quoted = expression.replace('"', '\\"')

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import subprocess
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -13,10 +12,9 @@ from jsonschema import Draft202012Validator
 
 from anabranch.context.values import Json
 from anabranch.workflows.interpreter import views
-from anabranch.workflows.interpreter.commands import AskPerson
 from anabranch.workflows.interpreter.questions import Answering, example
 from tests.markup import CORPUS
-from tests.unit.machine_kit import Play, edge, machine_of, python
+from tests.unit.machine_kit import Play, edge, failure, machine_of, python
 
 PRICE: dict[str, Json] = {"type": "object", "properties": {"agreed": {"type": "boolean"}}}
 ASK: dict[str, Any] = {"type": "approval", "prompt": "Price {{ price }}?", "schema": PRICE, "timeout": "1h"}
@@ -47,8 +45,7 @@ def test_an_example_of_an_answer_fits_its_schema(schema: Any, value: Any) -> Non
 
 def test_an_approval_is_shown_with_its_text_schema_deadline_and_command() -> None:
     play = Play(machine_of({"nodes": {"ask": ASK}}, {"price": 80})).start()
-    command = """temporal workflow update execute --workflow-id order-1 --name complete_task \
---input '{"node": "ask", "answer": {"agreed": true}}'"""
+    command = """anabranch answer order-1 ask --input '{"agreed": true}'"""
     assert views.status(play.state)["approvals"] == {
         "ask": {"prompt": "Price 80?", "asked": 1000, "deadline": 3_601_000, "schema": PRICE, "answer": command}
     }
@@ -82,7 +79,7 @@ def test_a_conflict_is_shown_with_its_candidates_and_the_context_says_that_it_is
     status: Any = views.status(play.state)
     (conflict,) = status["conflicts"]["j"]
     assert [(each["by"], each["value"]) for each in conflict["candidates"]] == [("a", 1), ("b", 2)]
-    assert shlex.split(conflict["resolve"])[-1] == '{"node": "j", "path": "x", "choose": "a"}'
+    assert conflict["resolve"] == "anabranch resolve order-1 j x --choose a"
     assert conflict["resolve"] in views.details(play.state).splitlines()
     play.take(play.machine.choose("j", {("x",): 7}, play.now))
     assert "in_conflict" not in views.context(play.state, play.machine.context(), "s", play.machine.unsettled())
@@ -109,24 +106,55 @@ def test_a_question_that_is_too_large_is_shown_without_its_text_and_more_of_them
 
 def test_a_command_is_one_visible_line_and_says_to_a_shell_exactly_what_it_should() -> None:
     texts = [text for text in CORPUS if "\x00" not in text]
-    commands = [Answering(text, "default").complete_task(AskPerson(text, "?", None, None)) for text in texts]
+    commands = [Answering(text, "default").answer(text, None) for text in texts]
     assert all(command.isprintable() for command in commands)
-    script = "\n".join(["temporal() { printf '%s\\0' \"$@\"; }", *commands])
+    script = "\n".join(["anabranch() { printf '%s\\0' $# \"$@\"; }", *commands])
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     done = subprocess.run(["bash"], input=script.encode(), capture_output=True, check=True, env=environment)
-    words = done.stdout.decode().split("\0")[:-1]
-    size = len(words) // len(texts)
-    for text, said in zip(texts, batched(words, size), strict=True):
-        assert (said[:5], said[-1]) == (
-            ["workflow", "update", "execute", "--workflow-id", text],
-            json.dumps({"node": text, "answer": {}}),
+    words = iter(done.stdout.decode().split("\0")[:-1])
+    for text in texts:
+        verb, *said = islice(words, int(next(words)))
+        is_dashed = text.startswith("-")
+        assert (verb, said) == (
+            "answer",
+            ["--input", "{}", "--", text, text] if is_dashed else [text, text, "--input", "{}"],
         )
-
-
-def batched(words: list[str], size: int) -> list[list[str]]:
-    return [words[at : at + size] for at in range(0, len(words), size)]
+    assert next(words, None) is None
 
 
 def test_a_namespace_that_is_not_the_default_is_named() -> None:
-    command = Answering("w", "my space").complete_task(AskPerson("a", "?", None, None))
-    assert "--workflow-id w --namespace 'my space' --name complete_task" in command
+    command = Answering("w", "my space").answer("a", None)
+    assert command == "TEMPORAL_NAMESPACE='my space' anabranch answer w a --input '{}'"
+
+
+def test_what_begins_with_a_dash_is_no_option() -> None:
+    assert Answering("-w", "default").resolve("j", "x", ["a", "a"]) == "anabranch resolve --choose 0 -- -w j x"
+
+
+def test_the_details_link_to_the_console_where_there_is_one() -> None:
+    machine = machine_of({"nodes": {"ask": ASK}}, {"price": 80})
+    assert "](http" not in views.details(machine.state)
+    machine.state.answering = Answering("a/b) [x", "default", "https://ops/console")
+    assert views.details(machine.state).splitlines()[2] == (
+        "[Open in the console](https://ops/console/runs/a%2Fb%29%20%5Bx)"
+    )
+
+
+def test_a_paused_node_is_shown_with_why_and_the_command_that_tries_it_again() -> None:
+    graph = {"nodes": {"pay": python(on_failure="pause")}}
+    play = Play(machine_of(graph), {"pay": failure("NO_STOCK")}).start()
+    play.answer("pay")
+    command = "anabranch retry order-1 pay"
+    assert views.status(play.state)["paused"] == {"pay": {"retry": command}}
+    assert views.details(play.state).splitlines()[5:] == [
+        "",
+        "Node `pay` is paused, and waits for an operator:",
+        "",
+        "- `NO_STOCK`: `it broke`",
+        "",
+        "~~~",
+        command,
+        "~~~",
+    ]
+    play.take(play.machine.retry("pay", None, 5))
+    assert "paused" not in views.status(play.state)

@@ -135,7 +135,7 @@ def test_a_worker_with_a_wrong_redis_url_says_so_in_one_line() -> None:
     environment = {**os.environ, "REDIS_URL": "foo"}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
-    assert "error[CONFIGURATION_INVALID]: the environment variable REDIS_URL is not the URL of a Redis" in ended.stderr
+    assert "error[CONFIGURATION_INVALID]: the environment variable REDIS_URL is not the URL of a store" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

@@ -90,6 +90,21 @@ def test_parallel_steps_too_are_undone_in_the_reverse_order_of_their_completion(
     assert undone(play) == completed[::-1]
 
 
+def test_the_details_say_why_a_run_fails_and_what_was_undone_and_what_was_not() -> None:
+    play = failed_run(chain("a", "b", "c"), {"undo b": Failure("failure", "STUCK", "the `door` is shut")})
+    assert views.details(play.state).splitlines()[-9:] == [
+        "It fails with `NO_STOCK` at `boom`:",
+        "",
+        "- `it broke`",
+        "",
+        "Undone: `c`, `a`",
+        "",
+        "Not undone:",
+        "",
+        "- `b`: ``the `door` is shut``",
+    ]
+
+
 def test_a_node_without_a_compensation_is_passed_over() -> None:
     assert undone(failed_run(chain("a", "b", "c", b=python()))) == ["c", "a"]
 

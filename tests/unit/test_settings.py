@@ -37,3 +37,18 @@ def test_half_a_version_or_a_name_that_temporal_refuses_is_an_error(
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=message):
         settings_from_environment()
+
+
+@pytest.mark.parametrize("url", ["http://console:8234", "https://ops.example/anabranch/"])
+def test_the_console_is_where_its_address_says(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("ANABRANCH_CONSOLE_URL", url)
+    assert settings_from_environment().console_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "url", ["", "console:8234", "javascript:alert(1)", "https://", "https://h/?x=1", "https://h/#a", "https://h/)[x](y"]
+)
+def test_what_is_no_address_of_a_console_is_an_error(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("ANABRANCH_CONSOLE_URL", url)
+    with pytest.raises(ConfigurationError, match="ANABRANCH_CONSOLE_URL: "):
+        settings_from_environment()

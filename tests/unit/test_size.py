@@ -9,9 +9,9 @@ import pytest
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json
 from anabranch.errors import SizeLimitExceeded, WireFormatError
-from anabranch.limits import PAYLOAD_BYTES
+from anabranch.limits import PAYLOAD_BYTES, STORED_CONTEXT_BYTES
 from anabranch.workflows.interpreter import snapshot
-from anabranch.workflows.interpreter.size import ContextSize, newest_beside
+from anabranch.workflows.interpreter.size import ContextSize, newest_that_fit
 from tests.json_values import unchecked
 from tests.unit.machine_kit import Play, edge, machine_of, python
 
@@ -63,12 +63,43 @@ def test_an_input_over_the_limit_does_not_start() -> None:
 
 
 def test_below_the_limit_nothing_is_measured() -> None:
-    size = ContextSize(limit=100)
+    size = ContextSize(limit=600)
     size.add(ChangeSet(0, {("x",): "y" * 90}))
     size.check({"x": unchecked(object())}, "a")
     size.add(ChangeSet(0, {("x",): "y" * 20}))
     with pytest.raises(TypeError):
         size.check({"x": unchecked(object())}, "a")
+
+
+def test_each_value_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[Json] = []
+
+    def measure(value: Json) -> int:
+        measured.append(value)
+        return 1000
+
+    monkeypatch.setattr("anabranch.workflows.interpreter.size.json_size", measure)
+    size = ContextSize(limit=2000)
+    size.add_packed(2000)
+    for data in ({"a": "x"}, {"a": "x", "b": "y"}, {"a": "x", "b": "z"}, {"b": "z"}):
+        size.check(data, "n")
+    assert measured == ["x", "y", "z"]
+
+
+def test_where_there_is_a_payload_store_what_counts_is_messagepack() -> None:
+    size, half = ContextSize(STORED_CONTEXT_BYTES), "x" * (STORED_CONTEXT_BYTES // 2 - 5)
+    size.add_packed(STORED_CONTEXT_BYTES)
+    size.check({"a": half, "b": half}, "n")
+    with pytest.raises(SizeLimitExceeded, match="16777217 bytes, over the limit of 16777216; the largest key is 'b'"):
+        size.check({"a": half, "b": half + "x"}, "n")
+
+
+def test_a_context_that_nobody_could_unfold_as_json_is_refused_with_a_payload_store_too() -> None:
+    size, control = ContextSize(STORED_CONTEXT_BYTES), "\x01" * 6_000_000
+    size.add_packed(STORED_CONTEXT_BYTES)
+    size.check({"a": control, "b": "é" * 4_000_000}, "n")
+    with pytest.raises(SizeLimitExceeded, match="the context is 72000004 bytes, over the limit of 67043328"):
+        size.check({"a": control, "b": control + ""}, "n")
 
 
 @pytest.mark.parametrize("value", [2**70, float("inf"), float("nan"), "\ud800", [[{"deep": 2**64}]]])
@@ -87,6 +118,7 @@ def test_a_foreign_activity_s_result_that_is_no_json_data_fails_its_node() -> No
 
 def test_of_a_result_s_conflicts_the_newest_that_fit_beside_the_data_stay() -> None:
     reported: list[Json] = [{"path": f"k{index}", "value": "x" * 1000} for index in range(10)]
-    assert newest_beside({"a": 1}, reported) == reported
-    assert newest_beside({"a": "x" * (PAYLOAD_BYTES - 64 * 1024 - 2500)}, reported) == reported[-2:]
-    assert newest_beside({"a": "x" * PAYLOAD_BYTES}, reported) == []
+    size = ContextSize()
+    assert newest_that_fit(reported, size.room_beside({"a": 1})) == reported
+    assert newest_that_fit(reported, size.room_beside({"a": "x" * (PAYLOAD_BYTES - 64 * 1024 - 2500)})) == reported[-2:]
+    assert newest_that_fit(reported, size.room_beside({"a": "x" * PAYLOAD_BYTES})) == []

@@ -16,6 +16,7 @@ from anabranch.workflows.interpreter import snapshot, views
 from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, Finish, RunNode, StartChild, StartTimer
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.state import RunState
+from anabranch.workflows.interpreter.trail_wire import MAX_VERSIONS
 from tests.json_values import at
 from tests.unit.machine_kit import RUN, Play, changes, edge, failure, machine_of, python, timeout
 from tests.unit.test_machine_properties import Case, Run, cases
@@ -258,10 +259,46 @@ def test_versions_go_on_counting_and_the_newest_go_along() -> None:
 
 
 def test_only_so_many_versions_go_along() -> None:
-    names = [f"n{index}" for index in range(snapshot.MAX_VERSIONS + 10)]
+    names = [f"n{index}" for index in range(MAX_VERSIONS + 10)]
     play = drained(line(*names, "last"), {name: {name: 1} for name in names}, *names)
     state = snapshot.dump(play.state)
-    assert (len(state["trail"]["versions"]), state["trail"]["count"]) == (snapshot.MAX_VERSIONS, len(names) + 1)
+    assert (len(state["trail"]["versions"]), state["trail"]["count"]) == (MAX_VERSIONS, len(names) + 1)
+
+
+def test_of_large_versions_only_the_newest_that_fit_go_along() -> None:
+    """The first of them is the input, which the lines of descent hold anyway."""
+    names = [f"n{index}" for index in range(6)]
+    play = drained(line(*names, "last"), {name: {"k": name * 500_000} for name in names}, *names)
+    versions = snapshot.dump(play.state)["trail"]["versions"]
+    assert [by for _, _, _, by, *_ in versions] == names[2:]
+    assert carried(play).finish().line.data["k"] == "n5" * 500_000
+
+
+def test_who_settled_and_answered_is_known_in_the_next_run_too() -> None:
+    graph = {
+        "nodes": {"a": python(), "b": python(), "ask": {"type": "approval"}, "c": python()},
+        "edges": [edge("a", "ask"), edge("b", "ask"), edge("ask", "c")],
+        "context": {"conflict_resolution": "fail_on_conflict"},
+    }
+    play = Play(machine_of(graph), {"a": {"x": 1}, "b": {"x": 2}, "ask": {"ok": True}}).start()
+    play.answer("a")
+    play.answer("b")
+    del play.pending["ask"]
+    play.take(play.machine.choose("ask", {("x",): 2}, 50, {("x",): "ada"}))
+    play.state.decisions.note("ask", "answered", "bob")
+    play.state.is_draining = True
+    play.now = 60
+    play.answer("ask")
+    play = carried(play)
+    _, merge, answer = play.state.trail.versions[-3:]
+    assert [each.settled_by for each in (*merge.conflicts, *play.state.trail.settled)] == ["ada", "ada"]
+    assert (answer.by, answer.answered_by, play.state.decisions.described()) == (
+        "ask",
+        "bob",
+        {"ask": {"did": "answered", "by": "bob"}},
+    )
+    play.state.decisions.note("ask", "retried", None)
+    assert (play.state.decisions.newest, play.finish().failure) == ({}, None)
 
 
 def test_a_held_run_stays_held() -> None:

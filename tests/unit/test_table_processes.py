@@ -88,7 +88,9 @@ def test_a_child_that_is_killed_while_it_works_is_no_fault_of_the_table(pool: Ta
         time.sleep(0.01)
     started[0].kill()
     worker.join()
-    assert [str(error) for error in failures] == ["the process of a decision table was ended (-9) (it will be retried)"]
+    assert [str(error) for error in failures] == [
+        "the process of a decision table was ended (-9) (`retry` says how often it is tried)"
+    ]
 
 
 def test_tables_are_evaluated_from_many_threads_by_few_children() -> None:

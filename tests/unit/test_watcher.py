@@ -35,6 +35,9 @@ class Heard(Watcher):
     def conflicts_found(self, address: str, conflicts: Sequence[Conflict]) -> None:
         self.said.append(f"{len(conflicts)} conflict(s) at {address}")
 
+    def finally_failed(self, address: str, failure: Failure) -> None:
+        self.said.append(f"finally of {address} {failure.code}")
+
     def undo_started(self, step: Step) -> None:
         self.said.append(f"undo {step.address}")
 
@@ -115,4 +118,17 @@ def test_a_body_tells_of_the_node_around_it_first_and_last() -> None:
         "pack[0]/weigh ends",
         "pack[1]/weigh ends",
         "pack ends",
+    ]
+
+
+def test_a_block_tells_that_its_finally_failed_before_it_ends() -> None:
+    block = {"type": "block", "nodes": {"hotel": python()}, "finally": {"nodes": {"tell": python()}}}
+    play, said = played({"nodes": {"trip": block}}, {"trip/finally/tell": failure("NO_ROUTE")})
+    assert play.run().failure is None
+    assert said[said.index("trip/finally/tell starts") :] == [
+        "trip/finally/tell starts",
+        "trip/finally/tell NO_ROUTE",
+        "finally of trip NO_ROUTE",
+        "node 2 by trip",
+        "trip ends",
     ]

@@ -12,7 +12,7 @@ import random
 
 from temporalio.api.common.v1 import Payload
 
-from anabranch.console.app import console
+from anabranch.console.codec.alone import codec_alone
 from anabranch.loopback import serving
 from tests.attack.attack import Attack, Tally
 from tests.attack.mutation import mutated, shown
@@ -40,7 +40,7 @@ _AT_ONCE = 8
 async def run(tally: Tally, numbers: range) -> None:
     """Send the requests with these numbers."""
     genuine = [CONVERTER.to_payloads([value])[0] for value in (TASK, CHANGES, PINNED, {"a": 1})]
-    async with serving(console([UI], limits=LIMITS), patience=PATIENCE) as url:
+    async with serving(codec_alone([UI], limits=LIMITS), patience=PATIENCE) as url:
         for first in range(numbers.start, numbers.stop, _AT_ONCE):
             batch = range(first, min(first + _AT_ONCE, numbers.stop))
             asked = [_request(number, genuine, tally.rng) for number in batch]

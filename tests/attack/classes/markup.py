@@ -16,15 +16,15 @@ from pathlib import Path
 from anabranch.cli.run import details_of
 from anabranch.dev.devserver import DevServer
 from anabranch.display import code_span, one_line
-from anabranch.graph.drawing.mermaid import svg
+from anabranch.graph.drawing.svg import svg
 from anabranch.graph.load import load_text
 from anabranch.graph.model import Graph
 from anabranch.loopback import free_port
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
 from tests import servers
+from tests.acceptance.browsing import browser_page
 from tests.acceptance.test_markup import ACTIVE, Browser
-from tests.acceptance.test_web_ui import browser_page
 from tests.attack.attack import Attack, Tally
 from tests.markup import BACKTICKS, CORPUS, HTML, LINKS
 

@@ -1,0 +1,363 @@
+"""The runs, the inbox and the graphs as people use them, in Chromium, over a server and a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Page, expect
+
+from tests.console.house import NARROW, WIDE, House, house
+from tests.console.kit import ADA, BO, CY
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def console(chromium: str) -> AsyncIterator[House]:
+    async with house(chromium) as found:
+        yield found
+        assert found.wrongs == []
+
+
+async def test_runs_are_filtered_counted_and_paged(console: House) -> None:
+    await console.refunds("listed", 3)
+    paused = await console.start("shipping", name="listed/paused")
+    await console.until_waiting("listed", 4)
+    found = await console.get("/api/runs", id="listed")
+    assert {each["workflow_id"]: (each["state"], each["waits_for"]) for each in found["runs"]} == {
+        "listed/paused": ("paused", ["paused:book"]),
+        **{f"listed-{at}": ("waiting", ["approval:approve"]) for at in range(3)},
+    }
+    by_state = await console.get("/api/runs", id="listed", state="paused")
+    assert [each["run_id"] for each in by_state["runs"]] == [paused.result_run_id]
+    by_graph = await console.get("/api/runs", id="listed", graph="refund", waiting="approval")
+    assert len(by_graph["runs"]) == 3
+    assert (await console.get("/api/runs", id="listed", waiting="conflict"))["runs"] == []
+    counts = (await console.get("/api/runs/counts", id="listed"))["counts"]
+    assert {state: count for state, count in counts.items() if count} == {"waiting": 3, "paused": 1}
+    assert (await console.http.get("/api/runs", params={"after": "no token"})).status_code == 400
+
+
+@pytest.mark.slow
+async def test_the_page_of_runs_follows_its_filters_and_its_address(console: House) -> None:
+    await console.refunds("shown", 2)
+    await console.until_waiting("shown", 2)
+    async with console.page("/?id=shown") as page:
+        await expect(page.locator("tbody tr")).to_have_count(2)
+        await expect(page.locator("tbody tr").first).to_contain_text("approval approve")
+        await page.get_by_label("Graph").fill("pricing")
+        await expect(page.get_by_role("heading", name="No run fits")).to_be_visible()
+        assert page.url.endswith("/?id=shown&graph=pricing")
+        await page.get_by_label("Graph").fill("")
+        chip = page.get_by_role("button", name="waiting 2")
+        await chip.press("Enter")
+        await expect(chip).to_have_attribute("aria-pressed", "true")
+        link = page.get_by_role("link", name="shown-1", exact=True)
+        assert (await link.get_attribute("href") or "").startswith("/runs/shown-1?run_id=")
+
+
+async def test_an_approval_is_answered_by_its_form_with_the_keyboard_alone(console: House) -> None:
+    [handle] = await console.refunds("keys", 1)
+    await console.until_waiting("keys", 1)
+    async with console.page("/inbox?id=keys") as page:
+        await expect(page.locator(".question")).to_have_count(1)
+        await tab_to(page, "Pay back 25 € for order A-0?")
+        await page.keyboard.press("Enter")
+        await tab_to(page, "Answer")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("Please fill this in.")).to_be_visible()
+        await expect(page.get_by_role("radio", name="Yes")).to_be_focused()
+        await page.keyboard.press("Space")
+        await tab_to(page, "comment")
+        await page.keyboard.type("<b>fine</b>")
+        await tab_to(page, "Answer")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="Nothing waits for you")).to_be_visible()
+    result = await asyncio.wait_for(handle.result(), 30)
+    assert result["data"] | {"approved": True, "comment": "<b>fine</b>", "paid": True} == result["data"]
+
+
+async def test_the_same_conflict_in_many_runs_is_settled_at_once_after_its_count(console: House) -> None:
+    handles = [await console.start("pricing", name=f"price-{at}") for at in range(4)]
+    items = await console.until_waiting("price", 4)
+    assert len({each["alike"] for each in items}) == 1
+    async with console.page("/inbox?id=price", NARROW) as page:
+        await page.locator(".question").first.click()
+        await expect(page.get_by_text("12345678901234567890")).to_be_visible()
+        await page.get_by_role("radio", name="list_price").check()
+        await page.get_by_label("Do the same for all 4").check()
+        await page.get_by_role("button", name="Settle").click()
+        dialog = page.get_by_role("dialog", name="The same for 4 runs?")
+        await expect(dialog.get_by_role("listitem")).to_have_count(4)
+        await dialog.get_by_role("button", name="Send to 4 runs").click()
+        await expect(page.get_by_text("Done for 4 runs")).to_be_visible()
+    for handle in handles:
+        assert (await asyncio.wait_for(handle.result(), 30))["data"]["price"] == 12345678901234567890
+
+
+@pytest.mark.slow
+async def test_what_one_run_refuses_stops_no_other(console: House) -> None:
+    [first, second] = await console.refunds("some", 2)
+    items = await console.until_waiting("some", 2)
+    await first.execute_update("complete_task", {"node": "approve", "answer": {"approved": False}})
+    places = [{"workflow_id": each["workflow_id"], "run_id": each["run_id"], "node": "approve"} for each in items]
+    told = await console.tell("/api/inbox/tell", {"verb": "answer", "value": '{"approved": true}', "items": places})
+    assert told["done"] == 1
+    assert [each["workflow_id"] for each in told["refused"]] == [first.id]
+    assert (await asyncio.wait_for(second.result(), 30))["data"]["paid"] is True
+
+
+async def test_what_is_done_names_who_did_it(console: House) -> None:
+    [answered] = await console.refunds("named", 1)
+    await console.until_waiting("named", 1)
+    item = {"workflow_id": answered.id, "run_id": answered.result_run_id, "node": "approve"}
+    await console.tell("/api/inbox/tell", {"verb": "answer", "value": '{"approved": true}', "items": [item]})
+    await asyncio.wait_for(answered.result(), 30)
+    events = (await answered.fetch_history()).events
+    sent = [each.workflow_execution_update_accepted_event_attributes.accepted_request.input for each in events]
+    [request] = [each for each in sent if each.name == "complete_task"]
+    assert json.loads(request.args.payloads[0].data)["by"] == "ada"
+    started = await console.tell("/api/graphs/start/pricing", {"input": "{}", "workflow_id": "named/start"})
+    described = await console.client.get_workflow_handle("named/start").describe()
+    assert started == {"workflow_id": "named/start", "run_id": described.run_id}
+    assert await described.memo_value("anabranch_started_by") == "ada"
+
+
+async def test_a_run_is_started_by_a_form_made_from_its_inputs(console: House) -> None:
+    async with console.page("/graphs/refund", scheme="dark") as page:
+        await page.get_by_role("button", name="Start a run").click()
+        dialog = page.get_by_role("dialog", name="Start refund")
+        await dialog.get_by_label("id").first.fill("A-77")
+        await dialog.get_by_label("amount").fill("twelve")
+        await dialog.get_by_role("button", name="Add one").click()
+        await dialog.get_by_label("lines 1").first.fill("tea")
+        await dialog.get_by_label("Id of the run").fill("formed/77")
+        await dialog.get_by_role("button", name="Start", exact=True).click()
+        await expect(dialog.get_by_text("A number, please")).to_be_visible()
+        await dialog.get_by_label("amount").fill("12.50")
+        await dialog.get_by_role("button", name="Start", exact=True).click()
+        await page.wait_for_url("**/runs/formed/77?run_id=*")
+    handle = console.client.get_workflow_handle("formed/77")
+    [first, *_] = (await handle.fetch_history()).events
+    given = json.loads(first.workflow_execution_started_event_attributes.input.payloads[0].data)
+    assert given == {"order": {"id": "A-77", "amount": 12.5, "lines": ["tea"]}, "reason": "late"}
+
+
+FORMS: tuple[tuple[Any, dict[str, Any], str], ...] = (
+    ({"type": "integer"}, {"text": "12345678901234567890"}, "12345678901234567890"),
+    ({"type": "string"}, {"text": 'a "b" \n <i>'}, '"a \\"b\\" \\n <i>"'),
+    ({"type": ["string", "null"]}, {"text": " "}, "null"),
+    ({"anyOf": [{"type": "number"}, {"type": "null"}]}, {"text": "1.50"}, "1.50"),
+    ({"enum": ["a", 12345678901234567890]}, {"text": "1"}, "12345678901234567890"),
+    ({"const": {"v": 2}}, {"text": ""}, '{"v": 2}'),
+    ({"oneOf": [{"type": "string"}, {"type": "number"}]}, {"text": "[1]"}, "[1]"),
+    (True, {"text": '{"any": 1}'}, '{"any": 1}'),
+    (
+        {"type": "array", "items": {"type": "boolean"}},
+        {"items": [{"text": "true"}, {"text": "false"}]},
+        "[true, false]",
+    ),
+    (
+        {"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}},
+        {"fields": {"a": {"text": "x"}, "b": {"text": ""}}},
+        '{"a": "x"}',
+    ),
+    (
+        {"$defs": {"n": {"type": "object", "properties": {"n": {"$ref": "#/$defs/n"}}}}, "$ref": "#/$defs/n"},
+        {"fields": {"n": {"text": '{"n": {}}'}}},
+        '{"n": {"n": {}}}',
+    ),
+)
+_FILLED = """async ([schema, model]) => {
+  const [{ parse }, { shapeOf }, { jsonOf, problemsOf }] = await Promise.all(
+    ["exact", "schema", "model"].map((name) => import(`/static/form/${name}.js`)));
+  const shape = shapeOf(parse(schema));
+  return [jsonOf(shape, model, true), Object.values(problemsOf(shape, model, true))];
+}"""
+_UNTOUCHED = """async (schema) => {
+  const [{ parse }, { shapeOf }, { initial, jsonOf, problemsOf }] = await Promise.all(
+    ["exact", "schema", "model"].map((name) => import(`/static/form/${name}.js`)));
+  const shape = shapeOf(parse(schema));
+  const model = initial(shape);
+  return [jsonOf(shape, model, true) ?? null, problemsOf(shape, model, true)];
+}"""
+
+
+async def test_a_form_makes_exact_json_of_what_is_filled_in(console: House) -> None:
+    async with console.page("/graphs") as page:
+        for schema, model, text in FORMS:
+            assert await page.evaluate(_FILLED, [json.dumps(schema), model]) == [text, []], schema
+        wrong: tuple[tuple[Any, str, str], ...] = (
+            ({"type": "integer", "maximum": 5}, "6", "At most 5."),
+            ({"type": "integer"}, "1.5", "A whole number, please."),
+            ({"type": "string", "minLength": 3}, "ab", "At least 3 characters."),
+            ({"type": "string"}, "", "Please fill this in."),
+            ({}, "{", 'This is not JSON. Text needs quotes: "like this".'),
+        )
+        for schema, text, problem in wrong:
+            [_, problems] = await page.evaluate(_FILLED, [json.dumps(schema), {"text": text}])
+            assert problems == [problem], schema
+
+
+async def test_a_form_begins_with_the_defaults_and_leaves_out_what_nobody_gives(console: House) -> None:
+    lines = {"type": "array", "items": {"type": "string"}}
+    address = {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}}
+    schema = {
+        "type": "object",
+        "required": ["id"],
+        "properties": {
+            "id": {"type": "string"},
+            "count": {"type": "integer", "default": 12345678901234567890},
+            "kind": {"enum": ["a", "b"], "default": "b"},
+            "lines": lines,
+            "address": address,
+        },
+    }
+    async with console.page("/graphs") as page:
+        [text, problems] = await page.evaluate(_UNTOUCHED, json.dumps(schema))
+    assert text == '{"count": 12345678901234567890, "kind": "b"}'
+    assert problems == {"id": "Please fill this in."}
+
+
+@pytest.mark.slow
+async def test_the_runs_of_a_filter_are_cancelled_after_their_count(console: House) -> None:
+    handles = await console.refunds("leave", 3)
+    await console.until_waiting("leave", 3)
+    async with console.page("/?id=leave") as page:
+        await page.get_by_role("button", name="Cancel these").click()
+        dialog = page.get_by_role("dialog", name="Cancel 3 runs?")
+        await expect(dialog.get_by_role("listitem")).to_have_count(3)
+        await dialog.get_by_role("button", name="Cancel 3 runs").click()
+        await expect(page.get_by_text("Done for 3 runs")).to_be_visible()
+    for handle in handles:
+        events = [event async for event in handle.fetch_history_events(wait_new_event=True)]
+        asked = [each.workflow_execution_cancel_requested_event_attributes.cause for each in events]
+        assert [each for each in asked if each] == ["by ada"]
+
+
+@pytest.mark.slow
+async def test_text_of_graphs_contexts_and_errors_is_shown_as_text(console: House) -> None:
+    await console.start(
+        "hostile", {"text": "<img src=x onerror=pwned=1><script>pwned=2</script>"}, name="<b>odd</b>/?#%2F"
+    )
+    await console.until_waiting("<b>", 3)
+    for path in ("/?id=<b>", "/graphs", "/graphs/broken.yaml", "/graphs/hostile", "/inbox?id=<b>"):
+        async with console.page(path) as page:
+            await expect(page.get_by_text("<script>").or_(page.get_by_text("<b>odd")).first).to_be_visible()
+            for question in await page.locator(".question").all():
+                await question.click()
+            if path == "/graphs/hostile":
+                await page.get_by_role("button", name="Start a run").click()
+                await expect(page.get_by_role("dialog").get_by_text("<script>").first).to_be_visible()
+            assert await page.locator("main img, main script, dialog img, dialog script").count() == 0
+    async with console.page("/?id=<b>") as page:
+        await page.get_by_role("link", name="<b>odd</b>").click()
+        await page.wait_for_url("**/runs/%3Cb%3Eodd%3C%2Fb%3E/%3F%23%252F*".replace("%3C%2Fb%3E", "%3C/b%3E"))
+
+
+async def test_people_sign_in_and_out_and_see_only_what_they_may_do(console: House) -> None:
+    await console.refunds("roles", 1)
+    await console.until_waiting("roles", 1)
+    async with console.page("/graphs/refund", url=console.closed_url) as page:
+        await page.wait_for_url("**/sign-in?*")
+        await page.get_by_label("Token").fill("not-a-token-of-anybody")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("alert")).to_contain_text("the token is not valid")
+        await page.get_by_label("Token").fill(BO)
+        await page.keyboard.press("Enter")
+        await page.wait_for_url("**/graphs/refund")
+        await expect(page.get_by_role("button", name="bo answerer")).to_be_visible()
+        await expect(page.get_by_role("button", name="Start a run")).to_have_count(0)
+        assert await page.evaluate("document.cookie") == ""
+        await page.goto("/inbox?id=roles")
+        await page.locator(".question").click()
+        await expect(page.get_by_role("button", name="Answer", exact=True)).to_be_visible()
+        await page.get_by_role("button", name="bo answerer").click()
+        await page.get_by_role("button", name="Sign out").click()
+        await page.wait_for_url("**/sign-in")
+        await page.goto("/")
+        await page.wait_for_url("**/sign-in?why=NOT_SIGNED_IN&next=%2F")
+        await page.get_by_label("Token").fill(CY)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("button", name="cy viewer")).to_be_visible()
+        await expect(page.get_by_role("button", name="Cancel these")).to_have_count(0)
+        await page.context.add_cookies([{"name": "anabranch_token", "value": "gone", "url": console.closed_url}])
+        await page.goto("/inbox")
+        await expect(page.get_by_text("Your token is no longer valid.")).to_be_visible()
+
+
+async def test_a_page_of_another_origin_can_neither_write_nor_show_the_console_in_a_frame(console: House) -> None:
+    async with console.page("/sign-in", url=console.closed_url) as page:
+        await page.get_by_label("Token").fill(ADA)
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(f"{console.closed_url}/")
+        evil = console.url.replace("127.0.0.1", "localhost")  # which is another site
+        await page.route(f"{evil}/**", lambda route: route.fulfill(body="<p>evil", content_type="text/html"))
+        before, console.wrongs = console.wrongs, []
+        await page.goto(f"{evil}/")
+        for mode, path in (("cors", "/api/runs/cancel"), ("no-cors", "/sign-out")):
+            sent = await page.evaluate(
+                """([url, mode]) => fetch(url, {method: "POST", mode, credentials: "include", body: "{}"})
+                    .then((answer) => answer.type, () => "refused")""",
+                [f"{console.closed_url}{path}", mode],
+            )
+            assert sent in ("refused", "opaque")
+        await page.evaluate(
+            """url => new Promise((done) => {
+                const frame = Object.assign(document.createElement("iframe"), {src: url, onload: done});
+                document.body.append(frame);
+            })""",
+            console.closed_url,
+        )
+        assert page.frames[-1].url.startswith("chrome-error:")
+        await page.goto(f"{console.closed_url}/")
+        await expect(page.get_by_role("button", name="ada operator")).to_be_visible()
+        console.wrongs = before
+
+
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [
+        (WIDE, "light"),
+        pytest.param(NARROW, "light", marks=pytest.mark.slow),
+        pytest.param(WIDE, "dark", marks=pytest.mark.slow),
+        pytest.param(NARROW, "dark", marks=pytest.mark.slow),
+    ],
+)
+async def test_axe_finds_nothing_on_the_pages(console: House, size: tuple[int, int], scheme: str) -> None:
+    name = f"axe-{size[0]}-{scheme}"
+    await console.refunds(name, 1)
+    await console.until_waiting(name, 1)
+    async with console.page("/", size, scheme) as page:
+        for path, shown in (
+            ("/", "tbody tr"),
+            (f"/inbox?id={name}", ".question"),
+            ("/graphs", ".graph-card"),
+            ("/graphs/refund", ".drawing"),
+            ("/graphs/broken.yaml", ".problems"),
+        ):
+            await page.goto(path)
+            await page.locator(shown).first.wait_for()
+            if shown == ".question":
+                await page.locator(shown).click()
+            if shown == ".drawing":
+                await page.get_by_role("button", name="Start a run").click()
+            found = await Axe().run(page)
+            assert found.violations_count == 0, f"{path}: {found.generate_report()}"
+            assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth"), path
+
+
+async def tab_to(page: Page, name: str) -> None:
+    """Press Tab until what has the focus begins with a name."""
+    said = "[...(document.activeElement.labels ?? []), document.activeElement][0].textContent"
+    for _ in range(40):
+        await page.keyboard.press("Tab")
+        if str(await page.evaluate(said)).strip().startswith(name):
+            return
+    raise AssertionError(f"no way to {name!r} by the keyboard")
