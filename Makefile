@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
-IMAGE_EXTRAS := postgres mysql memcached nats kafka otel grpc encryption
+IMAGE_EXTRAS := postgres mysql memcached nats kafka otel grpc encryption jwt
 WORKFLOW_TESTS = $(shell grep -l worker_for tests/integration/test_*.py)
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo dev test storm slow soak steady coverage lint docs faults attack bench capacity lock clean
+.PHONY: help setup packages demo dev test storm slow soak steady coverage lint pages docs site faults attack bench figures peers scale capacity lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -29,7 +29,7 @@ packages:  # What the tests need and PyPI does not have, where it can be install
 	@PYTHON="$(PYTHON)" tools/system-packages
 
 test: packages setup  ## The tests, on real servers; TESTS= for options of pytest that choose some
-	$(PYTEST) -n 4 --dist loadscope --max-worker-restart 0 --end-after 2400 -m "not slow" $(TESTS)
+	$(PYTEST) -n 6 --dist loadscope --max-worker-restart 0 --end-after 2400 -m "not slow" $(TESTS)
 
 storm: packages setup slow  ## The tests that take minutes: `make slow`, and every run replayed at each task
 	ANABRANCH_TEST_EVERY_RUN_REPLAYED=1 $(PYTEST) --end-after 2400 -n 4 --dist loadscope -m "not slow" $(WORKFLOW_TESTS)
@@ -57,8 +57,13 @@ lint: setup  ## Formatting, lint, spelling, types, import rules
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
-docs: setup  ## Write what the documentation repeats of the code: docs/api.md, docs/reference/, files in docs/extending.md
+pages: setup  ## Write what the documentation repeats of the code: docs/api.md, docs/reference/, files in docs/extending.md
 	$(BIN)/python tools/docs
+
+docs: pages site  ## Write these pages, and build the site of the documentation into site/; a dead link fails it
+
+site: setup  # The site alone, as CI builds it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 faults: setup  ## Faults at every step of sagas, caches, consumers of events; storms over everything, for hours (RESUME=1 goes on)
 	$(BIN)/python -m tests.faults
@@ -69,21 +74,44 @@ faults: setup  ## Faults at every step of sagas, caches, consumers of events; st
 attack: packages setup  ## Attack the real code; TIER=release for the full counts, SEED= to repeat or go on, CLASSES= for some
 	$(BIN)/python -m tests.attack --tier $(or $(TIER),small) $(if $(SEED),--seed $(SEED)) $(CLASSES)
 
+# Where the benchmarks keep every round, which `benchmarks/compare.py` reads; FIGURES= for another folder.
+FIGURES ?= .figures
 bench: setup  ## The interpreter beside hand-written workflows, wire format and caches beside plain libraries, expressions
-	$(BIN)/python -m benchmarks.serialization
-	$(BIN)/python -m benchmarks.expressions
-	$(BIN)/python -m benchmarks.overhead
-	$(BIN)/python -m benchmarks.cache
+	$(BIN)/python -m benchmarks.serialization --json $(FIGURES)/serialization.json
+	$(BIN)/python -m benchmarks.expressions --json $(FIGURES)/expressions.json
+	$(BIN)/python -m benchmarks.overhead --json $(FIGURES)/overhead.json
+	$(BIN)/python -m benchmarks.cache --json $(FIGURES)/cache.json
+
+figures: setup  # `make bench` in two minutes, on a machine of which nothing is known
+	$(BIN)/python -m benchmarks.serialization --rounds 10 --json $(FIGURES)/serialization.json
+	$(BIN)/python -m benchmarks.expressions --rounds 5 --json $(FIGURES)/expressions.json
+	$(BIN)/python -m benchmarks.overhead --rounds 6 --concurrent 20 --sizes 0 8000 --json $(FIGURES)/overhead.json
+	$(BIN)/python -m benchmarks.cache --rounds 6 --calls 100 --json $(FIGURES)/cache.json
+
+# The libraries that are compared have an environment of their own.
+PEERS := .venv-peers
+$(PEERS)/.done: benchmarks/peers/requirements.lock
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+peers: setup $(PEERS)/.done  ## Graphs beside hand-written workflows, a DSL, temporalio-langgraph, DBOS: docs/performance.md
+	$(BIN)/python -m benchmarks.peers --python $(PEERS)/bin/python --page docs/performance.md --json $(FIGURES)/peers.json
+
+scale: setup  ## How cost grows with nodes, branches, items, changes, events and keys
+	$(BIN)/python -m benchmarks.scale --page docs/performance.md --json $(FIGURES)/scale.json
 
 capacity: setup  ## What one, two and four workers carry, what the limit is, and what a run costs in Temporal
-	$(BIN)/python -m benchmarks.capacity
+	$(BIN)/python -m benchmarks.capacity --json $(FIGURES)/capacity.json
 
-LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-  --no-emit-package anabranch pyproject.toml
-lock:  ## Resolve requirements.lock anew, and what the image takes of it (needs uv)
+RESOLVE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+LOCK = $(RESOLVE) --no-emit-package anabranch pyproject.toml
+lock:  ## Resolve requirements.lock anew, what the image takes of it, and what is compared with it (needs uv)
 	$(LOCK) --extra test --output-file requirements.lock
 	$(LOCK) $(addprefix --extra ,$(IMAGE_EXTRAS)) --constraint requirements.lock --no-annotate \
 	  --output-file deploy/requirements.lock
+	$(RESOLVE) benchmarks/peers/requirements.in --constraint requirements.lock --no-annotate \
+	  --output-file benchmarks/peers/requirements.lock
 
 clean:  ## Remove what the targets made
-	rm -rf .attack .venv .venv-* .coverage* build dist .mypy_cache .ruff_cache
+	rm -rf site .attack .figures .venv .venv-* .coverage* build dist .mypy_cache .ruff_cache

@@ -11,12 +11,12 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from anabranch.context.values import Json
-from anabranch.graph.dataflow.fields import node_fields
+from anabranch.graph.dataflow.fields import attribute_fields, last_fields, node_fields, start_fields
 from anabranch.graph.dataflow.walk import levels, with_compensations
 from anabranch.graph.fields import Model
 from anabranch.graph.kinds.kinds import kind_named
 from anabranch.graph.load import load_graph
-from anabranch.graph.model import BaseNode, Graph
+from anabranch.graph.model import BaseNode, Finally, Graph
 from anabranch.graph.source.yaml_source import read_yaml
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference" / "examples"
@@ -80,15 +80,16 @@ def occurring() -> frozenset[Field]:
 @cache
 def templates() -> frozenset[Field]:
     """The fields whose texts are templates, as far as examples have them."""
-    return frozenset(
-        _declared(node, field.path)
-        for graph in _graphs()
-        for level in levels(graph)
-        for path, _, outer in level.nodes()
-        for _, node in with_compensations(path, outer)
-        for field in node_fields(node)
-        if field.is_template
-    )
+    found: set[Field] = set()
+    for level in (level for graph in _graphs() for level in levels(graph)):
+        if isinstance(level.body, Finally):
+            found.update(_declared(level.body, field.path) for field in last_fields(level.body))
+        if isinstance(level.body, Graph):
+            own = (*start_fields(level.body), *attribute_fields(level.body))
+            found.update(_declared(level.body, field.path) for field in own)
+        for node in (node for path, _, outer in level.nodes() for _, node in with_compensations(path, outer)):
+            found.update(_declared(node, field.path) for field in node_fields(node) if field.is_template)
+    return frozenset(found)
 
 
 @cache
@@ -129,8 +130,8 @@ def _alternatives(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
-def _declared(node: BaseNode, path: tuple[str | int, ...]) -> Field:
-    """The last field of a model on the way to a value in a node."""
+def _declared(node: Model, path: tuple[str | int, ...]) -> Field:
+    """The last field of a model on the way to a value in a node, or in a `finally`."""
     value: Any = node
     found: Field | None = None
     for step in path:
