@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 from pytest_httpserver import HTTPServer
-from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import CancelledError
@@ -67,12 +66,6 @@ RACE: dict[str, Any] = {
     },
     "edges": [edge("near", "answer"), edge("far", "late"), edge("late", "answer")],
 }
-
-
-def of_type(history: list[Any], *kinds: str) -> list[str]:
-    """The events of these types, by what they are about."""
-    names = [EventType.Name(event.event_type).removeprefix("EVENT_TYPE_") for event in history]
-    return [name for name in names if name in kinds]
 
 
 def hours_cancelled(history: list[HistoryEvent]) -> int:
