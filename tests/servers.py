@@ -36,8 +36,9 @@ PACKAGES = {
     "memcached": "memcached",
     "node": "nodejs",
     "npm": "npm",
+    "promtool": "prometheus",
 }
-"""Debian's package of each program that PyPI does not have. `tools/system-packages` installs them."""
+"""Debian's package of each program that PyPI does not have. `tools/system-packages` installs what `make test` needs."""
 _STOP_SECONDS = 10
 
 
