@@ -77,6 +77,7 @@ class Film:
                 dict(state.lacking),
                 self._decisions(state),
                 tuple(state.trail.warnings),
+                tuple(state.trail.spent.values()),
             )
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from anabranch.context.changes import Usage
 from anabranch.context.values import Json
 from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.decisions import Decision
@@ -76,3 +77,5 @@ class Frame:
     """What somebody told the run, by name, at each address."""
     warnings: tuple[tuple[str, str], ...]
     """The newest warnings, each with the address of the node that gave it."""
+    usage: tuple[Usage, ...]
+    """What the run had spent at language models, by model."""

@@ -131,6 +131,8 @@ def status_of(inspection: Inspection, index: int = -1) -> dict[str, Any]:
         answer["finally_failed"] = frame.finally_failed.root()
     if frame.warnings:
         answer["warnings"] = [{"by": by, "warning": text} for by, text in frame.warnings]
+    if frame.usage:
+        answer["usage"] = [each.described() for each in frame.usage]
     if frame.decisions:
         answer["decisions"] = {address: each.described() for address, each in frame.decisions.items()}
     optional: dict[str, Mapping[str, Json] | Mapping[str, str]] = {

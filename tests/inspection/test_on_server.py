@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,9 @@ from anabranch.settings import Settings
 from anabranch.testkit.rules import rule_evaluator
 from anabranch.transport.client import connect, converter_for
 from anabranch.transport.converter import data_converter
+from anabranch.transport.search_attributes import key_of, register
 from anabranch.workflows.interpreter.commands import RunNode
+from anabranch.workflows.interpreter.run_time import TIMED_OUT
 from tests.encryption_keys import key
 from tests.inspection.test_frames import compare
 from tests.integration import trials
@@ -33,6 +36,7 @@ from tests.integration.graph_kit import PATIENCE, chain, gate, leaf, put, until_
 from tests.integration.hurried import hurried
 from tests.integration.rehearsed import Rehearsed, rehearse
 from tests.integration.stage import NOT_OVER, stage
+from tests.unit.varied import ATTRIBUTES
 
 BRINGING = {
     EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED,
@@ -45,6 +49,12 @@ BRINGING = {
 
 
 @pytest.fixture
+async def findable(client: Client) -> None:
+    """The server has the search attributes of the graphs."""
+    await register(client, [key_of(name, kind) for name, kind in ATTRIBUTES.items()])
+
+
+@pytest.fixture
 async def runs(client: Client) -> AsyncIterator[Runs]:
     inspector = Inspector(client.data_converter)
     yield Runs(client, inspector)
@@ -52,10 +62,10 @@ async def runs(client: Client) -> AsyncIterator[Runs]:
 
 
 def by_chance(count: int, seed: int) -> dict[str, Rehearsed]:
-    """Random graphs, and of those that undo something then the same, cancelled when some node has ended."""
+    """Random graphs with much around them, and of those that undo something the same, cancelled at some moment."""
     chance, found = random.Random(seed), dict[str, Rehearsed]()
     with rule_evaluator(Settings()) as evaluate:
-        for name, trial in trials.generated(count):
+        for name, trial in trials.varied(count, seed):
             plain = rehearse(hurried(trial, evaluate), evaluate)
             ended = [step.work.address for step in plain.played.timeline if isinstance(step.work, RunNode)]
             if plain.played.refused is None and ended:
@@ -136,9 +146,9 @@ def cancelled_alone(history: History) -> int | None:
 
 
 async def test_random_graphs_are_seen_as_their_workers_saw_them_and_undone_as_planned(
-    client: Client, runs: Runs, task_queue: str
+    client: Client, runs: Runs, task_queue: str, findable: None
 ) -> None:
-    workflow_ids = await played(client, task_queue, some(await asyncio.to_thread(by_chance, 24, 1), 2))
+    workflow_ids = await played(client, task_queue, some(await asyncio.to_thread(by_chance, 60, 1), 3))
     found = await check_frames(runs, workflow_ids, every=3)
     assert {inspection.status for inspection in found} >= {"completed", "cancelled"}
     assert await check_undo(runs, workflow_ids) > 0
@@ -146,11 +156,36 @@ async def test_random_graphs_are_seen_as_their_workers_saw_them_and_undone_as_pl
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-async def test_two_hundred_random_graphs_are_seen_and_undone_so(client: Client, runs: Runs, task_queue: str) -> None:
+async def test_two_hundred_random_graphs_are_seen_and_undone_so(
+    client: Client, runs: Runs, task_queue: str, findable: None
+) -> None:
     workflow_ids = await played(client, task_queue, await asyncio.to_thread(by_chance, 520, 2))
     assert len(workflow_ids) >= 200
     await check_frames(runs, workflow_ids, every=1)
     assert await check_undo(runs, workflow_ids) > 100
+    counted = await around(runs, workflow_ids)
+    wanted = {"receive", "emit", "ai", "graph", "foreach", "block", "while", "retried", "finally", "undo python"}
+    wanted |= {"spent", "time is up", "events left", "search attributes"}
+    assert {what: counted[what] for what in wanted if counted[what] < 5} == {}
+
+
+async def around(runs: Runs, workflow_ids: Sequence[str]) -> Counter[str]:
+    """In how many of these runs there was what happens around one."""
+    counted = Counter[str]()
+    for workflow_id in workflow_ids:
+        inspection, history = await runs.inspect(workflow_id), await runs.history(workflow_id)
+        ended = [visit for visit in inspection.visits if visit.ended is not None]
+        counted.update({visit.type for visit in ended if visit.failure is None})
+        counted.update({f"undo {visit.type}" for visit in ended if visit.address.startswith("undo ")})
+        counted.update({"retried" for visit in ended if "~2" in visit.address})
+        counted.update({"finally" for visit in ended if "/finally/" in visit.address})
+        counted.update({"spent" for _ in inspection.last.usage[:1]})
+        failure, warned = inspection.last.failure, {by for by, _ in inspection.last.warnings}
+        counted.update({"time is up"} if failure is not None and failure.code == TIMED_OUT else ())
+        counted.update({"events left"} if "(events)" in warned else ())
+        kind = EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES
+        counted.update({"search attributes" for event in history.events if event.event_type == kind})
+    return counted
 
 
 async def test_a_run_in_flight_is_seen_as_its_worker_answers_and_the_server_tells_of_its_attempts(

@@ -20,7 +20,7 @@ LONGEST = 1.0
 LATE = 2.0
 """Seconds that a node may take that is to time out."""
 NEVER = 600
-_WITHOUT_ACTIVITY = {"approval", "wait", "foreach", "while", "graph", "block"}
+_WITHOUT_ACTIVITY = {"approval", "receive", "wait", "foreach", "while", "graph", "block"}
 Definitions = Mapping[str, dict[str, Any]]
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest.mock import patch
 
@@ -34,6 +34,8 @@ class Trial:
     script: Script
     work: Callable[[RunNode], Answer] | None = None
     """How nodes end for which the script gives nothing."""
+    sent: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """Events that are sent beside those that its nodes wait for: behind the answer to an address; `""` is the start."""
 
 
 @dataclass(frozen=True)

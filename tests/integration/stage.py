@@ -7,7 +7,7 @@ worker, and expressions of `output` too.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -31,11 +31,14 @@ from anabranch.graph.kinds.kind import Runs
 from anabranch.graph.kinds.kinds import types_that_run
 from anabranch.imports import OwnCode
 from anabranch.settings import Settings, on_this_machine
+from anabranch.testkit.addresses import static
 from anabranch.transport.node_protocol import GraphRequest, NodeTask, PinnedGraph
 from anabranch.transport.working import working
 from anabranch.worker import build_worker
 from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, AwaitEvent, Command
 from anabranch.workflows.interpreter.machine import Machine
+from anabranch.workflows.interpreter.receives import Receives
+from anabranch.workflows.interpreter.scope import Started
 from anabranch.workflows.interpreter.simulation import Answer, Chosen, Done, Evaluated, Failed
 from tests.integration.graph_kit import Handle
 from tests.integration.rehearsed import Outcome, Rehearsed, outcome_of, told
@@ -81,11 +84,19 @@ class _Staged:
                 break
         if address == self.rehearsed.trial.script.cancel_after:
             self._begin(self.handle.cancel())
+        if (events := self.rehearsed.trial.sent.get(_place(address))) is not None:
+            self._begin(self.send(events))
         for command in commands:
             if isinstance(command, AskPerson | AskConflict):
                 self._begin(self._answer(command))
             elif isinstance(command, AwaitEvent):
                 self._begin(self._send(command.address))
+
+    async def send(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Send events that nobody may wait for."""
+        for each in events:
+            with suppress(RPCError):  # the run may be over
+                await self.handle.signal("event", each)
 
     async def _send(self, address: str) -> None:
         """Send the events that a node waits for. Each has an id of its own: one that came before is not taken."""
@@ -117,6 +128,11 @@ class _Staged:
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _place(address: object) -> str:
+    """Where a node stands, whatever the item or the attempt around it; nowhere for what is no address."""
+    return static(address) if isinstance(address, str) else "?"
 
 
 def _outcome_of(answer: Answer) -> str:
@@ -232,6 +248,7 @@ class Stage:
         handle: Handle = await self._client.start_workflow(
             "GraphWorkflow", request, id=workflow_id, task_queue=self._task_queue
         )
+        await staged.send(trial.sent.get("", ()))
         try:
             status, result, error = await asyncio.wait_for(_ended(handle, rehearsed.played.status), PATIENCE)
         except TimeoutError:
@@ -273,8 +290,19 @@ def _overheard(library: _Library) -> Generator[None]:
 
         return heard
 
+    plain_start = Receives.start
+
+    def started(receives: Receives, node: Started, command: AwaitEvent) -> None:
+        plain_start(receives, node, command)
+        state = receives._state
+        if command.address not in state.work:  # its event was there before it
+            staged, path = library.of_run(str(state.run["session_id"]))
+            if path == _ROOT:
+                loop.call_soon_threadsafe(staged.hear, command.address, ())
+
     names = ("start", "succeeded", "failed", "choose")
     with ExitStack() as patches:
+        patches.enter_context(patch.object(Receives, "start", started))
         for name in names:
             patches.enter_context(patch.object(Machine, name, overhearing(getattr(Machine, name))))
         yield

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, partial
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from hypothesis import Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
+from anabranch.context.changes import Usage
 from anabranch.context.values import Json
 from anabranch.graph.dataflow.dataflow import graph_inputs
 from anabranch.graph.load import LoadedGraph, load_graph, load_text
@@ -30,6 +32,7 @@ from tests.fixtures.dialect.cases import CASES
 from tests.integration.rehearsed import Outcome, Trial
 from tests.replay.plays import PLAYS
 from tests.unit import test_machine_properties as properties
+from tests.unit.varied import LAST, with_more_around, with_more_undone
 
 ROOT = Path(__file__).parents[2]
 LANGUAGE = ROOT / "tests" / "fixtures" / "language"
@@ -104,27 +107,60 @@ def _input(loaded: LoadedGraph) -> dict[str, Json]:
 
 def generated(count: int) -> Iterator[tuple[str, Trial]]:
     """Graphs by chance, of which nodes fail and conflict and are undone; those apart that time out."""
+    for name, case in _drawn(count):
+        yield name, _trial(case, partial(_end, case))
+
+
+def varied(count: int, seed: int) -> Iterator[tuple[str, Trial]]:
+    """The same with more in them, and with more that happens around them: see `tests.unit.varied`."""
+    for name, case in _drawn(count):
+        chance = random.Random(f"{seed} {name}")
+        around = with_more_around(with_more_undone(case.graph, chance), chance)
+        trial = _trial(replace(case, graph=around.graph), partial(_varied_end, case))
+        yield name, replace(trial, script=replace(trial.script, outcomes=around.outcomes), sent=around.sent)
+
+
+def _drawn(count: int) -> Iterator[tuple[str, properties.Case]]:
     found: list[properties.Case] = []
 
-    @settings(max_examples=count, derandomize=True, phases=[Phase.generate], database=None)
+    @settings(
+        max_examples=count,
+        derandomize=True,
+        phases=[Phase.generate],
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     @given(properties.cases(fragile=True))
     def collect(case: properties.Case) -> None:
         found.append(case)
 
     collect()
-    source = load_text("name: sub\nnodes: {a: {type: rule, rules: [{then: {x: 1}}]}}").source
-    graphs = {"sub": Graph.model_validate({"name": "sub", **properties.BODY})}
     for number, case in enumerate(found):
         ends = (end for end in case.work.values() if isinstance(end, Failure))
         if all(end.outcome == "failure" for end in ends):
-            graph = Graph.model_validate({"name": "g", **case.graph})
-            script = Script(properties.INPUT, assume=True)
-            yield str(number), Trial(LoadedGraph(graph, source, (), graphs), script, partial(_end, case))
+            yield str(number), case
+
+
+def _trial(case: properties.Case, work: Callable[[RunNode], Answer]) -> Trial:
+    source = load_text("name: sub\nnodes: {a: {type: rule, rules: [{then: {x: 1}}]}}").source
+    graphs = {"sub": Graph.model_validate({"name": "sub", **properties.BODY})}
+    graph = Graph.model_validate({"name": "g", **case.graph})
+    return Trial(LoadedGraph(graph, source, (), graphs), Script(properties.INPUT, assume=True), work)
 
 
 def _end(case: properties.Case, work: RunNode) -> Answer:
     end = case.work_at(work.address)
     return Failed(replace(end, node=work.address)) if isinstance(end, Failure) else Done(properties.perform(end, work))
+
+
+def _varied_end(case: properties.Case, work: RunNode) -> Answer:
+    """The same; the second attempt of what is around it succeeds, and what asks a model says what it spent."""
+    end: properties.Work = () if work.planned.id == LAST else case.work_at(work.address)
+    if isinstance(end, Failure) and "~2" not in work.address:
+        return Failed(replace(end, node=work.address))
+    made = properties.perform(() if isinstance(end, Failure) else end, work)
+    spent = (Usage("openai:gpt-4", 1, 20, len(work.address)),) if work.planned.node.type == "ai" else ()
+    return Done(replace(made, usage=spent))
 
 
 _NO_STOCK = {"fail": "NO_STOCK", "message": "no stock"}
