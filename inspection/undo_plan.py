@@ -13,7 +13,7 @@ from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.saga import COMPENSATION, Saga, Step, StepState
-from anabranch.workflows.interpreter.scope import Started
+from anabranch.workflows.interpreter.scope import BodyRun, Started
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.undo import Undo
 
@@ -62,6 +62,7 @@ def undo_plan(machine: Machine, visits: Iterable[Visit]) -> UndoPlan:
     ending = state.ending or state.finished
     in_flight = {node.scope.attempt_address(node.run) for node in state.work.values() if isinstance(node, Started)}
     states = {address: step.state for address, step in state.saga.steps.items()}
+    states |= dict.fromkeys(_succeeding(state), StepState.DONE)
     saga = _as_cancelled(state)
     steps = tuple(_planned(saga, states, in_flight)) if ending is None else ()
     done = state.saga.compensated if ending is None else ending.compensated
@@ -81,8 +82,17 @@ def _as_cancelled(state: RunState) -> Saga:
         for node in state.work.values():
             if isinstance(node, Started) and node.scope.address(node.run) not in state.bodies:
                 undo.step_failed(node.scope.attempt_address(node.run), node.run.planned, _CANCELLED, node.line)
+        for address, body in _succeeding(state).items():  # behind what is cancelled now
+            end = body.end
+            undo.step_succeeded(address, body.node.run.planned, body.line if end is None else end.line)
         saga.begin()
     return saga
+
+
+def _succeeding(state: RunState) -> dict[str, BodyRun]:
+    """The blocks that have succeeded whose `finally` runs, by address: no cancel changes that."""
+    running = [body for body in state.lasts.values() if body.end is not None and body.end.failure is None]
+    return {body.node.scope.attempt_address(body.node.run): body for body in running}
 
 
 def _copied(saga: Saga) -> Saga:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -18,6 +19,7 @@ from anabranch.workflows.interpreter.state import RunState
 from tests.unit.machine_kit import NODES, RUN, Play, edge, python
 from tests.unit.test_machine_properties import FEW, Case, cases
 from tests.unit.test_machine_properties import Run as Played
+from tests.unit.varied import LAST, with_more_undone
 
 
 class Cancelled(Played):
@@ -37,24 +39,38 @@ class Cancelled(Played):
         return [each.removeprefix("undo ") for each in self.ran[len(self.before) :] if each.startswith("undo ")]
 
 
+FRAGILE = cases(joins=["any", "all", "first", 2], fragile=True)
+MODES = st.sampled_from(["sequential", "parallel"])
+
+
 @settings(FEW, max_examples=120)
-@given(
-    cases(joins=["any", "all", "first", 2], fragile=True),
-    st.integers(0, 10_000),
-    st.integers(0, 12),
-    st.sampled_from(["sequential", "parallel"]),
-    st.booleans(),
-)
+@given(FRAGILE, st.integers(0, 10_000), st.integers(0, 12), MODES, st.booleans())
 def test_a_cancel_undoes_what_the_plan_said(
     case: Case, seed: int, cancel_after: int, compensation: str, has_finally: bool
 ) -> None:
     graph = {**case.graph, "saga": {"compensation": compensation}}
     if has_finally:  # what runs behind all of it is no part of the plan, and is not undone
-        graph["finally"] = {"nodes": {"last": python()}}
-    run = Cancelled(replace(case, graph=graph, work={**case.work, "last": ()}), seed, cancel_after, NODES)
+        graph["finally"] = {"nodes": {LAST: python()}}
+    compare(replace(case, graph=graph, work={**case.work, LAST: ()}), seed, cancel_after, compensation)
+
+
+@settings(FEW, max_examples=240)
+@given(FRAGILE, st.integers(0, 10_000), st.integers(0, 20), MODES)
+def test_so_it_does_in_bodies_blocks_with_a_finally_children_and_between_attempts(
+    case: Case, seed: int, cancel_after: int, compensation: str
+) -> None:
+    graph = {**with_more_undone(case.graph, random.Random(seed)), "saga": {"compensation": compensation}}
+    compare(replace(case, graph=graph, work={**case.work, LAST: ()}), seed, cancel_after, compensation)
+
+
+def compare(case: Case, seed: int, cancel_after: int, compensation: str) -> None:
+    """Play a run, and compare what was undone since its cancel with the plan."""
+    run = Cancelled(case, seed, cancel_after, NODES)
     if (plan := run.plan) is None or plan.is_over:
         return
     event(f"steps: {min(3, len(plan.steps))}")
+    event(f"in bodies: {any('/' in step.address for step in plan.steps)}")
+    event(f"of later attempts: {any('~' in step.address for step in plan.steps)}")
     planned = [step.address for step in plan.steps]
     under_way = {address for address in run.before if address.startswith("undo ")} - {f"undo {a}" for a in plan.done}
     assert sorted(run.undone) == sorted(each for each in planned if f"undo {each}" not in under_way)

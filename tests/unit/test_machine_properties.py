@@ -16,7 +16,16 @@ from anabranch.context.values import MISSING, Json, Path, same, value_at
 from anabranch.graph.model import Graph
 from anabranch.graph.plan import plan_graph
 from anabranch.workflows.interpreter.address import node_id
-from anabranch.workflows.interpreter.commands import YIELD, AskConflict, Failure, Finish, RunNode, Yield
+from anabranch.workflows.interpreter.commands import (
+    YIELD,
+    AskConflict,
+    Failure,
+    Finish,
+    RunNode,
+    StartChild,
+    StartTimer,
+    Yield,
+)
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.state import RunState
@@ -177,11 +186,17 @@ class Run(Play):
             self.yields += 1
             self.take(self.machine.succeeded(address, None, at))
             return
-        assert isinstance(command, RunNode)
+        if isinstance(command, StartTimer):
+            self.take(self.machine.succeeded(address, None, at))
+            return
         work = self.case.work_at(address)
+        if isinstance(command, StartChild) and not isinstance(work, Failure):
+            self.take(self.machine.succeeded(address, dict(command.data), at))
+            return
+        assert isinstance(command, RunNode | StartChild)
         if isinstance(work, Failure):
             self.take(self.machine.failed(address, work, at))
-        else:
+        elif isinstance(command, RunNode):
             self.take(self.machine.succeeded(address, perform(work, command), at))
 
     def status_of(self, name: str) -> Status:
