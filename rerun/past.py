@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json
 from anabranch.errors import HistoryInvalid, InputError, RerunRefused, RunOpen, SizeLimitExceeded
 from anabranch.graph.plan import Plan
@@ -208,7 +209,7 @@ class Told:
         for entry in entries:
             self.machine.tell(entry)
             catch_up(self.machine)
-            self.entries.append(entry)
+            self.entries.append(_without_usage(entry))
             for address, body in state.bodies.items():
                 if address in state.main.nodes and body.node.run.progress is not None:
                     self._bodies[address] = body
@@ -221,6 +222,14 @@ class Told:
         return entry.event == "hear" or (
             entry.event == "succeeded" and isinstance(self.machine.state.work.get(entry.address), Started)
         )
+
+
+def _without_usage(entry: Entry) -> Entry:
+    """The same, without what was spent at models: the run before has counted that."""
+    changes = entry.given
+    if not (isinstance(changes, ChangeSet) and changes.usage):
+        return entry
+    return replace(entry, given=replace(changes, usage=()))
 
 
 def _has_ended(status: Status) -> bool:
