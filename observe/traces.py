@@ -87,9 +87,11 @@ class RunTrace:
         began: int,
         code: str | None,
         attributes: Mapping[str, Attribute],
+        ended: int | None = None,
     ) -> FinishedSpan:
-        """The span of a node that began at `began` (nanoseconds), and ends when it is noted."""
-        return FinishedSpan(self._span(place).span_id, self.trace_id, self._span(around), name, began, code, attributes)
+        """The span of a node that began at `began` (nanoseconds), and ended at `ended`, or ends when it is noted."""
+        own = self._span(place).span_id
+        return FinishedSpan(own, self.trace_id, self._span(around), name, began, code, attributes, ended)
 
     def of_run(self, name: str, *, began: int, code: str | None, attributes: Mapping[str, Attribute]) -> FinishedSpan:
         """The span of the run."""
@@ -106,7 +108,7 @@ class RunTrace:
 
 @dataclass(frozen=True, slots=True)
 class FinishedSpan:
-    """A span that ends when it is noted; see `notes.Note`."""
+    """A span that ends when it is noted, or has ended before; see `notes.Note`."""
 
     span_id: int
     trace_id: int
@@ -116,6 +118,8 @@ class FinishedSpan:
     code: str | None
     """Of what failed."""
     attributes: Mapping[str, Attribute] = field(hash=False)
+    ended: int | None = None
+    """Nanoseconds."""
 
     @property
     def key(self) -> Hashable:
@@ -137,7 +141,7 @@ class FinishedSpan:
             fixed_ids.reset(token)
         if self.code is not None:
             told.set_status(StatusCode.ERROR, self.code)
-        told.end(max(at, self.began))
+        told.end(max(at if self.ended is None else self.ended, self.began))
 
 
 def below(trace: RunTrace | None, place: Place) -> AbstractContextManager[None]:

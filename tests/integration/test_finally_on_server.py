@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import CancelledError
 
@@ -225,3 +227,28 @@ async def test_that_of_a_block_runs_behind_its_failure_and_a_cancelled_run_waits
         *("trip/book", "trip/pay", "undo trip/book", "trip/finally/tell"),
         *("stay/note", "stay/finally/tell", "undo stay/note"),
     ]
+
+
+async def test_the_span_of_a_block_that_failed_covers_its_finally(
+    client: Client, task_queue: str, tmp_path: Path, exported: InMemorySpanExporter
+) -> None:
+    block: dict[str, Any] = {"type": "block", "retry": {"max_attempts": 2, "initial_interval": "10ms"}}
+    block |= {"nodes": {"pay": leaf("break", args={"name": task_queue, "how": "unavailable"}, **ONCE)}}
+    block |= {"finally": chain(tell=put(told=True))}
+    async with worker_for(client, task_queue, tmp_path) as served:
+        assert (await served.error(chain(trip=block))).type == "UNAVAILABLE"
+    found = exported.get_finished_spans()
+    first, second = sorted((each for each in found if each.name == "trip"), key=lambda span: span.start_time or 0)
+    (tell,) = [each for each in found if each.name == "tell"]
+    assert tell.parent is not None
+    assert tell.parent.span_id == id_of(second)
+    assert (tell.end_time or 0) <= (second.end_time or 0)
+    assert (first.end_time or 0) <= (second.end_time or 0)
+    assert (first.end_time or 0) < (tell.start_time or 0)
+    pays = [each.parent.span_id for each in found if each.name == "pay" and each.parent is not None]
+    assert sorted(pays) == sorted(map(id_of, (first, second)))
+
+
+def id_of(span: ReadableSpan) -> int:
+    assert span.context is not None
+    return int(span.context.span_id)

@@ -38,6 +38,9 @@ class Heard(Watcher):
     def finally_failed(self, address: str, failure: Failure) -> None:
         self.said.append(f"finally of {address} {failure.code}")
 
+    def finally_ended(self, scope: Scope, run: NodeRun, failure: Failure) -> None:
+        self.said.append(f"{scope.address(run)} is over: {failure.code}")
+
     def undo_started(self, step: Step) -> None:
         self.said.append(f"undo {step.address}")
 
@@ -132,3 +135,23 @@ def test_a_block_tells_that_its_finally_failed_before_it_ends() -> None:
         "node 2 by trip",
         "trip ends",
     ]
+
+
+def test_a_block_that_failed_is_over_behind_its_finally() -> None:
+    block = {"type": "block", "nodes": {"hotel": python()}, "finally": {"nodes": {"tell": python()}}}
+    twice = {**block, "retry": {"max_attempts": 2}}
+    play, said = played({"nodes": {"trip": twice}}, {f"trip{each}/hotel": failure("FULL") for each in ("", "~2")})
+    assert play.run().failure is not None
+    told = ["trip starts", "trip/hotel starts", "trip/hotel FULL", "trip FULL"]
+    again = ["trip starts", "trip~2/hotel starts", "trip~2/hotel FULL", "trip FULL"]
+    last = ["trip/finally/tell starts", "trip/finally/tell ends", "trip is over: FULL"]
+    assert [each for each in said if each.startswith("trip")] == [*told, *again, *last]
+
+
+def test_a_block_that_is_cancelled_is_over_behind_its_finally() -> None:
+    block = {"type": "block", "nodes": {"hotel": python()}, "finally": {"nodes": {"tell": python()}}}
+    play, said = played({"nodes": {"trip": block}}, {})
+    play.start()
+    play.take(play.machine.cancel("enough", 2_000))
+    assert play.finish().failure is not None
+    assert said[-3:] == ["trip/finally/tell starts", "trip/finally/tell ends", "trip is over: CANCELLED"]

@@ -206,11 +206,14 @@ class Endings:
             except AnabranchError as error:
                 failed = Failure("failure", error.code, str(error), body.address)
                 node.run.failure = failed
+                state.watcher.node_ended(node.scope, node.run, failed)
+                state.watcher.finally_ended(node.scope, node.run, failed)
                 self._close_failed(
                     FailedNode(node.scope, node.run, self._after(node.scope, node.run, end.before), failed)
                 )
             return
         line = line_behind(state, self._merging, body, written, failure)
+        state.watcher.finally_ended(node.scope, node.run, end.failure)
         if node.run.status.final:  # given up while it was undone
             settle(state, state.root, ())
             return

@@ -38,6 +38,12 @@ class Watcher:
     def finally_failed(self, address: str, failure: Failure) -> None:
         """The `finally` of the block at an address failed. That of the run is told with the run's end."""
 
+    def finally_ended(self, scope: Scope, run: NodeRun, failure: Failure) -> None:
+        """The `finally` of a block is over that had failed, or was cancelled: the block is over too.
+
+        Its failure was told before; that it was cancelled was not. One that succeeded is told of by `node_ended` alone.
+        """
+
     def event_taken(self, address: str, event: Event) -> None:
         """A node takes an event."""
 
@@ -84,6 +90,11 @@ class Watchers(Watcher):
         """See Watcher."""
         for each in self._watchers:
             each.finally_failed(address, failure)
+
+    def finally_ended(self, scope: Scope, run: NodeRun, failure: Failure) -> None:
+        """See Watcher."""
+        for each in self._watchers:
+            each.finally_ended(scope, run, failure)
 
     def event_taken(self, address: str, event: Event) -> None:
         """See Watcher."""

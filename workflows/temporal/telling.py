@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
@@ -24,7 +24,8 @@ from anabranch.observe.traces import RUN, Place, RunTrace
 from anabranch.spans import Attribute
 from anabranch.workflows.interpreter.commands import Failure, Finish
 from anabranch.workflows.interpreter.event import Event
-from anabranch.workflows.interpreter.node_run import NodeRun
+from anabranch.workflows.interpreter.last import last_of
+from anabranch.workflows.interpreter.node_run import NodeRun, Status
 from anabranch.workflows.interpreter.saga import COMPENSATION, Step
 from anabranch.workflows.interpreter.scope import Scope
 from anabranch.workflows.interpreter.state import RunState
@@ -51,6 +52,15 @@ class _Started:
     """Nanoseconds."""
 
 
+class _Failed(NamedTuple):
+    """How a block has failed whose `finally` may follow, or another attempt."""
+
+    code: str
+    version: int | None
+    ended: int
+    """Nanoseconds."""
+
+
 class Telling(Watcher):
     """Tells of one run, to those who listen to this worker."""
 
@@ -62,6 +72,8 @@ class Telling(Watcher):
         self._trace = None if self._notes is None else RunTrace.here(identity.run_id)
         self._ids = _ids(info, self._graph.name, self._trace)
         self._open: dict[str, _Started] = {}
+        self._blocks: dict[str, _Failed] = {}
+        """Those that are open though they have failed, by address."""
         self._refused = 0
         self.failed: dict[str, int] = {}
         """How often those have been started that failed, and that an operator may start again."""
@@ -71,7 +83,8 @@ class Telling(Watcher):
         self.failed = dict(failed)
         for scope in (state.root, *state.scopes.values()):  # outer ones first
             for run in scope.nodes.values():
-                if run.started is not None and not run.status.final:
+                has_failed = run.status is Status.PAUSED or run.is_undone  # and may start again
+                if run.started is not None and not (run.status.final or has_failed):
                     self._open[scope.address(run)] = self._started(scope, run)
         self._log(logging.INFO, "Run continued as new", "")
 
@@ -87,7 +100,7 @@ class Telling(Watcher):
     def run_ended(self, finish: Finish) -> None:
         """The run is over."""
         for address in reversed(list(self._open)):
-            self._close(address, _CANCELLED)
+            self._give_up(address)
         failure, version = finish.failure, finish.line.version
         last = None if finish.afterwards is None else finish.afterwards.failure
         if last is not None:
@@ -113,6 +126,10 @@ class Telling(Watcher):
     def node_started(self, scope: Scope, run: NodeRun) -> None:
         """See Watcher."""
         address = scope.address(run)
+        if address in self._blocks:  # an attempt that failed
+            self._give_up(address)
+        if scope.body is not None and scope.body.end is not None:  # what was cancelled in the block itself is over
+            self._give_up_inside(scope.body.address, but=scope.prefix)
         self._open[address] = started = self._started(scope, run)
         if self._hears(logging.DEBUG):
             self._log(logging.DEBUG, "Node started", (address, started.count), node=address, version=_version(run))
@@ -126,12 +143,17 @@ class Telling(Watcher):
         if failure is not None:
             self.failed[address] = count
         if has_body(run.planned.node):  # what was under way in it may have ended unheard
-            for inner in reversed([each for each in self._open if self._is_around(address, each)]):
-                self._close(inner, _CANCELLED)
-        if self._trace is None:
-            self._open.pop(address, None)
+            self._give_up_inside(address)
+        if failure is not None and last_of(run) is not None and address in self._open:
+            self._blocks[address] = _Failed(failure.code, _version(run), workflow.time_ns())
         else:
-            self._close(address, None if failure is None else failure.code, _version(run))
+            self._end(address, None if failure is None else failure.code, run)
+
+    def finally_ended(self, scope: Scope, run: NodeRun, failure: Failure) -> None:
+        """See Watcher."""
+        address = scope.address(run)
+        self._give_up_inside(address)
+        self._end(address, failure.code, run)
 
     def context_updated(self, version: Version) -> None:
         """See Watcher."""
@@ -197,8 +219,24 @@ class Telling(Watcher):
                 return True
         return False
 
-    def _close(self, address: str, code: str | None, version: int | None = None) -> None:
-        """The span of what has been started at an address."""
+    def _give_up_inside(self, address: str, *, but: str | None = None) -> None:
+        """All is over that is open in a node, but what begins with a prefix."""
+        inside = [each for each in self._open if but is None or not each.startswith(but)]
+        for each in reversed([each for each in inside if self._is_around(address, each)]):
+            self._give_up(each)
+
+    def _give_up(self, address: str) -> None:
+        """What is open at an address, if anything is, was cancelled, or is a block that has failed."""
+        failed = self._blocks.pop(address, None) or _Failed(_CANCELLED, None, 0)
+        self._close(address, failed.code, failed.version, failed.ended or None)
+
+    def _end(self, address: str, code: str | None, run: NodeRun) -> None:
+        """What has been started at an address is over now."""
+        self._blocks.pop(address, None)
+        self._close(address, code, _version(run))
+
+    def _close(self, address: str, code: str | None, version: int | None = None, ended: int | None = None) -> None:
+        """The span of what has been started at an address; it ends now, or has ended before."""
         started = self._open.pop(address, None)
         if started is None or self._notes is None or self._trace is None:
             return
@@ -206,9 +244,8 @@ class Telling(Watcher):
         name = f"{COMPENSATION}{node.id}" if address.startswith(COMPENSATION) else node.id
         attributes = self._attributes(version) | {"anabranch.node": address, "anabranch.node_type": node.node.type}
         place = Place(address, started.count)
-        self._notes.add(
-            self._trace.of_node(name, place, started.around, began=started.began, code=code, attributes=attributes)
-        )
+        times: dict[str, Any] = {"began": started.began, "ended": ended}
+        self._notes.add(self._trace.of_node(name, place, started.around, **times, code=code, attributes=attributes))
 
     def _attributes(self, version: int | None) -> dict[str, Attribute]:
         return {
