@@ -18,8 +18,9 @@ from anabranch.dev.devserver import DevServer
 from anabranch.graph.load import load_graph
 from anabranch.inspection.billing import Usage, assumed, worst
 from anabranch.settings import Settings
+from anabranch.testkit.attending import History
 from anabranch.testkit.given import GivenOutcome
-from anabranch.testkit.rehearsal import History, histories_of, rehearsed
+from anabranch.testkit.rehearsal import histories_of, rehearsed
 from anabranch.transport.client import connect
 from anabranch.transport.search_attributes import SEARCH_ATTRIBUTES
 from tests import servers
@@ -152,3 +153,37 @@ def test_the_command_counts_attempts_and_model_calls_at_worst(tmp_path: Path) ->
     (tmp_path / "g.yaml").write_text(yaml.safe_dump({**graph, "nodes": {**nodes, "tell": endless}}), encoding="utf-8")
     shown = run(app, ["cost", str(tmp_path / "g.yaml"), "--set", "n=1"], env={"COLUMNS": "100"}).stdout.splitlines()
     assert [line.split()[-2:] for line in shown if line.startswith("Actions  ")] == [["no", "limit"]]
+
+
+def refusal(tmp_path: Path, graph: dict[str, Any], given: dict[str, Any]) -> str:
+    """What the command says of a graph with these outcomes."""
+    (tmp_path / "g.yaml").write_text(yaml.safe_dump({"name": "g", **graph}), encoding="utf-8")
+    (tmp_path / "given.json").write_text(json.dumps(given), encoding="utf-8")
+    command = ["cost", str(tmp_path / "g.yaml"), "--outcomes", str(tmp_path / "given.json"), "--set", "n=1"]
+    done = CliRunner().invoke(app, command, env={"COLUMNS": "300"})
+    assert done.exit_code == 1
+    return done.output
+
+
+def test_a_run_without_an_end_is_refused_at_once_with_what_it_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anabranch.testkit.rehearsal.PATIENCE", 100_000.0)  # so it is not the patience that ends it
+    receive = {"type": "receive", "event": "paid", "accept": "event.amount > 1"}
+    said = refusal(tmp_path, chain(a=rule(n=2), pay=receive), {})
+    assert "node 'pay': the run waits for an event: what was sent as 'paid' the node does not accept" in said
+    assert "{node: {events: {paid: {…}}}}" in said
+    said = refusal(tmp_path, chain(pay=receive), {"pay": {"events": {"paid": {"amount": 1}}}})
+    assert "node 'pay': the node does not accept the event 'paid'" in said
+    said = refusal(tmp_path, chain(pay=receive), {"pay": {"timeout": True}})
+    assert "node 'pay': an event that does not come is not played" in said
+    schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
+    said = refusal(
+        tmp_path, chain(ask={**ASK, "schema": schema, "output": {"x": "result.ok"}}), {"ask": {"answer": {}}}
+    )
+    assert "node 'ask'" in said
+    assert "answer" in said
+    broken = {**put(x=1), "on_failure": "pause"}
+    said = refusal(tmp_path, chain(broken=broken), {"broken": {"fail": "NO_STOCK"}})
+    assert "node 'broken': the run has no end: it is paused, and waits for an operator" in said
+    assert "--outcomes" in said
