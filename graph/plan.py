@@ -1,21 +1,17 @@
 """A `Plan` is a graph made ready to be interpreted: edges by node, expressions compiled, what each node reads known.
 
-Plans are immutable and shared by every run of the same definition: `plan_of` keeps them by their canonical text, so
-that the second run of a graph on a worker costs nothing here. Expressions compile on first use.
+Plans are immutable. Expressions compile on first use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import cast
-
-from pydantic import ValidationError
 
 from anabranch.context.merge.resolution import ConflictResolution, Policies, Reducer
 from anabranch.context.values import Json, Path, parse_path
-from anabranch.graph import node_types
 from anabranch.graph.dataflow.appends import appended_paths
 from anabranch.graph.dataflow.dataflow import graph_inputs
 from anabranch.graph.dataflow.fields import route_fields
@@ -237,39 +233,6 @@ def plan_graph(graph: Graph, library: Mapping[str, Graph] | None = None) -> Plan
     return _plan(graph, library or {})
 
 
-class UnreadableGraph(Exception):
-    """A worker lacks a node type of a pinned definition, or knows it otherwise.
-
-    Not one of our errors, which would end the run: this fails the workflow task, and another worker tries it.
-    """
-
-
-@lru_cache(maxsize=256)
-def _graph_of(definition: str) -> Graph:
-    problem = ""
-    try:
-        return Graph.model_validate_json(definition)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    # Outside of `except`: pydantic's own text shows the values, secrets among them.
-    raise UnreadableGraph(
-        f"this worker cannot read the graph that the run is held to: {problem} (its node types are "
-        f"{', '.join(node_types.names())}); a worker goes on that has the types with which the run began"
-    )
-
-
-@lru_cache(maxsize=128)
-def _plan_of(definition: str, library: tuple[tuple[str, str], ...], revision: int, inputs: frozenset[str]) -> Plan:
-    plan = plan_graph(_graph_of(definition), {name: _graph_of(text) for name, text in library})
-    return replace(plan, revision=revision, pinned_inputs=inputs)
-
-
-def plan_of(definition: str, library: Mapping[str, str], *, revision: int, inputs: Iterable[str]) -> Plan:
-    """The plan of a pinned definition (JSON texts). Cached by all that is pinned."""
-    return _plan_of(definition, tuple(library.items()), revision, frozenset(inputs))
-
-
 def walk(nodes: Mapping[str, Node], library: Mapping[str, Graph]) -> Iterator[Node]:
     """Every node, those of bodies and inline graphs included. Graphs do not name each other in a circle."""
     for node in nodes.values():
@@ -287,26 +250,6 @@ def body_graph(body: Body, library: Mapping[str, Graph]) -> Graph:
     if body.graph is not None:
         return library[body.graph]
     return Graph.model_construct(name="body", nodes=body.nodes, edges=body.edges)
-
-
-def may_leave_effects(graph: Graph, library: Mapping[str, Graph]) -> bool:
-    """Whether a run of the graph that is undone may leave something behind: an effect without compensation, a pivot."""
-    return any(_may_leave(node, library, None) for node in graph.nodes.values())
-
-
-def _may_leave(node: Node, library: Mapping[str, Graph], effect: bool | None) -> bool:
-    if node.pivot:
-        return True
-    if node.compensate is not None:
-        return False
-    effect = node.effect if effect is None else effect
-    if (loop := loop_of(node)) is not None:
-        inside = [*body_graph(loop.body, library).nodes.values()]
-    elif isinstance(node, GraphNode) and effect is None:
-        inside = [each for name in node.named for each in library[name].nodes.values()]
-    else:
-        return has_effect(node) if effect is None else effect
-    return any(_may_leave(each, library, effect) for each in inside)
 
 
 def _is_said(path: Path, said: Mapping[Path, object]) -> bool:

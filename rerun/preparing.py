@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from anabranch.errors import AnabranchError, ConflictError, GraphMismatch, NodeUnknown, RerunRefused
 from anabranch.graph.kinds.kinds import has_body
-from anabranch.graph.plan import Plan, plan_of
+from anabranch.graph.pinned import plan_of
+from anabranch.graph.plan import Plan
 from anabranch.graph.source.problems import did_you_mean
 from anabranch.rerun.answers import is_same, kept_turns, of_items, of_unchanged, same_inside
 from anabranch.rerun.leaving import has_happened, may_have_effect

@@ -6,8 +6,18 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from anabranch.errors import Problem
-from anabranch.graph.fields import HOLE, parse_duration
+from anabranch.graph.fields import parse_duration
 from anabranch.graph.kinds.ai import ai_writes, check_ai
+from anabranch.graph.kinds.composites import (
+    block_body,
+    check_foreach,
+    check_graph,
+    check_while,
+    foreach_loop,
+    foreach_summary,
+    while_loop,
+    while_summary,
+)
 from anabranch.graph.kinds.db import check_db, db_pinned, db_summary, db_writes, writes_to_database
 from anabranch.graph.kinds.deeds import (
     activity_deeds,
@@ -27,7 +37,7 @@ from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.kinds.grpc import check_grpc
 from anabranch.graph.kinds.http import PAGE, RESULT, check_http, http_pinned, http_summary
 from anabranch.graph.kinds.keys import properties
-from anabranch.graph.kinds.kind import Loop, NodeKind, Runs, any_keys, called, imported, no_keys
+from anabranch.graph.kinds.kind import NodeKind, Runs, any_keys, called, imported, no_keys
 from anabranch.graph.kinds.receive import SEEN, check_receive, receive_reads, receive_summary
 from anabranch.graph.kinds.rule import check_rule, rule_reads, rule_summary, rule_writes
 from anabranch.graph.model import (
@@ -35,7 +45,6 @@ from anabranch.graph.model import (
     AiNode,
     ApprovalNode,
     BlockNode,
-    Body,
     DbNode,
     EmitNode,
     FailNode,
@@ -52,87 +61,6 @@ from anabranch.graph.model import (
 )
 
 _COLLECT = (cel("collect.value", at="end"), cel("collect.when", at="end"))
-
-
-def _block_body(node: BlockNode) -> Loop:
-    return Loop(Body.model_construct(nodes=node.nodes, edges=node.edges), path=(), last=node.finally_)
-
-
-def _foreach_loop(node: ForeachNode) -> Loop:
-    into = None if node.collect is None else node.collect.into
-    return Loop(node.body, frozenset({"index", node.variable}), at_once=True, collects=into, lists_failed=node.failed)
-
-
-def _while_loop(node: WhileNode) -> Loop:
-    into = None if node.collect is None else node.collect.into
-    return Loop(node.body, frozenset({"index", "turn"}), collects=into)
-
-
-def _check_graph(node: GraphNode, finder: Finder) -> Iterator[Problem]:
-    if HOLE not in node.graph:
-        if node.one_of is not None:
-            message = "has `one_of`, which is for a `graph` that is a template"
-            yield finder.problem("FIELD_HAS_NO_EFFECT", message, "one_of", suggestion="remove it")
-    elif node.mode == "inline":
-        message = "has a `graph` that is a template, which a graph that is interpreted in this run cannot have"
-        suggestion = "write `mode: child_workflow`, or a node with a `when` for each graph"
-        yield finder.problem("GRAPH_TEMPLATE", message, "graph", suggestion=suggestion)
-    elif not node.one_of:
-        message = "has a `graph` that is a template, and does not say which graphs it may be"
-        suggestion = "list them: `one_of: [order, refund]`"
-        yield finder.problem("GRAPH_TEMPLATE", message, "graph", suggestion=suggestion)
-
-
-def _check_loop(node: ForeachNode | WhileNode, finder: Finder) -> Iterator[Problem]:
-    body = node.body
-    if not body.nodes and body.graph is None:
-        suggestion = "give `nodes:` and `edges:`, or `graph:`"
-        yield finder.problem("BODY_SOURCE", "has a body with nothing in it", "body", suggestion=suggestion)
-    elif body.graph is not None and (body.nodes or body.edges):
-        message = "has a body with both `graph` and nodes of its own; it needs exactly one"
-        yield finder.problem("BODY_SOURCE", message, "body", "graph")
-
-
-def _check_foreach(node: ForeachNode, finder: Finder) -> Iterator[Problem]:
-    yield from _check_loop(node, finder)
-    lists = node.on_item_failure == "collect"
-    if lists and node.failed is None:
-        message = "has `on_item_failure: collect` without `failed`"
-        suggestion = "say under `failed` which key gets the list, or write `on_item_failure: skip`"
-        yield finder.problem("FAILED_KEY", message, "on_item_failure", suggestion=suggestion)
-    if node.failed is not None and not lists:
-        message = "has `failed`, which is only for `on_item_failure: collect`"
-        yield finder.problem("FIELD_HAS_NO_EFFECT", message, "failed", suggestion="write `on_item_failure: collect`")
-    if node.tolerate is not None and node.on_item_failure == "fail":
-        message = "has `tolerate`, which is only for `on_item_failure: skip` or `collect`"
-        yield finder.problem("FIELD_HAS_NO_EFFECT", message, "tolerate", suggestion="write `on_item_failure: skip`")
-    if node.failed is not None and node.collect is not None and node.failed == node.collect.into:
-        message = f"writes two lists to one key, `{node.failed}`"
-        yield finder.problem("FAILED_KEY", message, "failed", suggestion="give it another key than `collect.into`")
-
-    if node.item_errors is not None and node.batch is None:
-        message = "has `item_errors`, which is only for a `foreach` with `batch`"
-        suggestion = "write `batch`, or let a node of the body fail"
-        yield finder.problem("FIELD_HAS_NO_EFFECT", message, "item_errors", suggestion=suggestion)
-
-
-def _foreach_summary(node: ForeachNode) -> str:
-    each = node.variable if node.batch is None else f"{node.batch} {node.variable}"
-    return _loop_summary(f"for each {each} of {node.items}", node)
-
-
-def _check_while(node: WhileNode, finder: Finder) -> Iterator[Problem]:
-    given = [name for name, value in (("while", node.while_), ("until", node.until)) if value is not None]
-    yield from finder.exactly_one("WHILE_CONDITION", given, ("while", "until"))
-    yield from _check_loop(node, finder)
-
-
-def _while_summary(node: WhileNode) -> str:
-    return _loop_summary(f"while {node.while_}" if node.until is None else f"until {node.until}", node)
-
-
-def _loop_summary(words: str, node: ForeachNode | WhileNode) -> str:
-    return words if node.body.graph is None else f"{words} → {node.body.graph}"
 
 
 def _check_wait(node: WaitNode, finder: Finder) -> Iterator[Problem]:
@@ -254,7 +182,7 @@ GRAPH = NodeKind(
     reads_more=lambda node: node.input is None,
     writes=any_keys,
     has_body=lambda node: node.mode == "inline",
-    checks=_check_graph,
+    checks=check_graph,
     outcomes=frozenset({"answer", "set", "fail", "timeout"}),
     outcome_help="write `answer:` (the data that the graph ends with), `fail`, …",
     summary=lambda node: " or ".join(node.named) or node.graph,
@@ -264,7 +192,7 @@ GRAPH = NodeKind(
 BLOCK = NodeKind(
     BlockNode,
     runs=Runs.RUN,
-    loop=_block_body,
+    loop=block_body,
     has_body=lambda _node: True,
     outcomes=frozenset(),
     summary=lambda node: f"block of {len(node.nodes)} node{'s' * (len(node.nodes) != 1)}",
@@ -275,11 +203,11 @@ FOREACH = NodeKind(
     runs=Runs.RUN,
     fields=(cel("items"), template("max_concurrency"), *_COLLECT, cel("item_errors", at="end")),
     reads_more=lambda node: node.body.graph is not None,
-    loop=_foreach_loop,
+    loop=foreach_loop,
     has_body=lambda _node: True,
-    checks=_check_foreach,
+    checks=check_foreach,
     outcomes=frozenset(),
-    summary=_foreach_summary,
+    summary=foreach_summary,
     shape=("[[", "]]"),
 )
 WHILE = NodeKind(
@@ -287,11 +215,11 @@ WHILE = NodeKind(
     runs=Runs.RUN,
     fields=(cel("while", at="turn"), cel("until", at="end"), *_COLLECT),
     reads_more=lambda node: node.body.graph is not None,
-    loop=_while_loop,
+    loop=while_loop,
     has_body=lambda _node: True,
-    checks=_check_while,
+    checks=check_while,
     outcomes=frozenset(),
-    summary=_while_summary,
+    summary=while_summary,
     shape=("[[", "]]"),
 )
 WAIT = NodeKind(

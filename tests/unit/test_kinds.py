@@ -98,7 +98,7 @@ def test_a_pinned_graph_is_run_without_judging_its_sql_anew() -> None:
     text = written_out(Graph.model_validate({"name": "g", "nodes": nodes, "edges": edges}))
     code = f"""
 import sys
-from anabranch.graph.plan import plan_of
+from anabranch.graph.pinned import plan_of
 from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.state import RunState

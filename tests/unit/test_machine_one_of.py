@@ -13,8 +13,8 @@ from anabranch.errors import GraphError
 from anabranch.graph.dataflow.dataflow import graph_inputs
 from anabranch.graph.dataflow.reads import node_writes
 from anabranch.graph.drawing.tree import tree
+from anabranch.graph.leaving import may_leave_effects
 from anabranch.graph.load import LoadedGraph, load_graph
-from anabranch.graph.plan import may_leave_effects
 from anabranch.workflows.interpreter.commands import StartChild
 from tests.unit.machine_kit import Play, edge, failure, machine_of, python
 from tests.unit.test_finally import anabranch, problems

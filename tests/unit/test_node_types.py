@@ -24,7 +24,7 @@ from anabranch.graph.drawing.mermaid import mermaid
 from anabranch.graph.drawing.tree import tree
 from anabranch.graph.kinds.kinds import has_body, has_effect
 from anabranch.graph.load import load_graph, load_text, written_out
-from anabranch.graph.plan import UnreadableGraph, plan_of
+from anabranch.graph.pinned import UnreadableGraph, plan_of
 from anabranch.settings import Settings
 from tests.node_type_kit import PROJECT, distribution, installed
 

@@ -12,7 +12,8 @@ from anabranch.context.merge.resolution import ConflictResolution, Reducer
 from anabranch.errors import ExpressionError
 from anabranch.graph.load import canonical, written_out
 from anabranch.graph.model import Graph
-from anabranch.graph.plan import Plan, plan_graph, plan_of
+from anabranch.graph.pinned import plan_of
+from anabranch.graph.plan import Plan, plan_graph
 from anabranch.graph.revision import REVISION
 from tests.unit.machine_kit import edge, python
 

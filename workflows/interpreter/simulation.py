@@ -14,7 +14,8 @@ from typing import TypeAlias
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, Missing, Path
 from anabranch.errors import InputError, SizeLimitExceeded
-from anabranch.graph.plan import PlanNode, may_leave_effects
+from anabranch.graph.leaving import may_leave_effects
+from anabranch.graph.plan import PlanNode
 from anabranch.graph.policies import Defaults
 from anabranch.workflows.interpreter.commands import (
     DEADLINE,

@@ -8,7 +8,8 @@ from typing import Self
 from temporalio import workflow
 
 from anabranch.errors import SizeLimitExceeded
-from anabranch.graph.plan import Plan, plan_of
+from anabranch.graph.pinned import plan_of
+from anabranch.graph.plan import Plan
 from anabranch.limits import SERVER_NAME_BYTES
 from anabranch.transport.node_protocol import PinnedGraph, RunInfo, iso_time
 from anabranch.workflows.interpreter.address import attempt_address
