@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
+
+from anabranch.cli.inputs import context_data
+
+if TYPE_CHECKING:
+    from anabranch.context.values import Json
 
 FileArgument: TypeAlias = Annotated[Path | None, typer.Argument(metavar="FILE", help="The graph's YAML file.")]
 FileOption: TypeAlias = Annotated[Path | None, typer.Option("--file", "-f", metavar="FILE", help="The same as FILE.")]
@@ -60,3 +66,26 @@ def the_file(argument: Path | None, option: Path | None) -> Path:
     if path is None:
         raise typer.BadParameter("which graph? Give its YAML file", param_hint="FILE")
     return path
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A graph that is played, and what its nodes are given."""
+
+    file: FileArgument = None
+    file_option: FileOption = None
+    source: InputOption = None
+    context: ContextOption = None
+    assignments: SetOption = None
+    outcomes: OutcomesOption = None
+    imports: ImportOption = None
+    as_json: JsonOption = False
+
+    @property
+    def path(self) -> Path:
+        """Its file. Raises typer.BadParameter."""
+        return the_file(self.file, self.file_option)
+
+    def data(self) -> dict[str, Json]:
+        """The data of its context. Raises InputError."""
+        return context_data(self.source, self.assignments or [], self.context)

@@ -18,6 +18,7 @@ from anabranch.cli.arguments import (
     InputOption,
     JsonOption,
     OutcomesOption,
+    Played,
     SetOption,
     TaskQueueOption,
     VerboseOption,
@@ -25,36 +26,26 @@ from anabranch.cli.arguments import (
 )
 from anabranch.cli.inputs import context_data
 from anabranch.cli.report import out, show_problems
+from anabranch.cli.together import together
 from anabranch.settings import Settings, settings_from_environment
 
 if TYPE_CHECKING:
     from anabranch.graph.load import LoadedGraph
 
 
-def dry_run(
-    *,
-    file: FileArgument = None,
-    file_option: FileOption = None,
-    source: InputOption = None,
-    context: ContextOption = None,
-    assignments: SetOption = None,
-    outcomes: OutcomesOption = None,
-    verbose: VerboseOption = False,
-    imports: ImportOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@together(Played)
+def dry_run(played: Played, *, verbose: VerboseOption = False) -> None:
     """Show what a run would do, without a server.
 
     Rules are evaluated. Other nodes end as --outcomes says; without it they are assumed to succeed with example values.
     """
-    path = the_file(file, file_option)
+    path = played.path
     from anabranch.cli.dry_run import Shown, rehearse
 
-    settings = settings_from_environment(imports=imports)
+    settings = settings_from_environment(imports=played.imports)
     loaded = _loaded(path, settings)
-    shown = Shown.RESULT if as_json else Shown.ALL if verbose else Shown.STEPS
-    data = context_data(source, assignments or [], context)
-    _leave(rehearse(loaded, data, outcomes, settings, shown=shown))
+    shown = Shown.RESULT if played.as_json else Shown.ALL if verbose else Shown.STEPS
+    _leave(rehearse(loaded, played.data(), played.outcomes, settings, shown=shown))
 
 
 def profile(

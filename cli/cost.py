@@ -12,20 +12,9 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from anabranch.cli.arguments import (
-    ContextOption,
-    FileArgument,
-    FileOption,
-    ImportOption,
-    InputOption,
-    JsonOption,
-    OutcomesOption,
-    SetOption,
-    TaskQueueOption,
-    the_file,
-)
-from anabranch.cli.inputs import context_data
+from anabranch.cli.arguments import Played, TaskQueueOption
 from anabranch.cli.report import err, out, print_block, print_json, show_problems
+from anabranch.cli.together import together
 from anabranch.display import plain
 from anabranch.settings import Settings, settings_from_environment
 
@@ -46,42 +35,36 @@ _ROWS = {
 }
 
 
-def cost(
-    *,
-    file: FileArgument = None,
-    file_option: FileOption = None,
-    source: InputOption = None,
-    context: ContextOption = None,
-    assignments: SetOption = None,
-    outcomes: OutcomesOption = None,
-    imports: ImportOption = None,
-    task_queue: TaskQueueOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@together(Played)
+def cost(played: Played, *, task_queue: TaskQueueOption = None) -> None:
     """Show what one run takes in Temporal: Actions, history, activities, model calls; as assumed, and at worst.
 
     The graph is played once, on a server that is started for it. Nodes end as in `anabranch dry-run`: rules are
     evaluated, nothing else is called. At worst each activity needs all of its attempts.
     """
-    path = the_file(file, file_option)
+    path = played.path
     from anabranch.cli.logs import log_to_stderr
     from anabranch.graph.load import load_graph
     from anabranch.inspection.billing import assumed, worst
 
-    settings = settings_from_environment(imports=imports, task_queue=task_queue, graphs=path.parent, graphs_below=False)
+    settings = settings_from_environment(
+        imports=played.imports, task_queue=task_queue, graphs=path.parent, graphs_below=False
+    )
     loaded = load_graph(path)
     show_problems(loaded.warnings)
-    data = context_data(source, assignments or [], context)
+    data = played.data()
     log_to_stderr(logging.ERROR, of_runs=False)
-    histories = asyncio.run(_played(settings, loaded, data, outcomes))
+    histories = asyncio.run(_histories(settings, loaded, data, played.outcomes))
     usages = {"assumed": assumed(histories), "worst": worst(histories)}
-    if as_json:
+    if played.as_json:
         print_json({name: asdict(usage) for name, usage in usages.items()})
     else:
         _show(loaded, usages)
 
 
-async def _played(settings: Settings, loaded: LoadedGraph, data: dict[str, Json], outcomes: Path | None) -> list[Any]:
+async def _histories(
+    settings: Settings, loaded: LoadedGraph, data: dict[str, Json], outcomes: Path | None
+) -> list[Any]:
     from anabranch.cli.local import embedded_server
     from anabranch.graph.plan import plan_graph
     from anabranch.graph.run_id import run_id

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from anabranch.cli.run_commands import JsonOption, RunIdOption, quiet
+from anabranch.cli.together import together
 
 if TYPE_CHECKING:
     from anabranch.cli.steer import Verb
+    from anabranch.cli.steered import Steering
 
 RunArgument: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="A workflow id.")]
 NodeArgument: TypeAlias = Annotated[
@@ -35,9 +38,44 @@ RemoveOption: TypeAlias = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Which run is told something, and by whom."""
+
+    run: RunArgument
+    by: ByOption = None
+    run_id: RunIdOption = None
+    as_json: JsonOption = False
+
+    def steering(self, timeout: float = 60) -> Steering:
+        """The same, for what does it."""
+        from anabranch.cli.steered import Steering
+
+        return Steering(self.run, self.run_id, self.by, timeout, None, self.as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which run is asked to do something, by whom, and how long its answer is waited for."""
+
+    run: RunArgument
+    by: ByOption = None
+    timeout: TimeoutOption = 60
+    update_id: UpdateIdOption = None
+    run_id: RunIdOption = None
+    as_json: JsonOption = False
+
+    def steering(self) -> Steering:
+        """The same, for what does it."""
+        from anabranch.cli.steered import Steering
+
+        return Steering(self.run, self.run_id, self.by, self.timeout, self.update_id, self.as_json)
+
+
+@together(Asked)
 def answer(
+    asked: Asked,
     *,
-    run: RunArgument,
     words: Annotated[
         list[str] | None,
         typer.Argument(
@@ -52,11 +90,6 @@ def answer(
     verdict: Annotated[
         bool | None, typer.Option("--approve/--reject", help="Yes or no: the one boolean of the question's schema.")
     ] = None,
-    by: ByOption = None,
-    timeout: TimeoutOption = 60,
-    update_id: UpdateIdOption = None,
-    run_id: RunIdOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Answer an approval. Without an answer, on a terminal, it is shown: what is asked, and what an answer must fit.
 
@@ -69,16 +102,15 @@ def answer(
         raise typer.BadParameter("it is the whole answer: give no other", param_hint="--input")
     from anabranch.cli.answers import Answer
     from anabranch.cli.steer import answer_run
-    from anabranch.cli.steered import Steering
 
-    steering = Steering(run, run_id, by, timeout, update_id, as_json)
     with quiet():
-        asyncio.run(answer_run(steering, node, Answer(text, verdict, pairs)))
+        asyncio.run(answer_run(asked.steering(), node, Answer(text, verdict, pairs)))
 
 
+@together(Asked)
 def resolve(
+    asked: Asked,
     *,
-    run: RunArgument,
     node: NodeArgument = None,
     path: Annotated[
         str | None, typer.Argument(metavar="PATH", help="Where branches differ; may be left out where one path does.")
@@ -88,105 +120,81 @@ def resolve(
     ] = None,
     value: Annotated[str | None, typer.Option("--value", metavar="JSON", help="Another value.")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Remove the key.")] = False,
-    by: ByOption = None,
-    timeout: TimeoutOption = 60,
-    update_id: UpdateIdOption = None,
-    run_id: RunIdOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Settle a conflict at a join. Without a choice, on a terminal, it is shown: who wrote what."""
     from anabranch.cli.answers import Choice
     from anabranch.cli.steer import resolve_run
-    from anabranch.cli.steered import Steering
 
-    steering = Steering(run, run_id, by, timeout, update_id, as_json)
     with quiet():
-        asyncio.run(resolve_run(steering, node, path, Choice(candidate, value, remove)))
+        asyncio.run(resolve_run(asked.steering(), node, path, Choice(candidate, value, remove)))
 
 
+@together(Asked)
 def retry(
+    asked: Asked,
     *,
-    run: RunArgument,
     node: NodeArgument = None,
     pairs: SetOption = None,
     removed: RemoveOption = None,
-    by: ByOption = None,
-    timeout: TimeoutOption = 60,
-    update_id: UpdateIdOption = None,
-    run_id: RunIdOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Try a paused node again, on an edited context if need be."""
-    _operate("retry", run, node, how=(run_id, by, timeout, update_id, as_json), pairs=pairs, removed=removed)
+    _operate(asked, "retry", node, pairs, removed)
 
 
+@together(Asked)
 def skip(
+    asked: Asked,
     *,
-    run: RunArgument,
     node: NodeArgument = None,
     pairs: SetOption = None,
     removed: RemoveOption = None,
-    by: ByOption = None,
-    timeout: TimeoutOption = 60,
-    update_id: UpdateIdOption = None,
-    run_id: RunIdOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Go on as if a paused node had succeeded, and had written what --set says."""
-    _operate("skip", run, node, how=(run_id, by, timeout, update_id, as_json), pairs=pairs, removed=removed)
+    _operate(asked, "skip", node, pairs, removed)
 
 
+@together(Asked)
 def fail(
+    asked: Asked,
     *,
-    run: RunArgument,
     node: NodeArgument = None,
-    by: ByOption = None,
-    timeout: TimeoutOption = 60,
-    update_id: UpdateIdOption = None,
-    run_id: RunIdOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Let the failure of a paused node stand."""
-    _operate("fail", run, node, how=(run_id, by, timeout, update_id, as_json))
+    _operate(asked, "fail", node)
 
 
 def _operate(
-    verb: Verb,
-    run: str,
-    node: str | None,
-    *,
-    how: tuple[str | None, str | None, float, str | None, bool],
-    pairs: list[str] | None = None,
-    removed: list[str] | None = None,
+    asked: Asked, verb: Verb, node: str | None, pairs: list[str] | None = None, removed: list[str] | None = None
 ) -> None:
     from anabranch.cli.steer import operate
-    from anabranch.cli.steered import Steering
 
     with quiet():
-        asyncio.run(operate(Steering(run, *how), verb, node, pairs or (), removed or ()))
+        asyncio.run(operate(asked.steering(), verb, node, pairs or (), removed or ()))
 
 
-def pause(*, run: RunArgument, by: ByOption = None, run_id: RunIdOption = None, as_json: JsonOption = False) -> None:
+@together(Told)
+def pause(told: Told) -> None:
     """Start nothing new in a run. What runs goes on, and answers are taken."""
-    _hold(run, run_id, by, as_json=as_json, is_paused=True)
+    _hold(told, is_paused=True)
 
 
-def resume(*, run: RunArgument, by: ByOption = None, run_id: RunIdOption = None, as_json: JsonOption = False) -> None:
+@together(Told)
+def resume(told: Told) -> None:
     """Let a run go on that was paused."""
-    _hold(run, run_id, by, as_json=as_json, is_paused=False)
+    _hold(told, is_paused=False)
 
 
-def _hold(run: str, run_id: str | None, by: str | None, *, as_json: bool, is_paused: bool) -> None:
+def _hold(told: Told, *, is_paused: bool) -> None:
     from anabranch.cli.steer import hold
-    from anabranch.cli.steered import Steering
 
     with quiet():
-        asyncio.run(hold(Steering(run, run_id, by, as_json=as_json), is_paused=is_paused))
+        asyncio.run(hold(told.steering(), is_paused=is_paused))
 
 
+@together(Told)
 def cancel(
+    told: Told,
     *,
-    run: RunArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Follow the run to its end; the exit code is 0 where it was cancelled.")
@@ -194,26 +202,23 @@ def cancel(
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="With --wait: for how long.")
     ] = 3600,
-    by: ByOption = None,
-    run_id: RunIdOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Show what a cancel of the run would undo, ask, and cancel it: what runs is cancelled, what was done is undone."""
     from anabranch.cli.cancel import cancel_run
     from anabranch.cli.report import may_ask
-    from anabranch.cli.steered import Steering
 
-    if not yes and (as_json or not may_ask()):
+    if not yes and (told.as_json or not may_ask()):
         raise typer.BadParameter("nobody can be asked here: give it", param_hint="--yes")
     with quiet():
-        code = asyncio.run(cancel_run(Steering(run, run_id, by, timeout, None, as_json), yes=yes, wait=wait))
+        code = asyncio.run(cancel_run(told.steering(timeout), yes=yes, wait=wait))
     if code:
         raise typer.Exit(code)
 
 
+@together(Told)
 def rerun(
+    told: Told,
     *,
-    run: RunArgument,
     nodes: Annotated[
         list[str] | None,
         typer.Option(
@@ -234,9 +239,6 @@ def rerun(
     workflow_id: Annotated[
         str | None, typer.Option("--workflow-id", metavar="ID", help="Of the new run; by default `RUN-rerun-1`.")
     ] = None,
-    by: ByOption = None,
-    run_id: RunIdOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Run again, from some nodes on, a run that has ended: a new run takes over what that knew before them.
 
@@ -245,8 +247,7 @@ def rerun(
     if unchanged not in (None, "keep"):
         raise typer.BadParameter("it is `keep`, or left out", param_hint="--unchanged")
     from anabranch.cli.rerun import Wish, rerun_run
-    from anabranch.cli.steered import Steering
 
     wish = Wish(nodes or (), failed, pairs or (), removed or (), unchanged == "keep", graph, workflow_id)
     with quiet():
-        asyncio.run(rerun_run(Steering(run, run_id, by, as_json=as_json), wish, only_plan=plan))
+        asyncio.run(rerun_run(told.steering(), wish, only_plan=plan))
