@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 IMAGE_EXTRAS := postgres mysql memcached nats kafka otel grpc encryption jwt
 WORKFLOW_TESTS = $(shell grep -l worker_for tests/integration/test_*.py)
+# What is compiled is kept, also where the environment says otherwise: a thousand processes of the tests read it.
+export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .PHONY: help setup packages demo dev test storm slow soak steady coverage lint pages docs site faults attack bench figures peers scale capacity lock clean
 
@@ -29,6 +31,7 @@ packages:  # What the tests need and PyPI does not have, where it can be install
 	@PYTHON="$(PYTHON)" tools/system-packages
 
 test: packages setup  ## The tests, on real servers; TESTS= for options of pytest that choose some
+	$(BIN)/python -m tests.compiled
 	$(PYTEST) -n 6 --dist loadscope --max-worker-restart 0 --end-after 2400 -m "not slow" $(TESTS)
 
 storm: packages setup slow  ## The tests that take minutes: `make slow`, and every run replayed at each task
@@ -45,7 +48,7 @@ steady: setup  ## Half an hour of mixed runs at a steady rate on one worker: doe
 
 coverage: setup  ## The share of the code that the tests without servers run
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q -n 2 --end-after 1200 tests/unit tests/hostile
+	ANABRANCH_TEST_EXAMPLES=all $(BIN)/coverage run -m pytest -q -n 2 --end-after 1200 tests/unit tests/hostile
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
