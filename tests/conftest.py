@@ -17,13 +17,14 @@ from temporalio.client import Client
 from anabranch.dev.devserver import DevServer
 from tests import servers
 from tests.asking import connect_to
+from tests.examples import examples
 from tests.servers import NotInstalled
 
 pytest_plugins = ["tests.whole_run"]
 
 # Processes of other tests share the machine: how long examples take says nothing.
 hypothesis.settings.register_profile(
-    "anabranch", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "anabranch", max_examples=examples(100), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("anabranch")
 

@@ -13,6 +13,7 @@ from anabranch.errors import GraphError
 from anabranch.graph.load import load_text
 from anabranch.graph.model import ApprovalNode, DbNode, ForeachNode, RuleNode
 from anabranch.graph.parts import Edge
+from tests.examples import examples
 
 ORDER = Path("examples/distributed_context_graph.yaml").read_text(encoding="utf-8")
 DIALECT = (Path(__file__).parent.parent / "fixtures" / "graphs" / "rust_dialect.yaml").read_text(encoding="utf-8")
@@ -142,7 +143,7 @@ JUNK = st.recursive(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(nodes=JUNK, edges=JUNK, context=JUNK)
 def test_a_graph_of_junk_is_read_or_refused(nodes: object, edges: object, context: object) -> None:
     text = json.dumps({"name": "x", "nodes": nodes, "edges": edges, "context": context})

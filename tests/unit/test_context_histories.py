@@ -14,9 +14,10 @@ from anabranch.context.merge.line_wire import dump_lines, load_lines
 from anabranch.context.merge.lineage import Line, replay
 from anabranch.context.merge.resolution import Policies, Reducer
 from anabranch.context.values import MISSING, Path, same, value_at
+from tests.examples import examples
 from tests.unit.lineage_kit import Editing, History, Node, histories, orders, overlap
 
-SOME = settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+SOME = settings(max_examples=examples(120), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def outcome(history: History) -> list[Any]:

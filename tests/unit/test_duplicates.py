@@ -17,7 +17,7 @@ def code_lines(source: str) -> Iterator[tuple[int, str]]:
     """Number and text of each line that says something: no imports, comments, blank lines or lone brackets."""
     imports = {
         number
-        for node in ast.walk(ast.parse(source))
+        for node in _statements(ast.parse(source).body)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
     }
@@ -25,6 +25,14 @@ def code_lines(source: str) -> Iterator[tuple[int, str]]:
         text = line.strip()
         if number not in imports and not text.startswith("#") and any(map(str.isalnum, text)):
             yield number, text
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements of a block and of those in it; to walk through their expressions too takes most of the time."""
+    for node in body:
+        yield node
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            yield from _statements(getattr(node, name, []))
 
 
 def repeated(files: dict[Path, str]) -> list[tuple[Place, Place]]:

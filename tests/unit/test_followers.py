@@ -32,6 +32,7 @@ from anabranch.workflows.interpreter.commands import YIELD, AskConflict, CancelW
 from anabranch.workflows.interpreter.followers import followers
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.temporal.segment_tasks import segment_of
+from tests.examples import examples
 from tests.unit.machine_kit import cancelled, edge, machine_of, python
 from tests.unit.test_machine_properties import Case, cases
 
@@ -172,7 +173,7 @@ def in_chains(case: Case) -> Case:
 
 
 @given(cases(joins=("any", "all"), fragile=True))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 def test_a_run_with_segments_is_the_run_without(case: Case) -> None:
     case = in_chains(case)
 

@@ -36,10 +36,13 @@ from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.saga import StepState
 from anabranch.workflows.interpreter.state import RunState
+from tests.examples import examples
 from tests.unit.machine_kit import NODES, RUN, cancelled, edge, python
 from tests.unit.test_machine_properties import WORK, Case, cases, perform
 
-MANY = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+MANY = settings(
+    max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
 WEIGHTS = {"hold": 2, "resume": 3, "drain": 3, "write": 2, "cancel": 1}
 PAUSES = st.sampled_from(["fail", "continue", "pause"])
 STEP = python(compensate=python())

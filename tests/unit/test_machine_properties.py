@@ -30,9 +30,12 @@ from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import describe_conflict
+from tests.examples import examples
 from tests.unit.machine_kit import NODES, RUN, Play, edge, failure, python, shuffled, timeout
 
-FEW = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+FEW = settings(
+    max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
 INPUT: dict[str, Json] = {"n": 1, "o": {"a": 1, "b": {"c": 1}}, "l": [1], "t": "x"}
 
 STRATEGIES = ["last_write_wins", "higher_version_wins", "fail_on_conflict", "merge_all"]

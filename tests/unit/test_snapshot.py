@@ -17,11 +17,12 @@ from anabranch.workflows.interpreter.commands import AskConflict, AskPerson, Fin
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail_wire import MAX_VERSIONS
+from tests.examples import examples
 from tests.json_values import at
 from tests.unit.machine_kit import RUN, Play, changes, edge, failure, machine_of, python, timeout
 from tests.unit.test_machine_properties import Case, Run, cases
 
-FEW = settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+FEW = settings(max_examples=examples(75), deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 
 def through_json(machine: Machine, plan: Plan) -> Machine:
