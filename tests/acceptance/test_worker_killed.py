@@ -284,6 +284,7 @@ async def until_running(handle: Handle, activity_id: str) -> None:
     raise AssertionError(f"activity {activity_id!r} did not start in time")
 
 
+@pytest.mark.slow
 async def test_a_worker_killed_again_and_again_writes_every_row_once(site: Site) -> None:
     names = [f"step{index:02}" for index in range(20)]
     statement = "insert into steps (name) values (:name) returning name as last"
@@ -307,6 +308,7 @@ async def test_a_worker_killed_again_and_again_writes_every_row_once(site: Site)
     assert site.steps() == names
 
 
+@pytest.mark.slow
 async def test_a_worker_killed_in_a_second_attempt_of_a_block(site: Site) -> None:
     """Each attempt writes once, under keys of its own, and what the first one wrote is undone once."""
     async with service(unavailable=2) as paying:
@@ -325,6 +327,7 @@ async def test_a_worker_killed_in_a_second_attempt_of_a_block(site: Site) -> Non
     assert [key.partition("/")[2] for key in paying.keys] == ["book/pay"] * 2 + ["book~2/pay"] * 2
 
 
+@pytest.mark.slow
 async def test_a_worker_killed_in_a_batch(site: Site) -> None:
     """The batch goes on where it was, and each batch is written once."""
     async with service() as telling:
@@ -343,6 +346,7 @@ async def test_a_worker_killed_in_a_batch(site: Site) -> None:
     assert site.steps() == ["[1,2]", "[3,4]", "[5]"]
 
 
+@pytest.mark.slow
 async def test_a_worker_killed_in_a_segment(site: Site) -> None:
     """Another one plays the segment again: each node has the key that it had, so what was written stays as it is."""
     async with service() as reserving:
@@ -382,6 +386,7 @@ async def test_a_worker_killed_while_the_finally_runs(site: Site) -> None:
     assert [key.partition("/")[2] for key in told.keys] == ["finally/tell"] * 2
 
 
+@pytest.mark.slow
 async def test_a_worker_killed_while_the_finally_of_a_block_runs(site: Site) -> None:
     """The same, and the run goes on behind the block."""
     async with service() as told:

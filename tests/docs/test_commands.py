@@ -36,11 +36,15 @@ MAKE = {
     "test": ".ci/run",
 }
 """What runs the targets of make that pages name: here it is only looked at whether they exist."""
+LONG = {"README.md"}
+"""Whose commands take longest: `make slow` runs them."""
 SESSIONS = sorted({block.page for block in blocks("console")} - ELSEWHERE.keys())
 
 
 @pytest.mark.timeout(300)  # servers are started and stopped, on machines that may be busy
-@pytest.mark.parametrize("page", SESSIONS)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=pytest.mark.slow if page in LONG else ()) for page in SESSIONS]
+)
 def test_a_page_s_commands_print_what_it_shows(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.hostile.starving import attacks
 
-PARTS = 4
+PARTS = 12
 ENDS = {
     "finished",
     "EXPRESSION_FAILED",

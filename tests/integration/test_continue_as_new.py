@@ -210,7 +210,7 @@ async def test_timers_go_on_with_the_time_that_is_left(served: Served) -> None:
     assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"]["n"] == 25
 
 
-@pytest.mark.parametrize("served", MODES, indirect=True)
+@pytest.mark.parametrize("served", [MODES[0], pytest.param(MODES[1], marks=pytest.mark.slow)], indirect=True)
 async def test_no_update_and_no_signal_is_lost_however_many_come(served: Served) -> None:
     """Thirty services write at once, and a run of ten approvals is answered, while a loop continues as new."""
     asks = {f"ask{index}": {"type": "approval"} for index in range(10)}

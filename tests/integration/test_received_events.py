@@ -32,7 +32,7 @@ from tests.metrics_kit import hearing
 PAID: dict[str, Any] = {"type": "receive", "event": "paid", "output": {"ids": "[result.id]"}}
 
 
-@pytest.fixture(params=MODES)
+@pytest.fixture(params=[MODES[0], pytest.param(MODES[1], marks=pytest.mark.slow)])
 def mode(request: pytest.FixtureRequest) -> str:
     chosen: str = request.param
     return chosen

@@ -58,7 +58,7 @@ CHILD = {"type": "graph", "graph": "inner", "mode": "child_workflow", "input": {
     [
         pytest.param({"nodes": {"fill": FILL}}, "size(k)", id="results of local nodes"),
         pytest.param(chain(local={**put(x=1), "local": True}, read=READ), "size", id="inputs behind local nodes"),
-        pytest.param({"nodes": {"child": CHILD}}, "size(text)", id="inputs of children"),
+        pytest.param({"nodes": {"child": CHILD}}, "size(text)", id="inputs of children", marks=pytest.mark.slow),
     ],
 )
 async def test_a_wide_foreach_sends_no_more_at_once_than_the_server_takes(
