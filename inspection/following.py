@@ -9,6 +9,7 @@ from contextlib import aclosing
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
+from anabranch.inspection.growing import Growing
 from anabranch.inspection.history import History
 from anabranch.inspection.inspect import Inspector
 from anabranch.inspection.inspection import Inspection
@@ -27,10 +28,10 @@ async def follow(
     Raises RPCError, and what `Inspector.inspect` raises.
     """
     while True:
-        inspection = None
-        async with aclosing(grown(client, workflow_id, run_id)) as histories:
+        inspection, growing = None, Growing()
+        async with aclosing(growing), aclosing(grown(client, workflow_id, run_id)) as histories:
             async for history in histories:
-                yield (inspection := await inspector.inspect(history))
+                yield (inspection := await inspector.inspect(history, growing))
         if inspection is None or inspection.next_run_id is None:
             return
         run_id = inspection.next_run_id

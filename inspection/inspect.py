@@ -13,10 +13,11 @@ from temporalio.converter import DataConverter
 from anabranch.errors import HistoryInvalid
 from anabranch.inspection.closing import closing_of
 from anabranch.inspection.events import by_address, node_events
+from anabranch.inspection.growing import Growing
 from anabranch.inspection.history import History, time_of
 from anabranch.inspection.inspection import Inspection
 from anabranch.inspection.lineage import Lineage
-from anabranch.inspection.replay import Replayed, replay
+from anabranch.inspection.replay import Replayed, replay, replay_on
 from anabranch.transport.workflow_threads import WorkflowThreads
 from anabranch.workflows.temporal.driver import Driver
 
@@ -44,12 +45,15 @@ class Inspector:
         """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def inspect(self, history: History) -> Inspection:
-        """What a history tells. Raises HistoryInvalid, EncryptionKeyMissing, PayloadMissing, Unavailable."""
+    async def inspect(self, history: History, growing: Growing | None = None) -> Inspection:
+        """What a history tells. `growing` is the same run at the look before: only what is new is worked out.
+
+        Raises HistoryInvalid, EncryptionKeyMissing, PayloadMissing, Unavailable.
+        """
         if (known := self.known(history.run_id, history.last.event_id)) is not None:
             return known
         async with self._turns:
-            made = await self._inspected(history)
+            made = await self._inspected(history, growing)
         self._kept[history.run_id, history.last.event_id] = made
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
@@ -80,9 +84,14 @@ class Inspector:
             history, self._converter, self._threads, namespace=self._namespace, strict=self._strict, ask=ask
         )
 
-    async def _inspected(self, history: History) -> Inspection:
+    async def _replayed_on(self, growing: Growing, history: History) -> Replayed:
+        return await replay_on(
+            growing, history, self._converter, self._threads, namespace=self._namespace, strict=self._strict
+        )
+
+    async def _inspected(self, history: History, growing: Growing | None) -> Inspection:
         converter = self._converter
-        replayed = await self._replayed(history)
+        replayed = await (self._replayed(history) if growing is None else self._replayed_on(growing, history))
         events, driver = await node_events(history, converter), replayed.driver
         if driver is None and history.closed == "completed":
             raise HistoryInvalid(
@@ -99,8 +108,8 @@ class Inspector:
             None if driver is None else driver.identity.pinned,
             None if driver is None else driver.identity.plan,
             tuple(replayed.film.frames),
-            Lineage([*replayed.carried, *replayed.recorder.versions]),
-            tuple(replayed.recorder.visits),
+            Lineage(replayed.versions),
+            replayed.visits,
             by_address(events.activities),
             events.children,
             {address: tuple(ids) for address, ids in events.event_ids.items()},
@@ -111,6 +120,6 @@ class Inspector:
             history.previous_run_id,
             history.next_run_id,
             history.started.task_queue.name,
-            replayed.journal,
+            replayed.told,
             replayed.kept,
         )

@@ -35,9 +35,10 @@ from temporalio.workflow import NondeterminismError
 from anabranch.context.merge.lineage import Line
 from anabranch.errors import AnabranchError, HistoryInvalid, PayloadMissing
 from anabranch.inspection.film import Film
+from anabranch.inspection.growing import GoingOn, Growing
 from anabranch.inspection.history import History, markers, time_of
 from anabranch.inspection.undo_plan import UndoPlan, undo_plan
-from anabranch.inspection.visits import Recorder, Route, routes_to
+from anabranch.inspection.visits import Recorder, Route, Visit, routes_to
 from anabranch.workflows.interpreter.journal import Journal
 from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.rerun import RerunMachine
@@ -67,7 +68,6 @@ class Replayed(Interceptor):
     """
 
     def __init__(self, history: History, ask: Callable[[Driver], object] | None = None) -> None:
-        self.history = history
         self._ask = ask
         self.refusal: AnabranchError | None = None
         """What `ask` raised."""
@@ -82,8 +82,19 @@ class Replayed(Interceptor):
         """The context at the end of the history."""
         self.undo_plan: UndoPlan | None = None
         """What a cancel at the end of the history would undo."""
+        self.visits: tuple[Visit, ...] = ()
+        """The visits at the end of the history, before the eviction ends them."""
+        self.versions: tuple[Version, ...] = ()
+        """Likewise the versions of the context."""
+        self.told = Journal()
+        """Likewise what the run was told."""
         self.run: Messages | None = None
         self._newest = 0
+        self.read(history)
+
+    def read(self, history: History) -> None:
+        """Go by a history: the same one, or one that goes on where it ended."""
+        self.history = history
         self.fault: _Fault | None = None
         """Why the code of the workflow did not go on."""
         self._local_results = _local_results(history)
@@ -137,7 +148,10 @@ class Replayed(Interceptor):
         """Look at what only the end shows, before the replay evicts the workflow."""
         if (driver := self.driver) is not None:
             self.line = driver.machine.context()
+            self.visits, self.told = tuple(self.recorder.visits), self.journal.copy()
+            self.versions = (*self.carried, *self.recorder.versions)
             state = driver.machine.state
+            self.skipped = {}
             for scope in dict.fromkeys((state.main, state.root, *state.scopes.values())):
                 for node in scope.nodes.values():
                     if node.status is Status.SKIPPED:
@@ -164,29 +178,73 @@ async def replay(
 ) -> Replayed:
     """Replay a history. Raises HistoryInvalid, EncryptionKeyMissing, PayloadMissing, Unavailable."""
     replayed = Replayed(history, ask)
+    if history.has_begun:
+        runner = _runner(replayed, strict=strict)
+        _check(replayed, await _replay(replayed, converter, threads, namespace, runner))
+    return replayed
+
+
+async def replay_on(
+    growing: Growing,
+    history: History,
+    converter: DataConverter,
+    threads: ThreadPoolExecutor,
+    *,
+    namespace: str,
+    strict: bool = False,
+) -> Replayed:
+    """Replay a history that goes on where the last one ended, or any other one. Raises what `replay` does."""
     if not history.has_begun:
-        return replayed
+        return Replayed(history)
+    try:
+        is_first = growing.replayed is None
+        replayed = growing.replayed = growing.replayed or Replayed(history)
+        replayed.read(history)
+        runner = GoingOn(_runner(replayed, strict=strict), growing)
+        failure = await _replay(replayed, converter, threads, namespace, runner)
+        if growing.is_true or is_first:
+            _check(replayed, failure)
+            return replayed
+    except BaseException:
+        await growing.aclose()
+        raise
+    await growing.aclose()
+    return await replay_on(growing, history, converter, threads, namespace=namespace, strict=strict)
+
+
+def _runner(replayed: Replayed, *, strict: bool) -> WorkflowRunner:
+    return _Guarding(InOrder(_Looking(UnsandboxedWorkflowRunner(), replayed), strict=strict), replayed)
+
+
+async def _replay(
+    replayed: Replayed,
+    converter: DataConverter,
+    threads: ThreadPoolExecutor,
+    namespace: str,
+    runner: WorkflowRunner,
+) -> Exception | None:
+    """Why the SDK could not replay the history, if it could not."""
     replayer = Replayer(
         workflows=[DynamicGraphWorkflow],
         data_converter=converter,
         namespace=namespace,
         interceptors=[replayed],
-        unsandboxed_workflow_runner=_Guarding(
-            InOrder(_Looking(UnsandboxedWorkflowRunner(), replayed), strict=strict), replayed
-        ),
+        unsandboxed_workflow_runner=runner,
         workflow_failure_exception_types=RUN_ENDING,
         workflow_task_executor=threads,
         runtime=_runtime(),
         debug_mode=True,  # there is no deadlock to detect: a large history on a busy machine takes its time
     )
-    events = WorkflowHistory(history.workflow_id, history.heard)
-    result = await replayer.replay_workflow(events, raise_on_replay_failure=False)
-    failure = result.replay_failure
+    events = WorkflowHistory(replayed.history.workflow_id, replayed.history.heard)
+    return (await replayer.replay_workflow(events, raise_on_replay_failure=False)).replay_failure
+
+
+def _check(replayed: Replayed, failure: Exception | None) -> None:
+    """Raise why the workflow did not go on, if it did not."""
     if (fault := replayed.fault) is None and failure is not None:
         fault = _Fault(type(failure).__name__, str(failure))
     if fault is not None:
         raise fault.error or _why(fault)
-    return replayed
 
 
 @cache

@@ -22,6 +22,7 @@ from anabranch.console.run.header import header
 from anabranch.console.run.reel import Reel, Strip
 from anabranch.errors import AnabranchError, Unavailable
 from anabranch.inspection.following import grown
+from anabranch.inspection.growing import Growing
 from anabranch.inspection.history import History
 from anabranch.inspection.inspect import Inspector
 from anabranch.inspection.inspection import Inspection
@@ -93,6 +94,7 @@ class Watched:
         self._runs = Runs(client, inspector)
         self._workflow_id = workflow_id
         self._run_id = run_id
+        self._growing = Growing()
         self._reel = Reel()
         self._canvas = "null"
         self._pending: tuple[Pending, ...] = ()
@@ -156,6 +158,7 @@ class Watched:
             self._tell()
         finally:
             attempts.cancel()
+            await self._growing.aclose()
 
     async def _followed(self) -> bool:
         """Follow the run to its end; False where the server went away before that."""
@@ -169,7 +172,7 @@ class Watched:
         return True
 
     async def _take(self, history: History) -> None:
-        inspection = await self._inspector.inspect(history)
+        inspection = await self._inspector.inspect(history, self._growing)
         strip = await asyncio.to_thread(self._reel.extend, inspection)
         if self._canvas == "null" and (plan := inspection.plan) is not None:
             self._canvas = json.dumps(await asyncio.to_thread(canvas, plan), ensure_ascii=False)

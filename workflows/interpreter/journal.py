@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
@@ -77,6 +78,12 @@ class Journal:
                 noting[name] = self._noting(machine.state, cast("Event", name), act)
         for name, noted in noting.items():
             setattr(machine, name, noted)
+
+    def copy(self) -> Journal:
+        """The same, which notes nothing any more."""
+        copied = copy(self)
+        copied.entries, copied.late = [*self.entries], [*self.late]
+        return copied
 
     def _beginning(self, start: Callable[[int], Any]) -> Callable[[int], Any]:
         def begun(at: int) -> Any:
