@@ -16,6 +16,7 @@ from anabranch.console.access.sign_in import sign_in_routes
 from anabranch.console.codec.alone import CODEC_PATH
 from anabranch.console.listing.graphs import graphs_routes
 from anabranch.console.listing.inbox import inbox_routes
+from anabranch.console.listing.reruns import rerun_routes
 from anabranch.console.listing.runs import runs_routes
 from anabranch.console.pages.files import file_routes
 from anabranch.console.pages.pages import page_routes
@@ -30,6 +31,7 @@ def console(services: Services, access: Access, *, codec: ASGIApp | None = None)
     routes = [
         *sign_in_routes(access),
         *runs_routes(),
+        *rerun_routes(),
         *inbox_routes(),
         *graphs_routes(),
         *page_routes(),

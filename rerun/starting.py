@@ -11,7 +11,7 @@ from typing import Any, Final
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from anabranch.errors import InputError, Unavailable
 from anabranch.inspection.runs import Runs
@@ -19,7 +19,7 @@ from anabranch.rerun.past import past_of
 from anabranch.rerun.plan import RerunPlan
 from anabranch.rerun.preparing import prepare
 from anabranch.transport.node_protocol import GRAPH_DIGESTS, PinnedGraph
-from anabranch.transport.rerun import RerunRequest
+from anabranch.transport.rerun import RERUN_OF, RerunRequest
 
 _NUMBERED: Final = re.compile(r"(?P<first>.+)-rerun-\d+")
 _MOST: Final = 1_000
@@ -50,10 +50,8 @@ async def start_rerun(
     request the run itself says: it fails. Raises InputError where the id is taken,
     Unavailable where the server refuses.
     """
-    taken = re.fullmatch(_NUMBERED, request.workflow_id)
-    first = request.workflow_id if taken is None else taken["first"]
     for number in count(1):
-        own = workflow_id or f"{first}-rerun-{number}"
+        own = workflow_id or _numbered(request.workflow_id, number)
         try:
             return await client.start_workflow(
                 _WORKFLOW,
@@ -73,3 +71,31 @@ async def start_rerun(
                     f"there is a run with the id {own!r} already", place="--workflow-id", suggestion="give another one"
                 ) from None
     raise AssertionError("an id is taken, or it is not")
+
+
+async def rerun_before(client: Client, workflow_id: str, run_id: str) -> str | None:
+    """The workflow id of a rerun of a run, among those that have the ids which `start_rerun` gives.
+
+    One that no worker has taken yet does not say what it is a rerun of: it counts. Raises Unavailable.
+    """
+    for number in range(1, _MOST + 1):
+        own = _numbered(workflow_id, number)
+        try:
+            described = await client.get_workflow_handle(own).describe()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise Unavailable(f"the Temporal server refuses: {error.message}") from error
+        before = await described.memo_value(RERUN_OF, None)
+        if before is None:
+            if described.close_time is None:
+                return own
+        elif (before["workflow_id"], before["run_id"]) == (workflow_id, run_id):
+            return own
+    return None
+
+
+def _numbered(workflow_id: str, number: int) -> str:
+    """The id of a rerun. Reruns of a rerun are counted on."""
+    taken = re.fullmatch(_NUMBERED, workflow_id)
+    return f"{workflow_id if taken is None else taken['first']}-rerun-{number}"

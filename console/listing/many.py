@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from anabranch.console.routes import Body
 from anabranch.errors import AnabranchError, InputError
+from anabranch.inspection.listing import Listed
 
 MOST: Final = 1000
 """Runs of one request."""
@@ -29,6 +30,11 @@ C = TypeVar("C", bound=Chosen)
 def chosen_runs(body: Body) -> list[Chosen]:
     """The runs that a request names: exactly those that were shown before. Raises InputError."""
     return [Chosen(text(each, "workflow_id"), text(each, "run_id")) for each in listed(body, "runs")]
+
+
+def named(runs: Sequence[Listed]) -> list[dict[str, str]]:
+    """Listed runs, as a request names them again."""
+    return [{"workflow_id": each.workflow_id, "run_id": each.run_id} for each in runs]
 
 
 def listed(body: Body, field: str) -> list[Any]:

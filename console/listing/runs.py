@@ -10,7 +10,7 @@ from starlette.routing import Route
 from temporalio.service import RPCError
 
 from anabranch.console.access.caller import Caller, Role
-from anabranch.console.listing.many import MOST, Chosen, chosen_runs, each_of
+from anabranch.console.listing.many import MOST, Chosen, chosen_runs, each_of, named
 from anabranch.console.routes import Body, reads, writes
 from anabranch.console.services import services_of
 from anabranch.inspection.selection import OPEN_STATES, Selection
@@ -31,23 +31,22 @@ def runs_routes() -> list[Route]:
 
 async def _page(request: Request) -> Any:
     after = request.query_params.get("after")
-    found = await services_of(request).listing.page(_selection(request), size=_PAGE, after=after)
+    found = await services_of(request).listing.page(selection_of(request), size=_PAGE, after=after)
     return {"runs": [asdict(each) for each in found.runs], "next": found.next}
 
 
 async def _counts(request: Request) -> Any:
-    return {"counts": await services_of(request).listing.counts(_selection(request))}
+    return {"counts": await services_of(request).listing.counts(selection_of(request))}
 
 
 async def _open(request: Request) -> Any:
     """The runs that a cancel of all that are listed would reach: those under way, as far as a limit."""
-    selection = _selection(request)
+    selection = selection_of(request)
     states = [state for state in selection.states or OPEN_STATES if state in OPEN_STATES]
     if not states:
         return {"runs": [], "is_all": True}
     found = await services_of(request).listing.newest(replace(selection, states=states), MOST + 1)
-    named = [{"workflow_id": each.workflow_id, "run_id": each.run_id} for each in found[:MOST]]
-    return {"runs": named, "is_all": len(found) <= MOST}
+    return {"runs": named(found[:MOST]), "is_all": len(found) <= MOST}
 
 
 async def _cancel(request: Request, caller: Caller, body: Body) -> Any:
@@ -63,7 +62,8 @@ async def _cancel(request: Request, caller: Caller, body: Body) -> Any:
     return await each_of(chosen_runs(body), cancel)
 
 
-def _selection(request: Request) -> Selection:
+def selection_of(request: Request) -> Selection:
+    """The runs that the filters of a request show."""
     asked = request.query_params
     return Selection(
         graph=asked.get("graph") or None,

@@ -241,6 +241,63 @@ async def test_the_runs_of_a_filter_are_cancelled_after_their_count(console: Hou
         assert [each for each in asked if each] == ["by ada"]
 
 
+async def failed(console: House, prefix: str, count: int) -> list[dict[str, str]]:
+    """Runs that have failed: their nodes were paused, and somebody let them fail."""
+    for number in range(count):
+        await console.start("shipping", name=f"{prefix}-{number}")
+    waiting = await console.until_waiting(prefix, count)
+    items = [{"workflow_id": each["workflow_id"], "run_id": each["run_id"], "node": "book"} for each in waiting]
+    assert (await console.tell("/api/inbox/tell", {"verb": "fail", "items": items}))["done"] == count
+    for _ in range(600):
+        found = await console.get("/api/runs/failed", id=prefix)
+        if len(found["runs"]) == count:
+            assert found["is_all"]
+            return found["runs"]  # type: ignore[no-any-return]  # as JSON has it
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{prefix}: {found}")
+
+
+async def test_the_failed_runs_of_a_filter_are_run_again_once_after_their_plan(console: House) -> None:
+    runs = await failed(console, "again", 3)
+    async with console.page("/?id=again") as page:
+        await page.get_by_role("button", name="Run again …").click()
+        dialog = page.get_by_role("dialog", name="Run 3 runs again?")
+        await expect(dialog.locator(".run-list").get_by_role("listitem")).to_have_count(3)
+        await expect(dialog.locator(".plan")).to_have_text("In 3 runsruns: book")
+        await dialog.get_by_role("button", name="Run 3 runs again").click()
+        await expect(page.get_by_text("Done for 3 runs")).to_be_visible()
+    begun = await console.until_waiting("again", 3)
+    assert {each["workflow_id"] for each in begun} == {f"again-{number}-rerun-1" for number in range(3)}
+    memo = await console.client.get_workflow_handle("again-0-rerun-1").describe()
+    first = next(each for each in runs if each["workflow_id"] == "again-0")
+    assert await memo.memo_value("anabranch_rerun_of") == {**first, "by": "ada"}
+
+    # Sent again, since an answer was lost, it starts nothing.
+    told = await console.tell("/api/runs/rerun", {"runs": runs})
+    assert told["done"] == 0
+    assert {each["message"] for each in told["refused"]} == {
+        f"it was run again as 'again-{number}-rerun-1'" for number in range(3)
+    }
+    planned = await console.tell("/api/runs/rerun-plan", {"runs": runs})
+    assert (planned["plans"], len(planned["refused"])) == ([], 3)
+
+
+async def test_only_operators_run_many_again_and_only_from_a_page_of_the_console(console: House) -> None:
+    runs = await failed(console, "theirs", 1)
+    for path in ("/api/runs/rerun", "/api/runs/rerun-plan"):
+        for token, origin, status in (
+            (BO, console.closed_url, 403),
+            (ADA, "http://evil.example", 403),
+            (None, console.closed_url, 401),
+        ):
+            headers = {"Origin": origin} | ({} if token is None else {"Authorization": f"Bearer {token}"})
+            answer = await console.http.post(f"{console.closed_url}{path}", json={"runs": runs}, headers=headers)
+            assert answer.status_code == status, answer.text
+        assert (await console.http.post(path, json={"runs": []})).status_code == 400
+    assert (await console.get("/api/runs", id="theirs-0-rerun"))["runs"] == []
+    assert (await console.get("/api/runs/failed", id="theirs", state="completed"))["runs"] == []
+
+
 @pytest.mark.slow
 async def test_text_of_graphs_contexts_and_errors_is_shown_as_text(console: House) -> None:
     await console.start(

@@ -4,6 +4,7 @@ import { Ago, Empty, Loading, Problem, State, duration, get, html, idPath, me, p
 import { useLive, useMe, useNow, useSettled, useState, withQuery } from "../base.js";
 import { useAddress } from "../listing/address.js";
 import { Confirm, counted } from "../listing/bulk.js";
+import { RerunAll } from "../listing/reruns.js";
 import { Waits } from "../listing/waits.js";
 
 const LIST_SECONDS = 5;
@@ -22,7 +23,7 @@ function Runs() {
   const set = (changed) => setFilters({ after: "", ...changed });
   return html`
     <div class="head"><h1>Runs</h1>
-      ${who && rankOf(who.role) >= rankOf("operator") && html`<${CancelAll} selection=${selection} onDone=${list.again} />
+      ${who && rankOf(who.role) >= rankOf("operator") && html`<${RerunAll} selection=${selection} onDone=${list.again} /><${CancelAll} selection=${selection} onDone=${list.again} />
         <a class="button primary" href="/graphs">Start a run</a>`}
     </div>
     <${Filters} filters=${filters} counts=${counts.value?.counts} onChange=${set} />
