@@ -33,6 +33,8 @@ _STYLES = {
 _WIDE = 100
 """Columns of a terminal from which on there is room for the whole time of a start."""
 _LONG, _SHORT = slice(19), slice(5, 16)
+_MINUTE = 60_000
+"""Milliseconds."""
 _TIMES = 11 + 8 + 6 * 2
 """Columns of both times, and of the blanks behind each column."""
 _ID = 20
@@ -89,6 +91,8 @@ def _fitting(room: int, run: int, graph: int, waits: int) -> tuple[int, int, int
 
 def _took(each: Listed) -> str:
     ended = round(time.time() * 1000) if each.ended is None else each.ended
-    seconds = max(0, ended - each.started) // 1000
+    if (took := max(0, ended - each.started)) < _MINUTE:
+        return f"{took // 100 / 10:.1f} s"
+    seconds = took // 1000
     hours, minutes = divmod(seconds // 60, 60)
     return f"{hours}:{minutes:02}:{seconds % 60:02}"
