@@ -10,9 +10,10 @@ from temporalio.client import Client
 
 from anabranch.console.listing.coverage import TestRuns
 from anabranch.console.listing.shelf import Shelf
-from anabranch.console.listing.waiting import WaitingRuns
+from anabranch.console.listing.waiting import IN_FLIGHT, WaitingRuns
 from anabranch.console.run.live import LiveRuns
 from anabranch.console.run.moments import Moments
+from anabranch.console.run.todo import awaited
 from anabranch.inspection.inspect import Inspector
 from anabranch.inspection.listing import Listing
 from anabranch.inspection.runs import Runs
@@ -30,6 +31,9 @@ class Services:
     moments: Moments
     listing: Listing
     waiting: WaitingRuns
+    """For people."""
+    awaiting: WaitingRuns
+    """For events."""
     graphs: Shelf
     tests: TestRuns
     settings: Settings
@@ -52,6 +56,7 @@ class Services:
             Moments(runs, inspector, live),
             listing,
             WaitingRuns(client, runs, listing),
+            WaitingRuns(client, runs, listing, IN_FLIGHT, awaited),
             Shelf(settings.graphs, below=settings.graphs_below),
             TestRuns(settings),
             settings,
@@ -62,6 +67,7 @@ class Services:
         """End what they started."""
         await self.live.close()
         await self.waiting.close()
+        await self.awaiting.close()
         self.inspector.close()
 
 

@@ -34,6 +34,20 @@ class OpenConflict:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitedEvent:
+    """An event that a `receive` waits for. Times are Unix milliseconds."""
+
+    address: str
+    names: tuple[str, ...]
+    needs_all: bool
+    """Whether it waits for each of them; else for any one."""
+    asked: int
+    deadline: int | None
+    send: str
+    """The command that sends it, to be edited."""
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """Everything that a run waits for somebody to do."""
 
@@ -43,6 +57,7 @@ class Waiting:
     """Addresses of nodes, and of compensations, that wait for an operator."""
     children: tuple[str, ...]
     """Ids of the child workflows under way: each asks at itself."""
+    events: tuple[AwaitedEvent, ...] = ()
 
 
 def waiting_of(inspection: Inspection) -> Waiting:
@@ -51,7 +66,13 @@ def waiting_of(inspection: Inspection) -> Waiting:
         return Waiting((), (), (), ())
     last = inspection.last
     children = tuple(each.workflow_id for each in inspection.children.values() if each.outcome is None)
-    return Waiting(tuple(_approvals(last.approvals)), tuple(_conflicts(last.conflicts)), tuple(last.paused), children)
+    return Waiting(
+        tuple(_approvals(last.approvals)),
+        tuple(_conflicts(last.conflicts)),
+        tuple(last.paused),
+        children,
+        tuple(_events(last.events)),
+    )
 
 
 def _approvals(asked: Mapping[str, Any]) -> Iterator[Approval]:
@@ -63,3 +84,9 @@ def _conflicts(asked: Mapping[str, Any]) -> Iterator[OpenConflict]:
     for address, conflicts in asked.items():
         for each in conflicts:
             yield OpenConflict(address, each["path"], tuple(side["by"] for side in each["candidates"]), each)
+
+
+def _events(asked: Mapping[str, Any]) -> Iterator[AwaitedEvent]:
+    for address, each in asked.items():
+        names, needs_all = tuple(each["names"]), each.get("mode") == "all"
+        yield AwaitedEvent(address, names, needs_all, each["asked"], each.get("deadline"), each["send"])

@@ -1,4 +1,4 @@
-"""The API of the inbox: what all runs wait for people to do, and one answer for one or for many."""
+"""The API of the inbox: what all runs wait for people to do, or which events, and one answer for one or for many."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def inbox_routes() -> list[Route]:
 
 
 async def _inbox(request: Request) -> Any:
-    found = await services_of(request).waiting.now()
-    asked = request.query_params
+    services, asked = services_of(request), request.query_params
+    found = await (services.awaiting if asked.get("kind") == "event" else services.waiting).now()
     questions = [each for each in found.all if _fits(each, asked)]
     return {
         "items": [_told(each) for each in questions[:_SHOWN]],
@@ -49,6 +49,7 @@ async def _tell(request: Request, caller: Caller, body: Body) -> Any:
     services = services_of(request)
     told = await tell(services, caller, body)
     services.waiting.changed()
+    services.awaiting.changed()
     return told
 
 

@@ -1,11 +1,16 @@
-"""One answer, told to the runs that wait for it: the update, and its request, are those of the command line."""
+"""One answer, told to the runs that wait for it: the update, and its request, are those of the command line.
+
+An event is a signal: nobody answers it.
+"""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+
+from temporalio.service import RPCError
 
 from anabranch.console.access.caller import Caller, Role
 from anabranch.console.exact import value_of
@@ -14,7 +19,9 @@ from anabranch.console.routes import Body
 from anabranch.console.services import Services
 from anabranch.context.values import Json
 from anabranch.errors import InputError
-from anabranch.steering.sending import Handle, send
+from anabranch.steering.sending import Handle, send, unheard
+from anabranch.workflows.interpreter.event import event_of
+from anabranch.workflows.temporal.messages import EVENT
 
 _UPDATES: Final[Mapping[str, tuple[str, Role]]] = {
     "answer": ("complete_task", Role.ANSWERER),
@@ -22,6 +29,7 @@ _UPDATES: Final[Mapping[str, tuple[str, Role]]] = {
     "retry": ("retry_node", Role.OPERATOR),
     "skip": ("skip_node", Role.OPERATOR),
     "fail": ("fail_node", Role.OPERATOR),
+    "deliver": (EVENT, Role.OPERATOR),
 }
 _PATIENCE_SECONDS: Final = 30.0
 
@@ -41,6 +49,8 @@ def role_of(body: Body) -> Role:
 async def tell(services: Services, caller: Caller, body: Body) -> dict[str, Any]:
     """Tell it to each item of the request, which are exactly those that were shown before. Raises InputError."""
     update, _ = _update(body)
+    if update == EVENT:
+        return await each_of(_items(body), _delivering(services, _event(body)))
     request: dict[str, Json] = {**_said(body), "by": caller.name}
 
     async def one(each: _Waiting) -> None:
@@ -49,6 +59,25 @@ async def tell(services: Services, caller: Caller, body: Body) -> dict[str, Any]
         await send(handle, update, {**request, "node": each.node}, update_id=update_id, within=_PATIENCE_SECONDS)
 
     return await each_of(_items(body), one)
+
+
+def _delivering(services: Services, event: dict[str, Json]) -> Callable[[_Waiting], Awaitable[None]]:
+    """Sends an event, which the run keeps in its mailbox where no node waits for it any more."""
+
+    async def one(each: _Waiting) -> None:
+        handle: Handle = services.client.get_workflow_handle(each.workflow_id, run_id=each.run_id)
+        try:
+            await handle.signal(EVENT, event)
+        except RPCError as error:
+            raise unheard(error, each.workflow_id) from error
+
+    return one
+
+
+def _event(body: Body) -> dict[str, Json]:
+    """The event of a request. Raises InputError for what a run would not take."""
+    event = event_of(value_of(body.get("value"), place="the event"))
+    return {"name": event.name, "data": event.data} | ({} if event.id is None else {"id": event.id})
 
 
 def _update(body: Body) -> tuple[str, Role]:

@@ -1,4 +1,4 @@
-"""What runs wait for people to do, over all runs: read from their histories as they change, and kept in between.
+"""What runs wait for, people or events, over all runs: read from their histories as they change, and kept in between.
 
 Which runs wait is known from visibility, and what exactly from their histories. Somebody who looks is answered with
 what is known; the histories of runs that are not known yet are read meanwhile, the longest waiting first.
@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,12 +23,15 @@ from anabranch.errors import AnabranchError
 from anabranch.inspection.inspection import Inspection
 from anabranch.inspection.listing import Listed, Listing
 from anabranch.inspection.runs import Runs
-from anabranch.inspection.selection import Selection
+from anabranch.inspection.selection import OPEN_STATES, Selection
 from anabranch.observe.metrics import node_label
 
 KINDS: Final = ("approval", "conflict", "paused")
+FOR_PEOPLE: Final = Selection(waiting_for=KINDS)
+IN_FLIGHT: Final = Selection(states=[state for state in OPEN_STATES if state != "loading"])
+"""The runs that may wait for events: no search attribute tells which do."""
 MOST_RUNS: Final = 1000
-"""Waiting runs that are read, the newest ones."""
+"""Runs that are read, the newest ones."""
 _FRESH_SECONDS: Final = 2.0
 _PATIENCE_SECONDS: Final = 0.25
 """How long an answer waits for what is being read."""
@@ -69,9 +72,21 @@ class _Read:
 
 
 class WaitingRuns:
-    """Knows what runs wait for. One serves all who look."""
+    """Knows what runs wait for. One serves all who look.
 
-    def __init__(self, client: Client, runs: Runs, listing: Listing) -> None:
+    `selection` are the runs that may wait; `asked` has what one of them waits for, as its page shows it.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        runs: Runs,
+        listing: Listing,
+        selection: Selection = FOR_PEOPLE,
+        asked: Callable[[Inspection], Sequence[dict[str, Any]]] = todo,
+    ) -> None:
+        self._selection = selection
+        self._asked = asked
         self._client = client
         self._runs = runs
         self._listing = listing
@@ -110,7 +125,7 @@ class WaitingRuns:
 
     async def _look(self) -> None:
         self._looked = time.monotonic()
-        waiting = await self._listing.newest(Selection(waiting_for=KINDS), MOST_RUNS)
+        waiting = await self._listing.newest(self._selection, MOST_RUNS)
         self._waiting = tuple(waiting)
         self._read = {each.run_id: self._read[each.run_id] for each in waiting if each.run_id in self._read}
         await asyncio.gather(*map(self._renew, sorted(waiting, key=lambda each: each.started)))
@@ -125,20 +140,21 @@ class WaitingRuns:
                 known = self._read.get(listed.run_id)
                 if known is None or known.events != events:
                     inspection = await self._runs.inspect(listed.workflow_id, listed.run_id)
-                    self._read[listed.run_id] = _Read(events, tuple(_questions(inspection)))
+                    self._read[listed.run_id] = _Read(events, tuple(_questions(inspection, self._asked(inspection))))
             except (AnabranchError, RPCError):
                 self._read[listed.run_id] = _Read(0, ())  # one that cannot be read hides no other
 
 
-def _questions(inspection: Inspection) -> Sequence[Question]:
+def _questions(inspection: Inspection, asked: Sequence[dict[str, Any]]) -> Sequence[Question]:
     graph = inspection.workflow_type if inspection.graph is None else inspection.graph.name
-    return [_question(inspection, graph, told) for told in todo(inspection)]
+    return [_question(inspection, graph, told) for told in asked]
 
 
 def _question(inspection: Inspection, graph: str, told: dict[str, Any]) -> Question:
     address = told["address"]
     asked = told.get("asked") or _since(inspection, address)
     alike = [told["kind"], graph, node_label(address), told.get("path"), told.get("schema"), _code(told)]
+    alike += told.get("names", ())
     digest = hashlib.sha256(json.dumps(alike, sort_keys=True).encode()).hexdigest()[:16]
     named = (inspection.workflow_id, inspection.run_id, graph, address)
     return Question(*named, told["kind"], asked, digest, told)

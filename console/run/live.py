@@ -178,6 +178,7 @@ class Watched:
             self._canvas = json.dumps(await asyncio.to_thread(canvas, plan), ensure_ascii=False)
         if history.closed is not None:
             self._pending = ()
+            await self._growing.aclose()
         if (before := self.state) is not None and before.inspection is not inspection:
             self._inspector.forget(before.inspection)  # else a run that grows would fill the memory
         self._show(history, inspection, strip)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from anabranch.console.exact import text_of
 from anabranch.display import plain
 from anabranch.inspection.inspection import Inspection
-from anabranch.steering.waiting import Approval, OpenConflict, waiting_of
+from anabranch.steering.waiting import Approval, AwaitedEvent, OpenConflict, waiting_of
 
 _SCHEMA: Final = 1024 * 1024
 """Characters of a schema, which is never cut: a form is made of it. No history holds a larger one."""
@@ -22,6 +22,23 @@ def todo(inspection: Inspection) -> list[dict[str, Any]]:
         *map(_conflict, waiting.conflicts),
         *_paused(inspection, waiting.paused),
     ]
+
+
+def awaited(inspection: Inspection) -> list[dict[str, Any]]:
+    """The events that the run waits for, each with the address of the node that takes it."""
+    return [*map(_event, waiting_of(inspection).events)]
+
+
+def _event(each: AwaitedEvent) -> dict[str, Any]:
+    return {
+        "kind": "event",
+        "address": each.address,
+        "names": [plain(name) for name in each.names],
+        "needs_all": each.needs_all,
+        "asked": each.asked,
+        "deadline": each.deadline,
+        "send": each.send,
+    }
 
 
 def _approval(each: Approval) -> dict[str, Any]:

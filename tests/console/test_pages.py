@@ -241,6 +241,43 @@ async def test_the_runs_of_a_filter_are_cancelled_after_their_count(console: Hou
         assert [each for each in asked if each] == ["by ada"]
 
 
+async def test_what_waits_for_events_is_listed_and_an_operator_delivers_one(console: House) -> None:
+    handles = [await console.start("pickup", name=f"pickup-{number}") for number in range(2)]
+    for _ in range(600):
+        found = await console.get("/api/inbox", kind="event", id="pickup")
+        if found["total"] == 2:
+            break
+        await asyncio.sleep(0.1)
+    assert [(each["address"], each["names"], each["needs_all"]) for each in found["items"]] == [
+        ("parcel", ["picked_up", "lost"], False)
+    ] * 2
+    assert all(each["deadline"] - each["asked"] == 86_400_000 for each in found["items"])
+    assert (await console.get("/api/inbox", id="pickup"))["items"] == []  # nobody owes an event
+
+    items = [{"workflow_id": "pickup-0", "run_id": found["items"][0]["run_id"], "node": "parcel"}]
+    for value, refusal in (("1", "the signal takes one JSON object"), ('{"name": "lost", "by": 1}', "an event has no")):
+        answer = await console.http.post("/api/inbox/tell", json={"verb": "deliver", "value": value, "items": items})
+        assert answer.status_code == 400
+        assert answer.json()["error"]["message"].startswith(refusal)
+    headers = {"Origin": console.closed_url, "Authorization": f"Bearer {BO}"}
+    body = {"verb": "deliver", "value": '{"name": "lost"}', "items": items}
+    answer = await console.http.post(f"{console.closed_url}/api/inbox/tell", json=body, headers=headers)
+    assert answer.status_code == 403
+
+    async with console.page("/inbox?id=pickup") as page:
+        await page.get_by_role("button", name="Events").click()
+        await page.locator(".question").first.click()
+        await expect(page.locator(".answer pre")).to_contain_text("temporal workflow signal --workflow-id pickup-")
+        await page.get_by_label("name").select_option(label="picked_up")
+        await page.get_by_label("data").fill('{"at": 9007199254740993}')
+        await page.get_by_label("Do the same for all 2").check()
+        await page.get_by_role("button", name="Deliver").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Send to 2 runs").click()
+        await expect(page.get_by_role("heading", name="Nothing waits for an event")).to_be_visible()
+    for handle in handles:
+        assert (await handle.result())["data"] == {"parcel": {"at": 9007199254740993}}
+
+
 async def failed(console: House, prefix: str, count: int) -> list[dict[str, str]]:
     """Runs that have failed: their nodes were paused, and somebody let them fail."""
     for number in range(count):
@@ -266,8 +303,8 @@ async def test_the_failed_runs_of_a_filter_are_run_again_once_after_their_plan(c
         await expect(dialog.locator(".plan")).to_have_text("In 3 runsruns: book")
         await dialog.get_by_role("button", name="Run 3 runs again").click()
         await expect(page.get_by_text("Done for 3 runs")).to_be_visible()
-    begun = await console.until_waiting("again", 3)
-    assert {each["workflow_id"] for each in begun} == {f"again-{number}-rerun-1" for number in range(3)}
+    begun = [(await console.until_waiting(f"again-{number}-rerun", 1))[0]["workflow_id"] for number in range(3)]
+    assert begun == [f"again-{number}-rerun-1" for number in range(3)]
     memo = await console.client.get_workflow_handle("again-0-rerun-1").describe()
     first = next(each for each in runs if each["workflow_id"] == "again-0")
     assert await memo.memo_value("anabranch_rerun_of") == {**first, "by": "ada"}

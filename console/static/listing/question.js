@@ -5,7 +5,7 @@ import { SchemaForm } from "../form.js";
 
 /** `onTell` is given the request without its items: `{verb, …}`. */
 export function Question({ item, onTell, isAllowed, children }) {
-  const Kind = { approval: Approval, conflict: Conflict, paused: Paused }[item.kind];
+  const Kind = { approval: Approval, conflict: Conflict, paused: Paused, event: Awaited }[item.kind];
   return html`<${Kind} item=${item} onTell=${onTell} isAllowed=${isAllowed}>${children}<//>`;
 }
 
@@ -48,3 +48,25 @@ function Paused({ item, onTell, isAllowed, children }) {
     </div>`}
   </div>`;
 }
+
+function Awaited({ item, onTell, isAllowed, children }) {
+  return html`<div class="form">
+    <p>${item.needs_all ? "It waits for each of these events" : "It waits for an event"} of the name
+      ${item.names.map((name, index) => html`${index > 0 && ", "}<code key=${name}>${name}</code>`)}. A program sends one like this:</p>
+    <pre>${item.send}</pre>
+    ${isAllowed
+      ? html`<${SchemaForm} id=${`event-${item.run_id}-${item.address}`} schema=${eventOf(item)} submit="Deliver"
+          onSubmit=${(value) => onTell({ verb: "deliver", value })}>${children}<//>`
+      : html`<p class="quiet-text">Your role may look, and not deliver.</p>`}
+  </div>`;
+}
+
+const eventOf = ({ names }) => ({
+  type: "object",
+  required: ["name"],
+  properties: {
+    name: { type: "string", enum: names, default: names[0] },
+    id: { type: "string", maxLength: 256, description: "An event that is sent again with its id counts once" },
+    data: { description: "What the event brings" },
+  },
+});

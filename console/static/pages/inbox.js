@@ -8,9 +8,9 @@ import { Question } from "../listing/question.js";
 
 const SECONDS = 4;
 const READING_SECONDS = 1;
-const KINDS = { "": "Everything", approval: "Approvals", conflict: "Conflicts", paused: "Paused nodes" };
-const STATES = { approval: "waiting", conflict: "conflict", paused: "paused" };
-const NEEDS = { approval: "answerer", conflict: "answerer", paused: "operator" };
+const KINDS = { "": "Everything", approval: "Approvals", conflict: "Conflicts", paused: "Paused nodes", event: "Events" };
+const STATES = { approval: "waiting", conflict: "conflict", paused: "paused", event: "waiting" };
+const NEEDS = { approval: "answerer", conflict: "answerer", paused: "operator", event: "operator" };
 
 function Inbox() {
   const [filters, setFilters] = useAddress(["kind", "graph", "id"]);
@@ -20,15 +20,16 @@ function Inbox() {
   if (found && isReading !== found.unread > 0) setReading(found.unread > 0);
   const who = useMe(me);
   return html`
-    <div class="head"><h1>Inbox</h1><p class="quiet-text" role="status">${found && summary(found)}</p></div>
+    <div class="head"><h1>Inbox</h1><p class="quiet-text" role="status">${found && summary(found, filters.kind === "event")}</p></div>
     <${Filters} filters=${filters} graphs=${found?.graphs ?? []} onChange=${setFilters} />
     ${live.error && html`<${Problem} error=${live.error} />`}
-    ${!found ? !live.error && html`<${Loading} />` : html`<${List} found=${found} who=${who} again=${live.again} />`}
+    ${!found ? !live.error && html`<${Loading} />` : html`<${List} found=${found} who=${who} isOfEvents=${filters.kind === "event"} again=${live.again} />`}
   `;
 }
 
-function summary({ total, runs, unread }) {
+function summary({ total, runs, unread }, isOfEvents) {
   const reading = unread ? `; ${unread.toLocaleString("en")} of them are being read` : "";
+  if (isOfEvents) return `${counted(total, "node")} of ${counted(runs, "run")} under way wait${total === 1 ? "s" : ""} for an event${reading}`;
   return `${counted(total, "question")} of ${counted(runs, "run")} that wait${runs === 1 ? "s" : ""} for somebody${reading}`;
 }
 
@@ -50,13 +51,14 @@ function Filters({ filters, graphs, onChange }) {
 
 const keyOf = (item) => [item.run_id, item.address, item.path ?? ""].join(" ");
 
-function List({ found, who, again }) {
+function List({ found, who, again, isOfEvents }) {
   const now = useNow(1);
   const [open, setOpen] = useState(null);
   if (!found.items.length) {
     return found.unread
       ? html`<${Loading} />`
-      : html`<${Empty} title="Nothing waits for you">Approvals, conflicts and paused nodes of all runs come here.<//>`;
+      : html`<${Empty} title=${isOfEvents ? "Nothing waits for an event" : "Nothing waits for you"}>
+        ${isOfEvents ? "The receive nodes of all runs come here." : "Approvals, conflicts and paused nodes of all runs come here."}<//>`;
   }
   return html`<ol class="card inbox">${found.items.map((item) => html`<${Item} key=${keyOf(item)} item=${item} now=${now} who=${who}
       all=${found.items} isOpen=${open === keyOf(item)} again=${again}
@@ -89,7 +91,7 @@ function Item({ item, now, who, all, isOpen, onOpen, again }) {
         <span class="quiet-text"><${Ago} at=${item.asked} now=${now} />${item.deadline && html` · <${Deadline} at=${item.deadline} now=${now} />`}</span></span>
     </button>
     ${isOpen && html`<div class="answer">
-      <${Question} item=${item} isAllowed=${isAllowed} onTell=${item.kind === "approval" ? onTell : (request) => onTell(request).catch(toastError)}>
+      <${Question} item=${item} isAllowed=${isAllowed} onTell=${["approval", "event"].includes(item.kind) ? onTell : (request) => onTell(request).catch(toastError)}>
         ${alike.length > 1 && isAllowed && html`<label class="check"><input type="checkbox" checked=${isForAll} onChange=${(event) => setForAll(event.target.checked)} />
           Do the same for all ${alike.length} that wait for this</label>`}
       <//>
@@ -109,6 +111,7 @@ const said = ({ verb, value, choose }) => [verb, choose ?? value].filter(Boolean
 function titleOf(item) {
   if (item.kind === "approval") return item.prompt || "An answer";
   if (item.kind === "conflict") return `The branches disagree on ${item.path}`;
+  if (item.kind === "event") return `${item.needs_all ? "Each" : "One"} of ${item.names.join(", ")}`.replace(/^(Each|One) of ([^,]+)$/, "$2");
   return item.error?.message ?? "A node waits for an operator";
 }
 
