@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -17,6 +18,7 @@ from temporalio.client import Client, WorkflowHandle
 
 from anabranch.console.access.access import Access
 from anabranch.console.app import console
+from anabranch.console.run.live import LiveRuns
 from anabranch.console.services import Services
 from anabranch.dev.devserver import DevServer
 from anabranch.loopback import serving
@@ -90,6 +92,8 @@ class Stage:
     client: Client
     url: str
     browser: Browser
+    live: LiveRuns
+    """The runs that somebody looks at."""
 
     async def start(self, workflow_id: str, data: dict[str, Any], graph: Any = None) -> WorkflowHandle[Any, Any]:
         given = data if graph is None else {"graph": graph, "data": data}
@@ -126,7 +130,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory, chromium: str, dev_ser
         playwright = await stack.enter_async_context(async_playwright())
         browser = await playwright.chromium.launch(executable_path=chromium, args=QUIET_CHROMIUM)
         stack.push_async_callback(browser.close)
-        yield Stage(client, url, browser)
+        yield Stage(client, url, browser, services.live)
 
 
 async def seen(page: Page, name: str, *, whole: bool = False) -> None:
@@ -218,6 +222,48 @@ async def test_a_conflict_is_settled_an_approval_answered_and_the_run_scrubbed_a
         await step(page)
     await page.context.close()
     assert (await handle.result())["status"] == "completed"
+
+
+async def unseen(stage: Stage, handle: WorkflowHandle[Any, Any]) -> None:
+    """Wait until the server follows a run for nobody any more."""
+    for _ in range(PATIENCE // 100):
+        if stage.live.known(handle.id, handle.result_run_id or "") is None:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{handle.id} is still followed")
+
+
+async def test_a_page_that_nobody_sees_holds_no_connection(stage: Stage) -> None:
+    handle = await stage.start("order-4", {"total": 300, "items": [1]})
+    page = await stage.page("order-4")
+    await expect(page.get_by_role("region", name="conflict at price")).to_be_visible()
+    turn = """isHidden => {
+      Object.defineProperty(document, "hidden", { value: isHidden, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    await page.evaluate(turn, True)
+    await unseen(stage, handle)
+    await handle.terminate()
+    await page.evaluate(turn, False)
+    await expect(page.locator(".run-head .state")).to_have_text("terminated")
+    await page.context.close()
+
+
+@pytest.mark.slow
+async def test_the_page_is_as_good_wide_in_the_dark_and_narrow_in_the_light(stage: Stage) -> None:
+    handle = await stage.start("order-3", {"total": 300, "items": [1, 2, 3]})
+    for name, width, height, scheme in (("dark", 1440, 900, "dark"), ("light", 390, 844, "light")):
+        page = await stage.page("order-3", width=width, height=height, scheme=scheme)
+        await expect(page.get_by_role("region", name="conflict at price")).to_be_visible()
+        await seen(page, f"console-{name}-conflict", whole=True)
+        await card(page, "charge").click()
+        await expect(page.get_by_role("tabpanel").locator(".change").last).to_contain_text("30000")
+        for tab in ("Node", "Context", "Log", "All nodes"):
+            await page.get_by_role("tab", name=tab, exact=True).click()
+            await seen(page, f"console-{name}-{tab.lower().replace(' ', '-')}", whole=True)
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        await page.context.close()
+    await handle.terminate()
 
 
 async def test_a_cancel_shows_first_what_it_undoes_then_the_run_is_seen_undone_and_run_again(stage: Stage) -> None:

@@ -8,9 +8,10 @@ const UNITS = [
 ];
 const MOMENT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
-/** How long something took, in its two largest units: `2 h 5 min`. */
+/** How long something took, in its two largest units: `2 h 5 min`; of some seconds with a tenth. */
 export function duration(milliseconds) {
   if (milliseconds < 1000) return `${Math.max(0, Math.round(milliseconds))} ms`;
+  if (milliseconds < 10_000) return `${(Math.floor(milliseconds / 100) / 10).toFixed(1)} s`;
   const first = UNITS.findIndex(([, size]) => milliseconds >= size);
   const [name, size] = UNITS[first];
   const rest = UNITS[first + 1];

@@ -41,9 +41,8 @@ function statusOf({ status, todo, is_paused: isPaused }) {
 
 function Times({ header }) {
   const now = useNow(header.end ? 60 : 1);
-  const took = duration((header.end?.at ?? now) - header.started);
   return html`<span>started <${Ago} at=${header.started} now=${now} /></span>
-    <span class="numeric">${header.end ? "took" : "for"} ${took}</span>`;
+    ${header.end && html`<span class="numeric">took ${duration(header.end.at - header.started)}</span>`}`;
 }
 
 function Failure({ header, end, web }) {

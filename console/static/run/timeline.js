@@ -92,7 +92,7 @@ function useAddress(store) {
 function Marks({ film, count }) {
   const marks = useMemo(() => marksOf(film), [film, count]);
   return html`<svg class="marks" viewBox="0 0 1000 6" preserveAspectRatio="none" aria-hidden="true">
-    ${marks.map(([place, tone]) => html`<rect key=${place} x=${place} y="0" width="3" height="6" class=${tone} />`)}
+    ${marks.map(([place, tone]) => html`<line key=${place} x1=${place} x2=${place} y1="0" y2="6" class=${tone} />`)}
   </svg>`;
 }
 
