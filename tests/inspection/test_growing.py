@@ -87,6 +87,15 @@ async def test_its_workflow_is_asked_for_what_is_new_only(inspector: Inspector, 
     assert begun.frames == ended.frames[: len(begun.frames)]  # what was shown before has not changed
 
 
+async def test_it_is_hardly_ever_made_anew_wherever_somebody_looks(inspector: Inspector, growing: Growing) -> None:
+    history, workflows = history_at(PEOPLE), list[object]()
+    for event in history.events:
+        await Inspector(data_converter()).inspect(history.until(event.event_id), growing)
+        if growing.instance is not None and growing.instance not in workflows:
+            workflows.append(growing.instance)
+    assert len(workflows) <= 2  # while its graph is loaded, nobody knows yet what the next activation brings
+
+
 async def test_a_visit_under_way_is_not_over_since_nobody_looks_any_more(inspector: Inspector) -> None:
     path = next(path for path in FILES if name_of(path) == "asked_while_loading")
     inspection = await inspector.inspect(history_at(path).until(32))
