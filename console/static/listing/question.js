@@ -51,7 +51,7 @@ function Paused({ item, onTell, isAllowed, children }) {
 
 function Awaited({ item, onTell, isAllowed, children }) {
   return html`<div class="form">
-    <p>${item.needs_all ? "It waits for each of these events" : "It waits for an event"} of the name
+    <p>${item.needs_all ? "It waits for each of these events" : "It waits for an event"} of the name${" "}
       ${item.names.map((name, index) => html`${index > 0 && ", "}<code key=${name}>${name}</code>`)}. A program sends one like this:</p>
     <pre>${item.send}</pre>
     ${isAllowed
@@ -66,7 +66,7 @@ const eventOf = ({ names }) => ({
   required: ["name"],
   properties: {
     name: { type: "string", enum: names, default: names[0] },
-    id: { type: "string", maxLength: 256, description: "An event that is sent again with its id counts once" },
+    id: { type: "string", description: "An event that is sent again with its id counts once" },
     data: { description: "What the event brings" },
   },
 });

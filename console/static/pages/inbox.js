@@ -8,7 +8,7 @@ import { Question } from "../listing/question.js";
 
 const SECONDS = 4;
 const READING_SECONDS = 1;
-const KINDS = { "": "Everything", approval: "Approvals", conflict: "Conflicts", paused: "Paused nodes", event: "Events" };
+const KINDS = { "": "For people", approval: "Approvals", conflict: "Conflicts", paused: "Paused nodes", event: "Events" };
 const STATES = { approval: "waiting", conflict: "conflict", paused: "paused", event: "waiting" };
 const NEEDS = { approval: "answerer", conflict: "answerer", paused: "operator", event: "operator" };
 
