@@ -113,6 +113,26 @@ async def test_two_viewers_share_one_poll_and_ask_no_worker(served: Served, live
     assert live.known(handle.id, run_id) is None
 
 
+async def test_a_large_run_is_followed_by_one_poll_and_no_query_too(
+    served: Served, live: LiveRuns, counting: Counting
+) -> None:
+    up = {"type": "rule", "local": False, "rules": [{"then": {"n": "{{ n + 1 }}"}}]}
+    graph = {
+        "nodes": {"loop": {"type": "while", "while": "n < 40", "max_iterations": 50, "body": {"nodes": {"up": up}}}}
+    }
+    handle = await served.start(graph, {"n": 0})
+    run_id = handle.result_run_id or ""
+    async with live.watching(handle.id, run_id) as watched, aclosing(watched.messages()) as messages:
+        given = await until(messages, "completed")
+        kinds = [message.kind for message in given]
+        assert watched.state is not None
+        assert watched.state.inspection.last.context["n"] == 40
+    begun = kinds.index("delta")
+    assert begun <= 2  # before its graph was loaded there was nothing to draw
+    assert set(kinds[begun:]) == {"delta"}  # what was shown has never changed
+    assert counting.asked == {"polls": 1}
+
+
 async def test_of_a_run_that_grows_only_the_newest_inspection_is_kept(served: Served, live: LiveRuns) -> None:
     handle = await served.start(GRAPH)
     async with live.watching(handle.id, handle.result_run_id or "") as watched:
