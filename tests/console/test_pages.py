@@ -243,6 +243,7 @@ async def test_the_runs_of_a_filter_are_cancelled_after_their_count(console: Hou
 
 async def test_what_waits_for_events_is_listed_and_an_operator_delivers_one(console: House) -> None:
     handles = [await console.start("pickup", name=f"pickup-{number}") for number in range(2)]
+    found: dict[str, Any] = {}
     for _ in range(600):
         found = await console.get("/api/inbox", kind="event", id="pickup")
         if found["total"] == 2:
@@ -287,11 +288,12 @@ async def failed(console: House, prefix: str, count: int) -> list[dict[str, str]
     assert (await console.tell("/api/inbox/tell", {"verb": "fail", "items": items}))["done"] == count
     for _ in range(600):
         found = await console.get("/api/runs/failed", id=prefix)
-        if len(found["runs"]) == count:
+        runs: list[dict[str, str]] = found["runs"]
+        if len(runs) == count:
             assert found["is_all"]
-            return found["runs"]  # type: ignore[no-any-return]  # as JSON has it
+            return runs
         await asyncio.sleep(0.1)
-    raise AssertionError(f"{prefix}: {found}")
+    raise AssertionError(f"{prefix}: not all of {count} runs are listed as failed")
 
 
 async def test_the_failed_runs_of_a_filter_are_run_again_once_after_their_plan(console: House) -> None:
