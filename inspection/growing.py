@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import TYPE_CHECKING, Final
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from temporalio.bridge.proto.workflow_activation import RemoveFromCache, WorkflowActivation, WorkflowActivationJob
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+from temporalio.converter import DataConverter
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
+from anabranch.inspection.history import History
+from anabranch.inspection.replay import Replayed, check, play, runner_of
 from anabranch.workflows.temporal.around import InstanceAround, RunnerAround
-
-if TYPE_CHECKING:
-    from anabranch.inspection.replay import Replayed
-
 
 _DIGEST_BYTES: Final = 16
 
@@ -55,7 +55,35 @@ class Growing:
             await asyncio.to_thread(instance.activate, eviction)
 
 
-class GoingOn(RunnerAround):
+async def replay_on(
+    growing: Growing,
+    history: History,
+    converter: DataConverter,
+    threads: ThreadPoolExecutor,
+    *,
+    namespace: str,
+    strict: bool = False,
+) -> Replayed:
+    """Replay a history that goes on where the last one ended, or any other one. Raises what `replay` does."""
+    if not history.has_begun:
+        return Replayed(history)
+    try:
+        is_first = growing.replayed is None
+        replayed = growing.replayed = growing.replayed or Replayed(history)
+        replayed.read(history)
+        runner = _GoingOn(runner_of(replayed, strict=strict), growing)
+        failure = await play(replayed, converter, threads, namespace, runner)
+        if growing.is_true or is_first:
+            check(replayed, failure)
+            return replayed
+    except BaseException:
+        await growing.aclose()
+        raise
+    await growing.aclose()
+    return await replay_on(growing, history, converter, threads, namespace=namespace, strict=strict)
+
+
+class _GoingOn(RunnerAround):
     """Has a workflow that was replayed before go on."""
 
     def __init__(self, runner: WorkflowRunner, growing: Growing) -> None:

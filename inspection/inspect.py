@@ -13,11 +13,11 @@ from temporalio.converter import DataConverter
 from anabranch.errors import HistoryInvalid
 from anabranch.inspection.closing import closing_of
 from anabranch.inspection.events import by_address, node_events
-from anabranch.inspection.growing import Growing
+from anabranch.inspection.growing import Growing, replay_on
 from anabranch.inspection.history import History, time_of
 from anabranch.inspection.inspection import Inspection
 from anabranch.inspection.lineage import Lineage
-from anabranch.inspection.replay import Replayed, replay, replay_on
+from anabranch.inspection.replay import Replayed, replay
 from anabranch.transport.workflow_threads import WorkflowThreads
 from anabranch.workflows.temporal.driver import Driver
 

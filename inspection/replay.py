@@ -35,7 +35,6 @@ from temporalio.workflow import NondeterminismError
 from anabranch.context.merge.lineage import Line
 from anabranch.errors import AnabranchError, HistoryInvalid, PayloadMissing
 from anabranch.inspection.film import Film
-from anabranch.inspection.growing import GoingOn, Growing
 from anabranch.inspection.history import History, markers, time_of
 from anabranch.inspection.undo_plan import UndoPlan, undo_plan
 from anabranch.inspection.visits import Recorder, Route, Visit, routes_to
@@ -179,44 +178,17 @@ async def replay(
     """Replay a history. Raises HistoryInvalid, EncryptionKeyMissing, PayloadMissing, Unavailable."""
     replayed = Replayed(history, ask)
     if history.has_begun:
-        runner = _runner(replayed, strict=strict)
-        _check(replayed, await _replay(replayed, converter, threads, namespace, runner))
+        runner = runner_of(replayed, strict=strict)
+        check(replayed, await play(replayed, converter, threads, namespace, runner))
     return replayed
 
 
-async def replay_on(
-    growing: Growing,
-    history: History,
-    converter: DataConverter,
-    threads: ThreadPoolExecutor,
-    *,
-    namespace: str,
-    strict: bool = False,
-) -> Replayed:
-    """Replay a history that goes on where the last one ended, or any other one. Raises what `replay` does."""
-    if not history.has_begun:
-        return Replayed(history)
-    try:
-        is_first = growing.replayed is None
-        replayed = growing.replayed = growing.replayed or Replayed(history)
-        replayed.read(history)
-        runner = GoingOn(_runner(replayed, strict=strict), growing)
-        failure = await _replay(replayed, converter, threads, namespace, runner)
-        if growing.is_true or is_first:
-            _check(replayed, failure)
-            return replayed
-    except BaseException:
-        await growing.aclose()
-        raise
-    await growing.aclose()
-    return await replay_on(growing, history, converter, threads, namespace=namespace, strict=strict)
-
-
-def _runner(replayed: Replayed, *, strict: bool) -> WorkflowRunner:
+def runner_of(replayed: Replayed, *, strict: bool) -> WorkflowRunner:
+    """What plays the run, and has `replayed` look at it."""
     return _Guarding(InOrder(_Looking(UnsandboxedWorkflowRunner(), replayed), strict=strict), replayed)
 
 
-async def _replay(
+async def play(
     replayed: Replayed,
     converter: DataConverter,
     threads: ThreadPoolExecutor,
@@ -239,8 +211,8 @@ async def _replay(
     return (await replayer.replay_workflow(events, raise_on_replay_failure=False)).replay_failure
 
 
-def _check(replayed: Replayed, failure: Exception | None) -> None:
-    """Raise why the workflow did not go on, if it did not."""
+def check(replayed: Replayed, failure: Exception | None) -> None:
+    """Raise why the workflow did not go on, if it did not. `failure` is what the SDK says."""
     if (fault := replayed.fault) is None and failure is not None:
         fault = _Fault(type(failure).__name__, str(failure))
     if fault is not None:
