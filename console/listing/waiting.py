@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -32,6 +32,7 @@ IN_FLIGHT: Final = Selection(states=[state for state in OPEN_STATES if state != 
 """The runs that may wait for events: no search attribute tells which do."""
 MOST_RUNS: Final = 1000
 """Runs that are read, the newest ones."""
+Asked: TypeAlias = Callable[[Inspection], Sequence[dict[str, Any]]]
 _FRESH_SECONDS: Final = 2.0
 _PATIENCE_SECONDS: Final = 0.25
 """How long an answer waits for what is being read."""
@@ -83,7 +84,7 @@ class WaitingRuns:
         runs: Runs,
         listing: Listing,
         selection: Selection = FOR_PEOPLE,
-        asked: Callable[[Inspection], Sequence[dict[str, Any]]] = todo,
+        asked: Asked = todo,
     ) -> None:
         self._selection = selection
         self._asked = asked
@@ -140,14 +141,14 @@ class WaitingRuns:
                 known = self._read.get(listed.run_id)
                 if known is None or known.events != events:
                     inspection = await self._runs.inspect(listed.workflow_id, listed.run_id)
-                    self._read[listed.run_id] = _Read(events, tuple(_questions(inspection, self._asked(inspection))))
+                    self._read[listed.run_id] = _Read(events, tuple(_questions(inspection, self._asked)))
             except (AnabranchError, RPCError):
                 self._read[listed.run_id] = _Read(0, ())  # one that cannot be read hides no other
 
 
-def _questions(inspection: Inspection, asked: Sequence[dict[str, Any]]) -> Sequence[Question]:
+def _questions(inspection: Inspection, asked: Asked) -> Sequence[Question]:
     graph = inspection.workflow_type if inspection.graph is None else inspection.graph.name
-    return [_question(inspection, graph, told) for told in asked]
+    return [_question(inspection, graph, told) for told in asked(inspection)]
 
 
 def _question(inspection: Inspection, graph: str, told: dict[str, Any]) -> Question:

@@ -49,7 +49,7 @@ class Server:
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     found = Server({f"r{number}": 100 - number for number in range(40)})
 
-    def questions(run_id: str) -> list[Question]:
+    def questions(run_id: str, _asked: object) -> list[Question]:
         return [Question(run_id, run_id, "g", "ask", "approval", found.asked[run_id], "same", {})]
 
     monkeypatch.setattr(waiting, "_questions", questions)
