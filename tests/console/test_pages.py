@@ -420,7 +420,7 @@ async def test_a_page_of_another_origin_can_neither_write_nor_show_the_console_i
 @pytest.mark.parametrize(
     ("size", "scheme"),
     [
-        (WIDE, "light"),
+        pytest.param(WIDE, "light", marks=pytest.mark.slow),
         pytest.param(NARROW, "light", marks=pytest.mark.slow),
         pytest.param(WIDE, "dark", marks=pytest.mark.slow),
         pytest.param(NARROW, "dark", marks=pytest.mark.slow),

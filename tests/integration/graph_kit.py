@@ -35,6 +35,8 @@ from tests.json_values import number
 
 MODES = ("cached", "replayed in the sandbox")
 """How workflow code runs: as in production; or from the start of its history at every task, in the strict sandbox."""
+BOTH_WAYS = (MODES[0], pytest.param(MODES[1], marks=pytest.mark.slow))
+"""Parameters of tests that `make test` runs the first way, and `make slow` the second."""
 EVERY_RUN_REPLAYED = os.environ.get("ANABRANCH_TEST_EVERY_RUN_REPLAYED") == "1"
 """Whether all workers of tests run workflow code the second way, whatever their tests say (`make storm`)."""
 

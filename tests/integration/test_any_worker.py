@@ -19,6 +19,7 @@ from anabranch.errors import ConfigurationError, NodeError, Unavailable
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
 from tests.integration.graph_kit import (
+    BOTH_WAYS,
     MODES,
     PATIENCE,
     Handle,
@@ -79,7 +80,7 @@ def place(client: Client, dev_server: DevServer, task_queue: str, tmp_path: Path
     return Place(client, dev_server, task_queue, empty, filled)
 
 
-@pytest.fixture(params=MODES)
+@pytest.fixture(params=BOTH_WAYS)
 def in_each_mode(request: pytest.FixtureRequest, place: Place) -> Place:
     return replace(place, mode=str(request.param))
 

@@ -22,6 +22,7 @@ from anabranch.settings import Settings
 from anabranch.transport.client import connect
 from tests import servers
 from tests.integration.graph_kit import (
+    BOTH_WAYS,
     MODES,
     PATIENCE,
     Handle,
@@ -130,7 +131,7 @@ def everything() -> tuple[dict[str, Any], dict[str, Any]]:
     return {"nodes": nodes, "edges": [edge(*pair) for pair in pairs], "context": {"merge": merge}}, {"n": 0, "total": 0}
 
 
-@pytest.mark.parametrize("served", MODES, indirect=True)
+@pytest.mark.parametrize("served", BOTH_WAYS, indirect=True)
 async def test_the_result_is_that_of_a_run_that_never_continues_as_new(served: Served, patient: Served) -> None:
     graph, data = everything()
     handle = await served.start(graph, data)
@@ -210,7 +211,7 @@ async def test_timers_go_on_with_the_time_that_is_left(served: Served) -> None:
     assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"]["n"] == 25
 
 
-@pytest.mark.parametrize("served", [MODES[0], pytest.param(MODES[1], marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.parametrize("served", BOTH_WAYS, indirect=True)
 async def test_no_update_and_no_signal_is_lost_however_many_come(served: Served) -> None:
     """Thirty services write at once, and a run of ten approvals is answered, while a loop continues as new."""
     asks = {f"ask{index}": {"type": "approval"} for index in range(10)}
@@ -270,7 +271,7 @@ def undoable(**last: Any) -> dict[str, Any]:
     )
 
 
-@pytest.mark.parametrize("served", MODES, indirect=True)
+@pytest.mark.parametrize("served", BOTH_WAYS, indirect=True)
 async def test_a_failure_undoes_the_steps_of_the_runs_before(served: Served) -> None:
     handle = await served.start(
         undoable(handler="break", args={"name": served.task_queue, "how": "typed"}, **ONCE), {"n": 0}
@@ -390,7 +391,7 @@ def steps(turns: int, args: dict[str, Any], last: dict[str, Any] | None = None) 
     )
 
 
-@pytest.mark.parametrize("served", MODES, indirect=True)
+@pytest.mark.parametrize("served", BOTH_WAYS, indirect=True)
 async def test_a_run_whose_state_is_too_large_to_be_handed_on_goes_on(served: Served) -> None:
     handle = await served.start(heavy(14))
     result = await asyncio.wait_for(handle.result(), PATIENCE)

@@ -15,6 +15,7 @@ from temporalio.common import RawValue
 from anabranch.observe import metrics
 from tests.integration import raw
 from tests.integration.graph_kit import (
+    BOTH_WAYS,
     MODES,
     PATIENCE,
     Handle,
@@ -32,7 +33,7 @@ from tests.metrics_kit import hearing
 PAID: dict[str, Any] = {"type": "receive", "event": "paid", "output": {"ids": "[result.id]"}}
 
 
-@pytest.fixture(params=[MODES[0], pytest.param(MODES[1], marks=pytest.mark.slow)])
+@pytest.fixture(params=BOTH_WAYS)
 def mode(request: pytest.FixtureRequest) -> str:
     chosen: str = request.param
     return chosen

@@ -19,7 +19,7 @@ from anabranch.dev.devserver import DevServer, temporal_command
 from anabranch.errors import NodeError, Unavailable
 from tests.acceptance.worker_process import service
 from tests.integration.graph_kit import (
-    MODES,
+    BOTH_WAYS,
     Served,
     chain,
     edge,
@@ -34,7 +34,7 @@ from tests.integration.graph_kit import (
 )
 
 
-@pytest.fixture(params=MODES)
+@pytest.fixture(params=BOTH_WAYS)
 def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -388,7 +388,7 @@ async def test_a_node_that_waits_at_its_join_when_the_run_is_cancelled_did_nothi
     assert sorted(await undone(served, handle)) == ["each[0]/p", "each[0]/q"]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", BOTH_WAYS)
 async def test_a_step_that_completes_in_the_very_task_that_cancels_the_run_is_undone(
     client: Client, task_queue: str, tmp_path: Path, mode: str
 ) -> None:

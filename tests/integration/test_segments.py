@@ -20,7 +20,7 @@ from anabranch.context.distributed import DistributedContext
 from anabranch.limits import RUN_LIMITS
 from anabranch.transport.segment import SegmentResult
 from tests.integration.graph_kit import (
-    MODES,
+    BOTH_WAYS,
     PATIENCE,
     Handle,
     Served,
@@ -46,7 +46,7 @@ async def note_activity(_: DistributedContext) -> dict[str, Any]:
     return {info.activity_id: [info.activity_type, info.attempt]}
 
 
-@pytest.fixture(params=MODES)
+@pytest.fixture(params=BOTH_WAYS)
 def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

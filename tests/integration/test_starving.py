@@ -65,7 +65,10 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("place", BODIES)
+@pytest.mark.parametrize(
+    "place",
+    ["at their end", *(pytest.param(each, marks=pytest.mark.slow) for each in BODIES if each != "at their end")],
+)
 async def test_a_hundred_conditions_that_cost_much_are_spread_over_workflow_tasks(served: Served, place: str) -> None:
     each = {"type": "foreach", "items": "xs.filter(x, x < 100)", "max_concurrency": 100, "body": BODIES[place]}
     handle = await served.start({"nodes": {"each": each}}, {"xs": list(range(9_000))})

@@ -24,6 +24,7 @@ from anabranch.transport.client import connect
 from anabranch.transport.node_protocol import GRAPH_DIGESTS
 from tests.integration import raw
 from tests.integration.graph_kit import (
+    BOTH_WAYS,
     MODES,
     PATIENCE,
     Handle,
@@ -45,7 +46,7 @@ FEW = {what: BAD[what] for what in ("corrupt zstd", "bad MessagePack", "missing 
 """One of each way in which payloads cannot be decoded."""
 
 
-@pytest.fixture(params=MODES)
+@pytest.fixture(params=BOTH_WAYS)
 def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

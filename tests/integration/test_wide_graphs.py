@@ -12,10 +12,10 @@ import yaml
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from tests.integration.graph_kit import MODES, PATIENCE, Handle, Served, chain, events, leaf, put, worker_for
+from tests.integration.graph_kit import BOTH_WAYS, PATIENCE, Handle, Served, chain, events, leaf, put, worker_for
 
 
-@pytest.fixture(params=[MODES[0], pytest.param(MODES[1], marks=pytest.mark.slow)])
+@pytest.fixture(params=BOTH_WAYS)
 def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

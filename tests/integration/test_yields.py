@@ -38,6 +38,7 @@ async def replays(handle: Handle, graphs: Path) -> bool:
     return (await replayer.replay_workflow(await handle.fetch_history())).replay_failure is None
 
 
+@pytest.mark.slow
 async def test_forty_thousand_skipped_items_complete_and_replay(
     client: Client, task_queue: str, tmp_path: Path
 ) -> None:
