@@ -29,6 +29,8 @@ class NodeResult:
     parts: Mapping[Path, Json] = field(default_factory=dict)
     appended: Mapping[Path, list[Json]] = field(default_factory=dict)
     usage: tuple[Usage, ...] = ()
+    is_partial: bool = False
+    """Whether it is not yet what the node comes to: `output` is not asked."""
 
     @classmethod
     def under_id(cls, task: NodeTask, value: Json) -> Self:

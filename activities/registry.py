@@ -190,7 +190,7 @@ class NodeActivities:
         keys: dict[str, Json] = {}
         removed: tuple[str, ...] = ()
         appended: Mapping[Path, list[Json]] = {}
-        if node.output is not None:
+        if node.output is not None and not outcome.is_partial:
             parts: Mapping[Path, Json] = await _output(task, node.output, plain(outcome.result))
         else:
             keys, parts, removed = plain(outcome.writes), outcome.parts, outcome.removed

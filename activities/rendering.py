@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import cast
+from urllib.parse import quote
 
 from anabranch.activities.evaluation import evaluated
 from anabranch.context.distributed import DistributedContext
 from anabranch.context.values import Json
+from anabranch.errors import NodeError
 from anabranch.graph.expressions.expressions import compile_expression, evaluate_condition
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.kinds.kinds import own_names
+from anabranch.graph.kinds.tools import ARGS, FROM_MODEL, TALK
 from anabranch.graph.model import Node
 from anabranch.transport.node_protocol import SPENT, NodeTask
 
 FORWARD_KEY = "forward_key"
 """The root that holds, for a compensation, the key of the node that it undoes (see `db`). No expression sees it."""
 
-_HIDDEN = frozenset({FORWARD_KEY, SPENT})
+_HIDDEN = frozenset({FORWARD_KEY, FROM_MODEL, SPENT, TALK})
 
 
 def visible_roots(task: NodeTask) -> dict[str, Json]:
@@ -25,6 +28,28 @@ def visible_roots(task: NodeTask) -> dict[str, Json]:
     roots = {name: value for name, value in task.roots.items() if name not in _HIDDEN}
     roots["run"] = task.run.root()
     return roots
+
+
+def in_address(task: NodeTask) -> NodeTask:
+    """The task as the templates of an address see it: what a model chose is one part of a path, or of a query.
+
+    Raises NodeError for what would lead out of its part all the same.
+    """
+    if FROM_MODEL not in task.roots:
+        return task
+    return replace(task, roots={**task.roots, ARGS: _quoted(task.roots[ARGS])})
+
+
+def _quoted(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {key: _quoted(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_quoted(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    if value in (".", ".."):
+        raise NodeError(f"the model gave {value!r} for a part of an address", suggestion="give it another value")
+    return quote(value, safe="")
 
 
 async def render(value: Json, task: NodeTask) -> Json:

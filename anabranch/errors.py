@@ -24,6 +24,7 @@ AnabranchError                      code                      may be retried
 ├── VersionMismatch                 VERSION_MISMATCH          no
 ├── NodeError                       NODE_FAILED               no
 ├── BudgetSpent                     BUDGET_SPENT              no
+├── TurnsSpent                      TURNS_SPENT               no
 ├── ConfigurationError              CONFIGURATION_INVALID     by another worker
 ├── WriteRefused                    WRITE_REFUSED             no
 ├── SchemaViolation                 SCHEMA_VIOLATION          no
@@ -286,6 +287,12 @@ class BudgetSpent(AnabranchError):
     """A run has spent at a language model what its node allows."""
 
     code = "BUDGET_SPENT"
+
+
+class TurnsSpent(AnabranchError):
+    """A model that has tools was asked as often as its node allows, and has not answered."""
+
+    code = "TURNS_SPENT"
 
 
 class ConfigurationError(AnabranchError):

@@ -38,6 +38,15 @@ What is longer fails the workflow task that sends it, for ever. So `validate` re
 ADDRESS_BYTES: Final = 960
 """Bytes of a node's address. It is the id of its activity, and that of its compensation is longer."""
 
+TALK_BYTES: Final = 512 * 1024
+"""Bytes of what a model with tools has said and was told, as MessagePack: each of its questions holds all of it."""
+
+TOOL_RESULT_BYTES: Final = 64 * 1024
+"""Bytes of what one call of a tool tells the model, as MessagePack. Of a larger result it is told that it is one."""
+
+CALLS_AT_ONCE: Final = 16
+"""How many tools a model may call at once. Of others it is told that they were too many."""
+
 FAIRNESS_KEY_BYTES: Final = 64
 """Bytes of a fairness key that a Temporal server takes."""
 

@@ -34,6 +34,8 @@ MAX_AT_ONCE = 500
 """How many items of a `foreach` run at once at most."""
 MAX_ATTRIBUTES = 20
 """How many search attributes a graph may have of its own. A namespace has few of most types."""
+MAX_TOOLS = 32
+"""How many tools a model may have, and how many inputs one of them."""
 HOLE = "{{"
 """What a text has in it where a run makes its value."""
 
@@ -128,6 +130,8 @@ AttributeName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 """Of a search attribute."""
 Key = Annotated[str, Field(min_length=1, max_length=256)]
 NodeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}$")]
+ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_\-]{0,63}$")]
+"""As providers of models take it."""
 Strategy = Literal["last_write_wins", "higher_version_wins", "fail_on_conflict", "merge_all"]
 MergePolicy = Literal[
     "last_write_wins", "higher_version_wins", "fail_on_conflict", "merge_all", "sum", "min", "max", "append", "union"

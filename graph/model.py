@@ -16,6 +16,7 @@ from anabranch.graph.fields import (
     HOLE,
     MAX_AT_ONCE,
     MAX_ATTRIBUTES,
+    MAX_TOOLS,
     ActivityName,
     AttributeName,
     Cel,
@@ -32,6 +33,7 @@ from anabranch.graph.fields import (
     TaskQueueTemplate,
     TextFor,
     Tolerance,
+    ToolName,
     WithHole,
 )
 from anabranch.graph.node_types import ByType, built_in
@@ -143,6 +145,23 @@ class DbNode(BaseNode):
     """Whether a retry does not write again. Without it, where the node has an effect."""
     decimals: Literal["text", "round"] | None = None
     """What becomes of decimals: text, or the nearest number. Without it the number that is equal, else an error."""
+    read_only: bool = False
+    """Refuses statements that write, and has the database refuse them too."""
+
+
+class Tool(Model):
+    """What a model may have done: a node, given values of the model's choice as `args`."""
+
+    description: str = Field(min_length=1)
+    """What it is for. The model reads it."""
+    inputs: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")], SchemaObject] = Field(
+        default_factory=dict, max_length=MAX_TOOLS
+    )
+    """What the model gives: name → JSON Schema, required unless it has a `default`."""
+    node: Node
+    """What is done: an `http` node, a `db` node that only reads, or a graph. The model is told what it writes."""
+    on_error: Literal["tell", "fail"] = "tell"
+    """Where the node fails, whether the model is told its code and message, or the `ai` node fails with it."""
 
 
 class AiNode(BaseNode):
@@ -166,6 +185,10 @@ class AiNode(BaseNode):
     """How many answers a model may give until one fits `output_schema`: it hears what is wrong with each."""
     budget: Budget | None = None
     """What the run may spend at each model."""
+    tools: dict[ToolName, Tool] | None = Field(None, min_length=1, max_length=MAX_TOOLS)
+    """What the model may have done before it answers, by the name that it calls it by."""
+    max_turns: int = Field(8, ge=1, le=50)
+    """How often a model with `tools` is asked, with what its calls came to, until it answers."""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -474,6 +497,6 @@ _node_models: dict[str, type[BaseNode]] = {
 NODE_TYPES = tuple(_node_models)
 """The built-in node types. What a graph may name beside them: `node_types.names`."""
 built_in(_node_models)
-_deferred: tuple[type[Model], ...] = (BaseNode, *_node_models.values(), Body, Finally, Graph)
+_deferred: tuple[type[Model], ...] = (BaseNode, Tool, *_node_models.values(), Body, Finally, Graph)
 for _model in _deferred:
     _model.model_rebuild()

@@ -6,7 +6,7 @@ Plans are immutable. Expressions compile on first use.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import cast
 
@@ -23,9 +23,12 @@ from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.expressions import Expression, compile_expression
 from anabranch.graph.expressions.templates import Template, compile_template
 from anabranch.graph.fields import MergePolicy
+from anabranch.graph.kinds.kind import Loop
 from anabranch.graph.kinds.kinds import has_body, has_effect, kind_of, loop_of, own_names
-from anabranch.graph.model import BlockNode, Body, Graph, GraphNode, Node, ReceiveNode
+from anabranch.graph.kinds.tools import question_of
+from anabranch.graph.model import AiNode, BlockNode, Body, Graph, GraphNode, Node, ReceiveNode
 from anabranch.graph.parts import Edge
+from anabranch.graph.policies import ContextSpec
 from anabranch.graph.revision import REVISION
 
 _SCHEDULING = {
@@ -221,6 +224,13 @@ class Plan:
             self._bodies[name] = _last_plan(self, self.nodes[node_id])
         return self._bodies[name]
 
+    def step(self, node_id: str, name: str) -> Plan:
+        """The plan of one step of an `ai` node with tools: a question, which has the node's own id, or a tool."""
+        if (key := f"{node_id}/{name}") not in self._bodies:
+            body = self.body(node_id)
+            self._bodies[key] = replace(body, nodes={name: replace(body.nodes[name], index=0)})
+        return self._bodies[key]
+
     def body(self, node_id: str) -> Plan:
         """The plan of a composite node's body, with the settings of the graph around it."""
         if node_id not in self._bodies:
@@ -315,10 +325,25 @@ def _body_plan(plan: Plan, planned: PlanNode) -> Plan:
         return _plan(plan.library[node.graph], plan.library, effect=effect)
     if (loop := loop_of(node)) is None:
         raise TypeError(f"node {planned.id!r} of type {node.type!r} has no body")
+    if isinstance(node, AiNode):
+        return _tools_plan(plan, planned, loop, effect)
     graph = body_graph(loop.body, plan.library)
     settled = graph.model_copy(update={"context": plan.graph.context, "defaults": plan.graph.defaults})
     around = planned.roots if loop.body.graph is None else planned.roots - ERRORS
     return _plan(settled, plan.library, around | loop.names, effect)
+
+
+def _tools_plan(plan: Plan, planned: PlanNode, loop: Loop, effect: bool | None) -> Plan:
+    """The plan of an `ai` node with tools: its question, and they. Nothing that they write enters a context."""
+    if not isinstance(node := planned.node, AiNode):
+        raise TypeError(f"node {planned.id!r} of type {node.type!r} has no tools")
+    graph = Graph.model_construct(
+        name="tools", context=ContextSpec(), defaults=plan.graph.defaults, nodes=loop.body.nodes, edges=()
+    )
+    question = question_of(node)
+    asked = PlanNode(planned.id, 0, question, (), (), planned.roots, effect, is_routed=_is_routed(question))
+    tools = _planned(loop.body.nodes, (), planned.roots | loop.names, effect)
+    return Plan(graph, {planned.id: asked, **tools}, plan.library, planned.roots | loop.names, effect=effect)
 
 
 def _last_plan(plan: Plan, planned: PlanNode) -> Plan:

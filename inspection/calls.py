@@ -21,6 +21,7 @@ class _Seen:
 
     def __init__(self, planned: PlanNode, data: Data, roots: Data) -> None:
         cost = Cost()
+        self.given = roots
         self.roots: Data = {name: value for name, value in roots.items() if name in planned.roots or name == "run"}
         self.data: Data = planned.seen(data, self.roots, cost)
         self._names = planned.roots

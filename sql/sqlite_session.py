@@ -14,6 +14,10 @@ ChangesSqlite = Callable[[str, str | None], bool]
 _CONTROL: Final = frozenset(
     {sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT, sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}
 )
+_READING: Final = frozenset(
+    {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+    | {sqlite3.SQLITE_PRAGMA}
+)
 _GUARD: Final = "anabranch_guard"
 
 
@@ -57,11 +61,14 @@ class _Guard:
     def __init__(self, changes: ChangesSqlite) -> None:
         self._changes = changes
         self.is_closed = False
+        self.only_reads = False
 
     def __call__(self, action: int, first: str | None, second: str | None, *_: str | None) -> int:
         """Called by SQLite for each thing that a statement would do, in the connection's thread."""
         if not self.is_closed:
             return sqlite3.SQLITE_OK
+        if self.only_reads and action not in _READING:
+            return sqlite3.SQLITE_DENY
         if action in _CONTROL or (action == sqlite3.SQLITE_PRAGMA and self._changes((first or "").lower(), second)):
             return sqlite3.SQLITE_DENY
         return sqlite3.SQLITE_OK
@@ -82,14 +89,14 @@ def guard_sessions(engine: AsyncEngine, changes: ChangesSqlite) -> None:
 
 
 @contextmanager
-def statement_of_others(connection: AsyncConnection) -> Generator[None]:
-    """While the block runs, a guarded session refuses what controls it."""
+def statement_of_others(connection: AsyncConnection, *, read_only: bool = False) -> Generator[None]:
+    """While the block runs, a guarded session refuses what controls it, and with `read_only` what writes."""
     guard = None if connection.sync_connection is None else connection.sync_connection.info.get(_GUARD)
     if guard is None:
         yield
         return
-    guard.is_closed = True
+    guard.is_closed, guard.only_reads = True, read_only
     try:
         yield
     finally:
-        guard.is_closed = False
+        guard.is_closed = guard.only_reads = False

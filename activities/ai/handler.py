@@ -5,22 +5,24 @@ What `output` sees as `result`: the properties of the answer where there is an `
 `output` the properties become keys, or the text is written under the node's id. Properties that the schema does not
 declare are dropped. An answer that does not fit the schema is sent back to the model with what is wrong, until it gave
 as many as `attempts` says. One that was cut off is a failure. Of several models the next one is asked where one fails.
+With `tools` it is one of several questions, and its result may be what the model calls (`talking`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any, Final, Self, cast
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, best_match
 from jsonschema.protocols import Validator
-from pydantic_ai import Agent, ModelRetry, ModelSettings, RunContext, StructuredDict
+from pydantic_ai import Agent, DeferredToolRequests, ModelRetry, ModelSettings, RunContext, StructuredDict
 from pydantic_ai.exceptions import AgentRunError, UserError
+from pydantic_ai.toolsets import AgentToolset
 from pydantic_ai.usage import RunUsage
 from referencing.exceptions import Unresolvable
 
@@ -29,6 +31,7 @@ from anabranch.activities.ai.declared import Declared
 from anabranch.activities.ai.failures import MAX_SAID, cut_off, incomplete, said, typed
 from anabranch.activities.ai.fallbacks import check_budget, leads_on
 from anabranch.activities.ai.models import ModelAccess, Models
+from anabranch.activities.ai.talking import Called, Offered, Talking
 from anabranch.activities.idempotency_key import header_key
 from anabranch.activities.node_result import NodeResult, own_key
 from anabranch.activities.rendering import render
@@ -37,6 +40,7 @@ from anabranch.context.values import Json
 from anabranch.errors import AnabranchError, NodeError, Unavailable
 from anabranch.graph.expressions.json_text import text_of
 from anabranch.graph.json_schema import SchemaUnbounded, validator_of
+from anabranch.graph.kinds.tools import TALK
 from anabranch.graph.model import AiNode
 from anabranch.masking import mask_of
 from anabranch.observe import metrics
@@ -62,8 +66,9 @@ class AiActivity:
         prompt, system = text_of(await render(node.prompt, task)), text_of(await render(node.system, task))
         if not prompt.strip():
             raise NodeError("the prompt is empty", suggestion="the values of its holes are null or empty: see `prompt`")
-        question = _Question(task, node, prompt, system, _Answers.of(node.output_schema))
-        for left in range(len(node.models) - 1, -1, -1):
+        talking = Talking.of(task)
+        question = _Question(task, node, prompt, system, _Answers.of(node.output_schema), talking)
+        for left in range(len(node.models) - 1 - (talking.model if talking else 0), -1, -1):
             name = node.models[-1 - left]
             try:
                 return await self._answer(question, name)
@@ -82,15 +87,22 @@ class AiActivity:
             output = await self._asked(question, name, access, spent)
         finally:
             question.spend(access.name, spent, self._prices.get(access.name))
-        return _outcome(question, access.name, mask_of(*access.secrets).value(output))
+        mask = mask_of(*access.secrets)
+        if isinstance(output, Called):
+            asked = question.node.models.index(name)
+            told = output.result(question.node, question.talking or Talking(), question.usage, asked, mask)
+            return replace(told, usage=tuple(question.usage), warnings=tuple(question.warnings))
+        return _outcome(question, access.name, mask.value(output))
 
     async def _asked(self, question: _Question, name: str, access: ModelAccess, spent: RunUsage) -> Any:
-        node = question.node
+        node, talking = question.node, question.talking
         failure: AnabranchError
         try:
             with _model_span(access.name) as around:
-                answer = await _agent(question.answers, node.attempts - 1).run(
-                    question.prompt,
+                answer = await _agent(question.answers, node, talking).run(
+                    None if talking and talking.messages else question.prompt,
+                    message_history=talking.messages if talking else None,
+                    deferred_tool_results=talking.deferred(mask_of(*access.secrets)) if talking else None,
                     model=access.model,
                     instructions=question.system or None,
                     model_settings=_settings(node, question.task.key),
@@ -111,7 +123,8 @@ class AiActivity:
             failure = Unavailable(f"the answer of the model {name!r} cannot be read ({type(error).__name__})")
         else:
             if (reason := cut_off(answer.response)) is None:
-                return answer.output
+                is_call = isinstance(answer.output, DeferredToolRequests)
+                return Called(answer.output, answer.all_messages()) if is_call else answer.output
             failure = incomplete(name, reason)
         # Out of the except block: the cause holds the request, and Temporal serialises contexts too.
         raise failure
@@ -148,8 +161,10 @@ class _Answers:
         # A `$ref` to somewhere else is an error, never a download.
         return cls(validator_of(schema))
 
-    def check(self, answer: dict[str, Json]) -> dict[str, Json]:
+    def check(self, answer: dict[str, Json] | DeferredToolRequests) -> dict[str, Json] | DeferredToolRequests:
         """The answer. Raises ModelRetry, with what is wrong with it."""
+        if isinstance(answer, DeferredToolRequests):
+            return answer
         assert self.validator is not None  # noqa: S101 - text is not checked
         try:
             fault = best_match(self.validator.iter_errors(answer))
@@ -171,6 +186,8 @@ class _Question:
     prompt: str
     system: str
     answers: _Answers
+    talking: Talking | None = None
+    """What was said before, where the model has tools."""
     usage: list[Usage] = field(default_factory=list)
     """What was spent, at one model after the other."""
     warnings: list[str] = field(default_factory=list)
@@ -187,11 +204,17 @@ class _Question:
             metrics.note(metrics.AI_COST, cost, *labels)
 
 
-def _agent(answers: _Answers, again: int) -> Agent[None, Any]:
+def _agent(answers: _Answers, node: AiNode, talking: Talking | None) -> Agent[None, Any]:
+    again, more, toolsets = node.attempts - 1, list[Any](), list[AgentToolset[None]]()
+    if talking is not None:
+        more, toolsets = [DeferredToolRequests], [Offered(node.tools or {}, again)]
     if answers.validator is None:
-        return Agent(output_type=str, retries=again, name="anabranch")
+        return Agent(deps_type=NoneType, output_type=[str, *more], retries=again, name="anabranch", toolsets=toolsets)
     schema = dict(cast("dict[str, Any]", answers.validator.schema))
-    agent: Agent[None, Any] = Agent(output_type=StructuredDict(schema, name="answer"), retries=again, name="anabranch")
+    output: list[Any] = [StructuredDict(schema, name="answer"), *more]
+    agent: Agent[None, Any] = Agent(
+        deps_type=NoneType, output_type=output, retries=again, name="anabranch", toolsets=toolsets
+    )
     # StructuredDict sends the schema to the model, and checks nothing.
     agent.output_validator(answers.check)
     return agent
@@ -214,9 +237,11 @@ def _settings(node: AiNode, key: str) -> Callable[[RunContext[None]], ModelSetti
 
 def _outcome(question: _Question, model: str, answer: Any) -> NodeResult:
     usage, warnings = tuple(question.usage), tuple(question.warnings)
-    told: dict[str, Json] = {**reduce(Usage.plus, usage).described(), "model": model}
+    before = question.talking.spent if question.talking else ()
+    told: dict[str, Json] = {**reduce(Usage.plus, (*before, *usage)).described(), "model": model}
     if question.answers.validator is None:
         result: dict[str, Json] = {"text": answer, "usage": told}
         return NodeResult(result, {own_key(question.task): answer}, warnings=warnings, usage=usage)
     properties = Declared(question.answers.validator).only(cast("dict[str, Json]", answer))
+    properties.pop(TALK, None)  # what a model answers is never taken for what it calls
     return NodeResult({"usage": told, **properties}, properties, warnings=warnings, usage=usage)

@@ -14,7 +14,7 @@ import httpx2
 from anabranch.activities.http.secrets import HttpSecrets
 from anabranch.activities.http.tokens import Client
 from anabranch.activities.idempotency_key import header_key
-from anabranch.activities.rendering import render
+from anabranch.activities.rendering import in_address, render
 from anabranch.context.values import Json
 from anabranch.errors import NodeError
 from anabranch.graph.kinds.http import SECRET_PREFIX
@@ -56,7 +56,7 @@ class Call:
 
 async def call_of(task: NodeTask, node: HttpNode, secrets: HttpSecrets) -> Call:
     """The request of a node. Raises NodeError where it cannot be sent, ConfigurationError for a secret."""
-    call = Call(node.method, _url(await render(node.url, task), "the `url`"))
+    call = Call(node.method, _url(await render(node.url, in_address(task)), "the `url`"))
     filling = _Filling(task, secrets, call)
     await filling.headers(node.headers)
     if node.auth is not None:
@@ -158,7 +158,7 @@ class _Filling:
         return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
     async def _client(self, given: ClientCredentials) -> Client:
-        issuer = _url(await render(given.token_url, self.task), "`auth.oauth2.token_url`")
+        issuer = _url(await render(given.token_url, in_address(self.task)), "`auth.oauth2.token_url`")
         variable = given.client_secret.removeprefix("env:")
         secret = self.secrets.client_secret(variable, issuer, self.call.url)
         named = self.secrets.resolved(given.client_id, issuer)

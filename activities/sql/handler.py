@@ -82,6 +82,7 @@ class DbActivity:
 
     async def __call__(self, task: NodeTask, node: DbNode) -> NodeResult:
         """Run the node's statements in one transaction."""
+        _check_reads(node)
         statements = [await _prepare(statement, node, task, self._max_rows) for statement in _statements(node)]
         database = self._databases.get(node.connection)
         effect = _Effect(
@@ -94,12 +95,19 @@ class DbActivity:
             if effect.key or effect.forward_key:
                 await database.effects.ready(connection)
             async with connection.begin():
-                found = await _run_once(connection, database.effects, statements, effect)
+                if node.read_only and database.engine.dialect.name != "sqlite":
+                    await connection.exec_driver_sql("set transaction read only")
+                found = await _run_once(connection, database.effects, statements, effect, read_only=node.read_only)
         return _outcome(found, statements, own_key(task))
 
 
 async def _run_once(
-    connection: AsyncConnection, log: EffectLog, statements: list[_Prepared], effect: _Effect
+    connection: AsyncConnection,
+    log: EffectLog,
+    statements: list[_Prepared],
+    effect: _Effect,
+    *,
+    read_only: bool,
 ) -> list[dict[str, Json]]:
     """What each statement found, now or at the first attempt; nothing if there is nothing to undo."""
     if effect.key:
@@ -108,19 +116,24 @@ async def _run_once(
             return cast("list[dict[str, Json]]", claim.outcome)
     found: list[dict[str, Json]] = []
     if not (effect.forward_key and await log.forestall(connection, effect.forward_key)):
-        found = await _execute_all(connection, log, statements, effect)
+        found = await _execute_all(connection, log, statements, effect, read_only=read_only)
     if effect.key:
         await log.record(connection, effect.key, cast("Json", found))
     return found
 
 
 async def _execute_all(
-    connection: AsyncConnection, log: EffectLog, statements: list[_Prepared], effect: _Effect
+    connection: AsyncConnection,
+    log: EffectLog,
+    statements: list[_Prepared],
+    effect: _Effect,
+    *,
+    read_only: bool,
 ) -> list[dict[str, Json]]:
     """What each statement found."""
 
     async def work() -> list[dict[str, Json]]:
-        with statement_of_others(connection):
+        with statement_of_others(connection, read_only=read_only):
             return [await _execute(connection, statement) for statement in statements]
 
     async def keep() -> None:
@@ -133,6 +146,14 @@ async def _execute_all(
     if any(map(ends_transaction_in_mysql, queries)):  # which its author knows: the node is not idempotent
         return await work()
     return await in_one_transaction(connection, work, keep)
+
+
+def _check_reads(node: DbNode) -> None:
+    if node.read_only and any(map(is_write, queries(node))):
+        raise NodeError(
+            "the node is `read_only`, and a statement of it writes, or is not understood by any dialect",
+            suggestion="write a `select`, or remove `read_only`",
+        )
 
 
 def _check_one_transaction(node: DbNode) -> None:

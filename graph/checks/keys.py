@@ -208,7 +208,7 @@ class KeyChecks:
 
     def _own_writes(self, key: str, node: Node) -> Keys:
         """What a node may write, without what the nodes of its body do, which are looked at themselves."""
-        if node.output is not None or (loop := loop_of(node)) is None:
+        if node.output is not None or (loop := loop_of(node)) is None or loop.keeps_writes:
             return node_writes(key, node, self.library)
         lists = (loop.collects, loop.lists_failed, *(fallback_of(node) or ()))
         return frozenset(parse_path(text)[0] for text in lists if text is not None)
@@ -236,7 +236,7 @@ class KeyChecks:
         spec = self.graph.context
         if spec.conflict_resolution is not None or any(_first(path) == pair.key for path in spec.merge):
             return
-        path = (*flow.level.path, "nodes", pair.second)
+        path = flow.level.path_of(pair.second)
         place = self._written_at(path, flow.level.body.nodes[pair.second], pair.key)
         if pair.first == pair.second:
             message = f"every item of {described(path)} writes `{pair.key}`: the default strategy keeps one of them"

@@ -16,7 +16,7 @@ from anabranch.graph.dataflow.walk import levels, with_compensations
 from anabranch.graph.docstrings import field_docstrings
 from anabranch.graph.fields import Model
 from anabranch.graph.kinds.kinds import answer_schema, kind_named
-from anabranch.graph.model import BaseNode, Graph
+from anabranch.graph.model import AiNode, BaseNode, Graph
 from anabranch.graph.source.yaml_source import Pointer, Source
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def _schemas(graph: Graph) -> Iterator[tuple[Pointer, dict[str, Json]]]:
             for where, node in with_compensations(path, outer):
                 if (found := answer_schema(node)) is not None:
                     yield (*where, found[0]), found[1]
+                for name, tool in ((node.tools if isinstance(node, AiNode) else None) or {}).items():
+                    yield from (((*where, "tools", name, "inputs", key), each) for key, each in tool.inputs.items())
 
 
 def _check(schema: dict[str, Json], path: Pointer, source: Source) -> Iterator[Problem]:

@@ -126,7 +126,7 @@ def _never_run(level: Level, source: Source) -> Iterator[Problem]:
         if reason is not None or _follows(node, arriving[key], dead):
             dead.add(key)
         if reason is not None:
-            place = source.place((*level.path, "nodes", key), key=True)
+            place = source.place(level.path_of(key), key=True)
             yield Problem("NODE_UNREACHABLE", f"the node {key!r} never runs: {reason}", place, warning=True)
 
 
@@ -167,5 +167,5 @@ def _joined_to_nothing(level: Level, source: Source) -> Iterator[Problem]:
     for key in level.body.nodes if joined else ():
         if key not in joined:
             message = f"no edge leads to or from the node {key!r}: it starts with the run and nothing waits for it"
-            place = source.place((*level.path, "nodes", key), key=True)
+            place = source.place(level.path_of(key), key=True)
             yield Problem("NODE_ISOLATED", message, place, "draw its edges, or remove it", warning=True)

@@ -69,7 +69,7 @@ def _bodies(node: Node) -> tuple[Body, ...]:
     if isinstance(node, GraphNode):
         return tuple(Body(graph=name) for name in node.named)
     loop = loop_of(node)
-    return (loop.body,) if loop is not None and loop.collects is None else ()
+    return (loop.body,) if loop is not None and loop.collects is None and not loop.keeps_writes else ()
 
 
 def _unseen(bodies: Iterable[Body], seen: set[str]) -> Iterator[Body]:

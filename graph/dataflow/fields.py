@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from anabranch.graph.dataflow.handlers import ERROR
 from anabranch.graph.fields import HOLE
 from anabranch.graph.kinds.fields import Field
-from anabranch.graph.kinds.kinds import fallback_of, kind_of, own_names
+from anabranch.graph.kinds.kinds import fallback_of, kind_of, loop_of, own_names
 from anabranch.graph.model import BaseNode, Finally, Graph, GraphNode
 from anabranch.graph.policies import Priority
 
@@ -80,6 +80,6 @@ def common_work_fields(node: BaseNode) -> Iterator[Field]:
 def kind_fields(node: BaseNode) -> Iterator[Field]:
     """The fields that the node's type declares."""
     kind = kind_of(node)
-    names = frozenset[str]() if kind.loop is None else kind.loop(node).names
+    names = frozenset[str]() if (loop := loop_of(node)) is None else loop.names
     for spec in kind.fields:
         yield from spec.of(node, names)

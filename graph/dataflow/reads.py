@@ -88,7 +88,7 @@ def success_paths(node_id: str, node: Node, library: Mapping[str, Graph] = NO_GR
         return union(own, _nodes_write(node.finally_.nodes, library))
     if node.output is not None:
         return frozenset(map(parse_path, node.output))
-    if (loop := loop_of(node)) is not None:
+    if (loop := loop_of(node)) is not None and not loop.keeps_writes:
         lists = [parse_path(text) for text in (loop.collects, loop.lists_failed) if text is not None]
         return union(NO_PATHS if loop.collects else _body_writes(loop.body, library), frozenset(lists))
     if isinstance(node, RuleNode):

@@ -9,6 +9,7 @@ from anabranch.context.values import Json, parse_path
 from anabranch.graph.dataflow.appends import only_appends
 from anabranch.graph.dataflow.dataflow import KeyFlow
 from anabranch.graph.dataflow.reads import node_writes
+from anabranch.graph.kinds.kind import Toolbox
 from anabranch.graph.kinds.kinds import fallback_of, loop_of
 from anabranch.graph.kinds.rule import APPENDED, values_under, written_values
 from anabranch.graph.model import Graph, GraphNode, Node
@@ -26,8 +27,10 @@ class Rivals:
 def rivals(flow: KeyFlow, library: Mapping[str, Graph]) -> Iterator[Rivals]:
     """For each key that is written at once, the first two nodes that do so; graphs by name are in `library`.
 
-    Not where both only add to a list: both keep their entries.
+    Not where both only add to a list: both keep their entries. What tools write meets nowhere.
     """
+    if isinstance(flow.level.body, Toolbox):
+        return
     writers = dict(flow.writers)
     for key, node in flow.level.body.nodes.items():
         for graph in _named(node, library):

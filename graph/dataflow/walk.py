@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from anabranch.graph.dataflow.handlers import ERROR, ERRORS, handlers
+from anabranch.graph.kinds.kind import Toolbox
 from anabranch.graph.kinds.kinds import loop_of
 from anabranch.graph.model import Body, Finally, Graph, Node
 from anabranch.graph.parts import Edge
@@ -39,7 +40,11 @@ class Level:
     def nodes(self) -> Iterator[tuple[Pointer, str, Node]]:
         """Pointer, id and node of each node of this level, compensations apart."""
         for key, node in self.body.nodes.items():
-            yield (*self.path, "nodes", key), key, node
+            yield self.path_of(key), key, node
+
+    def path_of(self, key: str) -> Pointer:
+        """The path of one of its nodes."""
+        return (*self.path, key, "node") if isinstance(self.body, Toolbox) else (*self.path, "nodes", key)
 
 
 def levels(graph: Graph) -> Iterator[Level]:

@@ -69,7 +69,7 @@ class _Level:
     def _inside(self, entry: _Entry) -> Iterator[str]:
         node = self.body.nodes[entry.key]
         if (loop := loop_of(node)) is not None and loop.body.nodes:
-            yield f"{entry.inner} {'⟳' if loop.names else '▢'} {summary(node)}"
+            yield f"{entry.inner} {'⟳' if loop.names and not loop.keeps_writes else '▢'} {summary(node)}"
             yield from _Level(loop.body, self.details).lines(f"{entry.inner}   ")
             if loop.last is not None:
                 yield f"{entry.inner} ▢ finally"

@@ -10,6 +10,7 @@ from anabranch.errors import Problem
 from anabranch.graph.fields import JsonObject
 from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.kinds.keys import Keys, properties, referred
+from anabranch.graph.kinds.tools import check_tools
 from anabranch.graph.model import AiNode
 
 FROM_VARIABLE: Final = "env"
@@ -25,6 +26,12 @@ def ai_writes(node_id: str, node: AiNode) -> Keys:
     return frozenset({node_id}) if node.output_schema is None else properties(node.output_schema)
 
 
+def ai_summary(node: AiNode) -> str:
+    """The models, and the tools that they may call."""
+    models = " or ".join(node.models)
+    return models if node.tools is None else f"{models} with {', '.join(node.tools)}"
+
+
 def check_ai(node: AiNode, finder: Finder) -> Iterator[Problem]:
     """A model with its provider, a prompt, and a schema whose properties can be keys."""
     for index, name in enumerate(node.models):
@@ -37,6 +44,7 @@ def check_ai(node: AiNode, finder: Finder) -> Iterator[Problem]:
         yield finder.problem("AI_PROMPT", "has an empty prompt", "prompt")
     if node.output_schema is not None:
         yield from _check_answer(node, node.output_schema, finder)
+    yield from check_tools(node, finder)
 
 
 def _check_model(name: str, steps: tuple[str | int, ...], finder: Finder) -> Iterator[Problem]:

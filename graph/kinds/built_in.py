@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from anabranch.errors import Problem
 from anabranch.graph.fields import parse_duration
-from anabranch.graph.kinds.ai import ai_writes, check_ai
+from anabranch.graph.kinds.ai import ai_summary, ai_writes, check_ai
 from anabranch.graph.kinds.composites import (
     block_body,
     check_foreach,
@@ -40,6 +40,7 @@ from anabranch.graph.kinds.keys import properties
 from anabranch.graph.kinds.kind import NodeKind, Runs, any_keys, called, imported, no_keys
 from anabranch.graph.kinds.receive import SEEN, check_receive, receive_reads, receive_summary
 from anabranch.graph.kinds.rule import check_rule, rule_reads, rule_summary, rule_writes
+from anabranch.graph.kinds.tools import has_tools, tools_loop
 from anabranch.graph.model import (
     ActivityNode,
     AiNode,
@@ -124,7 +125,9 @@ AI = NodeKind(
     answer_schema="output_schema",
     checks=check_ai,
     effect=False,
-    summary=lambda node: " or ".join(node.models),
+    loop=tools_loop,
+    has_body=has_tools,
+    summary=ai_summary,
     deeds=ai_deeds,
     shape=("([", "])"),
     tone="violet",

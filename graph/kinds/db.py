@@ -76,10 +76,25 @@ def check_db(node: DbNode, finder: Finder) -> Iterator[Problem]:
     if node.statements is not None and node.params:
         message = "has `params` beside `statements`; each statement has its own"
         yield finder.problem("SQL_BIND_EXTRA", message, "params")
+    if node.read_only:
+        yield from _only_reads(node, finder)
     if node.query is not None:
         yield from _binds(node.query, set(node.params), finder, ())
     for index, statement in enumerate(node.statements or ()):
         yield from _binds(statement.query, set(statement.params), finder, ("statements", index))
+
+
+def _only_reads(node: DbNode, finder: Finder) -> Iterator[Problem]:
+    """Statements that write, of a node that does not."""
+    given = () if node.query is None else ((node.query, ()),)
+    for query, steps in (*given, *((each.query, ("statements", at)) for at, each in enumerate(node.statements or ()))):
+        if is_write(query):
+            message = "writes, or is not understood by any dialect, and only may read: it is `read_only`, or a tool"
+            suggestion = "write a `select`; a graph that is a tool may hold nodes that write"
+            yield finder.problem("SQL_READ_ONLY", message, *steps, "query", suggestion=suggestion)
+    if node.effect:
+        message = "has `effect: true` and only may read: it is `read_only`, or a tool"
+        yield finder.problem("SQL_READ_ONLY", message, "effect", suggestion="remove one of the two")
 
 
 def _statement_writes(node_id: str, query: str, result: str) -> Keys:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from anabranch.context.values import Json
 from anabranch.graph.kinds.kind import Seen
+from anabranch.graph.kinds.tools import TALK
 from anabranch.graph.model import (
     ActivityNode,
     AiNode,
@@ -21,11 +23,27 @@ from anabranch.graph.parts import Statement
 
 
 def ai_deeds(node: AiNode, seen: Seen) -> Iterator[str]:
-    """The model and what it was told."""
+    """The model and what it was told, with what came of the tools that it had called."""
     yield f"model {' or '.join(node.models)}"
     if node.system:
         yield f"system {seen.text(node.system)}"
     yield f"prompt {seen.text(node.prompt)}"
+    match seen.given.get(TALK):
+        case {"said": {"calls": list(calls)}, "results": dict(results)}:
+            yield from (_called(call, results) for call in calls)
+
+
+def _called(call: Json, results: dict[str, Json]) -> str:
+    match call:
+        case [str(call_id), str(tool), args]:
+            came = results.get(call_id)
+            told = came.get("error", came.get("value")) if isinstance(came, dict) else None
+            return f"the tool {tool} with {_json(args)} came to {_json(told)}"
+    return "a call that cannot be read"
+
+
+def _json(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def db_deeds(node: DbNode, seen: Seen) -> Iterator[str]:

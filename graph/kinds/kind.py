@@ -55,6 +55,11 @@ class Seen(Protocol):
         """The other names of its expressions."""
         ...
 
+    @property
+    def given(self) -> Mapping[str, Json]:
+        """All that it was given beside the context, also what no expression sees."""
+        ...
+
     def text(self, template: Json) -> str:
         """A template with its holes filled; as it is in the graph where that cannot be done again."""
         ...
@@ -77,6 +82,10 @@ class Runs(Enum):
     """A timer, a question to a person, a child workflow, or a body: nothing that could undo another node."""
 
 
+class Toolbox(Body):
+    """The nodes of the `tools` of an `ai` node: no edge leads to one, each is done when the model calls it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loop:
     """A node's body, and what the node does with it turn by turn. A block has one turn."""
@@ -94,6 +103,11 @@ class Loop:
     """The key of a list of the turns that failed."""
     last: Finally | None = None
     """What runs when the node is over, however it ended."""
+
+    @property
+    def keeps_writes(self) -> bool:
+        """Whether nothing that the body writes leaves it: the node writes what its own type says."""
+        return isinstance(self.body, Toolbox)
 
 
 def _never(_node: BaseNode) -> bool:
@@ -177,7 +191,7 @@ class NodeKind(Generic[N]):
     """Fields, by attribute, that are judged once, when a run pins its graph, beside `effect`."""
     local_by_default: bool = False
     """Whether `defaults.local` of a graph holds for it."""
-    loop: Callable[[N], Loop] | None = None
+    loop: Callable[[N], Loop | None] | None = None
     has_body: Callable[[N], bool] = _never
     """Whether its work is done by nodes of its own, which the run interprets."""
     outcomes: frozenset[str] = frozenset({"set", "result", "fail", "timeout"})

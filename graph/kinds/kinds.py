@@ -11,7 +11,7 @@ from anabranch.graph import node_types
 from anabranch.graph.kinds import built_in
 from anabranch.graph.kinds.fields import template
 from anabranch.graph.kinds.kind import Loop, NodeKind, Runs
-from anabranch.graph.model import BaseNode, BlockNode, ForeachNode, GraphNode, WhileNode
+from anabranch.graph.model import AiNode, BaseNode, BlockNode, ForeachNode, GraphNode, WhileNode
 from anabranch.graph.policies import Fallback, Retry
 
 _BUILT_IN: Mapping[str, NodeKind[Any]] = {
@@ -41,14 +41,17 @@ def types_that_run(*, by: Collection[Runs]) -> tuple[str, ...]:
     return (*built_in_types, *(node_types.foreign_names() if Runs.HANDLER in by else ()))
 
 
-def has_body(node: BaseNode) -> TypeGuard[BlockNode | ForeachNode | WhileNode | GraphNode]:
+def has_body(node: BaseNode) -> TypeGuard[AiNode | BlockNode | ForeachNode | WhileNode | GraphNode]:
     """Whether the node's work is done by nodes of its own, which the run interprets."""
     return kind_of(node).has_body(node)
 
 
 def body_retry(node: BaseNode) -> Retry | None:
-    """The `retry` that the run itself carries out: a composite's, if there may be a second attempt."""
-    is_composite = has_body(node) or isinstance(node, GraphNode)
+    """The `retry` that the run itself carries out: a composite's, if there may be a second attempt.
+
+    That of a model is for each question, also where the model has tools.
+    """
+    is_composite = (has_body(node) and not isinstance(node, AiNode)) or isinstance(node, GraphNode)
     return node.retry if is_composite and node.retry is not None and node.retry.max_attempts != 1 else None
 
 
@@ -66,6 +69,14 @@ def loop_of(node: BaseNode) -> Loop | None:
     """The node's own body, and what it does with it; None where it has none."""
     loop = kind_of(node).loop
     return None if loop is None else loop(node)
+
+
+def with_inner(node: BaseNode, loop: Loop, nodes: Mapping[str, BaseNode]) -> dict[str, Any]:
+    """The field, by attribute, with which a node has these nodes in its body."""
+    if isinstance(node, AiNode):
+        tools = node.tools or {}
+        return {"tools": {name: tool.model_copy(update={"node": nodes[name]}) for name, tool in tools.items()}}
+    return {"body": loop.body.model_copy(update={"nodes": nodes})} if loop.path else {"nodes": nodes}
 
 
 def answer_schema(node: BaseNode) -> tuple[str, dict[str, Json]] | None:

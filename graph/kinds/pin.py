@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from anabranch.graph.kinds.kinds import has_body, has_effect, kind_of, loop_of
+from anabranch.graph.kinds.kinds import has_body, has_effect, kind_of, loop_of, with_inner
 from anabranch.graph.model import Graph, Node
 
 
@@ -31,8 +31,7 @@ def _node(node: Node) -> Node:
     if not has_body(node):  # there the field holds for all nodes inside, and is the author's alone
         judged["effect"] = has_effect(node)
     if (loop := loop_of(node)) is not None:
-        nodes = _nodes(loop.body.nodes)
-        judged |= {"body": loop.body.model_copy(update={"nodes": nodes})} if loop.path else {"nodes": nodes}
+        judged |= with_inner(node, loop, _nodes(loop.body.nodes))
         if loop.last is not None:
             judged["finally_"] = loop.last.model_copy(update={"nodes": _nodes(loop.last.nodes)})
     if node.compensate is not None:

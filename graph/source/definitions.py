@@ -149,7 +149,17 @@ class _Resolved:
             found = self._with_base(found, path)
         if "compensate" in found:
             found["compensate"] = self._node(found["compensate"], (*path, "compensate"))
+        if isinstance(tools := found.get("tools"), dict):
+            found["tools"] = {name: self._tool(each, (*path, "tools", name)) for name, each in tools.items()}
         return self._bodies(found, path)
+
+    def _tool(self, value: Json, path: Pointer) -> Json:
+        if not isinstance(value, dict):
+            return value
+        found = {**value, "node": self._node(value["node"], (*path, "node"))} if "node" in value else dict(value)
+        if isinstance(inputs := value.get("inputs"), dict):
+            found["inputs"] = {name: self._schema(each, (*path, "inputs", name)) for name, each in inputs.items()}
+        return found
 
     def _bodies(self, value: _Object, path: Pointer) -> _Object:
         bodies = {inner: body for inner in ("body", "finally") if isinstance(body := value.get(inner), dict)}

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
-from anabranch.graph.kinds.kinds import has_body, is_undone_by_itself
-from anabranch.graph.model import BlockNode, ForeachNode
+from anabranch.graph.kinds.kinds import body_retry, has_body, is_undone_by_itself
+from anabranch.graph.model import AiNode, BlockNode, ForeachNode
 from anabranch.graph.policies import Retry
 from anabranch.workflows.interpreter.address import inside_attempt
 from anabranch.workflows.interpreter.commands import Failure, StartTimer
@@ -64,7 +64,7 @@ class Attempts:
 
     def _may_follow(self, run: NodeRun, failure: Failure) -> bool:
         """Whether the node's `retry` asks for another attempt after one that failed."""
-        if (retry := run.planned.node.retry) is None:
+        if (retry := body_retry(run.planned.node)) is None:
             return False
         is_worth_it = failure.is_retryable and failure.code not in retry.non_retryable
         is_last = 0 < retry.max_attempts <= run.attempt
@@ -177,8 +177,10 @@ def has_lost(scope: Scope, run: NodeRun) -> bool:
 
 
 def _is_undone_apart(run: NodeRun) -> bool:
-    """Whether what a composite did may be undone without the run: by attempts, or item by item."""
+    """Whether what a composite did may be undone without the run: by attempts, by items, or by a model's calls."""
     node = run.planned.node
+    if isinstance(node, AiNode):
+        return has_body(node)
     return is_undone_by_itself(node) or (isinstance(node, ForeachNode) and node.on_item_failure != "fail")
 
 

@@ -1,6 +1,7 @@
-"""Nodes that have a body: `block`, `graph` (inline), `foreach` and `while`. Each turn of a body is a scope of its own.
+"""Nodes that have a body: `block`, `graph` (inline), `foreach`, `while`, and `ai` with tools.
 
-A body starts on the context of its node. What it changed comes back as one change set of the node.
+Each turn of a body is a scope of its own. A body starts on the context of its node. What it changed comes back as one
+change set of the node; an `ai` node writes its answer alone.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from anabranch.context.changes import diff
 from anabranch.context.merge.lineage import Line
 from anabranch.context.nested import check_ways
 from anabranch.context.values import Json, Missing, Path
-from anabranch.graph.model import BlockNode, ForeachNode, GraphNode, WhileNode
+from anabranch.graph.model import AiNode, BlockNode, ForeachNode, GraphNode, WhileNode
 from anabranch.workflows.interpreter.endings import Endings
 from anabranch.workflows.interpreter.items import Items
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.scope import BodyRun, Scope, Started
 from anabranch.workflows.interpreter.state import RunState
+from anabranch.workflows.interpreter.talks import Talks
 from anabranch.workflows.interpreter.tolerance import warnings_of
 from anabranch.workflows.interpreter.turn_context import entered, names_around
 from anabranch.workflows.interpreter.turns import Turns
@@ -37,8 +39,9 @@ class Bodies:
         self._endings = endings
         self._items = Items(state, merging, endings)
         self._turns = Turns(state, endings)
+        self._talks = Talks(state, endings)
 
-    def start(self, node: Started, definition: BlockNode | ForeachNode | WhileNode | GraphNode) -> None:
+    def start(self, node: Started, definition: AiNode | BlockNode | ForeachNode | WhileNode | GraphNode) -> None:
         """Start a node that has a body."""
         node.scope.mark(node.run, Status.RUNNING)
         node.run.asked = None
@@ -52,6 +55,8 @@ class Bodies:
                 self._items.begin(body, definition)
             case WhileNode():
                 self._turns.advance(body, definition)
+            case AiNode():
+                self._talks.begin(body)
 
     def turn_ended(self, body: BodyRun, scope: Scope, line: Line, given: dict[str, Json] | None) -> None:
         """A turn of a body has ended with this context. `given` is what the graph's own `result` came to."""
@@ -69,10 +74,15 @@ class Bodies:
             case WhileNode() as definition:
                 self._state.leave_turn(body, scope)
                 self._turns.end(body, definition, scope, line)
+            case AiNode():
+                self._talks.end(body, scope)
 
     def item_failed(self, item: Scope) -> None:
-        """An item of a `foreach` failed, and is undone: the others go on."""
-        self._items.failed(item)
+        """An item of a `foreach`, or a call of a model, failed, and is undone: the others go on."""
+        if item.body is not None and item.body.talk is not None:
+            self._talks.failed(item)
+        else:
+            self._items.failed(item)
 
     def ask_again(self) -> None:
         """After a snapshot: bodies have the rest of their time."""

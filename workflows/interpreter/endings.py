@@ -92,8 +92,13 @@ class Endings:
         """The node succeeded with these changes, or an operator skipped it and gave them."""
         state, scope, run = self._state, node.scope, node.run
         address, writer = scope.address(run), scope.writer(run)
+        is_said = scope.body is not None and scope.body.talk is not None
+        if scope.body is not None and scope.body.talk is not None:
+            scope.body.results[scope.turn] = changes = scope.body.talk.hear(changes)
         check_names(changes, scope.roots)
         line, refined = node.line.advance(changes, writer=writer, by=operator or address, at=state.at)
+        if is_said:  # whether it differs from the context or not: the model hears all of it
+            refined = replace(refined, set=changes.set)
         self._undo.step_succeeded(scope.attempt_address(run), run.planned, line)
         is_given_up = run.status.final  # when another branch had won: only what it did counts
         if refined and not is_given_up:  # refused while an attempt that fails for it can still be undone
@@ -104,7 +109,7 @@ class Endings:
         if is_given_up:
             return
         state.stop_deadline(address)
-        if (refined or refined.warnings or refined.usage) and not scope.has_lost(run):
+        if (refined or refined.warnings or refined.usage or is_said) and not scope.has_lost(run):
             self._record(scope, run, line, refined, "external" if operator else "node")
         run.line, run.ended = line, state.at
         routes = self._routes(scope, run, line, "success")
@@ -306,8 +311,11 @@ class Endings:
         if (body := scope.body) is None:
             self.abort_run(failure)
             return
-        if body.end is not None or self.go_on_without(
-            body, dict.fromkeys(items_of(body, scope.turn), failure)
+        is_told = body.talk is not None and body.talk.goes_on(body.node.run.planned.node, scope.turn, failure)
+        if (
+            is_told
+            or body.end is not None
+            or self.go_on_without(body, dict.fromkeys(items_of(body, scope.turn), failure))
         ):  # its `finally` failed, which changes nothing of how the block ended
             self._abort(scope.prefix[:-1], body.node, failure, scope)
 

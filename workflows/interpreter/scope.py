@@ -19,6 +19,7 @@ from anabranch.graph.plan import Plan, PlanEdge, PlanNode
 from anabranch.workflows.interpreter.address import attempt_address
 from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.node_run import Head, NodeRun, Status
+from anabranch.workflows.interpreter.talk import Talk
 
 END = "(end)"
 _NOTHING = RuleNode(type="rule")
@@ -68,7 +69,7 @@ class BlockEnd:
 
 @dataclass(slots=True, eq=False)
 class BodyRun:
-    """A running node that has a body: `graph` (inline), `foreach` or `while`, and how far it is."""
+    """A running node that has a body, such as `foreach` or `while`, and how far it is."""
 
     node: Started
     line: Line
@@ -86,6 +87,8 @@ class BodyRun:
     """Why turns failed, by index."""
     passed_over: dict[int, str] = field(default_factory=dict)
     """For each turn in which a node failed and was passed over, the first such node and its error's code."""
+    talk: Talk | None = None
+    """Of an `ai` node with tools."""
     end: BlockEnd | None = None
     """Of a block whose `finally` runs, how it has ended: the turn under way is that."""
 

@@ -41,6 +41,7 @@ from anabranch.workflows.interpreter.event import Event
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.node_run import NodeRun
 from anabranch.workflows.interpreter.scope import Scope
+from anabranch.workflows.interpreter.talk import shown
 from anabranch.workflows.interpreter.watcher import Watcher, Watchers
 
 __all__ = [
@@ -195,7 +196,7 @@ class _Driver:
             raise SizeLimitExceeded("the run would last beyond the year 9999", place=f"node {entry.work.address!r}")
         self.now = max(self.now, entry.ended)
         if not _is_of_interpreter(entry.work):
-            self.timeline.append(replace(entry, ended=self.now))
+            self.timeline.append(replace(entry, ended=self.now, answer=_shown(entry.answer)))
         self.dispatch(self._answer(entry))
         if entry.work.address == self.cancel_after and not _is_beside(entry.work):
             self.cancel_after = None
@@ -274,6 +275,13 @@ class _Ends(Watcher):
             driver.timeline.append(TimelineEntry(work, driver.now, driver.now, answer))
             if driver.order and driver.order[0] == work.address:
                 driver.order.popleft()
+
+
+def _shown(answer: Answer) -> Answer:
+    """An answer as people see it: of what a model said, what it calls."""
+    if isinstance(answer, Done) and isinstance(answer.result, ChangeSet):
+        return replace(answer, result=shown(answer.result))
+    return answer
 
 
 def _is_of_interpreter(work: Work | Evaluated) -> bool:

@@ -23,6 +23,7 @@ from anabranch.workflows.interpreter.routes import route_of, with_route
 from anabranch.workflows.interpreter.saga import Ancestry, Saga, Step, StepState
 from anabranch.workflows.interpreter.scope import BodyRun, FailedNode, OpenJoin, Scope, Started
 from anabranch.workflows.interpreter.state import RunState
+from anabranch.workflows.interpreter.talk import Talk
 from anabranch.workflows.interpreter.trail_wire import dump_trail, load_trail
 
 Dump = dict[str, Any]
@@ -163,12 +164,15 @@ class _Loader:
         body.results.update({int(turn): value for turn, value in dumped["values"].items()})
         body.results.update({int(turn): ChangeSet.from_wire(each) for turn, each in dumped["changes"].items()})
         body.failures.update({int(turn): load_failure(each) for turn, each in dumped.get("failures", {}).items()})
+        body.talk = Talk.from_wire(dumped["talk"]) if "talk" in dumped else None
         body.passed_over.update({int(turn): each for turn, each in dumped.get("passed_over", {}).items()})
         return body
 
     def _load_turn(self, body: BodyRun, dumped: Dump) -> None:
+        plan, node_id = body.node.scope.plan, body.node.run.planned.id
+        step = None if body.talk is None else next(iter({**dumped["nodes"], **dumped["pending"]}))
         scope = Scope(
-            body.node.scope.plan.body(body.node.run.planned.id),
+            plan.body(node_id) if step is None else plan.step(node_id, step),
             dumped["prefix"],
             self._lines[dumped["base"]],
             body=body,
@@ -238,6 +242,8 @@ def _dump_body(body: BodyRun, lines: _Lines) -> Dump:
     }
     if body.failures:
         dumped["failures"] = {str(turn): dump_failure(each) for turn, each in body.failures.items()}
+    if body.talk is not None:
+        dumped["talk"] = body.talk.to_wire()
     if body.passed_over:
         dumped["passed_over"] = {str(turn): each for turn, each in body.passed_over.items()}
     return dumped

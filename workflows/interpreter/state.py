@@ -10,6 +10,7 @@ from datetime import timedelta
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
 from anabranch.graph.expressions.templates import compile_template
+from anabranch.graph.model import AiNode
 from anabranch.graph.plan import Plan
 from anabranch.limits import RUN_LIMITS
 from anabranch.transport.node_protocol import iso_time
@@ -189,6 +190,8 @@ class RunState:
         Of its attempt `elapsed` seconds are over. Raises what its template does.
         """
         definition, run = node.run.planned.node, node.run
+        if isinstance(definition, AiNode):  # whose times are those of each question
+            return
         limit = self.time_limit(node) if isinstance(definition.timeout, str) else definition.timeout
         bounds = [] if limit is None else [limit.total_seconds() - elapsed]
         if definition.total_timeout is not None and run.started is not None:

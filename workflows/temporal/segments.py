@@ -21,7 +21,7 @@ from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import is_cancelled_exception
 
-from anabranch.graph.kinds.kinds import kind_of
+from anabranch.graph.kinds.kinds import has_body, kind_of
 from anabranch.graph.plan import PlanNode
 from anabranch.graph.policies import Defaults
 from anabranch.limits import SEGMENT_NODES, SEGMENT_SECONDS
@@ -247,7 +247,8 @@ class Segments:
     def _is_free(self, planned: PlanNode) -> bool:
         """Whether a node may run in a segment: nothing but its own work is to be done."""
         node = planned.node
-        if node.cache is not None or node.circuit_breaker is not None or not runs_locally(node, self._defaults):
+        is_guarded = node.cache is not None or node.circuit_breaker is not None
+        if is_guarded or has_body(node) or not runs_locally(node, self._defaults):
             return False
         return total_timeout(node, self._defaults, undo=False) is None
 
