@@ -1,7 +1,8 @@
 """A stand-in for a language model: an OpenAI-compatible server on this machine, for demos without a key or a network.
 
 It is not a language model, and says so in its banner and in every answer. It reads an amount (`$1,499.99`) and a
-number of earlier orders (`3 earlier orders`) from the prompt and decides by two fixed thresholds.
+number of earlier orders (`3 earlier orders`) from the prompt and decides by two fixed thresholds. Given tools, it calls
+each of them once, all at once, with arguments that it makes up, and does not read what they answer.
 `python -m anabranch.dev.stand_in_model` serves it until Ctrl-C; `serve()` does so inside a program.
 """
 
@@ -34,6 +35,8 @@ REVIEW_OVER, REVIEW_BELOW_ORDERS = 500.0, 3
 
 _AMOUNT = re.compile(r"\$\s?([\d,]+(?:\.\d+)?)")
 _ORDERS = re.compile(r"(\d+)\s+(?:earlier|previous|prior|past)\s+orders?", re.IGNORECASE)
+_ANSWER = "final_result"
+"""What the name of the tool begins with that takes the answer, as pydantic-ai has it."""
 _SCORES = {"APPROVE": 8, "REVIEW": 55, "DECLINE": 92}
 
 
@@ -88,19 +91,29 @@ def answer(body: dict[str, Any]) -> dict[str, Any]:
     decision = decide(prompt)
     message: dict[str, Any] = {"role": "assistant", "content": decision.reason}
     finish = "stop"
-    if tools := body.get("tools"):
-        function = tools[0]["function"]
-        arguments = json.dumps(fill(function.get("parameters", {}), decision))
-        call = {"name": function["name"], "arguments": arguments}
-        message = {
-            "role": "assistant",
-            "content": None,
-            "tool_calls": [{"id": f"call_{uuid.uuid4().hex[:12]}", "type": "function", "function": call}],
-        }
+    if functions := _called(body):
+        calls = [_call(function, decision) for function in functions]
+        message = {"role": "assistant", "content": None, "tool_calls": calls}
         finish = "tool_calls"
     elif (wanted := body.get("response_format", {})).get("type") == "json_schema":
         message["content"] = json.dumps(fill(wanted["json_schema"]["schema"], decision))
     return _completion(body, prompt, message, finish)
+
+
+def _called(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tools that are to be called: those of the caller first, then the one that takes the answer."""
+    functions = [tool["function"] for tool in body.get("tools") or ()]
+    others = [function for function in functions if not function["name"].startswith(_ANSWER)]
+    is_told = any(message.get("role") == "tool" for message in body["messages"])
+    if others and not is_told:
+        return others
+    return [function for function in functions if function["name"].startswith(_ANSWER)][:1]
+
+
+def _call(function: dict[str, Any], decision: Decision) -> dict[str, Any]:
+    arguments = json.dumps(fill(function.get("parameters", {}), decision))
+    call = {"name": function["name"], "arguments": arguments}
+    return {"id": f"call_{uuid.uuid4().hex[:12]}", "type": "function", "function": call}
 
 
 def _text(content: Any) -> str:

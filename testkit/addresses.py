@@ -10,15 +10,16 @@ import re
 from collections.abc import Iterator
 
 from anabranch.graph.kinds.kinds import has_body, loop_of
+from anabranch.graph.kinds.tools import Question
 from anabranch.graph.plan import Plan, PlanNode
 from anabranch.workflows.interpreter.address import attempt_address
 from anabranch.workflows.interpreter.afterwards import PREFIX as FINALLY
-from anabranch.workflows.interpreter.commands import StartChild, Work
+from anabranch.workflows.interpreter.commands import RunNode, StartChild, Work
 from anabranch.workflows.interpreter.saga import COMPENSATION as UNDO
 from anabranch.workflows.interpreter.scope import END
 from anabranch.workflows.interpreter.simulation import Evaluated
 
-__all__ = ["END", "FINALLY", "UNDO", "known", "node_at", "of", "static", "walk", "wider"]
+__all__ = ["END", "FINALLY", "UNDO", "known", "means", "node_at", "of", "static", "walk", "wider"]
 
 _INDEX = re.compile(r"\[\d+\]")
 _LAST = FINALLY.removesuffix("/")
@@ -33,6 +34,14 @@ def of(work: Work | Evaluated) -> str:
 def static(address: str) -> str:
     """The address without indexes of items and turns, and numbers of attempts: the node's place in the definition."""
     return _ATTEMPT.sub("", _INDEX.sub("", address))
+
+
+def means(work: Work | Evaluated) -> tuple[str, ...]:
+    """The addresses by which a test means a piece of work, the narrowest first: a question is its `ai` node's too."""
+    address = of(work)
+    if not (isinstance(work, RunNode) and isinstance(work.planned.node, Question) and not work.undo):
+        return wider(address)
+    return (*wider(address), *wider(address.rpartition("/")[0].rpartition("[")[0]))
 
 
 def wider(address: str) -> tuple[str, ...]:

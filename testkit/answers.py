@@ -15,10 +15,11 @@ from anabranch.errors import AnabranchError, InputError
 from anabranch.graph.model import AiNode, RuleNode
 from anabranch.graph.plan import Plan, plan_graph
 from anabranch.graph.policies import Defaults, Retry
-from anabranch.testkit.addresses import of, wider
+from anabranch.testkit.addresses import means, of
 from anabranch.testkit.arriving import given_events
 from anabranch.testkit.assume import assumed_writes
 from anabranch.testkit.batches import with_entries
+from anabranch.testkit.calling import given_calls
 from anabranch.testkit.given import GivenOutcome
 from anabranch.workflows.interpreter.attempts import pause_after
 from anabranch.workflows.interpreter.commands import (
@@ -68,7 +69,7 @@ class Answers:
         if isinstance(work, StartTimer) and work.attempt is not None:
             return Done(seconds=work.seconds)
         address = of(work)
-        given = next((found for each in wider(address) if (found := self._given.get(each)) is not None), None)
+        given = next((found for each in means(work) if (found := self._given.get(each)) is not None), None)
         if given is not None:
             self.origins[address] = "given"
             return _given_answer(work, given, self._plan)
@@ -124,6 +125,8 @@ class Answers:
 
 def _given_answer(work: Work, given: GivenOutcome, plan: Plan) -> Answer | Arrived:
     seconds = given.after.total_seconds() if given.after is not None else 0.0
+    if isinstance(work, RunNode) and (called := given_calls(work, given)) is not None:
+        return Done(called, seconds)
     if given.timeout:
         return Failed(
             _timeout(work, given), _patience(work, given, plan.graph.defaults) if given.after is None else seconds

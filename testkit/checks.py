@@ -8,12 +8,12 @@ from anabranch.context.nested import by_path, nested
 from anabranch.context.values import Json
 from anabranch.errors import Problem, SchemaViolation
 from anabranch.graph.kinds.kinds import answer_schema, has_body, kind_of
-from anabranch.graph.model import ApprovalNode, Node, ReceiveNode
+from anabranch.graph.model import AiNode, ApprovalNode, Node, ReceiveNode
 from anabranch.graph.plan import Plan
 from anabranch.graph.source.problems import did_you_mean
 from anabranch.graph.source.yaml_source import Pointer, Source
 from anabranch.testkit.addresses import END, FINALLY, UNDO, known, node_at, static
-from anabranch.testkit.given import GivenOutcome
+from anabranch.testkit.given import BESIDE, GivenOutcome
 from anabranch.testkit.model import TIMEOUT, Case, Expectation
 from anabranch.workflows.interpreter.input import check_value_against
 
@@ -93,10 +93,12 @@ def _address_problem(
 
 def _wrong_outcome(node: Node, address: str, outcome: GivenOutcome, plan: Plan) -> tuple[str, str] | None:
     """Why a node cannot have an outcome, and what to write instead."""
-    given = outcome.model_fields_set - {"message", "after"}
+    given = outcome.model_fields_set - BESIDE
+    if (wrong_calls := _wrong_calls(node, address, outcome)) is not None:
+        return wrong_calls
     if "choose" in given:
         return "`choose` is not an outcome of a node", "settle conflicts under the test's own `choose`"
-    if has_body(node):
+    if has_body(node) and not isinstance(node, AiNode):
         inner = next((each for each in known(plan) if each.startswith(f"{static(address)}/")), "")
         return (
             f"node {address!r} ends as the nodes in its body make it end",
@@ -112,6 +114,18 @@ def _wrong_outcome(node: Node, address: str, outcome: GivenOutcome, plan: Plan) 
     if isinstance(node, ReceiveNode) and (wrong_events := _wrong_events(node, address, outcome)):
         return wrong_events
     return _impossible(node, address, outcome)
+
+
+def _wrong_calls(node: Node, address: str, outcome: GivenOutcome) -> tuple[str, str] | None:
+    """Why a model cannot call these tools."""
+    tools = (node.tools if isinstance(node, AiNode) else None) or {}
+    called = [name for each in outcome.calls for name in each]
+    if called and not tools:
+        return f"node {address!r} calls no tools", "`calls` is for `ai` nodes with `tools`"
+    if unknown := [name for name in called if name not in tools]:
+        suggestion = did_you_mean(unknown[0], tools) or f"its tools are {', '.join(tools)}"
+        return f"node {address!r} has no tool {unknown[0][:64]!r}", suggestion
+    return None
 
 
 def _wrong_events(node: ReceiveNode, address: str, outcome: GivenOutcome) -> tuple[str, str] | None:

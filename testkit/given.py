@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
@@ -17,9 +17,12 @@ from anabranch.graph.plan import Plan
 from anabranch.graph.source.files import mapping
 from anabranch.graph.source.problems import did_you_mean
 
+BESIDE: Final = frozenset({"message", "after", "calls"})
+"""What may be said beside how a node ends."""
+
 
 class GivenOutcome(Model):
-    """How one node ends: at most one field beside `message` and `after`; without one it succeeds and writes nothing."""
+    """How one node ends: at most one field, but for those of `BESIDE`; without one it succeeds and writes nothing."""
 
     set: dict[str, JsonValue] | None = Field(default=None, description="What it writes: path → value")
     result: JsonValue = Field(default=None, description="What the node's `output` sees under this name")
@@ -29,11 +32,14 @@ class GivenOutcome(Model):
     answer: JsonValue = None
     choose: dict[str, JsonValue] | None = None
     events: dict[str, JsonValue] | None = Field(default=None, description="Of a `receive`: name → data of what comes")
+    calls: tuple[dict[str, dict[str, JsonValue]], ...] = Field(
+        default=(), description="Of an `ai` node with tools, before it ends so: tool → arguments, for each question"
+    )
     after: Duration | None = None
 
     @model_validator(mode="after")
     def _one_outcome(self) -> Self:
-        if len(named := self.model_fields_set - {"message", "after"}) > 1:
+        if len(named := self.model_fields_set - BESIDE) > 1:
             raise ValueError(f"a node has one outcome, not {' and '.join(sorted(named))}")
         by_path(self.set or {})
         return self

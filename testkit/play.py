@@ -12,7 +12,7 @@ from anabranch.context.values import MISSING, Json, Missing, format_path
 from anabranch.errors import AnabranchError, InputError
 from anabranch.graph.model import RuleNode
 from anabranch.graph.plan import Plan
-from anabranch.testkit.addresses import UNDO, of, static, wider
+from anabranch.testkit.addresses import UNDO, means, of, static
 from anabranch.testkit.answers import Answers
 from anabranch.testkit.given import GivenOutcome
 from anabranch.testkit.model import EPOCH, TIMEOUT, Case, Choices
@@ -200,7 +200,7 @@ class _ScriptedAnswers:
     def __call__(self, work: Work) -> Answer | Arrived:
         if isinstance(work, AskConflict):
             return self._settle(work)
-        names = wider(address := of(work))
+        address, names = of(work), means(work)
         self.used.update(names)
         given = self._script.outcomes.keys() & {*names}
         if not given and not self._script.assume and _needs_outcome(work):

@@ -25,7 +25,7 @@ from anabranch.context.values import Json, parse_path
 from anabranch.errors import TimedOut
 from anabranch.graph.dataflow.walk import levels, with_compensations
 from anabranch.graph.kinds.kind import Runs
-from anabranch.graph.kinds.kinds import kind_named, loop_of, types_that_run
+from anabranch.graph.kinds.kinds import kind_named, loop_of, types_that_run, with_inner
 from anabranch.graph.load import LoadedGraph
 from anabranch.graph.model import ActivityNode, Graph, Node, WaitNode
 from anabranch.graph.plan import Plan, PlanNode, plan_graph
@@ -177,8 +177,7 @@ def _hurried(node: Node) -> Node:
     if node.compensate is not None:
         update["compensate"] = _hurried(node.compensate)
     if (loop := loop_of(node)) is not None:
-        nodes = _hurried_all(loop.body.nodes)
-        update |= {"body": loop.body.model_copy(update={"nodes": nodes})} if loop.path else {"nodes": nodes}
+        update |= with_inner(node, loop, _hurried_all(loop.body.nodes))
         if loop.last is not None:
             update["finally_"] = loop.last.model_copy(update={"nodes": _hurried_all(loop.last.nodes)})
     return node.model_copy(update=update)
