@@ -255,6 +255,9 @@ def _node(path: Pointer, node: dict[str, Json]) -> Iterator[tuple[Pointer, dict[
     if isinstance(undo := node.get("compensate"), dict):
         yield from _node((*path, "compensate"), undo)
     yield from _nodes(node, path)
+    for name, tool in _mapping(node.get("tools")).items():
+        if isinstance(called := _mapping(tool).get("node"), dict):
+            yield from _node((*path, "tools", name, "node"), called)
     for inner in _BODIES:
         if isinstance(body := node.get(inner), dict):
             yield from _nodes(body, (*path, inner))
@@ -304,8 +307,8 @@ def _model(value: dict[str, Json]) -> BaseNode | None:
 
 def _own_writes(path: Pointer, node: BaseNode) -> frozenset[Path] | None:
     """What a node itself writes, without those inside of it."""
-    if node.output is None and has_body(node):
-        loop = loop_of(node)
+    loop = loop_of(node)
+    if node.output is None and has_body(node) and not (loop is not None and loop.keeps_writes):
         lists = () if loop is None else (loop.collects, loop.lists_failed)
         written = frozenset(parse_path(text) for text in lists if text is not None)
         return None if loop is None or (loop.body.graph is not None and not written) else written

@@ -13,6 +13,7 @@ from anabranch.errors import ConfigurationError
 from anabranch.graph.dataflow.handlers import ERROR
 from anabranch.graph.kinds.fields import FieldSpec, cel, template
 from anabranch.graph.kinds.kinds import kind_named
+from anabranch.graph.kinds.tools import ARGS
 from anabranch.graph.source.yaml_source import Pointer
 
 
@@ -35,6 +36,7 @@ NAMES: Final[Mapping[str, Name]] = {
     "turn": Name("The number of the turn, from 1."),
     "item": Name("The item of this turn of a `foreach`."),
     "items": Name("The items of this turn of a `foreach` with `batch`."),
+    ARGS: Name("What the model gives the tool, by the names of its `inputs`."),
 }
 """The names that expressions have beside the keys of the context."""
 _ALWAYS: Final = ("context", "run")
@@ -117,6 +119,8 @@ def _around(
             yield loop_variable(fields)
         elif types.get(node) == "while":
             yield from ("index", "turn")
+        elif types.get(node) == "ai" and rest[0] == "tools":
+            yield ARGS
         if rest[0] != "body":
             yield from (str(name) for name in _mapping(fields.get("input")) if types.get(node) != "graph")
     if "compensate" in path:

@@ -60,9 +60,17 @@ def _inside(document: Document, node: dict[str, Json], path: Pointer) -> Iterato
     yield from _nodes(document, node.get("nodes"), (*path, "nodes"))
     for inner in ("body", "finally"):
         yield from _nodes(document, _nodes_of(node.get(inner)), (*path, inner, "nodes"))
+    for name, tool in tools.items() if isinstance(tools := node.get("tools"), dict) else ():
+        yield from _tool(document, str(name), tool, (*path, "tools", name))
     undo = node.get("compensate")
     if isinstance(undo, dict) and (span := document.outline.span((*path, "compensate"))) is not None:
         yield _symbol((*path, "compensate"), span, str(undo.get("type") or ""), (), is_node=True)
+
+
+def _tool(document: Document, name: str, tool: Json, path: Pointer) -> Iterator[Symbol]:
+    node = tool.get("node") if isinstance(tool, dict) else None
+    if isinstance(node, dict) and (span := document.outline.span(path)) is not None:
+        yield _symbol(path, span, str(node.get("type") or ""), (), is_node=True)
 
 
 def _symbol(path: Pointer, span: Span, detail: str, children: tuple[Symbol, ...], *, is_node: bool) -> Symbol:
