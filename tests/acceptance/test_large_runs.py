@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
+from anabranch.dev import stand_in_model
 from anabranch.dev.devserver import FAST, DevServer
 from anabranch.graph.model import Graph
 from anabranch.graph.plan import plan_graph
@@ -97,6 +98,35 @@ async def test_ten_thousand_items_in_batches_show_progress_and_list_those_that_f
     assert [each["index"] for each in data["odd"]] == list(range(0, 10_000, 33))
     assert len(seen) >= 3
     assert sum(await histories(served.client, handle)) <= 2 * EVENTS
+
+
+async def test_models_with_tools_go_on_between_their_questions_in_the_run_that_continues(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTES_DB", f"sqlite:///{tmp_path}/notes.db")
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    read = {"type": "db", "connection": "NOTES_DB", "query": "select 7 as n"}
+    judge = {
+        "type": "ai",
+        "model": "openai:stand-in",
+        "prompt": "An order of $10.00",
+        "tools": {"read": {"description": "Reads.", "node": read}},
+        "output": {"asked": "result.usage.requests"},
+    }
+    each = {
+        "type": "foreach",
+        "items": "xs",
+        "max_concurrency": 7,
+        "body": {"nodes": {"judge": judge}},
+        "collect": {"into": "asked", "value": "asked"},
+    }
+    async with stand_in_model.serve() as url:
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        handle = await served.start({"nodes": {"each": each}}, {"xs": list(range(60))})
+        result = await asyncio.wait_for(handle.result(), PATIENCE)
+    assert result["data"]["asked"] == [2] * 60
+    assert result["usage"][0]["requests"] == 120
+    assert len(await histories(served.client, handle)) >= 2
 
 
 def fans(count: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
+from anabranch.dev import stand_in_model
 from anabranch.dev.devserver import DevServer
 from tests.acceptance.worker_process import PATIENCE, Handle, Service, kill, service, until_waiting, worker_process
 
@@ -136,6 +137,26 @@ nodes:
   last: {{{{type: rule, rules: [{{{{then: {{{{ended: "{{{{{{{{ told }}}}}}}}"}}}}}}}}]}}}}
 edges: [{{{{from: hold, to: last, outcome: failure}}}}]
 """
+JUDGE = """
+name: judge
+nodes:
+  judge:
+    type: ai
+    model: openai:stand-in
+    prompt: An order of $10.00
+    output: {{said: result.text, requests: result.usage.requests}}
+    tools:
+      ask:
+        description: Asks the shop.
+        inputs: {{what: {{type: string}}}}
+        node:
+          type: http
+          url: "http://127.0.0.1:{port}/ask"
+          query: {{what: "{{{{ args.what }}}}"}}
+          timeout: 5m
+          heartbeat: 3s
+          retry: {{max_attempts: 0, initial_interval: 50ms, backoff: 1}}
+"""
 pytestmark = pytest.mark.timeout(300)
 SECOND = timedelta(seconds=1)
 OUTCOME = {"n": 3, "checked": True, "answer": "/reserve", "noted": "/reserve", "done": True, "total": 6}
@@ -223,6 +244,24 @@ async def test_a_worker_killed_while_an_activity_runs(site: Site, reserve: Servi
     assert site.steps() == ["/reserve"]
     assert len(reserve.keys) == 2
     assert len(set(reserve.keys)) == 1
+
+
+async def test_a_worker_killed_while_a_tool_of_a_model_runs(site: Site) -> None:
+    """The call is made again, under the same idempotency key, and the model is asked nothing twice."""
+    async with service() as asking, stand_in_model.serve() as model:
+        (site.folder / "judge.yaml").write_text(JUDGE.format(port=asking.port))
+        environment = {**site.environment, "OPENAI_BASE_URL": model, "OPENAI_API_KEY": "none"}
+        handle = await site.start("judge", {})
+        with worker_process(environment) as first:
+            await asking.requests(1)
+            kill(first)
+        asking.opened.set()
+        with worker_process(environment):
+            ended = await asyncio.wait_for(handle.result(), PATIENCE)
+    assert ended["data"]["said"].startswith("[stand-in, not a language model] APPROVE")
+    assert ended["data"]["requests"] == ended["usage"][0]["requests"] == 2
+    assert len(asking.keys) == 2
+    assert len(set(asking.keys)) == 1
 
 
 async def test_a_worker_killed_between_nodes(site: Site, reserve: Service) -> None:

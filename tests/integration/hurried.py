@@ -63,6 +63,7 @@ def _nodes(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield from _nodes(inside)
         if node.get("compensate"):
             yield node["compensate"]
+        yield from (tool["node"] for tool in (node.get("tools") or {}).values())
 
 
 def _fired(first: Rehearsed, changed: Definitions) -> dict[int, float]:
@@ -121,6 +122,9 @@ def _node_at(graphs: Definitions, name: str, address: str) -> dict[str, Any] | N
             body = body[each]
             continue
         node = body["nodes"][each]
+        if node.get("tools"):
+            body = {"nodes": {each: node, **{name: tool["node"] for name, tool in node["tools"].items()}}}
+            continue
         body = graphs[node["graph"]] if node.get("graph") else node.get("body") or node
         body = graphs[body["graph"]] if body.get("graph") else body
     found: dict[str, Any] | None = body["nodes"].get(last)

@@ -7,12 +7,40 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+import yaml
 from temporalio.api.enums.v1 import EventType
 from temporalio.service import RPCError
 
 from tests.integration.graph_kit import Handle, Served, chain, diamond, edge, leaf, put, until_status
 
 ONCE: dict[str, Any] = {"retry": {"max_attempts": 1}}
+
+
+async def ai_tools(served: Served) -> Handle:
+    """A model that calls tools: one reads, one does something, one fails, and is undone before the model is told.
+
+    Then the run fails, and what the tools have done is undone.
+    """
+    insert = {"type": "db", "connection": "REPLAY_DB", "query": "insert into notes (text) values ('n')"}
+    undone = {**insert, "result": "none", "compensate": {**insert, "result": "none"}}
+    served.write("keep", yaml.safe_dump({"name": "keep", **chain(note=undone), "result": {"kept": "true"}}))
+    lost = chain(note=undone, no={"type": "fail", "code": "NO_ROOM"})
+    served.write("lose", yaml.safe_dump({"name": "lose", **lost}))
+
+    def tool(**node: Any) -> dict[str, Any]:
+        return {"description": "…", "inputs": {"text": {"type": "string"}}, "node": node}
+
+    read = tool(type="db", connection="REPLAY_DB", query="select count(*) c from notes where text = :t")
+    read["node"]["params"] = {"t": "{{ args.text }}"}
+    graphs: dict[str, Any] = {
+        name: tool(type="graph", graph=name, input={"text": "{{ args.text }}"}) for name in ("keep", "lose")
+    }
+    judge = {"type": "ai", "model": "openai:stand-in", "prompt": "An order of $20.00, 3 earlier orders"}
+    nodes: dict[str, Any] = {
+        "judge": {**judge, "tools": {"read": read, **graphs}},
+        "no": {"type": "fail", "code": "ENOUGH"},
+    }
+    return await served.start({**chain(**nodes), "saga": {}})
 
 
 async def people(served: Served) -> Handle:

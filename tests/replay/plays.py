@@ -12,6 +12,7 @@ from tests.grpc_shop import METHOD
 from tests.integration.graph_kit import Handle, Served, chain, diamond, edge, halves, leaf, put, until_status
 from tests.replay.conversations import (
     ONCE,
+    ai_tools,
     asked_while_loading,
     conflict_anew,
     held_conflict,
@@ -467,6 +468,7 @@ PLAYS: dict[str, Play] = {
     "many_skipped": many_skipped,
     "cancelled_unrecorded": cancelled_unrecorded,
     "rerun": rerun,
+    "ai_tools": ai_tools,
 }
 IMPATIENT = (drained, heavy, received_continued)
 """Plays for a server that suggests to continue as new after a few events; the first run is recorded."""
