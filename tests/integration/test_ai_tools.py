@@ -355,3 +355,19 @@ async def test_a_run_that_is_cancelled_during_a_call_cancels_it(serving: Served,
     status = (await child.describe()).status
     assert status is not None
     assert status.name == "CANCELED"
+
+
+async def test_a_rerun_keeps_what_a_model_and_its_tools_came_to(serving: Served) -> None:
+    late = {"type": "rule", "rules": [{"when": "ok", "then": {"done": True}}, {"when": "!ok", "then": {}}]}
+    nodes = {"judge": judge(orders=ORDERS), "late": late, "no": {"type": "fail", "code": "NO"}}
+    graph = {"name": "g", "nodes": nodes, "edges": [edge("judge", "late"), edge("late", "no", when="!ok")]}
+    first = await serving.start(graph, {"ok": False})
+    with pytest.raises(WorkflowFailureError):
+        await asyncio.wait_for(first.result(), PATIENCE)
+    request = {"workflow_id": first.id, "from": ["late"], "set": {"ok": True}}
+    again = await serving.start_type("GraphWorkflow", {"rerun": request})
+    result = await asyncio.wait_for(again.result(), PATIENCE)
+    assert result["data"] == {"ok": True, "action": "APPROVE", "done": True}
+    assert "usage" not in result
+    scheduled = [each.activity_task_scheduled_event_attributes for each in (await again.fetch_history()).events]
+    assert [each.activity_id for each in scheduled if each.activity_id.startswith("judge")] == []
