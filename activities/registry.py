@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from datetime import timedelta
 from functools import lru_cache
 from itertools import chain
 from typing import Any, TypeVar
@@ -24,12 +25,14 @@ from anabranch.activities.carrying import Carrying, record_history, record_reaso
 from anabranch.activities.evaluation import evaluated
 from anabranch.activities.failures import as_application_errors, refuse_outside_of_runs
 from anabranch.activities.guards.guards import Guards
+from anabranch.activities.guards.limits_of import is_limited
 from anabranch.activities.heartbeat import heartbeats
 from anabranch.activities.load_graph import GraphLoader
 from anabranch.activities.node_result import Closing, Handler, NodeResult, after_effect, not_ending_the_worker
 from anabranch.activities.rendering import visible_roots, with_own_names
 from anabranch.activities.segments import play
 from anabranch.activities.share import ContextSharing
+from anabranch.activities.turn import AwaitTurn
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, Path, check_value, format_path, parse_path
 from anabranch.context.wire import measure_plain, plain
@@ -40,6 +43,7 @@ from anabranch.graph.revision import REVISION
 from anabranch.limits import ELSEWHERE_SECONDS, NODE_LIMITS, NodeLimits
 from anabranch.observe import metrics
 from anabranch.transport.failures import failure_told, mark_ran
+from anabranch.transport.node_info import work_as
 from anabranch.transport.node_protocol import NodeTask
 from anabranch.transport.segment import Segment, SegmentResult
 
@@ -69,6 +73,7 @@ class NodeActivities:
         self._sharing = sharing
         self._builders = builders
         self._guards = guards or Guards()
+        self._turns = AwaitTurn(self._guards.turns, elsewhere_seconds)
         self._graphs = graphs
         self._max_bytes = limits.written_bytes
         self._handlers: dict[str, Handler] = {}
@@ -94,7 +99,7 @@ class NodeActivities:
         _check_revision(task)
         node = parse_node(task.node)
         task = await with_own_names(task, node)
-        if node.cache is None and node.circuit_breaker is None:
+        if node.cache is None and node.circuit_breaker is None and not is_limited(node):
             return await self._handle(task, node)
         return await self._guards.around(task, node, lambda: self._handle(task, node))
 
@@ -109,8 +114,13 @@ class NodeActivities:
         """Run a node as Temporal has it: its attempt is visible as `run.attempt`, errors are ApplicationErrors."""
         info = activity.info()
         refuse_outside_of_runs(info)
-        if info.attempt != task.run.attempt:
-            task = dataclasses.replace(task, run=dataclasses.replace(task.run, attempt=info.attempt))
+        if (before := task.run.attempt - 1) > 0:  # of an activity before this one, which had to wait for its turn
+            attempt = info.attempt + before
+            work_as(info.activity_id, info.activity_type, info.start_to_close_timeout or timedelta(0), attempt)
+        else:
+            attempt = info.attempt
+        if attempt != task.run.attempt:
+            task = dataclasses.replace(task, run=dataclasses.replace(task.run, attempt=attempt))
             retried = (task.run.graph, metrics.node_label(task.address), str(task.node.get("type")))
             if not task.node.get("poll"):  # whose attempts are no retries
                 metrics.count(metrics.NODE_RETRIES, *retried)
@@ -138,6 +148,7 @@ class NodeActivities:
             self._graphs.load_graph,
             record_history,
             record_reason,
+            self._turns.await_turn,
             *shared,
             *carried,
             *nodes,

@@ -60,7 +60,9 @@ def node_activities(
             search_attributes=SearchAttributes(),
         ),
         limits=NodeLimits(written_bytes=_written_bytes(settings)),
-        guards=Guards.from_url(settings.redis_url, settings.redis_max_connections, cipher),
+        guards=Guards.from_url(
+            settings.redis_url, settings.redis_max_connections, cipher, lease=settings.limit_lease_seconds
+        ),
         sharing=ContextSharing(settings),
         carrying=Carrying(settings),
         elsewhere_seconds=settings.elsewhere_seconds,

@@ -33,6 +33,7 @@ AnabranchError                      code                      may be retried
 ├── NotStopped                      NOT_STOPPED               no
 ├── WorkerOutdated                  WORKER_OUTDATED           by another worker
 ├── EncryptionKeyMissing            ENCRYPTION_KEY_MISSING    yes, and by another worker
+├── TurnNotYet                      TURN_NOT_YET              once its turn has come
 ├── TimedOut                        TIMEOUT                   yes
 ├── NotYet                          NOT_YET                   yes
 └── Unavailable                     UNAVAILABLE               yes
@@ -42,7 +43,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +364,21 @@ class NotYet(AnabranchError):
     def __init__(self, message: str, *, retry_after: timedelta) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class TurnNotYet(AnabranchError):
+    """A limit of rate or concurrency does not let a node begin yet. No failure: its run waits, and tries again.
+
+    `turn` says as JSON what it waits for (see `transport.turn`); `retry_after` is when it is worth another try.
+    """
+
+    code = "TURN_NOT_YET"
+
+    def __init__(self, message: str, *, turn: dict[str, Any], retry_after: timedelta) -> None:
+        super().__init__(message)
+        self.turn = turn
+        self.retry_after = retry_after
+        self.happened = False
 
 
 BY_ITS_RETRY: Final = "`retry` says how often it is tried"

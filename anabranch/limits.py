@@ -53,6 +53,12 @@ FAIRNESS_KEY_BYTES: Final = 64
 MAX_ATTEMPTS: Final = 2**31 - 1
 """The largest number of attempts that a retry policy holds."""
 
+MAX_PER_TIME: Final = 10_000
+"""The largest number of a limit of rate or concurrency. Redis keeps an entry for each that has begun within it."""
+
+LEASE_SECONDS: Final[float] = 30
+"""How long a node that is under way counts for its limit of concurrency after its worker was last heard of."""
+
 ELSEWHERE_SECONDS: Final[float] = 120
 """How long a run looks for another worker where one lacks what a node needs: longer than a rollout takes to go on."""
 

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from anabranch.cipher import Cipher, cipher_of
 from anabranch.errors import ConfigurationError
-from anabranch.limits import ELSEWHERE_SECONDS, GRAPH_ELSEWHERE_SECONDS, MAX_CONTEXT_SIZE_BYTES
+from anabranch.limits import ELSEWHERE_SECONDS, GRAPH_ELSEWHERE_SECONDS, LEASE_SECONDS, MAX_CONTEXT_SIZE_BYTES
 from anabranch.prices import Price, prices_of
 
 _PATTERN = re.compile(r"\*|[A-Z][A-Z0-9_]*\*?", re.ASCII)
@@ -87,7 +87,10 @@ class Settings(BaseSettings):
     http_allow_private: bool = Field(default=False, validation_alias="HTTP_ALLOW_PRIVATE")
     """Whether `http` and `grpc` nodes may call private, loopback and link-local addresses."""
     redis_url: str | None = Field(default=None, validation_alias="REDIS_URL")
-    """Where workers share circuit breakers and the results of nodes with a `cache`; without it each has its own."""
+    """Where workers share circuit breakers and the results of nodes with a `cache`; without it each has its own.
+    Nodes with a `rate_limit` or `concurrency` do not run without it."""
+    limit_lease_seconds: float = Field(default=LEASE_SECONDS, ge=1, validation_alias="ANABRANCH_LIMIT_LEASE_SECONDS")
+    """How long a node counts for its `concurrency` after its worker was last heard of."""
     redis_max_connections: int = Field(default=50, gt=0, validation_alias="REDIS_MAX_CONNECTIONS")
     """How many connections a worker opens to each Redis."""
     store_url: str | None = Field(default=None, validation_alias="STORE_URL")

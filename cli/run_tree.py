@@ -91,7 +91,7 @@ class RunTree:
             node = self._nodes.get(row.node, {})
             name = self._name(row.rails, row.node, node, spinner)
             table.add_row(name, self._types[row.node], _took(node, now), self._description(row.node))
-        told = (*self._lacking(), *self._warnings(), *self._finally_failed(), *notes)
+        told = (*self._lacking(), *self._limited(), *self._warnings(), *self._finally_failed(), *notes)
         below = [Text(text, "yellow") for text in told if text]
         return Group(self._head(), table, *(self.questions() if asks else []), *below)
 
@@ -115,6 +115,12 @@ class RunTree:
         lacking: Mapping[str, str] = self._status.get("lacking", {})
         for address, message in lacking.items():
             yield f"{plain(address)} waits for another worker: {plain(message)}"
+
+    def _limited(self) -> Iterator[str]:
+        """What nodes wait for that a limit did not let begin."""
+        limited: Mapping[str, str] = self._status.get("limited", {})
+        for address, why in limited.items():
+            yield f"{plain(address)} waits for its turn: {plain(why)}"
 
     def _warnings(self) -> Iterator[str]:
         """What nodes warned of."""

@@ -40,6 +40,7 @@ from anabranch.graph.node_types import ByType, built_in
 from anabranch.graph.parts import Auth, Budget, Collect, Edge, Expect, GrpcExpect, GrpcTls, Pages, Poll, Rule, Statement
 from anabranch.graph.policies import (
     CircuitBreaker,
+    Concurrency,
     ContextSpec,
     Defaults,
     Definitions,
@@ -47,6 +48,7 @@ from anabranch.graph.policies import (
     NamedRetry,
     NodeCache,
     Priority,
+    RateLimit,
     RunId,
     Saga,
     Schedule,
@@ -105,6 +107,12 @@ class BaseNode(Model):
     """Whether it changes something outside of the context; with a body, all inside. Without it, as its type judges."""
     circuit_breaker: CircuitBreaker | None = None
     """Stops calling what keeps failing. For nodes that a handler runs."""
+    rate_limit: RateLimit | None = None
+    """How many of it may begin within a time, in all runs together; the others wait for their turn. For nodes that a
+    handler runs."""
+    concurrency: Concurrency | None = None
+    """How many of it may be under way at a time, in all runs together; the others wait for their turn. For nodes that
+    a handler runs."""
     cache: NodeCache | None = None
     """Reuses what it wrote for the same key, across runs. For nodes without an effect that a handler runs."""
 

@@ -49,6 +49,7 @@ _SCHEDULING = {
     *("compensate", "on_failure", "pivot", "effect"),
 }
 """Fields that the workflow acts on; a node's activity never sees them."""
+_LIMITS = ("rate_limit", "concurrency")
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ class PlanNode:
     @cached_property
     def wire(self) -> dict[str, Json]:
         """The node as its activity receives it: with its defaults, without what only the workflow acts on."""
-        return self.node.model_dump(mode="json", by_alias=True, exclude=_SCHEDULING)
+        without = {name for name in _LIMITS if getattr(self.node, name) is None}  # so what crosses stays as it was
+        return self.node.model_dump(mode="json", by_alias=True, exclude=_SCHEDULING | without)
 
     @cached_property
     def compensation(self) -> PlanNode | None:

@@ -13,6 +13,7 @@ from anabranch.graph.fields import (
     FairnessKeyTemplate,
     JsonObject,
     Key,
+    LimitName,
     MergePolicy,
     Model,
     SchemaObject,
@@ -20,7 +21,7 @@ from anabranch.graph.fields import (
     TaskQueue,
 )
 from anabranch.graph.parts import Auth
-from anabranch.limits import MAX_ATTEMPTS
+from anabranch.limits import MAX_ATTEMPTS, MAX_PER_TIME
 
 
 class Retry(Model):
@@ -89,6 +90,30 @@ class CircuitBreaker(Model):
     """How many calls are let through at a time after that, to see whether it works again."""
     name: str | None = None
     """Nodes with the same name share a breaker. Without it, each node of a graph has its own."""
+
+
+class RateLimit(Model):
+    """At most `limit` begin within any time of the length `per`, in all runs and on all workers together."""
+
+    limit: Annotated[int, Field(strict=True, ge=1, le=MAX_PER_TIME)]
+    """How many."""
+    per: Duration = timedelta(seconds=1)
+    """Within which time."""
+    key: str | None = None
+    """A template: each of its values has a limit of its own. Without it there is one."""
+    name: LimitName | None = None
+    """Nodes with the same name share the limit, those of other graphs too. Without it, each node has its own."""
+
+
+class Concurrency(Model):
+    """At most `limit` are under way at a time, in all runs and on all workers together."""
+
+    limit: Annotated[int, Field(strict=True, ge=1, le=MAX_PER_TIME)]
+    """How many."""
+    key: str | None = None
+    """A template: each of its values has a limit of its own. Without it there is one."""
+    name: LimitName | None = None
+    """Nodes with the same name share the limit, those of other graphs too. Without it, each node has its own."""
 
 
 class NodeCache(Model):

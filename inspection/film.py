@@ -76,6 +76,7 @@ class Film:
                 _finally_failed(state),
                 dict(state.lacking),
                 self._decisions(state),
+                dict(state.limited),
                 tuple(state.trail.warnings),
                 tuple(state.trail.spent.values()),
             )

@@ -75,6 +75,8 @@ class Frame:
     """What a worker lacked for work that others are to do, by address."""
     decisions: Mapping[str, Decision]
     """What somebody told the run, by name, at each address."""
+    limited: Mapping[str, str]
+    """What work waits for that a limit did not let begin, by address."""
     warnings: tuple[tuple[str, str], ...]
     """The newest warnings, each with the address of the node that gave it."""
     usage: tuple[Usage, ...]

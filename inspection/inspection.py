@@ -138,6 +138,7 @@ def status_of(inspection: Inspection, index: int = -1) -> dict[str, Any]:
     optional: dict[str, Mapping[str, Json] | Mapping[str, str]] = {
         "paused": frame.paused,
         "lacking": frame.lacking,
+        "limited": frame.limited,
         "approvals": frame.approvals,
         "conflicts": frame.conflicts,
         "events": frame.events,

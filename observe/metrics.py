@@ -168,6 +168,23 @@ BREAKER_STATE: Final = _metric(
 BREAKER_REFUSALS: Final = _metric(
     "anabranch_breaker_refusals_total", "counter", "calls", "Calls that an open breaker refused.", "graph", "breaker"
 )
+LIMIT_WAITS: Final = _metric(
+    "anabranch_limit_waits_total",
+    "counter",
+    "attempts",
+    "Attempts of nodes that had to wait for their turn, by what for: `rate`, `concurrency`, `redis`.",
+    "graph",
+    "node",
+    "limit",
+)
+LEASES_LOST: Final = _metric(
+    "anabranch_limit_leases_lost_total",
+    "counter",
+    "leases",
+    "Leases of limits of concurrency that ran out while their node was under way.",
+    "graph",
+    "node",
+)
 WRITE_BEHIND: Final = _metric(
     "anabranch_write_behind_pending", "gauge", "contexts", "Contexts that write-behind has not brought to the store."
 )

@@ -7,6 +7,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from anabranch.activities.guards.turns import no_redis
 from anabranch.activities.python import PythonActivity
 from anabranch.activities.registry import NodeActivities
 from anabranch.activities.share import ContextSharing
@@ -40,6 +41,7 @@ class Means:
             Sort.CERTIFICATES: self._certificates,
             Sort.NODE_TYPE: self._node_type,
             Sort.STORE: self._store,
+            Sort.LIMITS: self._limits,
         }
 
     async def check(self, need: Need) -> None:
@@ -98,6 +100,10 @@ class Means:
     async def _node_type(self, name: str) -> None:
         if name in _WITH_A_LIBRARY_OF_THEIR_OWN or name in node_types.foreign_names():
             await self._activities.build(name)
+
+    async def _limits(self, _variable: str) -> None:
+        if self._settings.redis_url is None:  # whether it answers is looked at with the other servers
+            raise no_redis()
 
     async def _store(self, _variable: str) -> None:
         ContextSharing(self._settings).check()

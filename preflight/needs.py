@@ -41,6 +41,7 @@ class Sort(Enum):
     CERTIFICATES = "certificates"
     NODE_TYPE = "node_types"
     STORE = "stores"
+    LIMITS = "limits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,19 @@ def needs_of(loaded: LoadedGraph, task_queue: str) -> Iterator[tuple[Need, Sourc
         for path, _, outer in level.nodes():
             for where, node in with_compensations(path, outer):
                 if _queue_of(node, graph) in (None, task_queue):
-                    for sort, name, steps in _named_by(node):
+                    for sort, name, steps in (*_limits(node), *_named_by(node)):
                         yield Need(sort, name), source.place((*where, *steps))
 
 
 def _queue_of(node: BaseNode, graph: Graph) -> str | None:
     """The queue of a node's activity; None is the run's own. Which one a template makes, only a run knows."""
     return None if node.local else node.task_queue or graph.defaults.task_queue
+
+
+def _limits(node: BaseNode) -> Iterator[Named]:
+    for name, limit in (("rate_limit", node.rate_limit), ("concurrency", node.concurrency)):
+        if limit is not None:
+            yield Sort.LIMITS, "REDIS_URL", (name,)
 
 
 def _named_by(node: BaseNode) -> Iterator[Named]:

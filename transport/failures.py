@@ -35,7 +35,7 @@ from temporalio.exceptions import (
 
 from anabranch.context.values import Json
 from anabranch.context.wire import is_plain
-from anabranch.errors import AnabranchError, EncryptionKeyMissing, GraphError, NotYet, Unavailable
+from anabranch.errors import AnabranchError, EncryptionKeyMissing, GraphError, NotYet, TurnNotYet, Unavailable
 from anabranch.limits import KEY_SECONDS
 from anabranch.transport.undecodable import reason_of
 
@@ -43,6 +43,8 @@ UNDECODABLE: Final = "undecodable"
 """The key of the object that stands for a detail which cannot be decoded."""
 ELSEWHERE: Final = "elsewhere_seconds"
 """In the details of a failure: for how long it is worth looking for a worker that has what this one lacks."""
+TURN: Final = "turn"
+"""In the details of a failure: what a node waits for before it may begin."""
 ENCODED_MESSAGE: Final = "Encoded failure"
 """What stands for a message that is a payload; the SDK's own words."""
 _DETAILS: Final = 32
@@ -81,6 +83,8 @@ def application_error(
         detail["final"] = not error.retryable  # a body around it may have its own attempts
     if isinstance(error, GraphError):
         detail["problems"] = [str(problem) for problem in error.problems]
+    if isinstance(error, TurnNotYet):
+        detail[TURN] = error.turn
     message = f"{where}: {error}" if where and (says_where or error.elsewhere) else str(error)
     if error.elsewhere:
         detail[ELSEWHERE] = KEY_SECONDS if isinstance(error, EncryptionKeyMissing) else elsewhere_seconds
@@ -91,7 +95,7 @@ def application_error(
         type=error.code,
         non_retryable=error.is_last or not error.retryable,
         next_retry_delay=error.retry_after if isinstance(error, Unavailable | NotYet) else None,
-        category=_EXPECTED if isinstance(error, NotYet) else ApplicationErrorCategory.UNSPECIFIED,
+        category=_EXPECTED if isinstance(error, NotYet | TurnNotYet) else ApplicationErrorCategory.UNSPECIFIED,
     )
 
 

@@ -18,7 +18,7 @@ from typing import Final, Literal, Protocol
 from temporalio import activity
 
 from anabranch.circuit import Circuit, CircuitPolicy, State
-from anabranch.errors import AnabranchError, TimedOut, Unavailable
+from anabranch.errors import AnabranchError, TimedOut, TurnNotYet, Unavailable
 from anabranch.graph.policies import CircuitBreaker
 from anabranch.observe import metrics
 from anabranch.redis_client import RedisClient
@@ -216,6 +216,8 @@ def _verdict(error: Exception) -> CallEvent:
     """What a call that failed says of the service."""
     if not isinstance(error, AnabranchError) or isinstance(error, Unavailable | TimedOut):
         return "failure"
+    if isinstance(error, TurnNotYet):  # it has not been called
+        return "leave"
     return "leave" if error.elsewhere else "success"  # a worker that lacks a key has not called it
 
 

@@ -1,4 +1,4 @@
-"""What is around a node's work if the graph asks for it: a cache of its results, a circuit breaker."""
+"""What is around a node's work if the graph asks for it: a cache of its results, a circuit breaker, limits."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ import msgpack
 from temporalio import activity
 
 from anabranch.activities.guards.breaker import Breakers, InMemoryBreakers, RedisBreakers
+from anabranch.activities.guards.limits_of import is_limited, turn_of
 from anabranch.activities.guards.node_cache import InMemoryResults, NodeResults, RedisResults, result_key
+from anabranch.activities.guards.turns import Turns
 from anabranch.activities.node_result import own_key
 from anabranch.activities.rendering import values_of
 from anabranch.cipher import Cipher
 from anabranch.context.changes import ChangeSet
-from anabranch.errors import TimedOut
-from anabranch.graph.model import Node
+from anabranch.errors import NotYet, TimedOut, TurnNotYet
+from anabranch.graph.model import HttpNode, Node
 from anabranch.graph.policies import CircuitBreaker, NodeCache
+from anabranch.limits import LEASE_SECONDS
+from anabranch.observe import metrics
 from anabranch.redis_client import RedisClient
 from anabranch.transport.node_protocol import WAITING_FACTOR, NodeTask
 
@@ -33,23 +37,39 @@ class Guards:
     With a `cipher` results are encrypted, and what they are kept under cannot be guessed.
     """
 
-    def __init__(self, redis: RedisClient | None = None, cipher: Cipher | None = None) -> None:
+    def __init__(
+        self, redis: RedisClient | None = None, cipher: Cipher | None = None, *, lease: float = LEASE_SECONDS
+    ) -> None:
         self._redis = redis
         self._cipher = cipher
         self._breakers = Breakers(InMemoryBreakers() if redis is None else RedisBreakers(redis))
+        self.turns = Turns(redis, lease=lease)
         self._results = NodeResults(InMemoryResults() if redis is None else RedisResults(redis, cipher))
 
     @classmethod
-    def from_url(cls, url: str | None, max_connections: int, cipher: Cipher | None = None) -> Self:
+    def from_url(
+        cls,
+        url: str | None,
+        max_connections: int,
+        cipher: Cipher | None = None,
+        *,
+        lease: float = LEASE_SECONDS,
+    ) -> Self:
         """Guards on the Redis at `url` (REDIS_URL), if there is one. Raises ConfigurationError."""
         if url is None:
             return cls(cipher=cipher)
         # One retry: waiting longer for a cached result than for the work gains nothing.
-        return cls(RedisClient.from_url(url, variable="REDIS_URL", max_connections=max_connections, retries=1), cipher)
+        redis = RedisClient.from_url(url, variable="REDIS_URL", max_connections=max_connections, retries=1)
+        return cls(redis, cipher, lease=lease)
 
     async def around(self, task: NodeTask, node: Node, compute: Compute) -> ChangeSet:
-        """The changes of a node: from the cache, or computed behind its breaker. Raises Unavailable while open."""
+        """The changes of a node: from the cache, or computed behind its breaker and within its limits.
+
+        Raises Unavailable while the breaker is open, TurnNotYet where a limit does not let it begin.
+        """
         seconds = seconds_of_work(node)
+        if is_limited(node):
+            compute = self._within_limits(task, node, compute)
         if node.cache is not None:
             compute = _within(seconds, compute)
         if (breaker := node.circuit_breaker) is not None:
@@ -76,6 +96,19 @@ class Guards:
                 return await compute()
 
         return guarded
+
+    def _within_limits(self, task: NodeTask, node: Node, compute: Compute) -> Compute:
+        async def limited() -> ChangeSet:
+            turn = await turn_of(task, node, self._cipher)
+            try:
+                async with self.turns.held(turn, graph=task.run.graph, node=metrics.node_label(task.address)):
+                    return await compute()
+            except TurnNotYet as refused:
+                if isinstance(node, HttpNode) and node.poll is not None:  # whose attempts are pauses as well
+                    raise NotYet(f"it waits for its turn: {refused}", retry_after=refused.retry_after) from None
+                raise
+
+        return limited
 
 
 def seconds_of_work(node: Node) -> float:

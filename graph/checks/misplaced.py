@@ -13,7 +13,10 @@ from anabranch.graph.kinds.kinds import has_body, kind_of, types_that_run
 from anabranch.graph.model import BaseNode, FailNode, ForeachNode, GraphNode, StopNode, WaitNode, WhileNode
 
 _CODE = "FIELD_HAS_NO_EFFECT"
-_OF_LEAVES = frozenset({"heartbeat", "priority", "queue_timeout", "task_queue", "cache", "circuit_breaker", "local"})
+_LIMITS = ("rate_limit", "concurrency")
+_OF_LEAVES = frozenset(
+    {"heartbeat", "priority", "queue_timeout", "task_queue", "cache", "circuit_breaker", "local", *_LIMITS}
+)
 _BODIES = "block, foreach, while and graph nodes"
 
 
@@ -65,7 +68,7 @@ def _uses() -> dict[str, _Use]:
     handlers = _Use(_in_handler, f"{', '.join(types_that_run(by=(Runs.HANDLER,)))} nodes")
     activities = _Use(_in_activity, f"{', '.join(types_that_run(by=(Runs.HANDLER, Runs.ACTIVITY)))} nodes")
     return {
-        **dict.fromkeys(("cache", "circuit_breaker", "local"), handlers),
+        **dict.fromkeys(("cache", "circuit_breaker", "local", *_LIMITS), handlers),
         **dict.fromkeys(("heartbeat", "priority"), activities),
         "total_timeout": _Use(
             lambda node: _in_activity(node) or _is_retried(node), f"{activities.only}, and {_BODIES} with `retry`"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 from anabranch.errors import Problem
 from anabranch.graph.checks.misplaced import misplaced, misplaced_in_compensation
@@ -14,6 +15,17 @@ from anabranch.graph.model import BaseNode
 from anabranch.graph.source.yaml_source import Pointer, Source
 
 _COMPENSATING = (Runs.HANDLER, Runs.ACTIVITY)
+
+
+_TIMES = (
+    *((name,) for name in ("timeout", "queue_timeout", "total_timeout", "heartbeat")),
+    ("retry", "initial_interval"),
+    ("retry", "max_interval"),
+    ("circuit_breaker", "window"),
+    ("circuit_breaker", "reset"),
+    ("rate_limit", "per"),
+    ("cache", "ttl"),
+)
 
 
 def check_node(path: Pointer, node: BaseNode, source: Source) -> Iterator[Problem]:
@@ -32,17 +44,10 @@ def check_node(path: Pointer, node: BaseNode, source: Source) -> Iterator[Proble
 
 def _times(node: BaseNode, finder: Finder) -> Iterator[Problem]:
     zero = timedelta(0)
-    names = ("timeout", "queue_timeout", "total_timeout", "heartbeat")
-    named: dict[tuple[str, ...], timedelta | str | None] = {(name,): getattr(node, name) for name in names}
-    if node.retry is not None:
-        named["retry", "initial_interval"] = node.retry.initial_interval
-        named["retry", "max_interval"] = node.retry.max_interval
-    if node.circuit_breaker is not None:
-        named["circuit_breaker", "window"] = node.circuit_breaker.window
-        named["circuit_breaker", "reset"] = node.circuit_breaker.reset
-    if node.cache is not None:
-        named["cache", "ttl"] = node.cache.ttl
-    for steps, value in named.items():
+    for steps in _TIMES:
+        value: Any = node
+        for step in steps:
+            value = None if value is None else getattr(value, step)
         if isinstance(value, timedelta) and value <= zero:
             yield finder.problem("DURATION_NOT_POSITIVE", f"has a `{'.'.join(steps)}` of zero", *steps)
     retry = node.retry

@@ -73,6 +73,9 @@ def common_work_fields(node: BaseNode) -> Iterator[Field]:
     """Fields that nodes of every type have and that count once the node runs, unlike its `when`."""
     if node.cache is not None:
         yield Field(("cache", "key"), node.cache.key, is_template=True)
+    for name, limited in (("rate_limit", node.rate_limit), ("concurrency", node.concurrency)):
+        if limited is not None and limited.key is not None:
+            yield Field((name, "key"), limited.key, is_template=True)
     for key, expression in (node.output or {}).items():
         yield Field(("output", key), expression, is_template=False, roots=_RESULT)
 

@@ -12,7 +12,7 @@ from anabranch.graph.model import FailNode
 
 TAKEN: Final = frozenset(
     each.code for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.AnabranchError)
-) | {"CANCELLED", "NOT_STARTED", "NO_ANSWER", "NO_EVENT", "QUEUE_TIMEOUT", "TERMINATED"}
+) | {"CANCELLED", "NOT_STARTED", "NO_ANSWER", "NO_EVENT", "NO_TURN", "QUEUE_TIMEOUT", "TERMINATED"}
 """Codes that mean something to a run, or to who operates it."""
 
 

@@ -37,6 +37,7 @@ from tests.integration.graph_kit import (
     leaf,
     put,
     scheduled,
+    until,
     until_status,
     worker_for,
 )
@@ -551,3 +552,24 @@ async def test_events_are_taken_once_and_in_order_while_a_run_continues_as_new(s
     result = await asyncio.wait_for(handle.result(), PATIENCE)
     assert result["data"] == {"ids": [str(number) for number in range(30)]}
     assert await runs_of(served, handle) > 2
+
+
+async def test_a_node_that_waits_for_its_turn_keeps_its_place_in_the_line(
+    impatient: Client, task_queue: str, tmp_path: Path, valkey_url: str
+) -> None:
+    slot = {"limit": 1, "name": task_queue}
+    holding = leaf("pass_gate", args={"name": task_queue}, concurrency=slot)
+    async with worker_for(impatient, task_queue, tmp_path, redis_url=valkey_url) as served:
+        async with gate(task_queue):
+            holder = await served.start({"nodes": {"a": holding}})
+            await until_status(holder, "a", "running")
+            await until(lambda: attempts[task_queue] == 1)
+            handle = await served.start(
+                {"nodes": {"w": {**put(x=1), "concurrency": slot}, "loop": ticks(24)}}, {"n": 0}
+            )
+            await until_status(handle, "loop", "succeeded")
+            assert await runs_of(served, handle) > 1
+            assert task_queue in (await until_status(handle, "w", "waiting"))["limited"]["w"]
+        result = await asyncio.wait_for(handle.result(), PATIENCE)
+        assert (result["data"]["x"], result["data"]["n"]) == (1, 24)
+        await holder.result()

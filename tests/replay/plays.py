@@ -56,6 +56,18 @@ async def written_inside(served: Served) -> Handle:
     return await served.start(graph, {"order": {"id": 7}})
 
 
+async def limited(served: Served) -> Handle:
+    """Nodes that wait for their turn, in a body and by themselves, and one whose turn does not come in time."""
+    often = {"rate_limit": {"limit": 1, "per": "300ms", "key": "{{ customer }}"}}
+    once = {"rate_limit": {"limit": 1, "per": "1h", "name": "replay-limited"}, "concurrency": {"limit": 2}}
+    each = {"type": "foreach", "items": "[1, 2, 3]", "body": chain(tell={**put(told="{{ item }}"), **often})}
+    local = {"type": "rule", "rules": [{"then": {"x": 1}}], "local": True, **once}
+    nodes = {"each": each, "first": local, "second": {**put(y=1), **once, "queue_timeout": "1s"}}
+    nodes |= {"late": put(code="{{ error.code }}")}
+    edges = [edge("each", "first"), edge("first", "second"), edge("second", "late", outcome="timeout")]
+    return await served.start({"nodes": nodes, "edges": edges}, {"customer": "ann"})
+
+
 async def races(served: Served) -> Handle:
     """Branches that lose: cancelled at once, or at the end of the run, one of them with a body."""
     nodes: dict[str, dict[str, Any]] = {name: {"type": "wait", "for": "1h"} for name in ("far", "later")}
@@ -444,6 +456,7 @@ PLAYS: dict[str, Play] = {
     "skipped_by_hand": skipped_by_hand,
     "conflict_anew": conflict_anew,
     "races": races,
+    "limited": limited,
     "timed_out": timed_out,
     "out_of_time": out_of_time,
     "tried_again": tried_again,
@@ -470,5 +483,7 @@ PLAYS: dict[str, Play] = {
     "rerun": rerun,
     "ai_tools": ai_tools,
 }
+LIMITED = (limited,)
+"""Plays for workers that have a Redis."""
 IMPATIENT = (drained, heavy, received_continued)
 """Plays for a server that suggests to continue as new after a few events; the first run is recorded."""

@@ -28,10 +28,11 @@ from anabranch.dev import stand_in_model
 from anabranch.dev.devserver import FAST, DevServer, temporal_command
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
+from tests import servers
 from tests.grpc_shop import shop
 from tests.integration.graph_kit import Handle, worker_for
 from tests.replay.conversations import asked_while_loading
-from tests.replay.plays import IMPATIENT, PLAYS
+from tests.replay.plays import IMPATIENT, LIMITED, PLAYS
 from tests.workers import worker_on
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -61,10 +62,13 @@ async def _played(name: str, folder: Path) -> dict[str, Any]:
     suggests = {"limit.historyCount.suggestContinueAsNew": "24"} if play in IMPATIENT else {}
     async with await DevServer.start(dynamic_config={**FAST, **suggests}) as server:
         client = await connect(Settings(), target_host=server.address, identity=IDENTITY)
-        with _core_s_own_order() if play is asked_while_loading else nullcontext():
+        with (
+            _core_s_own_order() if play is asked_while_loading else nullcontext(),
+            servers.valkey() if play in LIMITED else nullcontext() as redis,
+        ):
             async with (
                 worker_on(client, f"{name}-others", activities=[weigh]),
-                worker_for(client, name, folder, http_allow_private=True) as served,
+                worker_for(client, name, folder, http_allow_private=True, redis_url=redis) as served,
             ):
                 return await _history(client, server, await play(served))
 

@@ -263,6 +263,8 @@ _ELSEWHERE = (
     "priority: 1",
     "local: true",
     "circuit_breaker: {failures: 3}",
+    "rate_limit: {limit: 3}",
+    "concurrency: {limit: 3}",
     "queue_timeout: 1s",
     "total_timeout: 1s",
 )
@@ -418,6 +420,16 @@ MISPLACED = {
         ("type: ai, model: 'a:b', prompt: a, queue_timeout: ¦5s, total_timeout: 4s", ["TIMEOUT_TOO_LONG"]),
         ("type: ai, model: 'a:b', prompt: a, queue_timeout: ¦0s", ["DURATION_NOT_POSITIVE"]),
         ("type: rule, rules: [{then: {a: 1}}], local: true, queue_timeout: ¦1s", ["FIELD_HAS_NO_EFFECT"]),
+        ("type: python, handler: h, rate_limit: {limit: 3, key: '{{ run.id }}'}, concurrency: {limit: 1}", []),
+        ("type: python, handler: h, rate_limit: {limit: 3, per: ¦0s}", ["DURATION_NOT_POSITIVE"]),
+        ("type: python, handler: h, rate_limit: {limit: ¦0}", ["VALUE_INVALID"]),
+        ("type: python, handler: h, rate_limit: {limit: ¦1.5}", ["VALUE_INVALID"]),
+        ("type: python, handler: h, rate_limit: {limit: ¦true}", ["VALUE_INVALID"]),
+        ("type: python, handler: h, ¦rate_limit: {per: 1s}", ["FIELD_MISSING"]),
+        ("type: python, handler: h, concurrency: {limit: ¦100000}", ["VALUE_INVALID"]),
+        ("type: python, handler: h, concurrency: {limit: 1, name: ¦'a b'}", ["VALUE_INVALID"]),
+        ("type: python, handler: h, concurrency: {limit: 1, ¦per: 1s}", ["FIELD_UNKNOWN"]),
+        ("type: python, handler: h, concurrency: {limit: 1, key: '{{ a.¦ }}'}", ["EXPRESSION_INVALID"]),
         *[
             (f"{fields}, {marked(misplaced)}", ["FIELD_HAS_NO_EFFECT"])
             for fields, others in MISPLACED.items()

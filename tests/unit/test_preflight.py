@@ -130,6 +130,11 @@ LACKING = {
         "this worker has no secret HTTP_SECRET_BANK for any server",
         {"HTTP_SECRET_BANK": "s3cr3t", "HTTP_SECRET_BANK_HOSTS": "bank.example"},
     ),
+    "Redis for limits": (
+        '{type: http, url: "https://bank.example", rate_limit: {limit: 1}}',
+        "the node has a `rate_limit` or a `concurrency`, which this worker cannot keep: it has no REDIS_URL",
+        {"REDIS_URL": "redis://127.0.0.1:6379/0"},
+    ),
     "certificates": (
         '{type: grpc, target: "prices.example:443", method: shop.Prices/Of, tls: {ca: GRPC_CA_SHOP}}',
         "the environment variable GRPC_CA_SHOP holds no certificates, and names no file of them",

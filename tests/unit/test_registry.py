@@ -204,7 +204,7 @@ async def test_an_unforeseen_exception_of_a_later_attempt_tells_that_there_were_
 def test_a_worker_registers_load_graph_the_node_types_and_a_dynamic_activity() -> None:
     functions = activities_with(Answer(NodeResult({}))).activities()
     names = [unchecked(function).__temporal_activity_definition.name for function in functions]
-    assert names == ["load_graph", "record_history", "record_reason", "db", None]
+    assert names == ["load_graph", "record_history", "record_reason", "await_turn", "db", None]
 
 
 async def test_the_dynamic_activity_runs_a_node_whatever_its_name() -> None:

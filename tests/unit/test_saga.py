@@ -16,7 +16,7 @@ from anabranch.graph.policies import Defaults
 from anabranch.workflows.interpreter import views
 from anabranch.workflows.interpreter.commands import CancelWork, Failure, RunNode
 from anabranch.workflows.temporal.failures import failure_of, run_error
-from anabranch.workflows.temporal.node_options import local_options, remote_options
+from anabranch.workflows.temporal.node_options import Before, local_options, remote_options
 from tests.unit.machine_kit import Play, cancelled, changes, edge, failure, machine_of, python, shuffled, timeout
 
 
@@ -473,7 +473,7 @@ def test_a_compensation_is_tried_without_limit_until_the_deadline_and_once_past_
 def test_the_timeouts_of_a_node_are_those_of_its_activity() -> None:
     fields = {"timeout": "5s", "queue_timeout": "7s", "total_timeout": "9s"}
     node = Graph.model_validate({"name": "g", "nodes": {"a": python() | fields}}).nodes["a"]
-    found = remote_options(node, Defaults(), undo=False, deadline=None, spent=2.0)
+    found = remote_options(node, Defaults(), undo=False, deadline=None, before=Before(seconds=2.0))
     names = ("start_to_close_timeout", "schedule_to_start_timeout", "schedule_to_close_timeout")
     assert [found[name].total_seconds() for name in names] == [5, 7, 7]
     undone = remote_options(node, Defaults(), undo=True, deadline=3.0)
@@ -485,7 +485,7 @@ def test_the_defaults_of_a_graph_hold_for_activities_that_do_not_say_it_but_not_
     node = Graph.model_validate({"name": "g", "nodes": {"a": python()}}).nodes["a"]
     defaults = Defaults.model_validate({"queue_timeout": "7s", "total_timeout": "9s"})
     names = ("schedule_to_start_timeout", "schedule_to_close_timeout")
-    found = remote_options(node, defaults, undo=False, deadline=None, spent=2.0)
+    found = remote_options(node, defaults, undo=False, deadline=None, before=Before(seconds=2.0))
     assert [found[name].total_seconds() for name in names] == [7, 7]
     undone = remote_options(node, defaults, undo=True, deadline=None)
     assert [undone[name] for name in names] == [None, None]

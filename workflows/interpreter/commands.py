@@ -19,6 +19,8 @@ NOT_STARTED: Final = "NOT_STARTED"
 """The code of work that was cancelled before it started."""
 QUEUE_TIMEOUT: Final = "QUEUE_TIMEOUT"
 """The code of work that no worker took from its task queue in time."""
+NO_TURN: Final = "NO_TURN"
+"""The code of work whose turn did not come in time: a limit of rate or concurrency did not let it begin."""
 YIELD: Final = "(yield)"
 """The address of a yield. Node ids have no parentheses."""
 DEADLINE: Final = "timeout of "
@@ -32,7 +34,7 @@ _FINAL: Final = frozenset(
     each.code
     for each in vars(errors).values()
     if isinstance(each, type) and issubclass(each, errors.AnabranchError) and not each.retryable
-) | {NOT_STARTED, QUEUE_TIMEOUT, TERMINATED}
+) | {NOT_STARTED, NO_TURN, QUEUE_TIMEOUT, TERMINATED}
 """Codes that are not worth a retry, by themselves."""
 
 

@@ -155,6 +155,8 @@ class RunState:
         """Why compensations failed for good, by the address of the step."""
         self.lacking: dict[str, str] = {}
         """What a worker lacked for work that others are to do, by address. It is only shown."""
+        self.limited: dict[str, str] = {}
+        """What work waits for before it may begin, by address."""
         self._commands: list[Command] = []
 
     def listen(self, watcher: Watcher) -> Watcher:
@@ -183,6 +185,16 @@ class RunState:
         self.open_joins.pop(address, None)
         self.questions.pop(address, None)
         return self.work.pop(address, None)
+
+    def await_turn(self, address: str, why: str | None) -> None:
+        """The work at an address waits for its turn; None once it may begin, or does not wait any more."""
+        node = self.work.get(address)
+        if why is None:
+            self.limited.pop(address, None)
+        else:
+            self.limited[address] = why
+        if isinstance(node, Started) and not node.run.status.final:  # else it is a compensation, or over
+            node.scope.mark(node.run, Status.RUNNING if why is None else Status.WAITING)
 
     def start_deadline(self, node: Started, elapsed: float = 0.0) -> None:
         """Have a timer end a node with a body, or a child workflow, where it has a time-out.

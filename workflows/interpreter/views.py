@@ -128,6 +128,7 @@ def _by_address(state: RunState) -> dict[str, Mapping[str, Json]]:
         "decisions": state.decisions.described(),
         "paused": {address: retrying(state, address) for address in state.waiting_for_operator},
         "lacking": state.lacking,
+        "limited": state.limited,
     }
 
 
@@ -175,6 +176,8 @@ def details(state: RunState) -> str:
         lines.extend(_failed(state))
     for address, lack in islice(state.lacking.items(), _SHOWN_LACKING):
         lines.append(f"\nNode {code_span(address)} waits for another worker: {code_span(lack)}")
+    for address, why in islice(state.limited.items(), _SHOWN_LACKING):
+        lines.append(f"\nNode {code_span(address)} waits for its turn: {code_span(why)}")
     for address in list(state.questions)[:_SHOWN_QUESTIONS]:
         lines.extend(_question(state, address))
     for address in state.waiting_for_operator[:_SHOWN_QUESTIONS]:

@@ -104,7 +104,16 @@ class Driver:
         is_strict = ENCRYPTED_ONLY in identity.pinned.capabilities
         self.arrivals = Arrivals(self.machine, self._clock, self.dispatch, self.heard, is_strict=is_strict)
         self._effects = Effects(
-            identity, self._clock, self._outbox, flow, self.inbox, state=state, tell=self._note_lack, spawn=self.spawn
+            identity,
+            self._clock,
+            self._outbox,
+            flow,
+            self.inbox,
+            state=state,
+            tell=self._note_lack,
+            tell_turn=self._note_turn,
+            spawn=self.spawn,
+            turns=carried.get("turns"),
         )
         self._segments = self._effects.segments
         self._continue = ContinueAsNew(self.machine, self._clock, self.dispatch, self.spawn, limits, heard=self.heard)
@@ -335,7 +344,9 @@ class Driver:
 
     def _carried(self) -> dict[str, Any]:
         machine = self.machine
-        taken = {"taken": machine.rest().to_wire()} if isinstance(machine, RerunMachine) else {}
+        taken: dict[str, Any] = {"taken": machine.rest().to_wire()} if isinstance(machine, RerunMachine) else {}
+        if turns := self._effects.turns.dump():
+            taken["turns"] = turns
         return taken | {
             "pinned": self.identity.pinned.to_wire(),
             "created_at": self.identity.created_at,
@@ -443,6 +454,11 @@ class Driver:
             lacking.pop(address, None)
         else:
             lacking[address] = message
+        self._show_details()
+
+    def _note_turn(self, address: str, why: str | None) -> None:
+        """A limit does not let the work at an address begin; None once it may, or waits no more."""
+        self.machine.state.await_turn(address, why)
         self._show_details()
 
     def _show_details(self) -> None:

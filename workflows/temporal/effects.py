@@ -44,7 +44,9 @@ from anabranch.workflows.temporal.flow_control import FlowControl
 from anabranch.workflows.temporal.identity import Identity
 from anabranch.workflows.temporal.inbox import Inbox
 from anabranch.workflows.temporal.node_options import (
+    Before,
     attempt_timeout,
+    is_limited,
     local_options,
     remote_options,
     runs_locally,
@@ -53,6 +55,7 @@ from anabranch.workflows.temporal.node_options import (
 from anabranch.workflows.temporal.outbox import Outbox, Ticket
 from anabranch.workflows.temporal.received import received
 from anabranch.workflows.temporal.segments import Segments
+from anabranch.workflows.temporal.turns import Turns
 from anabranch.workflows.temporal.weighing import check_input
 
 _SHORTEST = 0.001
@@ -75,7 +78,9 @@ class Effects:
         *,
         state: RunState,
         tell: Callable[[str, str | None], None],
+        tell_turn: Callable[[str, str | None], None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
+        turns: Mapping[str, Any] | None = None,
     ) -> None:
         self._identity = identity
         self._defaults = identity.plan.graph.defaults
@@ -87,6 +92,7 @@ class Effects:
         """Hears what a worker lacked for the work at an address, and None once that is over."""
         self._trail = state.trail
         self.segments = Segments(state, self._defaults, flow, self._task, self._result, spawn=spawn)
+        self.turns = Turns(self._defaults, clock, outbox, flow, self._result, tell=tell_turn, carried=turns)
         self._pinned: dict[str, list[Any]] = {}
         """What children are held to, by the name of their graph."""
 
@@ -109,22 +115,32 @@ class Effects:
         is_local = runs_locally(node, self._defaults)
 
         def attempt(spent: float) -> Coroutine[Any, Any, RawValue | ChangeSet | None]:
-            # A local activity never leaves its worker.
-            return self._local(command) if is_local and not spent else self._remote(command, ticket, spent)
+            if not is_limited(node):
+                return begin(spent, Before(seconds=spent))
+            return self.turns.in_turn(command, ticket, spent, partial(begin, spent))
 
-        result = await on_any_worker(
-            attempt,
-            pause=partial(self._pause, command.address, ticket),
-            tell=partial(self._tell, command.address),
-            within=min(command.deadline or math.inf, math.inf if total is None else total.total_seconds()),
-        )
+        def begin(spent: float, before: Before) -> Coroutine[Any, Any, RawValue | ChangeSet | None]:
+            # A local activity never leaves its worker.
+            if is_local and not spent:
+                return self._local(command, before)
+            return self._remote(command, ticket, before, anybody=spent > 0)
+
+        try:
+            result = await on_any_worker(
+                attempt,
+                pause=partial(self._pause, command.address, ticket),
+                tell=partial(self._tell, command.address),
+                within=min(command.deadline or math.inf, math.inf if total is None else total.total_seconds()),
+            )
+        finally:
+            self.turns.over(command.address)
         if isinstance(result, ChangeSet):
             return result
         hint = None if isinstance(node, ActivityNode) else ChangeSet
         changed: ChangeSet | Json = await self._result(result, hint)
         return changed
 
-    async def _local(self, command: RunNode) -> RawValue | ChangeSet:
+    async def _local(self, command: RunNode, before: Before) -> RawValue | ChangeSet:
         """What a local node came to, in a segment or by itself. Raises NeverScheduled where it never had its turn."""
         segments, told = self.segments, None
         segments.running += 1
@@ -133,14 +149,15 @@ class Effects:
                 if done.ran.changes is not None:
                     return done.ran.changes
                 told = await _failed(done.ran)
-            return await self._by_itself(command, told)
+            return await self._by_itself(command, told, before)
         finally:
             segments.running -= 1
 
-    async def _by_itself(self, command: RunNode, told: dict[str, Json] | None) -> RawValue:
+    async def _by_itself(self, command: RunNode, told: dict[str, Json] | None, before: Before) -> RawValue:
         """The result of a local activity. Its first attempt fails as it is `told` to: that was made in a segment."""
         node, begun = command.planned.node, False
-        args: list[Any] = [self._task(command)]
+        deadline = command.deadline and max(0.0, command.deadline - before.seconds)
+        args: list[Any] = [self._task(command, before.attempts)]
         if told is not None:
             args.append(Segment(attempt_timeout(node, self._defaults).total_seconds(), told=told))
         try:
@@ -152,7 +169,7 @@ class Effects:
                     result_type=RawValue,
                     activity_id=command.address,
                     summary=command.address,
-                    **local_options(node, self._defaults, undo=command.undo, deadline=command.deadline),
+                    **local_options(node, self._defaults, undo=command.undo, deadline=deadline, before=before),
                 )
                 note(len(result.payload.data))
                 return result
@@ -161,18 +178,21 @@ class Effects:
                 raise
             raise NeverScheduled from None
 
-    async def _remote(self, command: RunNode, ticket: Ticket, spent: float) -> RawValue | None:
-        """The result of an activity on a worker. Raises NeverScheduled where it did not come to its turn."""
-        name, args = self._call(command)
-        deadline = command.deadline and max(0.0, command.deadline - spent)
+    async def _remote(self, command: RunNode, ticket: Ticket, before: Before, *, anybody: bool) -> RawValue | None:
+        """The result of an activity on a worker, `anybody` but that of this workflow task where others are to try it.
+
+        Raises NeverScheduled where it did not come to its turn.
+        """
+        name, args = self._call(command, before.attempts)
+        deadline = command.deadline and max(0.0, command.deadline - before.seconds)
         node, defaults = command.planned.node, self._defaults
-        options = remote_options(node, defaults, undo=command.undo, deadline=deadline, spent=spent)
-        payloads, before = workflow.payload_converter().to_payloads(args), ticket.total
+        options = remote_options(node, defaults, undo=command.undo, deadline=deadline, before=before)
+        payloads, sent = workflow.payload_converter().to_payloads(args), ticket.total
         size = sum(len(payload.data) for payload in payloads)
         try:
             await check_input(payloads, size)
             async with self._flow.admit(ticket, size):
-                with for_any_worker() if spent else nullcontext():
+                with for_any_worker() if anybody else nullcontext():
                     running: Awaitable[RawValue | None] = workflow.start_activity(
                         name,
                         args=[RawValue(payload) for payload in payloads],
@@ -186,15 +206,15 @@ class Effects:
                 finally:  # it is cancelled only where the server knows it (see `Driver`), so the server has answered
                     self._outbox.answered(ticket)
         except asyncio.CancelledError:
-            if ticket.total is not before:
+            if ticket.total is not sent:
                 raise
             raise NeverScheduled from None
 
-    def _call(self, command: RunNode) -> tuple[str, list[Any]]:
+    def _call(self, command: RunNode, attempts: int) -> tuple[str, list[Any]]:
         """The activity's name and its arguments."""
         planned, node = command.planned, command.planned.node
         if not isinstance(node, ActivityNode):
-            return node.type, [self._task(command)]
+            return node.type, [self._task(command, attempts)]
         cost = Cost.of(self._identity.pinned.limits.step_units)
         data = planned.seen(command.line.data, command.roots, cost)
         args = compile_template(_plain(node.args), planned.roots).render(data, command.roots, cost)
@@ -258,7 +278,8 @@ class Effects:
         except InputError as error:
             raise _happened(error) from None
 
-    def _task(self, command: RunNode) -> NodeTask:
+    def _task(self, command: RunNode, attempts: int = 0) -> NodeTask:
+        """What crosses to a worker; `attempts` of it have begun in activities before."""
         planned, line, identity, now = command.planned, command.line, self._identity, self._clock.now
         reads = planned.reads
         data = line.data if reads is None else {key: line.data[key] for key in reads if key in line.data}
@@ -270,7 +291,7 @@ class Effects:
             address=command.address,
             node=planned.wire,
             context=DistributedContext(identity.session_id, data=data, metadata=metadata),
-            run=identity.at(now),
+            run=identity.at(now, attempt=1 + attempts),
             key=command.key,
             reads=reads,
             roots=roots,

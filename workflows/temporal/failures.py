@@ -25,6 +25,7 @@ from anabranch.transport.failures import UNDECODABLE
 from anabranch.transport.node_protocol import PinnedGraph
 from anabranch.workflows.interpreter.commands import (
     NO_EVENT,
+    NO_TURN,
     NOT_STARTED,
     QUEUE_TIMEOUT,
     TERMINATED,
@@ -60,6 +61,14 @@ class InDoubt(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+class NoTurn(Exception):
+    """A limit did not let work begin in time; `is_in_doubt` where an attempt before had begun."""
+
+    def __init__(self, why: str, *, is_in_doubt: bool) -> None:
+        super().__init__(f"its turn did not come in time: {why}")
+        self.is_in_doubt = is_in_doubt
 
 
 class NotTaken(Exception):
@@ -106,6 +115,8 @@ def failure_of(error: BaseException, address: str) -> Failure:
         return replace(failure_of(error.error, address), happened=True)
     if isinstance(error, NotTaken):
         return Failure("timeout", QUEUE_TIMEOUT, f"node {address!r}: {error}", address, happened=error.is_in_doubt)
+    if isinstance(error, NoTurn):
+        return Failure("timeout", NO_TURN, f"node {address!r}: {error}", address, happened=error.is_in_doubt)
     if isinstance(error, NoEvent):
         return Failure("timeout", NO_EVENT, f"no event came for node {address!r} in time", address)
     return _failure_of(error, address)

@@ -40,9 +40,9 @@ class Identity:
             created_at = int(info.workflow_start_time.timestamp() * 1000)
         return cls(info.workflow_id, info.first_execution_run_id, created_at, pinned, plan, is_child)
 
-    def at(self, time: int) -> RunInfo:
+    def at(self, time: int, attempt: int = 1) -> RunInfo:
         """The run as expressions see it at a time in Unix milliseconds."""
-        return RunInfo(self.run_id, self.session_id, self.plan.graph.name, iso_time(time))
+        return RunInfo(self.run_id, self.session_id, self.plan.graph.name, iso_time(time), attempt)
 
     def child_id(self, address: str, attempt: int = 1) -> str:
         """The workflow's id of the child that runs at an address. Raises SizeLimitExceeded."""

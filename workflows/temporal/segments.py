@@ -34,7 +34,13 @@ from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.temporal.failures import NeverScheduled
 from anabranch.workflows.temporal.flow_control import FlowControl
-from anabranch.workflows.temporal.node_options import attempt_timeout, retry_policy, runs_locally, total_timeout
+from anabranch.workflows.temporal.node_options import (
+    attempt_timeout,
+    is_limited,
+    retry_policy,
+    runs_locally,
+    total_timeout,
+)
 from anabranch.workflows.temporal.received import StoreDiffers
 from anabranch.workflows.temporal.segment_tasks import listed, named, segment_of
 
@@ -247,7 +253,7 @@ class Segments:
     def _is_free(self, planned: PlanNode) -> bool:
         """Whether a node may run in a segment: nothing but its own work is to be done."""
         node = planned.node
-        is_guarded = node.cache is not None or node.circuit_breaker is not None
+        is_guarded = node.cache is not None or node.circuit_breaker is not None or is_limited(node)
         if is_guarded or has_body(node) or not runs_locally(node, self._defaults):
             return False
         return total_timeout(node, self._defaults, undo=False) is None

@@ -48,6 +48,7 @@ function Times({ header }) {
 function Failure({ header, end, web }) {
   const error = end?.error ?? header.failure;
   const lacking = Object.entries(header.lacking);
+  const limited = Object.entries(header.limited);
   return html`
     ${error && html`<div class="problem" role="group" aria-label="Why it failed">
       <strong><code>${error.code}</code> ${error.message}</strong>
@@ -56,6 +57,7 @@ function Failure({ header, end, web }) {
       ${end && web.address && html`<a href=${eventLink(web, header, end.event)}>Event ${end.event}</a>`}
     </div>`}
     ${lacking.map(([address, what]) => html`<div class="note" key=${address}>${address} waits for another worker: ${what}</div>`)}
+    ${limited.map(([address, why]) => html`<div class="note" key=${address}>${address} waits for its turn: ${why}</div>`)}
   `;
 }
 
