@@ -13,15 +13,25 @@ from opentelemetry.trace import Tracer
 from temporalio.client import Client
 
 from anabranch import spans, tracer_provider
+from anabranch.dev.devserver import FAST, DevServer
 from anabranch.observe.traces import sample_by
+from tests import servers
 from tests.integration.databases import Bench
-from tests.integration.graph_kit import MODES, Served, worker_for
+from tests.integration.graph_kit import MODES, SUGGESTED_AT, Served, worker_for
 
 
 @pytest.fixture
 def mode() -> str:
     """How the worker runs workflow code; a file whose tests run both ways overrides it."""
     return MODES[0]
+
+
+@pytest.fixture(scope="session")
+def impatient_server() -> Iterator[DevServer]:
+    """A server that suggests to continue as new after a handful of events."""
+    config = {**FAST, "limit.historyCount.suggestContinueAsNew": str(SUGGESTED_AT)}
+    with servers.temporal(dynamic_config=config) as server:
+        yield server
 
 
 @pytest.fixture

@@ -44,6 +44,9 @@ PATIENCE = 200.0 if EVERY_RUN_REPLAYED else 100.0
 """Seconds that a run of well under a second may take on a busy machine. Replayed from its start, a large one takes more
 with each task."""
 
+SUGGESTED_AT = 24
+"""From how many events on the `impatient_server` suggests to continue as new: at the first look, after eight nodes."""
+
 Handle = WorkflowHandle[Any, dict[str, Any]]
 attempts: Counter[str] = Counter()
 """How often a handler was called, by the `name` in its arguments."""
@@ -128,6 +131,18 @@ async def error_of(handle: Handle) -> ApplicationError:
         await asyncio.wait_for(handle.result(), PATIENCE)
     assert isinstance(failed.value.cause, ApplicationError)
     return failed.value.cause
+
+
+async def runs_of(client: Client, handle: Handle) -> int:
+    """How many workflow runs one run of a graph took so far; each but the last one continued as new."""
+    first, count = (await handle.describe()).run_id, 1
+    while True:
+        history = client.get_workflow_handle(handle.id, run_id=first).fetch_history_events()
+        events = [event async for event in history]
+        started = events[0].workflow_execution_started_event_attributes
+        if not started.continued_execution_run_id:
+            return count
+        first, count = started.continued_execution_run_id, count + 1
 
 
 async def until_status(handle: Handle, node_id: str, status: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
@@ -16,15 +16,15 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureEr
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import CancelledError
 
-from anabranch.dev.devserver import FAST, DevServer
+from anabranch.dev.devserver import DevServer
 from anabranch.limits import RunLimits
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
-from tests import servers
 from tests.integration.graph_kit import (
     BOTH_WAYS,
     MODES,
     PATIENCE,
+    SUGGESTED_AT,
     Handle,
     Served,
     attempts,
@@ -36,6 +36,7 @@ from tests.integration.graph_kit import (
     halves,
     leaf,
     put,
+    runs_of,
     scheduled,
     until,
     until_status,
@@ -44,17 +45,7 @@ from tests.integration.graph_kit import (
 from tests.json_values import unchecked
 
 ONCE: dict[str, Any] = {"retry": {"max_attempts": 1}}
-EVENTS = 24
-"""From how many events on the server suggests to continue as new: at the first look, after eight nodes, it does."""
 HeldTo = Callable[[RunLimits], AbstractAsyncContextManager[Served]]
-
-
-@pytest.fixture(scope="module")
-def impatient_server() -> Iterator[DevServer]:
-    """A server that suggests to continue as new after a handful of events."""
-    config = {**FAST, "limit.historyCount.suggestContinueAsNew": str(EVENTS)}
-    with servers.temporal(dynamic_config=config) as server:
-        yield server
 
 
 @pytest.fixture
@@ -83,18 +74,6 @@ async def patient(client: Client, task_queue: str, tmp_path: Path) -> AsyncItera
     """The same on a server on which small runs never continue as new."""
     async with worker_for(client, task_queue, tmp_path) as running:
         yield running
-
-
-async def runs_of(served: Served, handle: Handle) -> int:
-    """How many workflow runs one run of a graph took so far; each but the last one continued as new."""
-    first, count = (await handle.describe()).run_id, 1
-    while True:
-        history = served.client.get_workflow_handle(handle.id, run_id=first).fetch_history_events()
-        events = [event async for event in history]
-        started = events[0].workflow_execution_started_event_attributes
-        if not started.continued_execution_run_id:
-            return count
-        first, count = started.continued_execution_run_id, count + 1
 
 
 def ticks(count: int, **fields: Any) -> dict[str, Any]:
@@ -138,7 +117,7 @@ async def test_the_result_is_that_of_a_run_that_never_continues_as_new(served: S
     handle = await served.start(graph, data)
     result = await asyncio.wait_for(handle.result(), PATIENCE)
     whole = await patient.run(graph, data)
-    assert await runs_of(served, handle) >= 4
+    assert await runs_of(served.client, handle) >= 4
     assert result["data"] == whole["data"]
     assert result["data"]["items"] == [1, 2, 3]
     assert result["version"] == whole["version"]
@@ -153,7 +132,7 @@ def _plain(conflict: dict[str, Any]) -> dict[str, Any]:
 async def test_batches_and_the_items_that_failed_in_them_go_on(served: Served) -> None:
     handle = await served.start({"nodes": {"each": halves(30, 2, max_concurrency=2)}})
     result = await asyncio.wait_for(handle.result(), PATIENCE)
-    assert await runs_of(served, handle) >= 2
+    assert await runs_of(served.client, handle) >= 2
     assert result["data"]["halves"] == list(range(15))
     assert [each["item"] for each in result["data"]["odd"]] == list(range(1, 30, 2))
     status = await handle.query("status")
@@ -180,7 +159,7 @@ async def test_what_people_were_asked_waits_on_across_it(served: Served) -> None
     await until_status(handle, "join", "conflict")
     await handle.execute_update("resolve_conflict", {"node": "join", "path": "x", "choose": "right"})
     await until_status(handle, "loop", "succeeded")
-    assert await runs_of(served, handle) >= 3
+    assert await runs_of(served.client, handle) >= 3
     answer = await handle.execute_update("resolve_conflict", {"node": "join", "path": "y", "choose": "left"})
     assert answer["open"] == []
     await handle.execute_update("complete_task", {"node": "ask", "answer": {"ok": True}})
@@ -204,7 +183,7 @@ async def test_timers_go_on_with_the_time_that_is_left(served: Served) -> None:
     }
     handle = await served.start(graph, {"n": 0})
     told = await until_status(handle, "loop", "succeeded")
-    assert await runs_of(served, handle) >= 4
+    assert await runs_of(served.client, handle) >= 4
     states = {name: told["nodes"][name]["status"] for name in ("nap", "ask", "join")}
     assert states == {"nap": "succeeded", "ask": "timed_out", "join": "failed"}
     assert all(told["nodes"][name]["ended"] - told["nodes"][name]["started"] >= 500 for name in states)
@@ -232,7 +211,7 @@ async def test_no_update_and_no_signal_is_lost_however_many_come(served: Served)
     await handle.signal("resume")
     await handle.execute_update("complete_task", {"node": "stay", "answer": None})
     result = await asyncio.wait_for(handle.result(), PATIENCE)
-    assert await runs_of(served, handle) >= 2  # how often depends on how many messages share a workflow task
+    assert await runs_of(served.client, handle) >= 2  # how often depends on how many messages share a workflow task
     assert len(set(numbers)) == 30
     expected = {"n": 30, "total": 30, **{f"w{i}": i for i in range(30)}, **dict.fromkeys(asks, True)}
     assert result["data"] == expected
@@ -248,7 +227,7 @@ async def test_a_run_that_is_paused_stays_paused_and_is_resumed(served: Served) 
         await handle.signal("pause")
         opened.set()
         told = await until_status(handle, "loop", "ready")
-    while await runs_of(served, handle) < 2:
+    while await runs_of(served.client, handle) < 2:
         await handle.signal("pause")
     assert (await handle.query("status"))["status"] == "paused"
     await handle.signal("resume")
@@ -278,7 +257,7 @@ async def test_a_failure_undoes_the_steps_of_the_runs_before(served: Served) -> 
         undoable(handler="break", args={"name": served.task_queue, "how": "typed"}, **ONCE), {"n": 0}
     )
     error = await error_of(handle)
-    assert await runs_of(served, handle) >= 2
+    assert await runs_of(served.client, handle) >= 2
     steps = [f"loop[{index}]/count" for index in range(10)]
     assert error.type == "NO_STOCK"
     assert error.details[0]["compensated"] == ["pay", *reversed(steps), "reserve"]
@@ -292,7 +271,7 @@ async def test_a_block_in_which_the_run_continued_as_new_is_undone_as_a_whole_wh
     nodes = {"book": {"type": "block", **block}, "caught": put(caught="{{ error.type }}")}
     handle = await served.start({"nodes": nodes, "edges": [edge("book", "caught", outcome="failure")]}, {"n": 0})
     result = await asyncio.wait_for(handle.result(), PATIENCE)
-    assert await runs_of(served, handle) >= 2
+    assert await runs_of(served.client, handle) >= 2
     assert result["data"] == {"n": 0, "undone": "reserve", "caught": "NO_STOCK"}
     steps = [f"book/loop[{index}]/count" for index in reversed(range(10))]
     assert (await handle.query("status"))["compensated"] == ["book/pay", *steps, "book/reserve"]
@@ -301,7 +280,7 @@ async def test_a_block_in_which_the_run_continued_as_new_is_undone_as_a_whole_wh
 async def test_a_cancellation_undoes_the_steps_of_the_runs_before(served: Served) -> None:
     handle = await served.start(undoable(handler="dawdle", args={"name": served.task_queue}, heartbeat="3s"), {"n": 0})
     await until_status(handle, "last", "running")
-    assert await runs_of(served, handle) >= 2
+    assert await runs_of(served.client, handle) >= 2
     await handle.cancel()
     with pytest.raises(WorkflowFailureError) as ended:
         await asyncio.wait_for(handle.result(), PATIENCE)
@@ -320,7 +299,7 @@ async def test_an_operator_finds_the_node_that_paused_in_a_run_before(served: Se
     }
     handle = await served.start(graph, {"parts": 0, "n": 0})
     await until_status(handle, "loop", "succeeded")
-    assert await runs_of(served, handle) >= 2
+    assert await runs_of(served.client, handle) >= 2
     await handle.execute_update("retry_node", {"node": "pay", "changes": {"parts": 5}})
     assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"] == {
         "parts": 5,
@@ -348,16 +327,16 @@ async def test_what_runs_for_hours_does_not_hold_back_the_rest(held_to: HeldTo, 
         handle = await served.start(graph, {"n": 0, "total": 0})
         told = await until_status(handle, "each", "succeeded")
         assert told["nodes"]["slow"]["status"] == "running"
-        assert (await handle.describe()).history_length > 2 * EVENTS
-        assert await runs_of(served, handle) == 1
+        assert (await handle.describe()).history_length > 2 * SUGGESTED_AT
+        assert await runs_of(served.client, handle) == 1
         opened.set()
         result = await asyncio.wait_for(handle.result(), PATIENCE)
-        assert await runs_of(served, handle) >= 2
+        assert await runs_of(served.client, handle) >= 2
     assert result["data"] == {"n": 60, "total": sum(range(8)), "s": 49, "slow": True}
 
 
 async def test_near_the_end_of_its_history_a_run_waits_for_whatever_runs(held_to: HeldTo, task_queue: str) -> None:
-    limits = RunLimits(drain_seconds=0.01, history_events=EVENTS)
+    limits = RunLimits(drain_seconds=0.01, history_events=SUGGESTED_AT)
     slow = leaf("pass_gate", args={"name": task_queue})
     async with held_to(limits) as served, gate(task_queue) as opened:
         handle = await served.start({"nodes": {"slow": slow, "loop": ticks(30)}}, {"n": 0})
@@ -366,7 +345,7 @@ async def test_near_the_end_of_its_history_a_run_waits_for_whatever_runs(held_to
         assert (await handle.query("context"))["data"]["n"] < 12
         opened.set()
         assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"] == {"n": 30}
-        assert await runs_of(served, handle) >= 3
+        assert await runs_of(served.client, handle) >= 3
 
 
 async def until_quiet(handle: Handle) -> None:
@@ -374,7 +353,7 @@ async def until_quiet(handle: Handle) -> None:
     length = 0
     for _ in range(100):
         before, length = length, (await handle.describe()).history_length or 0
-        if before == length > EVENTS:
+        if before == length > SUGGESTED_AT:
             return
         await asyncio.sleep(0.5)
     raise AssertionError("the run does not come to rest in time")
@@ -397,15 +376,15 @@ async def test_a_run_whose_state_is_too_large_to_be_handed_on_goes_on(served: Se
     handle = await served.start(heavy(14))
     result = await asyncio.wait_for(handle.result(), PATIENCE)
     assert len(result["data"]["k"]) == 400_000
-    assert await runs_of(served, handle) == 1
-    assert (await handle.describe()).history_length > 2 * EVENTS
+    assert await runs_of(served.client, handle) == 1
+    assert (await handle.describe()).history_length > 2 * SUGGESTED_AT
 
 
 async def test_near_the_end_of_its_history_such_a_run_fails_and_is_undone(held_to: HeldTo) -> None:
-    async with held_to(RunLimits(history_events=3 * EVENTS)) as served:
+    async with held_to(RunLimits(history_events=3 * SUGGESTED_AT)) as served:
         handle = await served.start(heavy(100))
         error = await error_of(handle)
-        assert await runs_of(served, handle) == 1
+        assert await runs_of(served.client, handle) == 1
         assert (await handle.query("context"))["data"] == {}
     assert error.type == "SIZE_LIMIT_EXCEEDED"
     assert "the largest part is key 'k' with" in error.message
@@ -421,7 +400,7 @@ async def test_a_state_that_compresses_well_is_handed_on_if_it_can_be_unfolded_a
     async with held_to(limits) as served:
         handle = await served.start(steps(14, {"key": "k", "size": "{{ 400000 + index }}"}))
         assert len((await asyncio.wait_for(handle.result(), PATIENCE))["data"]["k"]) == 400_013
-        assert (await runs_of(served, handle) > 1) is renewed
+        assert (await runs_of(served.client, handle) > 1) is renewed
 
 
 async def test_with_a_payload_store_a_large_state_is_handed_on(
@@ -431,7 +410,7 @@ async def test_with_a_payload_store_a_large_state_is_handed_on(
     async with worker_for(client, task_queue, tmp_path, payload_store_url=valkey_url) as served:
         handle = await served.start(heavy(14, leaf("break", args={"name": task_queue, "how": "typed"}, **ONCE)))
         error = await error_of(handle)
-        assert await runs_of(served, handle) >= 2
+        assert await runs_of(served.client, handle) >= 2
     storage = client.data_converter.external_storage
     assert storage is not None
     await unchecked(storage.drivers[0])._redis.aclose()
@@ -442,7 +421,7 @@ async def test_a_run_that_is_reset_goes_on_with_the_state_that_it_began_with(ser
     """The reset run has an id of its own; the state names the run before, which is the same."""
     handle = await served.start(chain(loop=ticks(12), ask={"type": "approval"}), {"n": 0})
     await until_status(handle, "ask", "waiting")
-    assert await runs_of(served, handle) >= 2
+    assert await runs_of(served.client, handle) >= 2
     described = await handle.describe()
     await served.client.workflow_service.reset_workflow_execution(
         ResetWorkflowExecutionRequest(
@@ -484,7 +463,7 @@ async def test_a_cron_schedule_ends_with_a_run_that_continues_as_new(served: Ser
         cron_schedule="@every 1s",
     )
     assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"] == {"n": 12}
-    assert await runs_of(served, handle) >= 2
+    assert await runs_of(served.client, handle) >= 2
     assert (await handle.describe()).status is WorkflowExecutionStatus.COMPLETED
 
 
@@ -498,16 +477,16 @@ async def test_a_run_continues_as_new_before_its_finally_and_never_in_it(served:
         ["reserve"],
         {"m": 15},
     )
-    assert await runs_of(served, handle) > 1
+    assert await runs_of(served.client, handle) > 1
     history = served.client.get_workflow_handle(handle.id).fetch_history_events()
-    assert len([event async for event in history]) > 3 * EVENTS
+    assert len([event async for event in history]) > 3 * SUGGESTED_AT
 
 
 async def test_a_run_that_goes_on_has_the_rest_of_its_time(served: Served) -> None:
     graph = chain(loop=ticks(12), ask={"type": "approval", "prompt": "Well?"})
     handle = await served.start({**graph, "timeout": "1h"}, {"n": 0})
     await until_status(handle, "ask", "waiting")
-    assert await runs_of(served, handle) > 1
+    assert await runs_of(served.client, handle) > 1
     newest = served.client.get_workflow_handle(handle.id).fetch_history_events()
     of_run = [each async for each in newest if b"timeout of the run since" in each.user_metadata.summary.data]
     (rest,) = [each.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta() for each in of_run]
@@ -523,13 +502,13 @@ async def test_a_rerun_takes_over_what_a_run_knew_before_it_continued(served: Se
     rest = {f"rest{index}": put(**{f"r{index}": index}) for index in range(12)}
     run = await served.start(chain(**steps, pay=pay, **rest), {"tries": 2})
     assert (await error_of(run)).type == "NODE_FAILED"
-    assert await runs_of(served, run) > 1
+    assert await runs_of(served.client, run) > 1
     request = {"workflow_id": run.id, "from": ["pay"], "set": {"tries": 1}}
     rerun = await served.start_type("GraphWorkflow", {"rerun": request})
     done = (await asyncio.wait_for(rerun.result(), PATIENCE))["data"]
     written = {f"s{index}": index for index in range(12)} | {f"r{index}": index for index in range(12)}
     assert done == {"tries": 1, "attempt": 1, **written}
-    assert await runs_of(served, rerun) > 1
+    assert await runs_of(served.client, rerun) > 1
 
     request = {"workflow_id": rerun.id, "from": ["step3", "rest10"], "unchanged": "keep"}
     second = await served.start_type("GraphWorkflow", {"rerun": request})
@@ -551,7 +530,7 @@ async def test_events_are_taken_once_and_in_order_while_a_run_continues_as_new(s
             await asyncio.sleep(0.2)
     result = await asyncio.wait_for(handle.result(), PATIENCE)
     assert result["data"] == {"ids": [str(number) for number in range(30)]}
-    assert await runs_of(served, handle) > 2
+    assert await runs_of(served.client, handle) > 2
 
 
 async def test_a_node_that_waits_for_its_turn_keeps_its_place_in_the_line(
@@ -568,7 +547,7 @@ async def test_a_node_that_waits_for_its_turn_keeps_its_place_in_the_line(
                 {"nodes": {"w": {**put(x=1), "concurrency": slot}, "loop": ticks(24)}}, {"n": 0}
             )
             await until_status(handle, "loop", "succeeded")
-            assert await runs_of(served, handle) > 1
+            assert await runs_of(served.client, handle) > 1
             assert task_queue in (await until_status(handle, "w", "waiting"))["limited"]["w"]
         result = await asyncio.wait_for(handle.result(), PATIENCE)
         assert (result["data"]["x"], result["data"]["n"]) == (1, 24)
