@@ -36,9 +36,12 @@ def local(**values: Any) -> dict[str, Any]:
 
 
 ONCE: dict[str, Any] = {"retry": {"max_attempts": 1}}
+SOON = {"max_attempts": 3, "initial_interval": "1ms", "backoff": 1}
 BROKEN = leaf("break", args={"name": "cost"}, **ONCE)
+AGAIN = leaf("break", args={"name": "again", "how": "unavailable"}, on_failure="continue", retry=SOON)
 ASK = {"type": "approval", "prompt": "Well?"}
 EACH = {"type": "foreach", "items": "[1, 2, 3]", "max_concurrency": 1, "body": chain(one=put(x=1), two=rule(y=2))}
+BATCHES = {"type": "foreach", "items": "[1, 2, 3, 4, 5]", "batch": 2, "max_concurrency": 1, "body": chain(one=put(x=1))}
 LOOP = {"type": "while", "while": "n < 4", "body": chain(up=rule(n="{{ n + 1 }}"))}
 BLOCK = {"type": "block", **chain(in_it=put(x=1)), "finally": chain(last=rule(z=1))}
 GRAPHS: dict[str, dict[str, Any]] = {
@@ -50,6 +53,9 @@ GRAPHS: dict[str, dict[str, Any]] = {
     "turns": chain(first=rule(n=0), loop=LOOP),
     "block": chain(a=put(x=1), block=BLOCK),
     "people": chain(a=put(x=1), ask=ASK, b=put(y=2)),
+    "events": chain(a=put(x=1), pay={"type": "receive", "event": "paid"}, b=put(y=2)),
+    "batches": chain(each=BATCHES, end=put(y=2)),
+    "retries": chain(a=put(x=1), again=AGAIN, b=put(y=2)),
     "saga": chain(a={**put(x=1), "compensate": put(x=0)}, b=BROKEN),
     "found": {**chain(a=rule(status="open"), b=rule(status="paid")), "search_attributes": {"Status": "{{ status }}"}},
     "long": chain(**{f"n{index}": put(**{f"k{index}": index}) for index in range(20)}),
@@ -76,6 +82,9 @@ async def served(server: DevServer, task_queue: str, tmp_path: Path) -> Any:
         yield running
 
 
+_BREAKS = {"definite": ("NODE_FAILED", "it is broken (fix it)"), "unavailable": ("UNAVAILABLE", "nobody answers")}
+
+
 def outcomes(graph: dict[str, Any], prefix: str = "") -> dict[str, GivenOutcome]:
     """How the nodes of a graph really end."""
     found: dict[str, GivenOutcome] = {}
@@ -83,7 +92,8 @@ def outcomes(graph: dict[str, Any], prefix: str = "") -> dict[str, GivenOutcome]
         if node.get("handler") == "put":
             found[prefix + name] = GivenOutcome.model_validate({"set": node["args"]})
         elif node.get("handler") == "break":
-            found[prefix + name] = GivenOutcome(fail="NODE_FAILED", message="it is broken (fix it)")
+            code, message = _BREAKS[node["args"].get("how", "definite")]
+            found[prefix + name] = GivenOutcome(fail=code, message=message)
         elif node["type"] == "approval":
             found[prefix + name] = GivenOutcome.model_validate({"answer": {}})
         for inner in (node.get("body"), node if "nodes" in node else None):
@@ -103,6 +113,9 @@ async def real(served: Served, name: str) -> list[History]:
     if name == "people":
         await until_status(handle, "ask", "waiting")
         await handle.execute_update("complete_task", {"node": "ask", "answer": {}})
+    if name == "events":
+        await until_status(handle, "pay", "waiting")
+        await handle.signal("event", {"name": "paid", "id": "pay", "data": {}})
     try:
         await asyncio.wait_for(handle.result(), PATIENCE)
     except WorkflowFailureError:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pytest_httpserver import HTTPServer
 from temporalio.client import Client
 from werkzeug import Request, Response
@@ -18,10 +21,20 @@ from werkzeug import Request, Response
 from anabranch.activities.http.handler import HttpActivity
 from anabranch.errors import ConfigurationError, NodeError, Unavailable
 from anabranch.graph.model import HttpNode
-from tests.integration.graph_kit import Served, worker_for
+from tests.integration.graph_kit import Served, chain, error_of, worker_for
 from tests.integration.issuer import CLIENT, CLIENT_SECRET, LIFETIME, SCOPES, Issuer
+from tests.metrics_kit import hearing
 from tests.node_tasks import task_of
 
+CANARY = "canary-7f3a"
+"""What is no secret."""
+_FORMS: tuple[Callable[[str], str], ...] = (
+    lambda secret: json.dumps(secret)[1:-1],
+    lambda secret: quote(secret, safe=""),
+    quote_plus,
+    lambda secret: base64.b64encode(secret.encode()).decode(),
+)
+"""In which a secret could have got out."""
 TOKEN = "tok/s3cr3t"
 PASSWORD = "pass:w0rd ä"
 
@@ -209,23 +222,36 @@ async def test_a_token_goes_only_to_the_hosts_that_its_secret_lists(
     await activity.aclose()
 
 
-async def test_no_secret_and_no_token_is_in_the_history_of_a_run_or_in_logs(
-    serving: Served, httpserver: HTTPServer, issuer: Issuer, caplog: pytest.LogCaptureFixture
+async def test_secrets_and_tokens_are_nowhere_in_what_a_run_leaves(
+    serving: Served,
+    httpserver: HTTPServer,
+    issuer: Issuer,
+    exported: InMemorySpanExporter,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The server repeats all that it is sent, in a success and in a failure that is tried again."""
+    """The server repeats all that it is sent, in successes and in failures: one that is tried again, one that ends it.
+
+    (The issuer is in this process too, and what it logs is its own.)
+
+    A canary that is no secret is found in each place in which a context may be, so that the others were looked for.
+    """
 
     def repeat(request: Request) -> Response:
-        said = {"headers": dict(request.headers), "body": request.get_data(as_text=True)}
-        return Response(json.dumps(said), 503 if request.path == "/busy" else 200, content_type="application/json")
+        said = {"headers": dict(request.headers), "body": request.get_data(as_text=True), "url": request.url}
+        status = {"/busy": 503, "/wrong": 422}.get(request.path, 200)
+        return Response(json.dumps(said), status, content_type="application/json")
 
-    httpserver.expect_request("/repeat").respond_with_handler(repeat)
-    httpserver.expect_request("/busy").respond_with_handler(repeat)
+    for path in ("/repeat", "/busy", "/wrong"):
+        httpserver.expect_request(path).respond_with_handler(repeat)
     asking: dict[str, Any] = {"type": "http", "url": httpserver.url_for("/repeat"), "method": "POST"}
-    basic = {"basic": {"user": "shop", "password": "env:HTTP_SECRET_PASSWORD"}}
-    nodes = {
-        "oauth": {**asking, "auth": by_client(httpserver), "body": {"deep": ["env:HTTP_SECRET_TOKEN"]}},
+    bearer, basic = (
+        {"bearer": "env:HTTP_SECRET_TOKEN"},
+        {"basic": {"user": "shop", "password": "env:HTTP_SECRET_PASSWORD"}},
+    )
+    nodes: dict[str, Any] = {
+        "oauth": {**asking, "auth": by_client(httpserver), "body": {"deep": ["env:HTTP_SECRET_TOKEN", CANARY]}},
         "basic": {**asking, "auth": basic},
-        "bearer": {**asking, "auth": {"bearer": "env:HTTP_SECRET_TOKEN"}},
+        "bearer": {**asking, "auth": bearer, "query": {"key": "env:HTTP_SECRET_TOKEN"}},
         "busy": {
             "type": "http",
             "url": httpserver.url_for("/busy"),
@@ -234,11 +260,36 @@ async def test_no_secret_and_no_token_is_in_the_history_of_a_run_or_in_logs(
             "on_failure": "continue",
         },
     }
-    handle = await serving.start({"nodes": nodes})
-    result = await handle.result()
-    history = (await handle.fetch_history()).to_json()
-    (token,) = issuer.lives_until
+    wrong = {**asking, "url": httpserver.url_for("/wrong"), "auth": by_client(httpserver), "body": CANARY}
+    with hearing() as heard, caplog.at_level(logging.DEBUG):
+        handle = await serving.start({"nodes": nodes})
+        result = await handle.result()
+        failed = await serving.start(chain(wrong={**wrong, "headers": {"X-Key": "env:HTTP_SECRET_PASSWORD"}}))
+        error = await error_of(failed)
+        trails = [await each.query(query) for each in (handle, failed) for query in ("status", "history", "context")]
     assert result["data"]["oauth"]["headers"]["Authorization"] == "Bearer ***"
-    told = history + json.dumps(result) + caplog.text
-    for secret in (token, TOKEN, PASSWORD, CLIENT_SECRET, base64.b64encode(f"shop:{PASSWORD}".encode()).decode()):
-        assert secret not in told
+    assert issuer.asked
+    (token,) = issuer.lives_until
+    told = {
+        "result": json.dumps(result),
+        "history": (await handle.fetch_history()).to_json() + (await failed.fetch_history()).to_json(),
+        "error": f"{error} {error.message} {error.details}",
+        "trail": json.dumps(trails),
+        "logs": "\n".join(each.getMessage() for each in caplog.records if not each.name.startswith("oauthlib")),
+        "spans": "".join(span.to_json() for span in exported.get_finished_spans()),
+        "metrics": str(heard.records),
+    }
+    assert [place for place, text in told.items() if not text] == []
+    assert CANARY in told["result"]
+    assert CANARY in told["trail"]
+    pair = base64.b64encode(f"shop:{PASSWORD}".encode()).decode()
+    forms = {
+        secret: (secret, *(make(secret) for make in _FORMS)) for secret in (token, TOKEN, PASSWORD, CLIENT_SECRET, pair)
+    }
+    found = [
+        (place, secret)
+        for place, text in told.items()
+        for secret, all_ in forms.items()
+        if any(each in text for each in all_)
+    ]
+    assert found == []

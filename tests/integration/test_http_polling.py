@@ -22,9 +22,11 @@ from anabranch.activities.registry import NodeActivities
 from anabranch.activities.standard import node_activities
 from anabranch.context.changes import ChangeSet
 from anabranch.settings import Settings
-from tests.integration.graph_kit import Served, edge, error_of, until, worker_for
+from tests.integration.graph_kit import PATIENCE, Served, edge, error_of, until, worker_for
 from tests.node_tasks import task_of
 
+EVENTS = 12
+"""Of the history of a run whose one node polls, however long: three of them are of its activity."""
 POLL: dict[str, Any] = {"until": "result.body.state == 'done'", "every": "2m", "timeout": "1h"}
 
 
@@ -178,6 +180,28 @@ async def test_on_a_server_a_poll_costs_one_activity_and_leaves_the_worker_to_ot
     scheduled = [each for each in history if each.HasField("activity_task_scheduled_event_attributes")]
     assert [each.activity_task_scheduled_event_attributes.activity_id for each in scheduled] == ["job", "finish"]
     assert len(history) < 35
+
+
+@pytest.fixture
+async def quick(client: Client, task_queue: str, tmp_path: Path) -> AsyncIterator[Served]:
+    async with worker_for(client, task_queue, tmp_path, http_allow_private=True) as served:
+        yield served
+
+
+async def test_on_a_server_a_history_is_as_long_after_one_poll_as_after_sixty(
+    quick: Served, httpserver: HTTPServer
+) -> None:
+    """Sixty are two hours at one every two minutes: the number does not follow the time."""
+    lengths = dict[int, int]()
+    for polls in (1, 60):
+        job = Job(httpserver, polls)
+        node = {**job.node(every="5ms"), "output": {"polls": "run.attempt"}}
+        handle = await quick.start({"nodes": {"job": node}})
+        assert (await asyncio.wait_for(handle.result(), PATIENCE))["data"] == {"polls": polls}
+        history = (await handle.fetch_history()).events
+        lengths[polls] = len(history)
+        httpserver.clear()
+    assert lengths == {1: EVENTS, 60: EVENTS}
 
 
 async def test_on_a_server_a_poll_is_cancelled_while_it_pauses_and_ends_by_its_time_out(
