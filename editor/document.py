@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from anabranch.editor.assembled import assembled
 from anabranch.editor.cursor import Cursor, cursor_at
 from anabranch.editor.outline import Outline, outline
 from anabranch.editor.shape import Shape, shape_at
 from anabranch.editor.spot import Spot, spot_at
-from anabranch.graph.source.yaml_source import Pointer
+from anabranch.graph.source.yaml_source import Pointer, Source, read_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Document:
     def outline(self) -> Outline:
         """What it says, as far as it can be read."""
         return outline("\n".join(self.lines))
+
+    def source(self) -> Source:
+        """Its text as YAML: what has changed is read, the rest is known. Raises GraphError for what cannot be read."""
+        file = "<inline>" if self.path is None else str(self.path)
+        return assembled(self.outline, self.text, file) or read_yaml(self.text, file)
 
     @property
     def is_graph(self) -> bool:

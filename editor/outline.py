@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -24,6 +25,8 @@ from anabranch.graph.model import BaseNode
 from anabranch.graph.source.yaml_source import MAX_BYTES, Pointer, Source, read_yaml, value_at
 
 _SECTION: Final = re.compile(r"""(?P<key>[A-Za-z_][\w.-]*|"[^"\\]*"|'[^']*')\s*:(?P<rest>\s.*|$)""")
+_ENTRY: Final = {"nodes": re.compile(r" +[\w\"'.~$]"), "edges": re.compile(r" *- ")}
+"""The sections whose entries are read one by one, and how one of these begins."""
 _BODIES: Final = ("body", "finally")
 _MOST_PARTS: Final = 5000
 """Fields, nodes and edges that are looked at; a graph may have 2,000 nodes."""
@@ -53,6 +56,11 @@ class Part:
     within: Pointer
     """Of its value in its own text."""
 
+    @property
+    def depth(self) -> int:
+        """How many steps there are in the graph to what is deepest in it."""
+        return len(self.path) - len(self.within) + _depth(self.source.text)
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -74,6 +82,10 @@ class Outline:
     lines: Sequence[str]
     value: dict[str, Json] = field(default_factory=dict)
     parts: Mapping[Pointer, Part] = field(default_factory=dict)
+    sections: Mapping[str, int] = field(default_factory=dict)
+    """The line of each field of the graph."""
+    is_whole: bool = False
+    """Whether the parts are all that there is, each of them of a usual form."""
 
     def at(self, path: Pointer) -> Json:
         """The value at a path; None where there is none."""
@@ -162,13 +174,28 @@ def outline(text: str) -> Outline:
     lines = text.split("\n")
     if len(text) > MAX_BYTES:
         return Outline(lines)
-    parts = list(islice((part for section in _sections(lines) for part in _parts(lines, *section)), _MOST_PARTS))
+    sections = list(_sections(lines))
+    found = list(islice((part for section in sections for part in _parts(lines, *section)), _MOST_PARTS))
+    parts = [part for part in found if part is not None]
     if not parts and (source := _read(text)) is not None and isinstance(source.value, dict):
         parts = [Part((key,), 0, source, (key,)) for key in source.value]
     value: dict[str, Json] = {}
     for part in parts:
         _put(value, part.path, value_at(part.source.value, part.within))
-    return Outline(lines, value, {part.path: part for part in parts})
+    by_path = {part.path: part for part in parts}
+    starts = {_name_of(head): first for head, first, _ in sections}
+    before = lines[: sections[0][1]] if sections else lines
+    is_whole = 0 < len(by_path) == len(found) < _MOST_PARTS and len(starts) == len(sections)
+    return Outline(lines, value, by_path, starts, is_whole and all(map(_says_nothing, before)))
+
+
+def _says_nothing(line: str) -> bool:
+    """Whether a line is empty, or a comment."""
+    return not line.strip() or line.lstrip(" ")[0] == "#"
+
+
+def _name_of(head: re.Match[str]) -> str:
+    return head["key"].strip("\"'")
 
 
 def _sections(lines: Sequence[str]) -> Iterator[tuple[re.Match[str], int, int]]:
@@ -178,22 +205,37 @@ def _sections(lines: Sequence[str]) -> Iterator[tuple[re.Match[str], int, int]]:
     yield from ((found, first, end) for (found, first), end in zip(starts, ends, strict=False))
 
 
-def _parts(lines: Sequence[str], head: re.Match[str], first: int, end: int) -> Iterator[Part]:
-    name, rest = head["key"].strip("\"'"), head["rest"].partition(" #")[0].strip()
-    if name not in ("nodes", "edges") or rest:
-        if (source := _read("\n".join(lines[first:end]))) is not None:
+def _parts(lines: Sequence[str], head: re.Match[str], first: int, end: int) -> Iterator[Part | None]:
+    """The parts of a section; None for what cannot be read, or is not written as usual."""
+    name, rest = _name_of(head), head["rest"].partition(" #")[0].strip()
+    if name not in _ENTRY or rest:
+        source = _read(_text(lines, first, end))
+        if source is not None:
             yield Part((name,), first, source, (name,))
+        if source is None or not isinstance(source.value, dict) or [*source.value] != [name]:
+            yield None
         return
-    for number, (start, stop) in enumerate(_entries(lines, first + 1, end)):
-        source = _read("\n".join(lines[start:stop]))
+    entries = _entries(lines, first + 1, end)
+    if not entries or not all(map(_says_nothing, lines[first + 1 : entries[0][0]])):
+        yield None
+    for number, (start, stop) in enumerate(entries):
+        source = _read(_text(lines, start, stop))
         value = None if source is None else source.value
         if source is None or not isinstance(value, dict | list) or len(value) != 1:
+            yield None
             continue
         step = next(iter(value)) if isinstance(value, dict) else 0
         yield Part((name, step if isinstance(step, str) else number), start, source, (step,))
+        if not _ENTRY[name].match(lines[start]):
+            yield None
 
 
-def _entries(lines: Sequence[str], first: int, end: int) -> Iterator[tuple[int, int]]:
+def _text(lines: Sequence[str], first: int, end: int) -> str:
+    """Some lines as they are in the text."""
+    return "\n".join(lines[first:end]) + ("\n" if end < len(lines) else "")
+
+
+def _entries(lines: Sequence[str], first: int, end: int) -> list[tuple[int, int]]:
     """The lines of each entry of a section: those that begin furthest to the left."""
     indents = {
         number: len(line) - len(line.lstrip(" "))
@@ -201,10 +243,10 @@ def _entries(lines: Sequence[str], first: int, end: int) -> Iterator[tuple[int, 
         if line.strip() and line.lstrip()[0] != "#"
     }
     if not indents:
-        return
+        return []
     left = min(indents.values())
     starts = [number for number, indent in indents.items() if indent == left]
-    yield from zip(starts, [*starts[1:], end], strict=True)
+    return list(zip(starts, [*starts[1:], end], strict=True))
 
 
 @lru_cache(maxsize=_KEPT)
@@ -216,11 +258,18 @@ def _read(text: str) -> Source | None:
         return None
 
 
+@lru_cache(maxsize=_KEPT)
+def _depth(text: str) -> int:
+    source = _read(text)
+    return 0 if source is None else max(map(len, source.spans))
+
+
 def _put(value: dict[str, Json], path: Pointer, part: Json) -> None:
     """Put a part where it belongs. A list gets its items in order, those that cannot be read as None."""
     *above, last = path
     if not above:
-        value[str(last)] = part
+        # What follows may be put into it, and the part is kept as it was read.
+        value[str(last)] = copy(part) if isinstance(part, dict | list) else part
     elif isinstance(last, str):
         _mapping_in(value, str(above[0]))[last] = part
     else:

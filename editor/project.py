@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from anabranch.activities.python import known_handlers, registered_handlers
 from anabranch.errors import AnabranchError, GraphError, Problem
-from anabranch.graph.load import load_as, load_text
+from anabranch.graph.known_nodes import KnownNodes
+from anabranch.graph.load import load_source
 from anabranch.graph.source.index import FolderIndex
+from anabranch.graph.source.yaml_source import Source
 from anabranch.imports import import_own
 from anabranch.preflight.handlers import handler_warnings
 
@@ -30,12 +32,13 @@ class Project:
     def __init__(self, imports: Sequence[str] = ()) -> None:
         import_own(imports)
         self._imports = tuple(imports)
+        self._known = KnownNodes()
         self._folders: dict[Path, FolderIndex] = {}
 
-    def problems(self, text: str, path: Path | None) -> Sequence[Problem]:
-        """Everything that `validate` would say if the file had this text. Of a text without a file, what it can."""
+    def problems(self, read: Callable[[], Source], path: Path | None) -> Sequence[Problem]:
+        """Everything that `validate` would say if the file had the text that is `read`. Without a file, what it can."""
         try:
-            loaded = load_text(text) if path is None else load_as(text, path)
+            loaded = load_source(read(), path, self._known)
         except GraphError as error:
             return error.problems
         return (*loaded.warnings, *handler_warnings(loaded, self._imports))

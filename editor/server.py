@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -107,7 +108,7 @@ class Session:
 
     def _problems(self, document: Document) -> Sequence[Problem]:
         """What is wrong with a document; it is looked at for what the editor asks next, too."""
-        problems = self.project.problems(document.text, document.path) if document.is_graph else ()
+        problems = self.project.problems(document.source, document.path) if document.is_graph else ()
         _ = document.outline.keys
         return problems
 
@@ -145,6 +146,8 @@ def language_server(project: Project, *, pause: float = PAUSE_SECONDS) -> Langua
 
 def serve(project: Project, *, pause: float = PAUSE_SECONDS) -> None:
     """Serve an editor over standard input and output, until it ends. What else is printed goes to standard error."""
+    gc.collect()
+    gc.freeze()  # to look through all that was imported takes longer than an editor should wait for an answer
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     with contextlib.redirect_stdout(sys.stderr):
         language_server(project, pause=pause).start_io(stdin, stdout)

@@ -20,6 +20,7 @@ from anabranch.graph.dialect.rust_logic_graph import normalise
 from anabranch.graph.fields import HOLE
 from anabranch.graph.kinds.kinds import loop_of
 from anabranch.graph.kinds.pin import pinned
+from anabranch.graph.known_nodes import KnownNodes
 from anabranch.graph.model import Graph, GraphNode
 from anabranch.graph.source.attachments import Attachments, read_text
 from anabranch.graph.source.definitions import with_definitions
@@ -51,18 +52,28 @@ Resolve: TypeAlias = Callable[[str], LoadedGraph]
 def load_graph(path: Path, index: FolderIndex | None = None) -> LoadedGraph:
     """The graph of a YAML or JSON file; the graphs that it names are looked for by `index`, else in the same folder."""
     known = index or FolderIndex(path.parent, below=False)
-    return _load(read_text(path, str(path)), str(path), path.parent, lambda name: _find(known, name))
+    return _load(_read(path), path.parent, lambda name: _find(known, name))
 
 
 def load_text(text: str, file: str = "<inline>", *, resolve: Resolve | None = None) -> LoadedGraph:
     """The graph of a text. Graphs that it names are checked where `resolve` is given, files are not read."""
-    return _load(text, file, None, resolve)
+    return _load(read_yaml(text, file), None, resolve)
 
 
 def load_as(text: str, path: Path) -> LoadedGraph:
     """The graph of a text, as if it was that of the file `path`, which need not be there."""
+    return load_source(read_yaml(text, str(path)), path)
+
+
+def load_source(source: Source, path: Path | None, known: KnownNodes | None = None) -> LoadedGraph:
+    """The graph of a text that has been read, as if it was that of the file `path`, which need not be there.
+
+    Nodes that are `known` are not read again.
+    """
+    if path is None:
+        return _load(source, None, None, known)
     index = FolderIndex(path.parent, below=False)
-    return _load(text, str(path), path.parent, lambda name: _find(index, name))
+    return _load(source, path.parent, lambda name: _find(index, name), known)
 
 
 def find_graph(folder: Path | FolderIndex, name: str) -> LoadedGraph:
@@ -119,12 +130,16 @@ def digests(loaded: LoadedGraph) -> dict[str, str]:
     return {graph.name: hashlib.sha256(canonical(graph).encode()).hexdigest() for graph in graphs}
 
 
-def _load(text: str, file: str, folder: Path | None, resolve: Resolve | None) -> LoadedGraph:
-    source, problems = normalise(read_yaml(text, file))
+def _read(path: Path) -> Source:
+    return read_yaml(read_text(path, str(path)), str(path))
+
+
+def _load(text: Source, folder: Path | None, resolve: Resolve | None, known: KnownNodes | None = None) -> LoadedGraph:
+    source, problems = normalise(text)
     attachments = Attachments(source, folder)
     source, undefined = with_definitions(attachments.inlined())
     found = [*problems, *attachments.problems, *undefined]
-    graph = _graph(source, found)
+    graph = _graph(source, found, known)
     found += check_graph(graph, source)
     if len(canonical(graph)) > MAX_CANONICAL_BYTES:
         found.append(Problem("GRAPH_TOO_LARGE", f"with its files the graph is over {MAX_CANONICAL_BYTES} bytes"))
@@ -137,18 +152,22 @@ def _load(text: str, file: str, folder: Path | None, resolve: Resolve | None) ->
     found += check_keys(graph, source, named.graphs)
     _raise_if_wrong(found)
     graph = graph.model_copy(update={"definitions": None})  # they stand where they are named
-    own = frozenset() if folder is None else frozenset((Path(file),))
+    own = frozenset() if folder is None else frozenset((Path(text.file),))
     return LoadedGraph(graph, source, tuple(found), named.graphs, own | attachments.files | named.files)
 
 
-def _graph(source: Source, found: list[Problem]) -> Graph:
+def _graph(source: Source, found: list[Problem], known: KnownNodes | None) -> Graph:
     graph: Graph | None = None
+    given: object = source.value if known is None else known.put_into(source.value)
     try:
-        graph = Graph.model_validate(source.value)
+        graph = Graph.model_validate(given)
     except ValidationError as error:
         found += _once(shape_problems(error, source))
     _raise_if_wrong(found)  # outside of `except`: pydantic's own text shows the values, secrets among them
-    return cast("Graph", graph)
+    read = cast("Graph", graph)
+    if known is not None:
+        known.learn(given, read)
+    return read
 
 
 def _once(problems: Iterable[Problem]) -> Iterator[Problem]:
@@ -226,7 +245,7 @@ def named_graphs(graph: Graph) -> Iterator[tuple[Pointer, str]]:
 def _find(index: FolderIndex, name: str) -> LoadedGraph:
     """As `find_graph`, without the graphs that it names in turn: the caller follows them."""
     path = _file_of(index, name)
-    return _load(read_text(path, str(path)), str(path), path.parent, None)
+    return _load(_read(path), path.parent, None)
 
 
 def _file_of(index: FolderIndex, name: str) -> Path:

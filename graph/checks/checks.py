@@ -21,9 +21,10 @@ from anabranch.graph.checks.structure import check_structure
 from anabranch.graph.dataflow.dataflow import Library
 from anabranch.graph.dataflow.walk import Level, levels, ordered, with_compensations
 from anabranch.graph.kinds.kinds import is_undone_by_itself
-from anabranch.graph.model import Graph
+from anabranch.graph.kinds.remembered import unless_fine
+from anabranch.graph.model import Graph, Node
 from anabranch.graph.source.problems import described
-from anabranch.graph.source.yaml_source import Source
+from anabranch.graph.source.yaml_source import Pointer, Source
 
 MAX_NODES = 2000
 MAX_FINDINGS = 500
@@ -72,14 +73,21 @@ def _by_level(all_levels: list[Level], graph: Graph, source: Source) -> Iterator
         yield from check_fallbacks(level, source)
         for path, _, outer in level.nodes():
             for where, node in with_compensations(path, outer):
-                yield from check_node(where, node, source)
-                yield from check_paths(where, node, source)
+                yield from _of_node(where, node, source)
         yield from check_expressions(level, source)
         yield from _unused_compensations(level, source)
     yield from check_graph_paths(graph, source)
     yield from check_own_fields(graph, source)
     yield from check_run(graph, source)
     yield from check_schedule(graph, source)
+
+
+def _of_node(path: Pointer, node: Node, source: Source) -> list[Problem]:
+    """Problems of a node by itself."""
+    is_undo = path[-1] == "compensate"
+    return unless_fine(
+        node, ("itself", is_undo), lambda: chain(check_node(path, node, source), check_paths(path, node, source))
+    )
 
 
 def _unused_compensations(level: Level, source: Source) -> Iterator[Problem]:

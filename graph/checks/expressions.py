@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from anabranch.errors import ExpressionError, Problem, SourceLocation
 from anabranch.graph.dataflow.fields import attribute_fields, last_fields, node_fields, start_fields
@@ -13,7 +14,8 @@ from anabranch.graph.dataflow.walk import Level, edge_path, with_compensations
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.kinds.fields import Field, texts
-from anabranch.graph.model import Finally, Graph, RuleNode
+from anabranch.graph.kinds.remembered import unless_fine
+from anabranch.graph.model import BaseNode, Finally, Graph, RuleNode
 from anabranch.graph.source.problems import as_written, described
 from anabranch.graph.source.yaml_source import Pointer, Source
 
@@ -24,10 +26,7 @@ def check_expressions(level: Level, source: Source) -> Iterator[Problem]:
     for path, key, outer in level.nodes():
         for where, node in with_compensations(path, outer):
             roots = level.roots | handling.names_of(key) | (ERROR if where != path else frozenset())
-            for field in node_fields(node):
-                yield from _check(field, where, roots, source)
-            if isinstance(node, RuleNode) and node.grl is not None:
-                yield from _grl(node.grl, (*where, "grl"), roots, source)
+            yield from unless_fine(node, ("expressions", roots), partial(_check_node, where, node, roots, source))
     for index, edge in enumerate(level.body.edges):
         if edge.when is not None:
             field = Field(("when",), edge.when, is_template=False)
@@ -35,6 +34,13 @@ def check_expressions(level: Level, source: Source) -> Iterator[Problem]:
     if isinstance(level.body, Finally):
         for field in last_fields(level.body):
             yield from _check(field, level.path, level.roots, source)
+
+
+def _check_node(path: Pointer, node: BaseNode, roots: frozenset[str], source: Source) -> Iterator[Problem]:
+    for field in node_fields(node):
+        yield from _check(field, path, roots, source)
+    if isinstance(node, RuleNode) and node.grl is not None:
+        yield from _grl(node.grl, (*path, "grl"), roots, source)
 
 
 def check_own_fields(graph: Graph, source: Source) -> Iterator[Problem]:

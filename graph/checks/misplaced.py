@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 from anabranch.errors import Problem
 from anabranch.graph.dataflow.races import fires_at
@@ -111,8 +113,13 @@ def misplaced_in_compensation(node: BaseNode, finder: Finder) -> Iterator[Proble
 
 def _says(node: BaseNode, name: str) -> bool:
     """Whether a field is other than where it is left out: a definition with every default in it is the same graph."""
-    field = type(node).model_fields.get(name)
-    return field is not None and getattr(node, name) not in (None, field.get_default(call_default_factory=True))
+    defaults = _defaults(type(node))
+    return name in defaults and getattr(node, name) not in (None, defaults[name])
+
+
+@cache
+def _defaults(model: type[BaseNode]) -> dict[str, Any]:
+    return {name: field.get_default(call_default_factory=True) for name, field in model.model_fields.items()}
 
 
 def _instead(name: str, node: BaseNode) -> str:

@@ -52,16 +52,17 @@ def written_keys(node: BaseNode) -> Iterator[list[tuple[str, Pointer]]]:
 
 def _check(group: Iterable[tuple[str, Pointer]], source: Source) -> Iterator[Problem]:
     known: dict[Path, Pointer] = {}
+    suggestion: str | None
     for text, pointer in group:
-        place = source.place(pointer, key=True)
         if "{{" in text:
-            yield Problem("KEY_TEMPLATE", f"{described(pointer)} is a template, and keys are none", place, _COMPUTED)
+            code, said, suggestion = "KEY_TEMPLATE", "is a template, and keys are none", _COMPUTED
         elif (wrong := _wrong(text)) is not None:
-            yield Problem("KEY_PATH_INVALID", f"{described(pointer)} {wrong[0]}", place, wrong[1])
+            code, (said, suggestion) = "KEY_PATH_INVALID", wrong
         elif known.setdefault(parse_path(text), pointer) is not pointer:
-            yield Problem(
-                "KEY_OVERLAP", f"{described(pointer)} is written twice by this rule", place, "keep one of them"
-            )
+            code, said, suggestion = "KEY_OVERLAP", "is written twice by this rule", "keep one of them"
+        else:
+            continue
+        yield Problem(code, f"{described(pointer)} {said}", source.place(pointer, key=True), suggestion)
     for path, pointer in known.items():
         if (above := path_above(path, known)) is not None:
             message = f"{described(pointer)} is written inside of `{format_path(above)}`, which is written too"

@@ -26,8 +26,8 @@ _LONGEST = 40
 def check_scalars(graph: Graph, source: Source) -> Iterator[Problem]:
     """A warning for each free value of a graph that is read as something other than it looks like."""
     for path, value in _scalars(source.value, ()):
-        if not _is_typed(graph, path):
-            yield from _changed(source, path, value)
+        if (problem := _changed(source, path, value)) is not None and not _is_typed(graph, path):
+            yield problem
 
 
 def _scalars(value: Json, path: Pointer) -> Iterator[tuple[Pointer, Json]]:
@@ -60,10 +60,12 @@ def _inside(holder: object, step: str | int) -> object:
     return None
 
 
-def _changed(source: Source, path: Pointer, value: Json) -> Iterator[Problem]:
+def _changed(source: Source, path: Pointer, value: Json) -> Problem | None:
+    if isinstance(value, str) and not _may_be_other(value):
+        return None
     text = source.plain_text(path)
     if text is None or len(text) > _LONGEST or _NUMERIC.fullmatch(text):
-        return
+        return None
     if isinstance(value, str) and _GROUPED.fullmatch(text):
         message = f"{text} is a text, not a number"
         suggestion = f'write {text.replace("_", "")}, or "{text}" if it is a text'
@@ -74,8 +76,13 @@ def _changed(source: Source, path: Pointer, value: Json) -> Iterator[Problem]:
         message = f"{text} is read as the number {_shown(value)}"
         suggestion = f'write "{text}" if it is a text, {_shown(value)} if it is a number'
     else:
-        return
-    yield Problem("SCALAR_CHANGED", message, source.place(path), suggestion, warning=True)
+        return None
+    return Problem("SCALAR_CHANGED", message, source.place(path), suggestion, warning=True)
+
+
+def _may_be_other(text: str) -> bool:
+    """Whether a text looks like a number or a boolean."""
+    return text[:1] in "+-0123456789" or text.lower() in _SWITCHES
 
 
 def _bare(text: str) -> str:

@@ -39,6 +39,7 @@ from anabranch.graph.kinds.keys import (
     whole,
 )
 from anabranch.graph.kinds.kinds import fallback_of, kind_of, loop_of, own_names
+from anabranch.graph.kinds.remembered import remembered
 from anabranch.graph.kinds.rule import rule_paths
 from anabranch.graph.model import BlockNode, Body, Finally, Graph, GraphNode, Node, RuleNode
 from anabranch.graph.parts import Edge
@@ -56,6 +57,7 @@ def required_reads(node: Node, roots: frozenset[str] = frozenset()) -> frozenset
     return tops(_needs(node, roots, _reads(node, roots))) or NO_KEYS
 
 
+@remembered
 def node_needs(node: Node, roots: frozenset[str] = frozenset()) -> frozenset[Path]:
     """The paths that must exist for the node to run, without what the nodes of its body need; those of its `when` too.
 

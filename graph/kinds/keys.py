@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from anabranch.context.nested import meets
 from anabranch.context.values import Json, Path
 from anabranch.graph.expressions.expressions import Expression, compile_expression
 from anabranch.graph.expressions.templates import Template, compile_template
@@ -72,9 +71,8 @@ def tops(paths: Paths) -> Keys:
 
 def lacking(needs: frozenset[Path], there: frozenset[Path]) -> frozenset[Path]:
     """The paths to which nothing leads, or that lead to nothing, of what is there."""
-    if all(len(path) == 1 for path in there):
-        return frozenset(need for need in needs if need[:1] not in there)
-    return frozenset(need for need in needs if not any(meets(need, path) for path in there))
+    without = [need for need in needs if not any(need[:length] in there for length in range(1, len(need) + 1))]
+    return frozenset(need for need in without if not any(path[: len(need)] == need for path in there))
 
 
 def expression_reads(source: str | None, roots: frozenset[str]) -> Reads:

@@ -24,6 +24,7 @@ from anabranch.graph.kinds.keys import (
     tops,
     union,
 )
+from anabranch.graph.kinds.remembered import remembered
 from anabranch.graph.model import BaseNode, RuleNode
 from anabranch.graph.parts import Rule
 from anabranch.graph.rules.decision_table import read_table
@@ -69,6 +70,7 @@ def rule_writes(_id: str, node: RuleNode) -> Keys:
     return tops(rule_paths(node))
 
 
+@remembered
 def rule_paths(node: RuleNode) -> Paths:
     """The paths that the rules may write; of a GRL text whole keys."""
     if node.grl is not None:
@@ -82,6 +84,7 @@ def rule_paths(node: RuleNode) -> Paths:
     return NO_PATHS.union(*map(_writes, node.rules or ()))
 
 
+@remembered
 def sure_writes(node: RuleNode) -> frozenset[Path]:
     """The paths that are written whatever the rules decide. Of a table or GRL text all of its keys count as sure."""
     if node.rules is None:

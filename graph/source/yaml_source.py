@@ -37,7 +37,7 @@ _ESCAPE = re.compile(r"\\(?:x..|u....|U........|.)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class _Span:
+class Extent:
     """One scalar or collection in the text: where it starts and ends, where its key starts, how it is quoted."""
 
     start: Mark
@@ -57,7 +57,7 @@ class Source:
     file: str
     text: str
     value: Json
-    spans: Mapping[Pointer, _Span]
+    spans: Mapping[Pointer, Extent]
     moved: Mapping[Pointer, Pointer] = field(default_factory=dict)
     attached: Mapping[Pointer, str] = field(default_factory=dict)
 
@@ -95,7 +95,7 @@ class Source:
             return None
         return self.text[span.start.index : span.end.index]
 
-    def _span(self, path: Pointer) -> _Span:
+    def _span(self, path: Pointer) -> Extent:
         origin = self.origin(path)
         while origin and origin not in self.spans:
             origin = origin[:-1]
@@ -127,7 +127,7 @@ class _Reader:
     def __init__(self, text: str, file: str) -> None:
         self.text = text.removeprefix("\ufeff")
         self.file = file
-        self.spans: dict[Pointer, _Span] = {}
+        self.spans: dict[Pointer, Extent] = {}
         self.problems: list[Problem] = []
         self.events: Iterator[yaml.Event] = yaml.parse(self.text, yaml.SafeLoader)
 
@@ -158,7 +158,7 @@ class _Reader:
         self._plain_data(event)
         style = event.style if isinstance(event, yaml.ScalarEvent) else None
         end = cast("Mark", event.end_mark)
-        self.spans[path] = _Span(_start(event), end, key, style, isinstance(event, yaml.ScalarEvent))
+        self.spans[path] = Extent(_start(event), end, key, style, isinstance(event, yaml.ScalarEvent))
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(path)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -309,7 +309,7 @@ def value_at(value: Json, path: Pointer) -> Json:
     return value
 
 
-def _align(text: str, span: _Span, value: str, offset: int) -> int:
+def _align(text: str, span: Extent, value: str, offset: int) -> int:
     """The index in `text` of the character `offset` of the scalar's value: quotes, escapes and folds apart."""
     index, end = span.start.index, span.end.index
     if span.style in ("|", ">"):

@@ -16,16 +16,10 @@ from typer.testing import CliRunner
 
 from anabranch.cli.main import app
 from tests.editor.editing import AT_ONCE, COMMAND, Editor, editor
+from tests.editor.graphs import GRAPHS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ROOT = Path(__file__).parents[2]
-GRAPHS = sorted(
-    path
-    for folder in ("examples", "docs/reference/examples", "docs/extending/graphs")
-    for path in (ROOT / folder).glob("*.yaml")
-    if not path.name.endswith(".test.yaml")
-)
 ORDER = """\
 name: order
 nodes:
