@@ -52,17 +52,16 @@ def written_keys(node: BaseNode) -> Iterator[list[tuple[str, Pointer]]]:
 
 def _check(group: Iterable[tuple[str, Pointer]], source: Source) -> Iterator[Problem]:
     known: dict[Path, Pointer] = {}
-    suggestion: str | None
     for text, pointer in group:
+        what = described(pointer)
         if "{{" in text:
-            code, said, suggestion = "KEY_TEMPLATE", "is a template, and keys are none", _COMPUTED
+            place = source.place(pointer, key=True)
+            yield Problem("KEY_TEMPLATE", f"{what} is a template, and keys are none", place, _COMPUTED)
         elif (wrong := _wrong(text)) is not None:
-            code, (said, suggestion) = "KEY_PATH_INVALID", wrong
+            yield Problem("KEY_PATH_INVALID", f"{what} {wrong[0]}", source.place(pointer, key=True), wrong[1])
         elif known.setdefault(parse_path(text), pointer) is not pointer:
-            code, said, suggestion = "KEY_OVERLAP", "is written twice by this rule", "keep one of them"
-        else:
-            continue
-        yield Problem(code, f"{described(pointer)} {said}", source.place(pointer, key=True), suggestion)
+            place = source.place(pointer, key=True)
+            yield Problem("KEY_OVERLAP", f"{what} is written twice by this rule", place, "keep one of them")
     for path, pointer in known.items():
         if (above := path_above(path, known)) is not None:
             message = f"{described(pointer)} is written inside of `{format_path(above)}`, which is written too"

@@ -22,6 +22,7 @@ from tests.replay.conversations import (
     received,
     skipped_by_hand,
 )
+from tests.replay.world import models, own_attributes, polls_and_pages
 
 Play = Callable[[Served], Awaitable[Handle]]
 
@@ -475,6 +476,9 @@ PLAYS: dict[str, Play] = {
     "node_types": node_types,
     "operated": operated,
     "received": received,
+    "models": models,
+    "polls_and_pages": polls_and_pages,
+    "own_attributes": own_attributes,
     "received_continued": received_continued,
     "queried": queried,
     "asked_while_loading": asked_while_loading,

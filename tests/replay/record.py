@@ -26,13 +26,16 @@ from temporalio.client import Client, WorkflowFailureError
 
 from anabranch.dev import stand_in_model
 from anabranch.dev.devserver import FAST, DevServer, temporal_command
+from anabranch.graph.model import Graph
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
+from anabranch.transport.search_attributes import own_keys
 from tests import servers
 from tests.grpc_shop import shop
-from tests.integration.graph_kit import Handle, worker_for
+from tests.integration.graph_kit import Handle, chain, put, worker_for
 from tests.replay.conversations import asked_while_loading
 from tests.replay.plays import IMPATIENT, LIMITED, PLAYS
+from tests.replay.world import OWN, far, own_attributes
 from tests.workers import worker_on
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -60,7 +63,9 @@ async def record(names: list[str]) -> None:
 async def _played(name: str, folder: Path) -> dict[str, Any]:
     play = PLAYS[name]
     suggests = {"limit.historyCount.suggestContinueAsNew": "24"} if play in IMPATIENT else {}
-    async with await DevServer.start(dynamic_config={**FAST, **suggests}) as server:
+    named = {"name": "g", **chain(a=put()), **(OWN if play is own_attributes else {})}
+    keys = own_keys([Graph.model_validate(named)])
+    async with await DevServer.start(dynamic_config={**FAST, **suggests}, search_attributes=keys) as server:
         client = await connect(Settings(), target_host=server.address, identity=IDENTITY)
         with (
             _core_s_own_order() if play is asked_while_loading else nullcontext(),
@@ -83,11 +88,13 @@ async def _services(folder: Path) -> AsyncGenerator[None]:
     """A database, a model and a shop for the nodes that need one."""
     with closing(sqlite3.connect(folder / "notes.db")) as database:
         database.execute("create table notes (text text)")
-    async with stand_in_model.serve() as url, shop() as prices:
+    async with stand_in_model.serve() as url, shop() as prices, far() as asked:
         given = {
             "REPLAY_SHOP": f"127.0.0.1:{prices.port}",
             "REPLAY_DB": f"sqlite+aiosqlite:///{folder}/notes.db",
+            "REPLAY_FAR": asked,
             "OPENAI_BASE_URL": url,
+            "OLLAMA_BASE_URL": url,
             "OPENAI_API_KEY": "stand-in",
         }
         with patch.dict(os.environ, given):
