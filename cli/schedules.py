@@ -42,6 +42,8 @@ class Act(StrEnum):
     CHANGE = "change"
     KEEP = "keep"
     REMOVE = "remove"
+    LOST = "lost"
+    """It was made here, and no graph asks for it any more: it stays until somebody says that it may go."""
     LEAVE = "leave"
     """Somebody else made it: it stays as it is."""
 
@@ -81,7 +83,7 @@ def diff(
     """Show what `apply` would do; the exit code is 1 if that is anything."""
     steps = _on_server(graphs, task_queue, lambda settings, client: _plan(settings, client, delete=delete_removed))
     _show(steps, as_json=as_json)
-    if any(step.act is not Act.KEEP for step in steps):
+    if any(step.act not in (Act.KEEP, Act.LOST) for step in steps):
         raise typer.Exit(1)
 
 
@@ -166,11 +168,9 @@ async def _plan(settings: Settings, client: Client, *, delete: bool) -> list[Ste
     library = load_library(settings.graphs)
     wanted = Wanted.of((each.graph for each in library.values()), settings.task_queue)
     steps = [_step(each, await find(client, each.id)) for _, each in sorted(wanted.items())]
-    if delete:
-        known = {step.id for step in steps}
-        others = [each async for each in ours(client, settings.task_queue) if each.id not in known]
-        steps += [Step(Act.REMOVE, each.id, found=each) for each in others]
-    return steps
+    known = {step.id for step in steps}
+    others = [each async for each in ours(client, settings.task_queue) if each.id not in known]
+    return steps + [Step(Act.REMOVE if delete else Act.LOST, each.id, found=each) for each in others]
 
 
 def _step(wanted: Wanted, found: Found | None) -> Step:
@@ -193,7 +193,14 @@ async def _carry_out(step: Step, client: Client) -> None:
 
 
 _LONGEST = 40
-_STYLES = {Act.CREATE: "green", Act.CHANGE: "yellow", Act.KEEP: "dim", Act.REMOVE: "red", Act.LEAVE: "bold red"}
+_STYLES = {
+    Act.CREATE: "green",
+    Act.CHANGE: "yellow",
+    Act.KEEP: "dim",
+    Act.REMOVE: "red",
+    Act.LOST: "yellow",
+    Act.LEAVE: "bold red",
+}
 
 
 def _show(steps: list[Step], *, as_json: bool) -> None:
@@ -207,6 +214,9 @@ def _show(steps: list[Step], *, as_json: bool) -> None:
         for name, (have, want) in step.differences.items():
             out().print(Text(plain(f"        {name}: {_json(have)} → {_json(want)}")))
     for step in steps:
+        if step.act is Act.LOST:
+            message = "no graph of the folder asks for this schedule, and it goes on"
+            show_finding("SCHEDULE_LOST", step.id, message, "`--delete-removed` deletes it", warning=True)
         if step.act is Act.LEAVE:
             message = "a schedule with this id is there, and Anabranch did not make it"
             show_finding("SCHEDULE_TAKEN", step.id, message, "delete it, or give the graph another name")

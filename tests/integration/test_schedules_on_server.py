@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from temporalio.client import (
@@ -17,6 +19,7 @@ from temporalio.client import (
     ScheduleHandle,
     ScheduleIntervalSpec,
     ScheduleSpec,
+    WorkflowExecutionStatus,
 )
 from typer.testing import CliRunner, Result
 
@@ -63,6 +66,25 @@ def acts(result: Result) -> dict[str, str]:
     return {each["graph"]: each["act"] for each in json.loads(result.stdout)}
 
 
+@contextmanager
+def sending() -> Generator[list[str]]:
+    """Note what changes a schedule on the server, as it is sent."""
+    sent: list[str] = []
+
+    def noted(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **given: Any) -> Any:
+            sent.append(name)
+            return method(*args, **given)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("update", "delete", "pause", "unpause"):
+            patch.setattr(ScheduleHandle, name, noted(name, getattr(ScheduleHandle, name)))
+        patch.setattr(Client, "create_schedule", noted("create", Client.create_schedule))
+        yield sent
+
+
 async def state_of(client: Client, queue: str, graph: str) -> bytes:
     """What the server changes with every update of a schedule."""
     described = await client.get_schedule_handle(f"anabranch:{queue}:{graph}").describe()
@@ -87,6 +109,16 @@ async def both(command: Any) -> Any:
     return listed if len(listed) > 1 else None
 
 
+async def lost(command: Any) -> dict[str, str]:
+    """What `apply` tells of schedules whose graphs have none any more; it does nothing with them."""
+    with sending() as sent:
+        told = await command("apply", "--json")
+    assert (told.exit_code, sent) == (0, [])
+    assert ("SCHEDULE_LOST" in told.stderr) == bool(acts(told))
+    assert (await command("diff")).exit_code == 0
+    return acts(told)
+
+
 async def removed(command: Any) -> dict[str, str]:
     return acts(await command("apply", "--delete-removed", "--json"))
 
@@ -106,8 +138,9 @@ async def test_applying_twice_changes_nothing_and_what_somebody_changed_is_put_r
         ],
     )
     before = [await state_of(client, queue, graph) for graph in ("hourly", "nightly")]
-    again = await command("apply", "--json")
-    assert (again.exit_code, acts(again)) == (0, {"hourly": "keep", "nightly": "keep"})
+    with sending() as sent:
+        again = await command("apply", "--json")
+    assert (again.exit_code, acts(again), sent) == (0, {"hourly": "keep", "nightly": "keep"}, [])
     assert [await state_of(client, queue, graph) for graph in ("hourly", "nightly")] == before
     assert (await command("diff")).exit_code == 0
 
@@ -116,12 +149,12 @@ async def test_applying_twice_changes_nothing_and_what_somebody_changed_is_put_r
     assert acts(await command("diff", "--json"))["hourly"] == "keep"  # the graph says nothing of it
     changed = HOURLY.replace("every: 1h", "every: 30m, overlap: allow_all")
     (tmp_path / "hourly.yaml").write_text(changed, encoding="utf-8")
-    told = await command("apply")
-    assert told.output.splitlines()[:3] == [
-        f"change  anabranch:{queue}:hourly  every 1800 s",
-        "        every: [3600] → [1800]",
-        '        overlap: "skip" → "allow_all"',
-    ]
+    fields = ["        every: [3600] → [1800]", '        overlap: "skip" → "allow_all"']
+    for name in ("diff", "apply"):
+        with sending() as sent:
+            told = await command(name)
+        assert told.output.splitlines()[:3] == [f"change  anabranch:{queue}:hourly  every 1800 s", *fields]
+        assert sent == (["update"] if name == "apply" else [])
     state = (await handle.describe()).schedule.state
     assert (state.paused, state.note) == (True, "by hand")
     (tmp_path / "hourly.yaml").write_text(changed.replace("every: 30m", "every: 30m, paused: false"), encoding="utf-8")
@@ -158,7 +191,8 @@ async def test_what_others_made_is_never_touched_and_what_is_removed_goes_when_a
     assert (told.exit_code, "error[SCHEDULE_TAKEN]" in told.output) == (1, True)
     for name in ("nightly", "hourly"):
         (tmp_path / f"{name}.yaml").write_text(f"{{name: {name}, nodes: {{a: {{type: stop}}}}}}", encoding="utf-8")
-    assert (await command("apply", "--json")).stdout == "[]\n"
+    assert await eventually(lambda: lost(command)) == {"nightly": "lost"}
+    assert await find(client, f"anabranch:{queue}:nightly") is not None
     assert await eventually(lambda: removed(command)) == {"nightly": "remove"}
     assert await find(client, f"anabranch:{queue}:nightly") is None
     assert await state_of(client, queue, "hourly") == before
@@ -171,3 +205,61 @@ async def test_a_folder_with_a_broken_graph_is_not_applied(
     told = await command("apply", "--delete-removed")
     assert (told.exit_code, "error[SCHEDULE_CRON]" in told.output) == (1, True)
     assert await find(client, f"anabranch:{queue}:nightly") is None
+
+
+async def test_times_are_those_of_the_zone_on_both_sides_of_its_change(
+    client: Client, command: Any, queue: str
+) -> None:
+    """The server plans by the zone: half past two in Berlin, whatever that is in UTC."""
+    assert (await command("apply")).exit_code == 0
+    described = await client.get_schedule_handle(f"anabranch:{queue}:nightly").describe()
+    zone = ZoneInfo("Europe/Berlin")
+    coming = [each.astimezone(zone) for each in described.info.next_action_times]
+    jitter = timedelta(minutes=5)
+    for each in coming:
+        planned = (
+            each.replace(hour=hour, minute=minute, second=0, microsecond=0) for hour, minute in ((2, 30), (12, 0))
+        )
+        assert any(timedelta(0) <= each - at < jitter for at in planned), each
+    policy = described.schedule.policy
+    assert (policy.overlap.name, policy.catchup_window) == ("BUFFER_ONE", timedelta(days=365))
+
+
+OVERLAPPING = {"skip": (1, 1), "allow_all": (2, 0), "buffer_one": (1, 0), "terminate_other": (1, 0)}
+"""How many runs there are, and how many were left out, when a second one is due."""
+
+
+@pytest.mark.parametrize("overlap", OVERLAPPING)
+async def test_a_run_that_is_due_while_another_one_runs_is_treated_as_the_graph_says(
+    client: Client, command: Any, queue: str, tmp_path: Path, overlap: str
+) -> None:
+    """No worker serves them: they run until somebody ends them."""
+    said = f"{{every: 1h, overlap: {overlap}, catchup: 30m}}"
+    (tmp_path / "hourly.yaml").write_text(f"{{name: hourly, schedule: {said}, nodes: {{a: {{type: stop}}}}}}")
+    assert (await command("apply")).exit_code == 0
+    handle = client.get_schedule_handle(f"anabranch:{queue}:hourly")
+    assert (await handle.describe()).schedule.policy.catchup_window == timedelta(minutes=30)
+    await handle.trigger()
+    first = (await eventually(lambda: recent(handle)))[0].action.workflow_id
+    await asyncio.sleep(1.1)  # the ids of runs end with the second in which they were due
+    await handle.trigger()
+    found = await eventually(lambda: overlapping(client, handle, *OVERLAPPING[overlap]))
+    assert (first not in found) == (overlap == "terminate_other")
+    if overlap == "buffer_one":
+        await client.get_workflow_handle(first).terminate()
+        found = await eventually(lambda: overlapping(client, handle, 1, 0))
+        assert first not in found
+    for each in found:
+        await client.get_workflow_handle(each).terminate()
+
+
+async def overlapping(client: Client, handle: ScheduleHandle, running: int, skipped: int) -> list[str] | None:
+    """The ids of the runs, when so many run, so many were left out, and the second one has come, or waits."""
+    described = await handle.describe()
+    info, waiting = described.info, described.raw_description.info.buffer_size
+    if info.num_actions_skipped_overlap != skipped or info.num_actions + skipped + waiting < 2:
+        return None
+    started: list[Any] = [each.action for each in info.recent_actions]
+    handles = [client.get_workflow_handle(each.workflow_id) for each in started]
+    found = [each.id for each in handles if (await each.describe()).status is WorkflowExecutionStatus.RUNNING]
+    return found if len(found) == running else None
