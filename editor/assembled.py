@@ -11,7 +11,8 @@ from typing import Final
 
 from yaml.error import Mark
 
-from anabranch.editor.outline import Outline, Part
+from anabranch.editor.outline import Outline
+from anabranch.editor.parts import Part
 from anabranch.graph.source.yaml_source import MAX_DEPTH, Extent, Pointer, Source
 
 _COUNTED_ANEW: Final = re.compile("[\r\x85\u2028\u2029\ufeff]|^(?:---|\\.\\.\\.|%)", re.MULTILINE)
@@ -60,11 +61,11 @@ class _Moved(Mapping[Pointer, Extent]):
         return Extent(start, end, key, found.style, found.scalar)
 
     def _mark(self, mark: Mark, part: Part) -> Mark:
-        return Mark(mark.name, mark.index + self._starts[part.line], mark.line + part.line, mark.column, None, None)
+        return Mark(mark.name, mark.index + self._starts[part.line], mark.line + part.line, mark.column, None, 0)
 
     def _collections(self, outline: Outline) -> Iterator[tuple[Pointer, Extent]]:
         """The places of what is in no part: the graph itself, its nodes and its edges."""
-        marks = {name: Mark("", self._starts[line], line, 0, None, None) for name, line in outline.sections.items()}
+        marks = {name: Mark("", self._starts[line], line, 0, None, 0) for name, line in outline.sections.items()}
         first = next(iter(marks.values()))
         yield (), Extent(first, first, None, None, scalar=False)
         listed = dict[str, Part]()
@@ -74,5 +75,5 @@ class _Moved(Mapping[Pointer, Extent]):
         for name, part in listed.items():
             start = end = self._mark(part.source.spans[()].start, part)
             if start.column == 0:  # a list as far to the left as its key begins with a dash, others with nothing
-                end = Mark("", start.index + 1, start.line, 1, None, None)
+                end = Mark("", start.index + 1, start.line, 1, None, 0)
             yield (name,), Extent(start, end, marks[name], None, scalar=False)

@@ -6,31 +6,25 @@ change is as quick in a large graph as in a small one.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import islice
 from typing import Final
 
 from pydantic import ValidationError
 
 from anabranch.context.values import Json, Path, parse_path
+from anabranch.editor.parts import KEPT, MOST_PARTS, Part, name_of, parts_of, read, says_nothing, sections_of
 from anabranch.editor.shape import model_of
-from anabranch.errors import AnabranchError, GraphError
+from anabranch.errors import AnabranchError
 from anabranch.graph.dataflow.reads import node_needs, node_paths
 from anabranch.graph.kinds.kinds import has_body, loop_of
 from anabranch.graph.model import BaseNode
-from anabranch.graph.source.yaml_source import MAX_BYTES, Pointer, Source, read_yaml, value_at
+from anabranch.graph.source.yaml_source import MAX_BYTES, Pointer, value_at
 
-_SECTION: Final = re.compile(r"""(?P<key>[A-Za-z_][\w.-]*|"[^"\\]*"|'[^']*')\s*:(?P<rest>\s.*|$)""")
-_ENTRY: Final = {"nodes": re.compile(r" +[\w\"'.~$]"), "edges": re.compile(r" *- ")}
-"""The sections whose entries are read one by one, and how one of these begins."""
 _BODIES: Final = ("body", "finally")
-_MOST_PARTS: Final = 5000
-"""Fields, nodes and edges that are looked at; a graph may have 2,000 nodes."""
-_KEPT: Final = 2 * _MOST_PARTS
 _OF_PLACES: Final = ("error", "errors", "index", "turn", "outcome")
 """Names that have a meaning of their own in bodies, compensations and at the end."""
 
@@ -43,23 +37,6 @@ class Span:
     column: int
     end_line: int
     end_column: int
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """An entry of a section, or a whole section, that was read by itself."""
-
-    path: Pointer
-    """Of its value in the graph."""
-    line: int
-    source: Source
-    within: Pointer
-    """Of its value in its own text."""
-
-    @property
-    def depth(self) -> int:
-        """How many steps there are in the graph to what is deepest in it."""
-        return len(self.path) - len(self.within) + _depth(self.source.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,94 +151,19 @@ def outline(text: str) -> Outline:
     lines = text.split("\n")
     if len(text) > MAX_BYTES:
         return Outline(lines)
-    sections = list(_sections(lines))
-    found = list(islice((part for section in sections for part in _parts(lines, *section)), _MOST_PARTS))
+    sections = list(sections_of(lines))
+    found = list(islice((part for section in sections for part in parts_of(lines, *section)), MOST_PARTS))
     parts = [part for part in found if part is not None]
-    if not parts and (source := _read(text)) is not None and isinstance(source.value, dict):
+    if not parts and (source := read(text)) is not None and isinstance(source.value, dict):
         parts = [Part((key,), 0, source, (key,)) for key in source.value]
     value: dict[str, Json] = {}
     for part in parts:
         _put(value, part.path, value_at(part.source.value, part.within))
     by_path = {part.path: part for part in parts}
-    starts = {_name_of(head): first for head, first, _ in sections}
+    starts = {name_of(head): first for head, first, _ in sections}
     before = lines[: sections[0][1]] if sections else lines
-    is_whole = 0 < len(by_path) == len(found) < _MOST_PARTS and len(starts) == len(sections)
-    return Outline(lines, value, by_path, starts, is_whole and all(map(_says_nothing, before)))
-
-
-def _says_nothing(line: str) -> bool:
-    """Whether a line is empty, or a comment."""
-    return not line.strip() or line.lstrip(" ")[0] == "#"
-
-
-def _name_of(head: re.Match[str]) -> str:
-    return head["key"].strip("\"'")
-
-
-def _sections(lines: Sequence[str]) -> Iterator[tuple[re.Match[str], int, int]]:
-    """Each field of the graph: what its first line says, the number of that, and of the one behind its last."""
-    starts = [(found, number) for number, line in enumerate(lines) if (found := _SECTION.match(line)) is not None]
-    ends = [*(number for _, number in starts[1:]), len(lines)]
-    yield from ((found, first, end) for (found, first), end in zip(starts, ends, strict=False))
-
-
-def _parts(lines: Sequence[str], head: re.Match[str], first: int, end: int) -> Iterator[Part | None]:
-    """The parts of a section; None for what cannot be read, or is not written as usual."""
-    name, rest = _name_of(head), head["rest"].partition(" #")[0].strip()
-    if name not in _ENTRY or rest:
-        source = _read(_text(lines, first, end))
-        if source is not None:
-            yield Part((name,), first, source, (name,))
-        if source is None or not isinstance(source.value, dict) or [*source.value] != [name]:
-            yield None
-        return
-    entries = _entries(lines, first + 1, end)
-    if not entries or not all(map(_says_nothing, lines[first + 1 : entries[0][0]])):
-        yield None
-    for number, (start, stop) in enumerate(entries):
-        source = _read(_text(lines, start, stop))
-        value = None if source is None else source.value
-        if source is None or not isinstance(value, dict | list) or len(value) != 1:
-            yield None
-            continue
-        step = next(iter(value)) if isinstance(value, dict) else 0
-        yield Part((name, step if isinstance(step, str) else number), start, source, (step,))
-        if not _ENTRY[name].match(lines[start]):
-            yield None
-
-
-def _text(lines: Sequence[str], first: int, end: int) -> str:
-    """Some lines as they are in the text."""
-    return "\n".join(lines[first:end]) + ("\n" if end < len(lines) else "")
-
-
-def _entries(lines: Sequence[str], first: int, end: int) -> list[tuple[int, int]]:
-    """The lines of each entry of a section: those that begin furthest to the left."""
-    indents = {
-        number: len(line) - len(line.lstrip(" "))
-        for number, line in enumerate(lines[first:end], first)
-        if line.strip() and line.lstrip()[0] != "#"
-    }
-    if not indents:
-        return []
-    left = min(indents.values())
-    starts = [number for number, indent in indents.items() if indent == left]
-    return list(zip(starts, [*starts[1:], end], strict=True))
-
-
-@lru_cache(maxsize=_KEPT)
-def _read(text: str) -> Source | None:
-    """A text as YAML; None where it is none."""
-    try:
-        return read_yaml(text, "")
-    except GraphError:
-        return None
-
-
-@lru_cache(maxsize=_KEPT)
-def _depth(text: str) -> int:
-    source = _read(text)
-    return 0 if source is None else max(map(len, source.spans))
+    is_whole = 0 < len(by_path) == len(found) < MOST_PARTS and len(starts) == len(sections)
+    return Outline(lines, value, by_path, starts, is_whole and all(map(says_nothing, before)))
 
 
 def _put(value: dict[str, Json], path: Pointer, part: Json) -> None:
@@ -320,7 +222,7 @@ def _facts(path: Pointer, value: dict[str, Json]) -> _Facts:
     known = _known_facts.get(id(value))
     if known is not None and known[0] is value:
         return known[1]
-    if len(_known_facts) >= _KEPT:
+    if len(_known_facts) >= KEPT:
         _known_facts.clear()
     facts = _found_out(path, value)
     _known_facts[id(value)] = (value, facts)

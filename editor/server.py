@@ -22,6 +22,7 @@ from anabranch.editor.completion import MOST, Proposal, proposals
 from anabranch.editor.definition import Location, definitions
 from anabranch.editor.diagnostics import Finding, findings
 from anabranch.editor.document import Document
+from anabranch.editor.formatting import formatted
 from anabranch.editor.hover import meaning
 from anabranch.editor.outline import Span
 from anabranch.editor.project import Project
@@ -197,10 +198,30 @@ def _answer(server: LanguageServer, session: Session) -> None:
         found = definitions(document, session.project, *session.position(document, params.position))
         return [_location(session, document, uri, each) for each in found]
 
+    @server.feature(types.TEXT_DOCUMENT_FORMATTING)
+    async def lay_out(params: types.DocumentFormattingParams) -> list[types.TextEdit]:
+        document = session.document(params.text_document.uri)
+        return _edits(session, document) if document.is_graph else []
+
     @server.feature(types.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
     async def list_symbols(params: types.DocumentSymbolParams) -> list[types.DocumentSymbol]:
         document = session.document(params.text_document.uri)
         return [_symbol(session, document, each) for each in symbols(document)]
+
+
+def _edits(session: Session, document: Document) -> list[types.TextEdit]:
+    """What makes the usual layout of a document, line by line; its end at once."""
+    if (laid_out := formatted(document)) == document.text:
+        return []
+    lines, wanted = document.lines, [line.removesuffix("\r") for line in laid_out.split("\n")]
+    last, end = min(len(lines), len(wanted)) - 1, len(lines) - 1
+    changed = ((number, number, line) for number, line in enumerate(wanted[:last]))
+    tail = (last, end, "\n".join(wanted[last:]))
+    return [
+        types.TextEdit(session.range(document, Span(first, 0, past, len(lines[past]))), text)
+        for first, past, text in (*changed, tail)
+        if text != "\n".join(lines[first : past + 1])
+    ]
 
 
 def _item(session: Session, document: Document, proposal: Proposal, end: Span, rank: int) -> types.CompletionItem:

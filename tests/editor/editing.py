@@ -85,6 +85,19 @@ class Editor:
         places = [each for each in found if isinstance(each, types.Location)] if isinstance(found, list) else []
         return [(each.uri.rpartition("/")[2], each.range.start.line, each.range.start.character) for each in places]
 
+    async def lay_out(self, path: Path, text: str) -> str:
+        """A text as the server lays it out, each of its edits made."""
+        options = types.FormattingOptions(2, insert_spaces=True)
+        found = await self.client.text_document_formatting_async(
+            types.DocumentFormattingParams(types.TextDocumentIdentifier(path.as_uri()), options)
+        )
+        lines = text.split("\n")
+        for edit in sorted(found or (), key=lambda each: -each.range.start.line):
+            start, end = edit.range.start, edit.range.end
+            whole = lines[start.line][: start.character] + edit.new_text + lines[end.line][end.character :]
+            lines[start.line : end.line + 1] = whole.split("\n")
+        return "\n".join(lines)
+
     async def symbols(self, path: Path) -> list[types.DocumentSymbol]:
         """What is in the document."""
         found = await self.client.text_document_document_symbol_async(

@@ -123,10 +123,13 @@ def test_lines_in_any_order_are_the_same_or_read(lines: list[str]) -> None:
 
 def test_of_a_text_that_has_changed_in_one_node_only_that_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     Document(USUAL).source()
-    read: list[str] = []
-    monkeypatch.setattr(
-        "anabranch.editor.outline.read_yaml", lambda text, file: read.append(text) or read_yaml(text, file)
-    )
+    texts: list[str] = []
+
+    def read(text: str, file: str) -> Source:
+        texts.append(text)
+        return read_yaml(text, file)
+
+    monkeypatch.setattr("anabranch.editor.parts.read_yaml", read)
     source = Document(USUAL.replace("several", "some")).source()
-    assert [text.split(":")[0].strip() for text in read] == ["check"]
+    assert [text.split(":")[0].strip() for text in texts] == ["check"]
     assert source.place(("nodes", "pay.now", "url")).line == 12

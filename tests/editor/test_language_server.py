@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from anabranch.cli.main import app
 from tests.editor.editing import AT_ONCE, COMMAND, Editor, editor
 from tests.editor.graphs import GRAPHS
+from tests.editor.test_proposals import MEANINGS, PLACES, marked
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -127,6 +128,25 @@ async def test_what_is_shown_while_a_graph_is_typed_is_what_validate_says(
         await compare(typing, original, tmp_path, variant)
 
 
+async def test_each_place_is_completed_and_explained_over_the_protocol_too(typing: Editor, tmp_path: Path) -> None:
+    """One document, edited from place to place."""
+    path = tmp_path / "order.yaml"
+    wrong: list[str] = []
+    for name, (text, proposed, not_proposed) in PLACES.items():
+        whole, line, column = marked(text)
+        typing.write(path, whole)
+        found = await typing.complete(path, line, column)
+        if proposed not in found or not_proposed in found:
+            wrong.append(f"completion of {name}: {found}")
+    for name, (text, said) in MEANINGS.items():
+        whole, line, column = marked(text)
+        typing.write(path, whole)
+        if said not in (shown := await typing.hover(path, line, column)):
+            wrong.append(f"hover on {name}: {shown}")
+    assert wrong == []
+    assert min(len(PLACES), len(MEANINGS)) >= 20
+
+
 async def test_columns_are_counted_as_the_client_does(typing: Editor, tmp_path: Path) -> None:
     path = tmp_path / "order.yaml"
     text = ORDER.replace("{accepted: true}", '{"😀": "{{ quantity + }}"}')
@@ -183,6 +203,26 @@ finally:
 
 
 @pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (ORDER, ORDER),
+        (ORDER.removesuffix("\n"), ORDER),
+        (ORDER + "\n\n", ORDER),
+        (ORDER.replace("  ", "    ").replace("- ", "-   "), ORDER),
+        (ORDER.replace("type: rule", "type: rule  # 😀  "), ORDER.replace("type: rule", "type: rule  # 😀")),
+        (ORDER + "edges: [", ORDER + "edges: ["),
+    ],
+    ids=range(6),
+)
+async def test_the_layout_is_the_usual_one_and_a_broken_text_keeps_its_own(
+    typing: Editor, text: str, wanted: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "order.yaml"
+    typing.write(path, text)
+    assert await typing.lay_out(path, text) == wanted
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "nodes: " + "[" * 5000,
@@ -213,6 +253,7 @@ async def test_a_hostile_document_is_answered_and_does_not_end_the_server(
         await typing.hover(path, line, character)
         await typing.define(path, line, character)
     await typing.symbols(path)
+    await typing.lay_out(path, text)
     assert await typing.problems(path) != []
     typing.write(other, ORDER)
     assert await typing.problems(other) == []
