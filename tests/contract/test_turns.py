@@ -14,8 +14,10 @@ import pytest
 
 from anabranch.activities.guards.turns import Turns
 from anabranch.errors import ConfigurationError, TurnNotYet, Unavailable
+from anabranch.observe import metrics
 from anabranch.redis_client import RedisClient
 from anabranch.transport.turn import Limit, Turn
+from tests.metrics_kit import hearing
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Valkey")
 
@@ -213,6 +215,25 @@ async def test_nothing_is_left_in_redis_for_ever(redis: RedisClient, turns: Turn
         for limit in (few, often):
             for part in ("used", "line", "due", "offers", "places", "memory"):
                 assert await commands.pttl(f"anabranch:limit:{{{limit.id}}}:{part}") != -1
+
+
+async def test_what_waits_and_which_leases_were_lost_is_counted(redis: RedisClient, turns: Turns) -> None:
+    few, often = slots(1), rate(1, 3600)
+    with hearing() as heard:
+        async with turns.held(turn(few), graph="g", node="a"):
+            with pytest.raises(TurnNotYet):
+                async with turns.held(turn(few), graph="g", node="b"):
+                    pass
+            async with redis as commands:
+                await commands.delete(f"anabranch:limit:{{{few.id}}}:used")
+            for _ in range(200):
+                if heard.values(metrics.LEASES_LOST):
+                    break
+                await asyncio.sleep(0.05)
+        assert await begins(turns, turn(often))
+        assert not await begins(turns, turn(often))
+    assert heard.values(metrics.LEASES_LOST) == [(1, ("g", "a"))]
+    assert heard.values(metrics.LIMIT_WAITS) == [(1, ("g", "b", "concurrency")), (1, ("", "", "rate"))]
 
 
 async def test_a_worker_without_redis_begins_nothing() -> None:
