@@ -31,6 +31,7 @@ MAKE = {
     "peers": "tests/integration/test_peers_benchmark.py",
     "scale": "tests/integration/test_scale_benchmark.py",
     "setup": ".ci/run",  # `make lint` begins with it
+    "slow": ".ci/run",
     "steady": "tests/acceptance/test_steady.py",
     "storm": "Makefile",  # half of it is `make slow`, which .ci/run has; the rest is run before a release
     "test": ".ci/run",
