@@ -317,7 +317,7 @@ def test_each_run_is_listed_in_eighty_columns(stage: Stage, run: str) -> None:
     lines = re.sub(r"\x1b\[[\d;]*m", "", done.stdout).splitlines()
     assert (done.exit_code, [line for line in lines if cell_len(line) > 80]) == (0, [])
     assert lines[0].split() == ["run", "graph", "state", "waits", "for", "started", "took"]
-    assert re.search(r"\d\d-\d\d \d\d:\d\d  +\d:\d\d:\d\d$", lines[1].rstrip())
+    assert re.search(r"\d\d-\d\d \d\d:\d\d  +(\d+\.\d s|\d:\d\d:\d\d)$", lines[1].rstrip())
 
 
 def test_what_no_worker_has_begun_says_so(stage: Stage) -> None:
