@@ -16,6 +16,7 @@ AnabranchError                      code                      may be retried
 │   ├── PayloadMissing              PAYLOAD_MISSING           no
 │   ├── NodeUnknown                 NODE_UNKNOWN              no
 │   ├── RunOpen                     RUN_OPEN                  no
+│   ├── AlreadyAnswered             ALREADY_ANSWERED          no
 │   ├── RerunRefused                RERUN_REFUSED             no
 │   └── SizeLimitExceeded           SIZE_LIMIT_EXCEEDED       no
 ├── EvaluationError                 EXPRESSION_FAILED         no
@@ -240,6 +241,12 @@ class RunOpen(InputError):
     """A run has not ended yet, and what is asked needs one that has."""
 
     code = "RUN_OPEN"
+
+
+class AlreadyAnswered(InputError):
+    """Somebody answers an approval again that needs the answers of several people."""
+
+    code = "ALREADY_ANSWERED"
 
 
 class RerunRefused(InputError):

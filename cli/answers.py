@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from anabranch.cli.inputs import assign
 from anabranch.context.values import Json
 from anabranch.errors import InputError
+from anabranch.graph.people import verdict_of
 from anabranch.graph.source.files import refuse_constant
 from anabranch.steering.waiting import Approval, OpenConflict
 
@@ -62,16 +63,9 @@ class Choice:
 
 def _verdict(approval: Approval | None, *, yes: bool) -> Json:
     """Yes or no in the words of the question's schema: its one boolean. Raises InputError where it has none."""
-    schema = {} if approval is None or approval.schema is None else approval.schema
-    if schema.get("type") == "boolean":
-        return yes
-    properties, required = schema.get("properties"), schema.get("required")
-    named = properties.items() if isinstance(properties, dict) else ()
-    all_of = [name for name, each in named if isinstance(each, dict) and each.get("type") == "boolean"]
-    needed = [name for name in all_of if isinstance(required, list) and name in required]
-    for names in (all_of, needed):
-        if len(names) == 1:
-            return {names[0]: yes}
+    where = None if approval is None else verdict_of(approval.schema)
+    if where is not None:
+        return {where[0]: yes} if where else yes
     raise InputError(
         "the question is none of yes or no: its schema has no single boolean",
         place=None if approval is None else f"node {approval.address!r}",

@@ -67,7 +67,7 @@ def _show(played: Rehearsal, made_id: str | None, *, verbose: bool) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for title in ("after", "node", "outcome", "by", "wrote"):
         table.add_column(title, overflow="fold", no_wrap=title in {"after", "outcome"})
-    start = done.timeline[0].started if done.timeline else 0
+    start = min((step.started for step in done.timeline), default=0)
     fallbacks = _fallbacks(state)
     for step in done.timeline:
         origin = answers.origin(step.work)

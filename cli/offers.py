@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from rich.text import Text
 
+from anabranch.cli.people import people
 from anabranch.cli.show import clock, indented
 from anabranch.display import plain
 from anabranch.errors import InputError
@@ -94,6 +95,7 @@ def asked(run: str, approval: Approval) -> Iterator[Text]:
     until = "" if approval.deadline is None else f" until {clock(approval.deadline)}"
     yield Text.assemble((plain(approval.address), "bold yellow"), f" asks{until}:")
     yield Text(plain(approval.prompt or "(no prompt)"))
+    yield from (Text(plain(line)) for line in people(approval, clock))
     if approval.schema is not None:
         yield Text.assemble("\n", ("the answer fits", "bold"))
         yield Text(indented(dict(approval.schema)))

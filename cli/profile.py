@@ -116,7 +116,7 @@ def _fill_in(work: RunNode) -> None:
 
 
 def _nodes(last: Rehearsal, watch: Stopwatch) -> Iterator[NodeProfile]:
-    start = last.done.timeline[0].started if last.done.timeline else 0
+    start = min((step.started for step in last.done.timeline), default=0)
     for step in sorted(last.done.timeline, key=lambda each: each.started):
         address = step.work.address
         seconds = watch.seconds.get(address, [])

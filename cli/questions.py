@@ -9,7 +9,9 @@ from typing import Any
 
 from rich.text import Text
 
+from anabranch.cli.people import people
 from anabranch.display import one_line, plain
+from anabranch.steering.waiting import approvals_of
 
 _PROMPT = 200
 _SHOWN = 3
@@ -33,7 +35,7 @@ class Asking:
             until = f" until {_clock(asked['deadline'])}" if "deadline" in asked else ""
             prompt = one_line(asked.get("prompt", ""), _PROMPT)
             head = Text.assemble((plain(address), "bold yellow"), f" asks{until}: {prompt}")
-            yield [head, *self._command(asked.get("answer"))]
+            yield [head, *_people(address, asked), *self._command(asked.get("answer"))]
 
     def _conflicts(self, status: Mapping[str, Any]) -> Iterator[list[Text]]:
         for address, conflicts in status.get("conflicts", {}).items():
@@ -61,6 +63,13 @@ class Asking:
     def _command(self, command: str | None) -> Iterator[Text]:
         if command is not None:
             yield Text(f"  {self._where}{plain(command)}", "green", overflow="fold")
+
+
+def _people(address: str, asked: Mapping[str, Any]) -> Iterator[Text]:
+    """Whom a question is for, and who has answered: one line."""
+    (approval,) = approvals_of({address: asked})
+    if told := "; ".join(people(approval, _clock)):
+        yield Text(f"  {one_line(told, _PROMPT)}")
 
 
 def _clock(at: int) -> str:

@@ -25,7 +25,8 @@ async def answer_run(steering: Steering, node: str | None, answer: Answer) -> No
     steered = await Steered.open(steering)
     told = await steered.sent_before() or await _answered(steered, node, answer)
     if told is not None:
-        _say(steering, told, f"{told['node']} is answered")
+        needed, count = told.get("needed", 1), told.get("answers", 1)
+        _say(steering, told, f"{told['node']} is answered" + (f", {count} of {needed}" if needed > 1 else ""))
 
 
 async def _answered(steered: Steered, node: str | None, answer: Answer) -> dict[str, Any] | None:

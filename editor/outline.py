@@ -205,6 +205,9 @@ def _node(path: Pointer, node: dict[str, Json]) -> Iterator[tuple[Pointer, dict[
     yield path, node
     if isinstance(undo := node.get("compensate"), dict):
         yield from _node((*path, "compensate"), undo)
+    for notice in ("remind", "escalate"):
+        if isinstance(told := _mapping(node.get(notice)).get("node"), dict):
+            yield from _node((*path, notice, "node"), told)
     yield from _nodes(node, path)
     for name, tool in _mapping(node.get("tools")).items():
         if isinstance(called := _mapping(tool).get("node"), dict):
@@ -263,6 +266,8 @@ def _own_writes(path: Pointer, node: BaseNode) -> frozenset[Path] | None:
         lists = () if loop is None else (loop.collects, loop.lists_failed)
         written = frozenset(parse_path(text) for text in lists if text is not None)
         return None if loop is None or (loop.body.graph is not None and not written) else written
+    if path[-2:] in (("remind", "node"), ("escalate", "node")):
+        return frozenset()
     if path[-1] == "compensate" and node.output is None and node.type != "rule":
         return frozenset()
     return node_paths(str(path[-1]), node)

@@ -125,6 +125,8 @@ def _around(
             yield from (str(name) for name in _mapping(fields.get("input")) if types.get(node) != "graph")
     if "compensate" in path:
         yield "error"
+    if "node" in path and not {"remind", "escalate"}.isdisjoint(path):
+        yield "question"
     if "finally" in path:
         yield "outcome"
     if _handles(path, shape, value_at):

@@ -65,6 +65,11 @@ def _inside(document: Document, node: dict[str, Json], path: Pointer) -> Iterato
     undo = node.get("compensate")
     if isinstance(undo, dict) and (span := document.outline.span((*path, "compensate"))) is not None:
         yield _symbol((*path, "compensate"), span, str(undo.get("type") or ""), (), is_node=True)
+    for field in ("remind", "escalate"):
+        told = notice.get("node") if isinstance(notice := node.get(field), dict) else None
+        if told is not None and (span := document.outline.span((*path, field))) is not None:
+            detail = str(told.get("type") or "") if isinstance(told, dict) else ""
+            yield _symbol((*path, field), span, detail, (), is_node=True)
 
 
 def _tool(document: Document, name: str, tool: Json, path: Pointer) -> Iterator[Symbol]:

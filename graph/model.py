@@ -38,6 +38,7 @@ from anabranch.graph.fields import (
 )
 from anabranch.graph.node_types import ByType, built_in
 from anabranch.graph.parts import Auth, Budget, Collect, Edge, Expect, GrpcExpect, GrpcTls, Pages, Poll, Rule, Statement
+from anabranch.graph.people import MAX_ANSWERS, MAX_REMINDERS, Form, Names, People
 from anabranch.graph.policies import (
     CircuitBreaker,
     Concurrency,
@@ -372,14 +373,50 @@ class WaitNode(BaseNode):
     """Until which time: ISO 8601, or Unix milliseconds."""
 
 
+class Remind(Model):
+    """Reminders of a question that nobody has answered."""
+
+    after: DurationTemplate
+    """How long after the question the first one comes."""
+    every: DurationTemplate | None = None
+    """How long after each one the next comes. Without it there is one."""
+    times: Annotated[int, Field(strict=True, ge=1, le=MAX_REMINDERS)] = 10
+    """How many there are at most."""
+    node: Node
+    """What reminds: a node that sends a message. It sees the question as `question`, and writes nothing."""
+
+
+class Escalate(Model):
+    """Hands a question that nobody has answered to others."""
+
+    after: DurationTemplate
+    """How long after the question."""
+    to: People
+    """Whom the question is for from then on."""
+    node: Node | None = None
+    """What tells them. It sees the question as `question`, and writes nothing."""
+
+
 class ApprovalNode(BaseNode):
-    """A person decides, by the update `complete_task`."""
+    """A person decides, or several people do, by the update `complete_task`."""
 
     type: Literal["approval"]
     prompt: str = ""
     """What the person is asked."""
     schema_: SchemaObject | None = Field(None, alias="schema")
     """The JSON Schema of the answer."""
+    assignee: Names | None = None
+    """The person who should answer, or several."""
+    groups: Names | None = None
+    """The groups whose members should answer."""
+    answers: Annotated[int, Field(strict=True, ge=1, le=MAX_ANSWERS)] = 1
+    """How many people have to answer. One who says no decides for all."""
+    remind: Remind | None = None
+    """Reminders, as long as nobody has answered."""
+    escalate: Escalate | None = None
+    """Whom the question is handed to where nobody answers."""
+    form: Form | None = None
+    """Hints for the form in which people answer."""
 
 
 class ReceiveNode(BaseNode):
@@ -505,6 +542,6 @@ _node_models: dict[str, type[BaseNode]] = {
 NODE_TYPES = tuple(_node_models)
 """The built-in node types. What a graph may name beside them: `node_types.names`."""
 built_in(_node_models)
-_deferred: tuple[type[Model], ...] = (BaseNode, Tool, *_node_models.values(), Body, Finally, Graph)
+_deferred: tuple[type[Model], ...] = (BaseNode, Tool, *_node_models.values(), Body, Finally, Remind, Escalate, Graph)
 for _model in _deferred:
     _model.model_rebuild()

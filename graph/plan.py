@@ -23,8 +23,9 @@ from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.expressions import Expression, compile_expression
 from anabranch.graph.expressions.templates import Template, compile_template
 from anabranch.graph.fields import MergePolicy
+from anabranch.graph.kinds.approval import QUESTION
 from anabranch.graph.kinds.kind import Loop
-from anabranch.graph.kinds.kinds import has_body, has_effect, kind_of, loop_of, own_names
+from anabranch.graph.kinds.kinds import has_body, has_effect, kind_of, loop_of, notices_of, own_names
 from anabranch.graph.kinds.tools import question_of
 from anabranch.graph.model import AiNode, BlockNode, Body, Graph, GraphNode, Node, ReceiveNode
 from anabranch.graph.parts import Edge
@@ -124,6 +125,15 @@ class PlanNode:
             node = node.model_copy(update={"output": {}})
         roots = self.roots | ERROR
         return PlanNode(self.id, self.index, node, (), (), roots, self.effect, is_routed=_is_routed(node))
+
+    @cached_property
+    def notices(self) -> Mapping[str, PlanNode]:
+        """The nodes that tell people of its question, `remind` and `escalate`; they also see `question`."""
+        roots = self.roots | QUESTION
+        return {
+            steps[0]: PlanNode(self.id, self.index, node, (), (), roots, self.effect, is_routed=_is_routed(node))
+            for steps, node in notices_of(self.node)
+        }
 
     def own_names(self, data: Mapping[str, Json], roots: Mapping[str, Json], cost: Cost) -> dict[str, Json]:
         """The names of its `input` with their values. Raises EvaluationError."""

@@ -5,11 +5,18 @@ from __future__ import annotations
 from anabranch.graph.plan import Plan, PlanNode
 from anabranch.workflows.interpreter.address import node_id
 from anabranch.workflows.interpreter.last import NAME as LAST
+from anabranch.workflows.interpreter.people import notice_at
 from anabranch.workflows.interpreter.saga import COMPENSATION
 
 
 def planned_at(plan: Plan, address: str) -> PlanNode | None:
-    """The node at an address, or for `undo …` what undoes it. None where a person, or a service, is named."""
+    """The node at an address, for `undo …` what undoes it, for `reminder 1 of …` what reminds of it.
+
+    None where a person, or a service, is named.
+    """
+    if (about := notice_at(address)) is not None:
+        owner = planned_at(plan, about[1])
+        return None if owner is None else owner.notices.get(about[0])
     try:
         planned = _node_at(plan, address.removeprefix(COMPENSATION))
     except (KeyError, AssertionError):

@@ -12,6 +12,7 @@ from typing import Final, Literal, Protocol
 
 Kind = Literal["counter", "gauge", "histogram"]
 _TURN: Final = re.compile(r"\[\d+\]")
+_REMINDER: Final = re.compile(r"^reminder \d+ of ")
 
 SECONDS: Final = (
     0.001,
@@ -264,7 +265,9 @@ def note(metric: Metric, value: float, *labels: str) -> None:
 
 
 def node_label(address: str) -> str:
-    """A node's address without the turns around it: `pack/weigh` for `pack[3]/weigh`."""
+    """A node's address without the turns around it: `pack/weigh` for `pack[3]/weigh`, `reminder of ask` for each."""
+    if address.startswith("reminder "):
+        address = _REMINDER.sub("reminder of ", address)
     return _TURN.sub("", address) if "[" in address else address
 
 

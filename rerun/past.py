@@ -18,6 +18,7 @@ from anabranch.workflows.interpreter.address import node_id
 from anabranch.workflows.interpreter.commands import DEADLINE
 from anabranch.workflows.interpreter.journal import Entry, catch_up
 from anabranch.workflows.interpreter.node_run import Status
+from anabranch.workflows.interpreter.people import notice_at
 from anabranch.workflows.interpreter.rerun import RerunMachine
 from anabranch.workflows.interpreter.saga import COMPENSATION
 from anabranch.workflows.interpreter.scope import BodyRun, Started
@@ -161,6 +162,8 @@ def machine_for(plan: Plan, pinned: PinnedGraph, run: Inspection, taken: TakenOv
 
 def root_of(address: str) -> str:
     """The node of the graph itself that an address is, or is in the body of."""
+    if (about := notice_at(address)) is not None:
+        return root_of(about[1])
     return node_id(address.removeprefix(DEADLINE).removeprefix(COMPENSATION).partition("/")[0].partition(" since ")[0])
 
 

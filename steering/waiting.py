@@ -19,6 +19,22 @@ class Approval:
     schema: Mapping[str, Json] | None
     asked: int
     deadline: int | None
+    assignee: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    needed: int = 1
+    """How many people have to answer."""
+    given: tuple[Mapping[str, Any], ...] = ()
+    """What those of several have answered who did: `by`, `at` and `answer`."""
+    reminders: Mapping[str, Any] | None = None
+    """How many were `sent` of how many `times`, and when the `next` one is due."""
+    escalation: Mapping[str, Any] | None = None
+    """Whom it is for `at` a time, or since it was `escalated`."""
+    form: Mapping[str, Any] | None = None
+
+    @property
+    def answered_by(self) -> tuple[str, ...]:
+        """Who has answered so far."""
+        return tuple(each["by"] for each in self.given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +83,7 @@ def waiting_of(inspection: Inspection) -> Waiting:
     last = inspection.last
     children = tuple(each.workflow_id for each in inspection.children.values() if each.outcome is None)
     return Waiting(
-        tuple(_approvals(last.approvals)),
+        tuple(approvals_of(last.approvals)),
         tuple(_conflicts(last.conflicts)),
         tuple(last.paused),
         children,
@@ -75,9 +91,24 @@ def waiting_of(inspection: Inspection) -> Waiting:
     )
 
 
-def _approvals(asked: Mapping[str, Any]) -> Iterator[Approval]:
+def approvals_of(asked: Mapping[str, Any]) -> Iterator[Approval]:
+    """The questions of approvals, as the query `status` has them."""
     for address, each in asked.items():
-        yield Approval(address, each.get("prompt", ""), each.get("schema"), each["asked"], each.get("deadline"))
+        answers = each.get("answers", {})
+        yield Approval(
+            address,
+            each.get("prompt", ""),
+            each.get("schema"),
+            each.get("asked", 0),
+            each.get("deadline"),
+            tuple(each.get("assignee", ())),
+            tuple(each.get("groups", ())),
+            answers.get("needed", 1),
+            tuple(answers.get("given", ())),
+            each.get("reminders"),
+            each.get("escalation"),
+            each.get("form"),
+        )
 
 
 def _conflicts(asked: Mapping[str, Any]) -> Iterator[OpenConflict]:

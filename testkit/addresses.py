@@ -15,6 +15,7 @@ from anabranch.graph.plan import Plan, PlanNode
 from anabranch.workflows.interpreter.address import attempt_address
 from anabranch.workflows.interpreter.afterwards import PREFIX as FINALLY
 from anabranch.workflows.interpreter.commands import RunNode, StartChild, Work
+from anabranch.workflows.interpreter.people import notice_at
 from anabranch.workflows.interpreter.saga import COMPENSATION as UNDO
 from anabranch.workflows.interpreter.scope import END
 from anabranch.workflows.interpreter.simulation import Evaluated
@@ -24,6 +25,7 @@ __all__ = ["END", "FINALLY", "UNDO", "known", "means", "node_at", "of", "static"
 _INDEX = re.compile(r"\[\d+\]")
 _LAST = FINALLY.removesuffix("/")
 _ATTEMPT = re.compile(r"~\d+")
+_NUMBER = re.compile(r"^reminder \d+ of ")
 
 
 def of(work: Work | Evaluated) -> str:
@@ -46,7 +48,8 @@ def means(work: Work | Evaluated) -> tuple[str, ...]:
 
 def wider(address: str) -> tuple[str, ...]:
     """The address, then those by which a test means it together with others, the narrowest first."""
-    return address, _INDEX.sub("", address), _ATTEMPT.sub("", address), static(address)
+    found = address, _INDEX.sub("", address), _ATTEMPT.sub("", address), static(address)
+    return found if notice_at(address) is None else (*found, *(_NUMBER.sub("reminder of ", each) for each in found))
 
 
 def walk(plan: Plan, prefix: str = "") -> Iterator[tuple[str, Plan]]:
@@ -67,7 +70,10 @@ def known(plan: Plan) -> list[str]:
 
 
 def node_at(plan: Plan, address: str) -> PlanNode | None:
-    """The node that an address leads to; after `undo ` its compensation."""
+    """The node that an address leads to; after `undo ` its compensation, after `reminder of ` what reminds of it."""
+    if (about := notice_at(address)) is not None:
+        owner = node_at(plan, about[1])
+        return None if owner is None else owner.notices.get(about[0])
     undo = address.startswith(UNDO)
     if plan.afterwards is not None and address.startswith(FINALLY):
         plan, address = plan.afterwards, address.removeprefix(FINALLY)

@@ -17,7 +17,7 @@ from anabranch.graph.plan import Plan, plan_graph
 from anabranch.graph.policies import Defaults, Retry
 from anabranch.testkit.addresses import means, of
 from anabranch.testkit.arriving import given_events
-from anabranch.testkit.assume import assumed_writes
+from anabranch.testkit.assume import assumed_writes, example_of
 from anabranch.testkit.batches import with_entries
 from anabranch.testkit.calling import given_calls
 from anabranch.testkit.given import GivenOutcome
@@ -35,7 +35,18 @@ from anabranch.workflows.interpreter.commands import (
 )
 from anabranch.workflows.interpreter.input import check_value_against
 from anabranch.workflows.interpreter.machine import Machine
-from anabranch.workflows.interpreter.simulation import Answer, Arrived, Chosen, Done, Evaluated, Failed, Work, drive
+from anabranch.workflows.interpreter.simulation import (
+    Answer,
+    Arrived,
+    Chosen,
+    Done,
+    Evaluated,
+    Failed,
+    Heard,
+    Said,
+    Work,
+    drive,
+)
 from anabranch.workflows.interpreter.state import RunState
 
 Origin: TypeAlias = Literal["given", "evaluated", "assumed", "timer"]
@@ -64,9 +75,9 @@ class Answers:
         self._evaluate = evaluate
         self.origins: dict[str, Origin] = {}
 
-    def __call__(self, work: Work) -> Answer | Arrived:
+    def __call__(self, work: Work) -> Answer | Arrived | Heard:
         """How the work ends."""
-        if isinstance(work, StartTimer) and work.attempt is not None:
+        if isinstance(work, StartTimer) and (work.attempt is not None or work.is_beside):
             return Done(seconds=work.seconds)
         address = of(work)
         given = next((found for each in means(work) if (found := self._given.get(each)) is not None), None)
@@ -89,18 +100,20 @@ class Answers:
         except AnabranchError as error:
             return Failed(Failure("failure", error.code, str(error), work.address))
 
-    def _assumed(self, work: Work) -> Answer:
+    def _assumed(self, work: Work) -> Answer | Heard:
         if isinstance(work, StartTimer):
             return Done(seconds=work.seconds)
         if isinstance(work, AskConflict):
             return Chosen({each.path: each.candidates[-1].value for each in work.conflicts})
+        if isinstance(work, AskPerson) and work.answers > 1:
+            return _all_say(work, example_of(work.schema or {}) if work.schema else {}, 0.0)
         if isinstance(work, AskPerson):
             return Done(nested(assumed_writes(self._plan, work.address, None)))
         if isinstance(work, AwaitEvent):
             return Done(_changes(work.address, assumed_writes(self._plan, work.address, None)))
         if isinstance(work, StartChild):
             return self._child(work)
-        if work.undo:
+        if work.undo or work.is_beside:
             return Done(_changes(work.address, {}))
         assumed = assumed_writes(self._plan, work.address, work)
         return Done(_changes(work.address, with_entries(self._plan, work, assumed)))
@@ -123,7 +136,7 @@ class Answers:
         return Done(dict(done.finish.data), seconds)
 
 
-def _given_answer(work: Work, given: GivenOutcome, plan: Plan) -> Answer | Arrived:
+def _given_answer(work: Work, given: GivenOutcome, plan: Plan) -> Answer | Arrived | Heard:
     seconds = given.after.total_seconds() if given.after is not None else 0.0
     if isinstance(work, RunNode) and (called := given_calls(work, given)) is not None:
         return Done(called, seconds)
@@ -139,10 +152,28 @@ def _given_answer(work: Work, given: GivenOutcome, plan: Plan) -> Answer | Arriv
         return Done(seconds=work.seconds if given.after is None else seconds)
     if isinstance(work, AwaitEvent):
         return Arrived(given_events(plan, work, given.events or {}), seconds)
+    if isinstance(work, AskPerson) and work.answers > 1:
+        return _heard(work, given, seconds)
     for field in ("answer", "result"):
         if field in given.model_fields_set:
             return Done(_checked(work, _brought(work, getattr(given, field))), seconds)
     return Done(_changes(work.address, _writable(work, by_path(given.set or {}))), seconds)
+
+
+def _heard(work: AskPerson, given: GivenOutcome, seconds: float) -> Heard:
+    """What several people say. Raises SchemaViolation."""
+    if (answers := given.answers) is None:
+        return _all_say(work, _checked(work, given.answer), seconds)
+    times = [0.0 if each.after is None else each.after.total_seconds() for each in answers]
+    said = (Said(each.by, _checked(work, each.answer), after) for each, after in zip(answers, times, strict=True))
+    return Heard(tuple(said))
+
+
+def _all_say(work: AskPerson, answer: Json, seconds: float) -> Heard:
+    """As many people as are needed say the same: those who are named, then others."""
+    others = (f"person {number}" for number in range(1, work.answers + 1))
+    names = dict.fromkeys((*work.assigned.assignee, *others))
+    return Heard(tuple(Said(name, answer, seconds) for name in [*names][: work.answers]))
 
 
 def _timeout(work: Work, given: GivenOutcome) -> Failure:
@@ -187,6 +218,8 @@ def _checked(work: Work, answer: Json) -> Json:
 
 def _writable(work: Work, values: dict[ContextPath, Json]) -> dict[ContextPath, Json]:
     """The values, if the work may write any. Raises InputError for a compensation that writes nothing in a run."""
+    if values and isinstance(work, RunNode) and work.is_beside:
+        raise InputError("what reminds of a question writes nothing", place=f"node {work.address!r}")
     if values and isinstance(work, RunNode) and work.undo and work.planned.node.output == {}:
         raise InputError(
             "the compensation has no `output`: it writes nothing",

@@ -12,7 +12,7 @@ from anabranch.errors import InputError
 from anabranch.testkit.answers import Answers
 from anabranch.testkit.stand_ins import StandIns
 from anabranch.workflows.interpreter.commands import AskPerson, AwaitEvent
-from anabranch.workflows.interpreter.simulation import Arrived, Done, Failed
+from anabranch.workflows.interpreter.simulation import Arrived, Done, Failed, Heard
 
 History = Sequence[HistoryEvent]
 Handle = WorkflowHandle[Any, Any]
@@ -50,8 +50,8 @@ class Attendant:
     async def _answered(self, asking: Handle, status: Mapping[str, Any]) -> dict[str, InputError]:
         """Answer what a run asks; returns why nobody answers the rest, by address."""
         answers = self._stand_ins.answers[status["graph"]]
-        for address in status.get("approvals", {}):
-            await _answer(asking, answers, address)
+        for address, asked in status.get("approvals", {}).items():
+            await _answer(asking, answers, address, asked)
         for address, conflicts in status.get("conflicts", {}).items():
             for conflict in conflicts:
                 chosen = {"node": address, "path": conflict["path"], "writer": conflict["candidates"][-1]["by"]}
@@ -82,12 +82,19 @@ async def histories(client: Client, run: str, run_id: str | None) -> AsyncIterat
                 waiting.append((child.workflow_id, child.run_id))
 
 
-async def _answer(asking: Handle, answers: Answers, address: str) -> None:
-    answer = answers(AskPerson(address, "", None, None))
-    if not isinstance(answer, Done):
+async def _answer(asking: Handle, answers: Answers, address: str, asked: Mapping[str, Any]) -> None:
+    """Answer an approval, as often as it needs answers."""
+    needed = asked.get("answers", {}).get("needed", 1)
+    answer = answers(AskPerson(address, "", asked.get("schema") if needed > 1 else None, None, answers=needed))
+    if not isinstance(answer, Done | Heard):
         raise InputError("a person who does not answer is not played", place=f"node {address!r}", suggestion=_ANSWER)
+    said = answer.answers if isinstance(answer, Heard) else ()
+    told: list[dict[str, Any]] = [{"answer": each.answer, "by": each.by} for each in said]
+    if isinstance(answer, Done):
+        told = [{"answer": answer.result}]
     try:
-        await asking.execute_update("complete_task", {"node": address, "answer": answer.result})
+        for each in told:
+            await asking.execute_update("complete_task", {"node": address, **each})
     except WorkflowUpdateFailedError as refused:
         raise InputError(
             f"the question does not take the answer: {refused.cause}", place=f"node {address!r}", suggestion=_ANSWER

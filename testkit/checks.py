@@ -15,6 +15,7 @@ from anabranch.graph.source.yaml_source import Pointer, Source
 from anabranch.testkit.addresses import END, FINALLY, UNDO, known, node_at, static
 from anabranch.testkit.given import BESIDE, GivenOutcome
 from anabranch.testkit.model import TIMEOUT, Case, Expectation
+from anabranch.testkit.people import wrong_answers
 from anabranch.workflows.interpreter.input import check_value_against
 
 
@@ -111,6 +112,8 @@ def _wrong_outcome(node: Node, address: str, outcome: GivenOutcome, plan: Plan) 
         return f"node {address!r} has no `output` that would read a `result`", "give what it writes: `set`"
     if isinstance(node, ApprovalNode) and not given:
         return f"node {address!r} needs an answer", f"write `answer: …` or `{TIMEOUT}`"
+    if isinstance(node, ApprovalNode) and outcome.answers is not None:
+        return wrong_answers(node, address, outcome.answers)
     if isinstance(node, ReceiveNode) and (wrong_events := _wrong_events(node, address, outcome)):
         return wrong_events
     return _impossible(node, address, outcome)

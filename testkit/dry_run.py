@@ -14,7 +14,7 @@ from anabranch.testkit.answers import Answers
 from anabranch.testkit.given import GivenOutcome
 from anabranch.workflows.interpreter.commands import RunNode
 from anabranch.workflows.interpreter.machine import Machine
-from anabranch.workflows.interpreter.simulation import Answer, Arrived, DryRun, Work, drive
+from anabranch.workflows.interpreter.simulation import Answer, Arrived, DryRun, Heard, Work, drive
 from anabranch.workflows.interpreter.state import RunState
 
 
@@ -52,7 +52,7 @@ def play_through(
     at = int(time.time() * 1000)
     answers = Answers(plan, given, evaluate, at=at)
 
-    def answer(work: Work) -> Answer | Arrived:
+    def answer(work: Work) -> Answer | Arrived | Heard:
         if looking is not None:
             looking(work)
         return answers(work)

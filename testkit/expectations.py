@@ -39,6 +39,7 @@ def mismatches(case: Case, played: Played) -> list[Mismatch]:
         *_attributes(expect, played),
         *_conflicts(expect, played),
         *_saga(expect, played),
+        *_notices(expect, played),
         *_unused(case, played),
     ]
 
@@ -185,6 +186,11 @@ def _saga(expect: Expectation, played: Played) -> Iterator[Mismatch]:
         yield from _sequence("compensated", expect.compensated, played.undone)
     if expect.not_compensated is not None:
         yield from _sequence("not_compensated", expect.not_compensated, played.not_compensated)
+
+
+def _notices(expect: Expectation, played: Played) -> Iterator[Mismatch]:
+    if expect.notices is not None:
+        yield from _sequence("notices", expect.notices, played.notices)
 
 
 def _sequence(field: str, expected: Sequence[str], actual: Sequence[str]) -> Iterator[Mismatch]:

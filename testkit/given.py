@@ -16,6 +16,15 @@ from anabranch.graph.fields import Duration, Model
 from anabranch.graph.plan import Plan
 from anabranch.graph.source.files import mapping
 from anabranch.graph.source.problems import did_you_mean
+from anabranch.workflows.interpreter.people import notice_at
+
+
+class GivenAnswer(Model):
+    """What one of several people answers, and how long after the question."""
+
+    by: str = Field(min_length=1, max_length=100)
+    answer: JsonValue = None
+    after: Duration | None = None
 
 BESIDE: Final = frozenset({"message", "after", "calls"})
 """What may be said beside how a node ends."""
@@ -30,6 +39,9 @@ class GivenOutcome(Model):
     message: str = "as the outcomes say"
     timeout: bool | Literal["queue"] = Field(default=False, description="`queue`: no worker took it, it did nothing")
     answer: JsonValue = None
+    answers: tuple[GivenAnswer, ...] | None = Field(
+        default=None, min_length=1, description="Of an `approval` with `answers`: who answers what, and when"
+    )
     choose: dict[str, JsonValue] | None = None
     events: dict[str, JsonValue] | None = Field(default=None, description="Of a `receive`: name → data of what comes")
     calls: tuple[dict[str, dict[str, JsonValue]], ...] = Field(
@@ -58,7 +70,8 @@ def outcomes_of(given: Mapping[str, Json], plan: Plan, place: str) -> dict[str, 
     known = {*plan.graph.nodes, *([] if plan.afterwards is None else ["finally"])}
     outcomes: dict[str, GivenOutcome] = {}
     for address, value in given.items():
-        root = re.split(r"[/\[~]", address.removeprefix("undo "))[0]
+        about = notice_at(address)
+        root = re.split(r"[/\[~]", address.removeprefix("undo ") if about is None else about[1])[0]
         if root not in known:
             raise InputError(f"the graph has no node {root!r}", place=place, suggestion=did_you_mean(root, known))
         outcomes[address] = _outcome(place, address, value)
@@ -66,7 +79,10 @@ def outcomes_of(given: Mapping[str, Json], plan: Plan, place: str) -> dict[str, 
 
 
 def _outcome(file: str, address: str, value: Json) -> GivenOutcome:
-    place, advice = f"{file}, node {address!r}", "write one of set, result, fail, timeout, answer, events, choose"
+    place, advice = (
+        f"{file}, node {address!r}",
+        "write one of set, result, fail, timeout, answer, answers, events, choose",
+    )
     try:
         outcome = GivenOutcome.model_validate(value)
     except ValidationError as error:

@@ -84,6 +84,9 @@ class Expectation(Model):
     conflicts: tuple[Annotated[ExpectedConflict, BeforeValidator(_conflict)], ...] | None = None
     compensated: tuple[str, ...] | None = Field(None, description="Nodes that are undone, in this order")
     not_compensated: tuple[str, ...] | None = Field(None, description="Nodes whose compensation failed")
+    notices: tuple[str, ...] | None = Field(
+        None, description="Reminders and escalations of which people are told: `reminder 1 of ask`, in this order"
+    )
     error: ExpectedError | None = None
     finally_failed: ExpectedError | tuple[ExpectedError, ...] | None = Field(
         None, description="Why a `finally` fails, of the graph or of a block; a list for several; without it, none does"

@@ -27,6 +27,7 @@ from anabranch.workflows.interpreter.simulation import (
     Chosen,
     Evaluated,
     Failed,
+    Heard,
     TimelineEntry,
     Work,
     drive,
@@ -134,8 +135,17 @@ class Played:
 
     @property
     def path(self) -> list[TimelineEntry]:
-        """What nodes were asked to do, in the order in which they ended, compensations apart."""
-        return [step for step in self.timeline if not _undoes(step.work) and not isinstance(step.work, AskConflict)]
+        """What nodes were asked to do, in the order in which they ended, compensations and notices apart."""
+        return [
+            step
+            for step in self.timeline
+            if not (_undoes(step.work) or _tells(step.work) or isinstance(step.work, AskConflict))
+        ]
+
+    @property
+    def notices(self) -> list[str]:
+        """The reminders and escalations of which people were told, in this order."""
+        return [step.work.address for step in self.timeline if _tells(step.work)]
 
     @property
     def undone(self) -> list[str]:
@@ -197,7 +207,7 @@ class _ScriptedAnswers:
         self._script = script
         self.used: set[str] = set()
 
-    def __call__(self, work: Work) -> Answer | Arrived:
+    def __call__(self, work: Work) -> Answer | Arrived | Heard:
         if isinstance(work, AskConflict):
             return self._settle(work)
         address, names = of(work), means(work)
@@ -241,7 +251,7 @@ class _ScriptedAnswers:
 
 def _needs_outcome(work: Work) -> bool:
     if isinstance(work, RunNode):
-        return not work.undo and not isinstance(work.planned.node, RuleNode)
+        return not work.undo and not work.is_beside and not isinstance(work.planned.node, RuleNode)
     return not isinstance(work, StartTimer)
 
 
@@ -249,6 +259,10 @@ def _type_of(work: Work) -> str:
     if isinstance(work, RunNode | StartChild):
         return str(work.planned.node.type)
     return "receive" if isinstance(work, AwaitEvent) else "approval"
+
+
+def _tells(work: Work | Evaluated) -> bool:
+    return isinstance(work, RunNode) and work.is_beside
 
 
 def _undoes(work: Work | Evaluated) -> bool:

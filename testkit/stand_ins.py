@@ -25,7 +25,7 @@ from anabranch.context.values import Json, parse_path
 from anabranch.errors import TimedOut
 from anabranch.graph.dataflow.walk import levels, with_compensations
 from anabranch.graph.kinds.kind import Runs
-from anabranch.graph.kinds.kinds import kind_named, loop_of, types_that_run, with_inner
+from anabranch.graph.kinds.kinds import kind_named, loop_of, notices_of, types_that_run, with_inner
 from anabranch.graph.load import LoadedGraph
 from anabranch.graph.model import ActivityNode, Graph, Node, WaitNode
 from anabranch.graph.plan import Plan, PlanNode, plan_graph
@@ -36,6 +36,7 @@ from anabranch.testkit.answers import Answers
 from anabranch.testkit.given import GivenOutcome
 from anabranch.transport.node_protocol import GraphRequest, NodeTask, PinnedGraph
 from anabranch.workflows.interpreter.commands import RunNode
+from anabranch.workflows.interpreter.people import notice_at
 from anabranch.workflows.interpreter.simulation import Done, Failed
 
 _BLINK: Final = timedelta(milliseconds=1)
@@ -132,7 +133,8 @@ def _work(plan: Plan, task: NodeTask) -> RunNode:
     line = Line.start(dict(task.context.data))
     roots: dict[str, Json] = {**task.roots, "run": task.run.root()}
     undo = task.address.startswith(UNDO)
-    return RunNode(task.address, _planned(plan, task.address), line, roots, task.key, undo=undo)
+    beside = notice_at(task.address) is not None
+    return RunNode(task.address, _planned(plan, task.address), line, roots, task.key, undo=undo, is_beside=beside)
 
 
 def _planned(plan: Plan, address: str) -> PlanNode:
@@ -176,6 +178,8 @@ def _hurried(node: Node) -> Node:
         update["retry"] = _soon(node.retry)
     if node.compensate is not None:
         update["compensate"] = _hurried(node.compensate)
+    for (field, inner), notice in notices_of(node):
+        update[field] = getattr(node, field).model_copy(update={inner: _hurried(notice)})
     if (loop := loop_of(node)) is not None:
         update |= with_inner(node, loop, _hurried_all(loop.body.nodes))
         if loop.last is not None:

@@ -8,9 +8,9 @@ from functools import partial
 
 from anabranch.errors import ExpressionError, Problem, SourceLocation
 from anabranch.graph.dataflow.fields import attribute_fields, last_fields, node_fields, start_fields
-from anabranch.graph.dataflow.handlers import ERROR, handlers
+from anabranch.graph.dataflow.handlers import handlers
 from anabranch.graph.dataflow.reads import result_fields
-from anabranch.graph.dataflow.walk import Level, edge_path, with_compensations
+from anabranch.graph.dataflow.walk import Level, edge_path, names_beside, with_compensations
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.kinds.fields import Field, texts
@@ -25,7 +25,7 @@ def check_expressions(level: Level, source: Source) -> Iterator[Problem]:
     handling = handlers(level.body.nodes, level.body.edges)
     for path, key, outer in level.nodes():
         for where, node in with_compensations(path, outer):
-            roots = level.roots | handling.names_of(key) | (ERROR if where != path else frozenset())
+            roots = level.roots | handling.names_of(key) | names_beside(path, where)
             yield from unless_fine(node, ("expressions", roots), partial(_check_node, where, node, roots, source))
     for index, edge in enumerate(level.body.edges):
         if edge.when is not None:

@@ -15,11 +15,11 @@ from anabranch.graph.checks.similar import is_slip, similar_names
 from anabranch.graph.dataflow.appends import appended_paths
 from anabranch.graph.dataflow.dataflow import KeyFlow, UnwrittenRead, key_flows, unwritten_reads
 from anabranch.graph.dataflow.fields import node_fields
-from anabranch.graph.dataflow.handlers import ERROR, ERRORS
+from anabranch.graph.dataflow.handlers import ERRORS
 from anabranch.graph.dataflow.presence import MaybeMissing, maybe_missing
 from anabranch.graph.dataflow.reads import node_writes
 from anabranch.graph.dataflow.rivals import Rivals, may_rival, rivals
-from anabranch.graph.dataflow.walk import with_compensations
+from anabranch.graph.dataflow.walk import names_beside, with_compensations
 from anabranch.graph.expressions.expressions import ROOTS
 from anabranch.graph.kinds.fields import texts
 from anabranch.graph.kinds.keys import Keys
@@ -36,6 +36,7 @@ _PLACE_NAMES = {
     "index": "in the body of a `foreach` or `while`",
     "turn": "in a `while`",
     "outcome": "in `finally`",
+    "question": "in what reminds of an `approval`, or escalates it",
 }
 
 _OF_NUMBERS = frozenset({Reducer.SUM, Reducer.MIN, Reducer.MAX})
@@ -111,7 +112,7 @@ class KeyChecks:
     def _own_names(self, flow: KeyFlow) -> Iterator[Problem]:
         for path, key, outer in flow.level.nodes():
             for where, node in with_compensations(path, outer):
-                roots = flow.roots(key) | ERROR if where != path else flow.roots(key)
+                roots = flow.roots(key) | names_beside(path, where)
                 yield from check_own_names(where, node, roots, self.source)
 
     def _owner_of(self, read: UnwrittenRead) -> str | None:

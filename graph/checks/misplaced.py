@@ -111,6 +111,14 @@ def misplaced_in_compensation(node: BaseNode, finder: Finder) -> Iterator[Proble
             yield finder.problem(_CODE, message, name, suggestion=suggestion)
 
 
+def misplaced_in_notice(node: BaseNode, field: str, inner: str, finder: Finder) -> Iterator[Problem]:
+    """Fields that what reminds of a question does not have: it is no node of the graph, and writes nothing."""
+    for name in ("when", "join", "losers", "on_failure", "pivot", "compensate", "output", "local", "cache"):
+        if _says(node, name):
+            message = f"has `{name}` in its `{field}.{inner}`, which tells people of a question and does nothing else"
+            yield finder.problem(_CODE, message, field, inner, name, suggestion="remove it")
+
+
 def _says(node: BaseNode, name: str) -> bool:
     """Whether a field is other than where it is left out: a definition with every default in it is the same graph."""
     defaults = _defaults(type(node))

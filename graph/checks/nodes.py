@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 from anabranch.errors import Problem
-from anabranch.graph.checks.misplaced import misplaced, misplaced_in_compensation
+from anabranch.graph.checks.misplaced import misplaced, misplaced_in_compensation, misplaced_in_notice
 from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.kinds.kind import Runs
-from anabranch.graph.kinds.kinds import kind_of, types_that_run
+from anabranch.graph.kinds.kinds import kind_of, notices_of, types_that_run
 from anabranch.graph.model import BaseNode
 from anabranch.graph.source.yaml_source import Pointer, Source
 
@@ -36,6 +36,7 @@ def check_node(path: Pointer, node: BaseNode, source: Source) -> Iterator[Proble
     if path[-1] == "compensate":
         yield from misplaced_in_compensation(node, finder)
     yield from _compensation(node, finder)
+    yield from _notices(node, finder)
     yield from _reused(node, finder)
     yield from _undone_locally(node, finder)
     if (check := kind_of(node).checks) is not None:
@@ -70,6 +71,19 @@ def _compensation(node: BaseNode, finder: Finder) -> Iterator[Problem]:
         message = f"is undone by a `{node.compensate.type}` node"
         suggestion = f"a compensation is one of {', '.join(types_that_run(by=_COMPENSATING))}"
         yield finder.problem("COMPENSATION_TYPE", message, "compensate", "type", suggestion=suggestion)
+
+
+def _notices(node: BaseNode, finder: Finder) -> Iterator[Problem]:
+    """What reminds of a question, and cannot: it runs beside the graph, and writes nothing."""
+    for (field, inner), notice in notices_of(node):
+        kind = kind_of(notice)
+        if kind.runs not in _COMPENSATING or kind.local_by_default:
+            allowed = (name for name in types_that_run(by=_COMPENSATING) if name != "rule")
+            message = f"tells people of its question by a `{notice.type}` node"
+            suggestion = f"what tells them is one of {', '.join(allowed)}"
+            yield finder.problem("NOTICE_TYPE", message, field, inner, "type", suggestion=suggestion)
+        else:
+            yield from misplaced_in_notice(notice, field, inner, finder)
 
 
 def _reused(node: BaseNode, finder: Finder) -> Iterator[Problem]:

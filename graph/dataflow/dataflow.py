@@ -14,9 +14,18 @@ from anabranch.context.nested import meets
 from anabranch.context.values import Path, format_path
 from anabranch.graph.dataflow.exclusion import Exclusion, exclusion
 from anabranch.graph.dataflow.fields import attribute_fields, last_fields, start_fields
-from anabranch.graph.dataflow.handlers import ERROR, Handlers, handlers
+from anabranch.graph.dataflow.handlers import Handlers, handlers
 from anabranch.graph.dataflow.reads import NO_GRAPHS, node_needs, node_paths, result_fields
-from anabranch.graph.dataflow.walk import FINALLY, Level, edge_path, levels, ordered, with_compensations
+from anabranch.graph.dataflow.walk import (
+    FINALLY,
+    Level,
+    edge_path,
+    is_compensation,
+    levels,
+    names_beside,
+    ordered,
+    with_compensations,
+)
 from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.kinds.keys import NO_KEYS, field_reads, tested
 from anabranch.graph.kinds.kinds import loop_of
@@ -189,8 +198,8 @@ def unwritten_reads(flow: KeyFlow) -> Iterator[UnwrittenRead]:
     """Keys that nodes, compensations, edges and the result of a level need and that nothing before them writes."""
     for path, key, outer in flow.level.nodes():
         for where, node in with_compensations(path, outer):
-            undone = where != path
-            roots = flow.roots(key) | ERROR if undone else flow.roots(key)
+            undone = is_compensation(path, where)
+            roots = flow.roots(key) | names_beside(path, where)
             before = flow.ancestors[key] | (flow.bit[key] if undone else 0)
             yield from _unwritten(flow.needs(node, roots), before, where, key, flow)
     for index, edge in enumerate(flow.level.body.edges):

@@ -21,6 +21,7 @@ from anabranch.graph.dataflow.fields import (
 )
 from anabranch.graph.dataflow.handlers import ERROR, handlers
 from anabranch.graph.dataflow.walk import OUTCOME
+from anabranch.graph.kinds.approval import QUESTION
 from anabranch.graph.kinds.fields import Field
 from anabranch.graph.kinds.keys import (
     EVERYTHING,
@@ -38,7 +39,7 @@ from anabranch.graph.kinds.keys import (
     union,
     whole,
 )
-from anabranch.graph.kinds.kinds import fallback_of, kind_of, loop_of, own_names
+from anabranch.graph.kinds.kinds import fallback_of, kind_of, loop_of, notices_of, own_names
 from anabranch.graph.kinds.remembered import remembered
 from anabranch.graph.kinds.rule import rule_paths
 from anabranch.graph.model import BlockNode, Body, Finally, Graph, GraphNode, Node, RuleNode
@@ -162,6 +163,8 @@ def _body_reads(body: Body | Finally, roots: frozenset[str]) -> Reads:
         if node.compensate is not None:
             undone = _reads(node.compensate, inner | ERROR)
             found |= undone.allowing(union(before, node_paths(node_id, node)))
+        for _, notice in notices_of(node):
+            found |= _reads(notice, inner | QUESTION).allowing(before)
     for edge in body.edges:
         found |= expression_reads(edge.when, roots | handling.names_on(edge)).allowing(_nodes_write(body.nodes))
     return found

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from anabranch.graph.dataflow.handlers import ERROR, ERRORS, handlers
+from anabranch.graph.kinds.approval import QUESTION
 from anabranch.graph.kinds.kind import Toolbox
-from anabranch.graph.kinds.kinds import loop_of
+from anabranch.graph.kinds.kinds import loop_of, notices_of
 from anabranch.graph.model import Body, Finally, Graph, Node
 from anabranch.graph.parts import Edge
 from anabranch.graph.source.yaml_source import Pointer
@@ -99,9 +100,23 @@ def _inner(path: Pointer, node: Node, roots: frozenset[str]) -> Iterator[Level]:
 
 
 def with_compensations(path: Pointer, node: Node) -> Iterator[tuple[Pointer, Node]]:
-    """The node, its compensation, and that one's."""
+    """The node, its compensation and that one's, and what reminds of its question."""
     while True:
         yield path, node
+        for steps, notice in notices_of(node):
+            yield from with_compensations((*path, *steps), notice)
         if node.compensate is None:
             return
         path, node = (*path, "compensate"), node.compensate
+
+
+def is_compensation(path: Pointer, where: Pointer) -> bool:
+    """Whether what is at `where` is a compensation of the node at `path`, and not that node, or what reminds of it."""
+    return where[len(path) :][-1:] == ("compensate",)
+
+
+def names_beside(path: Pointer, where: Pointer) -> frozenset[str]:
+    """What is at `where`, below the node at `path`, sees besides: a compensation the error, a reminder the question."""
+    if where == path:
+        return frozenset()
+    return ERROR if is_compensation(path, where) else QUESTION

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 from anabranch.display import one_line
 from anabranch.graph.drawing.summary import edge_label, of_runs, summary
-from anabranch.graph.kinds.kinds import fallback_of, loop_of, own_names
-from anabranch.graph.model import Body, Finally, Graph, Node
+from anabranch.graph.kinds.kinds import fallback_of, loop_of, notices_of, own_names
+from anabranch.graph.model import ApprovalNode, Body, Finally, Graph, Node
 from anabranch.graph.parts import Edge
+from anabranch.graph.people import Names
 
 MAX_DEPTH = 40
 _LONGEST = 100
+_NOTICES = {"remind": "reminded", "escalate": "told of the escalation"}
 
 
 def tree(graph: Graph, *, details: bool = False) -> str:
@@ -107,6 +109,23 @@ def _followers(entry: _Entry, edges: list[Edge]) -> Iterator[_Entry]:
         yield _Entry(edge.target, edge_label(edge), entry.inner, last=last, depth=entry.depth + 1)
 
 
+def _asked(node: Node) -> Iterator[str]:
+    """Whom an approval asks, and what asks again."""
+    if not isinstance(node, ApprovalNode):
+        return
+    if names := ", ".join(each for given in (node.assignee, node.groups) for each in _names(given)):
+        yield f"asks {names}"
+    for (name, _), notice in notices_of(node):
+        yield f"{_NOTICES[name]} by {notice.type}: {summary(notice)}"
+    if node.escalate is not None:
+        to = node.escalate.to
+        yield f"escalates to {', '.join(each for given in (to.assignee, to.groups) for each in _names(given))}"
+
+
+def _names(given: Names | None) -> tuple[str, ...]:
+    return () if given is None else (given,) if isinstance(given, str) else given
+
+
 def _details(node: Node) -> Iterator[str]:
     yield summary(node)
     if node.description:
@@ -119,5 +138,6 @@ def _details(node: Node) -> Iterator[str]:
         yield f"join {node.join}"
     if values := fallback_of(node):
         yield f"on failure goes on with {', '.join(values)}"
+    yield from _asked(node)
     if node.compensate is not None:
         yield f"undone by {node.compensate.type}: {summary(node.compensate)}"

@@ -8,6 +8,7 @@ from datetime import timedelta
 from anabranch.errors import Problem
 from anabranch.graph.fields import parse_duration
 from anabranch.graph.kinds.ai import ai_summary, ai_writes, check_ai
+from anabranch.graph.kinds.approval import PEOPLE, approval_summary, approval_writes, check_approval
 from anabranch.graph.kinds.composites import (
     block_body,
     check_foreach,
@@ -36,7 +37,6 @@ from anabranch.graph.kinds.fields import cel, template
 from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.kinds.grpc import check_grpc
 from anabranch.graph.kinds.http import PAGE, RESULT, check_http, http_pinned, http_summary
-from anabranch.graph.kinds.keys import properties
 from anabranch.graph.kinds.kind import NodeKind, Runs, any_keys, called, imported, no_keys
 from anabranch.graph.kinds.receive import SEEN, check_receive, receive_reads, receive_summary
 from anabranch.graph.kinds.rule import check_rule, rule_reads, rule_summary, rule_writes
@@ -241,13 +241,14 @@ WAIT = NodeKind(
 APPROVAL = NodeKind(
     ApprovalNode,
     runs=Runs.RUN,
-    fields=(template("prompt"),),
-    writes=lambda _id, node: properties(node.schema_),
+    fields=tuple(map(template, ("prompt", *PEOPLE))),
+    writes=lambda _id, node: approval_writes(node),
     answer_schema="schema",
+    checks=check_approval,
     effect=False,
-    outcomes=frozenset({"answer", "timeout"}),
-    outcome_help="write `answer: …` or `timeout`",
-    summary=lambda node: node.prompt or "a person decides",
+    outcomes=frozenset({"answer", "answers", "timeout"}),
+    outcome_help="write `answer: …`, `answers: [{by: …, answer: …}]` or `timeout`",
+    summary=approval_summary,
     deeds=approval_deeds,
     shape=("[/", "\\]"),
     tone="rose",

@@ -76,7 +76,8 @@ def activity_deeds(node: ActivityNode, _seen: Seen) -> Iterator[str]:
 
 def approval_deeds(node: ApprovalNode, seen: Seen) -> Iterator[str]:
     """The question."""
-    yield f"a person was asked: {seen.text(node.prompt)}"
+    whom = "a person was" if node.answers == 1 else f"{node.answers} people were"
+    yield f"{whom} asked: {seen.text(node.prompt)}"
 
 
 def graph_deeds(node: GraphNode, seen: Seen) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeGuard, cast
 
 from anabranch.context.values import Json
@@ -11,7 +11,7 @@ from anabranch.graph import node_types
 from anabranch.graph.kinds import built_in
 from anabranch.graph.kinds.fields import template
 from anabranch.graph.kinds.kind import Loop, NodeKind, Runs
-from anabranch.graph.model import AiNode, BaseNode, BlockNode, ForeachNode, GraphNode, WhileNode
+from anabranch.graph.model import AiNode, ApprovalNode, BaseNode, BlockNode, ForeachNode, GraphNode, WhileNode
 from anabranch.graph.policies import Fallback, Retry
 
 _BUILT_IN: Mapping[str, NodeKind[Any]] = {
@@ -77,6 +77,15 @@ def with_inner(node: BaseNode, loop: Loop, nodes: Mapping[str, BaseNode]) -> dic
         tools = node.tools or {}
         return {"tools": {name: tool.model_copy(update={"node": nodes[name]}) for name, tool in tools.items()}}
     return {"body": loop.body.model_copy(update={"nodes": nodes})} if loop.path else {"nodes": nodes}
+
+
+def notices_of(node: BaseNode) -> Iterator[tuple[tuple[str, str], BaseNode]]:
+    """The nodes that tell people of a question: where each is below its `approval`."""
+    if isinstance(node, ApprovalNode):
+        if node.remind is not None:
+            yield ("remind", "node"), node.remind.node
+        if node.escalate is not None and node.escalate.node is not None:
+            yield ("escalate", "node"), node.escalate.node
 
 
 def answer_schema(node: BaseNode) -> tuple[str, dict[str, Json]] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from anabranch.graph.kinds.kinds import has_body, has_effect, kind_of, loop_of, with_inner
+from anabranch.graph.kinds.kinds import has_body, has_effect, kind_of, loop_of, notices_of, with_inner
 from anabranch.graph.model import Graph, Node
 
 
@@ -36,4 +36,6 @@ def _node(node: Node) -> Node:
             judged["finally_"] = loop.last.model_copy(update={"nodes": _nodes(loop.last.nodes)})
     if node.compensate is not None:
         judged["compensate"] = _node(node.compensate)
+    for (field, inner), notice in notices_of(node):
+        judged[field] = getattr(node, field).model_copy(update={inner: _node(notice)})
     return node.model_copy(update=judged)

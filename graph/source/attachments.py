@@ -68,6 +68,9 @@ class Attachments:
                 found[field] = self._file(name, (*path, field))
         if "compensate" in node:
             found["compensate"] = self._node(node["compensate"], (*path, "compensate"))
+        for field in ("remind", "escalate"):
+            if node_type == "approval" and isinstance(notice := node.get(field), dict) and "node" in notice:
+                found[field] = {**notice, "node": self._node(notice["node"], (*path, field, "node"))}
         if isinstance(body := node.get("body"), dict):
             found["body"] = self._nodes(body, (*path, "body"))
         if node_type != "block":

@@ -151,6 +151,9 @@ class _Resolved:
             found["compensate"] = self._node(found["compensate"], (*path, "compensate"))
         if isinstance(tools := found.get("tools"), dict):
             found["tools"] = {name: self._tool(each, (*path, "tools", name)) for name, each in tools.items()}
+        for field in ("remind", "escalate"):
+            if found.get("type") == "approval" and isinstance(notice := found.get(field), dict) and "node" in notice:
+                found[field] = {**notice, "node": self._node(notice["node"], (*path, field, "node"))}
         return self._bodies(found, path)
 
     def _tool(self, value: Json, path: Pointer) -> Json:

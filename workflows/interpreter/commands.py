@@ -97,6 +97,8 @@ class RunNode:
     roots: Mapping[str, Json]
     key: str
     undo: bool = False
+    is_beside: bool = False
+    """Whether it only tells people of a question: it writes nothing, and nothing waits for it."""
     deadline: float | None = None
     """For a compensation, the seconds until the saga's deadline. After it (0) there is one attempt and no retry."""
 
@@ -108,16 +110,57 @@ class StartTimer:
     address: str
     seconds: float
     attempt: int | None = None
+    is_beside: bool = False
+    """Whether it is that of a reminder, or an escalation: no node waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """Whom a question is for: people, and groups of people. Nobody is named where anybody may answer."""
+
+    assignee: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    def described(self) -> dict[str, Json]:
+        """As JSON for people, with both lists."""
+        return {"assignee": list(self.assignee), "groups": list(self.groups)}
+
+
+@dataclass(frozen=True, slots=True)
+class Reminders:
+    """When a question is asked again: seconds after the question, then after each reminder, so many times."""
+
+    after: float
+    every: float
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """So many seconds after the question it is for others."""
+
+    after: float
+    to: Assigned
 
 
 @dataclass(frozen=True, slots=True)
 class AskPerson:
-    """Wait for a person's answer (update `complete_task`), at most `timeout` seconds."""
+    """Wait for a person's answer (update `complete_task`), or for those of several, at most `timeout` seconds."""
 
     address: str
     prompt: str
     schema: Mapping[str, Json] | None
     timeout: float | None
+    assigned: Assigned = Assigned()
+    answers: int = 1
+    reminders: Reminders | None = None
+    escalation: Escalation | None = None
+    form: Mapping[str, Json] | None = None
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether there is more to keep of it than the question: answers that came, times to come."""
+        return self.answers > 1 or self.reminders is not None or self.escalation is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json, format_path
 from anabranch.limits import PAYLOAD_BYTES
 from anabranch.workflows.interpreter.commands import Afterwards, AskPerson, AwaitEvent
+from anabranch.workflows.interpreter.questions import OpenQuestion
 from anabranch.workflows.interpreter.size import ByteBudget, json_size
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import AuditTrail, Version, describe_conflict
@@ -59,7 +60,7 @@ def questions_that_fit(state: RunState, budget: ByteBudget) -> dict[str, Excerpt
     missing = {"approvals": 0, "conflicts": 0, "events": 0}
     for address, question in state.questions.items():
         if isinstance(ask := question.command, AskPerson):
-            missing["approvals"] += not _fits(approvals, address, state.answering.approval(question, ask), budget)
+            missing["approvals"] += not _fits(approvals, address, _approval(state, address, question, ask), budget)
         elif isinstance(ask, AwaitEvent):
             missing["events"] += not _fits(events, address, state.answering.awaited(question, ask), budget)
         else:
@@ -69,6 +70,11 @@ def questions_that_fit(state: RunState, budget: ByteBudget) -> dict[str, Excerpt
             conflicts[address] = kept
     found = {"approvals": approvals, "conflicts": conflicts, "events": events}
     return {name: Excerpt(each, missing[name]) for name, each in found.items() if each or missing[name]}
+
+
+def _approval(state: RunState, address: str, question: OpenQuestion, ask: AskPerson) -> dict[str, Json]:
+    known = state.approvals.open.get(address)
+    return state.answering.approval(question, ask, {} if known is None else known.described())
 
 
 def _fits(found: dict[str, Json], address: str, described: dict[str, Json], budget: ByteBudget) -> bool:

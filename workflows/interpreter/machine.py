@@ -87,6 +87,8 @@ class Machine:
             self._continue()
         elif self._undo.owns(address):
             self._undo.succeeded(address, result)
+        elif self.state.approvals.owns(address):
+            self._starts.approvals.ended(address, None)
         elif (timed := self.state.timers.pop(address, None)) is not None:
             self._time_out(timed, address)
         elif not isinstance(node := self.state.answered(address), Started):
@@ -105,6 +107,8 @@ class Machine:
             self._continue()
         elif self._undo.owns(address):
             self._undo.failed(address, failure)
+        elif self.state.approvals.owns(address):
+            self._starts.approvals.ended(address, failure)
         elif self.state.timers.pop(address, None) is not None:
             pass  # a timer of which nobody has need any more
         elif (node := self.state.answered(address)) is not None:
@@ -122,6 +126,12 @@ class Machine:
             self._merging.choosers = by or {}
             self._starts.settle(join, choices)
             self._merging.choosers = {}
+        return self._advance()
+
+    def answer(self, address: str, answer: Json, by: str, at: int) -> list[Command]:
+        """One of several people answers an approval. Raises InputError where nobody is asked there."""
+        self.state.at = at
+        self._starts.approvals.answer(address, answer, by)
         return self._advance()
 
     def hear(self, event: Event, at: int) -> list[Command]:
@@ -255,6 +265,8 @@ class Machine:
         """Go as far as possible without an answer; returns the commands of this event."""
         self._endings.cancel_work()
         self._starts.start_ready()
+        if self.state.approvals.due:
+            self._starts.approvals.start_due()
         while self._aborts.end_abort() or self._aborts.end_rollback():
             self._starts.start_ready()
         if self.state.ending is not None and self.state.root is self.state.main and self.state.budget.allows():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from anabranch.context.merge.union import Conflict
@@ -41,6 +41,10 @@ class OpenQuestion:
         timeout = self.command.timeout
         return None if timeout is None else self.asked + round(timeout * 1000)
 
+    def asking(self, command: AskPerson) -> OpenQuestion:
+        """The same question, of which there is something else to see."""
+        return replace(self, command=command)
+
 
 @dataclass(frozen=True, slots=True)
 class Answering:
@@ -56,13 +60,17 @@ class Answering:
         """Where the console shows the run."""
         return None if self.console is None else f"{self.console}/runs/{quote(self.workflow_id, safe='')}"
 
-    def approval(self, question: OpenQuestion, ask: AskPerson) -> dict[str, Json]:
-        """What an approval asks, as JSON for people."""
+    def approval(self, question: OpenQuestion, ask: AskPerson, more: Mapping[str, Json]) -> dict[str, Json]:
+        """What an approval asks, as JSON for people; `more` is what is known of one that is watched."""
         described: dict[str, Json] = {"prompt": ask.prompt, "asked": question.asked}
         if question.deadline is not None:
             described["deadline"] = question.deadline
+        described |= {name: names for name, names in ask.assigned.described().items() if names}
+        described |= more
         if ask.schema is not None:
             described["schema"] = dict(ask.schema)
+        if ask.form is not None:
+            described["form"] = dict(ask.form)
         return {**described, "answer": self.answer(ask.address, ask.schema)}
 
     def answer(self, address: str, schema: Mapping[str, Json] | None) -> str:

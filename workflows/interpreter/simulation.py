@@ -53,6 +53,8 @@ __all__ = [
     "DryRun",
     "Evaluated",
     "Failed",
+    "Heard",
+    "Said",
     "TimelineEntry",
     "Work",
     "drive",
@@ -95,8 +97,24 @@ class Arrived:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One of several people answers an approval after `seconds`."""
+
+    by: str
+    answer: Json
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """These people answer an approval, each at a time; where they are too few it waits until its time is up."""
+
+    answers: tuple[Said, ...]
+
+
 Answer: TypeAlias = Done | Failed | Chosen
-AnswerOf: TypeAlias = Callable[[Work], Answer | Arrived]
+AnswerOf: TypeAlias = Callable[[Work], Answer | Arrived | Heard]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +187,8 @@ class _Driver:
     finish: Finish | None = None
     timeline: list[TimelineEntry] = field(default_factory=list)
     pending: list[tuple[int, int, TimelineEntry]] = field(default_factory=list)
+    said: dict[int, Said] = field(default_factory=dict)
+    """Answers of several people to come, by the number of their place among what is pending."""
     count: int = 0
     yielded: bool = False
 
@@ -180,8 +200,8 @@ class _Driver:
                 self._cancel(command.address)
             elif isinstance(command, Yield):
                 self.yielded = True
-            elif isinstance(command, EventCame):  # nobody sends any here: what waits for one is answered
-                continue
+            elif isinstance(command, EventCame):
+                self._come(command)
             else:
                 self._start(command)
 
@@ -191,7 +211,11 @@ class _Driver:
         self.dispatch(self.machine.succeeded(YIELD, None, self.now))
 
     def answer_next(self) -> None:
-        entry = self._next()
+        number, entry = self._next()
+        if (said := self.said.pop(number, None)) is not None:
+            self.now = max(self.now, entry.ended)
+            self.dispatch(self.machine.answer(entry.work.address, said.answer, said.by, self.now))
+            return
         if entry.ended > LAST_MOMENT:
             raise SizeLimitExceeded("the run would last beyond the year 9999", place=f"node {entry.work.address!r}")
         self.now = max(self.now, entry.ended)
@@ -202,10 +226,10 @@ class _Driver:
             self.cancel_after = None
             self.dispatch(self.machine.cancel("the run was cancelled", self.now))
 
-    def _next(self) -> TimelineEntry:
-        """What ends next. Work that must end after other work waits until that has ended."""
+    def _next(self) -> tuple[int, TimelineEntry]:
+        """What ends next, with its number. Work that must end after other work waits until that has ended."""
         if not self.order:
-            return heapq.heappop(self.pending)[2]
+            return heapq.heappop(self.pending)[1:]
         ordered, first = set(self.order), self.order[0]
         free = [entry for entry in self.pending if entry[2].work.address not in ordered - {first}]
         if not free:
@@ -218,10 +242,10 @@ class _Driver:
         entry = min(free)
         self.pending.remove(entry)
         heapq.heapify(self.pending)
-        if entry[2].work.address == first and not _is_beside(entry[2].work):
+        if entry[2].work.address == first and entry[1] not in self.said and not _is_beside(entry[2].work):
             self.order.popleft()
             self.now += 1
-        return entry[2]
+        return entry[1:]
 
     def _answer(self, entry: TimelineEntry) -> list[Command]:
         address, answer = entry.work.address, entry.answer
@@ -235,17 +259,41 @@ class _Driver:
         found = self.answer_of(work)
         if isinstance(found, Arrived):
             found = Done(self.machine.received(work.address, found.events), found.seconds)
+        if isinstance(found, Heard):
+            found = self._hear(work, found)
         answer = _in_time(work, found, self.machine.state.plan.graph.defaults)
         self._push(TimelineEntry(work, self.now, self.now + round(answer.seconds * 1000), answer))
 
+    def _hear(self, work: Work, heard: Heard) -> Answer:
+        """Have people answer; what the approval comes to where they are too few."""
+        limit = _timeout(work, self.machine.state.plan.graph.defaults)
+        last = LAST_MOMENT + 1 if limit is None else self.now + round(limit * 1000)
+        for said in heard.answers:
+            if (at := self.now + round(said.seconds * 1000)) <= last:
+                self.said[self.count + 1] = said
+                self._push(TimelineEntry(work, self.now, at, Done(said.answer, said.seconds)))
+        message = f"nobody answered node {work.address!r} in time"
+        return Failed(Failure("timeout", "NO_ANSWER", message, work.address), (last - self.now) / 1000)
+
+    def _come(self, command: EventCame) -> None:
+        """What an approval waits for is there. Events are not sent here: what waits for one is answered."""
+        if (entry := self._taken(command.address)) is not None:
+            self._push(replace(entry, ended=self.now, answer=Done(command.result)))
+
+    def _taken(self, address: str) -> TimelineEntry | None:
+        """The work at an address, which is not pending any more; nor is what people would have said there."""
+        mine = [each for each in self.pending if each[2].work.address == address]
+        if not mine:
+            return None
+        self.pending = [each for each in self.pending if each[2].work.address != address]
+        heapq.heapify(self.pending)
+        found = [entry for _, number, entry in mine if self.said.pop(number, None) is None]
+        return found[0] if found else None
+
     def _cancel(self, address: str) -> None:
-        for index, (_, _, entry) in enumerate(self.pending):
-            if entry.work.address == address:
-                del self.pending[index]
-                heapq.heapify(self.pending)
-                self.order = deque(each for each in self.order if each != address)
-                self._push(replace(entry, ended=self.now, answer=Failed(self._cancelled(entry.work))))
-                return
+        if (entry := self._taken(address)) is not None:
+            self.order = deque(each for each in self.order if each != address)
+            self._push(replace(entry, ended=self.now, answer=Failed(self._cancelled(entry.work))))
 
     def _cancelled(self, work: Work | Evaluated) -> Failure:
         """A child undoes itself, as far as it can. A node whose join waits has not begun."""
@@ -286,7 +334,9 @@ def _shown(answer: Answer) -> Answer:
 
 def _is_of_interpreter(work: Work | Evaluated) -> bool:
     """Whether the work is a time-out, or the pause before another attempt: not work of a node of its own."""
-    return work.address.startswith(DEADLINE) or (isinstance(work, StartTimer) and work.attempt is not None)
+    if isinstance(work, StartTimer) and (work.attempt is not None or work.is_beside):
+        return True
+    return work.address.startswith(DEADLINE)
 
 
 def _is_beside(work: Work | Evaluated) -> bool:

@@ -48,6 +48,8 @@ def dump(state: RunState) -> Dump:
         dumped["until"] = state.until
     if state.decisions.newest:
         dumped["decisions"] = state.decisions.dump()
+    if approvals := state.approvals.dump():
+        dumped["approvals"] = approvals
     if state.mailbox is not None:
         dumped["mailbox"] = state.mailbox.dump()
     if state.trail.warnings:  # some belong to no version
@@ -71,6 +73,7 @@ def load(state: RunState, dumped: Dump) -> None:
         state.trail.warnings = [(by, text) for by, text in warned]
     _load_saga(state.saga, state.plan, dumped["saga"], lines)
     state.compensation_failures = {step: load_failure(each) for step, each in dumped["not_undone"].items()}
+    state.approvals.kept = dict(dumped.get("approvals", {}))
     if (kept := dumped.get("mailbox")) is not None:
         state.mailbox = Mailbox.load(kept, **state.mailbox_limits)
     _Loader(state, lines).load(dumped)

@@ -11,7 +11,8 @@ from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json, Missing, Path
 from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.kinds.kinds import has_body
-from anabranch.graph.model import GraphNode, ReceiveNode
+from anabranch.graph.model import ApprovalNode, GraphNode, ReceiveNode
+from anabranch.workflows.interpreter.approvals import Approvals
 from anabranch.workflows.interpreter.bodies import Bodies
 from anabranch.workflows.interpreter.commands import (
     NOT_STARTED,
@@ -47,6 +48,7 @@ class Starts:
         self._bodies = bodies
         self._ends = Ends(state, endings)
         self.receives = Receives(state, endings)
+        self.approvals = Approvals(state)
 
     def start_ready(self) -> None:
         """Start every node that is ready, and those that become ready meanwhile."""
@@ -99,7 +101,11 @@ class Starts:
                 continue
             if isinstance(node, Started):
                 command, status = self._command(node, state.roots(node.scope, node.run, at=node.at))
-                state.expect(node, _shortened(command, (state.at - node.at) / 1000), status)
+                command = _shortened(command, (state.at - node.at) / 1000)
+                if isinstance(command, AskPerson):
+                    self.approvals.ask(node, command)
+                else:
+                    state.expect(node, command, status)
                 continue
             state.answered(address)  # a snapshot does not hold the conflicts: the lines meet again
             if address in state.bodies:
@@ -128,6 +134,9 @@ class Starts:
         elif isinstance(definition, ReceiveNode):
             command, _ = self._command(node, roots)
             self.receives.start(node, cast("AwaitEvent", command))
+        elif isinstance(definition, ApprovalNode):
+            command, _ = self._command(node, roots)
+            self.approvals.ask(node, cast("AskPerson", command))
         else:
             state.expect(node, *self._command(node, roots))
             if isinstance(definition, GraphNode):

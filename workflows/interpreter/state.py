@@ -31,6 +31,7 @@ from anabranch.workflows.interpreter.decisions import Decisions
 from anabranch.workflows.interpreter.handled import errors_before
 from anabranch.workflows.interpreter.mailbox import Mailbox
 from anabranch.workflows.interpreter.node_run import NodeRun, Status
+from anabranch.workflows.interpreter.people import OpenApprovals
 from anabranch.workflows.interpreter.questions import Answering, OpenQuestion
 from anabranch.workflows.interpreter.routes import time_of
 from anabranch.workflows.interpreter.saga import COMPENSATION, Ancestry, Saga, StepState
@@ -127,6 +128,8 @@ class RunState:
         """Those of them that wait for a person to settle conflicts."""
         self.questions: dict[str, OpenQuestion] = {}
         """What people are asked there, and at approvals; and the events that nodes wait for."""
+        self.approvals = OpenApprovals()
+        """Who has answered some of those questions, and when they are asked again."""
         self.mailbox: Mailbox | None = None
         """The events that nobody has received; None until one came."""
         self.mailbox_limits: Mapping[str, int] = {}
@@ -184,6 +187,8 @@ class RunState:
         """The node whose command is answered now; None if no answer is expected."""
         self.open_joins.pop(address, None)
         self.questions.pop(address, None)
+        if self.approvals.open:
+            self._commands.extend(map(CancelWork, self.approvals.close(address)))
         return self.work.pop(address, None)
 
     def await_turn(self, address: str, why: str | None) -> None:
@@ -314,7 +319,7 @@ class RunState:
     @property
     def under_way(self) -> bool:
         """Whether work is under way that must end before the state can be passed on: timers and people can wait."""
-        return bool(self.aborts or self.rollbacks or self.lasts) or any(
+        return bool(self.aborts or self.rollbacks or self.lasts or self.approvals.telling) or any(
             node.run.status is Status.RUNNING or node.run.status.final for node in self.work.values()
         )
 

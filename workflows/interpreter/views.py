@@ -22,6 +22,7 @@ from anabranch.workflows.interpreter.excerpt import (
 )
 from anabranch.workflows.interpreter.node_run import NodeRun, Status
 from anabranch.workflows.interpreter.node_state import NodeState, items_under_way, runs
+from anabranch.workflows.interpreter.people import OpenApproval
 from anabranch.workflows.interpreter.scope import Scope
 from anabranch.workflows.interpreter.size import ByteBudget, newest_that_fit
 from anabranch.workflows.interpreter.state import RunState
@@ -32,6 +33,7 @@ _SHOWN = 40
 _SHOWN_LACKING = 5
 _SHOWN_QUESTIONS = 10
 _SHOWN_CONFLICTS = 10
+_SHOWN_PEOPLE = 10
 _SHOWN_DECISIONS = 10
 _SHOWN_COMMAND = 4_000
 _SHOWN_PROMPT = 500
@@ -246,6 +248,7 @@ def _question(state: RunState, address: str) -> Iterator[str]:
     if isinstance(ask := question.command, AskPerson):
         yield f"\nNode {node} waits for the update `complete_task`{until}:\n"
         yield f"- {code_span(ask.prompt or '(no prompt)', _SHOWN_PROMPT)}"
+        yield from _people(ask, state.approvals.open.get(address))
         if ask.schema is not None:
             yield f"- the answer fits {code_span(json.dumps(ask.schema, ensure_ascii=False), _SHOWN_PROMPT)}"
         yield from _command(state.answering.answer(address, ask.schema))
@@ -260,6 +263,27 @@ def _question(state: RunState, address: str) -> Iterator[str]:
         yield f"- {_conflict(conflict)}"
     if ask.conflicts:
         yield from _command(state.answering.resolve_conflict(address, ask.conflicts[0]))
+
+
+def _people(ask: AskPerson, known: OpenApproval | None) -> Iterator[str]:
+    """Whom a question is for, who has answered, and when it is asked again."""
+    for word, names in (("for", ask.assigned.assignee), ("for the groups", ask.assigned.groups)):
+        if names:
+            more = f" and {len(names) - _SHOWN_PEOPLE} more" if len(names) > _SHOWN_PEOPLE else ""
+            yield f"- {word} {', '.join(map(code_span, names[:_SHOWN_PEOPLE]))}{more}"
+    if known is None:
+        return
+    if ask.answers > 1:
+        by = "".join(f", {code_span(each.by)}" for each in known.given[:_SHOWN_PEOPLE])
+        yield f"- {len(known.given)} of {ask.answers} have answered{by}"
+    if ask.reminders is not None:
+        due = known.next_reminder
+        following = "none follows" if due is None else f"the next one at {iso_time(due)}"
+        yield f"- {known.reminded} of {ask.reminders.times} reminders were sent, {following}"
+    if known.escalated is not None:
+        yield f"- escalated at {iso_time(known.escalated)}"
+    elif (due := known.escalates) is not None:
+        yield f"- it escalates at {iso_time(due)}"
 
 
 def _paused(state: RunState, address: str) -> Iterator[str]:

@@ -53,6 +53,15 @@ class Watcher:
     def event_refused(self, error: AnabranchError) -> None:
         """Something was sent that is no event for the run, or that its mailbox has no room for."""
 
+    def answer_given(self, address: str, by: str, count: int, needed: int) -> None:
+        """One of the `needed` people has answered an approval: `count` have by now."""
+
+    def people_told(self, address: str, notice: str) -> None:
+        """People are told of the approval at an address: by `reminder 2`, or by its `escalation`."""
+
+    def approval_escalated(self, address: str) -> None:
+        """The approval at an address is for others from now on."""
+
     def undo_started(self, step: Step) -> None:
         """A compensation starts, or starts again for an operator."""
 
@@ -110,6 +119,21 @@ class Watchers(Watcher):
         """See Watcher."""
         for each in self._watchers:
             each.event_refused(error)
+
+    def answer_given(self, address: str, by: str, count: int, needed: int) -> None:
+        """See Watcher."""
+        for each in self._watchers:
+            each.answer_given(address, by, count, needed)
+
+    def people_told(self, address: str, notice: str) -> None:
+        """See Watcher."""
+        for each in self._watchers:
+            each.people_told(address, notice)
+
+    def approval_escalated(self, address: str) -> None:
+        """See Watcher."""
+        for each in self._watchers:
+            each.approval_escalated(address)
 
     def undo_started(self, step: Step) -> None:
         """See Watcher."""

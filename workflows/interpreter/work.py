@@ -18,9 +18,10 @@ from anabranch.graph.fields import MAX_SECONDS, JsonObject, parse_duration
 from anabranch.graph.model import ApprovalNode, GraphNode, ReceiveNode, WaitNode
 from anabranch.graph.plan import Plan, PlanNode
 from anabranch.limits import ADDRESS_BYTES
-from anabranch.workflows.interpreter.commands import AskPerson, AwaitEvent, Command, RunNode, StartChild, StartTimer
+from anabranch.workflows.interpreter.commands import AwaitEvent, Command, RunNode, StartChild, StartTimer
 from anabranch.workflows.interpreter.event import data_of
 from anabranch.workflows.interpreter.node_run import Status
+from anabranch.workflows.interpreter.people import question_of
 from anabranch.workflows.interpreter.routes import routed
 
 _FIRST_MILLIS = 100_000_000_000
@@ -43,9 +44,7 @@ def command_of(
     if isinstance(node, WaitNode):
         return StartTimer(address, _seconds(node, planned, line, roots, cost, at=at)), Status.WAITING
     if isinstance(node, ApprovalNode):
-        data = planned.seen(line.data, roots, cost)
-        prompt = compile_template(node.prompt, planned.roots).text(data, roots, cost)
-        return AskPerson(address, prompt, node.schema_, _patience(node)), Status.WAITING
+        return question_of(node, planned, line, roots, address=address, cost=cost), Status.WAITING
     if isinstance(node, ReceiveNode):
         return AwaitEvent(address, node.names, node.mode == "all", _patience(node)), Status.WAITING
     if isinstance(node, GraphNode):
@@ -54,7 +53,7 @@ def command_of(
     return RunNode(address, planned, line, roots, key), Status.RUNNING
 
 
-def _patience(node: ApprovalNode | ReceiveNode) -> float | None:
+def _patience(node: ReceiveNode) -> float | None:
     return node.timeout.total_seconds() if isinstance(node.timeout, timedelta) else None
 
 

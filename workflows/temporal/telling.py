@@ -182,6 +182,18 @@ class Telling(Watcher):
         self._refused += 1
         self._log(logging.WARNING, "Event refused", self._refused, code=error.code)
 
+    def answer_given(self, address: str, by: str, count: int, needed: int) -> None:
+        """See Watcher."""
+        self._log(logging.INFO, "Answer given", (address, count), node=address, by=by, answers=count, needed=needed)
+
+    def people_told(self, address: str, notice: str) -> None:
+        """See Watcher."""
+        self._log(logging.INFO, "People reminded", (address, notice), node=address, notice=notice)
+
+    def approval_escalated(self, address: str) -> None:
+        """See Watcher."""
+        self._log(logging.WARNING, "Approval escalated", address, node=address)
+
     def undo_started(self, step: Step) -> None:
         """See Watcher."""
         address = COMPENSATION + step.address

@@ -12,7 +12,7 @@ from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import MISSING, Json, Missing, Path, check_value, format_path, parse_path
 from anabranch.context.wire import measure
-from anabranch.errors import InputError
+from anabranch.errors import AlreadyAnswered, InputError
 from anabranch.graph.model import ApprovalNode
 from anabranch.transport.node_protocol import iso_time
 from anabranch.workflows.interpreter.input import check_value_against
@@ -52,7 +52,7 @@ def conflict_choice(machine: Machine, inbox: Inbox, request: Request) -> tuple[s
 def task_answer(machine: Machine, inbox: Inbox, request: Request) -> tuple[str, Json]:
     """The node and the answer of a `complete_task`. Raises InputError, SchemaViolation."""
     known_fields(request, {"node", "answer", "by"})
-    sender(request)
+    by = sender(request)
     node = text_of(request, "node")
     approval = inbox.approval(node)
     if approval is None:
@@ -61,7 +61,23 @@ def task_answer(machine: Machine, inbox: Inbox, request: Request) -> tuple[str, 
     measure(answer)
     if approval.schema is not None:
         check_value_against(approval.schema, answer, what="the answer", by=node)
+    if approval.answers > 1:
+        _check_sender(machine.state, node, by)
     return node, answer
+
+
+def _check_sender(state: RunState, node: str, by: str | None) -> None:
+    """Raises InputError where nobody says who answers, AlreadyAnswered for who has answered before."""
+    known = state.approvals.open.get(node)
+    if by is None:
+        advice = "say who answers: `by`"
+        raise InputError("several people answer, and nobody is named", place=f"node {node!r}", suggestion=advice)
+    if known is not None and known.has_answered(by):
+        raise AlreadyAnswered(
+            f"{by!r} has answered, and {known.ask.answers} people have to",
+            place=f"node {node!r}",
+            suggestion="let somebody else answer",
+        )
 
 
 def _why_not_awaited(state: RunState, address: str) -> str:
