@@ -114,13 +114,15 @@ class Settings(BaseSettings):
     codec_token: SecretStr | None = Field(default=None, min_length=16, validation_alias="ANABRANCH_CODEC_TOKEN")
     """What a request to the codec server must bring, as `Authorization: Bearer …`."""
     console_tokens: SecretStr | None = Field(default=None, validation_alias="ANABRANCH_CONSOLE_TOKENS")
-    """Who may use the console: `NAME:ROLE:SECRET,…` with the roles viewer, answerer and operator."""
+    """Who may use the console: `NAME:ROLE:SECRET,…` with the roles viewer, answerer and operator, `+GROUP` behind."""
     console_issuer: str | None = Field(default=None, validation_alias="ANABRANCH_CONSOLE_ISSUER")
     """The OpenID Connect issuer whose tokens the console takes: an https address."""
     console_audience: str | None = Field(default=None, validation_alias="ANABRANCH_CONSOLE_AUDIENCE")
     """For whom those tokens must be; goes with `console_issuer`."""
     console_roles_claim: str = Field(default="roles", min_length=1, validation_alias="ANABRANCH_CONSOLE_ROLES_CLAIM")
     """Their claim that names the roles."""
+    console_groups_claim: str = Field(default="groups", min_length=1, validation_alias="ANABRANCH_CONSOLE_GROUPS_CLAIM")
+    """Their claim that names the groups in which people are: those that approvals ask."""
     console_hosts: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="ANABRANCH_CONSOLE_HOSTS")
     """The names by which browsers reach the console, beside those of this machine; separated by commas."""
     console_url: str | None = Field(default=None, validation_alias="ANABRANCH_CONSOLE_URL")

@@ -52,4 +52,5 @@ def _issuer(settings: Settings) -> Issuer | None:
             place=ISSUER_VARIABLE,
             suggestion="pip install 'anabranch[jwt]'",
         )
-    return Issuer(settings.console_issuer, settings.console_audience, settings.console_roles_claim)
+    claims = (settings.console_roles_claim, settings.console_groups_claim)
+    return Issuer(settings.console_issuer, settings.console_audience, *claims)

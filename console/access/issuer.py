@@ -33,13 +33,14 @@ _LONGEST_TOKEN: Final = 16 * 1024
 
 
 class Issuer:
-    """Who the issuer says that somebody is: the token's `sub`, and the role that its roles claim names."""
+    """Who the issuer says that somebody is: the token's `sub`, the role of its roles claim, its groups."""
 
-    def __init__(self, url: str, audience: str, roles_claim: str) -> None:
+    def __init__(self, url: str, audience: str, roles_claim: str, groups_claim: str = "groups") -> None:
         _check_address(url)
         self._url = url
         self._audience = audience
         self._roles_claim = roles_claim
+        self._groups_claim = groups_claim
         self._keys: KeySet | None = None
         self._fetched = -math.inf
         self._fetching = asyncio.Lock()
@@ -84,7 +85,7 @@ class Issuer:
 
     def _named(self, claims: Mapping[str, Any]) -> Caller:
         given = claims.get(self._roles_claim)
-        roles = [role for each in (given if isinstance(given, list) else [given]) if (role := Role.named(each))]
+        roles = [role for each in _listed(given) if (role := Role.named(each))]
         name = claims["sub"]
         try:
             outsider("operator", name)
@@ -97,7 +98,8 @@ class Issuer:
                 f"the token of {name!r} has no role of the console",
                 suggestion=f"let the issuer put viewer, answerer or operator into the claim {self._roles_claim!r}",
             )
-        return Caller(name, max(roles), float(claims["exp"]))
+        groups = frozenset(_listed(claims.get(self._groups_claim)))
+        return Caller(name, max(roles), float(claims["exp"]), groups, is_known=True)
 
     async def _known(self, age: float) -> KeySet:
         """The keys, fetched anew where they are older than `age` seconds. Raises Unavailable."""
@@ -134,6 +136,11 @@ class Issuer:
         address = str(about["jwks_uri"])
         _check_address(address)
         return address
+
+
+def _listed(claim: object) -> list[str]:
+    """The texts of a claim that is one, or a list of them."""
+    return [each for each in (claim if isinstance(claim, list) else [claim]) if isinstance(each, str)]
 
 
 async def _json(client: httpx2.AsyncClient, url: str) -> Any:

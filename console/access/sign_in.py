@@ -39,7 +39,12 @@ def sign_in_routes(access: Access) -> list[Route]:
 
     async def me(request: Request) -> Response:
         caller = caller_of(request)
-        about = {"name": caller.name, "role": caller.role.word, "signed_in": access.asks}
+        about = {
+            "name": caller.name,
+            "role": caller.role.word,
+            "signed_in": access.asks,
+            "groups": sorted(caller.groups),
+        }
         return JSONResponse({**about, "read_only": access.read_only, "expires": caller.expires})
 
     async def rename(request: Request) -> Response:

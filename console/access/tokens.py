@@ -1,4 +1,4 @@
-"""Tokens that settings give to people by name: `ada:operator:SECRET, bo:viewer:SECRET`."""
+"""Tokens that settings give to people by name: `ada:operator:SECRET, bo:answerer+finance:SECRET`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anabranch.workflows.interpreter.writers import outsider
 
 TOKENS_VARIABLE: Final = "ANABRANCH_CONSOLE_TOKENS"
 _SHORTEST: Final = 16
-_ADVICE: Final = "write NAME:ROLE:SECRET, separated by commas; roles are viewer, answerer and operator"
+_ADVICE: Final = "write NAME:ROLE:SECRET, separated by commas; roles are viewer, answerer and operator, with +GROUP"
 
 
 class Tokens:
@@ -37,7 +37,7 @@ class Tokens:
     @classmethod
     def of(cls, name: str, role: Role, token: str) -> Self:
         """One token of one person."""
-        return cls({_digest(token): Caller(name, role)})
+        return cls({_digest(token): Caller(name, role, is_known=True)})
 
     def caller(self, token: str) -> Caller | None:
         """Who has a token; None where nobody has."""
@@ -47,16 +47,19 @@ class Tokens:
 def _entry(entry: str, number: int) -> tuple[str, Caller]:
     name, _, rest = entry.partition(":")
     word, _, token = rest.partition(":")
-    role = Role.named(word.strip())
+    word, *groups = map(str.strip, word.split("+"))
+    role = Role.named(word)
     if role is None:
         raise _wrong(number, "names no role")
+    if not all(groups):
+        raise _wrong(number, "has a group without a name")
     if len(token) < _SHORTEST:
         raise _wrong(number, f"has a token of fewer than {_SHORTEST} characters")
     try:
         outsider("operator", name)
     except InputError:
         raise _wrong(number, "does not begin with a name") from None
-    return token, Caller(name, role)
+    return token, Caller(name, role, groups=frozenset(groups), is_known=True)
 
 
 def _wrong(number: int, reason: str) -> ConfigurationError:

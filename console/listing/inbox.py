@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.routing import Route
 
-from anabranch.console.access.caller import Caller, Role
+from anabranch.console.access.caller import Caller, Role, caller_of
 from anabranch.console.listing.telling import role_of, tell
 from anabranch.console.listing.waiting import KINDS, Question
 from anabranch.console.routes import Body, reads, writes
@@ -28,15 +28,17 @@ def inbox_routes() -> list[Route]:
 
 
 async def _inbox(request: Request) -> Any:
-    services, asked = services_of(request), request.query_params
+    services, asked, caller = services_of(request), request.query_params, caller_of(request)
     found = await (services.awaiting if asked.get("kind") == "event" else services.waiting).now()
-    questions = [each for each in found.all if _fits(each, asked)]
+    questions = [each for each in found.all if _fits(each, asked) and _is_for(each, asked.get("for", ""), caller)]
     return {
         "items": [_told(each) for each in questions[:_SHOWN]],
         "total": len(questions),
         "runs": found.runs,
         "unread": found.unread,
         "graphs": sorted({each.graph for each in found.all}),
+        "people": _named(found.all, "assignee"),
+        "groups": _named(found.all, "groups"),
     }
 
 
@@ -60,6 +62,22 @@ def _fits(question: Question, asked: Mapping[str, str]) -> bool:
         and (not graph or question.graph == graph)
         and question.workflow_id.startswith(text)
     )
+
+
+def _is_for(question: Question, whom: str, caller: Caller) -> bool:
+    """Whether a question is for whom it is looked for: `mine`, `person:ann`, `group:finance`, or everybody."""
+    assignee, groups = question.told.get("assignee", ()), question.told.get("groups", ())
+    kind, _, name = whom.partition(":")
+    if kind == "mine":
+        has_answered = any(each["by"] == caller.name for each in question.told.get("given", ()))
+        return bool(assignee or groups) and caller.is_asked(assignee, groups) and not has_answered
+    if kind in ("person", "group"):
+        return name in (assignee if kind == "person" else groups)
+    return True
+
+
+def _named(questions: Iterable[Question], field: str) -> list[str]:
+    return sorted({name for each in questions for name in each.told.get(field, ())})
 
 
 def _told(each: Question) -> dict[str, Any]:

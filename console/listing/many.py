@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from anabranch.console.refusal import Refused
 from anabranch.console.routes import Body
 from anabranch.errors import AnabranchError, InputError
 from anabranch.inspection.listing import Listed
@@ -61,8 +62,9 @@ async def each_of(chosen: Sequence[C], act: Callable[[C], Awaitable[object]]) ->
         async with turns:
             try:
                 await act(each)
-            except AnabranchError as error:
-                told = {"code": error.code, "message": error.message}
+            except (AnabranchError, Refused) as error:
+                message = error.detail if isinstance(error, Refused) else error.message
+                told = {"code": error.code, "message": message}
                 return {"workflow_id": each.workflow_id, "run_id": each.run_id, **told}
         return None
 

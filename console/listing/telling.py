@@ -16,6 +16,7 @@ from anabranch.console.access.caller import Caller, Role
 from anabranch.console.exact import value_of
 from anabranch.console.listing.many import Chosen, each_of, listed, text
 from anabranch.console.routes import Body
+from anabranch.console.run.steering import check_asked
 from anabranch.console.services import Services
 from anabranch.context.values import Json
 from anabranch.errors import InputError
@@ -48,12 +49,14 @@ def role_of(body: Body) -> Role:
 
 async def tell(services: Services, caller: Caller, body: Body) -> dict[str, Any]:
     """Tell it to each item of the request, which are exactly those that were shown before. Raises InputError."""
-    update, _ = _update(body)
+    (update, _), verb = _update(body), body["verb"]
     if update == EVENT:
         return await each_of(_items(body), _delivering(services, _event(body)))
     request: dict[str, Json] = {**_said(body), "by": caller.name}
 
     async def one(each: _Waiting) -> None:
+        if verb == "answer" and caller.is_known:  # what is asked is read only where it decides who may answer
+            check_asked(caller, await services.runs.inspect(each.workflow_id, each.run_id), each.node)
         handle: Handle = services.client.get_workflow_handle(each.workflow_id, run_id=each.run_id)
         update_id = f"{update}-{uuid.uuid4()}"
         await send(handle, update, {**request, "node": each.node}, update_id=update_id, within=_PATIENCE_SECONDS)

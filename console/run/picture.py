@@ -18,6 +18,7 @@ from anabranch.workflows.interpreter.address import node_id
 from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.node_run import CLOSED, Status
 from anabranch.workflows.interpreter.node_state import Items, NodeState
+from anabranch.workflows.interpreter.people import notice_at
 from anabranch.workflows.interpreter.saga import COMPENSATION, StepState
 
 Edge = tuple[str, int]
@@ -61,6 +62,8 @@ class _Card:
 
 def drawn(address: str) -> str:
     """The address of the card that shows a node, or a compensation (`undo …`)."""
+    if (about := notice_at(address)) is not None:
+        return drawn(about[1])
     card = "/".join(map(node_id, address.removeprefix(COMPENSATION).split("/")))
     return card + _UNDO if address.startswith(COMPENSATION) else card
 

@@ -81,9 +81,17 @@ class Steered:
 async def answer(request: Request, caller: Caller, body: Body) -> Any:
     """Answer an approval."""
     steered = await Steered.of(request, caller)
-    given = value_of(body.get("value"), place="value")
-    told: dict[str, Json] = {"node": _text(body, "node"), "answer": given, "by": caller.name}
+    given, node = value_of(body.get("value"), place="value"), _text(body, "node")
+    check_asked(caller, steered.inspection, node)
+    told: dict[str, Json] = {"node": node, "answer": given, "by": caller.name}
     return await steered.update("complete_task", told, _update_id(body))
+
+
+def check_asked(caller: Caller, inspection: Inspection, node: str) -> None:
+    """Refuse who answers an approval that others are asked. Raises Refused."""
+    for each in waiting_of(inspection).approvals:
+        if each.address == node:
+            caller.require_asked(node, each.assignee, each.groups)
 
 
 async def resolve(request: Request, caller: Caller, body: Body) -> Any:

@@ -49,6 +49,15 @@ def _approval(each: Approval) -> dict[str, Any]:
         "schema": None if each.schema is None else text_of(dict(each.schema), _SCHEMA),
         "asked": each.asked,
         "deadline": each.deadline,
+        "assignee": [plain(name) for name in each.assignee],
+        "groups": [plain(name) for name in each.groups],
+        "needed": each.needed,
+        "given": [
+            {"by": plain(said["by"]), "at": said["at"], "answer": text_of(said["answer"])} for said in each.given
+        ],
+        "reminders": each.reminders,
+        "escalation": each.escalation,
+        "form": each.form,
     }
 
 

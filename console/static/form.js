@@ -4,6 +4,7 @@ import { html, useMemo, useState } from "./vendor/preact.js";
 import { Problem } from "./base.js";
 import { parse } from "./form/exact.js";
 import { Field, Fields, idOf } from "./form/fields.js";
+import { hinted } from "./form/hints.js";
 import { initial, jsonOf, problemsOf } from "./form/model.js";
 import { shapeOf } from "./form/schema.js";
 
@@ -11,10 +12,14 @@ export { parse, textOf } from "./form/exact.js";
 
 /**
  * `schema` is the text of a JSON Schema, or one that is parsed; without one the form is a text of JSON.
- * `onSubmit` is given the JSON text; what it throws is shown above the fields.
+ * `hints` say how it looks. `onSubmit` is given the JSON text; what it throws is shown above the fields.
  */
-export function SchemaForm({ id, schema, label = "Answer", submit = "Send", onSubmit, onCancel, isDisabled, children }) {
-  const shape = useMemo(() => shapeOf((typeof schema === "string" ? parse(schema) : schema) ?? {}), [schema]);
+export function SchemaForm({ id, schema, hints, label = "Answer", submit = "Send", onSubmit, onCancel, isDisabled, children }) {
+  const told = JSON.stringify(hints ?? null);
+  const shape = useMemo(
+    () => hinted(shapeOf((typeof schema === "string" ? parse(schema) : schema) ?? {}), JSON.parse(told)),
+    [schema, told],
+  );
   const [model, setModel] = useState(() => initial(shape));
   const [isTried, setTried] = useState(false);
   const [isBusy, setBusy] = useState(false);
@@ -42,7 +47,7 @@ export function SchemaForm({ id, schema, label = "Answer", submit = "Send", onSu
     ${children}
     <div class="choice">
       ${onCancel && html`<button type="button" onClick=${onCancel}>Back</button>`}
-      <button class="primary" disabled=${isBusy || isDisabled}>${isBusy ? "Sending …" : submit}</button>
+      <button class="primary" disabled=${isBusy || isDisabled}>${isBusy ? "Sending …" : (hints?.submit ?? submit)}</button>
     </div>
   </form>`;
 }

@@ -13,6 +13,7 @@ export function Field({ form, shape, model, path, label, isRequired, onChange })
   if (shape.kind === "array") return html`<${Several} ...${props} />`;
   if (shape.kind === "const") return html`<p class="field">${props.label}<code>${textOf(shape.const)}</code></p>`;
   if (shape.kind === "boolean") return html`<${YesOrNo} ...${props} />`;
+  if (shape.kind === "choice" && shape.widget === "radio") return html`<${OneOf} ...${props} />`;
   return html`<${Single} ...${props} />`;
 }
 
@@ -50,8 +51,17 @@ function Several({ form, shape, model, path, label, isRequired, onChange }) {
   </fieldset>`;
 }
 
-function YesOrNo({ form, shape, model, path, label, isRequired, onChange }) {
-  const choices = [["true", "Yes"], ["false", "No"], ...(isRequired ? [] : [["", "Not given"]])];
+function YesOrNo(props) {
+  return html`<${Radios} ...${props} words=${[["true", "Yes"], ["false", "No"]]} />`;
+}
+
+function OneOf(props) {
+  const words = props.shape.enum.map((each, index) => [String(index), bare(each)]);
+  return html`<${Radios} ...${props} words=${words} />`;
+}
+
+function Radios({ form, shape, model, path, label, isRequired, onChange, words }) {
+  const choices = [...words, ...(isRequired ? [] : [["", "Not given"]])];
   return html`<fieldset aria-describedby=${`${idOf(form, path)}-wrong`}>
     <${Legend} label=${label} isRequired=${isRequired} about=${shape.description} />
     <div class="choices">${choices.map(
@@ -84,18 +94,31 @@ function Single({ form, shape, model, path, label, isRequired, onChange }) {
 
 function control(shape) {
   if (shape.kind === "choice") return Select;
+  if (shape.widget === "datetime") return Instant;
+  if (shape.widget) return shape.widget === "textarea" ? Long : Short;
   if (shape.kind === "json" || (shape.kind === "string" && (shape.maxLength > 200 || shape.format === "textarea"))) return Long;
   return Short;
 }
 
 function Short({ shape, text, shared }) {
-  const type = shape.kind === "string" ? (INPUTS[shape.format] ?? "text") : "text";
+  const type = shape.kind === "string" ? (INPUTS[shape.widget ?? shape.format] ?? "text") : "text";
   const inputmode = { integer: "numeric", number: "decimal" }[shape.kind];
   return html`<input type=${type} inputmode=${inputmode} value=${text} autocomplete="off" placeholder=${example(shape)} ...${shared} />`;
 }
 
 function Long({ shape, text, shared }) {
-  return html`<textarea value=${text} spellcheck=${shape.kind === "string"} placeholder=${shape.kind === "json" ? "JSON" : ""} ...${shared}></textarea>`;
+  return html`<textarea value=${text} spellcheck=${shape.kind === "string"} placeholder=${shape.placeholder ?? (shape.kind === "json" ? "JSON" : "")} ...${shared}></textarea>`;
+}
+
+/** A time of this place; the answer has it as ISO 8601, in UTC. */
+function Instant({ text, shared }) {
+  const onInput = ({ target }) => shared.onInput({ target: { value: target.value && new Date(target.value).toISOString() } });
+  return html`<input type="datetime-local" ...${shared} value=${local(text)} onInput=${onInput} />`;
+}
+
+function local(text) {
+  const at = new Date(text);
+  return text && !Number.isNaN(at.getTime()) ? new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16) : "";
 }
 
 function Select({ shape, text, shared, isRequired }) {
@@ -107,7 +130,7 @@ function Select({ shape, text, shared, isRequired }) {
   </select>`;
 }
 
-const example = (shape) => (shape.examples?.length ? `e.g. ${bare(shape.examples[0])}` : shape.format === "date-time" ? "2026-11-29T14:00:00Z" : "");
+const example = (shape) => shape.placeholder ?? (shape.examples?.length ? `e.g. ${bare(shape.examples[0])}` : shape.format === "date-time" ? "2026-11-29T14:00:00Z" : "");
 const bare = (value) => (typeof value === "string" ? value : textOf(value));
 
 function About({ id, shape }) {

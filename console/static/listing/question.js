@@ -1,6 +1,6 @@
 /** One thing that a run waits for: what is asked, and the form or the choices that answer it. */
 
-import { html, useState } from "../vendor/preact.js";
+import { People, html, me, useMe, useNow, useState, whyNot } from "../base.js";
 import { SchemaForm } from "../form.js";
 
 /** `onTell` is given the request without its items: `{verb, …}`. */
@@ -10,8 +10,12 @@ export function Question({ item, onTell, isAllowed, children }) {
 }
 
 function Approval({ item, onTell, isAllowed, children }) {
-  if (!isAllowed) return html`<p class="quiet-text">Your role may look, and not answer.</p>`;
-  return html`<${SchemaForm} id=${`answer-${item.run_id}-${item.address}`} schema=${item.schema} submit="Answer"
+  const refusal = whyNot(item, useMe(me));
+  const now = useNow(1);
+  const about = html`<${People} item=${item} now=${now} />`;
+  if (!isAllowed) return html`${about}<p class="quiet-text">Your role may look, and not answer.</p>`;
+  if (refusal) return html`${about}<p class="note">${refusal}</p>`;
+  return html`${about}<${SchemaForm} id=${`answer-${item.run_id}-${item.address}`} schema=${item.schema} hints=${item.form} submit="Answer"
     onSubmit=${(value) => onTell({ verb: "answer", value })}>${children}<//>`;
 }
 

@@ -13,7 +13,7 @@ const STATES = { approval: "waiting", conflict: "conflict", paused: "paused", ev
 const NEEDS = { approval: "answerer", conflict: "answerer", paused: "operator", event: "operator" };
 
 function Inbox() {
-  const [filters, setFilters] = useAddress(["kind", "graph", "id"]);
+  const [filters, setFilters] = useAddress(["kind", "graph", "id", "for"]);
   const [isReading, setReading] = useState(false);
   const live = useLive(withQuery("/api/inbox", filters), isReading ? READING_SECONDS : SECONDS);
   const found = live.value;
@@ -21,7 +21,7 @@ function Inbox() {
   const who = useMe(me);
   return html`
     <div class="head"><h1>Inbox</h1><p class="quiet-text" role="status">${found && summary(found, filters.kind === "event")}</p></div>
-    <${Filters} filters=${filters} graphs=${found?.graphs ?? []} onChange=${setFilters} />
+    <${Filters} filters=${filters} found=${found} onChange=${setFilters} />
     ${live.error && html`<${Problem} error=${live.error} />`}
     ${!found ? !live.error && html`<${Loading} />` : html`<${List} found=${found} who=${who} isOfEvents=${filters.kind === "event"} again=${live.again} />`}
   `;
@@ -33,20 +33,34 @@ function summary({ total, runs, unread }, isOfEvents) {
   return `${counted(total, "question")} of ${counted(runs, "run")} that wait${runs === 1 ? "s" : ""} for somebody${reading}`;
 }
 
-function Filters({ filters, graphs, onChange }) {
+function Filters({ filters, found, onChange }) {
+  const { graphs = [], people = [], groups = [] } = found ?? {};
   return html`<form class="filters" role="search" aria-label="Questions" onSubmit=${(event) => event.preventDefault()}>
     <div class="chips kinds" role="group" aria-label="Kind">${Object.entries(KINDS).map(([kind, label]) => html`
       <button type="button" class="chip" key=${kind} aria-pressed=${String(filters.kind === kind)} onClick=${() => onChange({ kind })}>
         ${kind && html`<span class="wait" data-state=${STATES[kind]}><${Sign} state=${STATES[kind]} /></span>`}${label}</button>`)}
     </div>
-    <label class="field">Graph
+    <label class="field short">Graph
       <select value=${filters.graph} onChange=${(event) => onChange({ graph: event.target.value })}>
         <option value="">All</option>
         ${graphs.map((name) => html`<option key=${name} value=${name} selected=${name === filters.graph}>${name}</option>`)}
       </select></label>
+    <label class="field short">For
+      <select value=${filters.for} onChange=${(event) => onChange({ for: event.target.value })}>
+        <option value="">Everybody</option>
+        <option value="mine" selected=${filters.for === "mine"}>Me and my groups</option>
+        <${Names} label="People" kind="person" names=${people} chosen=${filters.for} />
+        <${Names} label="Groups" kind="group" names=${groups} chosen=${filters.for} />
+      </select></label>
     <label class="field narrow">Run's id begins with
       <input type="search" value=${filters.id} autocomplete="off" onInput=${(event) => onChange({ id: event.target.value })} /></label>
   </form>`;
+}
+
+function Names({ label, kind, names, chosen }) {
+  if (!names.length) return null;
+  return html`<optgroup label=${label}>${names.map((name) => html`<option key=${name} value=${`${kind}:${name}`}
+    selected=${chosen === `${kind}:${name}`}>${name}</option>`)}</optgroup>`;
 }
 
 const keyOf = (item) => [item.run_id, item.address, item.path ?? ""].join(" ");
@@ -86,7 +100,7 @@ function Item({ item, now, who, all, isOpen, onOpen, again }) {
     <button type="button" class="question" aria-expanded=${String(isOpen)} onClick=${onOpen}>
       <${Sign} state=${STATES[item.kind]} />
       <span class="what"><span class="asked">${titleOf(item)}</span>
-        <span class="quiet-text">${item.kind} · ${item.graph} · <span class="mono">${item.address}</span></span></span>
+        <span class="quiet-text">${item.kind} · ${item.graph} · <span class="mono">${item.address}</span>${forWhom(item)}</span></span>
       <span class="where"><span class="mono">${item.workflow_id}</span>
         <span class="quiet-text"><${Ago} at=${item.asked} now=${now} />${item.deadline && html` · <${Deadline} at=${item.deadline} now=${now} />`}</span></span>
     </button>
@@ -113,6 +127,14 @@ function titleOf(item) {
   if (item.kind === "conflict") return `The branches disagree on ${item.path}`;
   if (item.kind === "event") return `${item.needs_all ? "Each" : "One"} of ${item.names.join(", ")}`.replace(/^(Each|One) of ([^,]+)$/, "$2");
   return item.error?.message ?? "A node waits for an operator";
+}
+
+/** Whom a question is for, and how many have answered, in the line of the list. */
+function forWhom({ assignee = [], groups = [], needed = 1, given = [] }) {
+  const names = [...assignee, ...groups];
+  const more = names.length > 3 ? ` and ${names.length - 3} more` : "";
+  const whom = names.length ? ` · for ${names.slice(0, 3).join(", ")}${more}` : "";
+  return needed > 1 ? `${whom} · ${given.length} of ${needed} answered` : whom;
 }
 
 function Deadline({ at, now }) {

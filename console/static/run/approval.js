@@ -1,10 +1,14 @@
 /** A question of an approval, with the form that answers it. */
 
-import { html, moment, State } from "../base.js";
+import { People, State, html, me, moment, useMe, useNow, whyNot } from "../base.js";
 import { SchemaForm } from "../form.js";
 import { tell } from "./steer.js";
 
-export function Approval({ item: { address, prompt, schema, deadline }, store, onChoose, onDone, isDisabled }) {
+export function Approval({ item, store, onChoose, onDone, isDisabled }) {
+  const { address, prompt, schema, deadline, form } = item;
+  const who = useMe(me);
+  const now = useNow(1);
+  const refusal = whyNot(item, who);
   const send = async (text) => {
     await tell(store, "answer", { node: address, value: text }, `${address} is answered`);
     onDone();
@@ -13,6 +17,9 @@ export function Approval({ item: { address, prompt, schema, deadline }, store, o
     <p class="line"><${State} state="waiting" /><button type="button" class="link" onClick=${() => onChoose(address)}>${address}</button>
       ${deadline && html`<span class="quiet-text">until ${moment(deadline)}</span>`}</p>
     <h2>${prompt || "An answer is awaited"}</h2>
-    <${SchemaForm} id=${`answer-${address}`} schema=${schema} label="Answer" submit="Answer" onSubmit=${send} isDisabled=${isDisabled} />
+    <${People} item=${item} now=${now} />
+    ${refusal && html`<p class="note">${refusal}</p>`}
+    <${SchemaForm} id=${`answer-${address}`} schema=${schema} hints=${form} label="Answer" submit="Answer" onSubmit=${send}
+      isDisabled=${isDisabled || refusal !== null} />
   `;
 }
