@@ -20,7 +20,11 @@ OWN = {"Origin": ORIGIN}
 ADA = "the-token-of-ada-who-operates"
 BO = "the-token-of-bo-who-answers"
 CY = "the-token-of-cy-who-looks"
-TOKENS = Tokens.read(f"ada:operator:{ADA}, bo:answerer:{BO}, cy:viewer:{CY}")
+DI = "the-token-of-di-of-the-finance-group"
+ED = "the-token-of-ed-of-no-group-at-all"
+TOKENS = Tokens.read(
+    f"ada:operator:{ADA}, bo:answerer:{BO}, cy:viewer:{CY}, di:answerer+finance:{DI}, ed:answerer+legal:{ED}"
+)
 
 
 class _NoServer:

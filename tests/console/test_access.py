@@ -7,10 +7,12 @@ import httpx2
 import pytest
 
 from anabranch.console.access.access import Access
+from anabranch.console.access.caller import Caller, Role
 from anabranch.console.access.configured import access_of
 from anabranch.console.access.gate import BODY_BYTES
 from anabranch.console.access.tokens import Tokens
 from anabranch.console.codec.server import codec_server
+from anabranch.console.refusal import Refused
 from anabranch.errors import ConfigurationError
 from anabranch.settings import Settings
 from anabranch.transport.converter import data_converter
@@ -183,6 +185,7 @@ async def test_the_codec_server_has_an_access_of_its_own() -> None:
         ("ada:operator:short", "entry 1 has a token of fewer than 16 characters"),
         (f"ada:operator:{ADA},bo:admin:{'x' * 20}", "entry 2 names no role"),
         (f"ada:operator:{ADA},bo:viewer:{ADA}", "entry 2 has the token of an entry before it"),
+        (f"ada:answerer+:{ADA}", "entry 1 has a group without a name"),
         (f":operator:{ADA}", "entry 1 does not begin with a name"),
         (ADA, "entry 1 names no role"),
     ],
@@ -191,6 +194,35 @@ def test_a_setting_of_tokens_that_is_wrong_is_told_without_a_token(text: str, re
     with pytest.raises(ConfigurationError, match=reason) as raised:
         Tokens.read(text)
     assert ADA not in str(raised.value)
+
+
+def test_groups_stand_behind_the_role_of_a_token() -> None:
+    di = Tokens.read(f"di:answerer+finance+the board:{ADA}").caller(ADA)
+    assert di is not None
+    assert (di.role, di.groups, di.is_known) == (Role.ANSWERER, frozenset({"finance", "the board"}), True)
+
+
+@pytest.mark.parametrize(
+    ("caller", "assignee", "groups", "may"),
+    [
+        (Caller("ann", Role.ANSWERER, is_known=True), ("bo",), (), False),
+        (Caller("ann", Role.ANSWERER, is_known=True), ("bo", "ann"), (), True),
+        (Caller("ann", Role.ANSWERER, is_known=True), (), ("finance",), False),
+        (Caller("ann", Role.ANSWERER, groups=frozenset({"finance"}), is_known=True), ("bo",), ("finance",), True),
+        (Caller("ann", Role.ANSWERER, is_known=True), (), (), True),
+        (Caller("ann", Role.OPERATOR, is_known=True), ("bo",), (), True),
+        (Caller("ann", Role.ANSWERER), ("bo",), (), True),
+    ],
+)
+def test_who_is_known_answers_what_is_asked_of_them(
+    caller: Caller, assignee: tuple[str, ...], groups: tuple[str, ...], may: bool
+) -> None:
+    if may:
+        caller.require_asked("ask", assignee, groups)
+    else:
+        with pytest.raises(Refused) as refused:
+            caller.require_asked("ask", assignee, groups)
+        assert (refused.value.status_code, refused.value.code) == (403, "NOT_ASSIGNED")
 
 
 def test_on_an_address_that_others_reach_it_needs_a_token_or_an_issuer() -> None:

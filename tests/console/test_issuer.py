@@ -57,6 +57,13 @@ async def test_the_subject_and_the_highest_role_of_a_token_count(issuer: HTTPSer
         assert by_word["role"] == "viewer"
 
 
+async def test_the_groups_of_a_token_count(issuer: HTTPServer) -> None:
+    async with asking(access(issuer)) as client:
+        for given, groups in ((["legal", "finance", 7], ["finance", "legal"]), ("finance", ["finance"]), (None, [])):
+            me = (await client.get("/api/me", headers=bearer(signed(issuer, groups=given)))).json()
+            assert me["groups"] == groups
+
+
 @pytest.mark.parametrize(
     ("claims", "code"),
     [

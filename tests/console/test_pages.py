@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,7 +15,11 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
 from tests.console.house import NARROW, WIDE, House, house
-from tests.console.kit import ADA, BO, CY
+from tests.console.kit import ADA, BO, CY, DI, ED
+
+YES = {"node": "sign_off", "value": '{"approved": true}'}
+SCREENSHOTS = os.environ.get("ANABRANCH_SCREENSHOTS")
+"""A folder for pictures of what the tests see."""
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -449,6 +455,100 @@ async def test_axe_finds_nothing_on_the_pages(console: House, size: tuple[int, i
             assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth"), path
 
 
+async def test_two_people_approve_by_a_form_with_hints_and_nobody_twice(console: House) -> None:
+    handle = await console.start("purchase", {"item": "a saw", "price": 80}, name="two-people")
+    await console.until_waiting("two-people", 1)
+    async with signed_in(console, BO, "/inbox?id=two-people&for=mine") as page:
+        await page.locator(".question").click()
+        form = page.locator("form.form")
+        await expect(form.locator("legend, label[for]")).to_have_text(
+            ["Do we buy it? *", "Account", "Reason", "From when on"]
+        )
+        await expect(page.get_by_label("Reason")).to_have_attribute("placeholder", "It is too dear")
+        await expect(page.get_by_text("0 of 2 have answered")).to_be_visible()
+        await expect(page.get_by_text("0 of 3 reminders sent; the next one at")).to_be_visible()
+        await page.get_by_role("radio", name="Yes").check()
+        await page.get_by_role("radio", name="tools").check()
+        await page.get_by_label("Reason").fill("We need it")
+        await page.get_by_label("From when on").fill("2026-12-01T08:30")
+        await page.get_by_role("button", name="Decide").click()
+        await expect(page.get_by_role("heading", name="Nothing waits for you")).to_be_visible()
+        await page.goto("/inbox?id=two-people")
+        await expect(page.locator(".question")).to_contain_text("for bo, finance · 1 of 2 answered")
+        await page.locator(".question").click()
+        await expect(page.get_by_text("You have answered. Somebody else has to answer too.")).to_be_visible()
+        await expect(page.get_by_role("button", name="Decide")).to_have_count(0)
+        refused = await page.request.post("/api/run/answer/two-people", data=YES, headers=own(console))
+        assert (refused.status, (await refused.json())["error"]["code"]) == (422, "ALREADY_ANSWERED")
+    async with signed_in(console, DI, "/runs/two-people") as page:
+        await expect(page.get_by_text("1 of 2 have answered")).to_be_visible()
+        await page.get_by_role("radio", name="Yes").check()
+        await page.get_by_role("button", name="Decide").click()
+        await expect(page.get_by_text("sign_off is answered")).to_be_visible()
+    data = (await asyncio.wait_for(handle.result(), 30))["data"]
+    assert (data["approved"], data["ordered"]) == (True, True)
+    assert [each["by"] for each in data["answers"]] == ["bo", "di"]
+    assert data["answers"][0]["answer"] == {
+        "approved": True,
+        "account": "tools",
+        "note": "We need it",
+        "from": "2026-12-01T08:30:00.000Z",
+    }
+
+
+async def test_who_is_not_asked_cannot_answer_and_an_operator_can(console: House) -> None:
+    handle = await console.start("purchase", {"item": "a drill", "price": 120}, name="not-asked")
+    [item] = await console.until_waiting("not-asked", 1)
+    async with signed_in(console, ED, "/inbox?id=not-asked") as page:
+        await page.locator(".question").click()
+        await expect(page.get_by_text("This is for others. You may look, and not answer.")).to_be_visible()
+        refused = await page.request.post("/api/run/answer/not-asked", data=YES, headers=own(console))
+        assert (refused.status, (await refused.json())["error"]) == (
+            403,
+            {
+                "code": "NOT_ASSIGNED",
+                "message": "the approval is for 'bo', the group 'finance', and 'ed' is none of them",
+                "place": "node 'sign_off'",
+                "suggestion": "let one of them answer, or an operator",
+            },
+        )
+        place = {"workflow_id": "not-asked", "run_id": item["run_id"], "node": "sign_off"}
+        many = {"verb": "answer", "value": YES["value"], "items": [place]}
+        told = await (await page.request.post("/api/inbox/tell", data=many, headers=own(console))).json()
+        assert [each["code"] for each in told["refused"]] == ["NOT_ASSIGNED"]
+        await page.goto("/inbox?id=not-asked&for=mine")
+        await expect(page.get_by_role("heading", name="Nothing waits for you")).to_be_visible()
+        await page.get_by_label("For").select_option("group:finance")
+        await expect(page.locator(".question")).to_have_count(1)
+    async with signed_in(console, ADA, "/runs/not-asked") as page:
+        await page.get_by_role("radio", name="No", exact=True).check()
+        await page.get_by_role("button", name="Decide").click()
+        await expect(page.get_by_text("sign_off is answered")).to_be_visible()
+    assert (await asyncio.wait_for(handle.result(), 30))["data"]["approved"] is False
+
+
+@pytest.mark.parametrize("size", [WIDE, pytest.param(NARROW, marks=pytest.mark.slow)])
+async def test_axe_finds_nothing_on_a_question_to_several(console: House, size: tuple[int, int]) -> None:
+    name = f"several-{size[0]}"
+    handle = await console.start("purchase", {"item": "a saw", "price": 80}, name=name)
+    await console.until_waiting(name, 1)
+    said = {"node": "sign_off", "answer": {"approved": True, "note": "fine"}, "by": "bo"}
+    await handle.execute_update("complete_task", said)
+    async with console.page("/", size) as page:
+        for path, question in ((f"/inbox?id={name}", ".question"), (f"/runs/{name}", None)):
+            await page.goto(path)
+            if question is not None:
+                await page.locator(question).click()
+            await expect(page.get_by_text("1 of 2 have answered")).to_be_visible()
+            found = await Axe().run(page)
+            assert found.violations_count == 0, f"{path}: {found.generate_report()}"
+            assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth"), path
+            if SCREENSHOTS:
+                await page.screenshot(
+                    path=f"{SCREENSHOTS}/{name}{path.partition('?')[0].replace('/', '-')}.png", full_page=True
+                )
+
+
 async def tab_to(page: Page, name: str) -> None:
     """Press Tab until what has the focus begins with a name."""
     said = "[...(document.activeElement.labels ?? []), document.activeElement][0].textContent"
@@ -457,3 +557,19 @@ async def tab_to(page: Page, name: str) -> None:
         if str(await page.evaluate(said)).strip().startswith(name):
             return
     raise AssertionError(f"no way to {name!r} by the keyboard")
+
+
+@asynccontextmanager
+async def signed_in(console: House, token: str, path: str) -> AsyncGenerator[Page]:
+    """A page of somebody who has signed in with a token."""
+    async with console.page("/sign-in", url=console.closed_url) as page:
+        await page.get_by_label("Token").fill(token)
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(f"{console.closed_url}/")
+        await page.goto(path)
+        yield page
+
+
+def own(console: House) -> dict[str, str]:
+    """What a request of the console's own page brings."""
+    return {"Origin": console.closed_url}

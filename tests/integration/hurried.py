@@ -38,6 +38,8 @@ def hurried(trial: Trial, evaluate: Evaluate) -> Trial:
         for node in _nodes(definition):
             node |= {"task_queue": None, "local": None, "total_timeout": None, "queue_timeout": None, "heartbeat": None}
             node["timeout"] = LATE if id(node) in late else None
+            if node["type"] == "approval":  # whose reminders write nothing, and come at times of which nothing is left
+                node |= {"remind": None, "escalate": None}
             if node["type"] == "wait":
                 node |= {"until": None, "for": seconds[id(node)] * pace if id(node) in seconds else NEVER}
             elif node["type"] not in _WITHOUT_ACTIVITY and id(node) in failed | late:

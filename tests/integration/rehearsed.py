@@ -20,7 +20,7 @@ from anabranch.testkit.play import Evaluate, Played, Script, play
 from anabranch.workflows.interpreter import views
 from anabranch.workflows.interpreter.commands import AwaitEvent, RunNode, StartTimer
 from anabranch.workflows.interpreter.event import Event
-from anabranch.workflows.interpreter.simulation import Answer, Arrived, Done, Work
+from anabranch.workflows.interpreter.simulation import Answer, Arrived, Done, Heard, Said, Work
 from anabranch.workflows.temporal.failures import run_error
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
@@ -58,6 +58,8 @@ class Rehearsed:
     answers: dict[tuple[str, str], tuple[Answer, str]]
     events: dict[str, tuple[Event, ...]]
     """Those that came, by the address of the node of the run that waited for them."""
+    said: dict[str, tuple[Said, ...]]
+    """What several people say, by the address of the approval."""
     assumes_events: bool
     """Whether there was one that nobody has given, so that nobody can send it."""
 
@@ -80,15 +82,20 @@ def rehearse(trial: Trial, evaluate: Evaluate) -> Rehearsed:
     """Play a trial without a server, each answer a millisecond later than the one before it."""
     answers: dict[tuple[str, str], tuple[Answer, str]] = {}
     events: dict[str, tuple[Event, ...]] = {}
+    said: dict[str, tuple[Said, ...]] = {}
     assumed: list[AwaitEvent] = []
     path: list[str] = []
     answer_of = Answers.__call__
 
-    def noted(self: Answers, work: Work) -> Answer | Arrived:
+    def noted(self: Answers, work: Work) -> Answer | Arrived | Heard:
         where = "".join(f"/{each}" for each in path)
         path.append(of(work))
         answer = answer_of(self, work)
         path.pop()
+        if isinstance(answer, Heard):
+            said[of(work)], late = answer.answers, (len(answers) + 1) / 1000
+            answers[where, of(work)] = Done(), self.origins.get(of(work), "")
+            return Heard(tuple(replace(each, seconds=each.seconds + late) for each in answer.answers))
         if isinstance(answer, Arrived):
             if not path:
                 events[of(work)] = answer.events
@@ -107,7 +114,7 @@ def rehearse(trial: Trial, evaluate: Evaluate) -> Rehearsed:
 
     with patch.object(Answers, "__call__", noted):
         played = play(plan_graph(trial.loaded.graph, trial.loaded.graphs), trial.script, evaluate)
-    return Rehearsed(trial, played, answers, events, bool(assumed))
+    return Rehearsed(trial, played, answers, events, said, bool(assumed))
 
 
 def _is_real(work: RunNode) -> bool:

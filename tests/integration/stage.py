@@ -113,7 +113,11 @@ class _Staged:
         if answer is None:
             self.surprises.append(f"{type(command).__name__} {command.address}")
         await self.turn(command.address)
-        if isinstance(answer, Done):
+        for each in (said := self.rehearsed.said.get(command.address, ())):
+            told = {"node": command.address, "answer": each.answer, "by": each.by}
+            with suppress(RPCError):
+                await self.handle.execute_update("complete_task", told)
+        if isinstance(answer, Done) and not said:
             request = {"node": command.address, "answer": answer.result}
             with suppress(RPCError):  # the run may be over before it has confirmed the update
                 await self.handle.execute_update("complete_task", request)

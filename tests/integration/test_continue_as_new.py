@@ -167,6 +167,25 @@ async def test_what_people_were_asked_waits_on_across_it(served: Served) -> None
     assert result["data"] == {"n": 16, "x": 2, "y": 1, "ok": True, "end": [2, 1, 16]}
 
 
+async def test_answers_reminders_and_an_escalation_are_kept_across_it(served: Served) -> None:
+    """One of two people has answered, and is reminded, while a loop beside it continues as new."""
+    remind = {"after": "300ms", "every": "300ms", "times": 2, "node": put()}
+    escalate = {"after": "200ms", "to": {"groups": ["directors"]}}
+    ask = {"type": "approval", "answers": 2, "groups": ["clerks"], "remind": remind, "escalate": escalate}
+    graph = {"nodes": {"ask": ask, "loop": ticks(40)}}
+    handle = await served.start(graph, {"n": 0})
+    await handle.execute_update("complete_task", {"node": "ask", "answer": {"a": 1}, "by": "ann"})
+    await until_status(handle, "loop", "succeeded")
+    assert await runs_of(served, handle) >= 3
+    found: dict[str, Any] = {"reminders": {"sent": 0}}
+    while found["reminders"]["sent"] < 2:
+        found = (await handle.query("status"))["approvals"]["ask"]
+    assert (found["groups"], found["answers"]["given"][0]["by"]) == (["directors"], "ann")
+    await handle.execute_update("complete_task", {"node": "ask", "answer": {"b": 2}, "by": "bo"})
+    data = (await asyncio.wait_for(handle.result(), PATIENCE))["data"]
+    assert [(each["by"], each["answer"]) for each in data["answers"]] == [("ann", {"a": 1}), ("bo", {"b": 2})]
+
+
 async def test_timers_go_on_with_the_time_that_is_left(served: Served) -> None:
     """Each wait is longer than one workflow run; asked anew in full, none of them would end before the loop."""
     late = {"conflict_resolution": "fail_on_conflict", "conflict_timeout": "500ms"}

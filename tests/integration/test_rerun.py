@@ -365,6 +365,26 @@ async def test_what_people_and_services_said_is_taken_over(served: Served) -> No
     assert (await result(rerun))["data"] == {"card": "good", "x": 2, "note": "urgent", "said": "yes", "pay": True}
 
 
+async def test_the_answers_of_several_people_are_taken_over_and_nobody_is_reminded_again(served: Served) -> None:
+    remind = {"after": "20ms", "every": "20ms", "times": 2, "node": put()}
+    escalate = {"after": "30ms", "to": {"groups": ["chiefs"]}}
+    ask = {"type": "approval", "answers": 2, "remind": remind, "escalate": escalate}
+    run = await served.start(chain(ask=ask, pay=did("pay", needs="card")), {"card": "bad"})
+    told = await until_status(run, "ask", "waiting")
+    while told["approvals"]["ask"]["reminders"]["sent"] < 2:
+        told = await until_status(run, "ask", "waiting")
+    for by in ("ann", "bo"):
+        await run.execute_update("complete_task", {"node": "ask", "answer": {by: "yes"}, "by": by})
+    await error_of(run)
+    rerun = await again(served, run, "pay", set={"card": "good"})
+    data = (await result(rerun))["data"]
+    assert [(each["by"], each["answer"]) for each in data["answers"]] == [
+        ("ann", {"ann": "yes"}),
+        ("bo", {"bo": "yes"}),
+    ]
+    assert not [each for each in await scheduled(served.client, rerun) if "ask" in each]
+
+
 @pytest.mark.parametrize("mode", [MODES[1]])
 async def test_a_rerun_replays_from_its_start_at_every_task(served: Served) -> None:
     """In the strict sandbox, with items that are kept, a block that was tried again, and one that is behind."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
 from tests.integration.graph_kit import Handle, Served, chain, diamond, edge, leaf, put, until_status
@@ -63,6 +64,39 @@ async def people(served: Served) -> Handle:
     await handle.execute_update("complete_task", {"node": "ask", "answer": {"ok": True}})
     await until_status(handle, "broken", "paused")
     await handle.execute_update("skip_node", {"node": "broken", "changes": {"mended": True}})
+    return handle
+
+
+async def approval_by_many(served: Served) -> Handle:
+    """Two people of three answer, one of them twice; they are reminded, once by what fails; then it escalates."""
+    broken = leaf("break", args={"name": "reminding", "how": "typed"}, **ONCE)
+    ask = {
+        "type": "approval",
+        "prompt": "Ship {{ x }}?",
+        "schema": {"type": "object", "properties": {"ok": {"type": "boolean"}}},
+        "assignee": ["ann", "{{ chief }}"],
+        "answers": 2,
+        "timeout": "1h",
+        "remind": {"after": "50ms", "every": "100ms", "times": 2, "node": broken},
+        "escalate": {"after": "100ms", "to": {"groups": ["directors"]}, "node": put(told="{{ question.groups }}")},
+    }
+    no = {**ask, "answers": 3, "remind": {"after": "1h", "every": "1h", "node": put()}}
+    handle = await served.start(chain(ask=ask, no=no, end=put(done="{{ ok }}")), {"x": 1, "chief": "bo"})
+    await until_status(handle, "ask", "waiting")
+    for by in ("ann", "ann"):
+        with contextlib.suppress(WorkflowUpdateFailedError):
+            await handle.execute_update("complete_task", {"node": "ask", "answer": {"ok": True}, "by": by})
+    for _ in range(600):
+        asked = (await handle.query("status"))["approvals"]["ask"]
+        if asked["reminders"]["sent"] == 2 and "escalated" in asked["escalation"]:
+            break
+        await asyncio.sleep(0.05)
+    await handle.signal("pause")
+    await handle.execute_update("complete_task", {"node": "ask", "answer": {"ok": True}, "by": "bo"})
+    await handle.signal("resume")
+    await until_status(handle, "no", "waiting")
+    for by, says in (("ann", True), ("cy", False)):
+        await handle.execute_update("complete_task", {"node": "no", "answer": {"ok": says}, "by": by})
     return handle
 
 

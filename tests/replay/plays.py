@@ -12,6 +12,7 @@ from tests.grpc_shop import METHOD
 from tests.integration.graph_kit import Handle, Served, chain, diamond, edge, halves, leaf, put, until_status
 from tests.replay.conversations import (
     ONCE,
+    approval_by_many,
     ai_tools,
     asked_while_loading,
     conflict_anew,
@@ -454,6 +455,7 @@ PLAYS: dict[str, Play] = {
     "cancelled": cancelled,
     "cancelled_not_undone": cancelled_not_undone,
     "people": people,
+    "approval_by_many": approval_by_many,
     "skipped_by_hand": skipped_by_hand,
     "conflict_anew": conflict_anew,
     "races": races,

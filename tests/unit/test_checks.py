@@ -19,6 +19,9 @@ from tests.work import lines_run
 
 EACH = "type: foreach, items: a, body: {graph: g}, on_item_failure:"
 CLIENT = "client_id: c, client_secret: 'env:HTTP_SECRET_A'"
+TELL = "{type: python, handler: h}"
+ANSWER = "type: object, properties: {a: {type: boolean}, t: {type: string}, e: {enum: [x, z]}}"
+NO_EFFECT, INVALID = "FIELD_HAS_NO_EFFECT", "EXPRESSION_INVALID"
 RULE = "{type: rule, rules: [{then: {k: 1}}]}"
 
 
@@ -399,6 +402,28 @@ MISPLACED = {
         ("type: wait, for: 1s, until: ¦a", ["WAIT_SOURCE"]),
         ("type: wait, for: ¦soon", ["VALUE_INVALID"]),
         ("type: approval, timeout: ¦0", ["DURATION_NOT_POSITIVE"]),
+        ("type: approval, answers: ¦2, assignee: ann", ["ANSWERS_TOO_MANY"]),
+        ("type: approval, answers: 2, assignee: '{{ a }}'", []),
+        ("type: approval, answers: 2, assignee: ann, groups: [g]", []),
+        ("type: approval, answers: ¦0", ["VALUE_INVALID"]),
+        ("type: approval, groups: [g, ¦g]", ["NAME_TWICE"]),
+        ("type: approval, ¦assignee: []", ["VALUE_INVALID"]),
+        (f"type: approval, remind: {{after: ¦0, node: {TELL}}}", ["DURATION_NOT_POSITIVE"]),
+        (f"type: approval, remind: {{after: 1h, times: ¦3, node: {TELL}}}", ["FIELD_HAS_NO_EFFECT"]),
+        (f"type: approval, timeout: 1h, remind: {{after: ¦1h, node: {TELL}}}", ["FIELD_HAS_NO_EFFECT"]),
+        ("type: approval, remind: {after: 1h, node: {type: ¦wait, for: 1s}}", ["NOTICE_TYPE"]),
+        ("type: approval, remind: {after: 1h, node: {type: ¦rule, rules: [{then: {a: 1}}]}}", ["NOTICE_TYPE"]),
+        ("type: approval, remind: {after: 1h, node: {type: python, handler: h, ¦output: {a: result}}}", [NO_EFFECT]),
+        ("type: approval, remind: {after: 1h, node: {type: python, handler: h, args: {a: '{{ a +¦ }}'}}}", [INVALID]),
+        ("type: approval, escalate: {after: 1h, ¦to: {}}", ["ESCALATE_TO"]),
+        ("type: approval, ¦form: {order: [a]}", ["FORM_FIELD"]),
+        (f"type: approval, schema: {{{ANSWER}}}, form: {{order: [a, ¦b]}}", ["FORM_FIELD"]),
+        (f"type: approval, schema: {{{ANSWER}}}, form: {{order: [a, ¦a]}}", ["FORM_FIELD"]),
+        (f"type: approval, schema: {{{ANSWER}}}, form: {{fields: {{t: {{widget: ¦select}}}}}}", ["FORM_WIDGET"]),
+        (f"type: approval, schema: {{{ANSWER}}}, form: {{fields: {{e: {{widget: ¦date}}}}}}", ["FORM_WIDGET"]),
+        (f"type: approval, schema: {{{ANSWER}}}, form: {{fields: {{t: {{widget: ¦slider}}}}}}", ["VALUE_INVALID"]),
+        (f"type: approval, schema: {{{ANSWER}}}, form: {{fields: {{t: {{¦colour: red}}}}}}", ["FIELD_UNKNOWN"]),
+        (f"type: approval, schema: {{{ANSWER}}}, form: {{fields: {{e: {{widget: radio}}, a: {{widget: radio}}}}}}", []),
         ("type: emit, to: run", ["EMIT_TARGET of the node", "EMIT_TARGET of the node"]),
         ("type: emit, to: nats, connection: A", ["EMIT_TARGET of the node"]),
         ("type: emit, to: nats, connection: A, topic: a, key: ¦k", ["FIELD_HAS_NO_EFFECT"]),
