@@ -123,14 +123,19 @@ def _around(
             yield ARGS
         if rest[0] != "body":
             yield from (str(name) for name in _mapping(fields.get("input")) if types.get(node) != "graph")
+    yield from _of_parts(path)
+    if _handles(path, shape, value_at):
+        yield from ("error", "errors")
+
+
+def _of_parts(path: Pointer) -> Iterator[str]:
+    """The names of compensations, of what reminds of a question, and of what runs last."""
     if "compensate" in path:
         yield "error"
     if "node" in path and not {"remind", "escalate"}.isdisjoint(path):
         yield "question"
     if "finally" in path:
         yield "outcome"
-    if _handles(path, shape, value_at):
-        yield from ("error", "errors")
 
 
 def _handles(path: Pointer, shape: Shape, value_at: Callable[[Pointer], Json]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 from anabranch.context.changes import ChangeSet
 from anabranch.context.nested import by_path, nested
@@ -152,8 +152,15 @@ def _given_answer(work: Work, given: GivenOutcome, plan: Plan) -> Answer | Arriv
         return Done(seconds=work.seconds if given.after is None else seconds)
     if isinstance(work, AwaitEvent):
         return Arrived(given_events(plan, work, given.events or {}), seconds)
-    if isinstance(work, AskPerson) and work.answers > 1:
-        return _heard(work, given, seconds)
+    return _heard(work, given, seconds) if _asks_several(work) else _brings(work, given, seconds)
+
+
+def _asks_several(work: Work) -> TypeGuard[AskPerson]:
+    return isinstance(work, AskPerson) and work.answers > 1
+
+
+def _brings(work: Work, given: GivenOutcome, seconds: float) -> Answer:
+    """What a node, or a person, brings."""
     for field in ("answer", "result"):
         if field in given.model_fields_set:
             return Done(_checked(work, _brought(work, getattr(given, field))), seconds)

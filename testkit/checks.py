@@ -110,10 +110,9 @@ def _wrong_outcome(node: Node, address: str, outcome: GivenOutcome, plan: Plan) 
         return f"a {node.type!r} node {address!r} has no outcome `{wrong[0]}`", kind.outcome_help
     if "result" in given and node.output is None:
         return f"node {address!r} has no `output` that would read a `result`", "give what it writes: `set`"
-    if isinstance(node, ApprovalNode) and not given:
-        return f"node {address!r} needs an answer", f"write `answer: …` or `{TIMEOUT}`"
-    if isinstance(node, ApprovalNode) and outcome.answers is not None:
-        return wrong_answers(node, address, outcome.answers)
+    if isinstance(node, ApprovalNode) and (not given or outcome.answers is not None):
+        needed = f"node {address!r} needs an answer", f"write `answer: …` or `{TIMEOUT}`"
+        return needed if outcome.answers is None else wrong_answers(node, address, outcome.answers)
     if isinstance(node, ReceiveNode) and (wrong_events := _wrong_events(node, address, outcome)):
         return wrong_events
     return _impossible(node, address, outcome)

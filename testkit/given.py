@@ -26,6 +26,7 @@ class GivenAnswer(Model):
     answer: JsonValue = None
     after: Duration | None = None
 
+
 BESIDE: Final = frozenset({"message", "after", "calls"})
 """What may be said beside how a node ends."""
 

@@ -12,8 +12,8 @@ from tests.grpc_shop import METHOD
 from tests.integration.graph_kit import Handle, Served, chain, diamond, edge, halves, leaf, put, until_status
 from tests.replay.conversations import (
     ONCE,
-    approval_by_many,
     ai_tools,
+    approval_by_many,
     asked_while_loading,
     conflict_anew,
     held_conflict,

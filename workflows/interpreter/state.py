@@ -117,7 +117,7 @@ class RunState:
         self.budget = NodeBudget(task_nodes, step_units)
         self.watcher, self.trail = watcher, AuditTrail(watcher.context_updated)
         self.size, self.decisions = ContextSize(context_bytes), Decisions()
-        self.saga, self.outside = Saga.of(plan.graph.saga), OutsideWrites()
+        self.saga, self.outside, self.approvals = Saga.of(plan.graph.saga), OutsideWrites(), OpenApprovals()
         self.version_numbers: dict[int, int] = {}
         """The number of the version that each writer of the run's own graph made."""
         self.ready: deque[tuple[Scope, NodeRun]] = deque()
@@ -128,8 +128,6 @@ class RunState:
         """Those of them that wait for a person to settle conflicts."""
         self.questions: dict[str, OpenQuestion] = {}
         """What people are asked there, and at approvals; and the events that nodes wait for."""
-        self.approvals = OpenApprovals()
-        """Who has answered some of those questions, and when they are asked again."""
         self.mailbox: Mailbox | None = None
         """The events that nobody has received; None until one came."""
         self.mailbox_limits: Mapping[str, int] = {}
