@@ -125,19 +125,24 @@ class KafkaSink:
     The producer is idempotent: what it sends again by itself is stored once, and what this process has sent is not
     sent again. A process that dies between the broker's answer and Temporal's record of it is the one case in which a
     message is there twice, with the same `Anabranch-Event-Id`: Kafka does not detect duplicates of two producers.
+
+    A message that the broker refuses for good has had its number, and the broker takes no later one of that producer in
+    its place: it would refuse all that follows to the partition. So another producer sends what comes next.
     """
 
-    def __init__(self, producer: AIOKafkaProducer) -> None:
+    def __init__(self, producer: AIOKafkaProducer, address: Address) -> None:
         self._producer = producer
+        self._address = address
+        self._spent: AIOKafkaProducer | None = None
+        """The producer, once the broker has refused something of it."""
+        self._renewing = asyncio.Lock()
+        self._stopping: set[asyncio.Task[None]] = set()
         self._sent: OrderedDict[tuple[str, str], asyncio.Task[None]] = OrderedDict()
 
     @classmethod
     async def open(cls, address: Address) -> Self:
         """A sink for the topics of one cluster. Raises Unavailable."""
-        options = client_options(address)
-        producer = AIOKafkaProducer(enable_idempotence=True, request_timeout_ms=_SEND_MILLISECONDS, **options)
-        await _started(producer, address)
-        return cls(producer)
+        return cls(await _producer(address), address)
 
     async def publish(self, message: Outgoing) -> None:
         """Returns when all in-sync replicas have the message. Raises Unavailable and SizeLimitExceeded."""
@@ -151,10 +156,11 @@ class KafkaSink:
 
     async def _send(self, message: Outgoing) -> None:
         headers = [(name, value.encode()) for name, value in message.headers.items()]
+        producer = await self._usable()
         with _translated(f"publishing to {message.topic!r}"):
             try:
-                await self._producer.send_and_wait(
-                    message.topic, message.body, key=message.key.encode() or None, headers=headers
+                await self._stored(
+                    producer, message.topic, message.body, key=message.key.encode() or None, headers=headers
                 )
             except MessageSizeTooLargeError as error:
                 raise SizeLimitExceeded(
@@ -163,10 +169,34 @@ class KafkaSink:
                     suggestion="keep large values elsewhere",
                 ) from error
 
+    async def _stored(self, producer: AIOKafkaProducer, *given: Any, **named: Any) -> None:
+        has_number = False
+        try:
+            stored = await producer.send(*given, **named)
+            has_number = True
+            await stored
+        except KafkaError as error:
+            is_passing = error.retriable or isinstance(error, MessageSizeTooLargeError)
+            if producer is self._producer and (has_number or not is_passing):
+                self._spent = producer
+            raise
+
+    async def _usable(self) -> AIOKafkaProducer:
+        """A producer of which nothing has been refused. Raises Unavailable."""
+        async with self._renewing:
+            if self._producer is self._spent:
+                self._producer, spent = await _producer(self._address), self._producer
+                stopping = asyncio.create_task(_stopped(spent))  # what it has in hand may take a while
+                self._stopping.add(stopping)
+                stopping.add_done_callback(self._stopping.discard)
+            return self._producer
+
     async def aclose(self) -> None:
         """Flush and leave."""
-        with suppress(KafkaError, *BROKEN):
-            await self._producer.stop()
+        self._spent = None
+        for stopping in self._stopping:
+            stopping.cancel()
+        await asyncio.gather(_stopped(self._producer), *self._stopping, return_exceptions=True)
 
 
 class _Rebalancing(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -188,6 +218,18 @@ class _Rebalancing(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self, assigned: Sequence[TopicPartition]
     ) -> None:
         """Nothing: reading goes on from what was committed."""
+
+
+async def _producer(address: Address) -> AIOKafkaProducer:
+    options = client_options(address)
+    producer = AIOKafkaProducer(enable_idempotence=True, request_timeout_ms=_SEND_MILLISECONDS, **options)
+    await _started(producer, address)
+    return producer
+
+
+async def _stopped(producer: AIOKafkaProducer) -> None:
+    with suppress(KafkaError, *BROKEN):
+        await producer.stop()
 
 
 def client_options(address: Address) -> dict[str, Any]:
