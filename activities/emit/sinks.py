@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from anabranch.brokers.address import Address, parse_broker
@@ -23,7 +24,8 @@ class Sinks:
         self._environ = os.environ if environ is None else environ
         self._names = names
         self._open: dict[tuple[str, str], EventSink] = {}
-        self._opening = asyncio.Lock()
+        self._opening: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        """One for each broker: one that does not answer keeps nobody from another."""
 
     def address(self, variable: str) -> Address:
         """The broker that a variable names now. Raises ConfigurationError: a graph learns of no other variable."""
@@ -45,7 +47,7 @@ class Sinks:
                 suggestion=f"write `to: {address.broker}`, or name another connection",
             )
         name = (variable, self._environ.get(variable, ""))
-        async with self._opening:
+        async with self._opening[name]:
             if name not in self._open:
                 self._open[name] = await open_sink(address, [], create=False)
             return self._open[name]
