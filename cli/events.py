@@ -115,7 +115,7 @@ def events(
     _check_one(graph=graph, deliver=deliver, resend=again or None)
     log_of_worker(chosen)
     if again:
-        run_until_over(_resend(resend_route(source, target, consumer, create=create)))
+        run_until_over(_resend(resend_route(source, target, consumer, create=create), id_header))
         return
     delivers = _delivery(deliver, to_run, target)
     options = _Options(source, target, graph or "", dead_letter, consumer, create, graphs, delivers)
@@ -244,7 +244,7 @@ async def _serve(chosen: Settings, route: Route, flow: Flow) -> None:
             await serve_events(client, flow, route, stop, max_cached_workflows=chosen.max_cached_workflows)
 
 
-async def _resend(route: Route) -> None:
+async def _resend(route: Route, id_header: str) -> None:
     from anabranch.brokers.open import open_sink, open_source
     from anabranch.events.resending import resend
 
@@ -252,7 +252,7 @@ async def _resend(route: Route) -> None:
     try:
         source = await open_source(route.source, route.consumer, create=False)
         try:
-            done = await resend(source, sink, route.sink.topic)
+            done = await resend(source, sink, route.sink.topic, id_header=id_header)
         finally:
             await source.aclose()
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,10 +32,13 @@ class Resent:
     left: int = 0
 
 
-async def resend(source: EventSource, sink: EventSink, topic: str, *, at_once: int = 32) -> Resent:
+async def resend(
+    source: EventSource, sink: EventSink, topic: str, *, id_header: str = EVENT_ID, at_once: int = 32
+) -> Resent:
     """Send the dead letters again that `source` has now, to `topic`. Raises Unavailable, SizeLimitExceeded.
 
-    What comes meanwhile may be a letter of this very command, whose event has failed again: it is left there.
+    `id_header` is where those who take them look for an event's id. What comes meanwhile may be a letter of this very
+    command, whose event has failed again: it is left there.
     """
     counts, quiet, began = Resent(), 0, time.time() * 1000
     while quiet < _QUIET:
@@ -45,21 +49,27 @@ async def resend(source: EventSource, sink: EventSink, topic: str, *, at_once: i
                 log.warning("a dead letter has no body to send", position=delivery.message.position)
                 counts.left += 1
             else:
-                await sink.publish(again(delivery.message, topic))
+                await sink.publish(again(delivery.message, topic, id_header))
                 counts.sent += 1
             await delivery.acknowledge()
     return counts
 
 
-def again(message: Message, topic: str) -> Outgoing:
-    """The event of a dead letter."""
+def again(message: Message, topic: str, id_header: str = EVENT_ID) -> Outgoing:
+    """The event of a dead letter, with its id in the header `id_header`."""
     own = {name.lower() for name in OWN}
     headers = {
         name: value for name, value in message.headers.items() if name.lower() not in own and not is_reserved(name)
     }
-    if (event_id := _header(message, EVENT_ID)) is not None:
-        headers[EVENT_ID] = event_id if _header(message, RUN) is None else _next(event_id)
+    is_of_run = _header(message, RUN) is not None
+    if (event_id := _header(message, EVENT_ID)) is not None and (is_of_run or not _has(headers, id_header)):
+        headers = {name: value for name, value in headers.items() if name.lower() != id_header.lower()}
+        headers[id_header] = _next(event_id) if is_of_run else event_id
     return Outgoing(topic, message.body, f"again/{message.identity}", message.identity, headers)
+
+
+def _has(headers: Mapping[str, str], name: str) -> bool:
+    return any(given.lower() == name.lower() for given in headers)
 
 
 def _next(event_id: str) -> str:

@@ -203,6 +203,20 @@ def test_an_event_whose_run_failed_is_sent_again_under_the_next_id() -> None:
         assert again(Message(b"{}", headers, "T-1"), "T").headers == {"Anabranch-Event-Id": after}
 
 
+def test_an_event_is_sent_again_with_its_id_where_its_flow_looks_for_it() -> None:
+    flow = Reading(id_header="Order-No")
+    failed = Message(b'{"id": "7"}', {"Anabranch-Run": "order:7", "Anabranch-Event-Id": "7", "order-no": "7"}, "T-1")
+    sent = again(failed, "T", flow.id_header)
+    assert sent.headers == {"Order-No": "7~2"}
+    assert read_event(Message(sent.body, sent.headers, "T-2"), flow).id == "7~2"
+    unheard = {"Anabranch-Event-Id": "8", "Order-No": "8"}
+    assert again(Message(b"{}", unheard, "T-1"), "T", flow.id_header).headers == {"Order-No": "8"}
+    assert again(Message(b"{}", {"Anabranch-Event-Id": "T-3@5"}, "T-1"), "T", flow.id_header).headers == {
+        "Order-No": "T-3@5"
+    }
+    assert again(Message(b"x", {"Order-No": "9"}, "T-1"), "T", flow.id_header).headers == {"Order-No": "9"}
+
+
 def test_an_event_is_for_the_run_whose_id_its_data_makes() -> None:
     def event(**data: Json) -> Event:
         return Event("e1", DistributedContext("e1", data), "json", {})
