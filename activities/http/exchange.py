@@ -14,6 +14,7 @@ from anabranch.activities.node_result import after_effect
 from anabranch.broken import BROKEN
 from anabranch.errors import BY_ITS_RETRY, AnabranchError, NodeError, SizeLimitExceeded, Unavailable
 from anabranch.limits import NodeLimits
+from anabranch.masking import Mask
 from anabranch.spans import Attribute
 
 IsWhole: TypeAlias = Callable[[httpx2.Response], bool]
@@ -34,7 +35,14 @@ class Exchange:
         self._max_bytes = limits.response_bytes
 
     async def answer(
-        self, method: str, url: httpx2.URL, headers: Mapping[str, str], content: bytes | None, is_whole: IsWhole
+        self,
+        method: str,
+        url: httpx2.URL,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        *,
+        is_whole: IsWhole,
+        mask: Mask,
     ) -> tuple[httpx2.Response, bytes]:
         """Send within a span, which the server may continue. Its path and query may hold values, so it has neither.
 
@@ -46,7 +54,7 @@ class Exchange:
         with spans.span(method, {"http.request.method": method, **where}, kind="client") as around:
             for name, value in spans.headers().items():
                 request.headers.setdefault(name, value)  # a node may send its own
-            response, body = await self._send(request, is_whole)
+            response, body = await self._send(request, is_whole, mask)
             around.note({"http.response.status_code": response.status_code})
             return response, body
 
@@ -54,7 +62,7 @@ class Exchange:
         """Close the pooled connections."""
         await self._client.aclose()
 
-    async def _send(self, request: httpx2.Request, is_whole: IsWhole) -> tuple[httpx2.Response, bytes]:
+    async def _send(self, request: httpx2.Request, is_whole: IsWhole, mask: Mask) -> tuple[httpx2.Response, bytes]:
         try:
             response = await self._client.send(request, stream=True)
             try:
@@ -67,7 +75,7 @@ class Exchange:
         except AnabranchError:
             raise
         except (httpx2.HTTPError, httpx2.StreamError, *BROKEN) as error:
-            what = f"{request.method} {place_of(request.url)} got no answer ({type(error).__name__})"
+            what = f"{request.method} {mask.text(place_of(request.url))} got no answer ({type(error).__name__})"
             raise Unavailable(what, suggestion=BY_ITS_RETRY) from None
 
 

@@ -118,11 +118,11 @@ class Tokens:
             pair = f"{quote_plus(client.id)}:{quote_plus(client.secret)}"
             headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         content = "&".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in form.items()).encode()
+        mask = Mask((*credentials(client.secret), *credentials(headers.get("authorization", ""))))
         response, body = await self._exchange.answer(
-            "POST", client.url, headers, content, lambda response: response.is_success
+            "POST", client.url, headers, content, is_whole=lambda response: response.is_success, mask=mask
         )
         said = _object(body)
-        mask = Mask((*credentials(client.secret), *credentials(headers.get("authorization", ""))))
         if not response.is_success:
             raise _refusal(client, response, said, mask)
         return _token(client, said), _seconds(said)
@@ -148,7 +148,7 @@ def _token(client: Client, said: Mapping[str, Any]) -> str:
 def _seconds(said: Mapping[str, Any]) -> float:
     try:
         return min(float(said.get("expires_in", _UNSAID)), 365 * 86_400.0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return _UNSAID
 
 

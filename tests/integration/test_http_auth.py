@@ -293,3 +293,15 @@ async def test_secrets_and_tokens_are_nowhere_in_what_a_run_leaves(
         if any(each in text for each in all_)
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("said", ["1e999", "NaN", "-1", '"soon"', "1" + "0" * 400, "null"])
+async def test_a_token_whose_end_is_no_time_is_used_all_the_same(
+    activity: HttpActivity, httpserver: HTTPServer, echo: str, said: str
+) -> None:
+    answer = f'{{"access_token": "t0k3n", "token_type": "bearer", "expires_in": {said}}}'
+    httpserver.expect_request("/odd").respond_with_data(answer, content_type="application/json")
+    auth = by_client(httpserver, token_url=httpserver.url_for("/odd"))
+    status = (await activity(task_of(), HttpNode(type="http", url=echo, auth=auth))).result
+    assert isinstance(status, dict)
+    assert status["status"] == 200

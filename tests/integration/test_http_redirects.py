@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request
 
 from anabranch.activities.http.handler import HttpActivity
-from anabranch.errors import NodeError
+from anabranch.errors import NodeError, Unavailable
 from anabranch.graph.model import HttpNode
 from tests.node_tasks import task_of
 
@@ -149,3 +150,20 @@ async def test_a_failure_behind_a_post_that_was_carried_out_says_so(
     with pytest.raises(NodeError, match="answered 410") as caught:
         await body_of(activity, url=leads(httpserver, "/gone", status), redirects="same_origin", method="POST")
     assert caught.value.happened is happened
+
+
+async def test_an_address_that_repeats_a_secret_and_does_not_answer_is_told_without_it() -> None:
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = await reader.readline()
+        if b"s3cr3t" not in line:
+            writer.write(b"HTTP/1.1 307 -\r\nLocation: /of/tok%2Fs3cr3t/\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(cut, "127.0.0.1", 0) as server:
+        here = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        told = HttpActivity(allow_private=True, environ={"HTTP_SECRET_A": SECRET, "HTTP_SECRET_A_HOSTS": here})
+        with pytest.raises(Unavailable, match="got no answer") as caught:
+            await body_of(told, url=f"{here}/here", redirects="same_origin", headers={"X-A": "env:HTTP_SECRET_A"})
+        await told.aclose()
+    assert "s3cr3t" not in str(caught.value)
