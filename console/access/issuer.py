@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from anabranch.broken import BROKEN
 from anabranch.console.access.caller import Caller, Role
 from anabranch.console.refusal import Refused
 from anabranch.errors import ConfigurationError, InputError, Unavailable
@@ -55,7 +56,7 @@ class Issuer:
             claims = self._checked(await self._claims(token))
         except ExpiredTokenError:
             raise expired() from None
-        except (JoseError, ValueError, UnicodeError):
+        except (JoseError, *BROKEN):  # anybody may send anything
             raise invalid() from None
         return self._named(claims)
 

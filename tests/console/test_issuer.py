@@ -97,6 +97,7 @@ async def test_a_forged_token_is_refused(issuer: HTTPServer) -> None:
         f"{head}.{body}.",
         f"eyJhbGciOiJub25lIn0.{body}.",
         f"{head}.{body[:-2]}xx.{signature}",
+        f"eyJhbGciOiJSUzI1NiIsImNyaXQiOjV9.{body}.{signature}",
         "a.b.c",
         "x" * 20_000,
     ]
