@@ -46,12 +46,12 @@ async def grown(client: Client, workflow_id: str, run_id: str | None) -> AsyncGe
     events: list[HistoryEvent] = []
     has_grown = asyncio.Event()
     poll = asyncio.create_task(_poll(client, workflow_id, run_id, events, has_grown))
+    news: asyncio.Task[bool] | None = None
     try:
         while True:
             news = asyncio.create_task(has_grown.wait())
             await asyncio.wait({news, poll}, return_when=asyncio.FIRST_COMPLETED)
             if poll.done() and not has_grown.is_set():
-                news.cancel()
                 poll.result()
                 return
             has_grown.clear()
@@ -63,6 +63,8 @@ async def grown(client: Client, workflow_id: str, run_id: str | None) -> AsyncGe
             await asyncio.sleep(max(_PAUSE - took, _SHARE * took))
     finally:
         poll.cancel()
+        if news is not None:
+            news.cancel()
 
 
 async def _poll(
