@@ -68,7 +68,7 @@ def retry_after(headers: Mapping[str, str]) -> timedelta | None:
     else:
         try:
             pause = parsedate_to_datetime(value) - datetime.now(UTC)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
     return max(timedelta(0), min(pause, _LONGEST_PAUSE))
 

@@ -180,6 +180,8 @@ def test_retry_after_may_be_a_date() -> None:
     assert soon is not None
     assert timedelta(minutes=4) < soon <= timedelta(minutes=5)
     assert retry_after({"retry-after": "Mon, 01 Jan 2001 00:00:00 GMT"}) == timedelta(0)
+    for no_time in ("Mon, 01 Jan 99999999999 00:00:00 GMT", f"Mon, 01 Jan 2001 00:00:00 +{'9' * 20}"):
+        assert retry_after({"retry-after": no_time}) is None
 
 
 async def test_a_secret_of_the_worker_is_sent_and_masked_where_the_answer_repeats_it(
