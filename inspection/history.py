@@ -17,6 +17,7 @@ from anabranch.errors import HistoryInvalid, InputError
 
 _STARTED: Final = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED
 _TASK_STARTED: Final = EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED
+_TASK_FAILED: Final = EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
 _ADVICE: Final = "write the file with `temporal workflow show --workflow-id … -o json`, and keep all of it"
 _TASKS: Final = frozenset({_TASK_STARTED, EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED})
 _OF_UPDATES: Final = frozenset(
@@ -83,9 +84,12 @@ class History:
         """How the workflow run was started."""
         return self.events[0].workflow_execution_started_event_attributes
 
-    @property
+    @cached_property
     def run_id(self) -> str:
-        """The id of the workflow run."""
+        """The id of the workflow run. One that was reset begins with the events of another, and the id of that."""
+        for event in reversed(self.events):
+            if event.event_type == _TASK_FAILED and (own := event.workflow_task_failed_event_attributes.new_run_id):
+                return own
         return self.started.original_execution_run_id
 
     @property
