@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError, OutOfOrderSequenceNumber
+from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber
 
 from anabranch.brokers import kafka
 from anabranch.brokers.address import parse_address
@@ -27,14 +27,13 @@ class Broker:
         self.producers: list[Producer] = []
         self._next: dict[Producer, int] = {}
 
-    def refusal(self, producer: Producer, number: int, body: bytes) -> Exception | None:
+    def take(self, producer: Producer, number: int, body: bytes) -> None:
         if len(body) > MOST:
-            return MessageSizeTooLargeError()
+            raise MessageSizeTooLargeError
         if number != self._next.get(producer, 0):
-            return OutOfOrderSequenceNumber()
+            raise OutOfOrderSequenceNumber
         self._next[producer] = number + 1
         self.stored.append(body)
-        return None
 
 
 class Producer:
@@ -54,10 +53,14 @@ class Producer:
         self.is_stopped = True
 
     async def send(self, topic: str, body: bytes, **_: Any) -> asyncio.Future[None]:
-        answer = asyncio.get_running_loop().create_future()
-        refusal = self._broker.refusal(self, self._number, body)
-        self._number += 1
-        answer.set_result(None) if refusal is None else answer.set_exception(refusal)
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        number, self._number = self._number, self._number + 1
+        try:
+            self._broker.take(self, number, body)
+        except KafkaError as refusal:
+            answer.set_exception(refusal)
+        else:
+            answer.set_result(None)
         return answer
 
 
