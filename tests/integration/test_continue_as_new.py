@@ -176,7 +176,7 @@ async def test_answers_reminders_and_an_escalation_are_kept_across_it(served: Se
     handle = await served.start(graph, {"n": 0})
     await handle.execute_update("complete_task", {"node": "ask", "answer": {"a": 1}, "by": "ann"})
     await until_status(handle, "loop", "succeeded")
-    assert await runs_of(served, handle) >= 3
+    assert await runs_of(served.client, handle) >= 3
     found: dict[str, Any] = {"reminders": {"sent": 0}}
     while found["reminders"]["sent"] < 2:
         found = (await handle.query("status"))["approvals"]["ask"]
