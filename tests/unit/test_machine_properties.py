@@ -163,7 +163,7 @@ def perform(work: Sequence[Edit], command: RunNode) -> ChangeSet:
 
 
 class Run(Play):
-    """Plays a case in the order of `seed`; questions about conflicts are answered by the first candidate."""
+    """Plays a case in the order of `seed`; a question about a conflict is answered alike whichever write was first."""
 
     def __init__(self, case: Case, seed: int, cancel_after: int | None = None, budget: int = NODES) -> None:
         super().__init__(case.machine(budget), pick=shuffled(seed))
@@ -182,7 +182,11 @@ class Run(Play):
         command = self.pending.pop(address)
         at = self.case.time_of(address)
         if isinstance(command, AskConflict):
-            choices = {each.path: each.candidates[0].value for each in command.conflicts if not each.settled}
+            choices = {
+                each.path: min((candidate.value for candidate in each.candidates), key=repr)
+                for each in command.conflicts
+                if not each.settled
+            }
             self.take(self.machine.choose(address, choices, at))
             return
         if isinstance(command, Yield):
