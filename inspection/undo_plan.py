@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from anabranch.context.values import Json
@@ -64,7 +64,8 @@ def undo_plan(machine: Machine, visits: Iterable[Visit]) -> UndoPlan:
     states = {address: step.state for address, step in state.saga.steps.items()}
     states |= dict.fromkeys(_succeeding(state), StepState.DONE)
     saga = _as_cancelled(state)
-    steps = tuple(_planned(saga, states, in_flight)) if ending is None else ()
+    attempts = [rollback.attempt for rollback in state.rollbacks.values()]
+    steps = tuple(_planned(saga, states, in_flight, attempts)) if ending is None else ()
     done = state.saga.compensated if ending is None else ending.compensated
     failed = state.saga.in_state(StepState.FAILED) if ending is None else ending.not_compensated
     covered = {*(step.address for step in steps), *done, *failed}
@@ -78,14 +79,13 @@ def _as_cancelled(state: RunState) -> Saga:
     trial = copy.copy(state)
     trial.saga = saga = _copied(state.saga)
     undo = Undo(trial, Merging(trial))
-    if state.failure is None:
-        for node in state.work.values():
-            if isinstance(node, Started) and node.scope.address(node.run) not in state.bodies:
-                undo.step_failed(node.scope.attempt_address(node.run), node.run.planned, _CANCELLED, node.line)
-        for address, body in _succeeding(state).items():  # behind what is cancelled now
-            end = body.end
-            undo.step_succeeded(address, body.node.run.planned, body.line if end is None else end.line)
-        saga.begin()
+    for node in state.work.values():
+        if isinstance(node, Started) and node.scope.address(node.run) not in state.bodies:
+            undo.step_failed(node.scope.attempt_address(node.run), node.run.planned, _CANCELLED, node.line)
+    for address, body in _succeeding(state).items():  # behind what is cancelled now
+        end = body.end
+        undo.step_succeeded(address, body.node.run.planned, body.line if end is None else end.line)
+    saga.begin()  # of a run that has failed too: it may still wait for what it has cancelled
     return saga
 
 
@@ -102,23 +102,33 @@ def _copied(saga: Saga) -> Saga:
     return made
 
 
-def _planned(saga: Saga, states: Mapping[str, StepState], in_flight: set[str]) -> Iterable[PlannedUndo]:
+def _planned(
+    saga: Saga, states: Mapping[str, StepState], in_flight: set[str], attempts: Iterable[str]
+) -> Iterable[PlannedUndo]:
     """The compensations in their order; each is taken to succeed."""
     wave = 0
     for step in [each for each in saga.steps.values() if each.state in {StepState.COMPENSATING, StepState.PAUSED}]:
         wave = 1
         yield _entry(step, 1, is_certain=True, is_under_way=False)
         step.state = StepState.COMPENSATED
-    if saga.parallel:
-        batches: Iterable[list[Step]] = iter(saga.next_steps, [])
-    else:
-        waiting = [step for step in saga.steps.values() if step.state in {StepState.DONE, StepState.UNKNOWN}]
-        batches = [[step] for step in sorted(waiting, key=lambda step: -step.order)]
-    for number, steps in enumerate(batches, wave + 1):
+    for number, steps in enumerate(_batches(saga, attempts), wave + 1):
         for step in steps:
             happened = states.get(step.address) is StepState.DONE
             yield _entry(step, number, is_certain=happened, is_under_way=not happened and step.address in in_flight)
             step.state = StepState.COMPENSATED
+
+
+def _batches(saga: Saga, attempts: Iterable[str]) -> Iterator[list[Step]]:
+    """The steps that are undone together, one batch after the other: those of `attempts` that are being undone first.
+
+    Before the next batch the steps of the one before are to be undone.
+    """
+    yield from iter(lambda: [step for attempt in attempts for step in saga.next_steps(attempt)], [])
+    if saga.parallel:
+        yield from iter(saga.next_steps, [])
+        return
+    waiting = [step for step in saga.steps.values() if step.state in {StepState.DONE, StepState.UNKNOWN}]
+    yield from ([step] for step in sorted(waiting, key=lambda step: -step.order))
 
 
 def _entry(step: Step, wave: int, *, is_certain: bool, is_under_way: bool) -> PlannedUndo:

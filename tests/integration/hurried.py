@@ -37,7 +37,8 @@ def hurried(trial: Trial, evaluate: Evaluate) -> Trial:
         definition["defaults"] |= {"task_queue": None, "local": False, "total_timeout": None, "timeout": NEVER}
         for node in _nodes(definition):
             node |= {"task_queue": None, "local": None, "total_timeout": None, "queue_timeout": None, "heartbeat": None}
-            node["timeout"] = LATE if id(node) in late else None
+            never = NEVER if node["type"] == "receive" else None  # in a dry run one that times out does so then
+            node["timeout"] = LATE if id(node) in late else never
             if node["type"] == "approval":  # whose reminders write nothing, and come at times of which nothing is left
                 node |= {"remind": None, "escalate": None}
             if node["type"] == "wait":

@@ -24,6 +24,7 @@ from anabranch.activities import heartbeat
 from anabranch.activities.load_graph import GraphLoader
 from anabranch.activities.node_result import NodeResult
 from anabranch.activities.registry import NodeActivities
+from anabranch.activities.search_attributes import SearchAttributes
 from anabranch.activities.standard import node_activities
 from anabranch.context.changes import ChangeSet
 from anabranch.context.values import Json, Missing, format_path
@@ -45,8 +46,10 @@ from tests.integration.rehearsed import Outcome, Rehearsed, outcome_of, told
 
 AT_A_TIME = 16
 PATIENCE = 120.0
-NOT_OVER = "not over in time"
 """Seconds that a run of a second may take, beside others."""
+NOT_OVER = "not over in time"
+_OTHER_WAY = 2.0
+"""Seconds after which a run seems to have gone another way than its dry run."""
 _ROOT = ""
 """The path of a run's own workflow; that of a child is the address of its node, after its parent's."""
 
@@ -67,14 +70,24 @@ class _Staged:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def turn(self, address: str) -> None:
-        """Wait until the run has heard all that the dry run had heard before this work ended."""
+        """Wait until the run has heard all that the dry run had heard before this work ended.
+
+        Where other events are sent too the run may go another way: then nothing is waited for that long.
+        """
         for entry, heard in self._steps:
             if entry.work.address == address and not heard.is_set():
                 if _outcome_of(entry.answer) in ("cancelled", "timeout"):
-                    await asyncio.Event().wait()
+                    await self._awaited(asyncio.Event(), _OTHER_WAY * 10)
                 return
             if _outcome_of(entry.answer) != "cancelled":
-                await heard.wait()
+                await self._awaited(heard, _OTHER_WAY)
+
+    async def _awaited(self, heard: asyncio.Event, seconds: float) -> None:
+        if not self.rehearsed.trial.sent:
+            await heard.wait()
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(heard.wait(), seconds)
 
     def hear(self, address: object, commands: Sequence[Command]) -> None:
         """The run has heard how the work at an address ended, and asks for more."""
@@ -148,12 +161,15 @@ class _Library(GraphLoader):
 
     def __init__(self) -> None:
         super().__init__(Path())
+        self._found = SearchAttributes()
         self.staged: dict[str, _Staged] = {}
 
     @activity.defn
     async def load_graph(self, request: GraphRequest) -> PinnedGraph:
         """The graph of the trial that the run is of."""
-        return self.pinned(self.staged[activity.info().workflow_id or ""].rehearsed.trial.loaded)
+        trial = self.staged[activity.info().workflow_id or ""].rehearsed.trial
+        pinned = self.pinned(trial.loaded)
+        return await self._found.noted(pinned) if trial.loaded.graph.search_attributes else pinned
 
     def of_run(self, workflow_id: str) -> tuple[_Staged, str]:
         """The trial that a workflow belongs to, and the path of the workflow in it."""

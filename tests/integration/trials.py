@@ -32,7 +32,7 @@ from tests.fixtures.dialect.cases import CASES
 from tests.integration.rehearsed import Outcome, Trial
 from tests.replay.plays import PLAYS
 from tests.unit import test_machine_properties as properties
-from tests.unit.varied import LAST, with_more_around, with_more_undone
+from tests.unit.varied import LAST, TRANSIENT, with_more_around, with_more_undone
 
 ROOT = Path(__file__).parents[2]
 LANGUAGE = ROOT / "tests" / "fixtures" / "language"
@@ -157,7 +157,7 @@ def _varied_end(case: properties.Case, work: RunNode) -> Answer:
     """The same; the second attempt of what is around it succeeds, and what asks a model says what it spent."""
     end: properties.Work = () if work.planned.id == LAST else case.work_at(work.address)
     if isinstance(end, Failure) and "~2" not in work.address:
-        return Failed(replace(end, node=work.address))
+        return Failed(replace(end, node=work.address, code=TRANSIENT))
     made = properties.perform(() if isinstance(end, Failure) else end, work)
     spent = (Usage("openai:gpt-4", 1, 20, len(work.address)),) if work.planned.node.type == "ai" else ()
     return Done(replace(made, usage=spent))

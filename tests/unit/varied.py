@@ -17,6 +17,8 @@ NAP = "nap"
 """The node that waits for an hour, in a graph whose own time is up before."""
 LAST = "last"
 """The node of a `finally`."""
+TRANSIENT = "TRANSIENT"
+"""The code of a failure after which composites are tried again."""
 ATTRIBUTES: dict[str, AttributeType] = {"VariedNumber": "int", "VariedWords": "keyword_list", "VariedText": "keyword"}
 """The search attributes of graphs, with their types."""
 _COMPOSITES = frozenset({"block", "foreach", "graph", "while"})
@@ -121,7 +123,7 @@ def _receive(made: Around, address: str, node: dict[str, Any], chance: random.Ra
     more: dict[str, Any] = {"accept": "event.ok"} if chance.random() < 0.3 else {}
     if mode == "any":
         more["output"] = {chance.choice(["n", "o.a", "new.k"]): "result.data.n"}
-    _become(node, type="receive", event=list(names), mode=mode, timeout="2h", **more)
+    _become(node, type="receive", event=list(names), mode=mode, timeout="30m", **more)
     if SHARED not in names and chance.random() < 0.2:
         made.outcomes[address] = GivenOutcome(timeout=True)
         _send(made, address, names[0], "late", data)
