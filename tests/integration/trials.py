@@ -186,11 +186,13 @@ _CANCELLED = {
 }
 _LARGE = {"heavy", "wide", "many_skipped", "asked_while_loading"}
 """Plays that are there for their size."""
+_LIMITED = {"limited"}
+"""The stage has no Redis, without which nothing that has a limit begins."""
 
 
 def plays(folder: Path) -> Iterator[tuple[str, Trial]]:
     """The graphs of the runs that `tests/replay` records; nobody steers them here."""
-    for name in PLAYS.keys() - _LARGE:
+    for name in PLAYS.keys() - _LARGE - _LIMITED:
         captured = _Captured(folder / name)
         with suppress(_Started), patch.dict(os.environ, {"OPENAI_BASE_URL": "none", "REPLAY_SHOP": "none"}):
             asyncio.run(_played(PLAYS[name], captured))
