@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from anabranch.backoff import Backoff
 
 ChangesSqlite = Callable[[str, str | None], bool]
 _CONTROL: Final = frozenset(
@@ -19,6 +22,10 @@ _READING: Final = frozenset(
     | {sqlite3.SQLITE_PRAGMA}
 )
 _GUARD: Final = "anabranch_guard"
+_PRIMARY_CODE: Final = 0xFF
+"""The part of SQLite's error codes that says the kind of error."""
+_TRIES: Final = 12
+_PAUSES: Final = Backoff(first=0.02, longest=1)
 
 
 def share_file(engine: AsyncEngine) -> None:
@@ -33,9 +40,22 @@ def share_file(engine: AsyncEngine) -> None:
     def prepare(connection: Any, _record: object) -> None:
         cursor = connection.cursor()
         cursor.execute("PRAGMA busy_timeout = 10000")
-        cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.close()
+        connection.run_async(_write_ahead)
+
+
+async def _write_ahead(driver: Any) -> None:
+    """Change the file's journal. SQLite refuses at once, whatever its time-out, all but one of those who do so."""
+    pauses = iter(_PAUSES)
+    for tries in range(1, _TRIES + 1):
+        try:
+            async with driver.execute("PRAGMA journal_mode = WAL"):
+                return
+        except sqlite3.OperationalError as error:
+            if tries == _TRIES or error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY:
+                raise
+        await asyncio.sleep(next(pauses))
 
 
 def begin_explicitly(engine: AsyncEngine) -> None:

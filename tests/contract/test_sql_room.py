@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,26 @@ async def test_processes_that_need_a_table_at_once_all_find_it(engines: Open, ta
     opened = [engines() for _ in range(8)]
     await asyncio.gather(*(LazyTables(engine, table.metadata).ready() for engine in opened))
     assert [await rows(engine, table) for engine in opened] == [[]] * 8
+
+
+async def test_a_file_that_is_written_while_its_journal_changes_is_tried_again(tmp_path: Path) -> None:
+    file = tmp_path / "written.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as writer:
+        writer.execute("create table there (key)")
+        writer.execute("begin immediate")
+        engine = open_engine(f"sqlite:///{file}", max_connections=1)
+        share_file(engine)
+        opened = asyncio.Event()
+        event.listen(engine.sync_engine, "connect", lambda *_: opened.set(), insert=True)
+        opening = asyncio.ensure_future(engine.connect().start())
+        await opened.wait()
+        await asyncio.sleep(0.2)
+        assert not opening.done()
+        writer.execute("rollback")
+    connection = await opening
+    assert (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar_one() == "wal"
+    await connection.close()
+    await engine.dispose()
 
 
 async def test_a_race_for_a_table_may_be_lost_after_the_connection_was(engines: Open, table: Table) -> None:
