@@ -52,3 +52,9 @@ def test_the_worker_is_built_of_the_containerfile_and_runs_without_rights() -> N
     assert (ROOT / build["dockerfile"]).exists()
     assert (WORKER["read_only"], WORKER["cap_drop"], WORKER["tmpfs"]) == (True, ["ALL"], ["/tmp"])
     assert int(WORKER["stop_grace_period"].removesuffix("s")) > 30 > GRACE.total_seconds()
+
+
+def test_the_store_forgets_no_limit_to_make_room() -> None:
+    command = SERVICES["valkey"]["command"]
+    given = dict(zip(command[1::2], command[2::2], strict=True))
+    assert (given["--maxmemory-policy"], given["--appendonly"]) == ("noeviction", "yes")
