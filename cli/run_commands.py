@@ -32,6 +32,13 @@ def runs(
     query: Annotated[
         str | None, typer.Option("--query", metavar="QUERY", help="A list filter of Temporal: `StartTime > '…'`.")
     ] = None,
+    person: Annotated[
+        list[str] | None,
+        typer.Option("--for", metavar="NAME", help="Only runs that ask this person, who has not answered yet."),
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option("--group", metavar="GROUP", help="Only runs that ask this group.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="At most so many.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
@@ -39,6 +46,9 @@ def runs(
 
     Where runs do not say in search attributes what they wait for, the histories of open ones are read. A closed run of
     another workflow is listed too, unless --graph leaves it out.
+
+    --for and --group may be given several times: a run is listed where an approval asks one of them. Whom it asks is
+    read from its history.
     """
     import asyncio
 
@@ -51,7 +61,8 @@ def runs(
             known = ", ".join((*OPEN_STATES, *CLOSED_STATES))
             raise typer.BadParameter(f"no run is {each!r}: {known}", param_hint="--state")
     with quiet():
-        asyncio.run(show_runs(Selection(graph, states, also=query), limit=limit, as_json=as_json))
+        selection = Selection(graph, states, also=query, people=person or (), groups=group or ())
+        asyncio.run(show_runs(selection, limit=limit, as_json=as_json))
 
 
 def watch(

@@ -77,7 +77,7 @@ class Listing:
             )
             while not found:
                 await pages.fetch_next_page()
-                listed = await asyncio.gather(*map(self._listed, pages.current_page or ()))
+                listed = await asyncio.gather(*(self._listed(each, selection) for each in pages.current_page or ()))
                 found = [each for each in listed if each is not None and selection.holds(each.state, each.waits_for)]
                 if not pages.next_page_token:
                     break
@@ -131,8 +131,8 @@ class Listing:
             self._asked = time.monotonic()
         return self._has_attributes
 
-    async def _listed(self, execution: WorkflowExecution) -> Listed | None:
-        """One run; None where it is no graph's."""
+    async def _listed(self, execution: WorkflowExecution, selection: Selection) -> Listed | None:
+        """One run; None where it is no graph's, or asks nobody who is named."""
         status = "" if execution.status is None else execution.status.name.lower()
         attributes = execution.typed_search_attributes
         state = attributes.get(STATE)
@@ -145,14 +145,17 @@ class Listing:
             round(execution.start_time.timestamp() * 1000),
             None if execution.close_time is None else round(execution.close_time.timestamp() * 1000),
         )
-        return listed if status != "running" or state is not None else await self._read(listed)
+        is_told = status != "running" or state is not None
+        return listed if is_told and not selection.asks else await self._read(listed, selection)
 
-    async def _read(self, listed: Listed) -> Listed | None:
+    async def _read(self, listed: Listed, selection: Selection) -> Listed | None:
         async with self._reading:
             try:
                 inspection = await self._runs.inspect(listed.workflow_id, listed.run_id)
             except AnabranchError:
                 return None
+        if selection.asks and not (inspection.frames and selection.is_asked(inspection.last.approvals)):
+            return None
         waits = waits_for(inspection)
         asks = any(not each.startswith("paused:") for each in waits)
         state = "waiting" if asks and inspection.status == "running" else inspection.status

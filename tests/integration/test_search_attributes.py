@@ -215,6 +215,31 @@ async def test_runs_are_listed_and_counted_by_what_they_say_of_themselves(served
         await listing.page(mine(), size=1, after="not base64!")
 
 
+async def test_runs_are_listed_by_whom_they_ask(served: Served) -> None:
+    schema = {"type": "object", "required": ["ok"], "properties": {"ok": {"type": "boolean"}}}
+    asks: dict[str, dict[str, Any]] = {
+        "ann": {**ASK, "assignee": ["ann", "cy"], "answers": 2, "schema": schema},
+        "finance": {**ASK, "groups": ["finance"]},
+        "nobody": ASK,
+    }
+    handles = {name: await served.start({"name": f"asks_{name}", **chain(ask=ask)}) for name, ask in asks.items()}
+    await until_listed(served, "AnabranchState = 'waiting'", sorted(each.id for each in handles.values()))
+    inspector = inspector_for(served.client.data_converter, Settings(), served.client.namespace)
+    listing = Listing(served.client, Runs(served.client, inspector))
+
+    async def found(**whom: Any) -> set[str]:
+        selection = Selection(also=f"TaskQueue = '{served.task_queue}'", **whom)
+        return {each.graph for each in await listing.newest(selection, 10)}
+
+    assert await found() == {"asks_ann", "asks_finance", "asks_nobody"}
+    assert await found(people=["ann", "bo"]) == {"asks_ann"}
+    assert await found(groups=["finance"]) == {"asks_finance"}
+    assert await found(people=["ann"], groups=["finance"]) == {"asks_ann", "asks_finance"}
+    assert await found(people=["finance"]) == set()
+    await handles["ann"].execute_update("complete_task", {"node": "ask", "answer": {"ok": True}, "by": "ann"})
+    assert await found(people=["ann"]) == set()  # who has answered is not asked again
+
+
 async def test_what_a_run_does_not_say_is_read_from_its_history(served: Served) -> None:
     queue = f"{served.task_queue}-unserved"
     handle: Handle = await served.client.start_workflow("shop", {}, id=queue, task_queue=queue)
