@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from anabranch.console.pages.modules import STATIC
 from anabranch.graph.drawing.stylesheet import stylesheet
-
-STATIC: Final = Path(__file__).resolve().parent.parent / "static"
 
 
 def file_routes() -> list[BaseRoute]:

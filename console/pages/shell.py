@@ -8,6 +8,8 @@ from typing import Final
 
 from starlette.responses import HTMLResponse
 
+from anabranch.console.pages.modules import modules
+
 _PLACES: Final = (("runs", "/", "Runs"), ("inbox", "/inbox", "Inbox"), ("graphs", "/graphs", "Graphs"))
 _CURRENT: Final = ' aria-current="page"'
 _PAGE: Final = """<!doctype html>
@@ -19,6 +21,7 @@ _PAGE: Final = """<!doctype html>
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="/static/icon.svg" type="image/svg+xml">
 {styles}
+{preloads}
 <script type="module" src="/static/shell.js"></script>
 {script}
 </head>
@@ -43,11 +46,13 @@ def page(
     Without `active` there is nowhere to go: nobody is signed in.
     """
     sheets = ("base.css", *styles)
+    needed = dict.fromkeys((*modules("shell.js"), *(() if script is None else modules(script))))
     return HTMLResponse(
         _PAGE.format(
             title=escape(title),
             script="" if script is None else f'<script type="module" src="/static/{escape(script)}"></script>',
             styles="\n".join(f'<link rel="stylesheet" href="/static/{escape(name)}">' for name in sheets),
+            preloads="\n".join(f'<link rel="modulepreload" href="/static/{escape(name)}">' for name in needed),
             places="" if active is None else _places(active),
             body=body,
         )

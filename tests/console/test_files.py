@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import hashlib
 
-from anabranch.console.pages.files import STATIC
+from anabranch.console.pages.modules import STATIC, modules
+from anabranch.console.pages.shell import page
 
 
 def test_the_vendored_library_is_the_published_one() -> None:
@@ -22,3 +23,14 @@ def test_scripts_and_stylesheets_name_no_other_origin() -> None:
             text = each.read_text()
             assert "http://" not in text.replace("http://www.w3.org/", ""), each
             assert "https://" not in text, each
+
+
+def test_a_page_names_all_modules_that_its_scripts_import() -> None:
+    scripts = ["shell.js", "run.js", *(f"pages/{each.name}" for each in (STATIC / "pages").glob("*.js"))]
+    reached = {name for script in scripts for name in modules(script)}
+    there = {each.relative_to(STATIC).as_posix() for each in STATIC.rglob("*.js")}
+    assert reached == there - set(scripts)
+    assert "vendor/preact.js" in modules("run.js")
+    text = bytes(page("a run", "run.js", active="runs").body).decode()
+    assert text.count('rel="modulepreload"') == len({*modules("run.js"), *modules("shell.js")})
+    assert '<link rel="modulepreload" href="/static/run/store.js">' in text
