@@ -131,6 +131,7 @@ class Recorder(Watcher):
         if (place := self._open.get(address)) is not None:
             visit, said = self.visits[place], f"event {event.name}"
             said += "" if event.id is None else f" with the id {event.id}"
+            said += "" if event.by is None else f", sent by {event.by}"
             self.visits[place] = replace(visit, events=(*visit.events, said))
 
     def context_updated(self, version: Version) -> None:

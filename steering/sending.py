@@ -31,6 +31,8 @@ from anabranch.errors import (
     WireFormatError,
     WriteRefused,
 )
+from anabranch.workflows.interpreter.event import Event
+from anabranch.workflows.temporal.messages import EVENT
 from anabranch.workflows.temporal.requests import Request
 
 _PAUSES: Final = Backoff(first=0.5, longest=5)
@@ -75,6 +77,14 @@ async def signal(handle: Handle, name: str, *, by: str) -> None:
     """Send a signal, which the server keeps until a worker takes it. Raises InputError, Unavailable."""
     try:
         await handle.signal(name, {"by": by})
+    except RPCError as error:
+        raise unheard(error, handle.id) from error
+
+
+async def deliver(handle: Handle, event: Event) -> None:
+    """Send an event, which a run keeps in its mailbox until a node receives it. Raises InputError, Unavailable."""
+    try:
+        await handle.signal(EVENT, event.sent())
     except RPCError as error:
         raise unheard(error, handle.id) from error
 

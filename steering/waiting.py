@@ -87,7 +87,7 @@ def waiting_of(inspection: Inspection) -> Waiting:
         tuple(_conflicts(last.conflicts)),
         tuple(last.paused),
         children,
-        tuple(_events(last.events)),
+        tuple(events_of(last.events)),
     )
 
 
@@ -117,7 +117,8 @@ def _conflicts(asked: Mapping[str, Any]) -> Iterator[OpenConflict]:
             yield OpenConflict(address, each["path"], tuple(side["by"] for side in each["candidates"]), each)
 
 
-def _events(asked: Mapping[str, Any]) -> Iterator[AwaitedEvent]:
+def events_of(asked: Mapping[str, Any]) -> Iterator[AwaitedEvent]:
+    """The events that nodes wait for, as the query `status` has them."""
     for address, each in asked.items():
         names, needs_all = tuple(each["names"]), each.get("mode") == "all"
         yield AwaitedEvent(address, names, needs_all, each["asked"], each.get("deadline"), each["send"])

@@ -36,6 +36,7 @@ async def _inbox(request: Request) -> Any:
         "total": len(questions),
         "runs": found.runs,
         "unread": found.unread,
+        "is_all": found.is_all,
         "graphs": sorted({each.graph for each in found.all}),
         "people": _named(found.all, "assignee"),
         "groups": _named(found.all, "groups"),
@@ -50,8 +51,9 @@ async def _tell(request: Request, caller: Caller, body: Body) -> Any:
     caller.require(role_of(body))
     services = services_of(request)
     told = await tell(services, caller, body)
-    services.waiting.changed()
-    services.awaiting.changed()
+    run_ids = [each["run_id"] for each in body["items"]]
+    services.waiting.changed(run_ids)
+    services.awaiting.changed(run_ids)
     return told
 
 

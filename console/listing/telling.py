@@ -6,22 +6,19 @@ An event is a signal: nobody answers it.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-
-from temporalio.service import RPCError
 
 from anabranch.console.access.caller import Caller, Role
 from anabranch.console.exact import value_of
 from anabranch.console.listing.many import Chosen, each_of, listed, text
 from anabranch.console.routes import Body
-from anabranch.console.run.steering import check_asked
+from anabranch.console.run.steering import check_asked, event_said
 from anabranch.console.services import Services
 from anabranch.context.values import Json
 from anabranch.errors import InputError
-from anabranch.steering.sending import Handle, send, unheard
-from anabranch.workflows.interpreter.event import event_of
+from anabranch.steering.sending import Handle, deliver, send
 from anabranch.workflows.temporal.messages import EVENT
 
 _UPDATES: Final[Mapping[str, tuple[str, Role]]] = {
@@ -51,7 +48,12 @@ async def tell(services: Services, caller: Caller, body: Body) -> dict[str, Any]
     """Tell it to each item of the request, which are exactly those that were shown before. Raises InputError."""
     (update, _), verb = _update(body), body["verb"]
     if update == EVENT:
-        return await each_of(_items(body), _delivering(services, _event(body)))
+        event = event_said(body, caller)
+
+        async def hand(each: _Waiting) -> None:
+            await deliver(services.client.get_workflow_handle(each.workflow_id, run_id=each.run_id), event)
+
+        return await each_of(_items(body), hand)
     request: dict[str, Json] = {**_said(body), "by": caller.name}
 
     async def one(each: _Waiting) -> None:
@@ -62,25 +64,6 @@ async def tell(services: Services, caller: Caller, body: Body) -> dict[str, Any]
         await send(handle, update, {**request, "node": each.node}, update_id=update_id, within=_PATIENCE_SECONDS)
 
     return await each_of(_items(body), one)
-
-
-def _delivering(services: Services, event: dict[str, Json]) -> Callable[[_Waiting], Awaitable[None]]:
-    """Sends an event, which the run keeps in its mailbox where no node waits for it any more."""
-
-    async def one(each: _Waiting) -> None:
-        handle: Handle = services.client.get_workflow_handle(each.workflow_id, run_id=each.run_id)
-        try:
-            await handle.signal(EVENT, event)
-        except RPCError as error:
-            raise unheard(error, each.workflow_id) from error
-
-    return one
-
-
-def _event(body: Body) -> dict[str, Json]:
-    """The event of a request. Raises InputError for what a run would not take."""
-    event = event_of(value_of(body.get("value"), place="the event"))
-    return {"name": event.name, "data": event.data} | ({} if event.id is None else {"id": event.id})
 
 
 def _update(body: Body) -> tuple[str, Role]:

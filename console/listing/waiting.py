@@ -11,8 +11,8 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from temporalio.client import Client
@@ -36,6 +36,11 @@ Asked: TypeAlias = Callable[[Inspection], Sequence[dict[str, Any]]]
 _FRESH_SECONDS: Final = 2.0
 _PATIENCE_SECONDS: Final = 0.25
 """How long an answer waits for what is being read."""
+_KNOWN_A_LOOK: Final = 200
+"""Of how many runs that are read a look asks whether they have grown, those that it asked about longest ago.
+
+Of more than so many, a run is asked about every few looks: the server and this process are asked for no more.
+"""
 _AT_ONCE: Final = 8
 
 
@@ -64,12 +69,16 @@ class Questions:
     """How many runs wait."""
     unread: int
     """How many of them are not read yet."""
+    is_all: bool
+    """Whether these are all of them; else they are the newest ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
     events: int
     questions: tuple[Question, ...]
+    looked: float
+    """When it was last asked whether it has grown, on the monotonic clock."""
 
 
 class WaitingRuns:
@@ -103,9 +112,12 @@ class WaitingRuns:
             self._looking.cancel()
             await asyncio.wait({self._looking})
 
-    def changed(self) -> None:
-        """Somebody has told runs something: what is known of them is old."""
+    def changed(self, run_ids: Iterable[str]) -> None:
+        """Somebody has told these runs something: what is known of them is old."""
         self._looked = -math.inf
+        for run_id in run_ids:
+            if (known := self._read.get(run_id)) is not None:
+                self._read[run_id] = replace(known, looked=-math.inf)
 
     async def now(self) -> Questions:
         """What is known, which is at most some seconds old. Raises what `Listing` raises, where it does so at once."""
@@ -115,7 +127,8 @@ class WaitingRuns:
             looking.result()
         known = [self._read[each.run_id] for each in self._waiting if each.run_id in self._read]
         questions = sorted((each for read in known for each in read.questions), key=lambda each: each.asked)
-        return Questions(tuple(questions), len(self._waiting), len(self._waiting) - len(known))
+        count = len(self._waiting)
+        return Questions(tuple(questions), count, count - len(known), is_all=count < MOST_RUNS)
 
     def _look_again(self) -> asyncio.Task[None]:
         """The look that is under way, or was over a moment ago; else a new one."""
@@ -129,21 +142,31 @@ class WaitingRuns:
         waiting = await self._listing.newest(self._selection, MOST_RUNS)
         self._waiting = tuple(waiting)
         self._read = {each.run_id: self._read[each.run_id] for each in waiting if each.run_id in self._read}
-        await asyncio.gather(*map(self._renew, sorted(waiting, key=lambda each: each.started)))
+        await asyncio.gather(*map(self._renew, self._due(waiting)))
+
+    def _due(self, waiting: Sequence[Listed]) -> list[Listed]:
+        """The runs that a look asks about: those it does not know, the longest waiting first, and then known ones."""
+        fresh = sorted((each for each in waiting if each.run_id not in self._read), key=lambda each: each.started)
+        known = [each for each in waiting if each.run_id in self._read]
+        known.sort(key=lambda each: self._read[each.run_id].looked)
+        return [*fresh, *known[:_KNOWN_A_LOOK]]
 
     async def _renew(self, listed: Listed) -> None:
         """Read a run whose history has grown since it was read."""
         async with self._turns:
+            looked = time.monotonic()
             try:
                 handle = self._client.get_workflow_handle(listed.workflow_id, run_id=listed.run_id)
                 described = await handle.describe()
                 events = described.raw_description.workflow_execution_info.history_length
                 known = self._read.get(listed.run_id)
-                if known is None or known.events != events:
+                if known is not None and known.events == events:
+                    self._read[listed.run_id] = replace(known, looked=looked)
+                else:
                     inspection = await self._runs.inspect(listed.workflow_id, listed.run_id)
-                    self._read[listed.run_id] = _Read(events, tuple(_questions(inspection, self._asked)))
+                    self._read[listed.run_id] = _Read(events, tuple(_questions(inspection, self._asked)), looked)
             except (AnabranchError, RPCError):
-                self._read[listed.run_id] = _Read(0, ())  # one that cannot be read hides no other
+                self._read[listed.run_id] = _Read(0, (), looked)  # one that cannot be read hides no other
 
 
 def _questions(inspection: Inspection, asked: Asked) -> Sequence[Question]:

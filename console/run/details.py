@@ -10,6 +10,7 @@ from anabranch.console.exact import text_of
 from anabranch.console.run.header import child_of, pending_of, told_of
 from anabranch.console.run.moments import Moment
 from anabranch.console.run.picture import drawn
+from anabranch.console.run.todo import awaited_event, question
 from anabranch.console.run.versions import settled
 from anabranch.context.values import Json, Missing, format_path
 from anabranch.display import plain
@@ -19,6 +20,7 @@ from anabranch.inspection.lineage import Lineage
 from anabranch.inspection.planned import planned_at
 from anabranch.inspection.runs import Pending
 from anabranch.inspection.visits import Visit
+from anabranch.steering.waiting import approvals_of
 from anabranch.workflows.interpreter.saga import COMPENSATION
 from anabranch.workflows.interpreter.trail import Version
 
@@ -70,9 +72,27 @@ class _About:
             "wrote": [_version(each, self._lineage) for each in self._versions()[-_MOST:]],
             "activities": [_activity(each, self._moment.known) for each in activities if each.scheduled_event <= last],
             "events": [number for number in events if number <= last],
+            "question": self._question(),
+            "awaits": self._awaits(),
             "decision": None if (told := self._frame.decisions.get(address)) is None else told.described(),
             "saga": next((str(step.state) for step in self._frame.saga if step.address == address), None),
         }
+
+    def _question(self) -> dict[str, Any] | None:
+        """What people were asked there, as it was last; `is_open` while it waits for an answer."""
+        address, frames = self.visit.address, self._inspection.frames[: self._moment.index + 1]
+        for frame in reversed(frames):
+            if frame.at < self.visit.started:
+                return None
+            if address in frame.approvals:
+                [asked] = approvals_of({address: frame.approvals[address]})
+                return question(asked) | {"is_open": frame is self._frame}
+        return None
+
+    def _awaits(self) -> dict[str, Any] | None:
+        """The events that it waits for."""
+        asked = self._frame.events.get(self.visit.address)
+        return None if asked is None else awaited_event(self.visit.address, asked)
 
     def pending(self, pending: Sequence[Pending]) -> dict[str, Any] | None:
         """What the server knows of its activity, if that is under way now."""
@@ -102,7 +122,7 @@ def _visit(visit: Visit, place: int, *, is_over: bool) -> dict[str, Any]:
         return told
     failure = visit.failure
     error = None if failure is None else told_of(failure) | {"outcome": failure.outcome}
-    return told | {"ended": visit.ended, "error": error}
+    return told | {"ended": visit.ended, "error": error, "received": list(map(plain, visit.events))}
 
 
 def _version(version: Version, lineage: Lineage) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, Final
 
 from anabranch.console.exact import text_of
-from anabranch.console.run.todo import todo
+from anabranch.console.run.todo import awaited, todo
 from anabranch.context.values import Json
 from anabranch.display import plain
 from anabranch.inspection.closing import Closing
@@ -18,7 +18,7 @@ from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.decisions import Decision
 
 _MOST: Final = 100
-"""Children, and activities under way, that are named."""
+"""Children, activities under way, and nodes that wait for an event, that are named."""
 
 
 def header(inspection: Inspection, pending: Iterable[Pending] = ()) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def header(inspection: Inspection, pending: Iterable[Pending] = ()) -> dict[str,
         "children": [child_of(each) for each in islice(inspection.children.values(), _MOST)],
         "all_children": len(inspection.children),
         "pending": [pending_of(each) for each in islice(pending, _MOST)],
-        "todo": todo(inspection),
+        "todo": [*todo(inspection), *islice(awaited(inspection), _MOST)],
     }
 
 

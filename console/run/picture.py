@@ -10,10 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from anabranch.context.values import Json
 from anabranch.display import one_line
 from anabranch.inspection.frame import Frame, SagaStep
 from anabranch.inspection.inspection import Inspection
 from anabranch.inspection.visits import Route, Visit
+from anabranch.steering.waiting import Approval, approvals_of
 from anabranch.workflows.interpreter.address import node_id
 from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.node_run import CLOSED, Status
@@ -78,6 +80,9 @@ class Picture:
     _begun: int = 0
     _paused: frozenset[str] = frozenset()
     _saga: tuple[SagaStep, ...] = ()
+    _approvals: Mapping[str, Json] = field(default_factory=dict)
+    _asked: dict[str, str] = field(default_factory=dict)
+    """How far questions to people are, by the card."""
 
     def advance(self, inspection: Inspection, index: int) -> tuple[dict[str, Shown], dict[Edge, bool]]:
         """Go on to a frame; returns the cards and the edges that are not as they were: whether each is taken."""
@@ -88,6 +93,7 @@ class Picture:
             *self._visits(inspection.visits, frame, edges),
             *self._steps(frame.saga),
             *self._holds(frame),
+            *self._questions(frame),
         ]
         cards: dict[str, Shown] = {}
         for name in dict.fromkeys(touched):
@@ -163,6 +169,15 @@ class Picture:
         self._paused = paused
         return sorted(changed)
 
+    def _questions(self, frame: Frame) -> Iterable[str]:
+        """Questions that were answered in part, asked again or handed to others, or no longer wait."""
+        if frame.approvals is self._approvals:
+            return ()
+        self._approvals, before = frame.approvals, self._asked
+        told = {drawn(each.address): _asked(each) for each in approvals_of(frame.approvals)}
+        self._asked = {name: note for name, note in told.items() if note}
+        return [name for name in {**before, **self._asked} if before.get(name) != self._asked.get(name)]
+
     def _show(self, name: str, inspection: Inspection) -> Shown | None:
         card = self._cards.get(name)
         if name in self._paused:
@@ -171,7 +186,8 @@ class Picture:
             return None
         if len(card.live) == 1 and card.tally.total() <= 1:
             ((address, node),) = card.live.items()
-            return _one(node, card.steps, _attempts(inspection, address, node))
+            shown = _one(node, card.steps, _attempts(inspection, address, node))
+            return shown if shown.note or name not in self._asked else replace(shown, note=self._asked[name])
         if not card.live and card.tally.total() == 1:
             return _only(card, inspection.visits[card.visit])
         return _many(card)
@@ -220,6 +236,16 @@ def _note(node: NodeState, attempts: int) -> str:
     if node.attempt is not None and node.attempt > 1:
         return f"attempt {node.attempt}" + (f" of {node.max_attempts}" if node.max_attempts else "")
     return f"{attempts} attempts" if attempts > 1 else ""
+
+
+def _asked(each: Approval) -> str:
+    """How many of several people have answered, how often they were reminded, and whether others are asked now."""
+    words = [f"{len(each.given)} of {each.needed} answered"] if each.needed > 1 else []
+    if sent := (each.reminders or {}).get("sent", 0):
+        words.append("1 reminder" if sent == 1 else f"{sent} reminders")
+    if "escalated" in (each.escalation or {}):
+        words.append("escalated")
+    return " · ".join(words)
 
 
 def _progress(items: Items) -> str:

@@ -27,6 +27,7 @@ def run_routes() -> list[Route]:
         "retry": steering.operates("retry_node", edits=True),
         "skip": steering.operates("skip_node", edits=True),
         "fail": steering.operates("fail_node", edits=False),
+        "deliver": steering.deliver_event,
         "pause": steering.signals("pause"),
         "resume": steering.signals("resume"),
         "cancel": steering.cancel_run,

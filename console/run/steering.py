@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from starlette.requests import Request
@@ -22,8 +22,9 @@ from anabranch.errors import AnabranchError, InputError
 from anabranch.inspection.history import History
 from anabranch.inspection.inspection import Inspection
 from anabranch.steering.checking import check
-from anabranch.steering.sending import Handle, answered, cancel, send, signal
+from anabranch.steering.sending import Handle, answered, cancel, deliver, send, signal
 from anabranch.steering.waiting import waiting_of
+from anabranch.workflows.interpreter.event import Event, event_of
 
 _SECONDS: Final = 20
 """How long a run may take to answer. Where no worker runs it takes what it was told later."""
@@ -117,6 +118,22 @@ def operates(update: str, *, edits: bool) -> Callable[[Request, Caller, Body], A
         return await steered.update(update, told, _update_id(body))
 
     return operate
+
+
+async def deliver_event(request: Request, caller: Caller, body: Body) -> Any:
+    """Send an event. One without an id has that of the request: sent again, it is taken once."""
+    steered = await Steered.of(request, caller)
+    event = event_said(body, caller)
+    await deliver(steered.handle, event if event.id is not None else replace(event, id=_update_id(body)))
+    return {"workflow_id": steered.handle.id}
+
+
+def event_said(body: Body, caller: Caller) -> Event:
+    """The event of a request, in the caller's name. Raises InputError for what a run would not take."""
+    event = event_of(value_of(body.get("value"), place="the event"))
+    if event.by is not None:
+        raise InputError("an event has no field 'by' here", suggestion="leave it out: it is sent in your name")
+    return replace(event, by=caller.name)
 
 
 def signals(name: str) -> Callable[[Request, Caller, Body], Any]:

@@ -1,4 +1,4 @@
-"""What a run waits for people to do, as its page offers it."""
+"""What a run waits for, people or events, as its page offers it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from anabranch.console.exact import text_of
+from anabranch.context.values import Json
 from anabranch.display import plain
 from anabranch.inspection.inspection import Inspection
-from anabranch.steering.waiting import Approval, AwaitedEvent, OpenConflict, waiting_of
+from anabranch.steering.waiting import Approval, AwaitedEvent, OpenConflict, events_of, waiting_of
 
 _SCHEMA: Final = 1024 * 1024
 """Characters of a schema, which is never cut: a form is made of it. No history holds a larger one."""
@@ -29,6 +30,11 @@ def awaited(inspection: Inspection) -> list[dict[str, Any]]:
     return [*map(_event, waiting_of(inspection).events)]
 
 
+def awaited_event(address: str, asked: Json) -> dict[str, Any]:
+    """What a node waits for, of the query `status`."""
+    return next(map(_event, events_of({address: asked})))
+
+
 def _event(each: AwaitedEvent) -> dict[str, Any]:
     return {
         "kind": "event",
@@ -42,11 +48,15 @@ def _event(each: AwaitedEvent) -> dict[str, Any]:
 
 
 def _approval(each: Approval) -> dict[str, Any]:
+    schema = None if each.schema is None else text_of(dict(each.schema), _SCHEMA)
+    return {"kind": "approval", "schema": schema, "form": each.form, **question(each)}
+
+
+def question(each: Approval) -> dict[str, Any]:
+    """What is asked and of whom, who has answered, how often they were reminded."""
     return {
-        "kind": "approval",
         "address": each.address,
         "prompt": plain(each.prompt),
-        "schema": None if each.schema is None else text_of(dict(each.schema), _SCHEMA),
         "asked": each.asked,
         "deadline": each.deadline,
         "assignee": [plain(name) for name in each.assignee],
@@ -57,7 +67,6 @@ def _approval(each: Approval) -> dict[str, Any]:
         ],
         "reminders": each.reminders,
         "escalation": each.escalation,
-        "form": each.form,
     }
 
 

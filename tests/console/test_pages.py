@@ -84,7 +84,7 @@ async def test_an_approval_is_answered_by_its_form_with_the_keyboard_alone(conso
         await page.keyboard.type("<b>fine</b>")
         await tab_to(page, "Answer")
         await page.keyboard.press("Enter")
-        await expect(page.get_by_role("heading", name="Nothing waits for you")).to_be_visible()
+        await expect(page.get_by_role("heading", name="Nothing that fits waits for anybody")).to_be_visible()
     result = await asyncio.wait_for(handle.result(), 30)
     assert result["data"] | {"approved": True, "comment": "<b>fine</b>", "paid": True} == result["data"]
 
@@ -262,7 +262,10 @@ async def test_what_waits_for_events_is_listed_and_an_operator_delivers_one(cons
     assert (await console.get("/api/inbox", id="pickup"))["items"] == []  # nobody owes an event
 
     items = [{"workflow_id": "pickup-0", "run_id": found["items"][0]["run_id"], "node": "parcel"}]
-    for value, refusal in (("1", "the signal takes one JSON object"), ('{"name": "lost", "by": 1}', "an event has no")):
+    for value, refusal in (
+        ("1", "the signal takes one JSON object"),
+        ('{"name": "lost", "by": "eve"}', "an event has no"),
+    ):
         answer = await console.http.post("/api/inbox/tell", json={"verb": "deliver", "value": value, "items": items})
         assert answer.status_code == 400
         assert answer.json()["error"]["message"].startswith(refusal)
@@ -273,6 +276,7 @@ async def test_what_waits_for_events_is_listed_and_an_operator_delivers_one(cons
 
     async with console.page("/inbox?id=pickup") as page:
         await page.get_by_role("button", name="Events").click()
+        await expect(page.get_by_label("For", exact=True)).to_have_count(0)  # events are for nobody
         await page.locator(".question").first.click()
         await expect(page.locator(".answer pre")).to_contain_text("temporal workflow signal --workflow-id pickup-")
         await page.get_by_label("name").select_option(label="picked_up")
@@ -283,6 +287,29 @@ async def test_what_waits_for_events_is_listed_and_an_operator_delivers_one(cons
         await expect(page.get_by_role("heading", name="Nothing waits for an event")).to_be_visible()
     for handle in handles:
         assert (await handle.result())["data"] == {"parcel": {"at": 9007199254740993}}
+
+
+async def test_an_operator_delivers_an_event_on_the_page_of_the_run_which_names_who_did(console: House) -> None:
+    handle = await console.start("pickup", name="fetched")
+    async with console.page("/runs/fetched") as page:
+        await page.locator('[data-address="parcel"]').first.click()
+        panel = page.get_by_role("tabpanel")
+        await expect(panel).to_contain_text("It waits for the event picked_up or lost until")
+        asked = page.get_by_role("region", name="event at parcel")
+        await asked.get_by_text("Deliver it").click()
+        found = await Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        await asked.get_by_label("name").select_option(label="lost")
+        await asked.get_by_label("data").fill('"in the rain"')
+        await asked.get_by_role("button", name="Deliver").click()
+        await expect(asked).to_have_count(0)
+        # What is shown of the node goes on with the run.
+        await expect(panel).to_contain_text("It received the event lost with the id")
+        await expect(panel).to_contain_text("sent by ada")
+        await expect(panel.locator(".change")).to_contain_text("in the rain")
+    assert (await handle.result())["data"] == {"parcel": "in the rain"}
+    async with console.page("/runs/fetched", url=console.closed_url) as page:
+        await page.wait_for_url("**/sign-in?*")
 
 
 async def failed(console: House, prefix: str, count: int) -> list[dict[str, str]]:
@@ -435,11 +462,15 @@ async def test_a_page_of_another_origin_can_neither_write_nor_show_the_console_i
 async def test_axe_finds_nothing_on_the_pages(console: House, size: tuple[int, int], scheme: str) -> None:
     name = f"axe-{size[0]}-{scheme}"
     await console.refunds(name, 1)
+    await console.start("pickup", name=f"{name}-pickup")
+    await failed(console, f"{name}-failed", 1)
     await console.until_waiting(name, 1)
     async with console.page("/", size, scheme) as page:
         for path, shown in (
             ("/", "tbody tr"),
+            (f"/?id={name}-failed", "tbody tr"),
             (f"/inbox?id={name}", ".question"),
+            (f"/inbox?id={name}&kind=event", ".question"),
             ("/graphs", ".graph-card"),
             ("/graphs/refund", ".drawing"),
             ("/graphs/broken.yaml", ".problems"),
@@ -450,6 +481,9 @@ async def test_axe_finds_nothing_on_the_pages(console: House, size: tuple[int, i
                 await page.locator(shown).click()
             if shown == ".drawing":
                 await page.get_by_role("button", name="Start a run").click()
+            if path.startswith("/?id"):
+                await page.get_by_role("button", name="Run again").click()
+                await page.locator("dialog .plan").wait_for()
             found = await Axe().run(page)
             assert found.violations_count == 0, f"{path}: {found.generate_report()}"
             assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth"), path
@@ -547,6 +581,36 @@ async def test_axe_finds_nothing_on_a_question_to_several(console: House, size: 
                 await page.screenshot(
                     path=f"{SCREENSHOTS}/{name}{path.partition('?')[0].replace('/', '-')}.png", full_page=True
                 )
+
+
+PICTURES = (
+    ("console-runs", "/", WIDE, "light", None),
+    ("console-inbox", "/inbox?id=order&kind=approval", WIDE, "light", ".question"),
+    ("console-inbox-narrow", "/inbox?kind=conflict", NARROW, "dark", ".question"),
+    ("console-graph", "/graphs/refund", (1440, 1250), "light", None),
+    ("console-start", "/graphs/refund", WIDE, "light", "button.primary"),
+    ("console-events", "/inbox?kind=event", WIDE, "light", ".question"),
+)
+
+
+@pytest.mark.skipif(SCREENSHOTS is None, reason="no pictures are wanted")
+async def test_pictures_of_the_documentation_are_taken(console: House) -> None:
+    await console.refunds("order", 4)
+    await console.start("purchase", {"item": "a saw", "price": 80}, name="order-saw")
+    for number in range(3):
+        await console.start("pricing", name=f"price-list-{number}")
+        await console.start("pickup", name=f"parcel-{number}")
+        await console.start("shipping", name=f"ship-{number}")
+    await console.until_waiting("order", 5)
+    await console.until_waiting("price-list", 3)
+    await failed(console, "late", 2)
+    for name, path, size, scheme, click in PICTURES:
+        async with console.page(path, size, scheme) as page:
+            await page.locator("tbody tr, .question, .drawing").first.wait_for()
+            if click is not None:
+                await page.locator(click).first.click()
+            await page.wait_for_timeout(1500)  # what is read meanwhile comes
+            await page.screenshot(path=f"{SCREENSHOTS}/{name}.png")
 
 
 async def tab_to(page: Page, name: str) -> None:

@@ -13,7 +13,9 @@ from tests.console.recorded import looking, recorded
 
 @pytest.fixture
 async def console() -> AsyncIterator[httpx2.AsyncClient]:
-    async with looking(recorded("saga", "diamond_with_conflicts", "bodies", "node_types", people=24)) as asking:
+    async with looking(
+        recorded("saga", "diamond_with_conflicts", "bodies", "node_types", "approval_by_many", "received", people=24)
+    ) as asking:
         yield asking
 
 
@@ -54,6 +56,34 @@ async def test_a_node_at_an_earlier_frame_has_not_done_yet_what_it_did_later(con
     assert earlier["wrote"] == []
     assert [sorted(each) for each in earlier["activities"]] == [["event", "queue", "scheduled"]]
     assert (await read(console, "/api/run/node/saga?address=ship&at=10"))["visits"] == []
+
+
+async def test_an_approval_tells_whom_it_asked_how_often_and_who_has_answered_by_then(
+    console: httpx2.AsyncClient,
+) -> None:
+    found = await read(console, "/api/run/snapshot/approval_by_many")
+    notes = [card["note"] for each in found["frames"] if "note" in (card := each.get("cards", {}).get("ask", {}))]
+    assert notes == [
+        "0 of 2 answered",
+        "0 of 2 answered · 1 reminder · escalated",
+        "1 of 2 answered · 1 reminder · escalated",
+        "1 of 2 answered · 2 reminders · escalated",
+    ]
+    begun = (await read(console, "/api/run/node/approval_by_many?address=ask&at=5"))["question"]
+    assert (begun["is_open"], begun["given"], begun["reminders"]["sent"]) == (True, [], 0)
+    assert "at" in begun["escalation"]
+    ended = (await read(console, "/api/run/node/approval_by_many?address=ask"))["question"]
+    assert (ended["is_open"], [each["by"] for each in ended["given"]]) == (False, ["ann"])
+    assert ended["reminders"] == {"sent": 2, "times": 2}
+    assert ended["groups"] == ["directors"]
+    assert (await read(console, "/api/run/node/approval_by_many?address=end"))["question"] is None
+
+
+async def test_a_node_that_receives_tells_what_it_waits_for_and_what_came(console: httpx2.AsyncClient) -> None:
+    asked = await read(console, "/api/run/node/received?address=large&at=48")
+    assert (asked["awaits"]["names"], asked["awaits"]["needs_all"]) == (["paid"], False)
+    took = await read(console, "/api/run/node/received?address=large")
+    assert (took["awaits"], took["visit"]["received"]) == (None, ["event paid with the id q7"])
 
 
 async def test_a_merge_tells_its_candidates_and_what_was_chosen(console: httpx2.AsyncClient) -> None:

@@ -32,6 +32,9 @@ CHOICE = {"node": "join", "path": "x", "choose": "left"}
     [
         ("resolve/people", CHOICE, CY, (403, "this needs the role 'answerer', and 'cy' has 'viewer'")),
         ("retry/operated", {"node": "again"}, BO, (403, "this needs the role 'operator', and 'bo' has 'answerer'")),
+        ("deliver/people", {"value": '{"name": "x"}'}, BO, (403, "this needs the role 'operator', and 'bo' has")),
+        ("deliver/people", {"value": "1"}, ADA, (400, "the signal takes one JSON object with a `name`")),
+        ("deliver/people", {"value": '{"name": "x", "by": "eve"}'}, ADA, (400, "an event has no field 'by' here")),
         ("cancel/operated", {"undoes": []}, BO, (403, "this needs the role 'operator', and 'bo' has 'answerer'")),
         ("resolve/nobody", CHOICE, ADA, (404, "the server has no run 'nobody'")),
         ("answer/saga", {"node": "ask", "value": "{}"}, ADA, (409, "the run is over")),

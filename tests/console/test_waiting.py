@@ -26,9 +26,11 @@ class Server:
     events: dict[str, int] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
     read: list[str] = field(default_factory=list)
+    described: list[str] = field(default_factory=list)
 
     def get_workflow_handle(self, workflow_id: str, run_id: str) -> Any:
         async def describe() -> Any:
+            self.described.append(run_id)
             info = SimpleNamespace(history_length=self.events.get(run_id, 5))
             return SimpleNamespace(raw_description=SimpleNamespace(workflow_execution_info=info))
 
@@ -98,6 +100,33 @@ async def test_a_run_that_waits_no_longer_is_forgotten(server: Server) -> None:
     found = await settled(runs)
     assert found.runs == 39
     assert "r0" not in {each.run_id for each in found.all}
+
+
+async def test_of_many_known_runs_a_look_asks_about_some_by_turns_and_at_once_about_those_that_were_told(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "_KNOWN_A_LOOK", 10)
+    runs = watching(server)
+    await settled(runs)
+    assert len(server.described) == 40
+    for _ in range(4):
+        await settled(runs)
+    assert sorted(server.described) == sorted([*server.asked] * 2)
+    server.described.clear()
+    last = "r0"
+    runs.changed([last, "unknown"])
+    await settled(runs)
+    assert last in server.described
+    assert len(server.described) == 10
+
+
+async def test_it_is_said_where_not_all_runs_that_wait_are_read(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await settled(watching(server))).is_all
+    monkeypatch.setattr(waiting, "MOST_RUNS", 30)
+    found = await settled(watching(server))
+    assert (found.runs, found.is_all) == (30, False)
 
 
 async def test_many_who_look_at_once_read_each_history_once(server: Server) -> None:

@@ -106,10 +106,17 @@ class Play:
         else:
             pytest.fail(f"answer {address} with machine.choose")
 
-    def send(self, name: str, data: Json = None, *, id: str | None = None) -> None:  # noqa: A002 - as a signal has it
+    def send(
+        self,
+        name: str,
+        data: Json = None,
+        *,
+        id: str | None = None,  # noqa: A002 - as a signal has it
+        by: str | None = None,
+    ) -> None:
         self.now += 1
         try:
-            self.take(self.machine.hear(Event(name, id, data), self.now))
+            self.take(self.machine.hear(Event(name, id, data, by), self.now))
         except AnabranchError as error:
             self.machine.refuse_event(error)
 

@@ -136,6 +136,8 @@ def test_all_of_several_events_come_by_their_names() -> None:
         ({"name": "paid", "id": True}, "an event's id is text or an integer"),
         ({"name": "paid", "id": "x" * 300}, "an event's id has at most 256 characters"),
         ({"name": "paid", "id": "a\nb"}, "an event's id has at most 256 characters, all of which print"),
+        ({"name": "paid", "by": 1}, "an event's `by` is a name of at most 100 printable characters"),
+        ({"name": "paid", "by": "a\u202eb"}, "an event's `by` is a name of at most 100 printable characters"),
     ],
 )
 def test_what_is_no_event_is_refused_with_its_form(sent: Any, said: str) -> None:
@@ -150,6 +152,27 @@ def test_an_id_may_be_a_number_or_left_out() -> None:
         None,
         None,
     ]
+
+
+def test_who_sends_an_event_is_named_where_it_is_received_also_after_a_snapshot() -> None:
+    graph = {"nodes": {"first": PAID, "second": PAID}, "edges": [edge("first", "second")]}
+    play = Play(machine_of(graph)).start()
+    play.send("paid", 1, by="ada")
+    assert play.state.decisions.described() == {"first": {"did": "delivered", "by": "ada"}}
+    later = {"nodes": {"go": python(), "first": PAID}, "edges": [edge("go", "first")]}
+    held = Play(machine_of(later)).start()
+    held.send("paid", 2, by="bo")
+    held.send("paid", 3)
+    assert held.state.mailbox is not None
+    dumped = held.state.mailbox.dump()
+    assert dumped["events"] == [["paid", None, 2, "bo"], ["paid", None, 3]]
+    assert [each.event.by for each in Mailbox.load(dumped).named(["paid"])] == ["bo", None]
+
+
+def test_an_event_is_sent_as_it_is_read() -> None:
+    for event in (Event("paid", None, None), Event("paid", "7", {"a": 1}, "ada")):
+        assert event_of(event.sent()) == event
+    assert Event("paid", None, 1).sent() == {"name": "paid", "data": 1}
 
 
 def test_an_event_that_no_node_knows_is_refused_with_a_warning() -> None:

@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 
 from anabranch.context.values import Json
 
-Did = Literal["answered", "settled", "retried", "skipped", "failed", "paused", "resumed"]
+Did = Literal["answered", "settled", "retried", "skipped", "failed", "paused", "resumed", "delivered"]
 RUN: Final = "(run)"
 """The place of what is decided about the whole run. No node's address begins with a bracket."""
 MAX_DECISIONS: Final = 200

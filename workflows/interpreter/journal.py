@@ -232,7 +232,7 @@ def _dump(event: Event, given: Any) -> Any:
         case "hold":
             return sorted(given)
         case "hear":
-            return [given.name, given.id, given.data]
+            return given.dump()
         case "succeeded" | "write" | "retry" | "skip" if isinstance(given, ChangeSet):
             return ["changes", given.to_wire()]
         case _:

@@ -84,7 +84,7 @@ class Mailbox:
 
     def dump(self) -> dict[str, Any]:
         """The mailbox as JSON, for continue-as-new."""
-        events = [[each.event.name, each.event.id, each.event.data] for each in self._kept.values()]
+        events = [each.event.dump() for each in self._kept.values()]
         return {"events": events, "known": [*self._known]}
 
     @classmethod
@@ -92,8 +92,9 @@ class Mailbox:
         """The inverse of `dump`."""
         mailbox = cls(**limits)
         mailbox._known = dict.fromkeys(dumped["known"])
-        for name, event_id, data in dumped["events"]:
-            mailbox._keep(Event(name, event_id, data), measure(data) + _AROUND)
+        for each in dumped["events"]:
+            event = Event(*each)
+            mailbox._keep(event, measure(event.data) + _AROUND)
         return mailbox
 
     def _keep(self, event: Event, size: int) -> Kept:

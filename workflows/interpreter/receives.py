@@ -123,6 +123,9 @@ class Receives:
         self._refused.pop(address, None)
         for each in found:
             self._state.watcher.event_taken(address, each.event)
+        senders = dict.fromkeys(each.event.by for each in found if each.event.by is not None)
+        if senders:
+            self._state.decisions.note(address, "delivered", ", ".join(senders))
 
 
 def accepts(event: Event, node: Started, roots: Mapping[str, Json], cost: Cost) -> bool:

@@ -140,7 +140,7 @@ class Messages:
 
     @workflow.signal(name=EVENT)
     async def event(self, sent: RawValue = _NOTHING) -> None:
-        """Something has happened that a `receive` node waits for, or will: `{name, id, data}`."""
+        """Something has happened that a `receive` node waits for, or will: `{name, id, data, by}`."""
         while (driver := self._driver) is None:
             await workflow.wait_condition(lambda: self._driver is not None)
         await driver.arrivals.hear(sent.payload)

@@ -15,17 +15,18 @@ export function whyNot(item, who) {
   return isNamed && !isAsked && !mayAnyway ? "This is for others. You may look, and not answer." : null;
 }
 
-export function People({ item, now }) {
-  const lines = [...asked(item), ...again(item)];
+/** `isOver` where the question no longer waits: then nothing is due any more. `place` tells apart what a page has twice. */
+export function People({ item, now, isOver = false, place = "" }) {
+  const lines = [...asked(item), ...again(item, isOver)];
   if (!lines.length && item.needed === 1) return null;
   return html`<div class="people">
-    ${item.needed > 1 && html`<${Progress} item=${item} now=${now} />`}
+    ${item.needed > 1 && html`<${Progress} item=${item} now=${now} place=${place} />`}
     ${lines.length > 0 && html`<ul class="known">${lines.map((line) => html`<li key=${line}>${line}</li>`)}</ul>`}
   </div>`;
 }
 
-function Progress({ item: { address, needed, given }, now }) {
-  const id = `answers-${address}`;
+function Progress({ item: { address, needed, given }, now, place }) {
+  const id = `answers-${place}${address}`;
   return html`<div class="progress">
     <div class="heading"><strong id=${id}>${given.length} of ${needed} have answered</strong>
       <meter aria-labelledby=${id} min="0" max=${needed} value=${given.length}></meter></div>
@@ -39,13 +40,13 @@ function asked({ assignee, groups }) {
   return groups.length ? [...people, `For the group${groups.length > 1 ? "s" : ""} ${groups.join(", ")}`] : people;
 }
 
-function again({ reminders, escalation }) {
+function again({ reminders, escalation }, isOver) {
   const lines = [];
   if (reminders) {
-    const next = reminders.next ? `; the next one at ${moment(reminders.next)}` : "";
+    const next = reminders.next && !isOver ? `; the next one at ${moment(reminders.next)}` : "";
     lines.push(`${reminders.sent} of ${reminders.times} reminders sent${next}`);
   }
   if (escalation?.escalated) lines.push(`Escalated at ${moment(escalation.escalated)}`);
-  else if (escalation) lines.push(`Escalates at ${moment(escalation.at)} to ${[...escalation.assignee, ...escalation.groups].join(", ")}`);
+  else if (escalation && !isOver) lines.push(`Escalates at ${moment(escalation.at)} to ${[...escalation.assignee, ...escalation.groups].join(", ")}`);
   return lines;
 }

@@ -1,6 +1,7 @@
 /** One thing that a run waits for: what is asked, and the form or the choices that answer it. */
 
 import { People, html, me, useMe, useNow, useState, whyNot } from "../base.js";
+import { eventSchema } from "../form/event.js";
 import { SchemaForm } from "../form.js";
 
 /** `onTell` is given the request without its items: `{verb, …}`. */
@@ -59,18 +60,8 @@ function Awaited({ item, onTell, isAllowed, children }) {
       ${item.names.map((name, index) => html`${index > 0 && ", "}<code key=${name}>${name}</code>`)}. A program sends one like this:</p>
     <pre>${item.send}</pre>
     ${isAllowed
-      ? html`<${SchemaForm} id=${`event-${item.run_id}-${item.address}`} schema=${eventOf(item)} submit="Deliver"
+      ? html`<${SchemaForm} id=${`event-${item.run_id}-${item.address}`} schema=${eventSchema(item)} submit="Deliver"
           onSubmit=${(value) => onTell({ verb: "deliver", value })}>${children}<//>`
       : html`<p class="quiet-text">Your role may look, and not deliver.</p>`}
   </div>`;
 }
-
-const eventOf = ({ names }) => ({
-  type: "object",
-  required: ["name"],
-  properties: {
-    name: { type: "string", enum: names, default: names[0] },
-    id: { type: "string", description: "An event that is sent again with its id counts once" },
-    data: { description: "What the event brings" },
-  },
-});

@@ -3,6 +3,7 @@
 import { Ago, Empty, Loading, Problem, Sign, duration, html, idPath, me, post, rankOf, render, toast, toastError } from "../base.js";
 import { useLive, useMe, useNow, useState, withQuery } from "../base.js";
 import { useAddress } from "../listing/address.js";
+import { namesOf } from "../form/event.js";
 import { Confirm, counted } from "../listing/bulk.js";
 import { Question } from "../listing/question.js";
 
@@ -23,21 +24,22 @@ function Inbox() {
     <div class="head"><h1>Inbox</h1><p class="quiet-text" role="status">${found && summary(found, filters.kind === "event")}</p></div>
     <${Filters} filters=${filters} found=${found} onChange=${setFilters} />
     ${live.error && html`<${Problem} error=${live.error} />`}
-    ${!found ? !live.error && html`<${Loading} />` : html`<${List} found=${found} who=${who} isOfEvents=${filters.kind === "event"} again=${live.again} />`}
+    ${!found ? !live.error && html`<${Loading} />` : html`<${List} found=${found} who=${who} filters=${filters} again=${live.again} />`}
   `;
 }
 
-function summary({ total, runs, unread }, isOfEvents) {
+function summary({ total, runs, unread, is_all: isAll }, isOfEvents) {
   const reading = unread ? `; ${unread.toLocaleString("en")} of them are being read` : "";
-  if (isOfEvents) return `${counted(total, "node")} of ${counted(runs, "run")} under way wait${total === 1 ? "s" : ""} for an event${reading}`;
-  return `${counted(total, "question")} of ${counted(runs, "run")} that wait${runs === 1 ? "s" : ""} for somebody${reading}`;
+  const newest = isAll ? "" : "the newest ";
+  if (isOfEvents) return `${counted(total, "node")} of ${newest}${counted(runs, "run")} under way wait${total === 1 ? "s" : ""} for an event${reading}`;
+  return `${counted(total, "question")} of ${newest}${counted(runs, "run")} that wait${runs === 1 ? "s" : ""} for somebody${reading}`;
 }
 
 function Filters({ filters, found, onChange }) {
   const { graphs = [], people = [], groups = [] } = found ?? {};
   return html`<form class="filters" role="search" aria-label="Questions" onSubmit=${(event) => event.preventDefault()}>
     <div class="chips kinds" role="group" aria-label="Kind">${Object.entries(KINDS).map(([kind, label]) => html`
-      <button type="button" class="chip" key=${kind} aria-pressed=${String(filters.kind === kind)} onClick=${() => onChange({ kind })}>
+      <button type="button" class="chip" key=${kind} aria-pressed=${String(filters.kind === kind)} onClick=${() => onChange(kind === "event" ? { kind, for: "" } : { kind })}>
         ${kind && html`<span class="wait" data-state=${STATES[kind]}><${Sign} state=${STATES[kind]} /></span>`}${label}</button>`)}
     </div>
     <label class="field short">Graph
@@ -45,13 +47,13 @@ function Filters({ filters, found, onChange }) {
         <option value="">All</option>
         ${graphs.map((name) => html`<option key=${name} value=${name} selected=${name === filters.graph}>${name}</option>`)}
       </select></label>
-    <label class="field short">For
+    ${filters.kind !== "event" && html`<label class="field short">For
       <select value=${filters.for} onChange=${(event) => onChange({ for: event.target.value })}>
         <option value="">Everybody</option>
         <option value="mine" selected=${filters.for === "mine"}>Me and my groups</option>
         <${Names} label="People" kind="person" names=${people} chosen=${filters.for} />
         <${Names} label="Groups" kind="group" names=${groups} chosen=${filters.for} />
-      </select></label>
+      </select></label>`}
     <label class="field narrow">Run's id begins with
       <input type="search" value=${filters.id} autocomplete="off" onInput=${(event) => onChange({ id: event.target.value })} /></label>
   </form>`;
@@ -65,14 +67,20 @@ function Names({ label, kind, names, chosen }) {
 
 const keyOf = (item) => [item.run_id, item.address, item.path ?? ""].join(" ");
 
-function List({ found, who, again, isOfEvents }) {
+function emptyTitle({ kind, for: whom, graph, id }) {
+  if (kind === "event") return "Nothing waits for an event";
+  if (whom === "mine") return "Nothing waits for you";
+  return kind || whom || graph || id ? "Nothing that fits waits for anybody" : "Nothing waits for anybody";
+}
+
+function List({ found, who, again, filters }) {
   const now = useNow(1);
   const [open, setOpen] = useState(null);
   if (!found.items.length) {
     return found.unread
       ? html`<${Loading} />`
-      : html`<${Empty} title=${isOfEvents ? "Nothing waits for an event" : "Nothing waits for you"}>
-        ${isOfEvents ? "The receive nodes of all runs come here." : "Approvals, conflicts and paused nodes of all runs come here."}<//>`;
+      : html`<${Empty} title=${emptyTitle(filters)}>
+        ${filters.kind === "event" ? "The receive nodes of all runs come here." : "Approvals, conflicts and paused nodes of all runs come here."}<//>`;
   }
   return html`<ol class="card inbox">${found.items.map((item) => html`<${Item} key=${keyOf(item)} item=${item} now=${now} who=${who}
       all=${found.items} isOpen=${open === keyOf(item)} again=${again}
@@ -125,7 +133,7 @@ const said = ({ verb, value, choose }) => [verb, choose ?? value].filter(Boolean
 function titleOf(item) {
   if (item.kind === "approval") return item.prompt || "An answer";
   if (item.kind === "conflict") return `The branches disagree on ${item.path}`;
-  if (item.kind === "event") return `${item.needs_all ? "Each" : "One"} of ${item.names.join(", ")}`.replace(/^(Each|One) of ([^,]+)$/, "$2");
+  if (item.kind === "event") return `The event ${namesOf(item)}`;
   return item.error?.message ?? "A node waits for an operator";
 }
 

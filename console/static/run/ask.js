@@ -8,9 +8,10 @@ export const about = (store, what, values = {}) =>
 
 /**
  * The answer at a path, asked once the path has stayed the same for a while: a slider passes many.
+ * It is asked again when `turn` is another one: at the newest moment the path stays, and the run goes on.
  * The last answer stays until the next one is there.
  */
-export function useAnswer(path, milliseconds = 120) {
+export function useAnswer(path, milliseconds = 120, turn = "") {
   const [state, setState] = useState({ path: null, value: null, error: null });
   useEffect(() => {
     if (path === null) return undefined;
@@ -21,6 +22,6 @@ export function useAnswer(path, milliseconds = 120) {
       isWanted = false;
       clearTimeout(timer);
     };
-  }, [path]);
+  }, [path, turn]);
   return { ...state, isStale: state.path !== path };
 }

@@ -45,9 +45,10 @@ export function Context({ store, onChoose }) {
 /** The whole value at a path, who wrote it, and why it is so. */
 function Explained({ store, path, onChoose }) {
   const moment = { path, at: atOf(store) };
-  const whole = useAnswer(about(store, "context", moment));
-  const blame = useAnswer(about(store, "blame", moment));
-  const why = useAnswer(about(store, "why", moment));
+  const turn = store.isLive ? store.film.context.get(path) : "";
+  const whole = useAnswer(about(store, "context", moment), 120, turn);
+  const blame = useAnswer(about(store, "blame", moment), 120, turn);
+  const why = useAnswer(about(store, "why", moment), 120, turn);
   const nodes = new Set(store.cards.map(({ address }) => address));
   return html`<div class="explained">
     ${whole.value && html`<${Value} text=${whole.value.value} label="Whole value" />`}

@@ -36,7 +36,7 @@ export function Header({ store, web, may }) {
 
 /** An open run that waits for people is said to wait, as in the list of runs. */
 function statusOf({ status, todo, is_paused: isPaused }) {
-  return status === "running" && !isPaused && todo.length ? "waiting" : status;
+  return status === "running" && !isPaused && todo.some(({ kind }) => kind !== "event") ? "waiting" : status;
 }
 
 function Times({ header }) {

@@ -1,6 +1,7 @@
 /** What the chosen card did by the moment that is shown. */
 
-import { duration, html, idPath, iso, moment, Problem, State, toastError, useState } from "../base.js";
+import { duration, html, idPath, iso, moment, People, Problem, State, toastError, useNow, useState } from "../base.js";
+import { namesOf } from "../form/event.js";
 import { about, useAnswer } from "./ask.js";
 import { Causes } from "./causes.js";
 import { eventLink } from "./links.js";
@@ -14,7 +15,8 @@ export function NodePanel({ store, web, may, onChoose }) {
   const card = store.cards.find(({ address }) => address === chosen);
   const place = visit.card === chosen ? visit.place : undefined;
   const path = chosen && film.frame ? about(store, "node", { address: chosen, at: atOf(store), visit: place }) : null;
-  const { value, error } = useAnswer(path);
+  const turn = turnOf(store);
+  const { value, error } = useAnswer(path, 120, turn);
   if (!chosen) return html`<p class="hint">Choose a node of the drawing to see what it read and wrote.</p>`;
   const shown = film.cards.get(chosen);
   const told = value?.card === chosen ? value : null;
@@ -23,14 +25,14 @@ export function NodePanel({ store, web, may, onChoose }) {
     <p class="quiet-text">${[card?.type, card?.summary].filter(Boolean).join(": ")}</p>
     ${card?.description && html`<p>${card.description}</p>`}
     <p class="line"><${State} state=${shown?.state ?? "pending"} /> ${shown?.note && html`<span>${shown.note}</span>`}
-      <${Timing} shown=${shown} until=${film.frame?.at} /></p>
+      <${Timing} shown=${shown} until=${store.isLive && !store.header.end ? null : film.frame?.at} /></p>
     ${card?.has_body && html`<div><button type="button" onClick=${() => store.toggleBody(chosen).catch(toastError)}>
       ${store.canvas.opened.includes(chosen) ? "Close its body" : "Open its body"}</button></div>`}
     ${error && html`<${Problem} error=${error} />`}
     ${told && html`<${Visits} told=${told} onChoose=${(each) => setVisit({ card: chosen, place: each })} />
       <${Told} told=${told} header=${store.header} web=${web} />`}
     ${isRerun(store, card) && may("operator") && html`<div><${Rerun} store=${store} from=${chosen} key=${chosen} /></div>`}
-    <${WhyNode} store=${store} key=${`${chosen} ${film.frame?.event}`} address=${told?.visit?.address ?? chosen} />
+    <${WhyNode} store=${store} key=${chosen} turn=${turn} address=${told?.visit?.address ?? chosen} />
   </article>`;
 }
 
@@ -40,9 +42,18 @@ const isRerun = ({ header }, card) => header.end && header.end.kind !== "continu
 /** The moment that is asked about; none where that is the newest one, of which the server knows more. */
 export const atOf = ({ film, isLive }) => (isLive ? undefined : film.frame?.event);
 
+/** What has to change for the answer about the chosen card to be another one, while the run is followed. */
+function turnOf({ film, header, chosen, isLive }) {
+  if (!isLive) return "";
+  const pending = header.pending.filter(({ address }) => address.replace(/\[\d+\]/g, "") === chosen);
+  return JSON.stringify([film.cards.get(chosen) ?? null, pending, header.end !== null]);
+}
+
+/** Without `until` what is under way goes on now. */
 function Timing({ shown, until }) {
+  const now = useNow(1);
   if (!shown?.started) return null;
-  const took = duration((shown.ended ?? until) - shown.started);
+  const took = duration(Math.max(0, (shown.ended ?? until ?? now) - shown.started));
   return html`<span class="quiet-text numeric"><time datetime=${iso(shown.started)}>${moment(shown.started)}</time> · ${took}</span>`;
 }
 
@@ -56,10 +67,13 @@ function Visits({ told: { visits, visit, all_visits: count }, onChoose }) {
 }
 
 function Told({ told, header, web }) {
-  const { visit, read = [], wrote = [], activities = [], pending, events = [], children, decision, saga } = told;
+  const { visit, read = [], wrote = [], activities = [], pending, events = [], children, decision, saga, question, awaits } = told;
   return html`
     ${visit?.error && html`<div class="problem"><strong><code>${visit.error.code}</code> ${visit.error.message}</strong>
       ${visit.error.outcome !== "failure" && html`<div>Whether it had its effect is not known: ${visit.error.outcome}.</div>`}</div>`}
+    ${question && html`<${Asked} question=${question} />`}
+    ${awaits && html`<p class="note">It waits for the event ${namesOf(awaits)}${awaits.deadline && ` until ${moment(awaits.deadline)}`}.</p>`}
+    ${visit?.received?.map((text) => html`<p class="note" key=${text}>It received the ${seen(text)}.</p>`)}
     ${pending && html`<${Pending} pending=${pending} />`}
     ${read.length > 0 && html`<section><h3>Read</h3><dl class="values">
       ${read.map(({ path, value, versions }) => html`<div key=${path}><dt><code class="path">${seen(path)}</code></dt>
@@ -74,6 +88,13 @@ function Told({ told, header, web }) {
     ${events.length > 0 && html`<p class="quiet-text">Events ${events.map((event) =>
       web.address ? html` <a key=${event} href=${eventLink(web, header, event)}>${event}</a>` : ` ${event}`)}</p>`}
   `;
+}
+
+function Asked({ question }) {
+  const now = useNow(1);
+  return html`<section><h3>Asked</h3>
+    <p>${seen(question.prompt)}</p>
+    <${People} item=${question} now=${now} isOver=${!question.is_open} place="node-" /></section>`;
 }
 
 function Wrote({ version }) {
@@ -109,10 +130,10 @@ function Activities({ activities }) {
       ${failure && html`<div class="quiet-text"><code>${failure.code}</code> ${failure.message}</div>`}</li>`)}</ul>`;
 }
 
-function WhyNode({ store, address }) {
+function WhyNode({ store, address, turn }) {
   const [isOpen, setOpen] = useState(false);
   const path = isOpen ? about(store, "why", { node: address, at: atOf(store) }) : null;
-  const { value, error } = useAnswer(path, 0);
+  const { value, error } = useAnswer(path, 0, turn);
   return html`<details class="why" onToggle=${(event) => setOpen(event.target.open)}>
     <summary>Why did it run, or not?</summary>
     ${error && html`<p class="quiet-text">${error.message}</p>`}

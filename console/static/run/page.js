@@ -34,7 +34,7 @@ export function Page({ store, web }) {
     ${store.error && html`<${Problem} error=${store.error} />`}
     <${Todo} store=${store} may=${may} onChoose=${choose} kinds=${["conflict"]} />
     <div class="run-grid">
-      <${Todo} store=${store} may=${may} onChoose=${choose} kinds=${["approval", "paused"]} />
+      <${Todo} store=${store} may=${may} onChoose=${choose} kinds=${["approval", "paused", "event"]} />
       <${Stage} store=${store} onChoose=${() => setPart("node")} />
       <section class="card side" aria-label="What explains it">
         <${Tabs} parts=${PARTS} chosen=${part} onChoose=${setPart} />

@@ -19,14 +19,14 @@ export function Stage({ store, onChoose }) {
     return () => store.attach(null);
   }, [canvas]);
   const zoom = (steps) => drawing.current?.camera.zoom(steps);
-  return html`<section class="card stage" aria-label="The graph">
+  return html`<section class=${`card stage ${canvas ? "" : "empty"}`} aria-label="The graph">
     ${!canvas && html`<p class="loading">No worker has loaded the graph of this run.</p>`}
     <div class="canvas" ref=${place} hidden=${!canvas} />
-    <div class="zoom" role="group" aria-label="Size of the drawing">
+    ${canvas && html`<div class="zoom" role="group" aria-label="Size of the drawing">
       <button type="button" class="quiet" aria-label="Smaller" onClick=${() => zoom(-1)}>−</button>
       <button type="button" class="quiet" onClick=${() => drawing.current?.camera.fit()}>Fit</button>
       <button type="button" class="quiet" aria-label="Larger" onClick=${() => zoom(1)}>+</button>
     </div>
-    <${Timeline} store=${store} />
+    <${Timeline} store=${store} />`}
   </section>`;
 }

@@ -1,12 +1,13 @@
-/** What the run waits for people to do. What somebody has begun stays in sight, also when it can no longer be done. */
+/** What the run waits for, people or events. What somebody has begun stays in sight, also when it can no longer be done. */
 
 import { html, useRef } from "../base.js";
 import { Approval } from "./approval.js";
+import { Awaited } from "./awaited.js";
 import { Conflict } from "./conflict.js";
 import { Paused } from "./paused.js";
 
-const KINDS = { approval: Approval, conflict: Conflict, paused: Paused };
-const ROLES = { approval: "answerer", conflict: "answerer", paused: "operator" };
+const KINDS = { approval: Approval, conflict: Conflict, paused: Paused, event: Awaited };
+const ROLES = { approval: "answerer", conflict: "answerer", paused: "operator", event: "operator" };
 const SHOWN = 5;
 
 /** `kinds` are those that are shown. */
@@ -17,7 +18,7 @@ export function Todo({ store, may, onChoose, kinds }) {
   const gone = [...begun.current].filter(([key]) => !waiting.has(key));
   const shown = [...[...waiting].slice(0, SHOWN), ...gone];
   if (shown.length === 0) return null;
-  return html`<section class=${`todo ${kinds[0]}s`} aria-label=${`What waits for people: ${kinds.join(", ")}`}>
+  return html`<section class=${`todo ${kinds[0]}s`} aria-label=${`What it waits for: ${kinds.join(", ")}`}>
     ${shown.map(([key, item]) => {
       const Kind = KINDS[item.kind];
       const isOver = !waiting.has(key);
