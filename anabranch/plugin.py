@@ -34,6 +34,7 @@ from anabranch.transport.converter import SANDBOX_MODULES
 from anabranch.transport.node_info import NodeInfo
 from anabranch.transport.workflow_threads import THREADS, WorkflowThreads
 from anabranch.transport.working import closed
+from anabranch.workflows.temporal.current_details import CurrentDetails
 from anabranch.workflows.temporal.failures import RUN_ENDING, NewerRevision
 from anabranch.workflows.temporal.graph_workflow import DynamicGraphWorkflow
 from anabranch.workflows.temporal.in_order import InOrder
@@ -76,7 +77,7 @@ class AnabranchPlugin(SimplePlugin):
             "anabranch",
             data_converter=self._converter,
             workflows=WORKFLOWS,
-            interceptors=[ForAnyWorker(), NodeInfo()],
+            interceptors=[ForAnyWorker(), NodeInfo(), CurrentDetails()],
             workflow_runner=_passing_us_through,
             workflow_failure_exception_types=_checked,
         )

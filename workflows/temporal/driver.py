@@ -126,7 +126,6 @@ class Driver:
         self._aside: set[asyncio.Task[None]] = set()
         self._finish: Finish | None = None
         self._fault: Exception | None = None
-        self._has_details_to_come = False
         self.has_updated = False
         """Whether an update was carried out that the server may not have confirmed to its sender."""
 
@@ -266,7 +265,6 @@ class Driver:
         if self._visibility is not None:
             self._visibility.show()
         self._mark_pauses()
-        self._show_details()
 
     def _begin(self, command: Work | Yield) -> None:
         if isinstance(command, AskPerson | AskConflict | AwaitEvent):
@@ -454,18 +452,7 @@ class Driver:
             lacking.pop(address, None)
         else:
             lacking[address] = message
-        self._show_details()
 
     def _note_turn(self, address: str, why: str | None) -> None:
         """A limit does not let the work at an address begin; None once it may, or waits no more."""
         self.machine.state.await_turn(address, why)
-        self._show_details()
-
-    def _show_details(self) -> None:
-        if not self._has_details_to_come:  # once for all that happens at one time
-            self._has_details_to_come = True
-            asyncio.get_event_loop().call_soon(self._set_details)
-
-    def _set_details(self) -> None:
-        self._has_details_to_come = False
-        workflow.set_current_details(views.details(self.machine.state))

@@ -59,6 +59,10 @@ class Messages:
         """What plays the run; None until its graph is loaded."""
         return self._driver
 
+    def details_of_run(self) -> str:
+        """Its current details, Markdown for the Web UI; none until its graph is loaded (see `CurrentDetails`)."""
+        return "" if self._driver is None else views.details(self._driver.machine.state)
+
     def note_lack(self, message: str | None) -> None:
         """A worker lacks the graph; None once another has it, or nobody."""
         self._lack = message
