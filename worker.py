@@ -7,6 +7,7 @@ ended some seconds later is left behind, and the process ends all the same.
 from __future__ import annotations
 
 import asyncio
+import gc
 import runpy
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -164,6 +165,9 @@ async def serve(
                     return
                 report.log()
                 client = await unless(stopping, connect_when_up(settings, runtime=runtime))
+                # What is loaded stays: full collections, during which nothing runs, need not look through it.
+                gc.collect()
+                gc.freeze()
             else:
                 report = Report(what_is_served(settings, own))
             if client is None:
