@@ -136,6 +136,10 @@ class RunLimits:
     event_ids: int = 1_000
     """The newest ids of events that a run remembers: one of them is not taken again."""
 
+    def to_wire(self) -> dict[str, float]:
+        """The limits by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
     @classmethod
     def from_wire(cls, limits: Mapping[str, Any]) -> Self:
         """The limits that a run is held to. Raises ValueError for what is not a number above zero.

@@ -31,6 +31,7 @@ from anabranch.transport.any_worker import ForAnyWorker
 from anabranch.transport.client import converter_for
 from anabranch.transport.combined import carries_wire_types, combined
 from anabranch.transport.converter import SANDBOX_MODULES
+from anabranch.transport.marking import MarkingDataConverter
 from anabranch.transport.node_info import NodeInfo
 from anabranch.transport.workflow_threads import THREADS, WorkflowThreads
 from anabranch.transport.working import closed
@@ -96,7 +97,9 @@ class AnabranchPlugin(SimplePlugin):
         _check_workflows(config)
         config = super().configure_worker(config)
         record_on(client.service_client.config.runtime or Runtime.default(), _graphs_of(self.settings))
-        config["unsandboxed_workflow_runner"] = self._in_order(config)
+        converter = client.config(active_config=True)["data_converter"]
+        takes_context = not isinstance(converter, MarkingDataConverter) or converter.takes_context
+        config["unsandboxed_workflow_runner"] = self._in_order(config, takes_context=takes_context)
         config["activities"] = [*config.get("activities", ()), *added]
         self._reruns[added[-1]] = reruns
         if nodes is not self._given:
@@ -127,11 +130,11 @@ class AnabranchPlugin(SimplePlugin):
                 if (nodes := self._opened.pop(activity, None)) is not None:
                     await closed(nodes.aclose())
 
-    def _in_order(self, config: WorkerConfig | ReplayerConfig) -> WorkflowRunner:
+    def _in_order(self, config: WorkerConfig | ReplayerConfig, *, takes_context: bool = True) -> WorkflowRunner:
         """What runs the workflows of graphs, which ask for no sandbox."""
         cipher = self.settings.cipher()
         runner = config.get("unsandboxed_workflow_runner") or UnsandboxedWorkflowRunner()
-        return InOrder(runner, strict=cipher is not None and cipher.strict)
+        return InOrder(runner, strict=cipher is not None and cipher.strict, takes_context=takes_context)
 
     def _converter(self, theirs: DataConverter | None) -> DataConverter:
         return combined(converter_for(self.settings), theirs or DataConverter.default)

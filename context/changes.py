@@ -177,7 +177,8 @@ def refine(data: dict[str, Json], changes: ChangeSet) -> ChangeSet:
             _compare_value(value_at(data, path), value, path, changed, removed)
     else:
         _compare(data, apply(data, changes), (), changed, removed)
-    return replace(changes, set=changed, removed=tuple(removed))
+    base, by, at = changes.base_version, changes.by, changes.at
+    return ChangeSet(base, changed, tuple(removed), by, at, changes.warnings, changes.appended, changes.usage)
 
 
 def _with_appended(data: dict[str, Json], changes: ChangeSet) -> ChangeSet:

@@ -8,9 +8,12 @@ readable JSON. MessagePack payloads carry their type's name in the metadata. JSO
 from __future__ import annotations
 
 import json
-from typing import Any, Final, Literal
+from collections.abc import Sequence
+from json.encoder import encode_basestring_ascii
+from typing import Any, Final, Literal, cast
 
 from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
 from temporalio.converter import (
     AdvancedJSONEncoder,
     CompositePayloadConverter,
@@ -108,6 +111,8 @@ class WireJsonConverter(JSONPlainPayloadConverter):
 
     def to_payload(self, value: Any) -> Payload | None:
         """Encode any value that JSON can hold."""
+        if type(value) is str:  # a summary of each activity among them; Temporal's converter makes an encoder for it
+            return Payload(metadata={"encoding": JSON}, data=encode_basestring_ascii(value).encode())
         if not isinstance(value, dict | list):
             return super().to_payload(value)
         text = json.dumps(value, cls=AdvancedJSONEncoder, separators=(",", ":"))
@@ -155,20 +160,42 @@ class WritingWireJsonConverter(WireJsonConverter):
 
 
 _DEFAULTS = DefaultPayloadConverter.default_encoding_payload_converters[:-1]
+# Made once: the SDK makes a payload converter for each workflow task, and another one for what it comes to.
+_MSGPACK, _JSON, _UNDECODABLE = MessagePackConverter(), WireJsonConverter(), UndecodableConverter()
+_WRITING_JSON = WritingWireJsonConverter()
+
+
+def _quickly(value: Any) -> Payload | None:
+    """The payload of what an activity is given, gives back, or is called; None for anything else."""
+    kind = type(value)
+    if kind is RawValue:
+        return cast("Payload", value.payload)
+    if kind in NAMES:
+        return _MSGPACK.to_payload(value)
+    return _JSON.to_payload(value) if kind is str else None
 
 
 class MsgpackPayloadConverter(CompositePayloadConverter, WithoutContext):
     """`CONTEXT_FORMAT=msgpack`: wire types are written as MessagePack."""
 
     def __init__(self) -> None:
-        super().__init__(MessagePackConverter(), *_DEFAULTS, WireJsonConverter(), UndecodableConverter())
+        super().__init__(_MSGPACK, *_DEFAULTS, _JSON, _UNDECODABLE)
+
+    def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
+        """Encode each value. What each activity has does not ask one converter after another."""
+        payloads: list[Payload] = []
+        for value in values:
+            if (payload := _quickly(value)) is None:
+                (payload,) = super().to_payloads([value])
+            payloads.append(payload)
+        return payloads
 
 
 class JsonPayloadConverter(CompositePayloadConverter, WithoutContext):
     """`CONTEXT_FORMAT=json`: wire types are written as readable JSON; MessagePack is still read."""
 
     def __init__(self) -> None:
-        super().__init__(*_DEFAULTS, WritingWireJsonConverter(), MessagePackConverter(), UndecodableConverter())
+        super().__init__(*_DEFAULTS, _WRITING_JSON, _MSGPACK, _UNDECODABLE)
 
 
 def data_converter(

@@ -42,10 +42,11 @@ class MarkingDataConverter(DataConverter):
 
     def with_context(self, context: SerializationContext) -> Self:
         """The same; with the context, if a part of it takes one."""
-        return super().with_context(context) if self._takes_context else self
+        return super().with_context(context) if self.takes_context else self
 
     @cached_property
-    def _takes_context(self) -> bool:
+    def takes_context(self) -> bool:
+        """Whether a part of it converts otherwise for one workflow or activity than for another."""
         # The SDK asks for a converter with a context at each payload, and finds out each time that there is no other.
         parts = (self.payload_codec, self.failure_converter, self.external_storage)
         is_plain = WithoutContext in self.payload_converter_class.__bases__  # a subclass may add what takes one

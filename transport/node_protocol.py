@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, Self
 
 from anabranch.context.changes import ChangeSet
@@ -35,6 +36,7 @@ ENCRYPTED_ONLY: Final = "encrypted_only"
 """The capability of a run that takes no result in plain text: nobody without a key can have written it."""
 
 
+@lru_cache(maxsize=256)  # expressions of one event see one time
 def iso_time(at: int) -> str:
     """Unix milliseconds as ISO 8601 in UTC."""
     return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -192,8 +194,7 @@ class PinnedGraph:
     def to_wire(self) -> list[Any]:
         """As a positional array. The address of a console is at its end, if there is one."""
         inputs = {name: list(keys) for name, keys in self.inputs.items()}
-        limits = asdict(self.limits)
-        held = [self.revision, inputs, list(self.capabilities), limits]
+        held = [self.revision, inputs, list(self.capabilities), self.limits.to_wire()]
         console = [] if self.console is None else [self.console]
         return [self.name, self.digest, self.definition, self.graphs, *held, *console]
 

@@ -51,8 +51,10 @@ def body_retry(node: BaseNode) -> Retry | None:
 
     That of a model is for each question, also where the model has tools.
     """
+    if node.retry is None or node.retry.max_attempts == 1:
+        return None
     is_composite = (has_body(node) and not isinstance(node, AiNode)) or isinstance(node, GraphNode)
-    return node.retry if is_composite and node.retry is not None and node.retry.max_attempts != 1 else None
+    return node.retry if is_composite else None
 
 
 def is_undone_by_itself(node: BaseNode) -> bool:

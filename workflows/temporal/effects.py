@@ -202,7 +202,7 @@ class Effects:
                         **options,
                     )
                 try:
-                    return await _taken(running, options["task_queue"] or workflow.info().task_queue)
+                    return await _taken(running, options["task_queue"])
                 finally:  # it is cancelled only where the server knows it (see `Driver`), so the server has answered
                     self._outbox.answered(ticket)
         except asyncio.CancelledError:
@@ -310,12 +310,12 @@ class Effects:
         return self._pinned[name]
 
 
-async def _taken(running: Awaitable[RawValue | None], queue: str) -> RawValue | None:
-    """The result of an activity. Raises NotTaken where no worker took it from its queue in time."""
+async def _taken(running: Awaitable[RawValue | None], queue: str | None) -> RawValue | None:
+    """The result of an activity. Raises NotTaken where no worker took it from its queue, or the run's, in time."""
     try:
         return await running
     except ActivityError as error:
-        if (waited := not_taken(error, queue)) is not None:
+        if (waited := not_taken(error, queue or workflow.info().task_queue)) is not None:
             raise waited from None
         raise
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation, WorkflowActivationJob
@@ -45,6 +45,7 @@ from anabranch.workflows.temporal.messages import EVENT, Messages
 
 if TYPE_CHECKING:
     from temporalio.api.common.v1 import Payload
+    from temporalio.converter import SerializationContext
 
 log = structlog.get_logger("anabranch.worker")
 
@@ -57,22 +58,29 @@ _TASK_OF_ITS_OWN: Final = "legacy_query"
 
 
 class InOrder(RunnerAround):
-    """Runs the workflows of graphs in order, and others as `runner` does. `strict` refuses updates in plain text."""
+    """Runs the workflows of graphs in order, and others as `runner` does. `strict` refuses updates in plain text.
 
-    def __init__(self, runner: WorkflowRunner, *, strict: bool = False) -> None:
+    Where the data converter `takes_context` of no kind the SDK is spared making one for each payload.
+    """
+
+    def __init__(self, runner: WorkflowRunner, *, strict: bool = False, takes_context: bool = True) -> None:
         super().__init__(runner)
         self._strict = strict
+        self._takes_context = takes_context
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         """See WorkflowRunner."""
         instance = super().create_instance(det)
-        return _Instance(instance, strict=self._strict) if issubclass(det.defn.cls, Messages) else instance
+        if not issubclass(det.defn.cls, Messages):
+            return instance
+        return _Instance(instance, strict=self._strict, takes_context=self._takes_context)
 
 
 class _Instance(InstanceAround):
-    def __init__(self, instance: WorkflowInstance, *, strict: bool) -> None:
+    def __init__(self, instance: WorkflowInstance, *, strict: bool, takes_context: bool) -> None:
         super().__init__(instance)
         self._strict = strict
+        self._takes_context = takes_context
         self._notes = Notes(instance.get_info().run_id)
         self._under_way: set[int] = set()
         """Sequence numbers of local activities."""
@@ -88,6 +96,9 @@ class _Instance(InstanceAround):
         completion = self._activate_parts(act)
         self._notes.end(failed=completion.HasField("failed"), closes_task=not self._under_way)
         return completion
+
+    def get_serialization_context(self, command_info: Any) -> SerializationContext | None:
+        return super().get_serialization_context(command_info) if self._takes_context else None
 
     def _activate_parts(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         for job in act.jobs:
