@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final
 
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, FailureError
 
@@ -73,9 +73,9 @@ def _attempt(info: activity.Info, name: str, session_id: str, told: Mapping[str,
     ) as around:
         ids = {"session_id": session_id, "workflow_id": info.workflow_id, "run_id": info.workflow_run_id}
         fields = _known({**ids, **told, "attempt": info.attempt, "trace_id": spans.trace_id()})
+        bind_contextvars(**fields)  # an attempt has an asyncio task of its own, and what is bound in it ends with it
         try:
-            with bound_contextvars(**fields):
-                yield
+            yield
         except asyncio.CancelledError:
             _is_told.set(True)
             log.info("Attempt was cancelled", extra=fields)

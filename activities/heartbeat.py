@@ -6,9 +6,9 @@ The server keeps what the last one of an attempt held for the attempt after it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from typing import Self
 
 from temporalio import activity
 
@@ -18,16 +18,9 @@ _SECONDS = 5.0
 _heart: ContextVar[_Heart | None] = ContextVar("anabranch_heart", default=None)
 
 
-@asynccontextmanager
-async def heartbeats() -> AsyncGenerator[None]:
+def heartbeats(info: activity.Info) -> AbstractContextManager[object]:
     """Send heartbeats while the block runs, three in each heartbeat timeout."""
-    timeout = activity.info().heartbeat_timeout
-    heart = _Heart(min(timeout.total_seconds() / 3, _SECONDS) if timeout else _SECONDS)
-    _heart.set(heart)
-    try:
-        yield
-    finally:
-        heart.stop()
+    return _Heart(info)
 
 
 def keep(place: Json) -> None:
@@ -42,22 +35,26 @@ def kept() -> Json:
     return details[0] if details else None
 
 
-class _Heart:
+class _Heart(AbstractContextManager[object]):
     """Sends heartbeats by a timer of the loop: most activities end before the first one, and a task costs more."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._next = asyncio.get_running_loop().call_later(seconds, self._beat)
-        self._details = activity.info().heartbeat_details
+    def __init__(self, info: activity.Info) -> None:
+        timeout = info.heartbeat_timeout
+        self._seconds = min(timeout.total_seconds() / 3, _SECONDS) if timeout else _SECONDS
+        self._details = info.heartbeat_details
+
+    def __enter__(self) -> Self:
+        self._next = asyncio.get_running_loop().call_later(self._seconds, self._beat)
+        _heart.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._next.cancel()
 
     def keep(self, place: Json) -> None:
         """Say it now, and with each heartbeat from now on: one without it would make the server forget it."""
         self._details = (place,)
         activity.heartbeat(*self._details)
-
-    def stop(self) -> None:
-        """Stop the heartbeats."""
-        self._next.cancel()
 
     def _beat(self) -> None:
         activity.heartbeat(*self._details)

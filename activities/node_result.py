@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -53,21 +53,26 @@ class Closing(Protocol):
         """Close them."""
 
 
-@contextmanager
-def after_effect(*, passing: type[Exception] | tuple[type[Exception], ...] = ()) -> Generator[None]:
+def after_effect(*, passing: type[Exception] | tuple[type[Exception], ...] = ()) -> AbstractContextManager[None, None]:
     """Mark errors that are raised in the block: the node's effect has happened nevertheless.
 
     An unforeseen one becomes a NodeError, unless it is one of `passing`, which somebody around the block understands.
     """
-    try:
-        yield
-    except AnabranchError as error:
-        error.happened = True
-        raise
-    except passing:
-        raise
-    except Exception as error:
-        raise _happened(f"its result cannot be used: {type(error).__name__}: {error}") from error
+    return _AfterEffect(passing)
+
+
+class _AfterEffect(AbstractContextManager[None, None]):
+    # Every node comes through it: a generator would cost three times as much.
+    __slots__ = ("_passing",)
+
+    def __init__(self, passing: type[Exception] | tuple[type[Exception], ...]) -> None:
+        self._passing = passing
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, AnabranchError):
+            error.happened = True
+        elif isinstance(error, Exception) and not isinstance(error, self._passing):
+            raise _happened(f"its result cannot be used: {type(error).__name__}: {error}") from error
 
 
 @contextmanager

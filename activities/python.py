@@ -115,16 +115,21 @@ class PythonActivity:
         )
 
 
-_signature = lru_cache(maxsize=1024)(inspect.signature)
-
-
 def _check_arguments(name: str, function: Function, arguments: dict[str, Any]) -> None:
+    if (refusal := _refusal(function, tuple(arguments))) is not None:
+        raise NodeError(f"the handler {name!r} does not take these `args`: {refusal}")
+
+
+@lru_cache(maxsize=1024)
+def _refusal(function: Function, names: tuple[str, ...]) -> str | None:
+    """Why a handler does not take the context and keyword arguments of these names; None where it does."""
     try:
-        _signature(function).bind(None, **arguments)
+        inspect.signature(function).bind(None, **dict.fromkeys(names))
     except ValueError:
-        return  # some functions of C have no signature; the call itself will show
+        return None  # some functions of C have no signature; the call itself will show
     except TypeError as error:
-        raise NodeError(f"the handler {name!r} does not take these `args`: {error}") from None
+        return str(error)
+    return None
 
 
 async def _call(

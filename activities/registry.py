@@ -127,13 +127,12 @@ class NodeActivities:
         place = (info.task_token, task.address)
         self._running[place] = f"node {task.address!r} of {info.workflow_id}"
         try:
-            with node_attempt(info, task):
-                async with nullcontext() if info.is_local else heartbeats():
-                    where = f"node {task.address!r}"
-                    with as_application_errors(where, elsewhere_seconds=self._elsewhere_seconds):
-                        changes = await self.execute(task)
-                        mark_ran(where)
-                        return changes
+            with node_attempt(info, task), nullcontext() if info.is_local else heartbeats(info):
+                where = f"node {task.address!r}"
+                with as_application_errors(where, elsewhere_seconds=self._elsewhere_seconds):
+                    changes = await self.execute(task)
+                    mark_ran(where)
+                    return changes
         finally:
             del self._running[place]
 
@@ -222,15 +221,16 @@ class NodeActivities:
 
     def _check_size(self, writes: Mapping[Path, Json]) -> None:
         check_value(dict.fromkeys(chain.from_iterable(writes)))  # the keys alone: `measure_plain` looks at the values
-        sizes: dict[str, int] = {}
+        sizes: dict[Path, int] = {}
+        total = 0
         for path, value in writes.items():
-            sizes[format_path(path)] = measure_plain(value, path=path)
-            if sum(sizes.values()) > self._max_bytes:
-                raise _too_large(sizes, self._max_bytes)
+            sizes[path] = size = measure_plain(value, path=path)
+            total += size
+            if total > self._max_bytes:
+                raise _too_large(total, format_path(max(sizes, key=sizes.__getitem__)), self._max_bytes)
 
 
-def _too_large(sizes: Mapping[str, int], limit: int) -> SizeLimitExceeded:
-    total, largest = sum(sizes.values()), max(sizes, key=sizes.__getitem__)
+def _too_large(total: int, largest: str, limit: int) -> SizeLimitExceeded:
     return SizeLimitExceeded(
         f"the node writes {total} bytes and more, over the limit of {limit}; the largest key is {largest!r}",
         suggestion="write less: a reference instead of the content, fewer columns, fewer rows",

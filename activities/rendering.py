@@ -56,6 +56,8 @@ async def render(value: Json, task: NodeTask) -> Json:
     """The value with every `{{ }}` hole filled in, at any depth."""
     roots = visible_roots(task)
     template = compile_template(value, frozenset(roots))
+    if template.constant:
+        return value
     return await evaluated(lambda cost: template.render(task.context.data, roots, cost))
 
 

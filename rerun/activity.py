@@ -57,10 +57,14 @@ class RerunLoader:
     @activity.defn
     async def load_rerun(self, request: RerunRequest) -> RerunStart:
         """What the run before knew, so far as it is kept, with the graph that the new run is held to."""
-        refuse_outside_of_runs(activity.info())
-        with run_attempt("load_rerun"), as_application_errors(elsewhere_seconds=self._elsewhere_seconds):
-            async with heartbeats():
-                return await self._loaded(request)
+        info = activity.info()
+        refuse_outside_of_runs(info)
+        with (
+            run_attempt("load_rerun"),
+            as_application_errors(elsewhere_seconds=self._elsewhere_seconds),
+            heartbeats(info),
+        ):
+            return await self._loaded(request)
 
     async def _loaded(self, request: RerunRequest) -> RerunStart:
         if self._is_strict and request.is_plain:

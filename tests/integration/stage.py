@@ -201,7 +201,7 @@ class _StandIns(NodeActivities):
 
         @activity.defn(name=name)
         async def answer(*_: Any) -> Json:
-            async with heartbeat.heartbeats():
+            with heartbeat.heartbeats(activity.info()):
                 return await self._answer()
 
         return answer
