@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from anabranch.cli.arguments import GraphsOption, ImportOption, TaskQueueOption
+from anabranch.cli.leaving import collect_as_ever
 from anabranch.errors import ConfigurationError
 from anabranch.settings import settings_from_environment
 
@@ -25,6 +26,7 @@ def lsp(*, imports: ImportOption = None) -> None:
         raise missing(error, "editor") from error
     from anabranch.editor.project import Project
 
+    collect_as_ever()
     serve(Project(settings_from_environment(imports=imports).imports))
 
 
@@ -55,6 +57,7 @@ def mcp(
     check_folder(settings.graphs)
     with contextlib.redirect_stdout(sys.stderr):  # what modules print is no message of the protocol
         import_own(settings.imports)
+    collect_as_ever()
     assistant_server(settings, allow_writes=allow_writes).run("stdio")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
 import math
 import signal
 from collections.abc import Callable, Coroutine, Generator
@@ -18,6 +19,8 @@ ENDING = 40.0
 """Seconds within which a command ends that also stops servers, each within ten."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STDERR = 2
+_EVERY = (700, 10, 10)
+"""Python's own: after how many new objects those, and older ones, are looked through for garbage."""
 _CANCELLING = 1.0
 _LAST = 1
 
@@ -25,11 +28,21 @@ T = TypeVar("T")
 log = structlog.get_logger("anabranch.cli")
 
 
+def collect_as_ever() -> None:
+    """Have Python look for garbage as often as it does by itself, but never again through what is there now.
+
+    A command begins without (see `anabranch.cli`): those call this that may run for long.
+    """
+    gc.freeze()
+    gc.set_threshold(*_EVERY)
+
+
 def run_until_over(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` as `asyncio.run` does, which waits for every task and thread at the end; this does not wait for long.
 
     The loop is left as it is, because the process is about to end.
     """
+    collect_as_ever()
     runner = asyncio.Runner()
     try:
         return runner.run(main)

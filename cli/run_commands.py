@@ -77,8 +77,10 @@ def watch(
     """
     import asyncio
 
+    from anabranch.cli.leaving import collect_as_ever
     from anabranch.cli.watch_run import watch_run
 
+    collect_as_ever()
     with quiet():
         code = asyncio.run(watch_run(run, run_id, as_json=as_json))
     if code:
@@ -193,8 +195,10 @@ def replay_check(
     """
     import asyncio
 
+    from anabranch.cli.leaving import collect_as_ever
     from anabranch.cli.replay_check import check_replays
 
+    collect_as_ever()
     with quiet():
         code = asyncio.run(check_replays(file, as_json=as_json))
     if code:

@@ -119,6 +119,7 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(700, 10, 10)  # a command has few reasons to look for garbage, tests may run for minutes
         gc.enable()
 
 
