@@ -135,6 +135,11 @@ async def test_a_definite_failure_after_an_attempt_without_answer_is_in_doubt() 
     assert (failure.outcome, failure.code, failure.unknown) == ("failure", "NO_STOCK", True)
 
 
+def test_a_poll_that_the_server_does_not_try_again_has_run_out_of_time() -> None:
+    failure = failure_of(failed({"happened": False}, message="`until` does not hold yet", code="NOT_YET"), "job")
+    assert (failure.outcome, failure.code, failure.message) == ("timeout", "TIMEOUT", "`until` does not hold yet")
+
+
 async def test_what_every_worker_lacked_has_not_happened() -> None:
     looking = Looking(*forever(lacking(1)))
     with pytest.raises(ApplicationError) as raised:

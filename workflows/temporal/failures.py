@@ -19,7 +19,7 @@ from temporalio.exceptions import (
 
 from anabranch.context.values import Json
 from anabranch.display import one_line
-from anabranch.errors import AnabranchError, TimedOut
+from anabranch.errors import AnabranchError, NotYet, TimedOut
 from anabranch.graph.revision import REVISION
 from anabranch.transport.failures import UNDECODABLE
 from anabranch.transport.node_protocol import PinnedGraph
@@ -37,6 +37,8 @@ from anabranch.workflows.interpreter.excerpt import afterwards_that_fit
 
 RUN_ENDING: Final = tuple(each for each in AnabranchError.__subclasses__() if not (each.retryable or each.elsewhere))
 """Errors that end a run. What may be retried fails the workflow task instead, which is tried again."""
+_OVER: Final = frozenset({TimedOut.code, NotYet.code})
+"""What tells of time that is over: a poll too that the server does not try again, since none is left for its pause."""
 _ACTIVITY_TELLS = ("happened", UNDECODABLE)
 RESULT_TOO_LARGE: Final = "PayloadsTooLarge"
 """The SDK's type for the failure of an activity that has returned what the server does not take."""
@@ -134,8 +136,8 @@ def _failure_of(error: BaseException, address: str) -> Failure:
     if isinstance(cause, ApplicationError):
         told, code = tuple(cause.details), cause.type or "NODE_FAILED"
         outcome: FailureOutcome = "cancelled" if child and _cancelled(cause) else "failure"
-        if code == TimedOut.code and not child:
-            outcome = "timeout"
+        if code in _OVER and not child:
+            outcome, code = "timeout", TimedOut.code
         happened, is_final = _told_effects(cause, child=child), _told_final(cause, child=child)
         return Failure(outcome, code, cause.message, address, told, happened, is_final)
     if isinstance(error, asyncio.TimeoutError):
