@@ -85,7 +85,9 @@ async def caching() -> None:
     """Contexts in a store, with a Valkey before it; the cache is never the truth."""
     with ValkeyServer(port=free_port()) as valkey:
         store, cache = InMemoryStore(), RedisStore.from_url(valkey.connection_url)
-        contexts = DistributedCache(store, cache, strategy=CacheStrategy.WRITE_THROUGH, default_ttl=3600)
+        contexts = DistributedCache(
+            store, cache, strategy=CacheStrategy.WRITE_THROUGH, default_ttl=3600, cache_timeout=10
+        )
         for number in range(1, 4):
             await contexts.put(DistributedContext(f"session-{number}", {"visits": number}, at=MONDAY))
         first = await contexts.get("session-1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -17,14 +18,18 @@ from anabranch.console.access.issuer import Issuer
 from anabranch.errors import ConfigurationError
 from tests.console.kit import OWN, asking, bearer
 
-KEY = RSAKey.generate_key(2048, {"kid": "first"}, private=True)
-NEXT = RSAKey.generate_key(2048, {"kid": "next"}, private=True)
-OTHER = RSAKey.generate_key(2048, {"kid": "first"}, private=True)
+FIRST, OTHER, NEXT = ("first", 0), ("first", 1), ("next", 0)
+
+
+@cache
+def key(kid: str, _which: int = 0) -> RSAKey:
+    """One key for a whole process: a fifth of a second of work, which no process does that only collects this file."""
+    return RSAKey.generate_key(2048, {"kid": kid}, private=True)
 
 
 @pytest.fixture
 def issuer(httpserver: HTTPServer) -> Iterator[HTTPServer]:
-    serve(httpserver, KEY)
+    serve(httpserver, key(*FIRST))
     yield httpserver
     httpserver.clear()
 
@@ -37,10 +42,10 @@ def serve(server: HTTPServer, *keys: RSAKey) -> None:
     server.expect_request("/keys").respond_with_json(dict(KeySet(list(keys)).as_dict(private=False)))
 
 
-def signed(server: HTTPServer, key: RSAKey = KEY, **claims: Any) -> str:
+def signed(server: HTTPServer, by: tuple[str, int] = FIRST, **claims: Any) -> str:
     known = {"iss": server.url_for(""), "aud": "console", "sub": "ada", "exp": int(time.time()) + 600}
     given = {name: value for name, value in {**known, "roles": ["operator"], **claims}.items() if value is not None}
-    return jwt.encode({"alg": "RS256", "kid": key.kid}, given, key)
+    return jwt.encode({"alg": "RS256", "kid": by[0]}, given, key(*by))
 
 
 def access(server: HTTPServer) -> Access:
@@ -67,12 +72,12 @@ async def test_the_groups_of_a_token_count(issuer: HTTPServer) -> None:
 @pytest.mark.parametrize(
     ("claims", "code"),
     [
-        ({"exp": int(time.time()) - 60}, "TOKEN_EXPIRED"),
+        ({"exp": -60}, "TOKEN_EXPIRED"),
         ({"exp": None}, "TOKEN_INVALID"),
         ({"iss": "https://evil.example"}, "TOKEN_INVALID"),
         ({"aud": "another"}, "TOKEN_INVALID"),
         ({"aud": None}, "TOKEN_INVALID"),
-        ({"nbf": int(time.time()) + 600}, "TOKEN_INVALID"),
+        ({"nbf": 600}, "TOKEN_INVALID"),
         ({"sub": None}, "TOKEN_INVALID"),
         ({"sub": "a\nb"}, "TOKEN_INVALID"),
     ],
@@ -81,14 +86,15 @@ async def test_a_token_that_does_not_hold_here_is_refused(
     issuer: HTTPServer, claims: dict[str, Any], code: str
 ) -> None:
     async with asking(access(issuer)) as client:
-        token = signed(issuer, **claims)
+        moments = {name: int(time.time()) + claims[name] for name in ("exp", "nbf") if claims.get(name)}
+        token = signed(issuer, **{**claims, **moments})
         refused = await client.get("/api/me", headers=bearer(token))
         assert (refused.status_code, refused.json()["error"]["code"]) == (401, code)
         assert (await client.post("/sign-in", json={"token": token}, headers=OWN)).status_code == 401
 
 
 async def test_a_forged_token_is_refused(issuer: HTTPServer) -> None:
-    public = json.dumps(KEY.as_dict(private=False))
+    public = json.dumps(key(*FIRST).as_dict(private=False))
     claims = {"iss": issuer.url_for(""), "aud": "console", "sub": "ada", "exp": int(time.time()) + 600}
     head, body, signature = signed(issuer).split(".")
     forged = [
@@ -119,7 +125,7 @@ async def test_new_keys_of_the_issuer_are_fetched_when_a_token_names_one(
     monkeypatch.setattr("anabranch.console.access.issuer._PAUSE_SECONDS", -1.0)
     async with asking(access(issuer)) as client:
         assert (await client.get("/api/me", headers=bearer(signed(issuer)))).status_code == 200
-        serve(issuer, NEXT)
+        serve(issuer, key(*NEXT))
         assert (await client.get("/api/me", headers=bearer(signed(issuer, NEXT)))).status_code == 200
         assert (await client.get("/api/me", headers=bearer(signed(issuer)))).status_code == 401
 
