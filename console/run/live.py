@@ -163,8 +163,9 @@ class Watched:
     async def _followed(self) -> bool:
         """Follow the run to its end; False where the server went away before that."""
         try:
-            async for history in grown(self._client, self._workflow_id, self._run_id):
-                await self._take(history)
+            async with aclosing(grown(self._client, self._workflow_id, self._run_id)) as histories:
+                async for history in histories:
+                    await self._take(history)
         except RPCError as error:
             if error.status in _GONE:
                 raise refused(error, self._workflow_id, self._run_id) from error

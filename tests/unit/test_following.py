@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionStartedEventAttributes
 from temporalio.client import Client
 
+from anabranch.console.run.live import Watched
 from anabranch.inspection.following import grown
+from anabranch.inspection.history import History
+from anabranch.inspection.inspect import Inspector
 
 
 class Served:
@@ -48,3 +51,40 @@ async def test_who_waits_for_news_of_a_run_and_goes_leaves_no_task_behind(
     for _ in range(3):
         await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
+
+
+class Busy:
+    """An inspector that never comes to an end."""
+
+    def __init__(self) -> None:
+        self.has_begun = asyncio.Event()
+
+    async def inspect(self, *_: object) -> NoReturn:
+        self.has_begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_run_that_is_looked_at_no_more_is_not_followed_when_its_end_returns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_followed = False
+
+    async def followed(client: Client, workflow_id: str, run_id: str | None) -> AsyncGenerator[History]:
+        nonlocal is_followed
+        is_followed = True
+        try:
+            async with aclosing(grown(client, workflow_id, run_id)) as histories:
+                async for history in histories:
+                    yield history
+        finally:
+            is_followed = False
+
+    monkeypatch.setattr("anabranch.console.run.live.grown", followed)
+    busy = Busy()
+    watched = Watched(cast("Client", Served()), cast("Inspector", busy), "w", "r")
+    watched.begin()
+    await busy.has_begun.wait()
+    assert is_followed
+    await watched.end()
+    assert not is_followed
