@@ -96,12 +96,14 @@ class Journal:
         def noted(*given: Any) -> Any:
             was_over = _is_over(state)
             entries = self.late if was_over else self.entries
-            if given[0] != YIELD:
+            is_told = given[0] != YIELD
+            if is_told:
                 entries.append(_noted(event, given, state))
             try:
                 answer = act(*given)
             except AnabranchError:  # a write that is refused
-                entries.pop()
+                if is_told:
+                    entries.pop()
                 raise
             self.is_ended = self.is_ended or (not was_over and state.failure is not None)
             return answer
