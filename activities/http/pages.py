@@ -1,9 +1,13 @@
-"""Page after page of an answer, put together. Each page is kept in the heartbeats: a retry goes on where it was."""
+"""Page after page of an answer, put together. Pages are kept in the heartbeats: a retry goes on where they end.
+
+What is kept has a limit: the server fails an activity whose heartbeat it finds too large, and each has all that is
+kept. A retry asks again for the pages behind it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias, cast
 
 import httpx2
 
@@ -25,6 +29,8 @@ from anabranch.transport.node_protocol import NodeTask
 
 _MOST: Final = 1_000
 """Pages of one node."""
+_KEPT_BYTES: Final = 256 * 1024
+"""Bytes of what is kept, as MessagePack."""
 _Next: TypeAlias = "str | dict[str, str | list[str]] | None"
 """The address of a page without its secrets, or parameters of the first one; None behind the last."""
 
@@ -62,7 +68,8 @@ async def collected(task: NodeTask, pages: Pages, call: Call, ask: Ask, limits: 
         if place.next is None or has_all:
             found: dict[str, Json] = {**answer.result(), "body": place.items, "pages": place.pages}
             return NodeResult({**found, "complete": place.next is None and not is_cut}, {own_key(task): place.items})
-        keep(asdict(place))
+        if place.size + measure_plain(cast("Json", place.next)) <= _KEPT_BYTES:
+            keep(asdict(place))
 
 
 def _call_of(task: NodeTask, call: Call, place: _Place) -> Call:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
+from temporalio import activity as running
 from temporalio.client import Client
+from temporalio.testing import ActivityEnvironment
 from werkzeug import Request, Response
 
+from anabranch.activities.heartbeat import heartbeats
 from anabranch.activities.http.handler import HttpActivity
 from anabranch.activities.node_result import NodeResult
-from anabranch.errors import NodeError, SizeLimitExceeded
+from anabranch.errors import NodeError, SizeLimitExceeded, Unavailable
 from anabranch.graph.model import HttpNode
 from anabranch.limits import NodeLimits
 from tests.integration.graph_kit import Served, worker_for
@@ -39,6 +43,8 @@ class Shelf:
         self.asked: list[str] = []
         self.busy_at: int | None = None
         """The page that is refused once."""
+        self.text = ""
+        """What makes each item as large as it is."""
         self.url = server.url_for("/items")
         server.expect_request("/items").respond_with_handler(self._page)
 
@@ -48,7 +54,8 @@ class Shelf:
         if page == self.busy_at:
             self.busy_at = None
             return Response("", 503)
-        items = list(range((page - 1) * 4, min(page * 4, self.count)))
+        numbers = range((page - 1) * 4, min(page * 4, self.count))
+        items = [f"{number}{self.text}" if self.text else number for number in numbers]
         onward = f"/items?page={page + 1}" if page * 4 < self.count else None
         if onward and (key := request.args.get("key")):
             onward += f"&key={key}"
@@ -163,3 +170,39 @@ async def test_a_retry_goes_on_at_the_page_that_failed(serving: Served, httpserv
     asked = [int(each.partition("page=")[2].partition("&")[0] or 1) for each in shelf.asked]
     assert asked == [1, 2, 3, 4, 4, 5, 6]
     assert SECRET not in (await handle.fetch_history()).to_json()
+
+
+class Attempts:
+    """Attempts of an activity, each of which is given what the one before has kept."""
+
+    def __init__(self, activity: HttpActivity) -> None:
+        self._activity = activity
+        self.kept: list[dict[str, Any]] = []
+
+    async def attempt(self, url: str, found: dict[str, Any]) -> NodeResult:
+        async def ran() -> NodeResult:
+            with heartbeats(running.info()):
+                return await pages(self._activity, url, found)
+
+        environment = ActivityEnvironment()
+        environment.on_heartbeat = self.kept.append
+        environment.info = dataclasses.replace(environment.info, heartbeat_details=self.kept[-1:])
+        outcome: NodeResult = await environment.run(ran)
+        return outcome
+
+
+async def test_of_large_pages_the_first_ones_are_kept_and_a_retry_goes_on_behind_them(httpserver: HTTPServer) -> None:
+    activity = HttpActivity(allow_private=True, environ={}, limits=NodeLimits(written_bytes=8_000_000))
+    shelf, attempts = Shelf(httpserver, 80), Attempts(activity)
+    shelf.text = "x" * 30_000
+    shelf.busy_at = 19
+    found = {"items": "result.body.items"}
+    with pytest.raises(Unavailable, match="503"):
+        await attempts.attempt(shelf.url, found)
+    assert [each["pages"] for each in attempts.kept] == [1, 2]
+    assert len(json.dumps(attempts.kept[-1])) < 256 * 1024
+    outcome = await attempts.attempt(shelf.url, found)
+    await activity.aclose()
+    assert outcome.writes == {"reserve": [f"{number}{shelf.text}" for number in range(80)]}
+    asked = [int(each.partition("page=")[2] or 1) for each in shelf.asked]
+    assert asked == [*range(1, 20), *range(3, 21)]
