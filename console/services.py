@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import Self
+from weakref import WeakValueDictionary
 
 from starlette.requests import Request
 from temporalio.client import Client
@@ -39,6 +41,8 @@ class Services:
     settings: Settings
     web_ui: str | None = None
     """The address of Temporal's Web UI, for links."""
+    starting: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    """By the workflow ids of runs that are being started: one start of an id after the other."""
 
     @classmethod
     def of(cls, client: Client, settings: Settings, *, web_ui: str | None = None) -> Self:

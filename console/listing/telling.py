@@ -1,13 +1,13 @@
 """One answer, told to the runs that wait for it: the update, and its request, are those of the command line.
 
-An event is a signal: nobody answers it.
+An event is a signal: nobody answers it. What is sent twice by one form, since the first answer was lost, is told once.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from anabranch.console.access.caller import Caller, Role
@@ -15,10 +15,11 @@ from anabranch.console.exact import value_of
 from anabranch.console.listing.many import Chosen, each_of, listed, text
 from anabranch.console.routes import Body
 from anabranch.console.run.steering import check_asked, event_said
+from anabranch.console.sent_once import sent_id, sign_of
 from anabranch.console.services import Services
 from anabranch.context.values import Json
 from anabranch.errors import InputError
-from anabranch.steering.sending import Handle, deliver, send
+from anabranch.steering.sending import Handle, answered, deliver, send
 from anabranch.workflows.temporal.messages import EVENT
 
 _UPDATES: Final[Mapping[str, tuple[str, Role]]] = {
@@ -46,9 +47,11 @@ def role_of(body: Body) -> Role:
 
 async def tell(services: Services, caller: Caller, body: Body) -> dict[str, Any]:
     """Tell it to each item of the request, which are exactly those that were shown before. Raises InputError."""
-    (update, _), verb = _update(body), body["verb"]
+    (update, _), verb, sent = _update(body), body["verb"], sent_id(body, "request_id")
     if update == EVENT:
         event = event_said(body, caller)
+        if event.id is None and sent is not None:
+            event = replace(event, id=sign_of(sent, event.name, event.data))
 
         async def hand(each: _Waiting) -> None:
             await deliver(services.client.get_workflow_handle(each.workflow_id, run_id=each.run_id), event)
@@ -60,8 +63,13 @@ async def tell(services: Services, caller: Caller, body: Body) -> dict[str, Any]
         if verb == "answer" and caller.is_known:  # what is asked is read only where it decides who may answer
             check_asked(caller, await services.runs.inspect(each.workflow_id, each.run_id), each.node)
         handle: Handle = services.client.get_workflow_handle(each.workflow_id, run_id=each.run_id)
-        update_id = f"{update}-{uuid.uuid4()}"
-        await send(handle, update, {**request, "node": each.node}, update_id=update_id, within=_PATIENCE_SECONDS)
+        asked = {**request, "node": each.node}
+        update_id = f"{update}-{uuid.uuid4() if sent is None else sign_of(sent, update, asked)}"
+        try:
+            await send(handle, update, asked, update_id=update_id, within=_PATIENCE_SECONDS)
+        except InputError:
+            if await answered(handle, update_id=update_id, within=_PATIENCE_SECONDS) is None:
+                raise
 
     return await each_of(_items(body), one)
 

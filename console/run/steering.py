@@ -16,6 +16,7 @@ from anabranch.console.access.caller import Caller
 from anabranch.console.exact import value_of
 from anabranch.console.refusal import Refused
 from anabranch.console.routes import Body
+from anabranch.console.sent_once import sent_id
 from anabranch.console.services import Services, services_of
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError, InputError
@@ -29,8 +30,6 @@ from anabranch.workflows.interpreter.event import Event, event_of
 _SECONDS: Final = 20
 """How long a run may take to answer. Where no worker runs it takes what it was told later."""
 _OVER: Final = "RUN_OVER"
-_LONGEST: Final = 100
-"""Characters of an update's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +166,7 @@ def _text(body: Body, field: str) -> str:
 
 
 def _update_id(body: Body) -> str:
-    given = body.get("update_id") or str(uuid.uuid4())
-    if not isinstance(given, str) or len(given) > _LONGEST or not given.isprintable():
-        raise InputError(f"it is a text of at most {_LONGEST} characters", place="update_id")
-    return given
+    return sent_id(body, "update_id") or str(uuid.uuid4())
 
 
 def changes_of(given: object) -> dict[str, Json]:

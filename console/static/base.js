@@ -1,7 +1,7 @@
 /** What the scripts of pages are made of. */
 
 export * from "./vendor/preact.js";
-export { ApiError, get, idPath, post, withQuery } from "./base/api.js";
+export { ApiError, get, idPath, newId, post, withQuery } from "./base/api.js";
 export { Choice, Dialog } from "./base/dialog.js";
 export { useLive, useMe, useNow, useSettled } from "./base/live.js";
 export { me, rankOf, rename, signOut } from "./base/me.js";

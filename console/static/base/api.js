@@ -12,6 +12,9 @@ export const get = (path) => request(path, { method: "GET" });
 export const post = (path, body = {}) =>
   request(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
+/** What a form is known by: what it sends again, since no answer came, is carried out once. */
+export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
 /** The path of a route with the values of a query; those that are empty are left out. */
 export function withQuery(path, values) {
   const pairs = Object.entries(values).flatMap(([name, value]) => [value].flat().map((each) => [name, each]));

@@ -1,6 +1,6 @@
 /** One graph: drawn, its inputs, what is wrong with it, its text, what its tests cover; and the start of a run. */
 
-import { Dialog, Loading, Problem, html, idPath, me, post, rankOf, render, useLive, useLayoutEffect, useMe, useRef, useState } from "../base.js";
+import { Dialog, Loading, Problem, html, idPath, me, newId, post, rankOf, render, useLive, useLayoutEffect, useMe, useRef, useState } from "../base.js";
 import { SchemaForm } from "../form.js";
 import { counted } from "../listing/bulk.js";
 import { Coverage } from "../listing/coverage.js";
@@ -43,17 +43,17 @@ function Picture({ picture }) {
 }
 
 function Start({ graph }) {
-  const [isOpen, setOpen] = useState(false);
+  const [form, setForm] = useState(null); // what a start is known by that is sent again by the same form
   const [id, setId] = useState("");
   const who = useMe(me);
   if (!who || rankOf(who.role) < rankOf("operator")) return null;
   const start = async (input) => {
-    const started = await post(`/api/graphs/start/${idPath(name)}`, { input, workflow_id: id.trim() || undefined });
+    const started = await post(`/api/graphs/start/${idPath(name)}`, { input, workflow_id: id.trim() || undefined, request_id: form });
     location.assign(`/runs/${idPath(started.workflow_id)}?run_id=${encodeURIComponent(started.run_id)}`);
   };
-  return html`<button type="button" class="primary" onClick=${() => setOpen(true)} aria-haspopup="dialog">Start a run</button>
-    ${isOpen && html`<${Dialog} title=${`Start ${graph.name}`} onClose=${() => setOpen(false)}>
-      <${SchemaForm} id="start" schema=${graph.inputs} submit="Start" onSubmit=${start} onCancel=${() => setOpen(false)}>
+  return html`<button type="button" class="primary" onClick=${() => setForm(newId())} aria-haspopup="dialog">Start a run</button>
+    ${form && html`<${Dialog} title=${`Start ${graph.name}`} onClose=${() => setForm(null)}>
+      <${SchemaForm} id="start" schema=${graph.inputs} submit="Start" onSubmit=${start} onCancel=${() => setForm(null)}>
         <label class="field">Id of the run
           <span class="about">Leave it empty for the one that the graph makes, else its name and random letters</span>
           <input value=${id} autocomplete="off" onInput=${(event) => setId(event.target.value)} /></label>

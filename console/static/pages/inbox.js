@@ -1,7 +1,7 @@
 /** What all runs wait for people to do, the oldest first: answered one by one, or the same for many at once. */
 
-import { Ago, Empty, Loading, Problem, Sign, duration, html, idPath, me, post, rankOf, render, toast, toastError } from "../base.js";
-import { useLive, useMe, useNow, useState, withQuery } from "../base.js";
+import { Ago, Empty, Loading, Problem, Sign, duration, html, idPath, me, newId, post, rankOf, render, toast, toastError } from "../base.js";
+import { useLive, useMe, useNow, useRef, useState, withQuery } from "../base.js";
 import { useAddress } from "../listing/address.js";
 import { namesOf } from "../form/event.js";
 import { Confirm, counted } from "../listing/bulk.js";
@@ -65,6 +65,7 @@ function Names({ label, kind, names, chosen }) {
     selected=${chosen === `${kind}:${name}`}>${name}</option>`)}</optgroup>`;
 }
 
+const UNSURE = ["TIMEOUT", "UNAVAILABLE"];
 const keyOf = (item) => [item.run_id, item.address, item.path ?? ""].join(" ");
 
 function emptyTitle({ kind, for: whom, graph, id }) {
@@ -93,6 +94,12 @@ function Item({ item, now, who, all, isOpen, onOpen, again }) {
   const alike = all.filter((each) => each.alike === item.alike);
   const [isForAll, setForAll] = useState(false);
   const isAllowed = who && rankOf(who.role) >= rankOf(NEEDS[item.kind]);
+  const form = useRef(newId()); // what is sent again by it, since no answer came, is told once
+  const send = async (request, items) => {
+    const told = await tell(form.current, request, items);
+    if (!told.refused.some((each) => UNSURE.includes(each.code))) form.current = newId();
+    return told;
+  };
   const tellOne = async (request) => {
     const told = await send(request, [item]);
     if (told.refused.length) throw told.refused[0];
@@ -125,8 +132,8 @@ function Item({ item, now, who, all, isOpen, onOpen, again }) {
   </li>`;
 }
 
-const send = (request, items) =>
-  post("/api/inbox/tell", { ...request, items: items.map((each) => ({ workflow_id: each.workflow_id, run_id: each.run_id, node: each.address })) });
+const tell = (request_id, request, items) =>
+  post("/api/inbox/tell", { ...request, request_id, items: items.map((each) => ({ workflow_id: each.workflow_id, run_id: each.run_id, node: each.address })) });
 
 const said = ({ verb, value, choose }) => [verb, choose ?? value].filter(Boolean).join(" ");
 
