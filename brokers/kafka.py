@@ -31,6 +31,8 @@ _SESSION_MILLISECONDS: Final = 6000
 """After this time a dead consumer's partitions go to another one; brokers accept no less by default."""
 _SEND_MILLISECONDS: Final = 10_000
 _REMEMBERED: Final = 10_000
+_BATCH_BYTES: Final = 16 * 1024
+"""Bytes of a batch of several messages, at most. A message that is larger goes alone."""
 
 log = structlog.get_logger("anabranch.brokers.kafka")
 
@@ -122,27 +124,26 @@ class KafkaSource:
 class KafkaSink:
     """Publishes to topics. The key keeps what belongs to one session in order.
 
-    The producer is idempotent: what it sends again by itself is stored once, and what this process has sent is not
-    sent again. A process that dies between the broker's answer and Temporal's record of it is the one case in which a
-    message is there twice, with the same `Anabranch-Event-Id`: Kafka does not detect duplicates of two producers.
+    What this process has sent is not sent again. A process that dies between the broker's answer and Temporal's record
+    of it is the one case in which a message is there twice, with the same `Anabranch-Event-Id`: Kafka does not detect
+    duplicates of two producers.
 
-    A message that the broker refuses for good has had its number, and the broker takes no later one of that producer in
-    its place: it would refuse all that follows to the partition. So another producer sends what comes next.
+    The broker refuses a batch as a whole where it is too large, with all messages in it. Each that is no larger than a
+    batch may be is sent again alone then, so that only one which is itself too large is refused.
     """
 
-    def __init__(self, producer: AIOKafkaProducer, address: Address) -> None:
-        self._producer = producer
-        self._address = address
-        self._spent: AIOKafkaProducer | None = None
-        """The producer, once the broker has refused something of it."""
-        self._renewing = asyncio.Lock()
-        self._stopping: set[asyncio.Task[None]] = set()
+    def __init__(self, together: _Producers, alone: _Producers) -> None:
+        self._together = together
+        self._alone = alone
+        self._one_by_one = asyncio.Lock()
         self._sent: OrderedDict[tuple[str, str], asyncio.Task[None]] = OrderedDict()
 
     @classmethod
     async def open(cls, address: Address) -> Self:
         """A sink for the topics of one cluster. Raises Unavailable."""
-        return cls(await _producer(address), address)
+        together = _Producers(address, _BATCH_BYTES)
+        await together.usable()
+        return cls(together, _Producers(address, 1))
 
     async def publish(self, message: Outgoing) -> None:
         """Returns when all in-sync replicas have the message. Raises Unavailable and SizeLimitExceeded."""
@@ -155,13 +156,15 @@ class KafkaSink:
         await asyncio.shield(sending)
 
     async def _send(self, message: Outgoing) -> None:
-        headers = [(name, value.encode()) for name, value in message.headers.items()]
-        producer = await self._usable()
         with _translated(f"publishing to {message.topic!r}"):
             try:
-                await self._stored(
-                    producer, message.topic, message.body, key=message.key.encode() or None, headers=headers
-                )
+                try:
+                    await self._together.send(message)
+                except MessageSizeTooLargeError:
+                    if len(message.body) > _BATCH_BYTES:  # no other has been in its batch
+                        raise
+                    async with self._one_by_one:  # one that is refused would have those behind it refused too
+                        await self._alone.send(message)
             except MessageSizeTooLargeError as error:
                 raise SizeLimitExceeded(
                     f"Kafka rejects a message of {len(message.body)} bytes",
@@ -169,10 +172,34 @@ class KafkaSink:
                     suggestion="keep large values elsewhere",
                 ) from error
 
-    async def _stored(self, producer: AIOKafkaProducer, *given: Any, **named: Any) -> None:
+    async def aclose(self) -> None:
+        """Flush and leave."""
+        await asyncio.gather(self._together.aclose(), self._alone.aclose())
+
+
+class _Producers:
+    """An idempotent producer, which stores once what it sends again by itself, or the one that has taken its place.
+
+    A message that the broker refuses for good has had its number, and the broker takes no later one of that producer in
+    its place: it would refuse all that follows to the partition. So another producer sends what comes next.
+    """
+
+    def __init__(self, address: Address, batch_bytes: int) -> None:
+        self._address = address
+        self._batch_bytes = batch_bytes
+        self._producer: AIOKafkaProducer | None = None
+        self._spent: AIOKafkaProducer | None = None
+        """The producer, once the broker has refused something of it."""
+        self._renewing = asyncio.Lock()
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    async def send(self, message: Outgoing) -> None:
+        """Returns when all in-sync replicas have the message. Raises KafkaError, Unavailable."""
+        producer = await self.usable()
+        headers = [(name, value.encode()) for name, value in message.headers.items()]
         has_number = False
         try:
-            stored = await producer.send(*given, **named)
+            stored = await producer.send(message.topic, message.body, key=message.key.encode() or None, headers=headers)
             has_number = True
             await stored
         except KafkaError as error:
@@ -181,22 +208,25 @@ class KafkaSink:
                 self._spent = producer
             raise
 
-    async def _usable(self) -> AIOKafkaProducer:
+    async def usable(self) -> AIOKafkaProducer:
         """A producer of which nothing has been refused. Raises Unavailable."""
         async with self._renewing:
-            if self._producer is self._spent:
-                self._producer, spent = await _producer(self._address), self._producer
-                stopping = asyncio.create_task(_stopped(spent))  # what it has in hand may take a while
-                self._stopping.add(stopping)
-                stopping.add_done_callback(self._stopping.discard)
-            return self._producer
+            if (producer := self._producer) is None or producer is self._spent:
+                self._producer, spent = await _producer(self._address, self._batch_bytes), producer
+                if spent is not None:
+                    stopping = asyncio.create_task(_stopped(spent))  # what it has in hand may take a while
+                    self._stopping.add(stopping)
+                    stopping.add_done_callback(self._stopping.discard)
+                return self._producer
+            return producer
 
     async def aclose(self) -> None:
         """Flush and leave."""
-        self._spent = None
+        producer, self._producer, self._spent = self._producer, None, None
         for stopping in self._stopping:
             stopping.cancel()
-        await asyncio.gather(_stopped(self._producer), *self._stopping, return_exceptions=True)
+        last = [] if producer is None else [_stopped(producer)]
+        await asyncio.gather(*last, *self._stopping, return_exceptions=True)
 
 
 class _Rebalancing(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -220,9 +250,13 @@ class _Rebalancing(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         """Nothing: reading goes on from what was committed."""
 
 
-async def _producer(address: Address) -> AIOKafkaProducer:
-    options = client_options(address)
-    producer = AIOKafkaProducer(enable_idempotence=True, request_timeout_ms=_SEND_MILLISECONDS, **options)
+async def _producer(address: Address, batch_bytes: int) -> AIOKafkaProducer:
+    producer = AIOKafkaProducer(
+        enable_idempotence=True,
+        request_timeout_ms=_SEND_MILLISECONDS,
+        max_batch_size=batch_bytes,
+        **client_options(address),
+    )
     await _started(producer, address)
     return producer
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, codec
+from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.producer.message_accumulator import MessageBatch
 from confluent_kafka import Producer
 from temporalio.client import Client
 
@@ -204,6 +206,24 @@ async def test_one_process_publishes_an_id_once(site: Site) -> None:
         await sink.publish(Outgoing(f"{site.topic}.done", b"x" * 2_000_000, "large", "k"))
     await sink.aclose()
     assert [record.value for record in await site.read(".done", 1)] == [b"1"]
+
+
+async def test_the_messages_of_a_batch_that_is_refused_for_its_size_are_sent_again_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mock cluster takes batches of any size; what a stricter one answers is put in its place."""
+    sink = await KafkaSink.open(parse_address(f"{site.url}/{site.topic}", "--to"))
+    done, taken = MessageBatch.done, []
+
+    def judged(batch: MessageBatch, *given: Any) -> None:
+        taken.append(batch.record_count)
+        batch.failure(MessageSizeTooLargeError()) if batch.record_count > 1 else done(batch, *given)
+
+    monkeypatch.setattr(MessageBatch, "done", judged)
+    await asyncio.gather(*(sink.publish(Outgoing(f"{site.topic}.done", b"1", str(each), "k")) for each in range(5)))
+    await sink.publish(Outgoing(f"{site.topic}.done", b"2", "last", "k"))
+    await sink.aclose()
+    assert taken == [5, 1, 1, 1, 1, 1, 1]
 
 
 async def test_no_broker_is_an_error_that_names_it() -> None:
