@@ -349,3 +349,17 @@ def test_what_a_graph_asks_is_told_in_its_drawing_and_by_why() -> None:
         "told of the escalation by python: h",
         "escalates to boss, directors",
     ]
+
+
+def test_a_plain_question_keeps_the_time_when_it_was_asked_over_a_continue_as_new() -> None:
+    ask = {"type": "approval", "prompt": "Go on?", "timeout": "5h"}
+    first = machine_of({"nodes": {"ask": ask, "wait": {"type": "receive", "event": "paid"}}})
+    first.start(HOUR)
+    asked: list[tuple[int, int | None]] = []
+    for hour in (2, 3):
+        again = machine_of({"nodes": {"ask": ask, "wait": {"type": "receive", "event": "paid"}}})
+        load(again.state, dump(first.state))
+        again.resume_from_snapshot(hour * HOUR)
+        asked += [(each.asked, each.deadline) for _, each in sorted(again.state.questions.items())]
+        first = again
+    assert asked == [(HOUR, 6 * HOUR), (HOUR, None)] * 2

@@ -34,16 +34,23 @@ class OpenQuestion:
 
     command: AskPerson | AskConflict | AwaitEvent
     asked: int
+    resumed: int | None = None
+    """Since when the time of the command counts, where another workflow run has asked."""
 
     @property
     def deadline(self) -> int | None:
         """Until when it waits, in Unix milliseconds."""
         timeout = self.command.timeout
-        return None if timeout is None else self.asked + round(timeout * 1000)
+        began = self.asked if self.resumed is None else self.resumed
+        return None if timeout is None else began + round(timeout * 1000)
 
     def asking(self, command: AskPerson) -> OpenQuestion:
         """The same question, of which there is something else to see."""
         return replace(self, command=command)
+
+    def since(self, asked: int) -> OpenQuestion:
+        """The same question, which another workflow run has asked."""
+        return replace(self, asked=asked, resumed=self.asked)
 
 
 @dataclass(frozen=True, slots=True)

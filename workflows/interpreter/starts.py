@@ -106,6 +106,8 @@ class Starts:
                     self.approvals.ask(node, command)
                 else:
                     state.expect(node, command, status)
+                if (question := state.questions.get(address)) is not None:
+                    state.questions[address] = question.since(node.at)
                 continue
             state.answered(address)  # a snapshot does not hold the conflicts: the lines meet again
             if address in state.bodies:
