@@ -44,6 +44,8 @@ class History:
 
     workflow_id: str
     events: tuple[HistoryEvent, ...]
+    whole: str | None = None
+    """Where this is the beginning of a longer history, the id of its workflow run: only later events may have it."""
 
     @classmethod
     def of(cls, workflow_id: str, events: Iterable[HistoryEvent]) -> Self:
@@ -87,6 +89,8 @@ class History:
     @cached_property
     def run_id(self) -> str:
         """The id of the workflow run. One that was reset begins with the events of another, and the id of that."""
+        if self.whole is not None:
+            return self.whole
         for event in reversed(self.events):
             if event.event_type == _TASK_FAILED and (own := event.workflow_task_failed_event_attributes.new_run_id):
                 return own
@@ -137,7 +141,7 @@ class History:
         """The history as it was when this event was the newest. Raises InputError for an event that is not in it."""
         if not 1 <= event_id <= len(self.events):
             raise InputError(f"the history has the events 1 to {len(self.events)}, not {event_id}")
-        return History(self.workflow_id, self.events[:event_id])
+        return History(self.workflow_id, self.events[:event_id], self.run_id)
 
     def until_time(self, moment: datetime) -> History:
         """The history as it was at a time. Raises InputError for one before its start."""

@@ -63,3 +63,7 @@ async def test_a_run_that_is_reset_is_not_taken_for_the_one_that_it_was(served: 
         (before, {"ok": True}),
         (after, {"ok": False}),
     ]
+    history = await runs.history(first.id, after)
+    [*_, failed] = [each.event_id for each in history.events if each.HasField("workflow_task_failed_event_attributes")]
+    early = history.until(failed - 1)
+    assert (early.run_id, early.until(failed - 2).run_id) == (after, after)
