@@ -150,6 +150,46 @@ async def test_a_run_that_is_cancelled_in_a_segment_undoes_all_that_began_there(
     assert attempts[f"{handle.id} c"] == 0
 
 
+async def until_heard_of_an_activity(handle: Handle) -> None:
+    """Until a workflow task has gone on after the end of an activity."""
+    has_ended = False
+    async for event in handle.fetch_history_events(wait_new_event=True):
+        has_ended = has_ended or event.HasField("activity_task_completed_event_attributes")
+        if has_ended and event.HasField("workflow_task_completed_event_attributes"):
+            return
+
+
+async def test_a_run_is_cancelled_at_once_while_a_segment_waits_for_another_local_node(
+    client: Client, task_queue: str, tmp_path: Path, mode: str
+) -> None:
+    limits = replace(RUN_LIMITS, task_local_bytes=1)  # so that one local activity is under way at a time
+    stuck = local(leaf("pass_gate", args={"name": task_queue, "y": 1}))
+    graph = chain(first=put(x=1), a=rule(a=1), b=rule(b=1))
+    graph["nodes"]["stuck"] = stuck
+    async with worker_for(client, task_queue, tmp_path, mode=mode, limits=limits) as served, gate(task_queue):
+        handle = await served.client.start_workflow(
+            "GraphWorkflow",
+            {"graph": {"name": "g", **graph}},
+            id=task_queue,
+            task_queue=task_queue,
+            task_timeout=timedelta(seconds=4),
+        )
+        await until(lambda: attempts[task_queue] > 0)
+        await until_heard_of_an_activity(handle)
+        await handle.cancel()
+        with pytest.raises(WorkflowFailureError) as failed:
+            await asyncio.wait_for(handle.result(), PATIENCE)
+        assert isinstance(failed.value.cause, CancelledError)
+        status = await handle.query("status")
+    assert {name: each["status"] for name, each in status["nodes"].items()} == {
+        "first": "succeeded",
+        "a": "cancelled",
+        "b": "cancelled",
+        "stuck": "cancelled",
+    }
+    assert await local_activities(handle) == ["a → b", "stuck (python)"]
+
+
 async def test_a_run_that_is_paused_in_a_segment_starts_nothing_once_that_is_over(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,13 +41,14 @@ class FlowControl:
         await self._send(ticket, size)
 
     @asynccontextmanager
-    async def admit_local(self) -> AsyncGenerator[Callable[[int], None]]:
+    async def admit_local(self, is_urgent: Callable[[], bool] = lambda: False) -> AsyncGenerator[Callable[[int], None]]:
         """Wait until a local activity may run; the block tells how large its result was.
 
-        How large results will be is judged by those before.
+        How large results will be is judged by those before. One that `is_urgent` by now does not wait for room: see
+        `look_again`.
         """
         async with self._turn:
-            while not self._local_fits():
+            while not self._local_fits() and not is_urgent():
                 if self._local_running:
                     self._local_done.clear()
                     await self._local_done.wait()
@@ -59,6 +60,10 @@ class FlowControl:
         finally:
             self._local_running -= 1
             self._local_done.set()
+
+    def look_again(self) -> None:
+        """Admit what waits and has become urgent."""
+        self._local_done.set()
 
     async def _send(self, ticket: Ticket, size: int) -> None:
         while self._outbox.inputs and self._outbox.inputs + size > self._limits.task_bytes:

@@ -106,6 +106,10 @@ class Segments:
         self._done: deque[Done] = deque()
         """What those came to, in the order in which they ended."""
         self._handle: workflow.ActivityHandle[RawValue] | None = None
+        self._is_waiting = False
+        """Whether the segment waits for its turn to be sent."""
+        self._is_stopped = False
+        """Whether it is to be cancelled as soon as it is sent: a replay has to find it in the history all the same."""
 
     @property
     def is_under_way(self) -> bool:
@@ -125,6 +129,9 @@ class Segments:
         """End the segment under way as soon as possible: what runs in it is cancelled, as it is by the machine next."""
         if self._ahead and self._handle is not None:
             self._handle.cancel()
+        elif self._is_waiting:
+            self._is_stopped = True
+            self._flow.look_again()
 
     async def ran(self, command: RunNode) -> Done | None:
         """What a node that has started came to in a segment; None where it is to run by itself."""
@@ -220,6 +227,7 @@ class Segments:
                 self._members[each.command.address] = each.command.planned
                 self._members.update((follower.address, follower.planned) for follower in each.behind)
                 self._ahead.update(follower.address for follower in each.behind)
+            self._is_waiting, self._is_stopped = True, False
             self._spawn(self._play(together))
 
     def _may_wait(self, ready: _Ready, together: list[_Ready]) -> bool:
@@ -266,7 +274,7 @@ class Segments:
 
     async def _play(self, together: list[_Ready]) -> None:
         try:
-            async with self._flow.admit_local() as note:
+            async with self._flow.admit_local(lambda: self._is_stopped) as note:
                 result = await self._executed(together)
                 note(len(result.payload.data))
             found: SegmentResult = await self._value_of(result, SegmentResult)
@@ -293,7 +301,11 @@ class Segments:
             # What runs in it is cancelled then, and what has ended before is heard all the same.
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
+        self._is_waiting = False
         try:
+            if self._is_stopped:
+                await asyncio.sleep(0)  # what is cancelled before its task has begun is not waited for
+                self._handle.cancel()
             return await self._handle
         finally:
             self._handle = None
