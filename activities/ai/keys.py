@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from anabranch.errors import ConfigurationError
-from anabranch.graph.kinds.ai import FROM_VARIABLE, MODEL_VARIABLE
+from anabranch.graph.kinds.ai import FROM_VARIABLE, MODEL_VARIABLE, PROVIDERS
 
-PROVIDERS: Final = ("openai", "anthropic", "ollama")
 NO_KEY: Final = "none"
 """Stands for the key of a server that asks for none."""
 

@@ -8,6 +8,7 @@ from itertools import chain
 from anabranch.errors import Problem
 from anabranch.graph.checks.expressions import check_expressions, check_own_fields
 from anabranch.graph.checks.fallbacks import check_fallbacks
+from anabranch.graph.checks.foreign_texts import check_foreign_texts
 from anabranch.graph.checks.inputs import check_given, check_inputs
 from anabranch.graph.checks.keys import KeyChecks
 from anabranch.graph.checks.nodes import check_node
@@ -86,7 +87,11 @@ def _of_node(path: Pointer, node: Node, source: Source) -> list[Problem]:
     """Problems of a node by itself."""
     is_undo = path[-1] == "compensate"
     return unless_fine(
-        node, ("itself", is_undo), lambda: chain(check_node(path, node, source), check_paths(path, node, source))
+        node,
+        ("itself", is_undo),
+        lambda: chain(
+            check_node(path, node, source), check_paths(path, node, source), check_foreign_texts(path, node, source)
+        ),
     )
 
 

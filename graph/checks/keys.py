@@ -9,6 +9,7 @@ from functools import cached_property
 from anabranch.context.merge.resolution import Reducer
 from anabranch.context.values import Json, Path, format_path, parse_path
 from anabranch.errors import InputError, Problem, SourceLocation
+from anabranch.graph.checks.foreign_names import name_advice
 from anabranch.graph.checks.own_names import check_own_names
 from anabranch.graph.checks.paths import written_keys
 from anabranch.graph.checks.similar import is_slip, similar_names
@@ -103,6 +104,11 @@ class KeyChecks:
             message = f"{described(read.path)} reads `{read.text}`, which nothing has written when it runs"
             suggestion = f"the node {later!r} writes it later; a compensation sees what its own node saw and wrote"
             yield Problem("KEY_WRITTEN_LATER", message, self._place(read), suggestion, warning=True)
+        elif (advice := self._spelled_elsewhere(read)) is not None:
+            message = (
+                f"{described(read.path)} reads `{read.text}`, which no node writes: the run must be started with it"
+            )
+            yield Problem("KEY_SIMILAR", message, self._place(read), advice, warning=True)
         elif (other := self._similar.get(read.key) or self._own_name_like(read) or _part_like(read)) is not None:
             message = (
                 f"{described(read.path)} reads `{read.text}`, which no node writes: the run must be started with it"
@@ -173,7 +179,14 @@ class KeyChecks:
         suggestion = did_you_mean(read.text, sorted(known - {read.key}))
         if later is not None:
             suggestion = f"the node {later!r} writes it, and does not run before"
-        return Problem("KEY_UNKNOWN", message, self._place(read), suggestion or f"declare it under `{where}`")
+        suggestion = self._spelled_elsewhere(read) or suggestion or f"declare it under `{where}`"
+        return Problem("KEY_UNKNOWN", message, self._place(read), suggestion)
+
+    def _spelled_elsewhere(self, read: UnwrittenRead) -> str | None:
+        level = read.flow.level
+        nodes = {key: self._own_writes(key, node) for _, key, node in level.nodes()}
+        keys = self._written | self._from_outside | (self._declared or frozenset())
+        return name_advice(read.need, nodes, keys)
 
     def _place(self, read: UnwrittenRead) -> SourceLocation:
         """The first mention of the key in the text at the read's path."""

@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from anabranch.context.values import Json
 from anabranch.errors import ConfigurationError, Problem
 from anabranch.graph import node_types
+from anabranch.graph.checks.schema_words import schema_advice, unknown_keywords
 from anabranch.graph.dataflow.walk import levels, with_compensations
 from anabranch.graph.docstrings import field_docstrings
 from anabranch.graph.fields import Model
@@ -103,8 +104,10 @@ def _check(schema: dict[str, Json], path: Pointer, source: Source) -> Iterator[P
         Draft202012Validator.check_schema(schema, FormatChecker(()))
     except SchemaError as error:
         message = f"`{path[-1]}` is not a JSON Schema: {error.message[:_LONGEST]}"
-        yield Problem("SCHEMA_INVALID", message, source.place((*path, *error.absolute_path)))
+        place = source.place((*path, *error.absolute_path))
+        yield Problem("SCHEMA_INVALID", message, place, schema_advice(error.absolute_path, error.instance))
         return
+    yield from unknown_keywords(schema, path, source)
     yield from _other_dialects(schema, path, source)
     alone: Registry[Any] = Registry().with_resource("", DRAFT202012.create_resource(schema))
     for where, keyword, text in _keywords(schema, path):

@@ -12,7 +12,10 @@ from anabranch.graph.kinds.finder import Finder
 from anabranch.graph.kinds.keys import Keys, properties, referred
 from anabranch.graph.kinds.tools import check_tools
 from anabranch.graph.model import AiNode
+from anabranch.graph.source.problems import did_you_mean
 
+PROVIDERS: Final = ("openai", "anthropic", "ollama")
+"""Whose models workers can call."""
 FROM_VARIABLE: Final = "env"
 """What stands instead of a provider where a variable of the worker holds `provider:model`."""
 MODEL_VARIABLE: Final = re.compile(r"ANABRANCH_(?:[A-Z0-9]+_)*MODEL", re.ASCII)
@@ -58,6 +61,11 @@ def _check_model(name: str, steps: tuple[str | int, ...], finder: Finder) -> Ite
         yield finder.problem(
             "AI_MODEL", f"has the model {name[:64]!r} without a provider", *steps, suggestion=suggestion
         )
+    elif provider not in (*PROVIDERS, FROM_VARIABLE):
+        near = did_you_mean(provider, PROVIDERS)
+        suggestion = near or f"one of {', '.join(PROVIDERS)}; a server that speaks as OpenAI's has an OPENAI_BASE_URL"
+        message = f"has the provider {provider[:64]!r}, which workers do not know"
+        yield finder.problem("AI_PROVIDER", message, *steps, suggestion=suggestion, warning=True)
 
 
 def _check_answer(node: AiNode, schema: JsonObject, finder: Finder) -> Iterator[Problem]:

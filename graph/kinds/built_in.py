@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 
 from anabranch.errors import Problem
+from anabranch.graph.expressions.cel_hints import DATE_ADVICE
 from anabranch.graph.fields import parse_duration
 from anabranch.graph.kinds.ai import ai_summary, ai_writes, check_ai
 from anabranch.graph.kinds.approval import PEOPLE, approval_summary, approval_writes, check_approval
@@ -60,7 +62,9 @@ from anabranch.graph.model import (
     WaitNode,
     WhileNode,
 )
+from anabranch.graph.source.shapes import duration_advice
 
+_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}", re.ASCII)
 _COLLECT = (cel("collect.value", at="end"), cel("collect.when", at="end"))
 
 
@@ -71,7 +75,11 @@ def _check_wait(node: WaitNode, finder: Finder) -> Iterator[Problem]:
         try:
             parse_duration(node.for_)
         except ValueError as error:
-            yield finder.problem("VALUE_INVALID", f"waits for what is not a duration: {error}"[:300], "for")
+            message = f"waits for what is not a duration: {error}"[:300]
+            yield finder.problem("VALUE_INVALID", message, "for", suggestion=duration_advice(node.for_))
+    if node.until is not None and _DATE.fullmatch(node.until.strip()):
+        message = "waits until a difference of three numbers"
+        yield finder.problem("VALUE_INVALID", message, "until", suggestion=DATE_ADVICE)
 
 
 def _wait_summary(node: WaitNode) -> str:

@@ -13,6 +13,9 @@ from anabranch.graph.kinds.sql import is_write, returned_columns
 from anabranch.graph.kinds.sql_control import controls
 from anabranch.graph.model import BaseNode, DbNode
 
+_QUOTED = re.compile(r"'[^']*'|\$(\w*)\$.*?\$\1\$|--[^\n]*", re.DOTALL)
+_PLACEHOLDER = re.compile(r"%s\b|%\(\w+\)s|(?:[=<>,(]|\b(?:like|in))\s*(\?)(?![\w|&])", re.IGNORECASE)
+"""Binds of drivers. `data ? 'key'` is an operator of PostgreSQL."""
 _CAST_OF_BIND = r":\w+::"
 
 
@@ -115,6 +118,10 @@ def _binds(query: str, params: set[str], finder: Finder, steps: tuple[str | int,
         message = f"has `{control}` in its SQL: its statements are one transaction, on a session that others use too"
         suggestion = "leave it out; several `statements` of a node are committed, or rolled back, together"
         yield finder.problem("SQL_CONTROL", message, *steps, "query", suggestion=suggestion)
+    if (other := _PLACEHOLDER.search(_QUOTED.sub("''", query))) is not None and not params:
+        message = f"has `{other[1] or other[0]}` in its SQL, which is no bind here: the database gets it as it is"
+        suggestion = "write :name in the query and give `params: {name: '{{ … }}'}`"
+        yield finder.problem("SQL_PLACEHOLDER", message, *steps, "query", suggestion=suggestion, warning=True)
     from sqlalchemy import text  # a third of a second, for graphs with SQL alone
 
     binds = set(text(query).compile().params)

@@ -31,4 +31,5 @@ class Finder:
             yield self.problem(code, f"needs {listed}", suggestion=f"give it one of {', '.join(names)}")
         if len(given) > 1:
             both = " and ".join(f"`{name}`" for name in given)
-            yield self.problem(code, f"has {both}; it needs exactly one of {listed}", given[-1])
+            message = f"has {both}; it needs exactly one of {listed}"
+            yield self.problem(code, message, given[-1], suggestion=f"keep one of {', '.join(given)}")

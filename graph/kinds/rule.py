@@ -190,7 +190,8 @@ def _sure_writes(rule: Rule) -> frozenset[Path]:
 
 def _check_rule(rule: Rule, index: int, finder: Finder) -> Iterator[Problem]:
     if rule.then is None and rule.append is None and rule.otherwise is None:
-        yield finder.problem("RULE_EMPTY", f"has the rule {index + 1}, which writes nothing", "rules", index)
+        message = f"has the rule {index + 1}, which writes nothing"
+        yield finder.problem("RULE_EMPTY", message, "rules", index, suggestion="give it `then: {key: value}`")
     if rule.when is None and not _is_default(rule) and rule.otherwise is not None:
         message = f"has the rule {index + 1}, whose `otherwise` never applies: it has no `when`"
         yield finder.problem("RULE_OTHERWISE", message, "rules", index, "otherwise", warning=True)

@@ -18,7 +18,9 @@ from anabranch.context.values import Json
 from anabranch.errors import ConfigurationError, Problem
 from anabranch.graph import node_types
 from anabranch.graph.fields import Model
-from anabranch.graph.model import BaseNode, Graph
+from anabranch.graph.model import BaseNode, ForeachNode, Graph
+from anabranch.graph.source.elsewhere import field_advice, type_advice, value_advice
+from anabranch.graph.source.shapes import duration_advice, pattern_advice, shape_advice
 from anabranch.graph.source.yaml_source import Pointer, Source, value_at
 
 _LONGEST = 300
@@ -44,8 +46,11 @@ def did_you_mean(word: str, words: Iterable[str]) -> str | None:
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
-    """The name that was likely meant; None if there is none near it."""
-    return next(iter(get_close_matches(word[:64], list(words), n=1)), None)
+    """The name that was likely meant, in small letters or capitals; None if there is none near it."""
+    known = list(words)
+    near = get_close_matches(word[:64], known, n=1)
+    same = (each for each in known if each.casefold() == word.casefold())
+    return next(same, None) or next(iter(near), None)
 
 
 def shape_problems(
@@ -78,6 +83,8 @@ def details_message(details: ErrorDetails) -> str:
         return f"must match {_context(details, 'pattern')}"
     if kind == "value_error":
         return f"is wrong: {_context(details, 'error')}"[:_LONGEST]
+    if kind == "too_short" and details.get("ctx", {}).get("actual_length") == 0:
+        return "must not be empty"
     text = details["msg"].removeprefix("Input ").removeprefix("String ")
     return f"{text[:1].lower()}{text[1:_LONGEST]}".replace("should ", "must ", 1)
 
@@ -110,7 +117,7 @@ def _nodes_of(path: Pointer) -> tuple[list[str], list[str | int]]:
     while rest[:1] == ["nodes"] and len(rest) > 1:
         ids.append(str(rest[1]))
         rest = rest[2:]
-        if rest[:1] == ["body"]:
+        if rest[:1] == ["body"] and len(rest) > 1:
             rest = rest[1:]
         elif rest[:2] == ["finally", "nodes"]:
             ids.append("finally")
@@ -125,23 +132,47 @@ def _problem(details: ErrorDetails, path: Pointer, owner: type[Model] | None, so
         message = f"{described(path[:-1]) or whole} needs the field `{last}`"
         return Problem("FIELD_MISSING", message, source.place(path[:-1], key=True), f"add `{last}:`")
     if kind == "extra_forbidden":
-        names = _names(owner)
-        suggestion = did_you_mean(last, names) or f"its fields are {', '.join(names)}"
         message = f"{described(path[:-1]) or whole} has no field `{last[:128]}`"
-        return Problem("FIELD_UNKNOWN", message, source.place(path, key=True), suggestion)
+        return Problem("FIELD_UNKNOWN", message, source.place(path, key=True), _field_advice(last, given, owner))
     if kind in _TYPE_PROBLEMS:
         return _type_problem(details, path, source)
     if details["loc"][-1:] == ("[key]",):
         message = f"the key {last[:128]!r} {details_message(details)}"
-        return Problem("KEY_INVALID", message, source.place(path, key=True))
+        advice = pattern_advice(str(path[-2]), last) if len(path) > 1 and kind == "string_pattern_mismatch" else None
+        return Problem("KEY_INVALID", message, source.place(path, key=True), advice)
+    return _value_problem(details, path, owner, source, whole)
+
+
+def _value_problem(
+    details: ErrorDetails, path: Pointer, owner: type[Model] | None, source: Source, whole: str
+) -> Problem:
+    kind, given, last = details["type"], details["input"], str(path[-1]) if path else ""
     message = f"{described(path) or whole} {details_message(details)}"
-    advice: str | None = None
+    advice = shape_advice(path, given, kind, source) if kind in _MESSAGES else None
     if kind == "literal_error" and isinstance(given, str):
         message += f", not {given[:64]!r}"
-        advice = did_you_mean(given, _listed(details).split(", "))
+        advice = value_advice(last, given) or did_you_mean(given, _listed(details).split(", "))
+    elif kind == "string_pattern_mismatch" and isinstance(given, str):
+        advice = pattern_advice(last, given)
+    elif kind == "value_error" and "not a duration" in message:
+        advice = duration_advice(given)
+    if last == "concurrency" and owner is ForeachNode:
+        advice = "write `max_concurrency:`"
     if last == _SECRET:
         advice = "write the NAME of an environment variable of the worker, such as POSTGRES_URL, not its value"
     return Problem("VALUE_INVALID", message, source.place(path), advice)
+
+
+def _field_advice(name: str, given: object, owner: type[Model] | None) -> str:
+    """What to write for a field that is not there: what it is called here, a near name, or else all there are."""
+    names = _names(owner)
+    if {"nodes", "edges"} <= set(names) and isinstance(given, dict):
+        if "type" in given:
+            return f"write it under `nodes:`, as {name[:64]}: {{type: …}}"
+        if "nodes" in given:
+            return f"write what it holds here, without `{name[:64]}:` around it"
+    models = [] if owner is None else [model.__name__ for model in owner.__mro__]
+    return field_advice(name, models, names) or did_you_mean(name, names) or f"its fields are {', '.join(names)}"
 
 
 def _type_problem(details: ErrorDetails, path: Pointer, source: Source) -> Problem:
@@ -153,7 +184,7 @@ def _type_problem(details: ErrorDetails, path: Pointer, source: Source) -> Probl
         message = f"{described(path)} cannot be read: {_context(details, 'reason')}"
         return Problem("NODE_TYPE_UNUSABLE", message, where, _context(details, "suggestion") or None)
     name = _context(details, "name")
-    suggestion = did_you_mean(name, node_types.names()) or known
+    suggestion = type_advice(name) or did_you_mean(name, node_types.names()) or known
     return Problem("NODE_TYPE_UNKNOWN", f"{described(path)} has the unknown type {name!r}", where, suggestion)
 
 

@@ -18,6 +18,7 @@ from yaml.error import Mark
 
 from anabranch.context.values import Json
 from anabranch.errors import GraphError, Problem, SourceLocation
+from anabranch.graph.source.syntax_advice import syntax_advice
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
@@ -186,7 +187,9 @@ class _Reader:
     def _key(self, event: yaml.Event) -> str:
         self._plain_data(event)
         if not isinstance(event, yaml.ScalarEvent):
-            self._stop("YAML_KEY", "a key must be a string", _start(event))
+            hole = self.text.startswith("{{", _start(event).index - 1)
+            advice = 'a text that begins with {{ is written in quotes: "{{ … }}"' if hole else None
+            self._stop("YAML_KEY", "a key must be a string", _start(event), advice)
         key = self._scalar(event)
         if event.value == "<<" and event.style is None:
             self._report("YAML_ALIAS", "merge keys (`<<`) are not read", _start(event), "write the fields out")
@@ -217,7 +220,7 @@ class _Reader:
             message = f"anchors (`&{event.anchor}`) are not read"
             self._report("YAML_ALIAS", message, _start(event), "remove it; write the values instead of its aliases")
         elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
-            self._report("YAML_TAG", f"tags ({event.tag!r}) are not read", _start(event), "a graph is plain data")
+            self._report("YAML_TAG", f"tags ({event.tag!r}) are not read", _start(event), "quote it if it is a text")
 
     def _next(self) -> yaml.Event:
         return next(self.events)
@@ -239,7 +242,8 @@ class _Reader:
 
     def _syntax(self, error: yaml.MarkedYAMLError) -> NoReturn:
         message = ", ".join(part for part in (error.context, error.problem) if part)
-        self._stop("YAML_SYNTAX", message, error.problem_mark or error.context_mark, error.note)
+        mark = error.problem_mark or error.context_mark
+        self._stop("YAML_SYNTAX", message, mark, error.note or syntax_advice(error, self.text, mark))
 
 
 def _start(event: yaml.Event) -> Mark:
