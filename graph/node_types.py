@@ -48,7 +48,7 @@ class ForeignKind(Protocol):
 
 
 def built_in(models: Mapping[str, type[BaseModel]]) -> None:
-    """Declare the models of the built-in node types; `graph/model.py` does, once."""
+    """Declare the models of the built-in node types; `graph/model` does, once."""
     _built_in.update(models)
 
 
