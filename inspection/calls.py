@@ -10,7 +10,7 @@ from anabranch.errors import AnabranchError
 from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.kinds.kinds import kind_of
-from anabranch.graph.plan import PlanNode
+from anabranch.graph.plan_node import PlanNode
 from anabranch.workflows.interpreter.trail import Version
 
 Data = Mapping[str, Json]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from anabranch.graph.plan import Plan, PlanNode
+from anabranch.graph.plan import Plan
+from anabranch.graph.plan_node import PlanNode
 from anabranch.workflows.interpreter.address import node_id
 from anabranch.workflows.interpreter.last import NAME as LAST
 from anabranch.workflows.interpreter.people import notice_at

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json
 from anabranch.graph.expressions.expressions import Expression
-from anabranch.graph.plan import PlanEdge
+from anabranch.graph.plan_node import PlanEdge
 from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.event import Event
 from anabranch.workflows.interpreter.node_run import NodeRun

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from anabranch.context.values import Json, Missing, Path, format_path
 from anabranch.errors import InputError
 from anabranch.graph.expressions.expressions import Expression
-from anabranch.graph.plan import PlanNode
+from anabranch.graph.plan_node import PlanNode
 from anabranch.inspection.blame import blame
 from anabranch.inspection.calls import what_it_did
 from anabranch.inspection.inspection import Inspection

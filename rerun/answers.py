@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from anabranch.graph.kinds.kinds import has_body
 from anabranch.graph.model import ForeachNode
-from anabranch.graph.plan import Plan, PlanNode
+from anabranch.graph.plan import Plan
+from anabranch.graph.plan_node import PlanNode
 from anabranch.rerun.past import Past, root_of
 from anabranch.workflows.interpreter.address import inside, node_id
 from anabranch.workflows.interpreter.journal import Entry

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from anabranch.graph.kinds.kinds import has_body, loop_of
 from anabranch.graph.kinds.tools import Question
-from anabranch.graph.plan import Plan, PlanNode
+from anabranch.graph.plan import Plan
+from anabranch.graph.plan_node import PlanNode
 from anabranch.workflows.interpreter.address import attempt_address
 from anabranch.workflows.interpreter.afterwards import PREFIX as FINALLY
 from anabranch.workflows.interpreter.commands import RunNode, StartChild, Work

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from anabranch.graph.plan import Plan, PlanEdge
+from anabranch.graph.plan import Plan
+from anabranch.graph.plan_node import PlanEdge
 from anabranch.testkit.addresses import UNDO, static, walk
 from anabranch.testkit.play import Played
 

@@ -28,7 +28,8 @@ from anabranch.graph.kinds.kind import Runs
 from anabranch.graph.kinds.kinds import kind_named, loop_of, notices_of, types_that_run, with_inner
 from anabranch.graph.load import LoadedGraph
 from anabranch.graph.model import ActivityNode, Graph, Node, WaitNode
-from anabranch.graph.plan import Plan, PlanNode, plan_graph
+from anabranch.graph.plan import Plan, plan_graph
+from anabranch.graph.plan_node import PlanNode
 from anabranch.graph.policies import Retry
 from anabranch.settings import Settings
 from anabranch.testkit.addresses import UNDO, node_at

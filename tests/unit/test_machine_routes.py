@@ -8,7 +8,7 @@ import pytest
 
 from anabranch.graph.dataflow.dataflow import graph_inputs
 from anabranch.graph.load import load_text
-from anabranch.graph.plan import PlanNode
+from anabranch.graph.plan_node import PlanNode
 from anabranch.graph.policies import Priority
 from anabranch.workflows.interpreter.commands import RunNode, StartChild
 from tests.unit.machine_kit import Play, edge, failure, machine_of, python

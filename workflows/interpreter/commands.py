@@ -11,7 +11,7 @@ from anabranch.context.changes import diff
 from anabranch.context.merge.lineage import Line
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json
-from anabranch.graph.plan import PlanNode
+from anabranch.graph.plan_node import PlanNode
 
 FailureOutcome: TypeAlias = Literal["failure", "timeout", "cancelled"]
 

@@ -20,7 +20,7 @@ from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.fields import JsonObject
 from anabranch.graph.kinds.kinds import fallback_of
 from anabranch.graph.model import WaitNode
-from anabranch.graph.plan import PlanEdge
+from anabranch.graph.plan_node import PlanEdge
 from anabranch.workflows.interpreter.attempts import Attempts
 from anabranch.workflows.interpreter.batches import items_of
 from anabranch.workflows.interpreter.commands import NOT_STARTED, CancelWork, Failure

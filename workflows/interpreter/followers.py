@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from anabranch.graph.plan import PlanNode
+from anabranch.graph.plan_node import PlanNode
 from anabranch.limits import SEGMENT_BYTES
 from anabranch.workflows.interpreter.node_run import NodeRun, Status
 from anabranch.workflows.interpreter.scope import Scope, Started

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from anabranch.context.merge.lineage import Line
 from anabranch.context.merge.union import Conflict
-from anabranch.graph.plan import PlanEdge, PlanNode
+from anabranch.graph.plan_node import PlanEdge, PlanNode
 from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.progress import Progress
 

@@ -18,7 +18,7 @@ from anabranch.graph.fields import parse_duration
 from anabranch.graph.kinds.approval import ANSWERS, APPROVED
 from anabranch.graph.model import ApprovalNode
 from anabranch.graph.people import MAX_NAMES, Names, is_refusal, verdict_of
-from anabranch.graph.plan import PlanNode
+from anabranch.graph.plan_node import PlanNode
 from anabranch.transport.node_protocol import iso_time
 from anabranch.workflows.interpreter.commands import AskPerson, Assigned, Escalation, Reminders
 from anabranch.workflows.interpreter.scope import Started

@@ -14,7 +14,7 @@ from anabranch.graph.expressions.cost import Cost
 from anabranch.graph.expressions.templates import Template, compile_template
 from anabranch.graph.fields import MAX_AT_ONCE, check_fairness_key, check_task_queue, parse_duration
 from anabranch.graph.model import GraphNode, Node
-from anabranch.graph.plan import PlanNode
+from anabranch.graph.plan_node import PlanNode
 from anabranch.graph.policies import Priority
 
 _CHECKS: Mapping[str, Callable[[str], str]] = {"task_queue": check_task_queue, "fairness_key": check_fairness_key}

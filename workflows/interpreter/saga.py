@@ -15,7 +15,7 @@ from typing import Final, Self
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
-from anabranch.graph.plan import PlanNode
+from anabranch.graph.plan_node import PlanNode
 from anabranch.graph.policies import Saga as Settings
 from anabranch.workflows.interpreter.address import around, inside_attempt
 

@@ -15,7 +15,8 @@ from anabranch.context.merge.lineage import Line
 from anabranch.context.merge.union import Conflict
 from anabranch.context.values import Json
 from anabranch.graph.model import RuleNode
-from anabranch.graph.plan import Plan, PlanEdge, PlanNode
+from anabranch.graph.plan import Plan
+from anabranch.graph.plan_node import PlanEdge, PlanNode
 from anabranch.workflows.interpreter.address import attempt_address
 from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.node_run import Head, NodeRun, Status

@@ -13,7 +13,8 @@ from typing import Any
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.line_wire import dump_lines, load_lines
 from anabranch.context.merge.lineage import Line
-from anabranch.graph.plan import Plan, PlanEdge, PlanNode
+from anabranch.graph.plan import Plan
+from anabranch.graph.plan_node import PlanEdge, PlanNode
 from anabranch.workflows.interpreter.address import node_id
 from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.mailbox import Mailbox

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Self
 from anabranch.context.changes import ChangeSet
 from anabranch.context.merge.lineage import Line
 from anabranch.context.values import Json
-from anabranch.graph.plan import PlanNode
+from anabranch.graph.plan_node import PlanNode
 from anabranch.workflows.interpreter.journal import Entry
 
 _ATTEMPTS: Final = re.compile(r"~\d+")

@@ -16,7 +16,8 @@ from anabranch.graph.expressions.expressions import compile_expression
 from anabranch.graph.expressions.templates import compile_template
 from anabranch.graph.fields import MAX_SECONDS, JsonObject, parse_duration
 from anabranch.graph.model import ApprovalNode, GraphNode, ReceiveNode, WaitNode
-from anabranch.graph.plan import Plan, PlanNode
+from anabranch.graph.plan import Plan
+from anabranch.graph.plan_node import PlanNode
 from anabranch.limits import ADDRESS_BYTES
 from anabranch.workflows.interpreter.commands import AwaitEvent, Command, RunNode, StartChild, StartTimer
 from anabranch.workflows.interpreter.event import data_of

@@ -22,7 +22,7 @@ from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import is_cancelled_exception
 
 from anabranch.graph.kinds.kinds import has_body, kind_of
-from anabranch.graph.plan import PlanNode
+from anabranch.graph.plan_node import PlanNode
 from anabranch.graph.policies import Defaults
 from anabranch.limits import SEGMENT_NODES, SEGMENT_SECONDS
 from anabranch.observe import metrics

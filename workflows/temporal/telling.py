@@ -17,7 +17,7 @@ from temporalio.exceptions import ApplicationError
 from anabranch.context.merge.union import Conflict
 from anabranch.errors import AnabranchError
 from anabranch.graph.kinds.kinds import has_body
-from anabranch.graph.plan import PlanNode
+from anabranch.graph.plan_node import PlanNode
 from anabranch.observe import traces
 from anabranch.observe.notes import Line, are_logged, here
 from anabranch.observe.traces import RUN, Place, RunTrace
