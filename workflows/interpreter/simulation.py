@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
 
 from anabranch.context.changes import ChangeSet
-from anabranch.context.values import Json, Missing, Path
 from anabranch.errors import InputError, SizeLimitExceeded
 from anabranch.graph.leaving import may_leave_effects
-from anabranch.graph.plan import PlanNode
 from anabranch.graph.policies import Defaults
 from anabranch.workflows.interpreter.commands import (
     DEADLINE,
@@ -37,10 +34,22 @@ from anabranch.workflows.interpreter.commands import (
     Yield,
 )
 from anabranch.workflows.interpreter.ends import ENDS
-from anabranch.workflows.interpreter.event import Event
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.node_run import NodeRun
 from anabranch.workflows.interpreter.scope import Scope
+from anabranch.workflows.interpreter.simulated import (
+    Answer,
+    AnswerOf,
+    Arrived,
+    Chosen,
+    Done,
+    DryRun,
+    Evaluated,
+    Failed,
+    Heard,
+    Said,
+    TimelineEntry,
+)
 from anabranch.workflows.interpreter.talk import shown
 from anabranch.workflows.interpreter.watcher import Watcher, Watchers
 
@@ -63,84 +72,6 @@ __all__ = [
 MAX_STEPS = 100_000
 LAST_MOMENT = 253_402_300_799_000
 """The end of the year 9999, in Unix milliseconds: the latest time that can be written as text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The work succeeds after `seconds`: with a node's changes, a person's answer, a child's data."""
-
-    result: ChangeSet | Json = None
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The work fails after `seconds`."""
-
-    failure: Failure
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """Every conflict at a join is settled after `seconds`."""
-
-    choices: Mapping[Path, Json | Missing]
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """These events come after `seconds`, for a node that waits for them."""
-
-    events: tuple[Event, ...]
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """One of several people answers an approval after `seconds`."""
-
-    by: str
-    answer: Json
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """These people answer an approval, each at a time; where they are too few it waits until its time is up."""
-
-    answers: tuple[Said, ...]
-
-
-Answer: TypeAlias = Done | Failed | Chosen
-AnswerOf: TypeAlias = Callable[[Work], Answer | Arrived | Heard]
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    """A node that the machine itself carried out, `fail` or `stop`: nobody was asked."""
-
-    address: str
-    planned: PlanNode
-
-
-@dataclass(frozen=True, slots=True)
-class TimelineEntry:
-    """One piece of work: when it started and ended (Unix milliseconds), and its answer."""
-
-    work: Work | Evaluated
-    started: int
-    ended: int
-    answer: Answer
-
-
-@dataclass(frozen=True, slots=True)
-class DryRun:
-    """What happened, in the order of the answers. `finish` is None if paused nodes wait for an operator."""
-
-    timeline: tuple[TimelineEntry, ...]
-    finish: Finish | None
 
 
 def drive(
