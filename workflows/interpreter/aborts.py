@@ -9,11 +9,12 @@ from anabranch.workflows.interpreter.address import inside
 from anabranch.workflows.interpreter.attempts import has_lost
 from anabranch.workflows.interpreter.bodies import Bodies
 from anabranch.workflows.interpreter.endings import Endings
+from anabranch.workflows.interpreter.failing import Abort, Rollback
 from anabranch.workflows.interpreter.last import begin, begin_cancelled, last_of, to_begin
 from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.scope import BlockEnd, Scope
 from anabranch.workflows.interpreter.settling import settle
-from anabranch.workflows.interpreter.state import Abort, Rollback, RunState
+from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.undo import Undo
 
 

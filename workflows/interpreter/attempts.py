@@ -15,11 +15,12 @@ from anabranch.graph.model import AiNode, BlockNode, ForeachNode
 from anabranch.graph.policies import Retry
 from anabranch.workflows.interpreter.address import inside_attempt
 from anabranch.workflows.interpreter.commands import Failure, StartTimer
+from anabranch.workflows.interpreter.failing import Rollback
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.node_run import NodeRun, Status
 from anabranch.workflows.interpreter.saga import COMPENSATION
 from anabranch.workflows.interpreter.scope import Scope, Started
-from anabranch.workflows.interpreter.state import Rollback, RunState
+from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.trail import Kind
 from anabranch.workflows.interpreter.undo import Undo
 

@@ -15,12 +15,13 @@ from anabranch.graph.model import BlockNode, Finally
 from anabranch.workflows.interpreter.address import inside
 from anabranch.workflows.interpreter.afterwards import MOST_STEPS, bound
 from anabranch.workflows.interpreter.commands import Failure
+from anabranch.workflows.interpreter.failing import Abort
 from anabranch.workflows.interpreter.input import check_schema
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.node_run import NodeRun
 from anabranch.workflows.interpreter.saga import StepState
 from anabranch.workflows.interpreter.scope import BlockEnd, BodyRun, Scope, Started
-from anabranch.workflows.interpreter.state import Abort, RunState
+from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.turn_context import names_around
 
 NAME = "finally"

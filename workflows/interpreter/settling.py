@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable
 
-from anabranch.graph.plan import PlanEdge
+from anabranch.graph.plan_node import PlanEdge
 from anabranch.workflows.interpreter.address import inside, node_inside
 from anabranch.workflows.interpreter.commands import Failure
+from anabranch.workflows.interpreter.failing import Abort
 from anabranch.workflows.interpreter.last import last_of
 from anabranch.workflows.interpreter.node_run import Status
 from anabranch.workflows.interpreter.scope import END, Scope, Started
-from anabranch.workflows.interpreter.state import Abort, RunState
+from anabranch.workflows.interpreter.state import RunState
 
 
 def settle(state: RunState, scope: Scope, edges: Iterable[tuple[PlanEdge, bool]]) -> None:

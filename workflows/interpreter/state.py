@@ -28,6 +28,7 @@ from anabranch.workflows.interpreter.commands import (
     StartTimer,
 )
 from anabranch.workflows.interpreter.decisions import Decisions
+from anabranch.workflows.interpreter.failing import Abort, Rollback
 from anabranch.workflows.interpreter.handled import errors_before
 from anabranch.workflows.interpreter.mailbox import Mailbox
 from anabranch.workflows.interpreter.node_run import NodeRun, Status
@@ -51,33 +52,6 @@ class OutsideWrites:
     count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Abort:
-    """A scope that fails: what runs in it is being cancelled. `node` is the node around it, None for the run itself."""
-
-    node: Started | None
-    failure: Failure
-    item: Scope | None = None
-    """The one item of a `foreach` that fails; None where the whole node does."""
-
-
-@dataclass(slots=True, eq=False)
-class Rollback:
-    """A failed attempt of a composite, or a failed item, that is being undone before the run goes on."""
-
-    node: Started
-    attempt: str
-    """The address of the attempt, or of the item."""
-    failure: Failure
-    item: Scope | None = None
-    """The item of a `foreach`, where only that failed."""
-    until: float | None = None
-    """The deadline of its compensations, in Unix seconds."""
-    is_over: bool = False
-    is_undone: bool = False
-    """Once it is over, whether all could be undone."""
-
-
 class RunState:
     """One run of one plan over one context. `run` is the root `run` of expressions, without its time."""
 
@@ -96,6 +70,46 @@ class RunState:
     finished: Finish | None = None
     until: int | None = None
     """When the time of the run as a whole is up, in Unix milliseconds."""
+    version_numbers: dict[int, int]
+    """The number of the version that each writer of the run's own graph made."""
+    ready: deque[tuple[Scope, NodeRun]]
+    """Nodes whose join holds. One whose conflicts were settled meanwhile already has its line."""
+    work: dict[str, Started | OpenJoin]
+    """Nodes whose commands are not answered yet, by address."""
+    open_joins: dict[str, OpenJoin]
+    """Those of them that wait for a person to settle conflicts."""
+    questions: dict[str, OpenQuestion]
+    """What people are asked there, and at approvals; and the events that nodes wait for."""
+    mailbox: Mailbox | None = None
+    """The events that nobody has received; None until one came."""
+    mailbox_limits: Mapping[str, int]
+    """Other limits of the mailbox than those of every run."""
+    paused_nodes: dict[str, FailedNode]
+    """Failed nodes that wait for an operator, by address."""
+    bodies: dict[str, BodyRun]
+    """Running nodes with a body, by address."""
+    scopes: dict[str, Scope]
+    """Turns of bodies under way, by prefix."""
+    aborts: dict[str, Abort]
+    """Aborts under way, by the address of the node with the body, or of an item; `""` is the run itself."""
+    lasts: dict[str, BodyRun]
+    """Blocks whose `finally` runs, by the address of that: it is spared when what is around it is cancelled."""
+    due: dict[str, Started]
+    """Blocks that were cancelled between their attempts, whose `finally` comes before what is around them ends."""
+    rollbacks: dict[str, Rollback]
+    """Failed attempts that are being undone, by the address of the composite, and failed items by their own."""
+    deadlines: dict[str, str]
+    """The timers that end running nodes with a body, and child workflows, by the address of the node."""
+    timers: dict[str, Started]
+    """The nodes of those timers that are not answered yet, by the address of the timer."""
+    cancelling: deque[str]
+    """Addresses of work that is still to be cancelled."""
+    compensation_failures: dict[str, Failure]
+    """Why compensations failed for good, by the address of the step."""
+    lacking: dict[str, str]
+    """What a worker lacked for work that others are to do, by address. It is only shown."""
+    limited: dict[str, str]
+    """What work waits for before it may begin, by address."""
 
     def __init__(
         self,
@@ -118,46 +132,12 @@ class RunState:
         self.watcher, self.trail = watcher, AuditTrail(watcher.context_updated)
         self.size, self.decisions = ContextSize(context_bytes), Decisions()
         self.saga, self.outside, self.approvals = Saga.of(plan.graph.saga), OutsideWrites(), OpenApprovals()
-        self.version_numbers: dict[int, int] = {}
-        """The number of the version that each writer of the run's own graph made."""
-        self.ready: deque[tuple[Scope, NodeRun]] = deque()
-        """Nodes whose join holds. One whose conflicts were settled meanwhile already has its line."""
-        self.work: dict[str, Started | OpenJoin] = {}
-        """Nodes whose commands are not answered yet, by address."""
-        self.open_joins: dict[str, OpenJoin] = {}
-        """Those of them that wait for a person to settle conflicts."""
-        self.questions: dict[str, OpenQuestion] = {}
-        """What people are asked there, and at approvals; and the events that nodes wait for."""
-        self.mailbox: Mailbox | None = None
-        """The events that nobody has received; None until one came."""
-        self.mailbox_limits: Mapping[str, int] = {}
-        """Other limits of the mailbox than those of every run."""
-        self.paused_nodes: dict[str, FailedNode] = {}
-        """Failed nodes that wait for an operator, by address."""
-        self.bodies: dict[str, BodyRun] = {}
-        """Running nodes with a body, by address."""
-        self.scopes: dict[str, Scope] = {}
-        """Turns of bodies under way, by prefix."""
-        self.aborts: dict[str, Abort] = {}
-        """Aborts under way, by the address of the node with the body, or of an item; `""` is the run itself."""
-        self.lasts: dict[str, BodyRun] = {}
-        """Blocks whose `finally` runs, by the address of that: it is spared when what is around it is cancelled."""
-        self.due: dict[str, Started] = {}
-        """Blocks that were cancelled between their attempts, whose `finally` comes before what is around them ends."""
-        self.rollbacks: dict[str, Rollback] = {}
-        """Failed attempts that are being undone, by the address of the composite, and failed items by their own."""
-        self.deadlines: dict[str, str] = {}
-        """The timers that end running nodes with a body, and child workflows, by the address of the node."""
-        self.timers: dict[str, Started] = {}
-        """The nodes of those timers that are not answered yet, by the address of the timer."""
-        self.cancelling: deque[str] = deque()
-        """Addresses of work that is still to be cancelled."""
-        self.compensation_failures: dict[str, Failure] = {}
-        """Why compensations failed for good, by the address of the step."""
-        self.lacking: dict[str, str] = {}
-        """What a worker lacked for work that others are to do, by address. It is only shown."""
-        self.limited: dict[str, str] = {}
-        """What work waits for before it may begin, by address."""
+        self.version_numbers, self.ready, self.cancelling = {}, deque(), deque()
+        self.work, self.open_joins, self.questions, self.paused_nodes = {}, {}, {}, {}
+        self.mailbox_limits = {}
+        self.bodies, self.scopes, self.aborts, self.lasts, self.due, self.rollbacks = {}, {}, {}, {}, {}, {}
+        self.deadlines, self.timers = {}, {}
+        self.compensation_failures, self.lacking, self.limited = {}, {}, {}
         self._commands: list[Command] = []
 
     def listen(self, watcher: Watcher) -> Watcher:

@@ -11,15 +11,16 @@ from anabranch.context.values import Json
 from anabranch.errors import AnabranchError
 from anabranch.graph.kinds.db import undoes_recorded_effect
 from anabranch.graph.kinds.kinds import has_body
-from anabranch.graph.plan import PlanNode
+from anabranch.graph.plan_node import PlanNode
 from anabranch.workflows.interpreter.address import inside_attempt, node_of
 from anabranch.workflows.interpreter.commands import Failure, Finish, RunNode
+from anabranch.workflows.interpreter.failing import Rollback
 from anabranch.workflows.interpreter.input import check_names
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.routes import routed
 from anabranch.workflows.interpreter.saga import COMPENSATION, Ancestry, Step, StepState
 from anabranch.workflows.interpreter.scope import Started
-from anabranch.workflows.interpreter.state import Rollback, RunState
+from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.work import mapped_output
 
 
