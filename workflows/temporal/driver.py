@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from temporalio import workflow
@@ -13,8 +12,6 @@ from temporalio.exceptions import ApplicationError
 
 from anabranch.context.values import Json
 from anabranch.errors import AnabranchError
-from anabranch.graph.fields import MAX_SECONDS
-from anabranch.observe import metrics
 from anabranch.transport.node_protocol import ENCRYPTED_ONLY, PinnedGraph
 from anabranch.workflows.interpreter import snapshot, views
 from anabranch.workflows.interpreter.commands import (
@@ -31,9 +28,8 @@ from anabranch.workflows.interpreter.commands import (
 from anabranch.workflows.interpreter.decisions import RUN
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.interpreter.rerun import RerunMachine
-from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.taken_over import TakenOver
-from anabranch.workflows.interpreter.watcher import UNWATCHED, Watcher, Watchers
+from anabranch.workflows.interpreter.watcher import UNWATCHED, Watcher
 from anabranch.workflows.temporal.arrivals import Arrivals
 from anabranch.workflows.temporal.clock import Clock
 from anabranch.workflows.temporal.continue_as_new import ContinueAsNew
@@ -43,24 +39,17 @@ from anabranch.workflows.temporal.flow_control import FlowControl
 from anabranch.workflows.temporal.identity import Identity
 from anabranch.workflows.temporal.inbox import Inbox
 from anabranch.workflows.temporal.operations import Operations
-from anabranch.workflows.temporal.outbox import Outbox, Ticket
+from anabranch.workflows.temporal.outbox import Outbox, Ticket, Underway
+from anabranch.workflows.temporal.pauses import Pauses
 from anabranch.workflows.temporal.received import StoreDiffers
-from anabranch.workflows.temporal.run_metrics import RunMetrics, run_ends
+from anabranch.workflows.temporal.run_metrics import run_ends
+from anabranch.workflows.temporal.run_state import state_of, watcher_of
 from anabranch.workflows.temporal.sharing import Sharing
 from anabranch.workflows.temporal.telling import Telling
 from anabranch.workflows.temporal.visibility import Visibility
 
 _TAKEN_AT_ONCE = 500
 """How much of what is taken over one workflow task gets through."""
-
-
-@dataclass(slots=True, eq=False)
-class _Underway:
-    """Something that can be cancelled, once the server knows it."""
-
-    task: asyncio.Task[None]
-    ticket: Ticket
-    is_cancelled: bool = field(default=False, init=False)
 
 
 class Driver:
@@ -77,27 +66,12 @@ class Driver:
     ) -> None:
         carried = carried or {}
         self.identity = identity
-        limits = identity.pinned.limits
         self._clock = Clock(carried.get("at", 0))
         self._telling = Telling(identity)
-        state = RunState(
-            identity.plan,
-            data,
-            run=identity.at(0).root(),
-            task_nodes=limits.task_nodes,
-            step_units=limits.step_units,
-            context_bytes=limits.context_bytes,
-            namespace=workflow.info().namespace,
-            console=identity.pinned.console,
-            watcher=self._watchers(watcher),
-        )
-        state.mailbox_limits = {
-            "events": limits.mailbox_events,
-            "size": limits.mailbox_bytes,
-            "ids": limits.event_ids,
-        }
+        state = state_of(identity, data, watcher_of(self._telling, self._graph, self._clock, watcher))
         self.machine = Machine(state) if taken is None else RerunMachine(state, taken, watcher or UNWATCHED)
         self._outbox = Outbox()
+        limits = identity.pinned.limits
         flow = FlowControl(self._outbox, limits)
         self.inbox = Inbox(self._outbox, carried.get("choices"))
         self.operations = Operations(self.machine, self.inbox, self._clock, self.dispatch)
@@ -120,23 +94,13 @@ class Driver:
         share = identity.plan.graph.share
         self._sharing = None if share is None else Sharing(share, identity, self._clock, self._outbox, flow)
         self._visibility = Visibility.of(state, identity.pinned.capabilities, self.machine.context)
-        self._work: dict[str, _Underway] = {}
-        self._pauses: dict[str, _Underway] = {}
-        """Timers of the nodes that wait for an operator."""
+        self._work: dict[str, Underway] = {}
+        self._pauses = Pauses(self._outbox, self._cancel)
         self._aside: set[asyncio.Task[None]] = set()
         self._finish: Finish | None = None
         self._fault: Exception | None = None
         self.has_updated = False
         """Whether an update was carried out that the server may not have confirmed to its sender."""
-
-    def _watchers(self, other: Watcher | None) -> Watcher:
-        """What hears of the run."""
-        hear: list[Watcher] = [self._telling]
-        if metrics.is_on():
-            hear.append(RunMetrics(self._graph, lambda: self._clock.at))
-        if other is not None:
-            hear.append(other)
-        return hear[0] if len(hear) == 1 else Watchers(*hear)
 
     @property
     def _graph(self) -> str:
@@ -264,7 +228,7 @@ class Driver:
                 self._sharing.changed(self.machine.state.trail.count, self.machine.context)
         if self._visibility is not None:
             self._visibility.show()
-        self._mark_pauses()
+        self._pauses.mark(self.machine.state.waiting_for_operator)
 
     def _begin(self, command: Work | Yield) -> None:
         if isinstance(command, AskPerson | AskConflict | AwaitEvent):
@@ -274,7 +238,7 @@ class Driver:
         ticket = Ticket()
         with self._telling.at(command.address):
             task = asyncio.create_task(self._carry_out(command, ticket))
-        self._work[command.address] = _Underway(task, ticket)
+        self._work[command.address] = Underway(task, ticket)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something on the side. A fault of ours in it fails the workflow task."""
@@ -417,12 +381,12 @@ class Driver:
             said = cancelled(workflow.cancellation_reason() or "")
             self.dispatch(self.machine.cancel(said, self._clock.tick()))
 
-    def _cancel(self, work: _Underway) -> None:
+    def _cancel(self, work: Underway) -> None:
         if not work.is_cancelled:
             work.is_cancelled = True
             self.spawn(self._cancel_recorded(work))
 
-    async def _cancel_recorded(self, work: _Underway) -> None:
+    async def _cancel_recorded(self, work: Underway) -> None:
         """Cancel what the server knows, or what was not sent yet.
 
         Of a command that is cancelled in the task that sends it nothing would enter the history. But a replay may come
@@ -430,20 +394,6 @@ class Driver:
         """
         await self._outbox.recorded(work.ticket)
         work.task.cancel()
-
-    def _mark_pauses(self) -> None:
-        """A timer for each node that waits for an operator, for the same reasons as those of the inbox."""
-        paused = self.machine.state.waiting_for_operator
-        for address in [address for address in self._pauses if address not in paused]:
-            self._cancel(self._pauses.pop(address))
-        for address in paused:
-            if address not in self._pauses:
-                ticket = Ticket()
-                self._pauses[address] = _Underway(asyncio.create_task(self._pause(address, ticket)), ticket)
-
-    async def _pause(self, address: str, ticket: Ticket) -> None:
-        self._outbox.send(ticket)
-        await workflow.sleep(MAX_SECONDS, summary=f"{address} is paused")
 
     def _note_lack(self, address: str, message: str | None) -> None:
         """A worker lacked something for the work at an address; None once another does it, or nobody."""

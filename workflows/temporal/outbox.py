@@ -38,6 +38,15 @@ class Ticket:
     """What was sent up to and with it; None until it is sent."""
 
 
+@dataclass(slots=True, eq=False)
+class Underway:
+    """Something that can be cancelled, once the server knows it."""
+
+    task: asyncio.Task[None]
+    ticket: Ticket
+    is_cancelled: bool = field(default=False, init=False)
+
+
 class Outbox:
     """The commands of one workflow run. Those of local activities are not among them, only their results."""
 
