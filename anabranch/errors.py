@@ -8,6 +8,8 @@ AnabranchError                      code                      may be retried
 │   ├── ExpressionError             EXPRESSION_INVALID        no
 │   ├── InputMissing                INPUT_MISSING             no
 │   ├── UndeclaredRead (KeyError)   UNDECLARED_READ           no
+│   ├── RunIdInvalid                RUN_ID_INVALID            no
+│   ├── RunExists                   RUN_EXISTS                no
 │   ├── ReservedName                NAME_RESERVED             no
 │   ├── OptionInvalid               OPTION_INVALID            no
 │   ├── WireFormatError             WIRE_FORMAT_INVALID       no
