@@ -222,6 +222,46 @@ async def test_a_token_goes_only_to_the_hosts_that_its_secret_lists(
     await activity.aclose()
 
 
+def _repeat(request: Request) -> Response:
+    said = {"headers": dict(request.headers), "body": request.get_data(as_text=True), "url": request.url}
+    status = {"/busy": 503, "/wrong": 422}.get(request.path, 200)
+    return Response(json.dumps(said), status, content_type="application/json")
+
+
+def _nodes_with_secrets(asking: dict[str, Any], httpserver: HTTPServer) -> dict[str, Any]:
+    """A node for each way in which a request has a secret; `busy` is tried again, and passed over."""
+    bearer, basic = (
+        {"bearer": "env:HTTP_SECRET_TOKEN"},
+        {"basic": {"user": "shop", "password": "env:HTTP_SECRET_PASSWORD"}},
+    )
+    return {
+        "oauth": {**asking, "auth": by_client(httpserver), "body": {"deep": ["env:HTTP_SECRET_TOKEN", CANARY]}},
+        "basic": {**asking, "auth": basic},
+        "bearer": {**asking, "auth": bearer, "query": {"key": "env:HTTP_SECRET_TOKEN"}},
+        "busy": {
+            "type": "http",
+            "url": httpserver.url_for("/busy"),
+            "auth": by_client(httpserver),
+            "retry": {"max_attempts": 2, "initial_interval": 0.01},
+            "on_failure": "continue",
+        },
+    }
+
+
+def _leaks(told: dict[str, str], token: str) -> list[tuple[str, str]]:
+    """Each place that tells a secret, in any form, with the secret."""
+    pair = base64.b64encode(f"shop:{PASSWORD}".encode()).decode()
+    forms = {
+        secret: (secret, *(make(secret) for make in _FORMS)) for secret in (token, TOKEN, PASSWORD, CLIENT_SECRET, pair)
+    }
+    return [
+        (place, secret)
+        for place, text in told.items()
+        for secret, all_ in forms.items()
+        if any(each in text for each in all_)
+    ]
+
+
 async def test_secrets_and_tokens_are_nowhere_in_what_a_run_leaves(
     serving: Served,
     httpserver: HTTPServer,
@@ -236,30 +276,10 @@ async def test_secrets_and_tokens_are_nowhere_in_what_a_run_leaves(
     A canary that is no secret is found in each place in which a context may be, so that the others were looked for.
     """
 
-    def repeat(request: Request) -> Response:
-        said = {"headers": dict(request.headers), "body": request.get_data(as_text=True), "url": request.url}
-        status = {"/busy": 503, "/wrong": 422}.get(request.path, 200)
-        return Response(json.dumps(said), status, content_type="application/json")
-
     for path in ("/repeat", "/busy", "/wrong"):
-        httpserver.expect_request(path).respond_with_handler(repeat)
+        httpserver.expect_request(path).respond_with_handler(_repeat)
     asking: dict[str, Any] = {"type": "http", "url": httpserver.url_for("/repeat"), "method": "POST"}
-    bearer, basic = (
-        {"bearer": "env:HTTP_SECRET_TOKEN"},
-        {"basic": {"user": "shop", "password": "env:HTTP_SECRET_PASSWORD"}},
-    )
-    nodes: dict[str, Any] = {
-        "oauth": {**asking, "auth": by_client(httpserver), "body": {"deep": ["env:HTTP_SECRET_TOKEN", CANARY]}},
-        "basic": {**asking, "auth": basic},
-        "bearer": {**asking, "auth": bearer, "query": {"key": "env:HTTP_SECRET_TOKEN"}},
-        "busy": {
-            "type": "http",
-            "url": httpserver.url_for("/busy"),
-            "auth": by_client(httpserver),
-            "retry": {"max_attempts": 2, "initial_interval": 0.01},
-            "on_failure": "continue",
-        },
-    }
+    nodes = _nodes_with_secrets(asking, httpserver)
     wrong = {**asking, "url": httpserver.url_for("/wrong"), "auth": by_client(httpserver), "body": CANARY}
     with hearing() as heard, caplog.at_level(logging.DEBUG):
         handle = await serving.start({"nodes": nodes})
@@ -282,17 +302,7 @@ async def test_secrets_and_tokens_are_nowhere_in_what_a_run_leaves(
     assert [place for place, text in told.items() if not text] == []
     assert CANARY in told["result"]
     assert CANARY in told["trail"]
-    pair = base64.b64encode(f"shop:{PASSWORD}".encode()).decode()
-    forms = {
-        secret: (secret, *(make(secret) for make in _FORMS)) for secret in (token, TOKEN, PASSWORD, CLIENT_SECRET, pair)
-    }
-    found = [
-        (place, secret)
-        for place, text in told.items()
-        for secret, all_ in forms.items()
-        if any(each in text for each in all_)
-    ]
-    assert found == []
+    assert _leaks(told, token) == []
 
 
 @pytest.mark.parametrize("said", ["1e999", "NaN", "-1", '"soon"', "1" + "0" * 400, "null"])
