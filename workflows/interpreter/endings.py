@@ -16,7 +16,6 @@ from anabranch.context.nested import check_ways
 from anabranch.context.values import Json
 from anabranch.context.wire import measure
 from anabranch.errors import AnabranchError
-from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.fields import JsonObject
 from anabranch.graph.kinds.kinds import fallback_of
 from anabranch.graph.model import WaitNode
@@ -24,7 +23,6 @@ from anabranch.graph.plan_node import PlanEdge
 from anabranch.workflows.interpreter.attempts import Attempts
 from anabranch.workflows.interpreter.batches import items_of
 from anabranch.workflows.interpreter.commands import NOT_STARTED, CancelWork, Failure
-from anabranch.workflows.interpreter.handled import errors_before
 from anabranch.workflows.interpreter.input import check_names, check_schema
 from anabranch.workflows.interpreter.last import begin as begin_last
 from anabranch.workflows.interpreter.last import last_of, line_behind, refusal, with_written
@@ -32,7 +30,7 @@ from anabranch.workflows.interpreter.last import leave as leave_last
 from anabranch.workflows.interpreter.merging import Merging
 from anabranch.workflows.interpreter.node_run import CLOSED, NodeRun, Status
 from anabranch.workflows.interpreter.scope import BlockEnd, BodyRun, FailedNode, Scope, Started
-from anabranch.workflows.interpreter.settling import abort, settle
+from anabranch.workflows.interpreter.settling import abort, routes_behind, settle
 from anabranch.workflows.interpreter.state import RunState
 from anabranch.workflows.interpreter.tolerance import (
     failure_with,
@@ -112,7 +110,7 @@ class Endings:
         if (refined or refined.warnings or refined.usage or is_said) and not scope.has_lost(run):
             self._record(scope, run, line, refined, "external" if operator else "node")
         run.line, run.ended = line, state.at
-        routes = self._routes(scope, run, line, "success")
+        routes = routes_behind(state, scope, run, line, "success")
         scope.close(run, Status.SUCCEEDED)
         state.watcher.node_ended(scope, run, None)
         settle(state, scope, routes)
@@ -249,12 +247,12 @@ class Endings:
         """The outgoing edges of a failed node, each taken or dead, and whether the run goes on there."""
         scope, run, instead = node.scope, node.run, fallback_of(node.run.planned.node)
         if instead is None:
-            routes = self._routes(scope, run, node.line, node.failure.outcome)
+            routes = routes_behind(self._state, scope, run, node.line, node.failure.outcome)
             if any(taken for _, taken in routes) or run.planned.node.on_failure != "continue":
                 return routes, any(taken for _, taken in routes)
         line = node.line if instead is None else self._fall_back(node, instead)
         note_passed_over(scope, scope.address(run), node.failure, fell_back=instead is not None)
-        return self._routes(scope, run, line, "success"), True
+        return routes_behind(self._state, scope, run, line, "success"), True
 
     def _fall_back(self, node: FailedNode, values: JsonObject) -> Line:
         """Write the values that the graph gives for a failed node. Raises AnabranchError."""
@@ -331,22 +329,3 @@ class Endings:
     def _abort(self, prefix: str, node: Started | None, failure: Failure, item: Scope | None = None) -> None:
         abort(self._state, prefix, node, failure, item)
         self.cancel_work()
-
-    def _routes(self, scope: Scope, run: NodeRun, line: Line, outcome: str) -> list[tuple[PlanEdge, bool]]:
-        """The node's outgoing edges, each taken or dead. Raises EvaluationError, naming the edge."""
-        roots = self._state.roots(scope, run)
-        roots["error"] = run.failure.root() if run.failure else roots.get("error")
-        if run.failure is not None or "errors" not in roots:
-            roots["errors"] = errors_before(scope, line)
-        routes: list[tuple[PlanEdge, bool]] = []
-        with self._state.budget.evaluating() as cost:
-            for edge in run.planned.outgoing:
-                taken = outcome in edge.ends
-                if taken and edge.condition is not None:
-                    taken = evaluate_condition(edge.condition, line.data, roots, cost)
-                routes.append((edge, taken))
-        if outcome == "success" and (place := run.planned.otherwise) is not None:
-            otherwise, _ = routes.pop(place)
-            is_chosen = any(taken and planned.edge.outcome != "always" for planned, taken in routes)
-            routes.insert(place, (otherwise, not is_chosen))
-        return routes

@@ -1,18 +1,41 @@
-"""What follows where edges are settled, and what is given up: nodes that lost a race, and scopes that fail."""
+"""Which edges are taken behind a node, what follows, and what is given up: losers of a race, scopes that fail."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable
 
+from anabranch.context.merge.lineage import Line
+from anabranch.graph.expressions.expressions import evaluate_condition
 from anabranch.graph.plan_node import PlanEdge
 from anabranch.workflows.interpreter.address import inside, node_inside
 from anabranch.workflows.interpreter.commands import Failure
 from anabranch.workflows.interpreter.failing import Abort
+from anabranch.workflows.interpreter.handled import errors_before
 from anabranch.workflows.interpreter.last import last_of
-from anabranch.workflows.interpreter.node_run import Status
+from anabranch.workflows.interpreter.node_run import NodeRun, Status
 from anabranch.workflows.interpreter.scope import END, Scope, Started
 from anabranch.workflows.interpreter.state import RunState
+
+
+def routes_behind(state: RunState, scope: Scope, run: NodeRun, line: Line, outcome: str) -> list[tuple[PlanEdge, bool]]:
+    """The node's outgoing edges, each taken or dead. Raises EvaluationError, naming the edge."""
+    roots = state.roots(scope, run)
+    roots["error"] = run.failure.root() if run.failure else roots.get("error")
+    if run.failure is not None or "errors" not in roots:
+        roots["errors"] = errors_before(scope, line)
+    routes: list[tuple[PlanEdge, bool]] = []
+    with state.budget.evaluating() as cost:
+        for edge in run.planned.outgoing:
+            taken = outcome in edge.ends
+            if taken and edge.condition is not None:
+                taken = evaluate_condition(edge.condition, line.data, roots, cost)
+            routes.append((edge, taken))
+    if outcome == "success" and (place := run.planned.otherwise) is not None:
+        otherwise, _ = routes.pop(place)
+        is_chosen = any(taken and planned.edge.outcome != "always" for planned, taken in routes)
+        routes.insert(place, (otherwise, not is_chosen))
+    return routes
 
 
 def settle(state: RunState, scope: Scope, edges: Iterable[tuple[PlanEdge, bool]]) -> None:
