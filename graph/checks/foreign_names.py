@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Final
 
 from anabranch.context.values import Path
@@ -13,10 +13,14 @@ _RUN: Final = {"workflow": "run", "execution": "run"}
 _SECRETS: Final = frozenset({"secrets", "env"})
 
 
-def name_advice(need: Path, nodes: Mapping[str, Collection[str] | None], known: Collection[str]) -> str | None:
+WritesOf = Callable[[str], Collection[str] | None]
+"""The keys that a node writes; None where that is not known."""
+
+
+def name_advice(need: Path, nodes: Collection[str], writes: WritesOf, known: Collection[str]) -> str | None:
     """What to write for a key that is read and that nobody writes; None where it may well come with the input.
 
-    `nodes` are those of the same level with what they write, `known` all keys that are written or declared.
+    `nodes` are the names of those of the same level, `known` all keys that are written or declared.
     """
     if len(need) < 2:  # noqa: PLR2004 - a name and what is read of it
         return None
@@ -24,9 +28,9 @@ def name_advice(need: Path, nodes: Mapping[str, Collection[str] | None], known: 
     if first in _VALUES and second in known:
         return f"a key is named alone: `{second}`"
     if first in _NODES and second in nodes:
-        return _of_node(second, nodes[second], need[2:])
+        return _of_node(second, writes(second), need[2:])
     if first in nodes:
-        return _of_node(first, nodes[first], need[1:])
+        return _of_node(first, writes(first), need[1:])
     if first in _RUN:
         return f"`{_RUN[first]}` has id, session_id, graph, time and attempt"
     if first in _SECRETS and second.isupper():

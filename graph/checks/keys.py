@@ -183,10 +183,13 @@ class KeyChecks:
         return Problem("KEY_UNKNOWN", message, self._place(read), suggestion)
 
     def _spelled_elsewhere(self, read: UnwrittenRead) -> str | None:
-        level = read.flow.level
-        nodes = {key: self._own_writes(key, node) for _, key, node in level.nodes()}
-        keys = self._written | self._from_outside | (self._declared or frozenset())
-        return name_advice(read.need, nodes, keys)
+        nodes = read.flow.level.body.nodes
+        return name_advice(read.need, nodes, lambda key: self._own_writes(key, nodes[key]), self._known)
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        """All keys that are written, read or declared, and the paths that are written inside of them."""
+        return self._from_outside.union(self._written, self._declared or ())
 
     def _place(self, read: UnwrittenRead) -> SourceLocation:
         """The first mention of the key in the text at the read's path."""
