@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 
 from anabranch.cipher import refused_plaintext
-from anabranch.errors import AnabranchError, WireFormatError
-from anabranch.transport.undecodable import is_encrypted, is_stored, reason_of
+from anabranch.errors import AnabranchError
+from anabranch.transport.undecodable import is_encrypted, is_stored
 from anabranch.workflows.interpreter.commands import Command
 from anabranch.workflows.interpreter.event import Event, event_of
 from anabranch.workflows.interpreter.machine import Machine
 from anabranch.workflows.temporal.clock import Clock
-from anabranch.workflows.temporal.received import StoreDiffers, decoded
-
-_TIMEOUT = timedelta(seconds=10)
+from anabranch.workflows.temporal.received import check_record, decoded
 
 
 class Arrivals:
@@ -62,20 +59,8 @@ class Arrivals:
         if self._is_strict and not is_encrypted(payload):
             raise refused_plaintext("event")
         if is_stored(payload) or is_encrypted(payload):
-            await self._check_record(payload)
+            await check_record(payload)
         return event_of(decoded(payload))
-
-    async def _check_record(self, payload: Payload) -> None:
-        """What a store or a key opens may change: a replay goes by what was found first."""
-        reason = reason_of(payload)
-        found = None if reason is None else str(reason)
-        recorded: str | None = await workflow.execute_local_activity(
-            "record_reason", found, result_type=str, start_to_close_timeout=_TIMEOUT
-        )
-        if recorded is not None:
-            raise WireFormatError(recorded)
-        if reason is not None:
-            raise StoreDiffers(f"{reason}; when this run first read it, it could be read: restore what opens it")
 
     async def _room(self) -> None:
         """Until the workflow task has room for the conditions of the nodes that wait."""

@@ -32,7 +32,7 @@ async def received(payload: Payload, hint: type | None = None, *, encrypted_only
     if encrypted_only and not is_encrypted(payload):
         raise refused_plaintext("result")
     if is_stored(payload):
-        await _check_record(payload)
+        await check_record(payload)
     return decoded(payload, hint)
 
 
@@ -49,7 +49,11 @@ def decoded(payload: Payload, hint: type | None = None) -> Any:
     return value
 
 
-async def _check_record(payload: Payload) -> None:
+async def check_record(payload: Payload) -> None:
+    """What a store or a key opens may change: a replay goes by what was found first.
+
+    Raises WireFormatError where it could not be read then, StoreDiffers where it could, and cannot now.
+    """
     reason = reason_of(payload)
     found = None if reason is None else str(reason)
     recorded: str | None = await workflow.execute_local_activity(
@@ -58,4 +62,4 @@ async def _check_record(payload: Payload) -> None:
     if recorded is not None:
         raise WireFormatError(recorded)
     if reason is not None:
-        raise StoreDiffers(f"{reason}; when this run first read it, it was there: restore it, and the run goes on")
+        raise StoreDiffers(f"{reason}; when this run first read it, it could be read: restore it, and the run goes on")
