@@ -352,6 +352,11 @@ async def test_the_failed_runs_of_a_filter_are_run_again_once_after_their_plan(c
     }
     planned = await console.tell("/api/runs/rerun-plan", {"runs": runs})
     assert (planned["plans"], len(planned["refused"])) == ([], 3)
+    async with console.page("/?id=again&state=failed") as page:
+        await page.get_by_role("button", name="Run again …").click()
+        dialog = page.get_by_role("dialog", name="Run 3 runs again?")
+        await expect(dialog.get_by_text("3 runs will refuse:")).to_be_visible()
+        await expect(dialog.locator(".run-list")).to_have_count(1)  # not named once more among those to run
 
 
 async def test_only_operators_run_many_again_and_only_from_a_page_of_the_console(console: House) -> None:

@@ -20,8 +20,8 @@ export function RunList({ runs }) {
   </ul>`;
 }
 
-/** Asks before something is done to runs that are named, with their count. */
-export function Confirm({ title, label, tone, runs, onDo, onDone, onClose, isDisabled, children }) {
+/** Asks before something is done to runs that are named, with their count; `children` may have named some of them. */
+export function Confirm({ title, label, tone, runs, listed = runs, onDo, onDone, onClose, isDisabled, children }) {
   const [isBusy, setBusy] = useState(false);
   const [outcome, setOutcome] = useState(null);
   const act = async () => {
@@ -41,7 +41,7 @@ export function Confirm({ title, label, tone, runs, onDo, onDone, onClose, isDis
   if (outcome) return html`<${Outcome} outcome=${outcome} onClose=${onDone} />`;
   return html`<${Dialog} title=${title} onClose=${onClose}>
     ${children}
-    <${RunList} runs=${runs} />
+    ${listed.length > 0 && html`<${RunList} runs=${listed} />`}
     <${Choice} label=${label} tone=${tone} isBusy=${isBusy} isDisabled=${isDisabled} onChoose=${act} onClose=${onClose} />
   <//>`;
 }

@@ -25,7 +25,10 @@ function Preview({ found: { runs, is_all: isAll }, onDone, onClose }) {
   const [keeps, setKeeps] = useState(false);
   const { made, error } = usePlans(runs, keeps);
   const title = `Run ${counted(runs.length, "run")} again?`;
-  return html`<${Confirm} title=${title} label=${`Run ${counted(runs.length, "run")} again`} runs=${runs} isDisabled=${!made || made.plans.length === 0}
+  const refusing = new Set((made?.refused ?? []).map((each) => each.run_id));
+  const listed = runs.filter((each) => !refusing.has(each.run_id));
+  return html`<${Confirm} title=${title} label=${`Run ${counted(runs.length, "run")} again`} runs=${runs} listed=${listed}
+    isDisabled=${!made || made.plans.length === 0}
     onDo=${() => post("/api/runs/rerun", { runs, keep_unchanged: keeps })} onDone=${onDone} onClose=${onClose}>
     <p>${runs.length ? "Each is run again as another run, from the nodes that failed." : "None of the runs that are shown has failed."}
       ${!isAll && " There are more: these are the newest 1,000."}</p>
