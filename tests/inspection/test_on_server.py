@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from anabranch.settings import Settings
 from anabranch.testkit.rules import rule_evaluator
 from anabranch.transport.client import connect, converter_for
 from anabranch.transport.converter import data_converter
-from anabranch.transport.search_attributes import key_of, register
+from anabranch.transport.search_attributes import SEARCH_ATTRIBUTES, key_of
 from anabranch.workflows.interpreter.commands import RunNode
 from anabranch.workflows.interpreter.run_time import TIMED_OUT
+from tests import servers
 from tests.encryption_keys import key
 from tests.inspection.test_frames import compare
 from tests.integration import trials
@@ -48,10 +49,12 @@ BRINGING = {
 """Events by which a run goes on."""
 
 
-@pytest.fixture
-async def findable(client: Client) -> None:
-    """The server has the search attributes of the graphs."""
-    await register(client, [key_of(name, kind) for name, kind in ATTRIBUTES.items()])
+@pytest.fixture(scope="module")
+def dev_server() -> Iterator[DevServer]:
+    """A server that has the search attributes of the graphs; other tests count on one that has none."""
+    keys = (*SEARCH_ATTRIBUTES, *(key_of(name, kind) for name, kind in ATTRIBUTES.items()))
+    with servers.temporal(search_attributes=keys) as server:
+        yield server
 
 
 @pytest.fixture
@@ -149,7 +152,7 @@ def cancelled_alone(history: History) -> int | None:
 
 
 async def test_random_graphs_are_seen_as_their_workers_saw_them_and_undone_as_planned(
-    client: Client, runs: Runs, task_queue: str, findable: None
+    client: Client, runs: Runs, task_queue: str
 ) -> None:
     workflow_ids = await played(client, task_queue, some(await asyncio.to_thread(by_chance, 60, 1), 3))
     found = await check_frames(runs, workflow_ids, every=3)
@@ -159,9 +162,7 @@ async def test_random_graphs_are_seen_as_their_workers_saw_them_and_undone_as_pl
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-async def test_two_hundred_random_graphs_are_seen_and_undone_so(
-    client: Client, runs: Runs, task_queue: str, findable: None
-) -> None:
+async def test_two_hundred_random_graphs_are_seen_and_undone_so(client: Client, runs: Runs, task_queue: str) -> None:
     workflow_ids = await played(client, task_queue, await asyncio.to_thread(by_chance, 520, 2))
     assert len(workflow_ids) >= 200
     await check_frames(runs, workflow_ids, every=1)
