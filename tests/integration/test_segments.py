@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from temporalio import activity
@@ -150,12 +150,15 @@ async def test_a_run_that_is_cancelled_in_a_segment_undoes_all_that_began_there(
     assert attempts[f"{handle.id} c"] == 0
 
 
-async def until_heard_of_an_activity(handle: Handle) -> None:
-    """Until a workflow task has gone on after the end of an activity."""
-    has_ended = False
+Heard = Literal["activity_task_completed_event_attributes", "workflow_execution_signaled_event_attributes"]
+
+
+async def until_heard(handle: Handle, what: Heard) -> None:
+    """Until a workflow task that has heard of it is over, as far as that can be while local nodes run."""
+    has_happened = False
     async for event in handle.fetch_history_events(wait_new_event=True):
-        has_ended = has_ended or event.HasField("activity_task_completed_event_attributes")
-        if has_ended and event.HasField("workflow_task_completed_event_attributes"):
+        has_happened = has_happened or event.HasField(what)
+        if has_happened and event.HasField("workflow_task_completed_event_attributes"):
             return
 
 
@@ -172,10 +175,10 @@ async def test_a_run_is_cancelled_at_once_while_a_segment_waits_for_another_loca
             {"graph": {"name": "g", **graph}},
             id=task_queue,
             task_queue=task_queue,
-            task_timeout=timedelta(seconds=4),
+            task_timeout=timedelta(seconds=1),
         )
         await until(lambda: attempts[task_queue] > 0)
-        await until_heard_of_an_activity(handle)
+        await until_heard(handle, "activity_task_completed_event_attributes")
         await handle.cancel()
         with pytest.raises(WorkflowFailureError) as failed:
             await asyncio.wait_for(handle.result(), PATIENCE)
@@ -204,7 +207,7 @@ async def test_a_run_that_is_paused_in_a_segment_starts_nothing_once_that_is_ove
             handle.execute_update("write_context", {"changes": {"w": 1}, "base_version": 1, "by": "service"})
         )
         await handle.signal("pause")
-        await asyncio.sleep(1.5)  # a workflow task later
+        await until_heard(handle, "workflow_execution_signaled_event_attributes")
         opened.set()
         status = await until_status(handle, "c", "ready")
     assert status["nodes"]["b"]["status"] == "succeeded"
@@ -234,7 +237,7 @@ async def test_what_follows_a_local_node_does_not_run_ahead_of_what_waits_for_a_
         graph = {"nodes": {"a": waits, "b": local(leaf("note_activity")), "ends": ends}, "edges": [edge("a", "b")]}
         handle = await start(served, graph)
         await until(lambda: attempts[task_queue] > 0)
-        await asyncio.sleep(1.5)  # a workflow task later
+        await until_heard(handle, "workflow_execution_signaled_event_attributes")
         opened.set()
         assert (await error_of(handle)).type == "NO_STOCK"
         assert attempts[f"{handle.id} b"] == 0
