@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 
 import structlog
 
+from anabranch.cli import EVERY
+
 BEYOND_GRACE = 9.0
 """Seconds after a worker's grace within which its process ends, whatever happens."""
 ENDING = 40.0
 """Seconds within which a command ends that also stops servers, each within ten."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STDERR = 2
-_EVERY = (700, 10, 10)
-"""Python's own: after how many new objects those, and older ones, are looked through for garbage."""
 _CANCELLING = 1.0
 _LAST = 1
 
@@ -34,7 +34,7 @@ def collect_as_ever() -> None:
     A command begins without (see `anabranch.cli`): those call this that may run for long.
     """
     gc.freeze()
-    gc.set_threshold(*_EVERY)
+    gc.set_threshold(*EVERY)
 
 
 def run_until_over(main: Coroutine[Any, Any, T]) -> T:
