@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from anabranch.steering.waiting import Approval
+from anabranch.workflows.interpreter.people import reminders_told
 
 
 def people(approval: Approval, clock: Callable[[int], str]) -> Iterator[str]:
@@ -18,7 +19,7 @@ def people(approval: Approval, clock: Callable[[int], str]) -> Iterator[str]:
         yield f"{len(approval.given)} of {approval.needed} have answered{by}"
     if (remind := approval.reminders) is not None:
         following = f", the next one at {clock(remind['next'])}" if "next" in remind else ""
-        yield f"{remind['sent']} of {remind['times']} reminders were sent{following}"
+        yield f"{reminders_told(remind)}{following}"
     if (plan := approval.escalation) is not None:
         escalated = "escalated" in plan
         yield f"escalated at {clock(plan['escalated'])}" if escalated else f"escalates at {clock(plan['at'])}"

@@ -177,12 +177,21 @@ def test_an_answer_cancels_the_reminders() -> None:
     assert [machine.failed(timer, late, 1000) for timer in waiting] == [[], []]
 
 
-def test_a_reminder_that_fails_is_a_warning() -> None:
-    machine, commands = begun(asking(remind=REMIND))
+def test_a_reminder_that_fails_is_a_warning_and_counts_as_none_that_was_sent() -> None:
+    graph = asking(remind=REMIND)
+    machine, commands = begun(graph)
     machine.succeeded(next(iter(timers(commands))), None, HOUR)
     assert machine.failed("reminder 1 of ask", Failure("failure", "NODE_FAILED", "no mail"), HOUR) == []
     assert machine.state.trail.warnings == [("ask", "reminder 1 of ask was not sent: NODE_FAILED: no mail")]
     assert machine.state.failure is None
+
+    again = Machine(RunState(plan_graph(Graph.model_validate({"name": "g", **graph})), {}, run=RUN))
+    load(again.state, dump(machine.state))
+    again.resume_from_snapshot(HOUR)
+    for each in (machine, again):
+        (told,) = status_of(each)["approvals"].values()
+        assert told["reminders"] == {"sent": 0, "times": 3, "failed": 1, "next": 3 * HOUR}
+        assert "- 0 of 3 reminders were sent, 1 failed, the next one at" in views.details(each.state)
 
 
 def test_an_escalation_hands_the_question_to_others_and_leaves_its_deadline() -> None:

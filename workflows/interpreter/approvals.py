@@ -35,7 +35,8 @@ class Approvals:
         address = command.address
         known = OpenApproval(node, command, state.at)
         if (kept := self._known.kept.pop(address, None)) is not None:
-            known.asked, given, known.reminded, known.escalated, due = kept
+            known.asked, given, known.reminded, known.escalated, *unsent, due = kept
+            known.unsent = sum(unsent)
             known.given = [GivenAnswer(*each) for each in given]
             self._known.due.extend((address, name) for name in due)
             if known.escalated is not None:
@@ -154,4 +155,5 @@ class Approvals:
         return None if question is None else question.deadline
 
     def _warn(self, owner: str, address: str, code: str, message: str) -> None:
+        self._known.open[owner].unsent += not address.startswith(_ESCALATION)
         self._state.trail.warn(owner, f"{address} was not sent: {code}: {message}")

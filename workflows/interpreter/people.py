@@ -52,6 +52,8 @@ class OpenApproval:
     given: list[GivenAnswer] = field(default_factory=list)
     reminded: int = 0
     """How many reminders' time has come."""
+    unsent: int = 0
+    """How many of them could not be sent."""
     escalated: int | None = None
     """When it was handed to others, in Unix milliseconds."""
 
@@ -90,15 +92,22 @@ class OpenApproval:
         listed: list[Json] = [each.described() for each in self.given]
         return {**told, ANSWERS: listed}
 
+    def reminders(self) -> dict[str, int] | None:
+        """How many were sent and failed, of how many, and when the next is due; None where none is wanted."""
+        if (remind := self.ask.reminders) is None:
+            return None
+        after = {} if (due := self.next_reminder) is None else {"next": due}
+        failed = {"failed": self.unsent} if self.unsent else {}
+        return {"sent": self.reminded - self.unsent, "times": remind.times, **failed, **after}
+
     def described(self) -> dict[str, Json]:
         """What people see of it beside its question, as JSON. Times are Unix milliseconds."""
         told: dict[str, Json] = {"asked": self.asked}
         if self.ask.answers > 1:
             given: list[Json] = [{"by": each.by, "at": each.at, "answer": each.answer} for each in self.given]
             told[ANSWERS] = {"needed": self.ask.answers, "given": given}
-        if (remind := self.ask.reminders) is not None:
-            after = {} if (due := self.next_reminder) is None else {"next": due}
-            told["reminders"] = {"sent": self.reminded, "times": remind.times, **after}
+        if (reminders := self.reminders()) is not None:
+            told["reminders"] = dict(reminders)
         if (plan := self.ask.escalation) is not None:
             when = {"at": self.escalates} if self.escalated is None else {"escalated": self.escalated}
             told["escalation"] = {**when, **plan.to.described()}
@@ -107,7 +116,13 @@ class OpenApproval:
     def dump(self) -> list[Any]:
         """For continue-as-new."""
         given = [[each.by, each.at, each.answer] for each in self.given]
-        return [self.asked, given, self.reminded, self.escalated]
+        return [self.asked, given, self.reminded, self.escalated, *([self.unsent] if self.unsent else [])]
+
+
+def reminders_told(reminders: Mapping[str, int]) -> str:
+    """What `OpenApproval.reminders` counts, in a clause."""
+    failed = reminders.get("failed", 0)
+    return f"{reminders['sent']} of {reminders['times']} reminders were sent" + (f", {failed} failed" if failed else "")
 
 
 class OpenApprovals:

@@ -22,7 +22,7 @@ from anabranch.workflows.interpreter.excerpt import (
 )
 from anabranch.workflows.interpreter.node_run import NodeRun, Status
 from anabranch.workflows.interpreter.node_state import NodeState, items_under_way, runs
-from anabranch.workflows.interpreter.people import OpenApproval
+from anabranch.workflows.interpreter.people import OpenApproval, reminders_told
 from anabranch.workflows.interpreter.scope import Scope
 from anabranch.workflows.interpreter.size import ByteBudget, newest_that_fit
 from anabranch.workflows.interpreter.state import RunState
@@ -276,10 +276,10 @@ def _people(ask: AskPerson, known: OpenApproval | None) -> Iterator[str]:
     if ask.answers > 1:
         by = "".join(f", {code_span(each.by)}" for each in known.given[:_SHOWN_PEOPLE])
         yield f"- {len(known.given)} of {ask.answers} have answered{by}"
-    if ask.reminders is not None:
+    if (reminders := known.reminders()) is not None:
         due = known.next_reminder
         following = "none follows" if due is None else f"the next one at {iso_time(due)}"
-        yield f"- {known.reminded} of {ask.reminders.times} reminders were sent, {following}"
+        yield f"- {reminders_told(reminders)}, {following}"
     if known.escalated is not None:
         yield f"- escalated at {iso_time(known.escalated)}"
     elif (due := known.escalates) is not None:

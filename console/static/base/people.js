@@ -44,7 +44,8 @@ function again({ reminders, escalation }, isOver) {
   const lines = [];
   if (reminders) {
     const next = reminders.next && !isOver ? `; the next one at ${moment(reminders.next)}` : "";
-    lines.push(`${reminders.sent} of ${reminders.times} reminders sent${next}`);
+    const failed = reminders.failed ? `, ${reminders.failed} failed` : "";
+    lines.push(`${reminders.sent} of ${reminders.times} reminders sent${failed}${next}`);
   }
   if (escalation?.escalated) lines.push(`Escalated at ${moment(escalation.escalated)}`);
   else if (escalation && !isOver) lines.push(`Escalates at ${moment(escalation.at)} to ${[...escalation.assignee, ...escalation.groups].join(", ")}`);
