@@ -161,7 +161,7 @@ function noteOn({ element, isBox }) {
   const show = (note) => {
     const width = note.length * 6.1 + 16;
     const left = isBox ? outline.width - width - 24 : (outline.width - width) / 2;
-    group.setAttribute("transform", `translate(${left} ${isBox ? 8 : outline.height - 9})`);
+    group.setAttribute("transform", `translate(${left} ${isBox ? 3 : outline.height - 9})`);
     group.toggleAttribute("hidden", !note);
     back.setAttribute("width", String(width));
     text.setAttribute("x", String(width / 2));
