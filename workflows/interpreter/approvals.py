@@ -155,5 +155,9 @@ class Approvals:
         return None if question is None else question.deadline
 
     def _warn(self, owner: str, address: str, code: str, message: str) -> None:
-        self._known.open[owner].unsent += not address.startswith(_ESCALATION)
+        known = self._known.open[owner]
+        if not address.startswith(_ESCALATION):
+            known.unsent += 1
+        if owner in self._state.questions:  # nobody has decided meanwhile
+            self._renew(known)
         self._state.trail.warn(owner, f"{address} was not sent: {code}: {message}")
