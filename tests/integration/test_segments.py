@@ -193,11 +193,12 @@ async def test_a_run_is_cancelled_at_once_while_a_segment_waits_for_another_loca
     assert await local_activities(handle) == ["a → b", "stuck (python)"]
 
 
+@pytest.mark.parametrize("seconds", [0.05, 0], ids=["of two nodes", "of one node"])
 async def test_a_run_that_is_paused_in_a_segment_starts_nothing_once_that_is_over(
-    served: Served, monkeypatch: pytest.MonkeyPatch
+    served: Served, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     name = served.task_queue
-    monkeypatch.setattr("anabranch.activities.segments.SEGMENT_SECONDS", 0.05)
+    monkeypatch.setattr("anabranch.activities.segments.SEGMENT_SECONDS", seconds)
     waiting = local(leaf("pass_gate", args={"name": name, "y": 1}))
     graph = chain(a=local(put(x=1)), b=waiting, c=local(put(z=1)))
     async with gate(name) as opened:

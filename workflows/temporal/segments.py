@@ -110,6 +110,8 @@ class Segments:
         """Whether the segment waits for its turn to be sent."""
         self._is_stopped = False
         """Whether it is to be cancelled as soon as it is sent: a replay has to find it in the history all the same."""
+        self._is_hearing = False
+        """Whether what came while the segment ran is heard before the machine is told of its nodes."""
 
     @property
     def is_under_way(self) -> bool:
@@ -176,7 +178,7 @@ class Segments:
 
     def _tell_next(self) -> None:
         """Have the machine told of the next node, if it has started it. Raises SegmentDiffers."""
-        while self._done:
+        while self._done and not self._is_hearing:
             done = self._done[0]
             address = done.ran.address
             if (asked := self._asked.pop(address, None)) is not None:
@@ -283,8 +285,13 @@ class Segments:
             return
         done = [Done(each, found.began + each.ended) for each in found.ran if each.address in self._members]
         self._members = {each.ran.address: self._members[each.ran.address] for each in done}
+        was_ahead = bool(self._ahead)
         self._ahead.intersection_update(self._members)
         self._done.extend(done)
+        if was_ahead and not self._ahead:  # as in `ran`: a run that was paused meanwhile starts nothing behind them
+            self._is_hearing = True
+            await workflow.wait_condition(lambda: True)
+            self._is_hearing = False
         self._tell_next()
 
     async def _executed(self, together: list[_Ready]) -> RawValue:
