@@ -83,7 +83,7 @@ async def test_a_cancelled_run_is_undone_and_no_second_cancellation_ends_its_fin
     async with gate(served.task_queue) as opened:
         held = leaf("pass_gate", args={"name": served.task_queue, "told": "{{ outcome.status }}"}, timeout="200s")
         last = chain(tell=held, after=put(after="{{ told }}"))
-        slow = leaf("dawdle", args={"name": f"{served.task_queue} slow"}, heartbeat="300ms")
+        slow = leaf("dawdle", args={"name": f"{served.task_queue} slow"}, heartbeat="3s")
         handle = await served.start({**chain(reserve=UNDONE, slow=slow), "finally": last})
         await until_status(handle, "slow", "running")
         await handle.cancel()
@@ -137,7 +137,7 @@ async def test_its_time_runs_out_its_bodies_are_tried_again_and_people_are_asked
     status = await until_status(handle, "finally/ask", "waiting")
     assert status["approvals"]["finally/ask"]["prompt"] == "completed?"
     await handle.execute_update("complete_task", {"node": "finally/ask", "answer": "Ada"})
-    stopped = leaf("dawdle", args={"name": served.task_queue}, heartbeat="300ms")
+    stopped = leaf("dawdle", args={"name": served.task_queue}, heartbeat="3s")
     late = await served.start({**chain(a=put(x=1)), "finally": {**chain(slow=stopped), "timeout": "300ms"}})
     result = await asyncio.wait_for(late.result(), PATIENCE)
     error = result["finally_failed"]
@@ -195,7 +195,7 @@ async def test_another_worker_goes_on_with_it_as_if_nothing_had_happened(
 
 
 async def test_what_lost_a_race_is_cancelled_when_it_begins(served: Served) -> None:
-    slow = leaf("dawdle", args={"name": served.task_queue}, heartbeat="300ms")
+    slow = leaf("dawdle", args={"name": served.task_queue}, heartbeat="3s")
     nodes = {"near": put(x=1), "far": slow, "first": {**put(y=1), "join": "first"}}
     own = {"nodes": nodes, "edges": [edge("near", "first"), edge("far", "first")]}
     last = chain(nap={"type": "wait", "for": "1s"}, tell=put(told="{{ outcome.status }}"))
