@@ -12,6 +12,7 @@ from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
+from anabranch.workflows.temporal.behind import updates_follow
 from anabranch.workflows.temporal.graph_workflow import GraphWorkflow
 from anabranch.workflows.temporal.in_order import InOrder
 
@@ -21,6 +22,7 @@ class Recording:
 
     def __init__(self) -> None:
         self.seen: list[list[str]] = []
+        self.behind: list[bool] = []
         self.commands: list[list[WorkflowCommand]] = []
         self.fails = False
 
@@ -29,6 +31,7 @@ class Recording:
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         self.seen.append([_told(job) for job in act.jobs])
+        self.behind.append(updates_follow())
         completion = WorkflowActivationCompletion()
         if self.fails:
             completion.failed.failure.message = "no"
@@ -157,6 +160,15 @@ def test_an_update_comes_behind_the_results_that_came_with_it(
     recording = Recording()
     instance_of(recording).activate(activation(*jobs))
     assert recording.seen == parts
+
+
+def test_a_run_knows_while_updates_are_behind() -> None:
+    recording = Recording()
+    instance = instance_of(recording)
+    instance.activate(activation(update(), local(1), remote(2)))
+    instance.activate(activation(update()))
+    instance.activate(activation(remote(2)))
+    assert recording.behind == [True, False, False, False, False]
 
 
 def test_the_commands_of_all_parts_are_one_completion_in_their_order() -> None:

@@ -31,6 +31,7 @@ from anabranch.workflows.interpreter.rerun import RerunMachine
 from anabranch.workflows.interpreter.taken_over import TakenOver
 from anabranch.workflows.interpreter.watcher import UNWATCHED, Watcher
 from anabranch.workflows.temporal.arrivals import Arrivals
+from anabranch.workflows.temporal.behind import updates_follow
 from anabranch.workflows.temporal.clock import Clock
 from anabranch.workflows.temporal.continue_as_new import ContinueAsNew
 from anabranch.workflows.temporal.effects import Effects
@@ -276,7 +277,7 @@ class Driver:
     def _is_at_rest(self) -> bool:
         """Whether the run should continue as new, and can."""
         state = self.machine.state
-        if not state.is_draining or state.failure is not None:
+        if not state.is_draining or state.failure is not None or updates_follow():
             return False
         is_shared = self._sharing is None or self._sharing.idle
         is_answered = not (state.under_way or self.inbox.has_unread or self._continue.is_looking)

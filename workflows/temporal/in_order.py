@@ -40,6 +40,7 @@ from anabranch.observe import metrics
 from anabranch.observe.notes import Notes, take
 from anabranch.transport.undecodable import is_encrypted, is_stored, reason_of, undecodable
 from anabranch.workflows.interpreter.event import FORM
+from anabranch.workflows.temporal import behind
 from anabranch.workflows.temporal.around import InstanceAround, RunnerAround
 from anabranch.workflows.temporal.messages import EVENT, Messages
 
@@ -82,6 +83,7 @@ class _Instance(InstanceAround):
         self._strict = strict
         self._takes_context = takes_context
         self._notes = Notes(instance.get_info().run_id)
+        self._behind = behind.Behind()
         self._under_way: set[int] = set()
         """Sequence numbers of local activities."""
 
@@ -93,6 +95,7 @@ class _Instance(InstanceAround):
             act = _without_plain_updates(act)
         self._notes.begin(is_replaying=act.is_replaying, history_length=act.history_length)
         take(self._notes)
+        behind.take(self._behind)
         completion = self._activate_parts(act)
         self._notes.end(failed=completion.HasField("failed"), closes_task=not self._under_way)
         return completion
@@ -106,8 +109,11 @@ class _Instance(InstanceAround):
                 act = _without_stored_signals(_without_encrypted_inputs(_with_one_event_each(act)))
                 break
         first, *others = _parts(act)
+        self._behind.has_updates = any(_brings_updates(part) for part in others)
         completion = self._activate(first)
         for part in others:
+            if _brings_updates(part):
+                self._behind.has_updates = False  # they are all in one part
             if completion.HasField("failed"):
                 break
             _drop_cancellations(completion, {job.resolve_activity.seq for job in part.jobs})
@@ -244,6 +250,10 @@ def _parts(act: WorkflowActivation) -> Iterator[WorkflowActivation]:
 
 def _is_result(job: WorkflowActivationJob) -> bool:
     return job.WhichOneof("variant") in ("resolve_activity", "resolve_child_workflow_execution")
+
+
+def _brings_updates(part: WorkflowActivation) -> bool:
+    return any(job.HasField("do_update") for job in part.jobs)
 
 
 def _drop_cancellations(completion: WorkflowActivationCompletion, done: set[int]) -> None:
