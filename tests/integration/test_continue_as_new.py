@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import CancelledError
 
 from anabranch.dev.devserver import DevServer
-from anabranch.limits import RunLimits
+from anabranch.limits import RUN_LIMITS, RunLimits
 from anabranch.settings import Settings
 from anabranch.transport.client import connect
 from tests.integration.graph_kit import (
@@ -234,6 +236,55 @@ async def test_no_update_and_no_signal_is_lost_however_many_come(served: Served)
     assert len(set(numbers)) == 30
     expected = {"n": 30, "total": 30, **{f"w{i}": i for i in range(30)}, **dict.fromkeys(asks, True)}
     assert result["data"] == expected
+
+
+async def test_updates_are_heard_that_come_with_the_last_result_before_a_run_continues_as_new(
+    impatient: Client, task_queue: str, tmp_path: Path
+) -> None:
+    """While nobody plays the run the last result comes, and updates: one workflow task brings them all."""
+    limits = replace(RUN_LIMITS, drain_seconds=600)  # it waits for the result
+    beside = f"{task_queue} beside"
+    graph = chain(slow=leaf("pass_gate", args={"name": task_queue}, task_queue=beside), loop=ticks(30))
+    graph["edges"] = []
+    serving = partial(worker_for, impatient, task_queue, tmp_path, limits=limits)
+    async with worker_for(impatient, beside, tmp_path), gate(task_queue) as opened:
+        async with serving() as first:
+            handle = await first.start(graph, {"n": 0})
+            await until_still(handle)
+        opened.set()
+        await until_told(handle)
+        writes = [
+            asyncio.create_task(
+                handle.execute_update("write_context", {"changes": {f"w{number}": number}, "base_version": 1})
+            )
+            for number in range(5)
+        ]
+        await asyncio.sleep(0.5)  # until the server has them; one that comes later is written later
+        async with serving():
+            numbers = [each["number"] for each in await asyncio.wait_for(asyncio.gather(*writes), PATIENCE)]
+            result = await asyncio.wait_for(handle.result(), PATIENCE)
+    assert await runs_of(impatient, handle) >= 2
+    assert len(set(numbers)) == 5
+    assert result["data"].items() >= {"n": 30, **{f"w{number}": number for number in range(5)}}.items()
+
+
+async def until_still(handle: Handle) -> None:
+    """Until nothing has happened to a run for a second: it drains."""
+    before = 0
+    while (now := len((await handle.fetch_history()).events)) != before or now < SUGGESTED_AT:
+        before = now
+        await asyncio.sleep(1)
+
+
+async def until_told(handle: Handle) -> None:
+    """Until a workflow task waits for a worker that tells the run of an activity's end."""
+    has_ended = False
+    async for event in handle.fetch_history_events(wait_new_event=True):
+        has_ended = has_ended or event.HasField("activity_task_completed_event_attributes")
+        if has_ended and event.HasField("workflow_task_scheduled_event_attributes"):
+            described = (await handle.describe()).raw_description
+            if described.HasField("pending_workflow_task"):
+                return
 
 
 async def test_a_run_that_is_paused_stays_paused_and_is_resumed(served: Served) -> None:
