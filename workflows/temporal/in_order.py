@@ -12,6 +12,7 @@ Temporal's core (sdk-python 1.35) lets two things differ while local activities 
 A third thing is told for people's sake, and is the same in a replay too: the SDK hands an update on before the results
 that came with it. A query may have been answered from those results already, outside of a workflow task; who saw there
 that an approval waits, and answered it, would be told that it has not asked yet. So here an update comes behind them.
+A run that could continue as new after such a result waits for the update (see `behind`): what it did would be lost.
 
 And what a payload store has may change: the SDK drops a signal whose input it cannot decode, and a replay may find that
 input. So here a signal whose input came from a store, or should have, is always dropped. Whether a key is there may
