@@ -18,7 +18,7 @@ _FOREIGN: Final = (
     re.compile(r"\$\{\s*([A-Za-z_][\w.]*)\s*\}"),
     re.compile(r"\$\.([A-Za-z_][\w.]*)\Z"),
     re.compile(r"<%=?\s*\$?\.?([A-Za-z_][\w.]*)\s*%>"),
-    re.compile(r"\{%-?\s*(\w[^%]{0,100}?)\s*-?%\}"),
+    re.compile(r"\{%-?\s*(\w[^%]{0,100}?)-?%\}"),
 )
 _CHECKED: Final = (HttpNode, GrpcNode, EmitNode)
 """They check this themselves."""
@@ -46,7 +46,8 @@ def _foreign(where: Pointer, text: str, source: Source) -> Iterator[Problem]:
         if found is None:
             continue
         message = f"{described(where)} has `{found[0][:64]}`, which is sent as it is written"
-        word = found[1] if re.fullmatch(r"[\w.]+", found[1]) else "expression"
+        named = found[1].strip()
+        word = named if re.fullmatch(r"[\w.]+", named) else "expression"
         suggestion = f"write {{{{ {word.removeprefix('context.')} }}}} for the value of a key"
         yield Problem("TEMPLATE_FOREIGN", message, source.place_in(where, found.start()), suggestion, warning=True)
         return

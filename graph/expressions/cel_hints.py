@@ -54,6 +54,8 @@ _HINTS = (
     (re.compile(r"<>"), "write != for different"),
     (re.compile(r"(?<![=!<>])=(?!=)"), "compare with =="),
 )
+_LOOKED_AT = 1000
+"""Characters of an expression in which its author's habits are looked for; some patterns take the square of them."""
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 DATE_ADVICE = 'write timestamp("2027-01-01T00:00:00Z")'
 """For a date that stands alone: CEL subtracts its numbers."""
@@ -85,7 +87,7 @@ def of_source(source: str, message: str, functions: Mapping[str, Function]) -> s
     if _DATE.match(source):
         return DATE_ADVICE
     if "Syntax error" in message:
-        code = _TEXT.sub("''", source)
+        code = _TEXT.sub("''", source[:_LOOKED_AT])
         return next((hint for pattern, hint in _HINTS if pattern.search(code)), None)
     if "'_||_'" in message or "'_&&_'" in message:
         return "both sides are true or false; context.?key.orValue(value) is for a key that may be absent"

@@ -13,7 +13,8 @@ from anabranch.graph.kinds.sql import is_write, returned_columns
 from anabranch.graph.kinds.sql_control import controls
 from anabranch.graph.model import BaseNode, DbNode
 
-_QUOTED = re.compile(r"'[^']*'|\$(\w*)\$.*?\$\1\$|--[^\n]*", re.DOTALL)
+_QUOTED = re.compile(r"'[^']*(?:'|\Z)|\$(\w*)\$.*?(?:\$\1\$|\Z)|--[^\n]*", re.DOTALL)
+"""Texts and comments. One that is not closed goes on to the end: each would be looked for anew otherwise."""
 _PLACEHOLDER = re.compile(r"%s\b|%\(\w+\)s|(?:[=<>,(]|\b(?:like|in))\s*(\?)(?![\w|&])", re.IGNORECASE)
 """Binds of drivers. `data ? 'key'` is an operator of PostgreSQL."""
 _CAST_OF_BIND = r":\w+::"
@@ -106,6 +107,12 @@ def _statement_writes(node_id: str, query: str, result: str) -> Keys:
     return NO_KEYS if result == "none" else frozenset({node_id})
 
 
+def bind_of_a_driver(query: str) -> str | None:
+    """A `?`, or `%s`, that some driver would take for a bind, outside of texts and comments; None without."""
+    found = _PLACEHOLDER.search(_QUOTED.sub("''", query))
+    return None if found is None else found[1] or found[0]
+
+
 def _binds(query: str, params: set[str], finder: Finder, steps: tuple[str | int, ...]) -> Iterator[Problem]:
     if not query.strip():
         yield finder.problem("DB_SOURCE", "has an empty query", *steps, "query")
@@ -118,8 +125,8 @@ def _binds(query: str, params: set[str], finder: Finder, steps: tuple[str | int,
         message = f"has `{control}` in its SQL: its statements are one transaction, on a session that others use too"
         suggestion = "leave it out; several `statements` of a node are committed, or rolled back, together"
         yield finder.problem("SQL_CONTROL", message, *steps, "query", suggestion=suggestion)
-    if (other := _PLACEHOLDER.search(_QUOTED.sub("''", query))) is not None and not params:
-        message = f"has `{other[1] or other[0]}` in its SQL, which is no bind here: the database gets it as it is"
+    if not params and (other := bind_of_a_driver(query)) is not None:
+        message = f"has `{other}` in its SQL, which is no bind here: the database gets it as it is"
         suggestion = "write :name in the query and give `params: {name: '{{ … }}'}`"
         yield finder.problem("SQL_PLACEHOLDER", message, *steps, "query", suggestion=suggestion, warning=True)
     from sqlalchemy import text  # a third of a second, for graphs with SQL alone

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from anabranch.errors import AnabranchError, EvaluationError, ExpressionError
+from anabranch.graph.expressions.cel_hints import of_source
 from anabranch.graph.expressions.expressions import ValueMissing, compile_expression
 from anabranch.graph.expressions.templates import compile_template
+from anabranch.graph.kinds.db import bind_of_a_driver
 
 BIG = "x" * 500_000
 DATA: dict[str, Any] = {
@@ -135,3 +137,16 @@ def test_holes_that_never_close_are_found_out(text: str) -> None:
 def test_a_template_does_not_grow_without_bound() -> None:
     with pytest.raises(EvaluationError, match="more than 2097152 characters"):
         compile_template([*["{{ big }} again"] * 10]).render(DATA, {})
+
+
+@pytest.mark.parametrize("said", ["for ", '"\\', "[a ", "f'' "])
+def test_a_hint_is_looked_for_at_the_beginning_alone(said: str) -> None:
+    of_source(said * 500_000, "Syntax error: extraneous input", {})
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["".join(f"$t{number}$ " for number in range(300_000)), "'" * 999_999, "$$" * 500_000 + "$", "--\n" * 300_000],
+)
+def test_texts_in_sql_that_are_not_closed_are_looked_through_once(query: str) -> None:
+    assert bind_of_a_driver(f"{query} a = ?") in (None, "?")
