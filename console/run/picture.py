@@ -241,8 +241,10 @@ def _note(node: NodeState, attempts: int) -> str:
 def _asked(each: Approval) -> str:
     """How many of several people have answered, how often they were reminded, and whether others are asked now."""
     words = [f"{len(each.given)} of {each.needed} answered"] if each.needed > 1 else []
-    if sent := (each.reminders or {}).get("sent", 0):
-        words.append("1 reminder" if sent == 1 else f"{sent} reminders")
+    reminders = each.reminders or {}
+    failed = reminders.get("failed", 0)
+    if reminded := reminders.get("sent", 0) + failed:
+        words.append(f"{reminded} reminder{'s' * (reminded > 1)}" + (f", {failed} failed" if failed else ""))
     if "escalated" in (each.escalation or {}):
         words.append("escalated")
     return " · ".join(words)

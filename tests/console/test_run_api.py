@@ -68,13 +68,15 @@ async def test_an_approval_tells_whom_it_asked_how_often_and_who_has_answered_by
         "0 of 2 answered · 1 reminder · escalated",
         "1 of 2 answered · 1 reminder · escalated",
         "1 of 2 answered · 2 reminders · escalated",
+        "1 of 2 answered · 2 reminders, 1 failed · escalated",
+        "1 of 2 answered · 2 reminders, 2 failed · escalated",
     ]
     begun = (await read(console, "/api/run/node/approval_by_many?address=ask&at=5"))["question"]
     assert (begun["is_open"], begun["given"], begun["reminders"]["sent"]) == (True, [], 0)
     assert "at" in begun["escalation"]
     ended = (await read(console, "/api/run/node/approval_by_many?address=ask"))["question"]
     assert (ended["is_open"], [each["by"] for each in ended["given"]]) == (False, ["ann"])
-    assert ended["reminders"] == {"sent": 2, "times": 2}
+    assert ended["reminders"] == {"sent": 0, "times": 2, "failed": 2}
     assert ended["groups"] == ["directors"]
     assert (await read(console, "/api/run/node/approval_by_many?address=end"))["question"] is None
 

@@ -88,7 +88,7 @@ async def approval_by_many(served: Served) -> Handle:
             await handle.execute_update("complete_task", {"node": "ask", "answer": {"ok": True}, "by": by})
     for _ in range(600):
         asked = (await handle.query("status"))["approvals"]["ask"]
-        if asked["reminders"]["sent"] == 2 and "escalated" in asked["escalation"]:
+        if asked["reminders"]["sent"] + asked["reminders"].get("failed", 0) == 2 and "escalated" in asked["escalation"]:
             break
         await asyncio.sleep(0.05)
     await handle.signal("pause")
